@@ -1,0 +1,70 @@
+"""A worker's bench: what it keeps between the trials of one study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from search.home import Home
+from search.ledger import Ledger
+from storage.artifacts import ArtifactFolder
+from storage.stored_studies import StoredStudy
+from studies.spec import StudySpec
+from trainer.data import ImageSet
+from trainer.outcome import ALWAYS_TRAINED, TrainingData
+from trainer.pixels import open_pixels
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.loader import BatchLoader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One study, opened for training. Nothing here changes from trial to trial: a trial depends on its recipe alone."""
+
+    worker: str
+    ledger: Ledger
+    study: StoredStudy
+    spec: StudySpec
+    optuna_study: optuna.Study
+    images: ImageSet
+    home: Home
+    device: torch.device
+    loader: BatchLoader
+    weights_dir: Path | None = None
+
+    @property
+    def artifacts(self) -> ArtifactFolder:
+        """Where checkpoints and refitted weights lie."""
+        return ArtifactFolder(self.home.artifacts)
+
+    def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
+        """Pixels at the recipe's size, labels and the frozen folds of a split; without a split, nothing is held out."""
+        from trainer.backbones import preprocessing_of
+
+        pixels = open_pixels(
+            self.images,
+            size=recipe.image_size,
+            resize=recipe.resize,
+            interpolation=preprocessing_of(recipe.backbone).interpolation,
+            folder=self.home.pixels,
+        )
+        folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self._folds(split)
+        return TrainingData(pixels=pixels, y=self.images.y, folds=folds, num_classes=len(self.images.class_names))
+
+    def _folds(self, split: int) -> NDArray[np.int64]:
+        protocol = self.spec.protocol
+        folds = self.ledger.datasets.folds(
+            self.images.fingerprint, n_folds=protocol.folds, split=split, seed=protocol.split_seed
+        )
+        if folds is None:
+            raise LookupError(f"split {split} of {protocol.folds} folds was never frozen for study {self.study.name}")
+        return folds

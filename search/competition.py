@@ -1,0 +1,49 @@
+"""A user's folder of images: read and inspected by who begins a study, opened again by its workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from studies.spec import StudySpec
+from trainer.data import read_images
+from trainer.duplicates import DuplicateReport, find_duplicates
+from trainer.imageset import ImageSet
+
+
+class DataMismatch(ValueError):  # noqa: N818 - named for the fact
+    """The images at hand are not those that a study was begun with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Competition:
+    """What ``check`` and ``start`` learn about a folder."""
+
+    images: ImageSet
+    duplicates: DuplicateReport
+
+
+def inspect(folder: Path, spec: StudySpec) -> Competition:
+    """Read and verify everything in ``folder``: every image is decoded once, duplicates are found.
+
+    Raises:
+        DataError: listing everything that is wrong with the data.
+    """
+    images = read_images(folder, spec.data.options)
+    return Competition(images=images, duplicates=find_duplicates(images))
+
+
+def open_for_training(folder: Path, spec: StudySpec, fingerprint: str) -> ImageSet:
+    """The same images again, for a worker: tables are read, images are not decoded.
+
+    Raises:
+        DataMismatch: these are not the images of the study.
+        DataError: they cannot be read.
+    """
+    images = read_images(folder, spec.data.options, verify=False)
+    if images.fingerprint != fingerprint:
+        raise DataMismatch(
+            f"{folder} does not hold the images that this study was begun with (fingerprint {images.fingerprint[:12]}, "
+            f"the study's is {fingerprint[:12]}). Point --data at the original folder, or begin a new study with --name"
+        )
+    return images

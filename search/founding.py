@@ -1,0 +1,158 @@
+"""Beginning a study, and finding it again: what is frozen then and compared later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from search.competition import Competition, DataMismatch
+from search.ledger import Ledger
+from search.pruning import EPOCHS_ATTRIBUTE
+from search.telling import SIBLINGS
+from storage.datasets import StoredDataset
+from storage.stored_studies import StoredStudy
+from studies.explain import differences
+from studies.spec import StudySpec
+from trainer.folds import fold_groups, make_folds, read_folds_csv
+
+SEARCH_SPLIT = 0
+"""The split that all search trials use; confirmation uses others."""
+
+
+class StudyChanged(ValueError):  # noqa: N818 - named for the fact
+    """A stored study and what was typed now are not the same study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Founding:
+    """What a study is begun with."""
+
+    name: str
+    spec: StudySpec
+    """Everything resolved, overrides included."""
+    file_spec: StudySpec
+    """The study file alone."""
+    overrides: Sequence[str]
+    competition: Competition
+    folder: Path
+    folds: Path | None = None
+    """A table of folds to use instead of making them."""
+    budget: int
+    made: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make or read the folds, so that a bad table is found before anything is written."""
+        object.__setattr__(self, "made", self._folds())
+
+    def _folds(self) -> NDArray[np.int64]:
+        images, protocol = self.competition.images, self.spec.protocol
+        if self.folds is not None:
+            read = read_folds_csv(self.folds, images.train_ids)
+            if int(read.max()) + 1 != protocol.folds:
+                raise StudyChanged(
+                    f"{self.folds} holds {read.max() + 1} folds, the study {protocol.folds}: "
+                    f"--set protocol.folds={read.max() + 1} makes them agree"
+                )
+            return read
+        groups = fold_groups(images, self.competition.duplicates)
+        return make_folds(images.y, groups, protocol.folds, protocol.split_seed)
+
+
+def found(ledger: Ledger, founding: Founding) -> StoredStudy:
+    """Store data set, folds and study, and lay down trial 0.
+
+    May be repeated after it was interrupted: the study's own row is written last.
+
+    Raises:
+        StudyChanged: imported folds differ from those that the data has already, or Optuna has a study of that name
+        which is not ours.
+    """
+    images, protocol = founding.competition.images, founding.spec.protocol
+    ledger.datasets.add(
+        StoredDataset(
+            fingerprint=images.fingerprint,
+            class_names=images.class_names,
+            train_ids=images.train_ids,
+            test_ids=images.test_ids,
+            y=images.y,
+            groups=np.asarray(founding.competition.duplicates.groups, dtype=np.int64),
+            summary={
+                "folder": str(founding.folder.resolve()),
+                "reader": images.reader,
+                "skipped": list(images.skipped),
+            },
+        )
+    )
+    frozen = ledger.datasets.freeze_folds(
+        images.fingerprint, founding.made, n_folds=protocol.folds, split=SEARCH_SPLIT, seed=protocol.split_seed
+    )
+    if founding.folds is not None and not np.array_equal(frozen, founding.made):
+        raise StudyChanged(
+            f"{founding.folds} differs from the {protocol.folds} folds that this data has in the database already, and "
+            "folds never change once a study used them. Another division needs a number of its own: "
+            "--set protocol.split_seed=1"
+        )
+    _lay_down(ledger, founding)
+    return ledger.studies.create(
+        founding.name,
+        fingerprint=images.fingerprint,
+        spec=founding.spec.to_dict(),
+        spec_hash=founding.spec.spec_hash,
+        file_spec=founding.file_spec.to_dict(),
+        overrides=founding.overrides,
+        budget=founding.budget,
+    )
+
+
+def _lay_down(ledger: Ledger, founding: Founding) -> None:
+    """Create the Optuna studies; trial 0 of the main one is the default recipe, waiting for a worker."""
+    backend = ledger.database.optuna_storage()
+    for suffix in ("", *SIBLINGS.values()):
+        study = optuna.create_study(
+            study_name=founding.name + suffix, storage=backend, direction="maximize", load_if_exists=True
+        )
+        trials = study.get_trials(deepcopy=False)
+        if len(trials) > 1 or any(trial.state.is_finished() for trial in trials):
+            raise StudyChanged(
+                f"{ledger.database.name} holds an Optuna study {study.study_name!r} that is not Retable's; "
+                "choose another name with --name"
+            )
+        study.set_metric_names([founding.spec.protocol.metric])
+        if not suffix and not trials:
+            recipe = founding.spec.default_recipe()
+            study.enqueue_trial(founding.spec.default_params(), user_attrs={EPOCHS_ATTRIBUTE: recipe["epochs"]})
+
+
+def compare(stored: StoredStudy, founding: Founding) -> None:
+    """Refuse to go on with a study that is not the one typed. What is not typed again is taken as it was.
+
+    Raises:
+        DataMismatch: other images.
+        StudyChanged: another study file, other overrides, or folds for a study that has some.
+    """
+    fingerprint = founding.competition.images.fingerprint
+    if fingerprint != stored.fingerprint:
+        raise DataMismatch(
+            f"study {stored.name} was begun on other images (fingerprint {stored.fingerprint[:12]}, those in "
+            f"{founding.folder} have {fingerprint[:12]}). Give --data the original folder, or choose another --name"
+        )
+    # Budget and refit are not compared: no trial depends on them.
+    if founding.overrides:
+        changes = differences(StudySpec.from_dict(stored.spec), founding.spec)
+    else:
+        changes = differences(StudySpec.from_dict(stored.file_spec), founding.file_spec)
+    if changes:
+        listing = "\n".join(f"  {change}" for change in changes)
+        raise StudyChanged(
+            f"study {stored.name} was begun with other settings than these (then -> now):\n{listing}\n"
+            "Trials of both could not be compared. Undo the change and go on, or begin a new study with --name NAME"
+        )
+    if founding.folds is not None:
+        raise StudyChanged(
+            f"study {stored.name} has its folds already; leave --folds out, or begin a new study: --name NAME"
+        )

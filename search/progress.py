@@ -1,0 +1,117 @@
+"""Live progress: a line for every trial that ended, and below it one line that moves.
+
+On a terminal the moving line is redrawn in place; elsewhere (a log file, a pipe) only the lines that stay are printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from search.standing import Standing
+from storage.values import TrialRecord, TrialStatus
+from trainer.recipe import FIELDS, Scalar
+
+BAR_WIDTH = 24  # characters
+SHOWN_SETTINGS = 5
+
+STYLES: dict[TrialStatus, str] = {
+    TrialStatus.FINISHED: "green",
+    TrialStatus.PRUNED: "yellow",
+    TrialStatus.DIVERGED: "magenta",
+    TrialStatus.FAILED: "red",
+}
+
+
+class ProgressView:
+    """Shows one `Standing` after another. Use as a context manager: the terminal is restored at the end."""
+
+    def __init__(self, console: Console, default: Mapping[str, Scalar]) -> None:
+        """``default``: the recipe of trial 0; of every trial those settings are shown that differ from it."""
+        self._console = console
+        self._default = default
+        self._shown = 0
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> ProgressView:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, standing: Standing, now: str) -> None:
+        """Print what has ended since the last call and redraw the moving line; ``now`` says what runs at the moment."""
+        for record in standing.records[self._shown :]:
+            self._console.print(trial_line(record, self._default), highlight=False)
+        self._shown = len(standing.records)
+        self._live.update(Text(bar_line(standing, now)), refresh=True)
+
+
+def trial_line(record: TrialRecord, default: Mapping[str, Scalar]) -> str:
+    """One ended trial, with Rich's markup: number, status, score, seconds, and how its recipe differs from trial 0."""
+    number = "  ?" if record.number is None else f"{record.number:3d}"
+    style = STYLES[record.status]
+    if record.status is TrialStatus.FINISHED:
+        score = f"{record.value:.4f} ± {record.value_se or 0.0:.4f}"
+    elif record.status is TrialStatus.PRUNED:
+        score = f"after {record.epochs_done} epoch{'s' * (record.epochs_done != 1)}"
+    else:
+        score = ""
+    what = escape(record.reason) if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) else ""
+    what = what or recipe_difference(record, default)
+    return f"trial {number}  [{style}]{record.status:8}[/]  {score:18} {record.seconds:6.1f} s  [dim]{what}[/]"
+
+
+def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str:
+    """The settings of a trial that differ from trial 0, in the order of the recipe's fields."""
+    if record.number == 0:
+        return "the default recipe"
+    recipe = record.recipe or {}
+    changed = [
+        f"{name}={short(recipe[name])}" for name in FIELDS if name in recipe and recipe[name] != default.get(name)
+    ]
+    more = f" and {len(changed) - SHOWN_SETTINGS} more" if len(changed) > SHOWN_SETTINGS else ""
+    return escape(" ".join(changed[:SHOWN_SETTINGS]) + more)
+
+
+def short(value: Scalar) -> str:
+    """A setting with three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def bar_line(standing: Standing, now: str) -> str:
+    """The line that moves: how many of how many, the best so far, what runs, how long it may take."""
+    budget = standing.study.budget
+    if budget:
+        filled = min(BAR_WIDTH, round(BAR_WIDTH * standing.counted / budget))
+        head = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {standing.counted}/{budget} trials"
+    else:
+        head = f"{standing.counted} trials"
+    parts = [head]
+    pruned = standing.count(TrialStatus.PRUNED)
+    failed = standing.count(TrialStatus.FAILED)
+    parts += [f"{pruned} pruned"] * bool(pruned) + [f"{failed} failed"] * bool(failed)
+    if standing.ranking:
+        best = standing.ranking[0]
+        parts.append(f"best {standing.metric} {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})")
+    if now:
+        parts.append(now)
+    left = standing.seconds_left()
+    if left is not None and standing.counted < (budget or 0):
+        parts.append(f"about {clock_time(left)} left")
+    return " · ".join(parts)
+
+
+def clock_time(seconds: float) -> str:
+    """``1:05`` or ``2:01:05``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,58 @@
+"""Names in a study file -> Optuna's samplers and pruners.
+
+Samplers and pruners are not stored by Optuna: every worker builds its own from the study, once, and keeps it for all
+its trials (grouped TPE must not be shared between studies).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import optuna
+
+from search.pruning import SuccessiveHalving
+from studies.spec import SearchSettings
+
+
+def _tpe(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        # `group` and `constant_liar` are marked experimental; both are measured to work with Optuna 5.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=startup_trials, multivariate=True, group=True, constant_liar=True
+        )
+
+
+def _random(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _gp(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup_trials)
+
+
+SAMPLERS: dict[str, Callable[[int, int], optuna.samplers.BaseSampler]] = {"tpe": _tpe, "random": _random, "gp": _gp}
+
+PRUNERS: dict[str, Callable[[SearchSettings], optuna.pruners.BasePruner]] = {
+    "successive_halving": lambda settings: SuccessiveHalving(
+        min_epochs=settings.min_epochs,
+        reduction_factor=settings.reduction_factor,
+        startup_trials=settings.startup_trials,
+    ),
+    "none": lambda settings: optuna.pruners.NopPruner(),
+}
+
+
+def make_sampler(settings: SearchSettings, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler that a study file names; ``seed`` must differ from worker to worker, else they propose the same."""
+    # A third of the budget at random, ten at the most (Optuna's default): small budgets are model-guided too.
+    startup_trials = max(3, min(10, settings.trials // 3))
+    return SAMPLERS[settings.sampler](seed, startup_trials)
+
+
+def make_pruner(settings: SearchSettings) -> optuna.pruners.BasePruner:
+    """The pruner that a study file names."""
+    return PRUNERS[settings.pruner](settings)

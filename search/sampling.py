@@ -1,0 +1,49 @@
+"""From a trial to a recipe: Optuna suggests a value for every dimension that is active, in order."""
+
+from __future__ import annotations
+
+import optuna
+
+from studies.space import Dimension, assemble, choose
+from studies.spec import StudySpec
+from trainer.recipe import Recipe, Scalar
+
+
+def distribution_of(dimension: Dimension) -> optuna.distributions.BaseDistribution:
+    """The Optuna distribution that a dimension stands for."""
+    if dimension.choices is not None:
+        return optuna.distributions.CategoricalDistribution(dimension.choices)
+    low, high = dimension.low, dimension.high
+    assert low is not None and high is not None, "a dimension without choices has a range"
+    if dimension.integer:
+        step = int(dimension.step) if dimension.step else 1
+        return optuna.distributions.IntDistribution(int(low), int(high), log=dimension.log, step=step)
+    return optuna.distributions.FloatDistribution(low, high, log=dimension.log, step=dimension.step)
+
+
+def sample(trial: optuna.Trial, spec: StudySpec) -> Recipe:
+    """Ask Optuna for every active dimension and complete the recipe with what is fixed.
+
+    Values that the trial already holds (trial 0, an adopted trial) are taken as they are.
+    """
+    fixed = spec.default_recipe()
+    params = choose(spec.space, fixed, lambda dimension: _suggest(trial, dimension))
+    return Recipe.from_flat(assemble(spec.space, params, fixed))
+
+
+def _suggest(trial: optuna.Trial, dimension: Dimension) -> Scalar:
+    distribution = distribution_of(dimension)
+    match distribution:
+        case optuna.distributions.CategoricalDistribution():
+            value: Scalar = trial.suggest_categorical(dimension.name, distribution.choices)  # type: ignore[assignment]
+        case optuna.distributions.IntDistribution():
+            value = trial.suggest_int(
+                dimension.name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+            )
+        case optuna.distributions.FloatDistribution():
+            value = trial.suggest_float(
+                dimension.name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+            )
+        case _:
+            raise AssertionError(f"no dimension becomes a {type(distribution).__name__}")
+    return value

@@ -1,0 +1,156 @@
+"""The verbs that only look: studies, status, folds, predict."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from search.ledger import Ledger, open_ledger
+from search.progress import bar_line, trial_line
+from search.standing import WORKER_SEEN_WITHIN, read_standing
+from search.supervision import what_runs
+from storage.database import connect
+from storage.errors import SchemaError
+from studies.catalog import bundled_studies
+from studies.explain import Explanation, explain
+from studies.spec import StudySpec, load_study
+
+
+def show_studies(url: str) -> None:
+    """The study files that ship with Retable, and the studies in the database."""
+    console = Console()
+    table = Table(title="Study files (search start --study NAME)", title_justify="left")
+    for column in ("name", "title"):
+        table.add_column(column)
+    for name, title in bundled_studies().items():
+        table.add_row(name, title)
+    console.print(table)
+    ledger = _ledger_if_any(url)
+    stored = ledger.studies.all() if ledger else []
+    if not stored or ledger is None:
+        console.print(f"No stored study in {escape(connect(url).name)}.", highlight=False)
+        return
+    table = Table(title=f"Stored studies in {escape(ledger.database.name)}", title_justify="left")
+    for column in ("name", "state", "trials", "best", "begun"):
+        table.add_column(column)
+    for study in stored:
+        standing = read_standing(ledger, study.name)
+        best = standing.ranking[0] if standing.ranking else None
+        table.add_row(
+            study.name,
+            study.state,
+            f"{standing.counted}/{study.budget}",
+            f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
+            f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
+        )
+    console.print(table)
+
+
+def show_study(name: str, overrides: Sequence[str], url: str) -> None:
+    """One study explained: a stored one of that name, else the study file.
+
+    Raises:
+        StudyError: there is neither.
+    """
+    console = Console()
+    ledger = None if overrides else _ledger_if_any(url)
+    stored = ledger.studies.find(name) if ledger else None
+    if stored is not None:
+        console.print(f"Stored study [bold]{escape(name)}[/], as it runs:")
+        spec = StudySpec.from_dict(stored.spec)
+    else:
+        spec = load_study(name, overrides)
+    _print_explanation(console, explain(spec))
+
+
+def _print_explanation(console: Console, explanation: Explanation) -> None:
+    console.print(f"[bold]{escape(explanation.title)}[/]")
+    console.print(
+        "  " + "  ".join(f"{setting}={value}" for setting, value in explanation.settings), highlight=False, markup=False
+    )
+    fixed = Table(title="Fixed in every trial", title_justify="left")
+    for column in ("setting", "value", "meaning"):
+        fixed.add_column(column)
+    for fixed_row in explanation.fixed:
+        fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
+    console.print(fixed)
+    sampled = Table(title="Sampled", title_justify="left")
+    for column in ("setting", "from", "only when", "trial 0", "meaning"):
+        sampled.add_column(column)
+    for row in explanation.sampled:
+        default = "" if row.default is None else str(row.default)
+        sampled.add_row(row.name, escape(row.values), escape(row.when), escape(default), row.doc)
+    console.print(sampled)
+
+
+def show_status(name: str | None, url: str) -> None:
+    """How one study stands: every ended trial, what runs, who works, what was exported."""
+    console = Console()
+    ledger = open_ledger(url)
+    study = ledger.study(name)
+    standing = read_standing(ledger, study.name)
+    default = StudySpec.from_dict(study.spec).default_recipe()
+    console.print(f"Study [bold]{study.name}[/], {study.state}, in {escape(ledger.database.name)}", highlight=False)
+    if study.state_reason:
+        console.print(f"[yellow]{escape(study.state_reason)}[/]", highlight=False)
+    for record in standing.records:
+        console.print(trial_line(record, default), highlight=False)
+    console.print(
+        bar_line(standing, what_runs(ledger, standing) if standing.workers else ""), highlight=False, markup=False
+    )
+    if standing.waiting:
+        console.print(f"{standing.waiting} trial(s) wait for a worker to go on with them", highlight=False)
+    for worker in ledger.workers.alive(WORKER_SEEN_WITHIN):
+        console.print(f"worker {escape(worker.name)} on {escape(worker.host)} ({worker.device})", highlight=False)
+    for export in ledger.runs.exports(study.id)[-3:]:
+        score = "" if export.score is None else f", out-of-fold {export.score:.4f} ± {export.score_se or 0.0:.4f}"
+        when = datetime.datetime.fromtimestamp(export.created)
+        console.print(f"exported {when:%Y-%m-%d %H:%M} to {escape(export.folder)}{score}", highlight=False)
+    if not standing.records and not standing.workers:
+        console.print(f"Nobody works on it: `search start --study {study.name}` goes on with it.", highlight=False)
+
+
+def export_folds(name: str | None, url: str, output: Path) -> None:
+    """Write the frozen folds of a study as a table."""
+    from trainer.folds import write_folds_csv
+
+    ledger = open_ledger(url)
+    study = ledger.study(name)
+    protocol = StudySpec.from_dict(study.spec).protocol
+    dataset = ledger.datasets.get(study.fingerprint)
+    folds = ledger.datasets.folds(study.fingerprint, n_folds=protocol.folds, split=0, seed=protocol.split_seed)
+    assert folds is not None, "folds are frozen before a study is stored"
+    assert dataset.groups is not None, "duplicates are looked for before a study begins"
+    labels = [dataset.class_names[y] for y in dataset.y]
+    groups = dataset.groups[: len(dataset.train_ids)]
+    write_folds_csv(output, ids=dataset.train_ids, labels=labels, groups=groups, folds=folds)
+    Console().print(f"{len(folds)} images in {protocol.folds} folds written to {output}", highlight=False)
+
+
+def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> None:
+    """An exported model on new images.
+
+    Raises:
+        ModelError, ImageError: the folder is no model, or images cannot be read (all are named).
+    """
+    from trainer.predict_standalone import predict_folder, write_predictions
+
+    ids, classes, proba = predict_folder(model, images, device=device)
+    write_predictions(output, ids, classes, proba)
+    Console().print(f"{len(ids)} images predicted to {output}", highlight=False)
+
+
+def _ledger_if_any(url: str) -> Ledger | None:
+    """The database if it is set up; asking a SQLite file that does not exist must not create it."""
+    database = connect(url)
+    if database.is_sqlite and not Path(database.url.database or "").is_file():
+        return None
+    try:
+        return open_ledger(url)
+    except SchemaError:
+        return None

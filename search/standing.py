@@ -1,0 +1,81 @@
+"""How a study stands, read from the database: what the progress line, ``status`` and the ranking show."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.ledger import Ledger
+from search.selection import Candidate, rank
+from storage.stored_studies import StoredStudy
+from storage.values import TrialRecord, TrialStatus, WorkKind, WorkState
+
+WORKER_SEEN_WITHIN = 150.0  # seconds without a sign of life after which a worker is taken for gone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A study at one moment. Counts are of search trials."""
+
+    study: StoredStudy
+    metric: str
+    records: tuple[TrialRecord, ...]
+    """Outcomes of search trials, in the order in which they ended."""
+    running: int
+    waiting: int
+    """Begun and handed back or lost; the next worker goes on with them."""
+    refits_done: int
+    refits_open: int
+    workers: int
+
+    def count(self, status: TrialStatus) -> int:
+        """Search trials that ended so."""
+        return sum(record.status is status for record in self.records)
+
+    @property
+    def counted(self) -> int:
+        """Trials that count against the budget and have ended."""
+        return len(self.records) - self.count(TrialStatus.FAILED)
+
+    @property
+    def ranking(self) -> list[Candidate]:
+        """Finished trials, the best first."""
+        return rank(candidates(self.records))
+
+    def seconds_left(self) -> float | None:
+        """Estimate for the rest of the search; None before the first trial has ended, or without a budget."""
+        if not self.records or self.study.budget is None:
+            return None
+        left = max(0, self.study.budget - self.counted)
+        return left * statistics.mean(record.seconds for record in self.records) / max(1, self.running, self.workers)
+
+
+def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:
+    """The finished trials among ``records``, as selection wants them."""
+    return [
+        Candidate(number=r.number, value=r.value, standard_error=r.value_se or 0.0, soft=r.soft or 0.0)
+        for r in records
+        if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None
+    ]
+
+
+def read_standing(ledger: Ledger, name: str) -> Standing:
+    """How the study called ``name`` stands now.
+
+    Raises:
+        UnknownStudyError: there is no such study.
+    """
+    study = ledger.studies.get(name)
+    counts = ledger.queue.counts(study.id)
+    trials, refits = counts[WorkKind.SEARCH], counts[WorkKind.REFIT]
+    return Standing(
+        study=study,
+        metric=study.spec["protocol"]["metric"],
+        records=tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH)),
+        running=trials[WorkState.LEASED],
+        waiting=trials[WorkState.QUEUED],
+        refits_done=refits[WorkState.STORED],
+        refits_open=refits[WorkState.QUEUED] + refits[WorkState.LEASED],
+        workers=sum(worker.study_id == study.id for worker in ledger.workers.alive(WORKER_SEEN_WITHIN)),
+    )

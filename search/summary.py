@@ -1,0 +1,108 @@
+"""What `start` and `export-best` say to a person, at the beginning and at the end."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from search.competition import Competition
+from search.devices import Placement
+from search.export_files import Export
+from search.progress import recipe_difference
+from search.standing import Standing
+from storage.stored_studies import StoredStudy
+from storage.values import TrialStatus
+from studies.spec import StudySpec
+from trainer.describe import duplicate_lines
+
+RANKED = 5  # trials in the final table
+
+FILES: dict[str, str] = {
+    "submission.csv": "hand this in",
+    "test_proba.csv": "class probabilities of the test images",
+    "oof.csv": "out-of-fold predictions: where it errs",
+    "folds.csv": "which image was held out when",
+    "confusion_matrix.png": "which classes it confuses",
+    "MODEL_CARD.md": "how good it is and what it was made from",
+    "model": "weights, recipe and a predict.py that needs nothing of Retable",
+}
+"""What each file of an export is for, in the order in which they are listed."""
+
+
+def print_study(
+    console: Console, study: StoredStudy, spec: StudySpec, competition: Competition, placement: Placement
+) -> None:
+    """The first lines of `start`: data, protocol, budget, workers, warnings."""
+    images = competition.images
+    console.print(
+        f"{len(images.y)} training and {len(images.test_ids)} test images, {len(images.class_names)} classes; "
+        f"{spec.protocol.folds} folds, {spec.protocol.metric}; {study.budget} trials; "
+        f"{len(placement.gpus)} worker{'s' * (len(placement.gpus) > 1)} on "
+        f"{'the CPU' if placement.gpus[0] is None else 'GPUs'}",
+        highlight=False,
+    )
+    for line in (*placement.notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
+        console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
+
+
+def print_ranking(console: Console, standing: Standing) -> None:
+    """The best finished trials, and what became of the others."""
+    default = StudySpec.from_dict(standing.study.spec).default_recipe()
+    by_number = {record.number: record for record in standing.records}
+    table = Table(title=f"{standing.study.name}: the best finished trials", title_justify="left")
+    for name in ("trial", standing.metric, "true-class probability", "recipe"):
+        table.add_column(name, justify="left" if name == "recipe" else "right")
+    for candidate in standing.ranking[:RANKED]:
+        table.add_row(
+            str(candidate.number),
+            f"{candidate.value:.4f} ± {candidate.standard_error:.4f}",
+            f"{candidate.soft:.4f}",
+            recipe_difference(by_number[candidate.number], default),
+        )
+    console.print(table)
+    counts = {status: standing.count(status) for status in TrialStatus if standing.count(status)}
+    console.print("Trials: " + ", ".join(f"{count} {status}" for status, count in counts.items()), highlight=False)
+    if standing.study.state_reason:
+        console.print(f"[yellow]The search stopped:[/] {escape(standing.study.state_reason)}", highlight=False)
+
+
+def print_export(console: Console, export: Export) -> None:
+    """What was written, how good it is, and what to type next."""
+    console.print()
+    if export.score is not None:
+        console.print(
+            f"Trial {export.trial} refitted: out-of-fold {export.metric} "
+            f"[bold]{export.score:.4f} ± {export.score_error:.4f}[/] (test-time views: {', '.join(export.views)})",
+            highlight=False,
+        )
+    for line in export.warnings:
+        console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
+    console.print(f"Written to [bold]{escape(str(export.folder))}[/]:", highlight=False)
+    for name in sorted(export.files, key=list(FILES).index):
+        console.print(f"  {name:22}{FILES[name]}", highlight=False)
+    console.print("\nNext:", highlight=False)
+    for command, why in _next_steps(export):
+        console.print(f"  {command}", highlight=False, soft_wrap=True)
+        console.print(f"      [dim]{why}[/]", highlight=False)
+
+
+def _next_steps(export: Export) -> list[tuple[str, str]]:
+    folder: Path = export.folder
+    return [
+        ("search status", "all trials of the study"),
+        ("search dashboard", "curves and parameters in the browser"),
+        (f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"),
+        ("search export-best --seeds 3", "more refits averaged: steadier on the private board"),
+    ]
+
+
+def print_interrupted(console: Console, name: str) -> None:
+    """After Ctrl-C."""
+    console.print(
+        f"\nStudy {name} is interrupted, nothing is lost: type the same command again and it goes on from here.",
+        highlight=False,
+    )

@@ -1,0 +1,152 @@
+"""A worker's life: take work, train, store, tell; stop gracefully."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+
+from search.bench import Bench
+from search.competition import open_for_training
+from search.home import Home
+from search.lease import LEASE
+from search.ledger import Ledger, open_ledger
+from search.objective import run_item, running_trials
+from search.patience import patiently
+from search.samplers import make_pruner, make_sampler
+from search.stopping import StopSignals
+from search.telling import tell_all
+from storage.stored_studies import StoredStudy
+from storage.values import StudyState, TrialStatus, WorkState
+from studies.spec import StudySpec
+from trainer.environment import check_torch_pair
+
+POLL_INTERVAL = 2.0  # seconds between looks at the queue while others still work
+MAX_FAILURES = 5  # failed trials in a row after which a study stops: something is wrong that no recipe can mend
+PARENT_VARIABLE = "RETABLE_PARENT"
+
+log = logging.getLogger(__name__)
+
+
+class NoData(ValueError):  # noqa: N818 - named for the fact
+    """A worker was not told where the images are."""
+
+
+def run_worker(url: str, study: str | None, data: Path | None, *, home: Path, weights: Path | None) -> None:
+    """Work on a study until nothing is left to do or a stop is requested (then the trial in hand goes back).
+
+    Raises:
+        StorageError, DataMismatch, DataError, NoData: nothing was begun.
+    """
+    check_torch_pair()
+    parent = os.environ.get(PARENT_VARIABLE)
+    signals = StopSignals(parent=int(parent) if parent else None).install()
+    ledger = open_ledger(url)
+    stored = ledger.study(study)
+    if data is None:
+        raise NoData(f"where are the images of study {stored.name}? Say --data FOLDER, or set RETABLE_DATA")
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    bench = _set_up(ledger, stored, data, Home(root=home), weights, name)
+    try:
+        # Whoever started this worker also ends it.
+        work(bench, signals, linger=parent is not None)
+    finally:
+        bench.loader.close()
+        ledger.workers.sign_off(name)
+
+
+def _set_up(ledger: Ledger, stored: StoredStudy, data: Path, home: Home, weights: Path | None, name: str) -> Bench:
+    import torch
+
+    from trainer.loader import BatchLoader
+
+    spec = StudySpec.from_dict(stored.spec)
+    images = open_for_training(data, spec, stored.fingerprint)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads:
+        torch.set_num_threads(int(threads))
+    # Beside a GPU the CPU augments, in processes; without one it is busy training, and a thread does.
+    augmenters = (
+        max(1, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
+    )
+    # Each worker proposes something else, and the same worker something else each time it is started.
+    sampler = make_sampler(spec.search_settings, seed=secrets.randbits(32))
+    optuna_study = ledger.optuna_study(stored.name, sampler)
+    optuna_study.pruner = make_pruner(spec.search_settings)
+    ledger.workers.heartbeat(name, host=socket.gethostname(), pid=os.getpid(), device=str(device), study_id=stored.id)
+    log.info("worker %s: study %s, %d training images, %s", name, stored.name, len(images.y), device)
+    return Bench(
+        worker=name,
+        ledger=ledger,
+        study=stored,
+        spec=spec,
+        optuna_study=optuna_study,
+        images=images,
+        home=home,
+        device=device,
+        loader=BatchLoader(augmenters),
+        weights_dir=weights,
+    )
+
+
+def work(bench: Bench, signals: StopSignals, *, linger: bool = False) -> None:
+    """Take and run work items until none is left for anybody or a stop is requested; with ``linger``, only the
+    latter.
+    """
+    queue, study_id = bench.ledger.queue, bench.study.id
+    earlier_failures = patiently(lambda: bench.ledger.runs.consecutive_failures(study_id))
+    while not signals.requested:
+        patiently(lambda: tell_all(queue, study_id, bench.optuna_study))
+        # Read before the item is taken: from then on a claim without a trial number is ours, and hides orphans.
+        orphans = patiently(lambda: queue.orphans(study_id, running_trials(bench.optuna_study)))
+        earlier_failures = _stop_after_failures(bench, earlier_failures)
+        item = patiently(lambda: queue.take(study_id, bench.worker, LEASE))
+        if item is not None:
+            run_item(bench, item, lambda: signals.requested or _paused(bench), orphans)
+        elif not linger and not _others_work(bench):
+            return
+        else:
+            # Somebody may yet die and leave a trial to adopt, and `start` may yet want refits.
+            time.sleep(POLL_INTERVAL)
+
+
+def _paused(bench: Bench) -> bool:
+    _sign_of_life(bench)
+    return patiently(lambda: bench.ledger.studies.state(bench.study.id)) is StudyState.PAUSED
+
+
+def _sign_of_life(bench: Bench) -> None:
+    patiently(
+        lambda: bench.ledger.workers.heartbeat(
+            bench.worker,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=str(bench.device),
+            study_id=bench.study.id,
+        )
+    )
+
+
+def _stop_after_failures(bench: Bench, earlier: int) -> int:
+    """Stop the study after `MAX_FAILURES` failures in a row beyond the ``earlier`` ones, which somebody may have
+    mended.
+
+    Returns:
+        How many of the failures in a row are earlier ones: none any more once a trial has come out.
+    """
+    failures = patiently(lambda: bench.ledger.runs.consecutive_failures(bench.study.id))
+    earlier = min(earlier, failures)
+    if failures - earlier >= MAX_FAILURES:
+        last = patiently(lambda: bench.ledger.runs.records(bench.study.id, status=TrialStatus.FAILED))[-1]
+        reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
+        patiently(lambda: bench.ledger.studies.set_state(bench.study.id, StudyState.STOPPED, reason))
+    return earlier
+
+
+def _others_work(bench: Bench) -> bool:
+    counts = patiently(lambda: bench.ledger.queue.counts(bench.study.id))
+    return any(states[WorkState.LEASED] for states in counts.values())

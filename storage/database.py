@@ -1,0 +1,173 @@
+"""One SQL database, Optuna's tables and ours side by side.
+
+database = connect("postgresql://team:secret@db.example/retable")
+create_schema(database)             # storage.schema: once, by `search start`
+queue = WorkQueue(database)         # storage.work
+optuna.load_study(study_name="aug_tuning", storage=database.optuna_storage())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy.exc
+from sqlalchemy import URL, Connection, Engine, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from storage.clock import Clock, database_clock
+from storage.engine import READ_ONLY, make_engine
+from storage.errors import SchemaError, StorageError, StorageUnavailableError
+from storage.tables import Base
+from storage.urls import parse_url, shown_url, without_secrets
+
+if TYPE_CHECKING:
+    import optuna
+
+_SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
+# Connection lost; operator intervention (restart); too many connections and no memory; deadlock and serialization.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_POSTGRESQL_OUTAGES = ("08", "57P", "53200", "53300", "40", "25P03")
+_POSTGRESQL_DISK_FULL = "53100"
+
+
+class Database:
+    """A database and its engine. Safe to share between threads and to send to a spawned process; not to fork."""
+
+    def __init__(self, url: URL, clock: Clock = database_clock) -> None:
+        self.url = url
+        """With the password: for connecting only. People see `name`."""
+        self.clock = clock
+        """Makes the SQL expression for "now"; see `storage.clock`."""
+        self.engine: Engine = make_engine(url)
+
+    @property
+    def name(self) -> str:
+        """The URL as it may be shown and logged."""
+        return shown_url(self.url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.drivername == "sqlite"
+
+    def __repr__(self) -> str:
+        return f"Database({self.name})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url, "clock": self.clock}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Database.__init__(self, state["url"], state["clock"])
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that may write: committed when the block ends, undone whole if it raises.
+
+        Raises:
+            StorageUnavailableError: the database does not answer; trying again later may help.
+            StorageError: anything else that the database objects to.
+        """
+        with self.own_errors(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads and never makes a writer wait.
+
+        Raises:
+            StorageError: as `writing`.
+        """
+        with self.own_errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(**{READ_ONLY: True})
+            with connection.begin():
+                yield connection
+
+    def insert(self, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+        """An ``INSERT`` that can say ``ON CONFLICT``, in this database's dialect."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def now(self) -> float:
+        """Unix seconds on the database's clock."""
+        with self.reading() as connection:
+            return float(connection.execute(select(self.clock())).scalar_one())
+
+    def optuna_storage(self) -> optuna.storages.BaseStorage:
+        """Optuna's storage on this database, cached, working through this engine.
+
+        The schema must have been created. Picklable; heartbeats are off (leases replace them).
+
+        Raises:
+            SchemaError: Optuna's tables are missing or belong to another Optuna release.
+            StorageUnavailableError: the database does not answer.
+        """
+        from storage.optuna_storage import open_optuna_storage
+
+        with self.own_errors():
+            return open_optuna_storage(self)
+
+    def close(self) -> None:
+        """Close all connections; the next use opens new ones."""
+        self.engine.dispose()
+
+    @contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Turn SQLAlchemy's errors into those of `storage.errors`, without secrets."""
+        try:
+            yield
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: sqlalchemy.exc.SQLAlchemyError) -> StorageError:
+        cause = getattr(error, "orig", None) or error
+        # PostgreSQL's full text goes on to quote the row that it refused.
+        primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+        text = without_secrets(" ".join((primary or str(cause)).split()), self.url)
+        if is_outage(error):
+            return StorageUnavailableError(f"the database {self.name} does not answer: {text}")
+        if "no such table" in text or getattr(cause, "sqlstate", None) == "42P01":
+            return SchemaError(f"the database {self.name} lacks a table ({text}); `search start` sets a database up")
+        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or _sqlstate(cause) == _POSTGRESQL_DISK_FULL:
+            return StorageError(f"the disk of the database {self.name} is full: {text}")
+        return StorageError(f"the database {self.name} refused: {text}")
+
+
+def connect(url: str, *, clock: Clock = database_clock) -> Database:
+    """Check ``url`` and make its engine. Connections are opened when first needed.
+
+    Raises:
+        StorageError: a URL of another kind than ``sqlite:///FILE`` and ``postgresql://...``, a missing folder, or a
+            missing driver.
+    """
+    return Database(parse_url(url), clock)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether ``error``, ours, SQLAlchemy's or Optuna's, means that the database does not answer now.
+
+    Optuna wraps the driver's errors in its own, so the causes are looked at too. Who holds a lease then waits and tries
+    again; any other error will not go away by waiting.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (StorageUnavailableError, sqlalchemy.exc.TimeoutError)):
+            return True
+        if isinstance(seen, sqlalchemy.exc.DBAPIError):
+            return seen.connection_invalidated or _driver_outage(seen)
+        seen = seen.__cause__
+    return False
+
+
+def _driver_outage(error: sqlalchemy.exc.DBAPIError) -> bool:
+    sqlite_name = getattr(error.orig, "sqlite_errorname", None)
+    if sqlite_name is not None:
+        return str(sqlite_name).startswith(_SQLITE_OUTAGES)
+    state = _sqlstate(error.orig)
+    if state is None:
+        # psycopg reports a connection that could not be made, or broke, without a state.
+        return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+    return state.startswith(_POSTGRESQL_OUTAGES)
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    return getattr(error, "sqlstate", None)

@@ -1,0 +1,124 @@
+"""Data sets and their folds, shared by all studies on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import select
+
+from storage.blobs import pack, unpack
+from storage.database import Database
+from storage.errors import StorageError
+from storage.tables import Dataset, FoldSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredDataset:
+    """What is kept of a data set: labels and ids, no images. Arrays are to be treated as read-only."""
+
+    fingerprint: str
+    class_names: tuple[str, ...]
+    train_ids: tuple[str, ...]
+    test_ids: tuple[str, ...]
+    y: npt.NDArray[np.int64]
+    """Class index of each training image, ``(n,)``."""
+    groups: npt.NDArray[np.int64] | None
+    """Images with the same number are near-duplicates; training images first, then test images, ``(n + m,)``."""
+    summary: dict[str, Any]
+    """Whatever else is to be shown of it."""
+
+
+class DatasetStore:
+    """Data sets by fingerprint. What is stored once stays as it is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, dataset: StoredDataset) -> StoredDataset:
+        """Store a data set, unless its fingerprint is stored already; return what is stored.
+
+        Raises:
+            StorageError: labels and ids of different length.
+        """
+        if dataset.y.shape != (len(dataset.train_ids),):
+            raise StorageError(f"{len(dataset.train_ids)} training ids but labels of shape {dataset.y.shape}")
+        with self._database.writing() as connection:
+            connection.execute(
+                self._database.insert(Dataset)
+                .values(
+                    fingerprint=dataset.fingerprint,
+                    class_names=list(dataset.class_names),
+                    train_ids=list(dataset.train_ids),
+                    test_ids=list(dataset.test_ids),
+                    y=pack(dataset.y.astype(np.int64)),
+                    groups=None if dataset.groups is None else pack(dataset.groups.astype(np.int64)),
+                    summary=dataset.summary,
+                    created=self._database.clock(),
+                )
+                .on_conflict_do_nothing(index_elements=["fingerprint"])
+            )
+        return self.get(dataset.fingerprint)
+
+    def get(self, fingerprint: str) -> StoredDataset:
+        """The data set with this fingerprint.
+
+        Raises:
+            StorageError: it is not stored.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(*Dataset.__table__.columns).where(Dataset.fingerprint == fingerprint)
+            ).one_or_none()
+        if row is None:
+            raise StorageError(f"no data set with the fingerprint {fingerprint} is stored in {self._database.name}")
+        return StoredDataset(
+            fingerprint=row.fingerprint,
+            class_names=tuple(row.class_names),
+            train_ids=tuple(row.train_ids),
+            test_ids=tuple(row.test_ids),
+            y=unpack(row.y).astype(np.int64, copy=False),
+            groups=None if row.groups is None else unpack(row.groups).astype(np.int64, copy=False),
+            summary=row.summary,
+        )
+
+    def folds(self, fingerprint: str, *, n_folds: int, split: int, seed: int) -> npt.NDArray[np.int64] | None:
+        """The frozen fold of each training image, int64 ``(n,)`` in the order of ``train_ids``; None if not frozen."""
+        with self._database.reading() as connection:
+            blob = connection.execute(
+                select(FoldSet.folds).where(
+                    FoldSet.fingerprint == fingerprint,
+                    FoldSet.n_folds == n_folds,
+                    FoldSet.split == split,
+                    FoldSet.seed == seed,
+                )
+            ).scalar_one_or_none()
+        return None if blob is None else unpack(blob).astype(np.int64, copy=False)
+
+    def freeze_folds(
+        self, fingerprint: str, folds: npt.NDArray[np.int64], *, n_folds: int, split: int, seed: int
+    ) -> npt.NDArray[np.int64]:
+        """Store the folds of one (data set, number of folds, split, seed) for ever and return the stored ones.
+
+        They are the given ones if this call was the first, else those of the first: whoever imports folds compares.
+
+        Raises:
+            StorageError: unknown data set, or not one fold of 0 to ``n_folds`` - 1 for each training image.
+        """
+        images = len(self.get(fingerprint).train_ids)
+        if folds.shape != (images,) or folds.dtype.kind not in "iu":
+            raise StorageError(f"folds are whole numbers of shape ({images},), not {folds.dtype} of {folds.shape}")
+        if images and not (folds.min() >= 0 and folds.max() < n_folds):
+            raise StorageError(f"folds are numbered 0 to {n_folds - 1}, not {folds.min()} to {folds.max()}")
+        key = {"fingerprint": fingerprint, "n_folds": n_folds, "split": split, "seed": seed}
+        with self._database.writing() as connection:
+            connection.execute(
+                self._database.insert(FoldSet)
+                .values(**key, folds=pack(folds.astype(np.int64)), created=self._database.clock())
+                .on_conflict_do_nothing(index_elements=list(key))
+            )
+        stored = self.folds(fingerprint, n_folds=n_folds, split=split, seed=seed)
+        assert stored is not None
+        return stored

@@ -1,0 +1,19 @@
+"""Run by Alembic for every command; `storage.schema` hands over the connection, inside its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from storage.schema import VERSION_TABLE, is_ours
+from storage.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    # Optuna keeps a table alembic_version of its own in the same database.
+    version_table=VERSION_TABLE,
+    include_name=is_ours,
+    render_as_batch=True,  # SQLite cannot alter a table in place
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,71 @@
+"""Optuna's tables, reached through our engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from sqlalchemy import NullPool
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+from storage.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
+from storage.errors import SchemaError
+
+if TYPE_CHECKING:
+    from storage.database import Database
+
+
+class _SharedEngineStorage(RDBStorage):
+    """Optuna's storage on a `Database`: same connections, same locking, one pool for both.
+
+    Optuna makes an engine of its own before anybody can attach listeners to it, so that engine is replaced; it keeps no
+    connection and serves only Optuna's look at its version. Pickling keeps the database alone and opens it anew, where
+    Optuna would make an engine without ``BEGIN IMMEDIATE`` and run enqueued trials twice.
+    """
+
+    def __init__(self, database: Database, *, create_tables: bool) -> None:
+        patience = {"timeout": BUSY_TIMEOUT} if database.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
+        super().__init__(
+            database.url.render_as_string(hide_password=False),
+            engine_kwargs={"poolclass": NullPool, "hide_parameters": True, "connect_args": patience},
+            skip_table_creation=not create_tables,
+        )
+        self._database = database
+        self.engine = database.engine
+        self.scoped_session = scoped_session(sessionmaker(bind=database.engine))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._database,)
+
+
+def _reopen(database: Database) -> RDBStorage:
+    return _SharedEngineStorage(database, create_tables=False)
+
+
+def open_optuna_storage(database: Database) -> BaseStorage:
+    """Optuna's storage as `optuna.create_study` would cache it, on existing tables.
+
+    Raises:
+        SchemaError: the tables are missing, or another Optuna release made them.
+    """
+    return get_storage(_checked(database, create_tables=False))
+
+
+def create_optuna_tables(database: Database) -> None:
+    """Create Optuna's tables and stamp their version. To be called by one process at a time (`storage.schema`).
+
+    Raises:
+        SchemaError: another Optuna release made the tables that are there.
+    """
+    _checked(database, create_tables=True)
+
+
+def _checked(database: Database, *, create_tables: bool) -> RDBStorage:
+    try:
+        return _SharedEngineStorage(database, create_tables=create_tables)
+    except RuntimeError as error:
+        raise SchemaError(f"Optuna's tables in {database.name} are of another release: {error}") from error
+    except optuna.exceptions.StorageInternalError as error:
+        # Optuna's own text says nothing; the driver's error below it does, and `Database` translates that one.
+        raise (error.__cause__ or error) from error

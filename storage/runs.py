@@ -1,0 +1,139 @@
+"""What trials and exports left behind: records, curves, predictions, exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import and_, func, insert, select
+
+from storage.blobs import unpack
+from storage.database import Database
+from storage.errors import StorageError
+from storage.outcomes import TRIAL_COLUMNS, select_curves, trial_record
+from storage.tables import Export, Prediction, Trial
+from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind, finite_or_none
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRecord:
+    """A submission and model folder that was written."""
+
+    id: int
+    study_id: int
+    created: float
+    """Unix seconds, database's clock."""
+    folder: str
+    recipe: dict[str, Any]
+    score: float | None
+    score_se: float | None
+    notes: dict[str, Any]
+
+
+class RunStore:
+    """Reads what `storage.work.WorkQueue.store` wrote, and keeps the list of exports."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def records(
+        self, study_id: int, *, kind: WorkKind | None = None, status: TrialStatus | None = None
+    ) -> list[TrialRecord]:
+        """Records of a study in the order in which they were stored, optionally of one kind or status."""
+        query = select(*TRIAL_COLUMNS).where(Trial.study_id == study_id).order_by(Trial.id)
+        if kind is not None:
+            query = query.where(Trial.kind == WorkKind(kind).value)
+        if status is not None:
+            query = query.where(Trial.status == TrialStatus(status).value)
+        with self._database.reading() as connection:
+            return [trial_record(row) for row in connection.execute(query)]
+
+    def record_of(self, work_id: int) -> TrialRecord | None:
+        """The record of one work item; None while it has no outcome."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(*TRIAL_COLUMNS).where(Trial.work_id == work_id)).one_or_none()
+        return None if row is None else trial_record(row)
+
+    def status_counts(self, study_id: int) -> dict[WorkKind, dict[TrialStatus, int]]:
+        """How many records of each kind have each status; zeros included."""
+        result = {kind: dict.fromkeys(TrialStatus, 0) for kind in WorkKind}
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Trial.kind, Trial.status, func.count())
+                .where(Trial.study_id == study_id)
+                .group_by(Trial.kind, Trial.status)
+            )
+            for kind, status, count in rows:
+                result[WorkKind(kind)][TrialStatus(status)] = count
+        return result
+
+    def consecutive_failures(self, study_id: int) -> int:
+        """How many search trials failed since the last one that did not."""
+        ended = and_(Trial.study_id == study_id, Trial.kind == WorkKind.SEARCH.value)
+        last_good = select(func.coalesce(func.max(Trial.id), 0)).where(ended, Trial.status != TrialStatus.FAILED.value)
+        with self._database.reading() as connection:
+            since = select(func.count()).where(ended, Trial.id > last_good.scalar_subquery())
+            return connection.execute(since).scalar_one()
+
+    def curves(self, record_id: int) -> tuple[EpochCurve, ...]:
+        """Every epoch of a record, in order; empty if it ended before its first."""
+        with self._database.reading() as connection:
+            return select_curves(connection, record_id)
+
+    def prediction_names(self, record_id: int) -> tuple[str, ...]:
+        """Names of the predictions of a record, sorted."""
+        with self._database.reading() as connection:
+            names = select(Prediction.name).where(Prediction.trial_id == record_id).order_by(Prediction.name)
+            return tuple(connection.execute(names).scalars())
+
+    def prediction(self, record_id: int, name: str) -> npt.NDArray[np.float32]:
+        """Class probabilities, float32 ``(images, classes)``.
+
+        Raises:
+            StorageError: the record has no prediction of that name; the message lists those that it has.
+        """
+        with self._database.reading() as connection:
+            blob = connection.execute(
+                select(Prediction.proba).where(Prediction.trial_id == record_id, Prediction.name == name)
+            ).scalar_one_or_none()
+        if blob is None:
+            kept = ", ".join(self.prediction_names(record_id)) or "none"
+            raise StorageError(f"trial record {record_id} has no predictions {name!r}; kept: {kept}")
+        return unpack(blob).astype(np.float32, copy=False)
+
+    def add_export(
+        self,
+        study_id: int,
+        *,
+        folder: str,
+        recipe: Mapping[str, Any],
+        score: float | None,
+        score_se: float | None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Record an export that was written; returns its id."""
+        with self._database.writing() as connection:
+            return connection.execute(
+                insert(Export)
+                .values(
+                    study_id=study_id,
+                    created=self._database.clock(),
+                    folder=folder,
+                    recipe=dict(recipe),
+                    score=finite_or_none(score),
+                    score_se=finite_or_none(score_se),
+                    notes=dict(notes or {}),
+                )
+                .returning(Export.id)
+            ).scalar_one()
+
+    def exports(self, study_id: int) -> list[ExportRecord]:
+        """Exports of a study, the oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(*Export.__table__.columns).where(Export.study_id == study_id).order_by(Export.id)
+            )
+            return [ExportRecord(**row._mapping) for row in rows]

@@ -1,0 +1,146 @@
+"""Studies as they are stored: specification, data, budget, state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from storage.database import Database
+from storage.errors import StudyExistsError, UnknownStudyError
+from storage.tables import Study
+from storage.values import StudyState, storable_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """A study. All but ``budget``, ``deadline`` and ``state`` stay as they were when it was created."""
+
+    id: int
+    name: str
+    """Also the name of Optuna's study."""
+    fingerprint: str
+    """Of the data set that it was created on."""
+    spec: dict[str, Any]
+    """The specification with everything resolved."""
+    spec_hash: str
+    file_spec: dict[str, Any]
+    """The study file as it was read, before the overrides."""
+    overrides: tuple[str, ...]
+    """``FIELD=VALUE`` as typed."""
+    data_options: dict[str, Any]
+    budget: int | None
+    """Search trials in total, failed ones aside; None: until the deadline."""
+    deadline: float | None
+    """Unix seconds on the database's clock, after which nothing begins."""
+    state: StudyState
+    state_reason: str
+    created: float
+
+
+class StudyStore:
+    """Studies by name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        name: str,
+        *,
+        fingerprint: str,
+        spec: Mapping[str, Any],
+        spec_hash: str,
+        file_spec: Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        data_options: Mapping[str, Any] | None = None,
+        budget: int | None,
+        deadline: float | None = None,
+    ) -> StoredStudy:
+        """Store a new study, running. Its data set must be stored already. Optuna's study is the caller's to create.
+
+        Raises:
+            StudyExistsError: the name is taken, perhaps a moment ago by another process.
+        """
+        with self._database.writing() as connection:
+            created = connection.execute(
+                self._database.insert(Study)
+                .values(
+                    name=name,
+                    fingerprint=fingerprint,
+                    spec=dict(spec),
+                    spec_hash=spec_hash,
+                    file_spec=dict(file_spec),
+                    overrides=list(overrides),
+                    data_options=dict(data_options or {}),
+                    budget=budget,
+                    deadline=deadline,
+                    state=StudyState.RUNNING.value,
+                    state_reason="",
+                    created=self._database.clock(),
+                )
+                .on_conflict_do_nothing(index_elements=["name"])
+                .returning(Study.id)
+            ).scalar_one_or_none()
+        if created is None:
+            raise StudyExistsError(f"a study called {name!r} exists already in {self._database.name}")
+        return self.get(name)
+
+    def find(self, name: str) -> StoredStudy | None:
+        """The study of that name, or None."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(*Study.__table__.columns).where(Study.name == name)).one_or_none()
+        return None if row is None else _study(row)
+
+    def get(self, name: str) -> StoredStudy:
+        """The study of that name.
+
+        Raises:
+            UnknownStudyError: there is none; the message lists those that there are.
+        """
+        found = self.find(name)
+        if found is None:
+            names = ", ".join(study.name for study in self.all()) or "none at all"
+            raise UnknownStudyError(f"no study called {name!r} in {self._database.name}; stored: {names}")
+        return found
+
+    def all(self) -> list[StoredStudy]:
+        """All studies, the oldest first."""
+        with self._database.reading() as connection:
+            return [_study(row) for row in connection.execute(select(*Study.__table__.columns).order_by(Study.id))]
+
+    def state(self, study_id: int) -> StudyState:
+        """The state alone: cheap enough to ask after every epoch.
+
+        Raises:
+            UnknownStudyError: no such study.
+        """
+        with self._database.reading() as connection:
+            state = connection.execute(select(Study.state).where(Study.id == study_id)).scalar_one_or_none()
+        if state is None:
+            raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
+        return StudyState(state)
+
+    def set_state(self, study_id: int, state: StudyState, reason: str = "") -> None:
+        """Change the state; ``reason`` is shown beside it."""
+        self._change(study_id, state=StudyState(state).value, state_reason=storable_text(reason))
+
+    def set_budget(self, study_id: int, budget: int | None) -> None:
+        """Change the number of trials in total. What is begun already is never cut short."""
+        self._change(study_id, budget=budget)
+
+    def set_deadline(self, study_id: int, deadline: float | None) -> None:
+        """Change the deadline (Unix seconds on the database's clock, see `storage.database.Database.now`)."""
+        self._change(study_id, deadline=deadline)
+
+    def _change(self, study_id: int, **values: Any) -> None:
+        with self._database.writing() as connection:
+            if connection.execute(update(Study).where(Study.id == study_id).values(**values)).rowcount != 1:
+                raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
+
+
+def _study(row: Row[Any]) -> StoredStudy:
+    values = dict(row._mapping)
+    return StoredStudy(**{**values, "overrides": tuple(row.overrides), "state": StudyState(row.state)})

@@ -1,0 +1,217 @@
+"""Our tables, beside Optuna's in one database.
+
+All are named ``retable_…``, and none refers to Optuna's: SQLite uses the ids of deleted studies again. Times are Unix
+seconds on the database's clock (`storage.clock`), arrays are blobs of `storage.blobs`. A change here needs a new
+revision in ``storage/migrations/versions``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+TABLE_PREFIX = "retable_"
+
+_Json = JSON(none_as_null=True)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own convention
+        dict[str, Any]: _Json,
+        list[str]: _Json,
+        list[Any]: _Json,
+        bytes: LargeBinary(),
+        float: Double(),
+        str: Text(),
+    }
+
+
+class Dataset(Base):
+    """Images and labels as they were found, known by their fingerprint; the images themselves are not stored."""
+
+    __tablename__ = "retable_dataset"
+
+    fingerprint: Mapped[str] = mapped_column(String(64), primary_key=True)
+    class_names: Mapped[list[str]]
+    train_ids: Mapped[list[str]]
+    test_ids: Mapped[list[str]]
+    y: Mapped[bytes]
+    groups: Mapped[bytes | None]
+    summary: Mapped[dict[str, Any]]
+    created: Mapped[float]
+
+
+class FoldSet(Base):
+    """Which fold each training image belongs to; shared by every study on the data set."""
+
+    __tablename__ = "retable_fold_set"
+    __table_args__ = (UniqueConstraint("fingerprint", "n_folds", "split", "seed"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(ForeignKey("retable_dataset.fingerprint"))
+    n_folds: Mapped[int]
+    split: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger())
+    folds: Mapped[bytes]
+    created: Mapped[float]
+
+
+class Study(Base):
+    """A study: what to search, on which data, how long. Optuna's study of the same name holds the trials."""
+
+    __tablename__ = "retable_study"
+    __table_args__ = (CheckConstraint("state IN ('running', 'paused', 'stopped')", name="state"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text(), unique=True)
+    fingerprint: Mapped[str] = mapped_column(ForeignKey("retable_dataset.fingerprint"))
+    spec: Mapped[dict[str, Any]]
+    spec_hash: Mapped[str] = mapped_column(String(64))
+    file_spec: Mapped[dict[str, Any]]
+    overrides: Mapped[list[str]]
+    data_options: Mapped[dict[str, Any]]
+    budget: Mapped[int | None]
+    deadline: Mapped[float | None]
+    state: Mapped[str] = mapped_column(String(16))
+    state_reason: Mapped[str]
+    created: Mapped[float]
+
+
+class Work(Base):
+    """What is to be done and who is doing it. Written by `storage.work` alone."""
+
+    __tablename__ = "retable_work"
+    __table_args__ = (
+        CheckConstraint("kind IN ('search', 'confirm', 'refit')", name="kind"),
+        CheckConstraint("state IN ('queued', 'leased', 'stored', 'failed')", name="state"),
+        CheckConstraint("(state = 'leased') = (lease_until IS NOT NULL)", name="lease"),
+        # Sampled items carry no recipe_hash: a sampler may well draw one recipe twice.
+        UniqueConstraint("study_id", "kind", "split", "seed", "recipe_hash"),
+        UniqueConstraint("study_id", "kind", "trial_number"),
+        Index(None, "study_id", "state", "kind"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    split: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger())
+    recipe: Mapped[dict[str, Any] | None]
+    recipe_hash: Mapped[str | None] = mapped_column(String(64))
+    trial_number: Mapped[int | None]
+    note: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    told: Mapped[bool]
+    attempt: Mapped[int]
+    lost: Mapped[int]
+    worker: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    created: Mapped[float]
+
+
+class Trial(Base):
+    """What came out of a work item: written once, never changed."""
+
+    __tablename__ = "retable_trial"
+    __table_args__ = (
+        CheckConstraint("status IN ('finished', 'pruned', 'diverged', 'failed')", name="status"),
+        Index(None, "study_id", "kind", "status"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    work_id: Mapped[int] = mapped_column(ForeignKey("retable_work.id"), unique=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int | None]
+    split: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger())
+    recipe: Mapped[dict[str, Any] | None]
+    machine: Mapped[dict[str, Any]]
+    note: Mapped[dict[str, Any]]
+    worker: Mapped[str | None]
+    attempt: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str]
+    value: Mapped[float | None]
+    value_se: Mapped[float | None]
+    soft: Mapped[float | None]
+    epochs_done: Mapped[int]
+    seconds: Mapped[float]
+    finished: Mapped[float]
+
+
+class Curve(Base):
+    """One epoch of a trial."""
+
+    __tablename__ = "retable_curve"
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("retable_trial.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    metric: Mapped[float | None]
+    soft: Mapped[float | None]
+    train_loss: Mapped[float | None]
+    seconds: Mapped[float]
+    fold_metrics: Mapped[list[Any]]
+    true_class: Mapped[bytes]
+
+
+class Prediction(Base):
+    """Class probabilities of a finished trial: ``oof``, ``test``, or one flipped view such as ``oof.hflip``."""
+
+    __tablename__ = "retable_prediction"
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("retable_trial.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    proba: Mapped[bytes]
+
+
+class Export(Base):
+    """A submission and model folder that was written."""
+
+    __tablename__ = "retable_export"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"), index=True)
+    created: Mapped[float]
+    folder: Mapped[str]
+    recipe: Mapped[dict[str, Any]]
+    score: Mapped[float | None]
+    score_se: Mapped[float | None]
+    notes: Mapped[dict[str, Any]]
+
+
+class Worker(Base):
+    """A worker process that was there lately."""
+
+    __tablename__ = "retable_worker"
+
+    name: Mapped[str] = mapped_column(Text(), primary_key=True)
+    study_id: Mapped[int | None] = mapped_column(ForeignKey("retable_study.id"))
+    host: Mapped[str]
+    pid: Mapped[int]
+    device: Mapped[str]
+    started: Mapped[float]
+    seen: Mapped[float]

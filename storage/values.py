@@ -1,0 +1,158 @@
+"""What the stores take and give back: plain values, checked once at the door."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.errors import StorageError
+
+_REASON_LIMIT = 4000  # characters
+
+
+class WorkKind(StrEnum):
+    """What a work item is for: a sampled trial, a finalist on a fresh split, or a part of the export."""
+
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    REFIT = "refit"
+
+
+class WorkState(StrEnum):
+    """Where a work item stands. ``stored`` and ``failed`` are final, each with a trial record."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    STORED = "stored"
+    FAILED = "failed"
+
+
+class TrialStatus(StrEnum):
+    """How a training ended. All but ``failed`` count against the budget: they tell the sampler something."""
+
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+class StudyState(StrEnum):
+    """``paused``: no work is given out. ``stopped``: no search any more, but confirmation and refits."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochCurve:
+    """One epoch of a trial. A number that is not finite is stored as missing and read back as NaN."""
+
+    epoch: int
+    """From 1."""
+    metric: float
+    soft: float
+    """Mean out-of-fold probability of the true class, 0 to 1."""
+    train_loss: float
+    seconds: float
+    fold_metrics: tuple[float, ...]
+    true_class: npt.NDArray[np.float16]
+    """Out-of-fold probability of the true class of each training image, float16 ``(n,)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialOutcome:
+    """What a worker hands over when a training ended, however it ended.
+
+    ``predictions`` are class probabilities by name (``oof``, ``test``, ``oof.hflip`` ...), stored as float32
+    ``(images, classes)``.
+
+    Raises:
+        StorageError: a finished trial with a ``value`` that is not finite, or arrays of impossible shape.
+    """
+
+    status: TrialStatus
+    reason: str = ""
+    value: float | None = None
+    """The metric at the last epoch; a pruned trial's is that of the epoch at which it ended. None where nothing was held
+    out (a refit on all images), so that nothing could be scored."""
+    value_se: float | None = None
+    soft: float | None = None
+    epochs_done: int = 0
+    seconds: float = 0.0
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    curves: tuple[EpochCurve, ...] = ()
+    predictions: Mapping[str, npt.NDArray[np.floating[Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", TrialStatus(self.status))
+        if self.status is TrialStatus.FINISHED and self.value is not None and not math.isfinite(self.value):
+            raise StorageError(f"a finished trial has a finite value, not {self.value!r}")
+        for curve in self.curves:
+            if curve.true_class.ndim != 1:
+                raise StorageError(f"epoch {curve.epoch}: true_class has shape {curve.true_class.shape}, not (images,)")
+        for name, proba in self.predictions.items():
+            if proba.ndim != 2:
+                raise StorageError(f"predictions {name!r} have shape {proba.shape}, not (images, classes)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """A stored outcome, without its curves and predictions (see `storage.runs.RunStore`)."""
+
+    id: int
+    work_id: int
+    study_id: int
+    kind: WorkKind
+    number: int | None
+    """Optuna's trial number; None if the work failed before a trial was asked for."""
+    split: int
+    seed: int
+    recipe: dict[str, Any] | None
+    """The complete recipe that ran, flat; None if the work failed before it was known."""
+    machine: dict[str, Any]
+    note: dict[str, Any]
+    """As given with the work item."""
+    worker: str | None
+    attempt: int
+    status: TrialStatus
+    reason: str
+    value: float | None
+    value_se: float | None
+    soft: float | None
+    epochs_done: int
+    seconds: float
+    finished: float
+    """Unix seconds, database's clock."""
+
+
+def recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a flat recipe, independent of the order of its fields.
+
+    Raises:
+        StorageError: a value that JSON cannot hold.
+    """
+    try:
+        text = json.dumps(dict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StorageError(f"a recipe holds texts, finite numbers and booleans: {error}") from error
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def finite_or_none(number: float | None) -> float | None:
+    """A number for the database: SQLite would turn NaN into NULL on its own, PostgreSQL and JSON would not."""
+    return None if number is None or not math.isfinite(number) else float(number)
+
+
+def storable_text(text: str) -> str:
+    """``text`` as both databases can hold it: no NUL, no half characters (of undecodable file names), not endless."""
+    clean = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")
+    return clean if len(clean) <= _REASON_LIMIT else clean[: _REASON_LIMIT - 2] + " …"

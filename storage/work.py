@@ -1,0 +1,348 @@
+"""The work queue: what is to be done and who is doing it. The only writer of ``retable_work``.
+
+A work item is handed out under a lease. The attempt number grows by one every time the item is handed out, and every
+write of a holder names its attempt: once another worker has taken the item over, whatever the former holder still
+sends writes nothing and returns False. So a result is stored once, however many workers were killed, suspended or cut
+off in between.
+
+Each method is one short transaction and may be repeated when the database did not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+
+from storage.database import Database
+from storage.errors import StorageError, UnknownStudyError
+from storage.outcomes import TRIAL_COLUMNS, delete_outcome, insert_outcome, trial_record
+from storage.tables import Study, Trial, Work
+from storage.values import (
+    StudyState,
+    TrialOutcome,
+    TrialRecord,
+    TrialStatus,
+    WorkKind,
+    WorkState,
+    recipe_hash,
+)
+from storage.work_items import WorkItem, is_held, is_settled, leased_item
+
+MAX_ATTEMPTS = 3
+"""Workers that an item may lose before it is taken to be what kills them."""
+
+_WORK = Work.__table__.columns
+
+
+class WorkQueue:
+    """Work items of all studies of one database."""
+
+    def __init__(self, database: Database, *, max_attempts: int = MAX_ATTEMPTS) -> None:
+        self._database = database
+        self._max_attempts = max_attempts
+
+    def take(
+        self, study_id: int, worker: str, lease_seconds: float, kinds: Collection[WorkKind] = tuple(WorkKind)
+    ) -> WorkItem | None:
+        """Take the next piece of work, or None if there is none now.
+
+        In this order: an item whose holder vanished or handed it back, an item with a given recipe, and a new search
+        item while the study runs, its deadline is ahead and fewer search items than its budget exist, failed ones
+        aside. An item that has lost `MAX_ATTEMPTS` workers is stored as failed on the way. A paused study gives
+        nothing out, a stopped one no search.
+
+        Args:
+            worker: name of the taking process, unique among all that live.
+            lease_seconds: how long the item is the worker's own without a `renew`.
+
+        Raises:
+            UnknownStudyError: no such study.
+            StorageUnavailableError: the database does not answer. If the answer alone was lost, the item comes back
+                when its lease runs out.
+        """
+        with self._database.writing() as connection:
+            # Takers of one study queue up here: counting the budget and inserting must not interleave. Writers of
+            # results need no such lock; "no key" lets their foreign keys to the study through.
+            study = connection.execute(
+                select(Study.state, Study.budget, Study.deadline)
+                .where(Study.id == study_id)
+                .with_for_update(key_share=True)
+            ).one_or_none()
+            if study is None:
+                raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
+            if study.state == StudyState.PAUSED:
+                return None
+            wanted = {WorkKind(kind) for kind in kinds}
+            if study.state == StudyState.STOPPED:
+                wanted -= {WorkKind.SEARCH}
+            row = self._waiting(connection, study_id, wanted)
+            if row is None and WorkKind.SEARCH in wanted and self._may_begin(connection, study_id, study):
+                row = self._insert_search(connection, study_id)
+            return None if row is None else self._lease(connection, row, worker, lease_seconds)
+
+    def add(
+        self,
+        study_id: int,
+        kind: WorkKind,
+        *,
+        split: int,
+        seed: int,
+        recipe: Mapping[str, Any],
+        note: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Queue an item with a given recipe and return its id.
+
+        The same (study, kind, split, seed, recipe) twice is one item: the id of the first is returned, whatever became
+        of it, and ``note`` keeps its first content.
+        """
+        key = {
+            "study_id": study_id,
+            "kind": WorkKind(kind).value,
+            "split": split,
+            "seed": seed,
+            "recipe_hash": recipe_hash(recipe),
+        }
+        with self._database.writing() as connection:
+            connection.execute(
+                self._database.insert(Work)
+                .values(**key, **_fresh(note), recipe=dict(recipe), created=self._database.clock())
+                .on_conflict_do_nothing(index_elements=list(key))
+            )
+            found = select(Work.id).where(*(_WORK[name] == value for name, value in key.items()))
+            return connection.execute(found).scalar_one()
+
+    def name_trial(self, item: WorkItem, number: int, recipe: Mapping[str, Any]) -> WorkItem | None:
+        """Record which Optuna trial and which complete recipe a search item became, before it trains.
+
+        Returns:
+            The item with both, or None if the lease was lost; then the trial is nobody's, and `orphans` will find it.
+
+        Raises:
+            StorageError: another item of this study has that number already.
+        """
+        recipe_hash(recipe)  # refuses what JSON cannot hold
+        if not self._update_held(item, trial_number=number, recipe=dict(recipe)):
+            return None
+        return replace(item, trial_number=number, recipe=dict(recipe))
+
+    def renew(self, item: WorkItem, lease_seconds: float) -> bool:
+        """Hold the item for ``lease_seconds`` from now. False: it was lost; stop working on it and store nothing.
+
+        A lease that ran out while nobody else took the item is renewed as well.
+        """
+        return self._update_held(item, lease_until=self._database.clock() + lease_seconds)
+
+    def hand_back(self, item: WorkItem, *, count_attempt: bool = False) -> bool:
+        """Give the item to whoever takes next, who continues the same trial. False: it was lost before.
+
+        Args:
+            count_attempt: the item is to blame (it ran its worker out of memory, say), not a person's Ctrl-C: count it
+                towards `MAX_ATTEMPTS`.
+        """
+        lost = Work.lost + 1 if count_attempt else Work.lost
+        return self._update_held(item, state=WorkState.QUEUED.value, lease_until=None, lost=lost)
+
+    def store(self, item: WorkItem, outcome: TrialOutcome) -> bool:
+        """Store the outcome: record, curves, predictions and the item's new state, all or nothing.
+
+        The record is then to be told to Optuna and confirmed by `mark_told`; `untold` finds what a crash left out.
+        What counts is the record: it may hold an earlier call's outcome (see below), so tell what it says.
+
+        Returns:
+            True if this attempt's outcome is stored, also by an earlier call whose answer was lost. False if the item
+            was lost; nothing is written then.
+
+        Raises:
+            StorageError: a status other than failed for an item whose recipe was never named.
+        """
+        failed = outcome.status is TrialStatus.FAILED
+        with self._database.writing() as connection:
+            row = connection.execute(select(*_WORK).where(*is_held(item)).with_for_update()).one_or_none()
+            if row is None:
+                return self._stored_before(connection, item)
+            if row.recipe is None and not failed:
+                raise StorageError(f"work item {item.id} has no recipe yet: name_trial comes before store")
+            self._finish(connection, row, outcome, row.attempt)
+            return True
+
+    def fail(self, item: WorkItem, reason: str) -> bool:
+        """Store the item as failed: a bug or a lost file, nothing that the recipe could help. Returns as `store`."""
+        return self.store(item, TrialOutcome(status=TrialStatus.FAILED, reason=reason))
+
+    def untold(self, study_id: int) -> list[TrialRecord]:
+        """Outcomes that are stored but not confirmed by `mark_told`, oldest first.
+
+        A worker that died in between leaves them; so does one that is about to tell right now, so whoever tells must
+        put up with a trial that another has told meanwhile (``study.tell(..., skip_if_finished=True)``).
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(*TRIAL_COLUMNS)
+                .join(Work, Work.id == Trial.work_id)
+                .where(Work.study_id == study_id, Work.told.is_(False))
+                .order_by(Trial.id)
+            )
+            return [trial_record(row) for row in rows]
+
+    def reopen(self, work_id: int) -> bool:
+        """Queue a settled confirmation or refit once more, forgetting its outcome: it failed, or its weights are gone.
+
+        Returns:
+            False if the item is not settled (somebody reopened it first), or is a search trial, which Optuna knows.
+        """
+        with self._database.writing() as connection:
+            row = connection.execute(
+                select(Work.id)
+                .where(Work.id == work_id, is_settled(), Work.kind != WorkKind.SEARCH.value)
+                .with_for_update()
+            ).one_or_none()
+            if row is None:
+                return False
+            delete_outcome(connection, work_id)
+            connection.execute(
+                update(Work).where(Work.id == work_id).values(state=WorkState.QUEUED.value, told=False, lost=0)
+            )
+            return True
+
+    def mark_told(self, work_id: int) -> None:
+        """Confirm that Optuna knows the outcome of a stored item. May be repeated."""
+        with self._database.writing() as connection:
+            connection.execute(update(Work).where(Work.id == work_id, is_settled()).values(told=True))
+
+    def orphans(self, study_id: int, running: Collection[int]) -> set[int]:
+        """Those of ``running`` that nobody works on or ever will: asked of Optuna by a worker that died right then.
+
+        Args:
+            running: numbers of Optuna's RUNNING trials of this study, read *before* this call. While any live holder
+                may still be about to name one of them, none is returned; ask again later.
+        """
+        unnamed = and_(
+            Work.study_id == study_id,
+            Work.kind == WorkKind.SEARCH.value,
+            Work.state == WorkState.LEASED.value,
+            Work.trial_number.is_(None),
+        )
+        with self._database.writing() as connection:
+            # A holder whose lease ran out may only be slow: it is fenced off first, so that it cannot name a trial
+            # that is about to be ended as an orphan.
+            connection.execute(
+                update(Work)
+                .where(unnamed, Work.lease_until <= self._database.clock())
+                .values(state=WorkState.QUEUED.value, lease_until=None, lost=Work.lost + 1)
+            )
+            if connection.execute(select(func.count()).where(unnamed)).scalar_one():
+                return set()
+            named = select(Work.trial_number).where(
+                Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not(None)
+            )
+            return set(running) - set(connection.execute(named).scalars())
+
+    def counts(self, study_id: int) -> dict[WorkKind, dict[WorkState, int]]:
+        """How many items of each kind are in each state; zeros included."""
+        result = {kind: dict.fromkeys(WorkState, 0) for kind in WorkKind}
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Work.kind, Work.state, func.count())
+                .where(Work.study_id == study_id)
+                .group_by(Work.kind, Work.state)
+            )
+            for kind, state, count in rows:
+                result[WorkKind(kind)][WorkState(state)] = count
+        return result
+
+    def _waiting(self, connection: Connection, study_id: int, kinds: Collection[WorkKind]) -> Row[Any] | None:
+        """The next item to hand out again or for the first time, locked; those that lost too many workers fail."""
+        expired = and_(Work.state == WorkState.LEASED.value, Work.lease_until <= self._database.clock())
+        candidates = (
+            select(*_WORK)
+            .where(
+                Work.study_id == study_id,
+                Work.kind.in_([kind.value for kind in kinds]),
+                or_(expired, Work.state == WorkState.QUEUED.value),
+            )
+            # What was begun comes first: it holds an Optuna trial, which its sampler takes for running.
+            .order_by(Work.attempt == 0, Work.id)
+            .limit(1)
+            # A row that is locked is being renewed or stored at this moment: its holder is alive.
+            .with_for_update(skip_locked=True)
+        )
+        while (row := connection.execute(candidates).one_or_none()) is not None:
+            lost = row.lost + (row.state == WorkState.LEASED)
+            if lost < self._max_attempts:
+                return row
+            reason = f"given up: {lost} workers vanished or broke down while training it, the last of them {row.worker}"
+            # The attempt goes up, so that a last holder who was only slow learns that the item is lost.
+            self._finish(connection, row, TrialOutcome(status=TrialStatus.FAILED, reason=reason), row.attempt + 1)
+        return None
+
+    def _may_begin(self, connection: Connection, study_id: int, study: Row[str, int | None, float | None]) -> bool:
+        if study.deadline is not None and connection.execute(select(self._database.clock() >= study.deadline)).scalar():
+            return False
+        if study.budget is None:
+            return True
+        begun = select(func.count()).where(
+            Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.state != WorkState.FAILED.value
+        )
+        count = connection.execute(begun).scalar_one()
+        return bool(count < study.budget)
+
+    def _insert_search(self, connection: Connection, study_id: int) -> Row[Any]:
+        values = {"study_id": study_id, "kind": WorkKind.SEARCH.value, "split": 0, "seed": 0, **_fresh(None)}
+        return connection.execute(insert(Work).values(**values, created=self._database.clock()).returning(*_WORK)).one()
+
+    def _lease(self, connection: Connection, row: Row[Any], worker: str, lease_seconds: float) -> WorkItem:
+        lost = row.lost + (row.state == WorkState.LEASED)
+        connection.execute(
+            update(Work)
+            .where(Work.id == row.id)
+            .values(
+                state=WorkState.LEASED.value,
+                attempt=row.attempt + 1,
+                lost=lost,
+                worker=worker,
+                lease_until=self._database.clock() + lease_seconds,
+            )
+        )
+        return leased_item(row, attempt=row.attempt + 1, worker=worker)
+
+    def _update_held(self, item: WorkItem, **values: Any) -> bool:
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                update(Work).where(*is_held(item)).values(**values).returning(Work.id)
+            ).one_or_none()
+            return changed is not None
+
+    def _finish(self, connection: Connection, row: Row[Any], outcome: TrialOutcome, attempt: int) -> None:
+        failed = outcome.status is TrialStatus.FAILED
+        insert_outcome(connection, row, outcome, self._database.clock)
+        connection.execute(
+            update(Work)
+            .where(Work.id == row.id)
+            .values(
+                state=(WorkState.FAILED if failed else WorkState.STORED).value,
+                attempt=attempt,
+                lease_until=None,
+                # A failure before Optuna was asked is nothing that Optuna could be told.
+                told=failed and row.trial_number is None,
+            )
+        )
+
+    def _stored_before(self, connection: Connection, item: WorkItem) -> bool:
+        """Whether this very attempt has stored already: its first call succeeded but the answer was lost."""
+        found = select(Work.id).where(
+            Work.id == item.id, Work.attempt == item.attempt, Work.worker == item.worker, is_settled()
+        )
+        return connection.execute(found).one_or_none() is not None
+
+
+def _fresh(note: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "state": WorkState.QUEUED.value,
+        "told": False,
+        "attempt": 0,
+        "lost": 0,
+        "note": dict(note or {}),
+    }

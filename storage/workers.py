@@ -1,0 +1,61 @@
+"""Which worker processes live: for people to see. Who owns what is decided by leases alone (`storage.work`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+
+from storage.database import Database
+from storage.tables import Worker
+
+FORGET_AFTER = 86_400.0
+"""Seconds after its last sign of life at which a worker that never signed off is dropped from the list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerRecord:
+    """A worker process; times are Unix seconds on the database's clock."""
+
+    name: str
+    study_id: int | None
+    """The study that it is at; None between studies."""
+    host: str
+    pid: int
+    device: str
+    started: float
+    seen: float
+
+
+class WorkerStore:
+    """The list of workers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def heartbeat(self, name: str, *, host: str, pid: int, device: str, study_id: int | None = None) -> None:
+        """Sign on, or give a sign of life."""
+        now = self._database.clock()
+        changes = {"study_id": study_id, "host": host, "pid": pid, "device": device, "seen": now}
+        with self._database.writing() as connection:
+            connection.execute(
+                self._database.insert(Worker)
+                .values(name=name, started=now, **changes)
+                .on_conflict_do_update(index_elements=["name"], set_=changes)
+            )
+            connection.execute(delete(Worker).where(Worker.seen < now - FORGET_AFTER))
+
+    def sign_off(self, name: str) -> None:
+        """Leave the list; nothing happens if the worker is not on it."""
+        with self._database.writing() as connection:
+            connection.execute(delete(Worker).where(Worker.name == name))
+
+    def alive(self, within_seconds: float) -> list[WorkerRecord]:
+        """Workers that gave a sign of life during the last ``within_seconds``, by name."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(*Worker.__table__.columns)
+                .where(Worker.seen >= self._database.clock() - within_seconds)
+                .order_by(Worker.name)
+            )
+            return [WorkerRecord(**row._mapping) for row in rows]

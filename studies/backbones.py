@@ -1,0 +1,70 @@
+"""The one check of a study that needs timm: do its backbones exist, and which does a filter find."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from studies.conditions import settle
+from studies.dimensions import MAX_CHOICES
+from studies.errors import Problems, listed
+from studies.space import BackboneFilter, Dimension, branches, describe
+from studies.spec import StudySpec
+from trainer.backbones import BackboneError, check_backbone
+
+SHOWN_NAMES = 8  # of the models that a filter finds, in a message
+
+
+def check_backbones(spec: StudySpec) -> StudySpec:
+    """Ask timm about every backbone of a study, and put the models found in place of a filter.
+
+    Imports timm, which takes seconds; call it after everything that can be checked without.
+
+    Raises:
+        StudyError: naming every backbone that timm does not know, with the nearest names; or a filter finds none.
+    """
+    problems = Problems(spec.title)
+    # What a filter finds exists.
+    for name in backbones_of(spec) if spec.is_resolved else ():
+        try:
+            check_backbone(name)
+        except BackboneError as error:
+            problems.add("", str(error))
+    dimensions = [dimension if dimension.match is None else _resolve(dimension, problems) for dimension in spec.space]
+    problems.raise_if_any()
+    if spec.is_resolved:
+        return spec
+    # Conditions on the family can be decided further now; names follow from what is left.
+    candidates = dict(branches([replace(dimension, name="") for dimension in dimensions]))
+    space = settle(candidates, spec.recipe, explicit=spec.recipe.keys(), lenient=True, problems=problems)
+    problems.raise_if_any()
+    return replace(spec, space=space)
+
+
+def backbones_of(spec: StudySpec) -> list[str]:
+    """Every backbone that a trial of a resolved study can have, each once."""
+    sampled = [dimension for dimension in spec.space if dimension.field == "backbone"]
+    names = [str(name) for dimension in sampled for name in dimension.choices or ()]
+    if all(dimension.when for dimension in sampled):
+        names.append(str(spec.recipe["backbone"]))
+    return list(dict.fromkeys(names))
+
+
+def _resolve(dimension: Dimension, problems: Problems) -> Dimension:
+    assert dimension.match is not None, "only filters are resolved"
+    names = _find(dimension.match)
+    if not names:
+        problems.add("space", f"backbone: there are no {describe(dimension)}")
+    elif len(names) > MAX_CHOICES:
+        problems.add("space", f"backbone: {describe(dimension)} are {len(names)}; narrow them to {MAX_CHOICES}")
+    elif dimension.default is not None and dimension.default not in names:
+        found = f"{listed(names[:SHOWN_NAMES])}{' …' if len(names) > SHOWN_NAMES else ''}"
+        problems.add("space", f"backbone: the default {dimension.default} is not among {describe(dimension)}: {found}")
+    return replace(dimension, choices=tuple(names), match=None)
+
+
+def _find(chosen: BackboneFilter) -> list[str]:
+    import timm
+
+    return list(
+        timm.list_models(list(chosen.match), pretrained=chosen.pretrained, exclude_filters=list(chosen.exclude))
+    )

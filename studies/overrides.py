@@ -1,0 +1,90 @@
+"""``FIELD=VALUE`` on the command line: any setting of a study file, changed from outside."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+
+from studies.document import TABLES, Document, shorten
+from studies.errors import StudyError, listed
+from studies.settings import SECTIONS, setting_names
+from trainer.recipe import FIELDS, suggest
+
+
+def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
+    """Change ``document`` by each override in turn.
+
+    ``recipe.FIELD=VALUE`` fixes a field: if it was sampled, it no longer is. ``space.FIELD=[...]`` or ``{...}`` samples
+    a field anew, ``space.FIELD.low=...`` changes one key of its range. Values are TOML; what is not, is text.
+
+    Raises:
+        StudyError: an override has no ``=`` or names no setting; all such are listed. Values are not checked here.
+    """
+    problems: list[str] = []
+    for text in overrides:
+        try:
+            document = _apply(document, text)
+        except StudyError as error:
+            problems.extend(f"--set {shorten(text)}: {problem}" for problem in error.problems)
+    if problems:
+        raise StudyError(*problems)
+    return document
+
+
+def parse_value(text: str) -> object:
+    """``text`` as a TOML value: ``3``, ``1e-4``, ``true``, ``["a", "b"]``; as it stands where it is none."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    # A line break could smuggle in a second key.
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _apply(document: Document, text: str) -> Document:
+    name, equals, given = text.partition("=")
+    table, _, key = name.strip().replace('"', "").partition(".")
+    if not equals or not given.strip():
+        raise StudyError("give FIELD=VALUE, such as recipe.epochs=5")
+    value = parse_value(given.strip())
+    overridden = {**document.overridden, f"{table}.{key}": f"--set {shorten(text)}"}
+    document = dataclasses.replace(document, overridden=overridden)
+    if table == "title" and not key:
+        return dataclasses.replace(document, title=given.strip().strip("\"'"))
+    if table in SECTIONS and key in setting_names(table):
+        if key.endswith("_column") and not isinstance(value, str):
+            value = given.strip()  # a column may well be called 2021
+        section = {**document.sections.get(table, {}), key: value}
+        return dataclasses.replace(document, sections={**document.sections, table: section})
+    if table == "recipe" and key in FIELDS:
+        space = {path: raw for path, raw in document.space.items() if path != key}
+        return dataclasses.replace(document, recipe={**document.recipe, key: value}, space=space)
+    if table == "space" and key:
+        return _override_space(document, key, value, f"--set {shorten(text)}")
+    raise StudyError(f"there is no setting {shorten(name)!r}{_nearest(name.strip())}")
+
+
+def _override_space(document: Document, key: str, value: object, words: str) -> Document:
+    if key in FIELDS:
+        return dataclasses.replace(document, space={**document.space, key: value})
+    field, _, attribute = key.rpartition(".")
+    if field not in FIELDS:
+        raise StudyError(f"there is no recipe field {shorten(key)!r}{suggest(shorten(key), FIELDS)}")
+    present = document.space.get(field)
+    if isinstance(present, list) and present and isinstance(present[0], Mapping):
+        raise StudyError(f"{field} has {len(present)} ranges; give them all anew: space.{field}=[{{...}}, {{...}}]")
+    # A list of choices has a table form as well: a default can be added to it.
+    table = {"choices": present} if isinstance(present, list) else dict(present) if isinstance(present, Mapping) else {}
+    overridden = {**document.overridden, f"space.{field}": words}
+    return dataclasses.replace(
+        document, space={**document.space, field: {**table, attribute: value}}, overridden=overridden
+    )
+
+
+def _nearest(name: str) -> str:
+    valid = [f"recipe.{path}" for path in FIELDS] + [f"space.{path}" for path in FIELDS] + ["title"]
+    valid += [f"{table}.{key}" for table in SECTIONS for key in setting_names(table)]
+    if name in FIELDS:
+        return f"; did you mean recipe.{name}?"
+    return suggest(shorten(name), valid) or f"; settings begin with {listed(('title', *TABLES))}"

@@ -1,0 +1,144 @@
+"""Everything in a study file that is neither fixed nor sampled in a training: how to judge, how long, on what data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+
+from studies.errors import Problems, shown
+from trainer.metrics import METRICS
+from trainer.recipe import FIELDS, FieldInfo, RecipeError, Scalar, suggest
+
+if TYPE_CHECKING:
+    from trainer.data import DataOptions
+
+SAMPLERS = ("tpe", "random", "gp")
+"""Names of samplers; `search.samplers` maps them to Optuna's."""
+PRUNERS = ("successive_halving", "none")
+"""Names of pruners; `search.samplers` maps them to Optuna's."""
+SAMPLES = ("digits",)
+"""Competitions that ship with Retable; `trainer.samples` writes them out."""
+
+MAX_TEXT = 200  # characters of a title or column name
+MAX_EXACT = 2**53
+"""Larger whole numbers are not exact as floats."""
+
+Section = TypeVar("Section")
+
+
+def _setting(
+    default: Scalar | None, doc: str, *, low: float = -math.inf, high: float = math.inf, choices: Iterable[str] = ()
+) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": tuple(choices)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSettings:
+    """How a recipe is judged."""
+
+    metric: str = _setting("accuracy", "what is maximised; log loss is negated", choices=METRICS)
+    folds: int = _setting(5, "parts of the cross-validation", low=2, high=50)
+    split_seed: int = _setting(0, "which of all divisions into folds", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How recipes are proposed, and which are given up early."""
+
+    sampler: str = _setting("tpe", "who proposes the next trial", choices=SAMPLERS)
+    trials: int = _setting(50, "budget: trials in total", low=1, high=100_000)
+    seed: int = _setting(0, "seed of the sampler and of the trainings", low=0, high=2**31 - 1)
+    pruner: str = _setting("successive_halving", "who gives a trial up early", choices=PRUNERS)
+    min_epochs: int = _setting(1, "epochs before a trial is first judged", low=1, high=10_000)
+    reduction_factor: int = _setting(2, "of this many trials one goes on", low=2, high=16)
+    startup_trials: int = _setting(4, "trials seen at an epoch before any is given up there", low=2, high=1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalSettings:
+    """How the winner is refitted; what is ``None`` stays as it was in the search."""
+
+    epochs: int | None = _setting(None, "epochs", low=FIELDS["epochs"].low, high=FIELDS["epochs"].high)
+    image_size: int | None = _setting(None, "image size", low=FIELDS["image_size"].low, high=FIELDS["image_size"].high)
+    seeds: int = _setting(1, "refits of every fold, with seeds of their own", low=1, high=100)
+    tta: bool = _setting(True, "average over those flips that help out-of-fold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """How the images are read, where that is not plain from the files."""
+
+    sample: str | None = _setting(None, "a competition that ships with Retable, for want of --data", choices=SAMPLES)
+    id_column: str | None = _setting(None, "column of the image ids")
+    label_column: str | None = _setting(None, "column of the labels")
+    group_column: str | None = _setting(None, "column of what must stay in one fold (patient, artist)")
+    skip_bad: bool = _setting(False, "leave unreadable training images out")
+
+    @property
+    def options(self) -> DataOptions:
+        """The same, as the readers take it."""
+        from trainer.data import DataOptions
+
+        return DataOptions(
+            id_column=self.id_column,
+            label_column=self.label_column,
+            group_column=self.group_column,
+            skip_bad=self.skip_bad,
+        )
+
+
+SECTIONS: dict[str, type] = {
+    "protocol": ProtocolSettings,
+    "search": SearchSettings,
+    "final": FinalSettings,
+    "data": DataSettings,
+}
+"""Tables of a study file and what they become."""
+
+
+def setting_names(table: str) -> list[str]:
+    """The keys that a table of `SECTIONS` may hold."""
+    return [item.name for item in dataclasses.fields(SECTIONS[table])]
+
+
+def read_section(table: str, cls: type[Section], raw: Mapping[str, object], problems: Problems) -> Section:
+    """Build one settings value from untrusted ``raw``; what is wrong is recorded and takes its default."""
+    hints = get_type_hints(cls)
+    values: dict[str, Scalar | None] = {}
+    for key, value in raw.items():
+        known = {item.name: item for item in dataclasses.fields(cast(Any, cls))}
+        if key not in known:
+            problems.add(table, f"there is no setting {shown(key)}{suggest(str(key), known)}", str(key))
+            continue
+        try:
+            values[key] = _checked(key, value, hints[key], known[key].metadata)
+        except RecipeError as error:
+            problems.add(table, str(error), key)
+    return cls(**values)
+
+
+def check_scalar(info: FieldInfo, value: object) -> Scalar:
+    """`FieldInfo.check` for values from untrusted files, which hold tables, dates and numbers of any length too.
+
+    Raises:
+        RecipeError: as `FieldInfo.check`.
+    """
+    if not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > MAX_EXACT):
+        raise RecipeError(f"{info.path} takes a {'name' if info.type is str else 'number'}, not {shown(value)}")
+    if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):
+        raise RecipeError(f"{info.path} takes up to {MAX_TEXT} printable characters, not {shown(value)}")
+    return info.check(value)
+
+
+def _checked(key: str, value: object, hint: Any, metadata: Mapping[str, Any]) -> Scalar | None:
+    if value is None and type(None) in getattr(hint, "__args__", ()):
+        return None
+    plain = next((t for t in getattr(hint, "__args__", (hint,)) if t is not type(None)), str)
+    if plain is bool:
+        if not isinstance(value, bool):
+            raise RecipeError(f"{key} is true or false, not {shown(value)}")
+        return value
+    return check_scalar(FieldInfo(path=key, type=plain, default="", **metadata), value)

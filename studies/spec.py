@@ -1,0 +1,243 @@
+"""StudySpec: one study, complete and checked: what is fixed, what is sampled, how it is judged, how long it runs.
+
+A spec is made by `load_study` from a study file and by `StudySpec.from_dict` from the database; both end in the same
+checks. None of them needs torch or timm: whether the backbones exist is asked by `studies.backbones.check_backbones`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studies.catalog import find_study
+from studies.conditions import settle
+from studies.dimensions import check_backbone_name, read_dimensions
+from studies.document import Document, known_field, parse_document
+from studies.errors import Problems, StudyError, shown
+from studies.overrides import apply_overrides
+from studies.settings import (
+    MAX_TEXT,
+    PRUNERS,
+    SAMPLERS,
+    DataSettings,
+    FinalSettings,
+    ProtocolSettings,
+    SearchSettings,
+    check_scalar,
+    read_section,
+)
+from studies.space import Dimension, assemble, choose
+from trainer.recipe import FIELDS, RecipeError, Scalar
+
+__all__ = [
+    "PRUNERS",
+    "SAMPLERS",
+    "DataSettings",
+    "FinalSettings",
+    "ProtocolSettings",
+    "SearchSettings",
+    "StudyError",
+    "StudySpec",
+    "load_study",
+]
+
+FREE_TO_CHANGE = ("title", "search.trials", "final")
+"""What may change while a study runs, since nothing that was measured depends on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """One study. Treat `recipe` as read-only."""
+
+    title: str
+    protocol: ProtocolSettings
+    recipe: Mapping[str, Scalar]
+    """Flat and complete: every field of a recipe, with the value that holds wherever the field is not sampled."""
+    space: tuple[Dimension, ...]
+    """In an order in which each dimension follows all that its conditions speak of."""
+    search_settings: SearchSettings
+    final: FinalSettings
+    data: DataSettings
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether every choice is known; if not, `studies.backbones.check_backbones` resolves the filter."""
+        return all(dimension.match is None for dimension in self.space)
+
+    def default_params(self) -> dict[str, Scalar]:
+        """What trial 0 samples, by dimension name.
+
+        Raises:
+            StudyError: the backbone filter is not resolved yet.
+        """
+        if not self.is_resolved:
+            raise StudyError(f"which backbones {self.title!r} samples is not known before its filter is resolved")
+        return choose(self.space, self.recipe, _default_of)
+
+    def default_recipe(self) -> dict[str, Scalar]:
+        """The flat recipe of trial 0.
+
+        Raises:
+            StudyError: as `default_params`.
+        """
+        return self.assemble(self.default_params())
+
+    def assemble(self, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The flat recipe, complete, that sampled values by dimension name stand for.
+
+        Raises:
+            StudyError: ``params`` is not what this study samples.
+        """
+        return assemble(self.space, params, self.recipe)
+
+    @property
+    def spec_hash(self) -> str:
+        """SHA-256, hexadecimal, over everything but `FREE_TO_CHANGE`."""
+        binding = self.to_dict()
+        for path in FREE_TO_CHANGE:
+            table, _, key = path.partition(".")
+            _ = binding[table].pop(key) if key else binding.pop(table)
+        return hashlib.sha256(json.dumps(binding, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, for the database: ``StudySpec.from_dict(spec.to_dict()) == spec``."""
+        return {
+            "title": self.title,
+            "protocol": dataclasses.asdict(self.protocol),
+            "recipe": dict(self.recipe),
+            "space": [_dimension_to_dict(dimension) for dimension in self.space],
+            "search": dataclasses.asdict(self.search_settings),
+            "final": dataclasses.asdict(self.final),
+            "data": dataclasses.asdict(self.data),
+        }
+
+    @staticmethod
+    def from_dict(stored: object) -> StudySpec:
+        """The reverse of `to_dict`; the input is checked like a study file.
+
+        Raises:
+            StudyError: ``stored`` is no study of ours; everything wrong with it is listed.
+        """
+        problems = Problems("the stored study")
+        known = {"title", "protocol", "recipe", "space", "search", "final", "data"}
+        if not isinstance(stored, Mapping) or set(stored) != known:
+            raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
+        space = _stored_space(stored["space"], problems)
+        tables = {name: stored[name] for name in ("protocol", "recipe", "search", "final", "data")}
+        for name, table in tables.items():
+            if not isinstance(table, Mapping):
+                problems.add(name, f"is a table, not {shown(table)}")
+        problems.raise_if_any()
+        document = Document(
+            label="the stored study",
+            title=stored["title"],
+            recipe=tables.pop("recipe"),
+            space=space,
+            sections=tables,
+        )
+        return _build(document, problems, lenient=False)
+
+
+def load_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
+    """Read a bundled study by name, or a user's by path, and change it by ``FIELD=VALUE`` overrides.
+
+    The file is checked as it stands. Overrides come after that, one after another, and may make parts of it idle: a
+    sampled field that is fixed (``recipe.backbone=resnet18``) is no longer sampled, and what was sampled only under a
+    condition that can no longer hold is left out.
+
+    Raises:
+        StudyError: listing every problem with its file and key, or the override that caused it.
+    """
+    file = find_study(name_or_path)
+    problems = Problems(file.label)
+    document = parse_document(file, problems)
+    spec = _build(document, problems, lenient=False)
+    if not overrides:
+        return spec
+    document = apply_overrides(document, overrides)
+    return _build(document, Problems(file.label, document.overridden), lenient=True)
+
+
+def _build(document: Document, problems: Problems, *, lenient: bool) -> StudySpec:
+    """Check everything in ``document``; see `studies.conditions.settle` for ``lenient``.
+
+    Raises:
+        StudyError: with all ``problems``, those recorded before included.
+    """
+    sections = document.sections
+    base = _read_recipe(document, problems)
+    candidates = {path: read_dimensions(path, raw, problems) for path, raw in document.space.items()}
+    if not problems:
+        # Conditions speak of other entries: they are looked at once every entry is right.
+        space = settle(candidates, base, explicit=document.recipe.keys(), lenient=lenient, problems=problems)
+    spec = StudySpec(
+        title=_read_title(document, problems),
+        protocol=read_section("protocol", ProtocolSettings, sections.get("protocol", {}), problems),
+        recipe=base,
+        space=() if problems else space,
+        search_settings=read_section("search", SearchSettings, sections.get("search", {}), problems),
+        final=read_section("final", FinalSettings, sections.get("final", {}), problems),
+        data=read_section("data", DataSettings, sections.get("data", {}), problems),
+    )
+    problems.raise_if_any()
+    return spec
+
+
+def _read_title(document: Document, problems: Problems) -> str:
+    title = document.title
+    if not isinstance(title, str) or not 0 < len(title) <= MAX_TEXT or not title.isprintable():
+        problems.add("", f"title takes up to {MAX_TEXT} printable characters, not {shown(title)}", "title")
+        return ""
+    return title
+
+
+def _read_recipe(document: Document, problems: Problems) -> dict[str, Scalar]:
+    base = {path: info.default for path, info in FIELDS.items()}
+    for path, value in document.recipe.items():
+        try:
+            base[path] = check_scalar(known_field(path), value)
+            if path == "backbone":
+                check_backbone_name(value)
+        except RecipeError as error:
+            problems.add("recipe", str(error), path)
+    return base
+
+
+def _default_of(dimension: Dimension) -> Scalar:
+    assert dimension.default is not None, "dimensions of a resolved study have a default"
+    return dimension.default
+
+
+def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
+    """The entry as a study file would hold it, with name and field, without what does not apply."""
+    entry: dict[str, Any] = {"name": dimension.name, "field": dimension.field}
+    if dimension.match is not None:
+        chosen = dimension.match
+        entry |= {"match": list(chosen.match), "exclude": list(chosen.exclude), "pretrained": chosen.pretrained}
+    elif dimension.choices is not None:
+        entry["choices"] = list(dimension.choices)
+    else:
+        entry |= {"low": dimension.low, "high": dimension.high, "log": dimension.log}
+        if dimension.step is not None:
+            entry["step"] = dimension.step
+    if dimension.when:
+        entry["when"] = {field: list(values) for field, values in dimension.when}
+    if dimension.default is not None:
+        entry["default"] = dimension.default
+    return entry
+
+
+def _stored_space(stored: object, problems: Problems) -> dict[str, object]:
+    """Stored dimensions as the entries of a study file: the tables of each field."""
+    by_field: dict[str, list[object]] = {}
+    for entry in stored if isinstance(stored, list) else [stored]:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("field"), str):
+            problems.add("space", f"{shown(entry)} is no dimension")
+            continue
+        by_field.setdefault(entry["field"], []).append({key: entry[key] for key in entry if key != "field"})
+    return dict(by_field)

@@ -1,0 +1,74 @@
+"""Successive halving: who goes on, who stops, and who is never asked."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.pruning import EPOCHS_ATTRIBUTE, SuccessiveHalving
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study(direction="maximize", pruner=SuccessiveHalving(startup_trials=3))
+
+
+def report(study: optuna.Study, values: list[float], epochs: int = 12) -> optuna.Trial:
+    trial = study.ask()
+    trial.set_user_attr(EPOCHS_ATTRIBUTE, epochs)
+    for epoch, value in enumerate(values, start=1):
+        trial.report(value, step=epoch)
+    return trial
+
+
+def test_the_worse_half_stops_once_enough_trials_have_reported(study: optuna.Study) -> None:
+    assert [report(study, [value]).should_prune() for value in (0.5, 0.6, 0.4, 0.7, 0.55, 0.1)] == [
+        False,  # trial 0
+        False,  # two reported: too few to judge
+        True,  # 0.4 is the worst of three
+        False,
+        False,  # third of five
+        True,
+    ]
+
+
+def test_trial_zero_goes_on_however_bad_it_is(study: optuna.Study) -> None:
+    first = report(study, [0.01])
+    for value in (0.5, 0.6, 0.7, 0.8):
+        report(study, [value])
+    assert not first.should_prune()
+
+
+def test_trials_of_another_length_are_not_rivals(study: optuna.Study) -> None:
+    for value in (0.9, 0.9, 0.9, 0.9):
+        report(study, [value], epochs=40)
+    assert not report(study, [0.1], epochs=12).should_prune()
+
+
+def test_failed_trials_are_not_rivals(study: optuna.Study) -> None:
+    for value in (0.9, 0.9, 0.9, 0.9):
+        study.tell(report(study, [value]), state=optuna.trial.TrialState.FAIL)
+    assert not report(study, [0.1]).should_prune()
+
+
+def test_between_rungs_and_at_the_last_epoch_nobody_stops(study: optuna.Study) -> None:
+    for _ in range(5):
+        report(study, [0.9] * 8, epochs=8)
+    assert SuccessiveHalving().rungs(8) == [1, 2, 4]
+    assert not report(study, [0.1] * 3, epochs=8).should_prune()
+    assert report(study, [0.1] * 4, epochs=8).should_prune()
+    assert not report(study, [0.1] * 8, epochs=8).should_prune()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1), st.integers(2, 5))
+def test_the_best_always_survives_and_survivors_are_the_top_share(rivals: list[float], own: float, factor: int) -> None:
+    pruner = SuccessiveHalving(reduction_factor=factor, startup_trials=2)
+    assert pruner.survives(max([*rivals, own]), rivals)
+    everyone = [*rivals, own]
+    kept = [v for i, v in enumerate(everyone) if pruner.survives(v, everyone[:i] + everyone[i + 1 :])]
+    share = -(-len(everyone) // factor)
+    assert len(kept) >= share, "ties pass"
+    assert len({*kept}) <= share
+    assert min(kept) >= max((v for v in everyone if v not in kept), default=0.0)

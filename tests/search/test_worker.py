@@ -1,0 +1,197 @@
+"""A worker's life on a real study: budget, outcomes, stopping and adoption, failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+import trainer.crossval
+from search.bench import Bench
+from search.lease import LEASE
+from search.ledger import Ledger
+from search.objective import run_item, running_trials
+from search.stopping import StopSignals
+from search.worker import MAX_FAILURES, work
+from storage.values import StudyState, TrialStatus, WorkKind
+from storage.work import WorkItem
+from tests.search.conftest import make_bench
+from trainer.recipe import Recipe
+
+
+def take(bench: Bench) -> WorkItem:
+    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+    assert item is not None
+    return item
+
+
+def run_next(bench: Bench, stop_after: int | None = None) -> WorkItem:
+    """Take and run one item; ``stop_after`` asks to stop once that many epochs were reported."""
+    item = take(bench)
+    asked = 0
+
+    def stop_requested() -> bool:
+        nonlocal asked
+        asked += 1
+        return stop_after is not None and asked >= stop_after
+
+    run_item(bench, item, stop_requested)
+    return item
+
+
+@pytest.fixture
+def undisturbed(bench: Bench) -> np.ndarray:
+    """Out-of-fold probabilities of trial 0 as an undisturbed worker gets them."""
+    run_next(bench)
+    return bench.ledger.runs.prediction(bench.ledger.runs.records(bench.study.id)[0].id, "oof")
+
+
+def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(bench: Bench) -> None:
+    work(bench, StopSignals())
+    records = bench.ledger.runs.records(bench.study.id)
+    trials = bench.optuna_study.get_trials()
+    assert [record.number for record in records] == [0, 1, 2] == [trial.number for trial in trials]
+    for record, trial in zip(records, trials, strict=True):
+        assert (record.status, trial.state) == (TrialStatus.FINISHED, TrialState.COMPLETE)
+        assert trial.value == record.value
+        assert sorted(trial.intermediate_values) == [1, 2, 3]
+        curves = bench.ledger.runs.curves(record.id)
+        assert [curve.epoch for curve in curves] == [1, 2, 3]
+        assert curves[-1].metric == record.value
+        assert trial.intermediate_values[3] == pytest.approx(
+            float(curves[-1].true_class.astype(float).mean()), abs=1e-3
+        )
+    work(bench, StopSignals())
+    assert len(bench.ledger.runs.records(bench.study.id)) == 3, "typed again, nothing is left to do"
+
+
+def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(bench: Bench) -> None:
+    work(bench, StopSignals())
+    records = bench.ledger.runs.records(bench.study.id)
+    assert records[0].recipe == bench.spec.default_recipe()
+    for record, trial in zip(records, bench.optuna_study.get_trials(), strict=True):
+        assert record.recipe == bench.spec.assemble(trial.params)
+        assert Recipe.from_flat(record.recipe).to_flat() == record.recipe
+
+
+def test_predictions_of_finished_trials_are_kept_and_give_the_value_again(bench: Bench) -> None:
+    run_next(bench)
+    record = bench.ledger.runs.records(bench.study.id)[0]
+    oof = bench.ledger.runs.prediction(record.id, "oof")
+    test = bench.ledger.runs.prediction(record.id, "test")
+    assert oof.shape == (30, 3) and test.shape == (6, 3)
+    np.testing.assert_allclose(oof.sum(axis=1), 1, atol=1e-5)
+    assert record.value == pytest.approx(float((oof.argmax(axis=1) == bench.images.y).mean()))
+    assert record.value_se == pytest.approx(np.sqrt(record.value * (1 - record.value) / 30))
+
+
+def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
+    undisturbed: np.ndarray, ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    from search.founding import found
+    from tests.search.conftest import founding
+
+    again = found(ledger, founding(study_file, competition_folder, name="again"))
+    first = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-a")
+    run_next(first, stop_after=1)
+    assert ledger.runs.records(again.id) == [], "handed back, not ended"
+    assert running_trials(first.optuna_study) == [0]
+
+    second = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-b")
+    item = run_next(second)
+    assert item.trial_number == 0 and item.attempt == 2
+    record = ledger.runs.records(again.id)[0]
+    assert (record.number, record.worker, record.epochs_done) == (0, "worker-b", 3)
+    np.testing.assert_array_equal(ledger.runs.prediction(record.id, "oof"), undisturbed)
+    assert len(second.optuna_study.get_trials()) == 1, "no trial was copied or enqueued again"
+    checkpoint = second.artifacts.checkpoint("again", item.id)
+    assert not checkpoint.exists(), "what has ended needs no checkpoint"
+
+
+def test_who_lost_the_lease_drops_the_result_quietly(bench: Bench) -> None:
+    item = take(bench)
+    bench.ledger.queue.hand_back(item)
+    bench.ledger.queue.take(bench.study.id, "somebody-else", LEASE)
+    run_item(bench, item, lambda: False)
+    assert bench.ledger.runs.records(bench.study.id) == []
+
+
+def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(bench: Bench) -> None:
+    bench.optuna_study.ask()  # trial 0, and the worker is gone before it could name it
+    work(bench, StopSignals())
+    assert [t.state for t in bench.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
+    assert sorted(r.number or 0 for r in bench.ledger.runs.records(bench.study.id)) == [0, 1, 2]
+
+
+def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("search.objective.tell_all", lambda *args: None)  # died between storing and telling
+        run_next(bench)
+    assert running_trials(bench.optuna_study) == [0]
+    work(bench, StopSignals())
+    assert bench.optuna_study.get_trials()[0].state is TrialState.COMPLETE
+    assert len(bench.ledger.runs.records(bench.study.id)) == 3
+
+
+def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise FileNotFoundError("p001.png is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.crossval, "cross_validate", broken)
+        work(bench, StopSignals())
+    records = bench.ledger.runs.records(bench.study.id)
+    assert [r.status for r in records] == [TrialStatus.FAILED] * MAX_FAILURES
+    assert "p001.png is gone" in records[0].reason
+    assert {t.state for t in bench.optuna_study.get_trials()} == {TrialState.FAIL}
+    study = bench.ledger.studies.get("colours")
+    assert study.state is StudyState.STOPPED and "5 trials in a row failed" in study.state_reason
+
+    bench.ledger.studies.set_state(study.id, StudyState.RUNNING)
+    work(bench, StopSignals())
+    finished = bench.ledger.runs.records(study.id, status=TrialStatus.FINISHED)
+    assert len(finished) == 3, "the budget is for trials that came out"
+
+
+def test_divergence_is_told_as_pruned_with_its_reason(
+    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    from search.founding import found
+    from tests.search.conftest import founding
+
+    wild = founding(
+        study_file, competition_folder, "recipe.optimizer.name=sgd", "recipe.optimizer.lr=10.0",
+        "recipe.optimizer.momentum=0.999", "recipe.epochs=8", budget=1,
+    )  # fmt: skip
+    bench = make_bench(ledger, found(ledger, wild), competition_folder, tmp_path)
+    monkey_recipe = Recipe.from_flat(bench.spec.default_recipe())
+    assert monkey_recipe.optimizer.lr == 10.0
+    work(bench, StopSignals())
+    record = ledger.runs.records(bench.study.id)[0]
+    if record.status is TrialStatus.DIVERGED:
+        assert "epoch" in record.reason
+        assert bench.optuna_study.get_trials()[0].state is TrialState.PRUNED
+
+
+def test_refits_keep_weights_and_views(bench: Bench) -> None:
+    recipe = bench.spec.default_recipe()
+    bench.ledger.studies.set_budget(bench.study.id, 0)
+    work_id = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)
+    everything = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=-1, seed=1, recipe=recipe)
+    work(bench, StopSignals())
+    record = bench.ledger.runs.record_of(work_id)
+    assert record is not None and record.recipe == recipe
+    names = bench.ledger.runs.prediction_names(record.id)
+    assert {"oof", "oof.identity", "oof.hflip", "oof.vflip", "oof.hvflip", "test", "test.hvflip"} <= set(names)
+    assert len(list(bench.artifacts.weights("colours", work_id).iterdir())) == 2
+    full = bench.ledger.runs.record_of(everything)
+    assert full is not None and full.status is TrialStatus.FINISHED and full.value is None
+    assert len(list(bench.artifacts.weights("colours", everything).iterdir())) == 1
+    final = bench.ledger.optuna_study("colours.final").get_trials()
+    assert [trial.value for trial in final] == [record.value]

@@ -1,0 +1,65 @@
+"""Small real values for the storage tests."""
+
+from __future__ import annotations
+
+import numpy as np
+from sqlalchemy import ColumnElement, Double, literal
+
+from storage.datasets import StoredDataset
+from storage.values import EpochCurve, TrialOutcome, TrialStatus
+
+PROCESSES = 8
+
+
+class StandingClock:
+    """A database clock that moves only when the test says so. Unix seconds."""
+
+    def __init__(self, seconds: float = 1_000_000.0) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> ColumnElement[float]:
+        return literal(self.seconds, Double())
+
+    def forward(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def stored_dataset(fingerprint: str = "f" * 64) -> StoredDataset:
+    """Four training and two test images of two classes."""
+    return StoredDataset(
+        fingerprint=fingerprint,
+        class_names=("cat", "dog"),
+        train_ids=("a.jpg", "b.jpg", "c.jpg", "d.jpg"),
+        test_ids=("x", "ÿ"),
+        y=np.array([0, 1, 0, 1]),
+        groups=np.array([0, 1, 2, 2, 3, 0]),
+        summary={"reader": "table", "sizes": [224, 224]},
+    )
+
+
+def finished(value: float = 0.75, epochs: int = 2) -> TrialOutcome:
+    """A finished trial on the images of `stored_dataset`."""
+    rng = np.random.default_rng(0)
+    return TrialOutcome(
+        status=TrialStatus.FINISHED,
+        value=value,
+        value_se=0.1,
+        soft=0.6,
+        epochs_done=epochs,
+        seconds=12.5,
+        machine={"device": "cpu", "micro_batch": 16},
+        curves=tuple(curve(epoch) for epoch in range(1, epochs + 1)),
+        predictions={"oof": rng.random((4, 2), dtype=np.float32), "test": rng.random((2, 2), dtype=np.float32)},
+    )
+
+
+def curve(epoch: int) -> EpochCurve:
+    return EpochCurve(
+        epoch=epoch,
+        metric=0.5 + epoch / 100,
+        soft=0.4,
+        train_loss=1.25,
+        seconds=3.0,
+        fold_metrics=(0.5, float("nan")),
+        true_class=np.array([0.1, 0.25, 0.5, 1.0], dtype=np.float16),
+    )

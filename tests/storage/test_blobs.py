@@ -1,0 +1,70 @@
+"""Arrays as bytes."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from storage import blobs
+from storage.blobs import pack, unpack
+from storage.errors import StorageError
+
+ARRAYS = hnp.arrays(
+    dtype=st.sampled_from([np.float16, np.float32, np.float64, np.int64, np.uint8, np.bool_]),
+    shape=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=7),
+)
+
+
+@given(ARRAYS)
+def test_round_trip(array: np.ndarray) -> None:
+    restored = unpack(pack(array))
+    assert (restored.dtype, restored.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(restored, array)
+    assert restored.flags.writeable
+
+
+def test_column_order_and_slices() -> None:
+    array = np.arange(24, dtype=np.float32).reshape(4, 6).T[::2]
+    np.testing.assert_array_equal(unpack(pack(array)), array)
+
+
+@given(ARRAYS, st.data())
+def test_damage_never_passes_for_an_array(array: np.ndarray, data: st.DataObject) -> None:
+    blob = pack(array)
+    cut = data.draw(st.integers(0, len(blob) - 1))
+    with pytest.raises(StorageError):
+        unpack(blob[:cut])
+
+
+@pytest.mark.parametrize("array", [np.array(["a"]), np.array([{}], dtype=object), np.array([1j])])
+def test_only_numbers_are_stored(array: np.ndarray) -> None:
+    with pytest.raises(StorageError, match="numbers"):
+        pack(array)
+
+
+def test_pickled_content_is_refused() -> None:
+    header = b"\x93NUMPY\x01\x00\x46\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+    with pytest.raises(StorageError, match="damaged"):
+        unpack(zlib.compress(header.ljust(80) + b"\x80\x04N."))
+
+
+def test_a_blob_that_unfolds_too_far_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = pack(np.zeros(100_000, np.uint8))
+    monkeypatch.setattr(blobs, "MAX_BYTES", 50_000)
+    with pytest.raises(StorageError, match="unfolds to more than 50,000"):
+        unpack(bomb)
+    with pytest.raises(StorageError, match="too large"):
+        pack(np.zeros(50_001, np.uint8))
+
+
+def test_content_must_fill_the_shape() -> None:
+    content = zlib.decompress(pack(np.arange(4)))
+    with pytest.raises(StorageError, match="damaged"):
+        unpack(zlib.compress(content[:-8]))
+    with pytest.raises(StorageError, match="damaged"):
+        unpack(zlib.compress(content + b"\0" * 8))

@@ -1,0 +1,144 @@
+"""Laying the tables down: once, by anybody, and only those of this release."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import optuna
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+from storage_samples import PROCESSES
+
+from storage import schema
+from storage.database import Database, connect
+from storage.errors import SchemaError
+from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
+from storage.tables import TABLE_PREFIX, Base
+
+NEWER = """
+revision = "9999"
+down_revision = "0001"
+
+def upgrade():
+    from alembic import op
+    import sqlalchemy as sa
+    op.add_column("retable_worker", sa.Column("mood", sa.Text()))
+"""
+
+
+@pytest.fixture
+def newer_release(tmp_path: Path) -> Path:
+    """A copy of the migrations with one revision more than this release has."""
+    copy = tmp_path / "newer"
+    shutil.copytree(schema.MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "versions" / "9999_newer.py").write_text(NEWER)
+    return copy
+
+
+def tables(database: Database) -> set[str]:
+    with database.reading() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def test_migrations_make_what_the_code_declares(database: Database) -> None:
+    with database.writing() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "include_name": is_ours, "compare_server_default": True}
+        )
+        assert compare_metadata(context, Base.metadata) == []
+    assert set(Base.metadata.tables) == {
+        name for name in tables(database) if name.startswith(TABLE_PREFIX) and name != VERSION_TABLE
+    }
+
+
+def test_constraints_are_the_declared_ones(database: Database) -> None:
+    """Alembic compares no check constraints."""
+    with database.reading() as connection:
+        found = inspect(connection)
+        for table in Base.metadata.sorted_tables:
+            declared = {c.name for c in table.constraints if c.name and str(c.name).startswith("ck_")}
+            assert {check["name"] for check in found.get_check_constraints(table.name)} == declared
+
+
+def test_downgrade_leaves_optunas_tables_alone(database: Database) -> None:
+    with database.writing() as connection:
+        command.downgrade(alembic_config(connection), "base")
+    left = tables(database)
+    assert {name for name in left if name.startswith(TABLE_PREFIX)} == {VERSION_TABLE}
+    assert {"studies", "trials", "alembic_version"} <= left
+    with pytest.raises(SchemaError, match="no Retable tables yet"):
+        require_schema(database)
+    create_schema(database)
+    require_schema(database)
+
+
+def test_an_empty_database_is_not_ready(empty_url: str) -> None:
+    database = connect(empty_url)
+    with pytest.raises(SchemaError, match="no Retable tables yet; `search start`"):
+        require_schema(database)
+    with pytest.raises(SchemaError):
+        database.optuna_storage()
+    create_schema(database)
+    create_schema(database)
+    require_schema(database)
+    database.close()
+
+
+def test_optunas_own_tables_may_be_there_already(empty_url: str) -> None:
+    database = connect(empty_url)
+    optuna.storages.RDBStorage(database.url.render_as_string(hide_password=False)).engine.dispose()
+    create_schema(database)
+    require_schema(database)
+    database.close()
+
+
+def test_a_newer_database_is_refused(database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", newer_release)
+        create_schema(database)
+    for action in (require_schema, create_schema):
+        with pytest.raises(SchemaError, match=r"newer Retable \(revision 9999"):
+            action(database)
+
+
+def test_an_older_database_is_refused_by_workers_and_upgraded_by_start(
+    database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "MIGRATIONS", newer_release)
+    with pytest.raises(SchemaError, match=r"older Retable \(revision 0001, this one needs 9999\)"):
+        require_schema(database)
+    create_schema(database)
+    require_schema(database)
+    with database.reading() as connection:
+        assert "mood" in {column["name"] for column in inspect(connection).get_columns("retable_worker")}
+
+
+def test_another_optuna_release_is_refused(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v99.0.0.a'"))
+    for action in (create_schema, Database.optuna_storage):
+        with pytest.raises(SchemaError, match="another release"):
+            action(database)
+
+
+def _create(url: str) -> None:
+    database = connect(url)
+    create_schema(database)
+    require_schema(database)
+    database.optuna_storage().get_all_studies()
+    database.close()
+
+
+def test_eight_processes_create_at_once(empty_url: str, processes: ProcessPoolExecutor) -> None:
+    for future in [processes.submit(_create, empty_url) for _ in range(PROCESSES)]:
+        future.result(timeout=120)
+    database = connect(empty_url)
+    with database.reading() as connection:
+        for version_table in ("alembic_version", VERSION_TABLE):
+            assert len(connection.execute(text(f"SELECT * FROM {version_table}")).all()) == 1
+    database.close()

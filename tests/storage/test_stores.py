@@ -1,0 +1,131 @@
+"""Studies, records, exports and workers: rows to values and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from storage_samples import StandingClock, finished
+
+from storage.database import Database
+from storage.errors import StorageError, StudyExistsError, UnknownStudyError
+from storage.runs import RunStore
+from storage.stored_studies import StoredStudy, StudyStore
+from storage.values import StudyState, TrialStatus, WorkKind
+from storage.work import WorkQueue
+from storage.workers import FORGET_AFTER, WorkerStore
+
+
+class TestStudies:
+    def test_a_study_comes_back_as_it_was(self, database: Database, study: StoredStudy, clock: StandingClock) -> None:
+        assert StudyStore(database).get("tune") == study
+        assert (study.spec, study.file_spec) == ({"space": {"optimizer.lr": {"low": 1e-5}}}, {"space": {}})
+        assert (study.overrides, study.data_options) == (("recipe.epochs=2",), {"skip_bad": True})
+        assert (study.budget, study.state, study.created) == (3, StudyState.RUNNING, clock.seconds)
+
+    def test_names_are_unique(self, make_study: Callable[..., StoredStudy]) -> None:
+        make_study("one")
+        with pytest.raises(StudyExistsError, match="'one'"):
+            make_study("one")
+
+    def test_an_unknown_name_lists_what_there_is(
+        self, database: Database, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        store = StudyStore(database)
+        with pytest.raises(UnknownStudyError, match="stored: none at all"):
+            store.get("tune")
+        make_study("one")
+        make_study("two")
+        assert store.find("tune") is None
+        with pytest.raises(UnknownStudyError, match="stored: one, two"):
+            store.get("tune")
+        assert [study.name for study in store.all()] == ["one", "two"]
+
+    def test_state_budget_and_deadline_change(self, database: Database, study: StoredStudy) -> None:
+        store = StudyStore(database)
+        store.set_state(study.id, StudyState.STOPPED, "five failures in a row")
+        store.set_budget(study.id, 9)
+        store.set_deadline(study.id, 123.5)
+        changed = store.get("tune")
+        assert store.state(study.id) is changed.state is StudyState.STOPPED
+        assert (changed.state_reason, changed.budget, changed.deadline) == ("five failures in a row", 9, 123.5)
+        for change in (store.set_budget, store.set_deadline):
+            with pytest.raises(UnknownStudyError):
+                change(77, None)
+        with pytest.raises(UnknownStudyError):
+            store.state(77)
+
+    def test_a_study_needs_its_data_set(self, database: Database) -> None:
+        with pytest.raises(StorageError):
+            StudyStore(database).create("x", fingerprint="0" * 64, spec={}, spec_hash="", file_spec={}, budget=1)
+
+
+class TestRuns:
+    def test_records_by_kind_and_status(self, database: Database, study: StoredStudy) -> None:
+        queue, runs = WorkQueue(database), RunStore(database)
+        queue.add(study.id, WorkKind.CONFIRM, split=1, seed=3, recipe={"epochs": 1}, note={"trial": 4})
+        confirm = queue.take(study.id, "w", 1.0)
+        assert confirm is not None
+        assert runs.record_of(confirm.id) is None
+        queue.store(confirm, finished())
+        failed = queue.take(study.id, "w", 1.0)
+        assert failed is not None
+        queue.fail(failed, "bug")
+
+        (record,) = runs.records(study.id, kind=WorkKind.CONFIRM)
+        assert record == runs.record_of(confirm.id)
+        assert (record.split, record.seed, record.note, record.number) == (1, 3, {"trial": 4}, None)
+        assert [r.work_id for r in runs.records(study.id, status=TrialStatus.FAILED)] == [failed.id]
+        assert [r.work_id for r in runs.records(study.id)] == [confirm.id, failed.id]
+        assert runs.records(study.id + 1) == []
+        counts = runs.status_counts(study.id)
+        assert counts[WorkKind.CONFIRM][TrialStatus.FINISHED] == counts[WorkKind.SEARCH][TrialStatus.FAILED] == 1
+        assert sum(sum(states.values()) for states in counts.values()) == 2
+
+    def test_a_missing_prediction_names_what_is_kept(self, database: Database, study: StoredStudy) -> None:
+        queue, runs = WorkQueue(database), RunStore(database)
+        queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe={"epochs": 1})
+        item = queue.take(study.id, "w", 1.0)
+        assert item is not None
+        queue.store(item, finished())
+        (record,) = runs.records(study.id)
+        with pytest.raises(StorageError, match=r"'oof.hflip'; kept: oof, test"):
+            runs.prediction(record.id, "oof.hflip")
+
+    def test_exports_come_back_in_order(self, database: Database, study: StoredStudy, clock: StandingClock) -> None:
+        runs = RunStore(database)
+        recipe = {"backbone": "resnet10t"}
+        runs.add_export(study.id, folder="a", recipe=recipe, score=0.5, score_se=float("nan"), notes={"views": ["id"]})
+        clock.forward(5)
+        second = runs.add_export(study.id, folder="b", recipe=recipe, score=None, score_se=None)
+        first_export, second_export = runs.exports(study.id)
+        assert (first_export.folder, first_export.score, first_export.score_se) == ("a", 0.5, None)
+        assert (first_export.recipe, first_export.notes) == (recipe, {"views": ["id"]})
+        assert (second_export.id, second_export.created) == (second, clock.seconds)
+
+
+class TestWorkers:
+    def test_signs_of_life(self, database: Database, clock: StandingClock, study: StoredStudy) -> None:
+        workers = WorkerStore(database)
+        workers.heartbeat("b", host="h", pid=2, device="cpu")
+        clock.forward(10)
+        workers.heartbeat("a", host="h", pid=1, device="cuda:0")
+        workers.heartbeat("a", host="h", pid=1, device="cuda:0", study_id=study.id)
+        assert [worker.name for worker in workers.alive(within_seconds=10)] == ["a", "b"]
+        (alive,) = workers.alive(within_seconds=9)
+        assert (alive.name, alive.device, alive.study_id, alive.pid) == ("a", "cuda:0", study.id, 1)
+        clock.forward(5)
+        workers.heartbeat("a", host="h", pid=1, device="cuda:0")
+        (alive,) = workers.alive(within_seconds=1)
+        assert (alive.seen - alive.started, alive.study_id) == (5, None)
+
+    def test_leaving(self, database: Database, clock: StandingClock) -> None:
+        workers = WorkerStore(database)
+        for name in "ab":
+            workers.heartbeat(name, host="h", pid=1, device="cpu")
+        workers.sign_off("a")
+        workers.sign_off("a")
+        assert [worker.name for worker in workers.alive(1)] == ["b"]
+        clock.forward(FORGET_AFTER + 1)
+        workers.heartbeat("c", host="h", pid=1, device="cpu")
+        assert [worker.name for worker in workers.alive(10 * FORGET_AFTER)] == ["c"]

@@ -1,0 +1,437 @@
+"""The work queue: budget, leases, fence, and results that are stored once or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select, update
+from storage_samples import PROCESSES, StandingClock, curve, finished
+
+from storage.database import Database, connect
+from storage.errors import StorageError, UnknownStudyError
+from storage.runs import RunStore
+from storage.stored_studies import StoredStudy, StudyStore
+from storage.tables import Base, Curve, Prediction, Trial, Work
+from storage.values import StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
+from storage.work import MAX_ATTEMPTS, WorkQueue
+from storage.work_items import WorkItem
+
+LEASE = 100.0  # seconds
+RECIPE = {"backbone": "resnet10t", "optimizer.lr": 0.001, "epochs": 3}
+
+
+@pytest.fixture
+def queue(database: Database) -> WorkQueue:
+    return WorkQueue(database)
+
+
+def take(queue: WorkQueue, study: StoredStudy, worker: str = "w1") -> WorkItem:
+    item = queue.take(study.id, worker, LEASE)
+    assert item is not None
+    return item
+
+
+def take_named(queue: WorkQueue, study: StoredStudy, number: int, worker: str = "w1") -> WorkItem:
+    item = queue.name_trial(take(queue, study, worker), number, {**RECIPE, "epochs": number + 1})
+    assert item is not None
+    return item
+
+
+def rows(database: Database, table: type[Base]) -> int:
+    with database.reading() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+class TestTaking:
+    def test_a_new_search_item_has_no_recipe_yet(self, queue: WorkQueue, study: StoredStudy) -> None:
+        item = take(queue, study)
+        assert (item.kind, item.recipe, item.trial_number, item.attempt) == (WorkKind.SEARCH, None, None, 1)
+        assert (item.split, item.seed, item.worker) == (0, 0, "w1")
+
+    def test_no_more_search_items_than_the_budget(self, queue: WorkQueue, study: StoredStudy) -> None:
+        assert len({take(queue, study).id for _ in range(3)}) == 3
+        assert queue.take(study.id, "w1", LEASE) is None
+
+    def test_stored_items_count_and_failed_ones_do_not(self, queue: WorkQueue, study: StoredStudy) -> None:
+        for number, status in enumerate([TrialStatus.PRUNED, TrialStatus.DIVERGED]):
+            assert queue.store(take_named(queue, study, number), TrialOutcome(status=status))
+        for _ in range(4):
+            assert queue.fail(take(queue, study), "out of disk")
+        take(queue, study)
+        assert queue.take(study.id, "w1", LEASE) is None
+
+    def test_a_raised_budget_allows_more(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+        for _ in range(3):
+            take(queue, study)
+        StudyStore(database).set_budget(study.id, 4)
+        take(queue, study)
+        assert queue.take(study.id, "w1", LEASE) is None
+
+    def test_without_a_budget_the_deadline_ends_the_search(
+        self, queue: WorkQueue, clock: StandingClock, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        study = make_study(budget=None, deadline=clock.seconds + 10)
+        for _ in range(5):
+            take(queue, study)
+        clock.forward(10)
+        assert queue.take(study.id, "w1", LEASE) is None
+
+    def test_what_was_begun_comes_first_then_given_recipes_then_new_ones(
+        self, queue: WorkQueue, study: StoredStudy
+    ) -> None:
+        begun = take(queue, study)
+        given = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=5, recipe=RECIPE, note={"of": 2})
+        queue.hand_back(begun)
+        first, second, third = (take(queue, study) for _ in range(3))
+        assert [first.id, second.id] == [begun.id, given]
+        assert third.id not in (begun.id, given)
+        assert third.kind is WorkKind.SEARCH
+        assert (second.recipe, second.split, second.seed, second.note) == (RECIPE, 1, 5, {"of": 2})
+
+    def test_only_the_wanted_kinds(self, queue: WorkQueue, study: StoredStudy) -> None:
+        queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
+        confirm_only = queue.take(study.id, "w1", LEASE, kinds=(WorkKind.CONFIRM,))
+        search_only = queue.take(study.id, "w1", LEASE, kinds=(WorkKind.SEARCH,))
+        assert confirm_only is None
+        assert search_only is not None and search_only.kind is WorkKind.SEARCH
+
+    def test_a_paused_study_gives_nothing_out(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+        queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
+        StudyStore(database).set_state(study.id, StudyState.PAUSED)
+        assert queue.take(study.id, "w1", LEASE) is None
+        StudyStore(database).set_state(study.id, StudyState.RUNNING)
+        assert take(queue, study).kind is WorkKind.REFIT
+
+    def test_a_stopped_study_still_exports(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+        queue.hand_back(take(queue, study))
+        queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
+        StudyStore(database).set_state(study.id, StudyState.STOPPED)
+        assert take(queue, study).kind is WorkKind.REFIT
+        assert queue.take(study.id, "w1", LEASE) is None
+
+    def test_studies_do_not_mix(self, queue: WorkQueue, make_study: Callable[..., StoredStudy]) -> None:
+        one, other = make_study("one", budget=1), make_study("other", budget=1)
+        assert take(queue, one).study_id == one.id
+        assert take(queue, other).study_id == other.id
+        assert queue.take(one.id, "w1", LEASE) is None
+
+    def test_an_unknown_study(self, queue: WorkQueue) -> None:
+        with pytest.raises(UnknownStudyError):
+            queue.take(77, "w1", LEASE)
+
+
+class TestLeases:
+    def test_another_worker_adopts_the_same_trial_when_the_lease_ran_out(
+        self, queue: WorkQueue, clock: StandingClock, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        study = make_study(budget=1)
+        item = take_named(queue, study, 0)
+        clock.forward(LEASE - 1)
+        assert queue.take(study.id, "w2", LEASE) is None
+        clock.forward(1)
+        adopted = take(queue, study, "w2")
+        assert (adopted.id, adopted.trial_number, adopted.recipe) == (item.id, 0, item.recipe)
+        assert (adopted.attempt, adopted.worker) == (2, "w2")
+
+    def test_renewing_keeps_the_item(
+        self, queue: WorkQueue, clock: StandingClock, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        study = make_study(budget=1)
+        item = take(queue, study)
+        for _ in range(5):
+            clock.forward(LEASE - 1)
+            assert queue.renew(item, LEASE)
+        assert queue.take(study.id, "w2", LEASE) is None
+
+    def test_a_late_renewal_holds_if_nobody_took_the_item(
+        self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
+    ) -> None:
+        item = take(queue, study)
+        clock.forward(10 * LEASE)
+        assert queue.renew(item, LEASE)
+        assert take(queue, study, "w2").id != item.id
+
+    @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+    def test_a_taker_does_not_wait_for_a_holder_that_is_just_renewing(
+        self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy
+    ) -> None:
+        renewing, other = take(queue, study), take(queue, study)
+        clock.forward(LEASE)
+        with database.writing() as connection:
+            connection.execute(update(Work).where(Work.id == renewing.id).values(lease_until=clock() + LEASE))
+            assert take(queue, study, "w2").id == other.id
+
+    @pytest.mark.parametrize("new_worker", ["w2", "w1"])
+    def test_who_lost_its_lease_can_write_nothing(
+        self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy, new_worker: str
+    ) -> None:
+        """Also if the new holder happens to be called the same."""
+        old = take_named(queue, study, 0)
+        clock.forward(LEASE)
+        new = take(queue, study, new_worker)
+        assert new.id == old.id
+        assert not queue.renew(old, LEASE)
+        assert not queue.store(old, finished())
+        assert not queue.fail(old, "late")
+        assert not queue.hand_back(old)
+        assert queue.name_trial(old, 9, RECIPE) is None
+        assert (rows(database, Trial), rows(database, Curve), rows(database, Prediction)) == (0, 0, 0)
+
+        assert queue.store(new, finished())
+        assert not queue.store(old, finished(value=0.1))
+        record = RunStore(database).record_of(new.id)
+        assert record is not None
+        assert (record.value, record.number, record.attempt, record.worker) == (0.75, 0, 2, new_worker)
+
+    def test_handing_back_does_not_use_attempts_up(
+        self, queue: WorkQueue, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        study = make_study(budget=1)
+        attempts = []
+        for _ in range(3 * MAX_ATTEMPTS):
+            item = take(queue, study)
+            attempts.append(item.attempt)
+            assert queue.hand_back(item)
+            assert not queue.renew(item, LEASE)
+        assert attempts == list(range(1, 3 * MAX_ATTEMPTS + 1))
+
+    @pytest.mark.parametrize("how", ["vanish", "break down"])
+    def test_an_item_that_keeps_losing_its_workers_fails_with_a_reason(
+        self, queue: WorkQueue, database: Database, clock: StandingClock, how: str, study: StoredStudy
+    ) -> None:
+        held = take_named(queue, study, 4)
+        for worker in ["w2", "w3", "w4"]:
+            if how == "vanish":
+                clock.forward(LEASE)
+            else:
+                assert queue.hand_back(held, count_attempt=True)
+            following = take(queue, study, worker)
+            if following.id != held.id:
+                break
+            held = following
+        assert following.worker == "w4"
+        assert following.recipe is None
+        record = RunStore(database).record_of(held.id)
+        assert record is not None
+        assert (record.status, record.number, record.recipe) == (TrialStatus.FAILED, 4, held.recipe)
+        assert "3 workers" in record.reason and "w3" in record.reason
+        assert [told.number for told in queue.untold(study.id)] == [4]
+        assert not queue.store(held, finished()), "it was only slow, and learns that it comes too late"
+
+    def test_sweeping_goes_on_when_nothing_may_begin(
+        self, queue: WorkQueue, database: Database, clock: StandingClock, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        study = make_study(budget=1)
+        for _ in range(MAX_ATTEMPTS):
+            take(queue, study)
+            clock.forward(LEASE)
+        StudyStore(database).set_budget(study.id, 0)
+        assert queue.take(study.id, "w1", LEASE) is None
+        assert queue.counts(study.id)[WorkKind.SEARCH][WorkState.FAILED] == 1
+
+
+class TestAdding:
+    def test_the_same_item_twice_is_one(self, queue: WorkQueue, study: StoredStudy) -> None:
+        shuffled = dict(reversed(RECIPE.items()))
+        first = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=5, recipe=RECIPE)
+        assert queue.add(study.id, WorkKind.CONFIRM, split=1, seed=5, recipe=shuffled) == first
+        others = {
+            queue.add(study.id, WorkKind.CONFIRM, split=2, seed=5, recipe=RECIPE),
+            queue.add(study.id, WorkKind.CONFIRM, split=1, seed=6, recipe=RECIPE),
+            queue.add(study.id, WorkKind.REFIT, split=1, seed=5, recipe=RECIPE),
+            queue.add(study.id, WorkKind.CONFIRM, split=1, seed=5, recipe={**RECIPE, "epochs": 4}),
+        }
+        assert len(others | {first}) == 5
+
+    def test_adding_what_is_done_changes_nothing(self, queue: WorkQueue, study: StoredStudy) -> None:
+        first = queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
+        assert queue.store(take(queue, study), finished())
+        assert queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE) == first
+        assert queue.counts(study.id)[WorkKind.REFIT] == {**dict.fromkeys(WorkState, 0), WorkState.STORED: 1}
+
+    def test_sampled_items_may_share_a_recipe(self, queue: WorkQueue, study: StoredStudy) -> None:
+        for number in range(2):
+            assert queue.name_trial(take(queue, study), number, RECIPE) is not None
+
+    def test_two_items_cannot_be_the_same_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
+        take_named(queue, study, 0)
+        with pytest.raises(StorageError):
+            queue.name_trial(take(queue, study), 0, RECIPE)
+
+    def test_a_recipe_that_json_cannot_hold(self, queue: WorkQueue, study: StoredStudy) -> None:
+        with pytest.raises(StorageError, match="finite"):
+            queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe={"optimizer.lr": float("nan")})
+
+
+class TestStoring:
+    def test_everything_comes_back_as_it_was(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+        item = take_named(queue, study, 7)
+        outcome = finished()
+        assert queue.store(item, outcome)
+        runs = RunStore(database)
+        (record,) = runs.records(study.id)
+        assert (record.work_id, record.kind, record.number) == (item.id, WorkKind.SEARCH, 7)
+        assert (record.status, record.value, record.value_se, record.soft) == (TrialStatus.FINISHED, 0.75, 0.1, 0.6)
+        assert (record.recipe, record.machine) == (item.recipe, {"device": "cpu", "micro_batch": 16})
+        assert list(record.recipe or {}) == list(RECIPE)
+        curves = runs.curves(record.id)
+        assert [c.epoch for c in curves] == [1, 2]
+        np.testing.assert_array_equal(curves[1].true_class, curve(2).true_class)
+        assert curves[1].true_class.dtype == np.float16
+        np.testing.assert_array_equal(curves[1].fold_metrics, (0.5, np.nan))
+        assert runs.prediction_names(record.id) == ("oof", "test")
+        for name, proba in outcome.predictions.items():
+            np.testing.assert_array_equal(runs.prediction(record.id, name), proba)
+
+    def test_storing_twice_is_storing_once(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+        """The answer to the first call may have been lost with the connection."""
+        item = take_named(queue, study, 0)
+        assert queue.store(item, finished())
+        assert queue.store(item, finished(value=0.1))
+        assert [record.value for record in RunStore(database).records(study.id)] == [0.75]
+
+    def test_an_error_in_the_middle_leaves_nothing(
+        self, queue: WorkQueue, database: Database, study: StoredStudy
+    ) -> None:
+        item = take_named(queue, study, 0)
+        twice = TrialOutcome(status=TrialStatus.PRUNED, curves=(curve(1), curve(1)))
+        with pytest.raises(StorageError):
+            queue.store(item, twice)
+        assert (rows(database, Trial), rows(database, Curve)) == (0, 0)
+        assert queue.counts(study.id)[WorkKind.SEARCH][WorkState.LEASED] == 1
+        assert queue.store(item, finished())
+
+    def test_a_pruned_trial_keeps_its_curves_and_reason(
+        self, queue: WorkQueue, database: Database, study: StoredStudy
+    ) -> None:
+        outcome = TrialOutcome(status=TrialStatus.PRUNED, reason="rung 1", value=0.5, epochs_done=1, curves=(curve(1),))
+        assert queue.store(take_named(queue, study, 0), outcome)
+        (record,) = RunStore(database).records(study.id, status=TrialStatus.PRUNED)
+        assert (record.reason, record.epochs_done) == ("rung 1", 1)
+        assert len(RunStore(database).curves(record.id)) == 1
+
+    def test_a_diverged_trial_may_hold_numbers_that_are_not_finite(
+        self, queue: WorkQueue, database: Database, study: StoredStudy
+    ) -> None:
+        item = take_named(queue, study, 0)
+        assert queue.store(item, TrialOutcome(status=TrialStatus.DIVERGED, value=float("inf"), soft=float("nan")))
+        (record,) = RunStore(database).records(study.id)
+        assert (record.value, record.soft) == (None, None)
+
+    def test_a_failure_may_come_before_the_recipe_and_hold_odd_characters(
+        self, queue: WorkQueue, database: Database, study: StoredStudy
+    ) -> None:
+        assert queue.fail(take(queue, study), "cannot read a\0b\udcff.jpg " + "x" * 10_000)
+        (record,) = RunStore(database).records(study.id, status=TrialStatus.FAILED)
+        assert record.reason.startswith("cannot read a\\0b\\udcff.jpg xxx")
+        assert len(record.reason) <= 4000
+        assert (record.recipe, record.number) == (None, None)
+        assert queue.untold(study.id) == []
+
+    def test_a_result_needs_a_named_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
+        with pytest.raises(StorageError, match="name_trial"):
+            queue.store(take(queue, study), finished())
+
+    def test_stored_outcomes_wait_to_be_told(self, queue: WorkQueue, study: StoredStudy) -> None:
+        done = take_named(queue, study, 0)
+        queue.store(done, finished())
+        queue.fail(take_named(queue, study, 1), "a bug")
+        running = take_named(queue, study, 2)
+        assert [(told.number, told.status) for told in queue.untold(study.id)] == [
+            (0, TrialStatus.FINISHED),
+            (1, TrialStatus.FAILED),
+        ]
+        for work_id in [done.id, done.id, running.id]:
+            queue.mark_told(work_id)
+        assert [told.number for told in queue.untold(study.id)] == [1]
+        queue.store(running, finished())
+        assert [told.number for told in queue.untold(study.id)] == [1, 2]
+
+    def test_failures_in_a_row(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+        runs = RunStore(database)
+        assert runs.consecutive_failures(study.id) == 0
+        for _ in range(2):
+            queue.fail(take(queue, study), "bug")
+        assert runs.consecutive_failures(study.id) == 2
+        queue.store(take_named(queue, study, 0), TrialOutcome(status=TrialStatus.PRUNED))
+        assert runs.consecutive_failures(study.id) == 0
+        queue.fail(take(queue, study), "bug")
+        assert runs.consecutive_failures(study.id) == 1
+
+
+class TestOrphans:
+    def test_a_trial_that_no_item_names_is_an_orphan(
+        self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
+    ) -> None:
+        take_named(queue, study, 0)
+        claim = take(queue, study, "w2")  # w2 asks Optuna, gets trial 1, and dies before it can say so
+        assert queue.orphans(study.id, {0, 1}) == set(), "w2 may be about to name trial 1"
+        clock.forward(LEASE)
+        assert queue.orphans(study.id, {0, 1}) == {1}
+        assert queue.name_trial(claim, 1, RECIPE) is None, "w2 was only slow, but trial 1 is given up"
+
+    def test_the_claim_itself_is_not_lost(self, queue: WorkQueue, clock: StandingClock, study: StoredStudy) -> None:
+        claim = take(queue, study)
+        clock.forward(LEASE)
+        queue.orphans(study.id, set())
+        assert take(queue, study, "w2").id == claim.id
+
+
+def _take_all(url: str, study_id: int, worker: str) -> list[int]:
+    """Take until nothing is left; every third search item fails, and then does not count."""
+    database = connect(url)
+    queue = WorkQueue(database)
+    kept = []
+    while (item := queue.take(study_id, worker, 3600.0)) is not None:
+        if item.id % 3 == 0:
+            assert queue.fail(item, "planned")
+            continue
+        assert queue.name_trial(item, item.id, {"epochs": 1}) is not None
+        kept.append(item.id)
+    database.close()
+    return kept
+
+
+def test_eight_processes_take_exactly_the_budget(
+    url: str, queue: WorkQueue, make_study: Callable[..., StoredStudy], processes: ProcessPoolExecutor
+) -> None:
+    study = make_study(budget=20)
+    futures = [processes.submit(_take_all, url, study.id, f"w{n}") for n in range(PROCESSES)]
+    kept = [item for future in futures for item in future.result(timeout=120)]
+    assert len(kept) == len(set(kept)) == 20
+    counts = queue.counts(study.id)[WorkKind.SEARCH]
+    assert counts[WorkState.LEASED] == 20
+    assert counts[WorkState.STORED] == counts[WorkState.QUEUED] == 0
+
+
+def _adopt_all(url: str, study_id: int, worker: str) -> list[tuple[int, int]]:
+    """Adopt whatever has run out and store it."""
+    database = connect(url)
+    queue = WorkQueue(database)
+    adopted = []
+    while (item := queue.take(study_id, worker, 3600.0)) is not None:
+        assert queue.store(item, finished(value=item.id))
+        adopted.append((item.id, item.attempt))
+    database.close()
+    return adopted
+
+
+def test_eight_processes_adopt_each_orphan_once(
+    url: str,
+    queue: WorkQueue,
+    database: Database,
+    make_study: Callable[..., StoredStudy],
+    processes: ProcessPoolExecutor,
+) -> None:
+    study = make_study(budget=30)
+    lost = [take_named(queue, study, number) for number in range(30)]  # leased in the test clock's 1970
+    futures = [processes.submit(_adopt_all, url, study.id, f"w{n}") for n in range(PROCESSES)]
+    adopted = sorted(pair for future in futures for pair in future.result(timeout=120))
+    assert adopted == [(item.id, 2) for item in lost]
+    assert not any(queue.store(item, finished()) for item in lost)
+    assert {record.work_id: record.value for record in RunStore(database).records(study.id)} == {
+        item.id: item.id for item in lost
+    }

@@ -1,0 +1,34 @@
+"""Study files written for one test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studies.spec import StudyError, StudySpec, load_study
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., StudySpec]:
+    """Write a text as ``mine.toml`` and load it, with overrides."""
+
+    def write_and_load(text: str, *overrides: str) -> StudySpec:
+        path = tmp_path / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_study(path, overrides)
+
+    return write_and_load
+
+
+@pytest.fixture
+def refused(load: Callable[..., StudySpec]) -> Callable[..., tuple[str, ...]]:
+    """Load a study that must be refused; returns its problems."""
+
+    def problems_of(text: str, *overrides: str) -> tuple[str, ...]:
+        with pytest.raises(StudyError) as caught:
+            load(text, *overrides)
+        return caught.value.problems
+
+    return problems_of

@@ -1,0 +1,221 @@
+"""Properties of every study, tried on made-up ones: conditions on fields and family, branches, gaps, every range."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from studies.errors import StudyError
+from studies.explain import differences, explain
+from studies.space import FAMILY, Dimension, active_dimensions, choose
+from studies.spec import StudySpec
+from trainer.backbones import family_of
+from trainer.recipe import FIELDS, FieldInfo, Recipe, Scalar
+
+made_up = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+
+CHOICES: dict[str, list[Any]] = {
+    "backbone": ["resnet18.a1_in1k", "convnext_tiny", "vit_tiny_patch16_224", "maxvit_tiny_tf_224.in1k"],
+    "optimizer.name": ["adamw", "sgd", "lion"],
+    "augment.mix": ["none", "mixup", "cutmix"],
+    "batch_size": [8, 16, 32],
+    "optimizer.layer_decay": [1.0, 0.9, 0.75],
+}
+"""Fields that conditions speak of, in an order in which each may depend on those before it."""
+
+RANGES = ("optimizer.lr", "augment.sepia", "augment.mix_alpha", "drop", "image_size", "loss.focal_gamma")
+FAMILIES = ["cnn", "transformer", "hybrid"]
+
+
+@st.composite
+def stored_studies(draw: st.DrawFn) -> dict[str, Any]:
+    """What `StudySpec.from_dict` takes, before it has been simplified by it."""
+    space: list[dict[str, Any]] = []
+    for field in (*CHOICES, *RANGES):
+        if draw(st.booleans()):
+            space += draw(_entries(field, [entry["field"] for entry in space]))
+    some_fixed = {"optimizer.momentum": st.floats(0, 0.9), "epochs": st.integers(1, 99)}
+    return {
+        "title": draw(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30)),
+        "protocol": {"metric": draw(st.sampled_from(["accuracy", "qwk"])), "folds": draw(st.integers(2, 10))},
+        "recipe": draw(st.fixed_dictionaries({}, optional=some_fixed)),
+        "space": space,
+        "search": {"trials": draw(st.integers(1, 500)), "sampler": draw(st.sampled_from(["tpe", "random", "gp"]))},
+        "final": {"epochs": draw(st.none() | st.integers(1, 50)), "tta": draw(st.booleans())},
+        "data": {"id_column": draw(st.none() | st.just("image id"))},
+    }
+
+
+@st.composite
+def _entries(draw: st.DrawFn, field: str, before: list[str]) -> list[dict[str, Any]]:
+    askable = [name for name in dict.fromkeys(before) if name in CHOICES]
+    if not askable or draw(st.booleans()):
+        return [_domain(draw, field)]
+    asked = draw(st.sampled_from(askable))
+    values = CHOICES[asked]
+    by_family = asked == "backbone" and draw(st.booleans())
+    if by_family:
+        asked, values = "backbone.family", FAMILIES
+    values = draw(st.permutations(values))
+    # One or two branches; what neither names is a gap.
+    cut = draw(st.integers(1, len(values) - 1))
+    end = draw(st.integers(cut, len(values)))
+    parts = [part for part in (values[:cut], values[cut:end]) if part]
+    return [_domain(draw, field) | {"when": {asked: part}} for part in parts]
+
+
+def _domain(draw: st.DrawFn, field: str) -> dict[str, Any]:
+    if field in CHOICES:
+        # Complete, in any order: so every condition on the field can hold.
+        return {"field": field, "choices": draw(st.permutations(CHOICES[field]))}
+    info = FIELDS[field]
+    low, high = _bounds(draw, info)
+    entry: dict[str, Any] = {"field": field, "low": low, "high": high}
+    kind = draw(st.sampled_from(["plain", "log", "step"]))
+    if kind == "log" and low > 0:
+        entry["log"] = True
+    elif kind == "step" and high > low:
+        entry["step"] = (high - low) if info.type is int else (high - low) / draw(st.integers(1, 7))
+    return entry
+
+
+def _bounds(draw: st.DrawFn, info: FieldInfo) -> tuple[Any, Any]:
+    if info.type is int:
+        numbers = st.integers(int(info.low), int(info.high))
+    else:
+        numbers = st.floats(info.low, info.high, allow_subnormal=False)  # type: ignore[assignment]
+    low, high = sorted((draw(numbers), draw(numbers)))
+    return low, high
+
+
+def pick(data: st.DataObject, dimension: Dimension) -> Scalar:
+    """Any value that Optuna could suggest for the dimension."""
+    if dimension.choices is not None:
+        return data.draw(st.sampled_from(dimension.choices), label=dimension.name)
+    low, high = dimension.low, dimension.high
+    assert low is not None and high is not None
+    if dimension.step is not None:
+        steps = data.draw(st.integers(0, round((high - low) / dimension.step)), label=dimension.name)
+        value = min(low + steps * dimension.step, high)
+        return int(value) if dimension.integer else value
+    if dimension.integer:
+        return data.draw(st.integers(int(low), int(high)), label=dimension.name)
+    return data.draw(st.floats(low, high), label=dimension.name)
+
+
+def holds(dimension: Dimension, flat: Mapping[str, Scalar]) -> bool:
+    """The meaning of conditions, once more and independently."""
+    for field, values in dimension.when:
+        actual = family_of(str(flat["backbone"])) if field == FAMILY else flat[field]
+        if actual not in values:
+            return False
+    return True
+
+
+@made_up
+@given(stored_studies())
+def test_a_study_survives_the_database(stored: dict[str, Any]) -> None:
+    spec = StudySpec.from_dict(stored)
+    again = StudySpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    assert again == spec
+    assert again.spec_hash == spec.spec_hash
+    assert differences(spec, again) == []
+    assert list(again.to_dict()["space"]) == list(spec.to_dict()["space"])
+
+
+@made_up
+@given(stored_studies(), st.data())
+def test_every_sampled_assignment_is_a_recipe(stored: dict[str, Any], data: st.DataObject) -> None:
+    spec = StudySpec.from_dict(stored)
+    params = choose(spec.space, spec.recipe, lambda dimension: pick(data, dimension))
+    flat = spec.assemble(params)
+    assert Recipe.from_flat(flat).to_flat() == flat
+    sampled = [dimension for dimension in spec.space if dimension.name in params]
+    assert sampled == [dimension for dimension in spec.space if holds(dimension, flat)]
+    assert len({dimension.field for dimension in sampled}) == len(sampled), "one field sampled twice"
+    for dimension in sampled:
+        assert flat[dimension.field] == params[dimension.name]
+    for path in set(FIELDS) - {dimension.field for dimension in sampled}:
+        assert flat[path] == spec.recipe[path]
+
+
+@made_up
+@given(stored_studies(), st.data())
+def test_asking_for_active_dimensions_one_by_one_samples_the_same(stored: dict[str, Any], data: st.DataObject) -> None:
+    spec = StudySpec.from_dict(stored)
+    params: dict[str, Scalar] = {}
+    while pending := [d for d in active_dimensions(spec.space, params, spec.recipe) if d.name not in params]:
+        params[pending[0].name] = pick(data, pending[0])
+    assert choose(spec.space, spec.recipe, lambda dimension: params[dimension.name]) == params
+
+
+@made_up
+@given(stored_studies())
+def test_trial_zero_lies_inside_the_active_dimensions(stored: dict[str, Any]) -> None:
+    spec = StudySpec.from_dict(stored)
+    params = spec.default_params()
+    active = active_dimensions(spec.space, params, spec.recipe)
+    assert [dimension.name for dimension in active] == list(params)
+    assert all(dimension.contains(params[dimension.name]) for dimension in active)
+    assert all(dimension.contains(dimension.default) for dimension in spec.space)
+    assert Recipe.from_flat(spec.default_recipe())
+    assert len(explain(spec).sampled) == len(spec.space)
+
+
+@made_up
+@given(stored_studies(), st.data())
+def test_what_the_space_does_not_sample_is_refused(stored: dict[str, Any], data: st.DataObject) -> None:
+    spec = StudySpec.from_dict(stored)
+    params = spec.default_params()
+    for name in params:
+        with pytest.raises(StudyError, match="no value for"):
+            spec.assemble({key: value for key, value in params.items() if key != name})
+        with pytest.raises(StudyError, match="cannot be"):
+            spec.assemble({**params, name: "nothing that a recipe knows"})
+    for dimension in spec.space:
+        if dimension.name not in params:
+            with pytest.raises(StudyError, match="not sampled under these settings"):
+                spec.assemble({**params, dimension.name: pick(data, dimension)})
+
+
+@made_up
+@given(stored_studies(), stored_studies())
+def test_differences_are_told_exactly_where_the_hash_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = StudySpec.from_dict(one), StudySpec.from_dict(other)
+    assert bool(differences(first, second)) == (first.spec_hash != second.spec_hash)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(stored_studies(), st.data())
+def test_a_damaged_study_is_refused_in_words(stored: dict[str, Any], data: st.DataObject) -> None:
+    """One value anywhere is replaced by anything: either it is still a study, or a `StudyError` says why not."""
+    places = list(_places(stored))
+    container, key = data.draw(st.sampled_from(places), label="place")
+    container[key] = data.draw(JSON, label="value")
+    try:
+        spec = StudySpec.from_dict(stored)
+    except StudyError as error:
+        assert error.problems
+        assert all("the stored study" in problem for problem in error.problems)
+    else:
+        assume(spec.is_resolved)
+        assert Recipe.from_flat(spec.default_recipe())
+
+
+def _places(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from _places(value[key])

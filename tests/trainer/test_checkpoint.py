@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer import checkpoint as checkpoint_module
+from trainer.checkpoint import CheckpointFile
+
+CONTENT: dict[str, Any] = {"folds": [{"model": {"w": torch.arange(6.0).view(2, 3)}, "ema": None}], "epoch": 3}
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_content_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "trial.pt"
+    CheckpointFile(path, "a").save(CONTENT)
+    content = CheckpointFile(path, "a").load()
+    assert content is not None
+    assert content["epoch"] == 3
+    assert torch.equal(content["folds"][0]["model"]["w"], CONTENT["folds"][0]["model"]["w"])
+    assert content["folds"][0]["ema"] is None
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_no_file_is_nothing_to_warn_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert CheckpointFile(tmp_path / "none.pt", "a").load() is None
+    assert not caplog.records
+
+
+def test_another_training_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "trial.pt"
+    CheckpointFile(path, "a").save(CONTENT)
+    with caplog.at_level(logging.WARNING):
+        assert CheckpointFile(path, "b").load() is None
+    assert "another recipe" in caplog.text
+    assert str(path) in caplog.text
+
+
+class Attack:
+    """What a hostile file would run when unpickled."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "flipped", "foreign", "hostile", "folder"])
+def test_damage_is_ignored_with_a_warning(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "trial.pt"
+    CheckpointFile(path, "a").save(CONTENT)
+    whole = path.read_bytes()
+    if damage == "foreign":
+        torch.save([1, 2], path)
+    elif damage == "hostile":
+        torch.save({"format": 1, "identity": "a", "content": Attack()}, path)
+    elif damage == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        middle = len(whole) // 3
+        path.write_bytes(
+            {
+                "empty": b"",
+                "cut": whole[:middle],
+                "text": b"not a checkpoint",
+                "flipped": whole[:20] + bytes(255 - b for b in whole[20:middle]) + whole[middle:],
+            }[damage]
+        )
+    with caplog.at_level(logging.WARNING):
+        assert CheckpointFile(path, "a").load() is None
+    assert str(path) in caplog.text
+
+
+def test_a_file_is_offered_at_most_once_a_minute(tmp_path: Path) -> None:
+    clock = Clock()
+    file = CheckpointFile(tmp_path / "trial.pt", "a", clock)
+    begun = []
+    for second in range(0, 301, 10):
+        clock.now = second
+        if file.offer(lambda: CONTENT):
+            begun.append(second)
+        file.close()
+    assert begun == [60, 120, 180, 240, 300]
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(0.5, 60), (2.4, 120), (100.0, 180)])
+def test_costly_files_are_rarer_but_never_rarer_than_three_minutes(tmp_path: Path, cost: float, expected: int) -> None:
+    clock = Clock()
+
+    def content() -> dict[str, Any]:
+        clock.now += cost
+        return CONTENT
+
+    file = CheckpointFile(tmp_path / "trial.pt", "a", clock)
+    clock.now = 60.0
+    assert file.offer(content)
+    file.close()
+    begun = clock.now
+    clock.now = begun + expected - 1
+    assert not file.offer(content)
+    clock.now = begun + expected
+    assert file.offer(content)
+    file.close()
+
+
+def test_what_is_offered_is_copied_before_the_training_goes_on(tmp_path: Path) -> None:
+    clock = Clock()
+    file = CheckpointFile(tmp_path / "trial.pt", "a", clock)
+    weights = torch.ones(1000, 1000)
+    clock.now = 60.0
+    assert file.offer(lambda: {"weights": weights})
+    weights.zero_()
+    file.close()
+    content = file.load()
+    assert content is not None
+    assert content["weights"].sum() == 1_000_000
+
+
+def test_a_disk_that_cannot_be_written_does_not_end_the_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way of a folder")
+    file = CheckpointFile(blocked / "trial.pt", "a", clock)
+    clock.now = 60.0
+    with caplog.at_level(logging.WARNING):
+        assert file.offer(lambda: CONTENT)
+        file.close()
+    assert "Cannot write the checkpoint" in caplog.text
+    with pytest.raises(OSError, match=str(blocked)):
+        file.save(CONTENT)
+
+
+def test_a_failed_write_leaves_the_last_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trial.pt"
+    CheckpointFile(path, "a").save(CONTENT)
+
+    def torn(payload: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoint_module.torch, "save", torn)
+    with pytest.raises(OSError, match="No space"):
+        CheckpointFile(path, "a").save({"epoch": 4})
+    content = CheckpointFile(path, "a").load()
+    assert content is not None
+    assert content["epoch"] == 3
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from trainer.augment import Augmenter
+from trainer.loader import BatchLoader, LoaderError
+from trainer.sampling import BatchPlan, plan_epoch
+
+STRENGTHS = {"hflip": 0.5, "rotate": 20.0, "brightness": 0.3, "noise": 0.1, "erase": 0.3}
+
+
+@dataclass(frozen=True)
+class ArrayPixels:
+    """Decoded images in memory."""
+
+    train: npt.NDArray[np.uint8]
+    test: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DeadlyPixels:
+    """Kills the process that reads it, as the kernel does when memory runs out; not the one that made it."""
+
+    maker: int
+
+    @property
+    def train(self) -> npt.NDArray[np.uint8]:
+        if os.getpid() != self.maker:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.zeros((4, 8, 8, 3), np.uint8)
+
+    test = train
+
+
+def pixels(n: int = 40, size: int = 24, seed: int = 0) -> ArrayPixels:
+    generator = np.random.default_rng(seed)
+    return ArrayPixels(
+        train=generator.integers(0, 256, (n, size, size, 3), np.uint8), test=np.empty((0, size, size, 3), np.uint8)
+    )
+
+
+def plans(n: int = 40, epoch: int = 1) -> tuple[BatchPlan, ...]:
+    return plan_epoch(np.arange(n), np.arange(n) % 3, batch_size=7, balance=0.0, seed=1, fold=0, epoch=epoch)
+
+
+def test_batches_are_the_planned_images_augmented_by_their_keys() -> None:
+    source = pixels()
+    with BatchLoader() as loader:
+        batches = list(loader.stream(source, STRENGTHS, plans()))
+        plain = list(loader.stream(source, {}, plans()))
+    assert len(batches) == len(plans())
+    for batch, unchanged, plan in zip(batches, plain, plans(), strict=True):
+        assert batch.dtype == np.uint8
+        assert np.array_equal(unchanged, source.train[plan.indices])
+        for image, row, key in zip(batch, plan.indices, plan.keys, strict=True):
+            assert np.array_equal(image, Augmenter(STRENGTHS).apply(source.train[row], key))
+
+
+def test_any_number_of_workers_makes_the_same_batches() -> None:
+    """Also over a change of recipe and of data with the same pool, with two streams open at once."""
+    jobs = [(pixels(), STRENGTHS), (pixels(), {"vflip": 0.5}), (pixels(seed=1, size=16), STRENGTHS)]
+    with BatchLoader() as alone, BatchLoader(workers=2) as pool:
+        expected = [list(alone.stream(source, strengths, plans())) for source, strengths in jobs]
+        first, second = (pool.stream(source, strengths, plans()) for source, strengths in jobs[:2])
+        results = [list(first), list(second), list(pool.stream(jobs[2][0], jobs[2][1], plans()))]
+    for wanted, got in zip(expected, results, strict=True):
+        assert len(wanted) == len(got)
+        assert all(np.array_equal(a, b) for a, b in zip(wanted, got, strict=True))
+
+
+def test_a_closed_stream_ends_and_the_loader_goes_on() -> None:
+    with BatchLoader() as loader:
+        stream = loader.stream(pixels(), {}, plans())
+        next(stream)
+        stream.close()
+        assert list(stream) == []
+        assert len(list(loader.stream(pixels(), {}, plans(epoch=2)))) == len(plans(epoch=2))
+
+
+def test_an_error_while_reading_reaches_the_reader() -> None:
+    outside = (BatchPlan(indices=np.array([0, 99]), keys=(1, 2)),)
+    with BatchLoader() as loader, pytest.raises(IndexError):
+        list(loader.stream(pixels(), {}, outside))
+
+
+def test_a_killed_worker_is_an_error_and_the_next_stream_has_new_ones() -> None:
+    with BatchLoader(workers=1) as loader:
+        with pytest.raises(LoaderError, match="out of memory"):
+            list(loader.stream(DeadlyPixels(os.getpid()), {}, plans(4)))
+        assert len(list(loader.stream(pixels(), {}, plans()))) == len(plans())
+
+
+def test_workers_die_with_a_killed_training(tmp_path: Path) -> None:
+    """A training that is killed cannot close its pool."""
+    script = tmp_path / "training.py"
+    script.write_text(
+        "import os, signal\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from trainer.loader import _make_executor\n"
+        "if __name__ == '__main__':\n"
+        "    print(_make_executor(1).submit(os.getpid).result(), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    # The worker holds the output's other end too, so this returns only when it is gone as well.
+    killed = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert int(killed.stdout) > 0
+
+
+def test_a_negative_number_of_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="-1"):
+        BatchLoader(workers=-1)

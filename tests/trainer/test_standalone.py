@@ -1,0 +1,288 @@
+"""An exported model predicts alone what it predicted here, and refuses what was tampered with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+from trainer.backbones import create_backbone, preprocessing_of
+from trainer.modelfolder import write_model_folder
+from trainer.predict import predict_proba
+from trainer.predict_standalone import (
+    ImageError,
+    ModelError,
+    load_model_folder,
+    predict_arrays,
+    predict_folder,
+    read_image,
+    resize_image,
+)
+from trainer.recipe import Recipe
+
+CLASSES = ("cat", "dog, small", "Vögel")
+SIZE = 32
+RECIPE = Recipe.from_flat({"backbone": "test_vit", "init": "scratch", "image_size": SIZE, "resize": "pad", "drop": 0.5})
+VIEWS = ("identity", "hflip")
+
+
+def networks() -> dict[str, torch.nn.Module]:
+    made = {}
+    for fold in range(2):
+        torch.manual_seed(fold)
+        made[f"fold{fold}"] = create_backbone(RECIPE, len(CLASSES), weights_dir=None)
+        for parameter in made[f"fold{fold}"].parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)  # so that predictions are far from uniform
+    return made
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "model"
+    write_model_folder(
+        folder,
+        recipe=RECIPE,
+        class_names=CLASSES,
+        preprocessing=preprocessing_of("test_vit"),
+        views=VIEWS,
+        states={name: network.state_dict() for name, network in networks().items()},
+        data_fingerprint="f" * 64,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    (folder / "more").mkdir()
+    for number in range(5):
+        height, width = rng.integers(20, 60, 2)
+        pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / ("more" if number == 4 else "") / f"{number}.png")
+    (folder / "notes.txt").write_text("not an image")
+    (folder / "._0.png").write_bytes(b"what macOS leaves behind")
+    return folder
+
+
+def in_process(folder: Path) -> npt.NDArray[np.float64]:
+    """Mean over networks and views of what the training code predicts."""
+    files = [folder / f"{number}.png" for number in range(4)] + [folder / "more" / "4.png"]
+    preprocessing = preprocessing_of("test_vit")
+    pixels = np.stack([resize_image(read_image(f), SIZE, "pad", preprocessing.interpolation) for f in files])
+    by_view = [
+        proba
+        for network in networks().values()
+        for proba in predict_proba(network, pixels, preprocessing=preprocessing, views=VIEWS, batch_size=2).values()
+    ]
+    return np.mean(by_view, axis=0, dtype=np.float64)
+
+
+def run_alone(model_dir: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-I", str(model_dir / "predict.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_copied_folder_predicts_alone_what_was_predicted_here(
+    model_dir: Path, images_dir: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere" / "renamed"
+    shutil.copytree(model_dir, moved)
+    # Nothing of this repository can be imported by the copy.
+    blocked = "import sys\nfor name in ('trainer', 'search', 'studies', 'storage'):\n    sys.modules[name] = None\n"
+    (moved / "predict.py").write_text(
+        (moved / "predict.py")
+        .read_text(encoding="utf-8")
+        .replace("import argparse\n", f"import argparse\n{blocked}", 1),
+        encoding="utf-8",
+    )
+    done = run_alone(moved, tmp_path, str(images_dir), "--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["image_id", "p_cat", "p_dog, small", "p_Vögel"]
+    assert [row[0] for row in rows] == ["0.png", "1.png", "2.png", "3.png", "more/4.png"]
+    alone = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    expected = in_process(images_dir)
+    np.testing.assert_allclose(alone, expected, atol=1e-5)
+    np.testing.assert_allclose(alone.sum(axis=1), 1.0, atol=1e-5)
+    assert np.ptp(expected, axis=0).min() > 0.01  # a constant answer would not have tested anything
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out.csv"]
+
+
+def test_all_bad_images_are_named_at_once_and_nothing_is_written(
+    model_dir: Path, images_dir: Path, tmp_path: Path
+) -> None:
+    good, broken, empty = images_dir / "0.png", tmp_path / "broken.png", tmp_path / "empty.png"
+    broken.write_bytes(good.read_bytes()[:200])
+    empty.touch()
+    arguments = [str(path) for path in (broken, good, empty, tmp_path / "missing.png")]
+    done = run_alone(model_dir, tmp_path, *arguments, "--output", "out.csv")
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["broken.png", "empty.png", "missing.png"]
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_views_and_weights_are_averaged_as_probabilities(model_dir: Path, images_dir: Path) -> None:
+    ids, classes, proba = predict_folder(model_dir, [images_dir])
+    assert classes == CLASSES
+    assert len(ids) == 5
+    np.testing.assert_allclose(proba, in_process(images_dir), atol=1e-6)
+
+
+def test_chunks_and_batches_do_not_change_the_answer(
+    model_dir: Path, images_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predict_folder(model_dir, [images_dir])[2]
+    monkeypatch.setattr("trainer.predict_standalone.CHUNK_BYTES", 2 * SIZE**2 * 3)
+    np.testing.assert_allclose(predict_folder(model_dir, [images_dir], batch_size=1)[2], whole, atol=1e-6)
+
+
+def test_an_npz_and_the_same_images_as_files_agree(model_dir: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 40, 30, 3), np.uint8)
+    np.savez(tmp_path / "images.npz", pixels)
+    np.savez(tmp_path / "floats.npz", pixels.astype(np.float32))
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file, image in zip(files, pixels, strict=True):
+        Image.fromarray(image).save(file)
+    ids, _, from_files = predict_folder(model_dir, files)
+    assert ids == ["0.png", "1.png", "2.png"]
+    for archive in ("images.npz", "floats.npz"):
+        ids, _, from_npz = predict_folder(model_dir, [tmp_path / archive])
+        assert ids == ["0", "1", "2"]
+        np.testing.assert_array_equal(from_npz, from_files)
+
+
+def test_an_npz_with_pickled_objects_is_refused(model_dir: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "evil.npz", np.array([{"a": 1}], dtype=object))
+    np.savez(tmp_path / "other.npz", images=np.zeros((1, 8, 8, 3), np.uint8))
+    (tmp_path / "text.npz").write_text("hello")
+    for name in ("evil.npz", "other.npz", "text.npz", "missing.npz"):
+        with pytest.raises(ModelError, match="arr_0"):
+            predict_folder(model_dir, [tmp_path / name])
+
+
+def test_npz_rows_that_are_no_images_are_named(model_dir: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "images.npz", np.full((2, 8, 8, 3), -1.0))
+    with pytest.raises(ImageError, match=r"^0: .*\n1: "):
+        predict_folder(model_dir, [tmp_path / "images.npz"])
+
+
+def test_a_folder_without_images_is_an_error(model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no image"):
+        predict_folder(model_dir, [tmp_path])
+
+
+def edited(model_dir: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(model_dir, copy)
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    change(config)
+    (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        (("weights", 0, "file"), "../outside.safetensors", "inside the folder"),
+        (("weights", 0, "file"), "/etc/passwd", "inside the folder"),
+        (("weights", 0, "file"), "predict.py", "safetensors"),
+        (("weights", 0, "file"), 3, "config.json"),
+        (("weights", 0, "sha256"), "0" * 64, "sha256 differs"),
+        (("weights",), [], "weights is empty"),
+        (("backbone",), "hf-hub:someone/something", "timm name"),
+        (("backbone",), "local-dir:/tmp", "timm name"),
+        (("backbone",), None, "timm name"),
+        (("model_args",), {"checkpoint_path": "x"}, "img_size"),
+        (("model_args",), {"img_size": True}, "img_size"),
+        (("class_names",), "ab", "class_names"),
+        (("class_names",), ["a", 3], "strings"),
+        (("views",), ["rot90"], "views"),
+        (("views",), [], "views"),
+        (("format",), 2, "format"),
+        (("preprocessing", "std"), [0, 1, 1], "mean or std"),
+        (("preprocessing", "mean"), [0.5, float("nan"), 0.5], "mean or std"),
+        (("preprocessing", "size"), 10**6, "size"),
+        (("preprocessing", "resize"), "stretch", "resize"),
+        (("preprocessing", "interpolation"), ["bicubic"], "config.json"),
+    ],
+)
+def test_an_impossible_config_is_refused(
+    model_dir: Path, tmp_path: Path, path: tuple[Any, ...], value: object, complaint: str
+) -> None:
+    def change(config: Any) -> None:
+        *parents, last = path
+        for key in parents:
+            config = config[key]
+        config[last] = value
+
+    with pytest.raises(ModelError, match=complaint):
+        load_model_folder(edited(model_dir, tmp_path, change))
+
+
+def test_every_setting_that_is_used_must_be_there(model_dir: Path, tmp_path: Path) -> None:
+    config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
+    for number, key in enumerate(
+        ["format", "backbone", "class_names", "model_args", "preprocessing", "views", "weights"]
+    ):
+        (tmp_path / str(number)).mkdir()
+        folder = edited(model_dir, tmp_path / str(number), lambda config, key=key: config.pop(key))
+        with pytest.raises(ModelError, match=f"'{key}' is missing"):
+            load_model_folder(folder)
+    assert len(config["weights"]) == 2
+
+
+def test_weights_behind_a_link_out_of_the_folder_are_refused(model_dir: Path, tmp_path: Path) -> None:
+    copy = edited(model_dir, tmp_path, lambda config: None)
+    outside = tmp_path / "outside.safetensors"
+    (copy / "weights" / "fold0.safetensors").rename(outside)
+    (copy / "weights" / "fold0.safetensors").symlink_to(outside)
+    with pytest.raises(ModelError, match="inside the folder"):
+        load_model_folder(copy)
+
+
+def test_changed_weights_are_refused(model_dir: Path, tmp_path: Path) -> None:
+    copy = edited(model_dir, tmp_path, lambda config: None)
+    weights = copy / "weights" / "fold0.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ModelError, match="sha256 differs"):
+        load_model_folder(copy)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}'])
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model_folder(tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        load_model_folder(tmp_path)
+
+
+def test_weights_of_another_backbone_are_an_error_that_names_the_versions(model_dir: Path, tmp_path: Path) -> None:
+    copy = edited(model_dir, tmp_path, lambda config: config.update(backbone="test_vit2"))
+    with pytest.raises(ModelError, match="exported with timm"):
+        predict_arrays(load_model_folder(copy), np.zeros((1, SIZE, SIZE, 3), np.uint8))
+
+
+def test_a_device_that_is_not_there_is_an_error_in_words(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    done = run_alone(model_dir, tmp_path, str(images_dir / "0.png"), "--device", "nonsense")
+    assert done.returncode == 1
+    assert "nonsense" in done.stderr
+    assert "Traceback" not in done.stderr

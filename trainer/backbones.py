@@ -1,0 +1,253 @@
+"""Backbones: timm's image classifiers by name, what family they are of, and how one is built for a recipe.
+
+Importing this module is cheap, and so is `family_of`; everything else imports timm when called.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from timm.models import PretrainedCfg
+
+    from trainer.recipe import Recipe
+
+Family = Literal["cnn", "transformer", "hybrid", "mlp"]
+FAMILIES: tuple[Family, ...] = ("cnn", "transformer", "hybrid", "mlp")
+
+MAX_SUGGESTED_SIZES = 4  # image sizes named when a backbone cannot take the one that was asked for
+
+
+class BackboneError(ValueError):
+    """A backbone that does not exist, cannot be built as asked, or whose weights are not at hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneRule:
+    """What is known about all backbones whose names begin alike."""
+
+    family: Family
+    """What mixes the pixels: convolution, attention, both (attention in a convolutional trunk, or a transformer on a
+    convolutional one), or neither (MLPs and recurrent nets over tokens)."""
+
+
+CNN = BackboneRule(family="cnn")
+TRANSFORMER = BackboneRule(family="transformer")
+HYBRID = BackboneRule(family="hybrid")
+MLP = BackboneRule(family="mlp")
+
+# fmt: off
+BACKBONES: dict[str, BackboneRule] = {
+    "bat_resnext": CNN, "convformer_": CNN, "convmixer_": CNN, "convnext": CNN, "cs3": CNN, "csp": CNN,
+    "darknet": CNN, "densenet": CNN, "dla": CNN, "dm_nfnet": CNN, "dpn": CNN, "eca_nfnet": CNN, "eca_res": CNN,
+    "eca_vovnet": CNN, "ecares": CNN, "efficientnet": CNN, "ese_vovnet": CNN, "fasternet": CNN, "fbnet": CNN,
+    "focalnet": CNN, "gc_efficientnet": CNN, "gcres": CNN, "gernet": CNN, "ghostnet": CNN, "hardcorenas": CNN,
+    "hgnet": CNN, "hrnet": CNN, "inception_": CNN, "lcnet": CNN, "legacy_": CNN, "mambaout": CNN, "mixnet": CNN,
+    "mnasnet": CNN, "mobilenet": CNN, "mobileone": CNN, "nasnet": CNN, "nf_": CNN, "nfnet": CNN, "pnasnet": CNN,
+    "poolformer": CNN, "rdnet": CNN, "regnet": CNN, "repghost": CNN, "repvgg": CNN, "repvit": CNN, "res2ne": CNN,
+    "resnest": CNN, "resnet": CNN, "resnext": CNN, "rexnet": CNN, "sedarknet": CNN, "selecsls": CNN, "semnasnet": CNN,
+    "senet": CNN, "seres": CNN, "skres": CNN, "spnasnet": CNN, "starnet": CNN, "test_byobnet": CNN,
+    "test_convnext": CNN, "test_efficientnet": CNN, "test_mambaout": CNN, "test_nfnet": CNN, "test_resnet": CNN,
+    "tf_efficientnet": CNN, "tf_mixnet": CNN, "tf_mobilenet": CNN, "tinynet": CNN, "tresnet": CNN, "vgg": CNN,
+    "vovnet": CNN, "wide_resnet": CNN, "xception": CNN,
+    "aimv2": TRANSFORMER, "beit": TRANSFORMER, "cait_": TRANSFORMER, "coat_": TRANSFORMER, "convit_": TRANSFORMER,
+    "crossvit_": TRANSFORMER, "davit_": TRANSFORMER, "deepseek_vit": TRANSFORMER, "deit": TRANSFORMER,
+    "eva": TRANSFORMER, "flexivit": TRANSFORMER, "gcvit": TRANSFORMER, "gemma4_vit": TRANSFORMER,
+    "hiera": TRANSFORMER, "mvitv2": TRANSFORMER, "naflexvit": TRANSFORMER, "nest_": TRANSFORMER, "pit_": TRANSFORMER,
+    "pvt_v2": TRANSFORMER, "qwen3_vit": TRANSFORMER, "sam2_hiera": TRANSFORMER, "samvit": TRANSFORMER,
+    "swin_": TRANSFORMER, "swinv2": TRANSFORMER, "test_vit": TRANSFORMER, "tnt_": TRANSFORMER, "twins_": TRANSFORMER,
+    "vit_": TRANSFORMER, "volo_": TRANSFORMER, "xcit": TRANSFORMER,
+    "botnet": HYBRID, "caformer_": HYBRID, "coatnet": HYBRID, "coatnext": HYBRID, "cpubone": HYBRID, "csatv2": HYBRID,
+    "eca_botnext": HYBRID, "eca_halonext": HYBRID, "edgenext": HYBRID, "efficientformer": HYBRID,
+    "efficientvim": HYBRID, "efficientvit": HYBRID, "fastvit": HYBRID, "halo2botnet": HYBRID, "halonet": HYBRID,
+    "haloregnet": HYBRID, "iformer": HYBRID, "lambda_": HYBRID, "lamhalobotnet": HYBRID, "levit": HYBRID,
+    "lowformer": HYBRID, "maxvit": HYBRID, "maxxvit": HYBRID, "mobilenetv4_hybrid": HYBRID, "mobilenetv5": HYBRID,
+    "mobilevit": HYBRID, "nextvit": HYBRID, "sebotnet": HYBRID, "sehalonet": HYBRID, "shvit": HYBRID,
+    "swiftformer": HYBRID, "test_coatnet": HYBRID, "test_maxvit": HYBRID, "tiny_vit": HYBRID, "visformer": HYBRID,
+    "vit_base_mci": HYBRID, "vit_base_r26": HYBRID, "vit_base_r50": HYBRID, "vit_base_resnet": HYBRID,
+    "vit_large_r50": HYBRID, "vit_small_r26": HYBRID, "vit_small_resnet": HYBRID, "vit_tiny_r_": HYBRID,
+    "vitamin": HYBRID,
+    "gmixer": MLP, "gmlp": MLP, "mixer_": MLP, "resmlp": MLP, "sequencer2d": MLP,
+}
+# fmt: on
+"""Rule by the beginning of timm's name; the longest beginning counts. Every architecture of timm has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What a backbone's pixels look like: ``(x / 255 - mean) / std`` per RGB channel, resized by ``interpolation``."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    """One of `trainer.predict_standalone.INTERPOLATIONS`."""
+
+
+def family_of(name: str) -> Family:
+    """The family of ``name``, with or without a tag after the dot; timm is not imported.
+
+    Raises:
+        BackboneError: no rule covers the name.
+    """
+    architecture = name.partition(".")[0]
+    fitting = [prefix for prefix in BACKBONES if architecture.startswith(prefix)]
+    if not fitting:
+        raise BackboneError(f"no rule of trainer.backbones.BACKBONES says of which family {name!r} is")
+    return BACKBONES[max(fitting, key=len)].family
+
+
+def check_backbone(name: str) -> None:
+    """Make sure that the installed timm knows ``name``, an architecture alone or ``architecture.tag``.
+
+    Raises:
+        BackboneError: it does not (the nearest names are given), or ``name`` is not a plain name: hub repositories
+            and local folders would make a recipe mean something else on every machine.
+    """
+    import timm
+
+    if not re.fullmatch(r"\w+(\.\w+)?", name):
+        raise BackboneError(
+            f"the backbone {name!r} is not a plain timm name such as 'resnet18' or 'resnet18.a1_in1k'; "
+            "hub repositories and paths are not taken (put weights into a weights folder instead)"
+        )
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        names = timm.list_models()
+        near = difflib.get_close_matches(architecture, names, n=3, cutoff=0.6)
+        near = near or [known for known in names if architecture in known][:3]
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; `search backbones` lists all"
+        raise BackboneError(f"timm {timm.__version__} has no backbone {architecture!r}{hint}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        valid = ", ".join(f"{architecture}.{known}" for known in tags) or f"{architecture} alone (it has no weights)"
+        raise BackboneError(f"the backbone {architecture!r} has no weights called {tag!r}; valid: {valid}")
+
+
+def preprocessing_of(backbone: str | torch.nn.Module) -> Preprocessing:
+    """What timm's own configuration says of a backbone, given by name or as `create_backbone` made it.
+
+    Raises:
+        BackboneError: as `check_backbone`.
+    """
+    if isinstance(backbone, str):
+        config = _config(backbone)
+        mean, std, interpolation = config.mean, config.std, config.interpolation
+    else:
+        of_model: Any = backbone.pretrained_cfg
+        mean, std, interpolation = of_model["mean"], of_model["std"], of_model["interpolation"]
+    return Preprocessing(mean=_rgb(mean), std=_rgb(std), interpolation=str(interpolation))
+
+
+def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)
+
+
+def size_arguments(name: str, image_size: int) -> dict[str, int]:
+    """What `timm.create_model` must be told for square images of this side: ``img_size``, or nothing.
+
+    Transformers with position embeddings or windows are built for one size; convolutions take any.
+    """
+    return {"img_size": image_size} if _config(name).fixed_input_size else {}
+
+
+def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | None) -> torch.nn.Module:
+    """Build ``recipe.backbone`` with a fresh classifier of ``num_classes``, on the CPU.
+
+    With ``recipe.init == "imagenet"`` everything but the classifier is pre-trained (see `trainer.weights`); a
+    checkpoint that has exactly ``num_classes`` classes brings its classifier along. Random numbers are drawn from
+    torch's global generator: seed it first. ``recipe.drop`` and ``recipe.drop_path`` are ignored where the
+    architecture has no such thing.
+
+    Raises:
+        BackboneError: unknown name; weights not at hand or not fitting; or images of ``recipe.image_size`` pixels that
+            the architecture cannot take (the message names sizes that it can).
+    """
+    from trainer.weights import load_state
+
+    name, size = recipe.backbone, recipe.image_size
+    check_backbone(name)
+    arguments: dict[str, Any] = {**size_arguments(name, size)}
+    if recipe.drop > 0.0:
+        arguments["drop_rate"] = recipe.drop
+    if recipe.drop_path > 0.0:
+        arguments["drop_path_rate"] = recipe.drop_path
+    state = load_state(name, weights_dir) if recipe.init == "imagenet" else None
+    try:
+        model = _create(name, num_classes, state, arguments)
+        _check_output(model, size, num_classes)
+    except BackboneError:
+        raise
+    except Exception as error:  # timm's models refuse a size with whatever their first failing line raises
+        raise _misfit(name, size, num_classes, error) from error
+    return model
+
+
+def _create(name: str, num_classes: int, state: dict[str, Any] | None, arguments: dict[str, Any]) -> torch.nn.Module:
+    import timm
+
+    from trainer.weights import create_pretrained
+
+    try:
+        if state is not None:
+            return create_pretrained(name, state, num_classes, arguments)
+        return timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
+    except TypeError as error:
+        unknown = next((key for key in ("drop_rate", "drop_path_rate") if f"'{key}'" in str(error)), None)
+        if unknown not in arguments:
+            raise
+        return _create(name, num_classes, state, {key: value for key, value in arguments.items() if key != unknown})
+
+
+def _check_output(model: torch.nn.Module, size: int, num_classes: int) -> None:
+    """One blank image through the network: what cannot take the size fails here rather than in the first epoch."""
+    import torch
+
+    was_training = model.training
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        scores = model.eval()(torch.zeros(1, 3, size, size, device=device))
+    model.train(was_training)
+    if not isinstance(scores, torch.Tensor) or scores.shape != (1, num_classes):
+        raise BackboneError("this architecture gives no class scores; choose one with a classifier")
+
+
+def _misfit(name: str, size: int, num_classes: int, cause: Exception) -> BackboneError:
+    """Say why ``name`` cannot be built for this image size, and for which it can."""
+    native = _config(name).input_size[-1]
+    nearby = {size // step * step + add for step in (8, 12, 14, 16, 24, 28, 32, 48, 56, 64, 96) for add in (0, step)}
+    others = sorted({native, *nearby} - {0, size}, key=lambda other: abs(other - size))
+    working = islice((other for other in others if _takes(name, other, num_classes)), MAX_SUGGESTED_SIZES)
+    sizes = ", ".join(map(str, sorted(working)))
+    reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    hint = f"; sizes that it takes: {sizes}" if sizes else f"; it was made for {native}"
+    return BackboneError(f"{name} cannot be built for images of {size} x {size} pixels: {reason}{hint}")
+
+
+def _takes(name: str, size: int, num_classes: int) -> bool:
+    """Whether ``name`` takes images of ``size`` pixels: it is run on the meta device, without memory or arithmetic."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            _check_output(_create(name, num_classes, None, dict(size_arguments(name, size))), size, num_classes)
+    except Exception:  # as in create_backbone: whatever timm's first failing line raises is a no
+        return False
+    return True
+
+
+def _config(name: str) -> PretrainedCfg:
+    from timm.models import get_pretrained_cfg
+
+    check_backbone(name)
+    config = get_pretrained_cfg(name)
+    if config is None:
+        raise BackboneError(f"timm has no configuration for {name}")
+    return config

@@ -1,0 +1,112 @@
+"""Cross-validation in lockstep: every fold trains one epoch, then all held-out images are scored together.
+
+So one training has one learning curve, a pruner sees the whole data set after the first epoch, and any two trainings
+can be compared image by image after the same epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainer.checkpoint import CheckpointFile
+from trainer.loader import BatchLoader
+from trainer.lockstep import Lockstep
+from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict, View
+from trainer.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+def cross_validate(
+    recipe: Recipe,
+    data: TrainingData,
+    *,
+    metric: str,
+    seed: int,
+    device: torch.device | str,
+    on_epoch: Callable[[EpochReport], Verdict],
+    checkpoint: Path | None,
+    weights_dir: Path | None = None,
+    keep_models: bool = False,
+    views: tuple[View, ...] = ("identity",),
+    predict_test: bool = True,
+    loader: BatchLoader | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> CVResult:
+    """Train one model per fold and predict every image with the model that has not seen it.
+
+    The result is a function of (recipe, data, seed): bit for bit on the CPU with the same number of threads, whether
+    undisturbed or continued from a checkpoint, whatever ran before in this process, and with any loader. Torch's global
+    generators are left as they were found.
+
+    Args:
+        metric: name in `trainer.metrics.METRICS`.
+        seed: of all random draws; the split is in ``data``.
+        on_epoch: called after every epoch that this call trains, with what came out. Its verdict on the last epoch
+            changes nothing: all is done but the test predictions. What it raises ends the training and is passed on.
+        checkpoint: file to continue from if it is there, and to write while training. It stays when the training
+            finishes: whoever stores the result removes it. None: no checkpoints.
+        weights_dir: folder of pre-trained weights, see `trainer.backbones.create_backbone`.
+        keep_models: return the state dicts of the evaluated weights.
+        views: names of `trainer.predict.VIEWS` to predict with at the end; ``"identity"`` always is.
+        predict_test: predict the test images when finished.
+        loader: makes the batches; None: one on a thread, for this call.
+        clock: seconds, monotonic.
+
+    Raises:
+        BackboneError: the pre-trained weights are not at hand.
+        LoaderError: a worker process of the loader died.
+        torch.OutOfMemoryError: one image at a time is still too much.
+    """
+    device = torch.device(device)
+    with ExitStack() as stack:
+        gpus = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
+        stack.enter_context(torch.random.fork_rng(devices=gpus))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
+        if loader is None:
+            loader = stack.enter_context(BatchLoader())
+        run = Lockstep(recipe, data, metric, seed, device, loader, weights_dir, clock)
+        stack.callback(run.close)
+        file = None
+        if checkpoint is not None:
+            file = CheckpointFile(checkpoint, _identity(recipe, data, metric, seed), clock)
+            stack.callback(file.close)
+            content = file.load()
+            if content is not None:
+                run.restore(content)
+                log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)
+
+        for epoch in range(len(run.reports) + 1, recipe.epochs + 1):
+            problem = run.train_epoch(epoch)
+            if problem:
+                return run.result("diverged", problem)
+            verdict = on_epoch(run.reports[-1])
+            if epoch < recipe.epochs and verdict is Verdict.PRUNE:
+                return run.result("pruned", f"pruned after epoch {epoch} of {recipe.epochs}")
+            if epoch < recipe.epochs and verdict is Verdict.STOP:
+                if file is not None:
+                    file.save(run.content())
+                return run.result("stopped", f"stopped after epoch {epoch} of {recipe.epochs}")
+            if file is not None:
+                file.offer(run.content)
+        return run.finish(views, predict_test, keep_models)
+
+
+def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:
+    """Digest of all that a training is a function of. Of the images a few stand for all: folds and labels follow the
+    rows, and whoever calls has compared the data's fingerprint."""
+    digest = hashlib.sha256(json.dumps([recipe.to_flat(), metric, seed, data.num_classes]).encode())
+    images = data.pixels.train
+    for array in (data.y, data.folds, images[np.linspace(0, len(images) - 1, num=16, dtype=np.int64)]):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""What is in a data folder, in lines for people."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.duplicates import DuplicateReport
+from trainer.folds import fold_groups, fold_warnings
+from trainer.imageset import ImageSet
+from trainer.submission import SubmissionFormat
+
+_SHOWN = 10  # classes, pairs or warnings listed in full
+_KIND_TEXT = {
+    "label": "one label per image",
+    "integer": "one whole number per image",
+    "probabilities": "one probability per class",
+    "probability": "one probability per image",
+    None: "the sample does not say whether labels or probabilities; the metric decides",
+}
+
+
+def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> list[str]:
+    """Format, classes, sizes, test images, submission, duplicates; last the warnings, each line ``warning: ...``."""
+    lines = [f"format: {image_set.reader}", *(f"  {note}" for note in image_set.notes)]
+    counts = image_set.class_counts()
+    lines.append(f"training images: {len(image_set.train_ids)} in {len(counts)} classes")
+    order = np.argsort(-counts, kind="stable")
+    lines += [f"  {image_set.class_names[c]}: {counts[c]} ({counts[c] / counts.sum():.1%})" for c in order[:_SHOWN]]
+    if len(order) > _SHOWN:
+        rest = counts[order[_SHOWN:]]
+        lines.append(f"  and {len(rest)} more classes with {rest.min()} to {rest.max()} images each")
+    lines += _sizes(image_set)
+    if image_set.groups is not None:
+        lines.append(f"groups: {len(set(image_set.groups))} values of the group column are kept together")
+    lines.append(f"test images: {len(image_set.test_ids)}")
+    if image_set.submission is not None:
+        lines.append(_submission(image_set.submission))
+    lines += duplicate_lines(image_set, duplicates)
+    if image_set.skipped:
+        lines.append(f"left out: {len(image_set.skipped)} training images")
+    groups = fold_groups(image_set, duplicates)
+    warnings = [*image_set.warnings, *fold_warnings(image_set.y, groups, image_set.class_names, n_folds)]
+    return [*lines, *(f"warning: {warning}" for warning in warnings)]
+
+
+def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[str]:
+    """How many near-duplicates there are, and by name those with two labels and those in both train and test."""
+    if not len(duplicates.pairs):
+        return ["near-duplicates: none"]
+    n = len(image_set.train_ids)
+    sizes = np.bincount(duplicates.groups)
+    lines = [
+        f"near-duplicates: {len(duplicates.pairs)} pairs; {int((sizes > 1).sum())} groups of up to {sizes.max()} "
+        "images, each kept in one fold"
+    ]
+
+    def label(i: int) -> str:
+        return f"{image_set.train_ids[i]} ({image_set.class_names[image_set.y[i]]})"
+
+    two = [f"{label(i)} and {label(j)}" for i, j in duplicates.two_labels]
+    across = [f"{label(i)} and {image_set.test_ids[j - n]}" for i, j in duplicates.train_and_test]
+    for title, found in (("with two labels", two), ("in both train and test", across)):
+        if found:
+            lines.append(f"  {title}: {len(found)} pairs")
+            lines += [f"    {pair}" for pair in found[:_SHOWN]]
+            if len(found) > _SHOWN:
+                lines.append(f"    and {len(found) - _SHOWN} more")
+    return lines
+
+
+def _sizes(image_set: ImageSet) -> list[str]:
+    if image_set.looks is None:
+        return []
+    sizes, counts = np.unique(image_set.looks.sizes, axis=0, return_counts=True)
+    height, width = sizes[counts.argmax()]
+    if len(sizes) == 1:
+        return [f"size: {width} x {height} pixels (width x height)"]
+    low, high = sizes.min(axis=0), sizes.max(axis=0)
+    return [
+        f"sizes: {low[1]} to {high[1]} pixels wide, {low[0]} to {high[0]} high; most often {width} x {height} "
+        f"({counts.max() / counts.sum():.0%})"
+    ]
+
+
+def _submission(form: SubmissionFormat) -> str:
+    source = f"as in {form.source}" if form.source else "no sample: after the training table"
+    header = f"header {form.delimiter.join(form.header)}" if form.header and len(form.header) <= _SHOWN else ""
+    if form.header is None:
+        header = "no header"
+    elif not header:
+        header = f"{len(form.header)} columns"
+    parts = [source, header.replace("\t", " <tab> "), _KIND_TEXT[form.kind]]
+    return "submission: " + "; ".join(parts)

@@ -1,0 +1,70 @@
+"""What is installed: versions to record, and a torch and torchvision that do not fit each other."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import re
+from importlib import metadata
+
+RECORDED = ("retable", "torch", "torchvision", "timm", "albumentations", "numpy", "pillow", "safetensors")
+
+
+class EnvironmentProblem(RuntimeError):  # noqa: N818  # a fact about the installation, with what mends it
+    """The installed libraries cannot work together; the message holds the command that mends it."""
+
+
+def library_versions() -> dict[str, str]:
+    """Versions by distribution name, "python" included; what is not installed is left out. Nothing is imported."""
+    versions = {"python": platform.python_version()}
+    for name in RECORDED:
+        version = _version(name)
+        if version is not None:
+            versions[name] = version
+    return versions
+
+
+def check_torch_pair(*, thorough: bool = False) -> None:
+    """Make sure that torchvision was built for the installed torch; call it before timm is imported.
+
+    The recorded versions tell in milliseconds whether something may be wrong. Only then, or when asked to be
+    ``thorough`` (a worker, which needs both anyway), torchvision is imported, and the import alone decides.
+
+    Raises:
+        EnvironmentProblem: torch or torchvision is missing, or they do not fit ("operator torchvision::nms does not
+            exist": a CPU-only torch beside the ordinary index's torchvision, or releases that are no pair).
+    """
+    torch_version, vision_version = _version("torch"), _version("torchvision")
+    if torch_version is None or vision_version is None:
+        missing = " and ".join(name for name in ("torch", "torchvision") if _version(name) is None)
+        raise EnvironmentProblem(f"{missing} is not installed; install both together: pip install torch torchvision")
+    requirements = metadata.requires("torchvision") or []
+    if not (thorough or looks_unpaired(torch_version, vision_version, requirements)):
+        return
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:  # it fails in all these ways
+        raise EnvironmentProblem(
+            f"torch {torch_version} and torchvision {vision_version} do not fit each other ({error}). "
+            "They must be releases of one pair and come from the same package index. To mend it:\n"
+            "    pip install --force-reinstall torch torchvision"
+        ) from error
+
+
+def looks_unpaired(torch_version: str, vision_version: str, vision_requires: list[str]) -> bool:
+    """Whether two version strings and torchvision's requirements hint at builds that do not fit.
+
+    ``2.6.0+cpu`` beside ``0.21.0`` are builds from different indexes, and a torchvision that requires
+    ``torch==2.6.0`` cannot use another release. Builds of one's own may look so and still work.
+    """
+    torch_release, _, torch_build = torch_version.partition("+")
+    vision_build = vision_version.partition("+")[2]
+    pins = [match[1] for text in vision_requires if (match := re.match(r"torch\s*\(?==\s*([\w.]+)", text))]
+    return torch_build != vision_build or any(pin != torch_release for pin in pins)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

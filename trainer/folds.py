@@ -1,0 +1,156 @@
+"""Cross-validation folds: stratified by label, duplicates together, a function of the data and a seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.delimited import read_table, write_table
+from trainer.duplicates import DuplicateReport
+from trainer.imageset import ImageSet
+from trainer.problems import DataError, listed
+
+COLUMNS = ("image_id", "label", "group", "fold")
+
+
+def fold_groups(image_set: ImageSet, duplicates: DuplicateReport) -> NDArray[np.int64]:
+    """What must stay together: int64 (n,), numbered from 0 in order of the first training image.
+
+    Images are joined if they are duplicates or have the same value in the group column (an empty value joins
+    nothing). Joining goes on: a duplicate of a patient's picture pulls in that patient's other pictures.
+    """
+    n = len(image_set.train_ids)
+    parent = list(range(n))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first_of: dict[tuple[str, str], int] = {}
+    for i in range(n):
+        keys = [("duplicate", str(duplicates.groups[i]))]
+        if image_set.groups is not None and image_set.groups[i]:
+            keys.append(("column", image_set.groups[i]))
+        for key in keys:
+            a, b = sorted((root(first_of.setdefault(key, i)), root(i)))
+            parent[b] = a
+    _, groups = np.unique([root(i) for i in range(n)], return_inverse=True)
+    return groups.astype(np.int64).reshape(n)
+
+
+def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
+    """Assign each image to a fold 0 .. n_folds - 1: int64 (n,).
+
+    Groups are never cut. Groups of several images are dealt out first, the largest first, each to the fold that has
+    the smallest share of its classes; then the single images of each class, shuffled, each to the fold with the fewest
+    of that class, the emptiest of these. Without larger groups the folds' class counts, and their sizes, differ by
+    at most one. The same arguments give the same folds on every machine.
+
+    Args:
+        y: int64 (n,), classes from 0.
+        groups: int64 (n,), any numbers.
+
+    Raises:
+        DataError: fewer than two folds, or fewer groups than folds.
+    """
+    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if n_folds < 2:
+        raise DataError(f"{n_folds} folds: cross-validation needs at least 2")
+    if len(sizes) < n_folds:
+        raise DataError(f"{len(y)} images in {len(sizes)} groups cannot be split into {n_folds} folds")
+    rng = np.random.default_rng(seed)
+    n_classes = int(y.max()) + 1
+    totals = np.maximum(np.bincount(y, minlength=n_classes), 1)
+    counts = np.zeros((n_folds, n_classes), np.int64)
+    fold_of_group = np.full(len(sizes), -1, np.int64)
+    shuffled = rng.permutation(len(sizes))
+    members = np.split(np.argsort(group_of, kind="stable"), np.cumsum(sizes)[:-1])
+    for group in sorted((g for g in shuffled if sizes[g] > 1), key=lambda g: -int(sizes[g])):
+        content = np.bincount(y[members[group]], minlength=n_classes)
+        share = counts @ (content / totals)
+        fold = np.lexsort((counts.sum(axis=1), np.round(share, 12)))[0]
+        fold_of_group[group] = fold
+        counts[fold] += content
+    singles = np.array([g for g in shuffled if sizes[g] == 1], np.int64)
+    labels = np.array([y[members[g][0]] for g in singles], np.int64)
+    for label in range(n_classes):
+        for group in singles[labels == label]:
+            fold = np.lexsort((counts.sum(axis=1), counts[:, label]))[0]
+            fold_of_group[group] = fold
+            counts[fold, label] += 1
+    folds = fold_of_group[group_of].reshape(len(y))
+    if len(np.unique(folds)) < n_folds:
+        raise DataError(f"groups are too large for {n_folds} folds: one would be empty; use fewer folds")
+    return folds
+
+
+def fold_warnings(
+    y: NDArray[np.int64], groups: NDArray[np.int64], class_names: Sequence[str], n_folds: int
+) -> list[str]:
+    """One sentence for each class that cannot be in every fold: fewer images, or fewer groups, than folds."""
+    warnings = []
+    for label, name in enumerate(class_names):
+        images, parts = int((y == label).sum()), len(np.unique(groups[y == label]))
+        if parts < n_folds:
+            kept = f" in {parts} groups that stay together" if parts < images else ""
+            warnings.append(
+                f"the class {name!r} has {images} image{'s' if images != 1 else ''}{kept}, fewer than the {n_folds} "
+                "folds: some folds are scored without it"
+            )
+    return warnings
+
+
+def write_folds_csv(
+    path: Path,
+    *,
+    ids: Sequence[str],
+    labels: Sequence[str],
+    groups: NDArray[np.int64],
+    folds: NDArray[np.int64],
+) -> None:
+    """Write folds with one row per training image, columns `COLUMNS`; the file appears whole or not at all."""
+    rows = zip(ids, labels, map(str, groups.tolist()), map(str, folds.tolist()), strict=True)
+    write_table(path, [COLUMNS, *rows])
+
+
+def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Read folds for the training images ``ids``, in their order: int64 (n,), numbered from 0 without gaps.
+
+    The table needs the columns ``image_id`` and ``fold``; others are not looked at.
+
+    Raises:
+        DataError: no such columns, unknown, repeated or absent ids, fold numbers that are not 0 .. K-1; all rows named.
+    """
+    table = read_table(path)
+    header = [cell.strip() for cell in table.rows[0]]
+    for column in ("image_id", "fold"):
+        if column not in header:
+            raise DataError(f"{path.name} has no column {column!r}; it has {listed(header)}")
+    id_column, fold_column = header.index("image_id"), header.index("fold")
+    known = set(ids)
+    problems: list[str] = []
+    folds: dict[str, int] = {}
+    for index, row in enumerate(table.rows[1:], 1):
+        identifier, fold = row[id_column], row[fold_column].strip()
+        if identifier not in known:
+            problems.append(f"{table.row_name(index)}: {identifier!r} is not a training image")
+        elif identifier in folds:
+            problems.append(f"{table.row_name(index)}: the id {identifier!r} is given twice")
+        elif not (fold.isascii() and fold.isdigit()):
+            problems.append(f"{table.row_name(index)}: the fold {fold!r} is not a number 0, 1, 2, ...")
+            folds[identifier] = 0
+        else:
+            folds[identifier] = int(fold)
+    if absent := [identifier for identifier in ids if identifier not in folds]:
+        problems.append(f"{path.name} has no row for {len(absent)} training images: {listed(absent, 5)}")
+    used = sorted(set(folds.values()))
+    if not problems and (len(used) < 2 or used != list(range(len(used)))):
+        problems.append(f"{path.name}: the folds are {used}; they are numbered 0, 1, ... without gaps, two at least")
+    if problems:
+        raise DataError(problems)
+    return np.array([folds[identifier] for identifier in ids], np.int64)

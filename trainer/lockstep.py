@@ -1,0 +1,228 @@
+"""All folds of one cross-validation, taken forward one epoch at a time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainer.fold_model import FoldModel, training_precision
+from trainer.loader import BatchLoader, BatchStream
+from trainer.metrics import score, true_class_probability
+from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData, View
+from trainer.predict import predict_proba
+from trainer.recipe import Recipe, Scalar
+from trainer.sampling import BatchPlan, plan_epoch
+
+EVALUATION_FACTOR = 4  # images evaluated at a time, in micro-batches: no activations are kept for a backward pass
+PREDICTION_CHUNK = 2**28  # bytes of images copied out of the memory map at a time
+
+
+class Lockstep:
+    """The state of one cross-validation between epochs."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        metric: str,
+        seed: int,
+        device: torch.device,
+        loader: BatchLoader,
+        weights_dir: Path | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._recipe, self._data, self._metric, self._seed = recipe, data, metric, seed
+        self._device, self._loader, self._clock = device, loader, clock
+        self._models = [
+            FoldModel(
+                recipe,
+                fold=fold,
+                seed=seed,
+                train_y=data.y[data.training_part(fold)],
+                num_classes=data.num_classes,
+                device=device,
+                weights_dir=weights_dir,
+            )
+            for fold in range(data.num_folds)
+        ]
+        self._micro_batch = recipe.batch_size
+        self._evaluation_batch = EVALUATION_FACTOR * recipe.batch_size
+        self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
+        self._upcoming: tuple[tuple[BatchPlan, ...], BatchStream] | None = None
+        self.reports: list[EpochReport] = []
+
+    def close(self) -> None:
+        """Drop batches that were made ahead."""
+        if self._upcoming is not None:
+            self._upcoming[1].close()
+            self._upcoming = None
+
+    def train_epoch(self, epoch: int) -> str:
+        """Train every fold for one epoch, evaluate, and append to `reports`; or say what went wrong."""
+        begun = self._clock()
+        oof = np.full_like(self._oof, np.nan)
+        losses: list[float] = []
+        for fold, model in enumerate(self._models):
+            plans, stream = self._upcoming or self._open(fold, epoch)
+            labels = (self._data.y[plan.indices] for plan in plans)
+            outcome = model.train_epoch(epoch, zip(stream, labels, strict=True), self._micro_batch)
+            self._micro_batch = outcome.micro_batch
+            # The next batches are made while this fold is evaluated.
+            self._upcoming = self._open_next(fold, epoch)
+            where = f"fold {fold} (the first is 0), epoch {epoch} of {self._recipe.epochs}"
+            broken = np.flatnonzero(~np.isfinite(outcome.losses))
+            if len(broken):
+                return f"the loss became {outcome.losses[broken[0]]} in {where}, batch {broken[0] + 1} of {len(plans)}"
+            held_out = self._data.held_out(fold)
+            oof[held_out] = self._predict(model, self._data.pixels.train, held_out, ("identity",))["identity"]
+            if not np.isfinite(oof[held_out]).all():
+                return f"predictions that are not finite after {where}"
+            losses.append(float(outcome.losses.mean()))
+        self._oof = oof
+        self.reports.append(self._report(epoch, float(np.mean(losses)), self._clock() - begun))
+        return ""
+
+    def _open(self, fold: int, epoch: int) -> tuple[tuple[BatchPlan, ...], BatchStream]:
+        plans = plan_epoch(
+            self._data.training_part(fold),
+            self._data.y,
+            batch_size=self._recipe.batch_size,
+            balance=self._recipe.balance,
+            seed=self._seed,
+            fold=fold,
+            epoch=epoch,
+        )
+        return plans, self._loader.stream(self._data.pixels, self._recipe.augment.strengths, plans)
+
+    def _open_next(self, fold: int, epoch: int) -> tuple[tuple[BatchPlan, ...], BatchStream] | None:
+        if fold + 1 < len(self._models):
+            return self._open(fold + 1, epoch)
+        return self._open(0, epoch + 1) if epoch < self._recipe.epochs else None
+
+    def _predict(
+        self, model: FoldModel, images: npt.NDArray[np.uint8], rows: Labels, views: tuple[View, ...]
+    ) -> dict[View, Floats]:
+        """Probabilities of the chosen rows by view: float32, shape (len(rows), C)."""
+        per_chunk = max(1, PREDICTION_CHUNK // max(1, images[:1].nbytes))
+        chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
+        parts = [self._predict_chunk(model, images[chunk], views) for chunk in chunks]
+        nothing = np.empty((0, self._data.num_classes), dtype=np.float32)
+        return {view: np.concatenate([nothing, *(part[view] for part in parts)]) for view in views}
+
+    def _predict_chunk(
+        self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[View, ...]
+    ) -> dict[View, Floats]:
+        while True:
+            try:
+                return predict_proba(
+                    model.evaluated,
+                    images,
+                    preprocessing=model.preprocessing,
+                    views=views,
+                    batch_size=self._evaluation_batch,
+                    device=self._device,
+                )
+            except torch.OutOfMemoryError:
+                if self._evaluation_batch <= 1:
+                    raise
+            self._evaluation_batch //= 2
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _report(self, epoch: int, train_loss: float, seconds: float) -> EpochReport:
+        y, folds = self._data.y, self._data.folds
+        judged = np.isfinite(self._oof[:, 0])
+        true_class = true_class_probability(y, self._oof)
+        return EpochReport(
+            epoch=epoch,
+            epochs=self._recipe.epochs,
+            true_class=true_class,
+            metric=score(self._metric, y[judged], self._oof[judged]) if judged.any() else float("nan"),
+            soft=float(true_class[judged].mean(dtype=np.float64)) if judged.any() else float("nan"),
+            fold_metrics=tuple(
+                score(self._metric, y[rows], self._oof[rows])
+                for rows in (np.flatnonzero(folds == fold) for fold in range(len(self._models)))
+                if len(rows)
+            ),
+            train_loss=train_loss,
+            seconds=seconds,
+        )
+
+    def content(self) -> dict[str, Any]:
+        """What `restore` needs, for a checkpoint: dictionaries and lists of tensors and plain values."""
+        return {
+            "folds": [model.state() for model in self._models],
+            "reports": [{**asdict(r), "true_class": torch.from_numpy(r.true_class)} for r in self.reports],
+            "oof": torch.from_numpy(self._oof),
+            "micro_batch": self._micro_batch,
+            "evaluation_batch": self._evaluation_batch,
+        }
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go back to where `content` was taken; it is of the same training, as its identity has shown."""
+        for model, state in zip(self._models, content["folds"], strict=True):
+            model.restore(state)
+        self.reports = [EpochReport(**{**r, "true_class": r["true_class"].numpy()}) for r in content["reports"]]
+        self._oof = content["oof"].numpy()
+        self._micro_batch = content["micro_batch"]
+        self._evaluation_batch = content["evaluation_batch"]
+
+    def finish(self, views: tuple[View, ...], predict_test: bool, keep_models: bool) -> CVResult:
+        """Predict what is left to predict after the last epoch."""
+        extra: tuple[View, ...] = tuple(view for view in views if view != "identity")
+        oof_views: dict[View, Floats] = {"identity": self._oof} if extra else {}
+        for view in extra:
+            oof_views[view] = np.full_like(self._oof, np.nan)
+        test_views: dict[View, Floats] = {}
+        test = self._data.pixels.test
+        for fold, model in enumerate(self._models):
+            if extra:
+                rows = self._data.held_out(fold)
+                for view, proba in self._predict(model, self._data.pixels.train, rows, extra).items():
+                    oof_views[view][rows] = proba
+            if predict_test:
+                every = np.arange(len(test), dtype=np.int64)
+                for view, proba in self._predict(model, test, every, ("identity", *extra)).items():
+                    test_views[view] = test_views.get(view, np.float32(0)) + proba / np.float32(len(self._models))
+        return self.result(
+            "finished",
+            "",
+            test=test_views.get("identity"),
+            oof_views=oof_views,
+            test_views=test_views if extra else {},
+            models=tuple(_on_host(model.evaluated.state_dict()) for model in self._models) if keep_models else (),
+        )
+
+    def result(self, status: Status, reason: str, **extra: Any) -> CVResult:
+        """What came out so far; ``extra`` are further fields of `CVResult`."""
+        return CVResult(
+            status=status,
+            reason=reason,
+            reports=tuple(self.reports),
+            oof=self._oof,
+            machine=self._machine(),
+            **extra,
+        )
+
+    def _machine(self) -> dict[str, Scalar]:
+        gpu = self._device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self._device) if gpu else str(self._device),
+            "precision": str(training_precision(self._device)).removeprefix("torch."),
+            "micro_batch": self._micro_batch,
+            "torch": torch.__version__,
+            "timm": importlib.metadata.version("timm"),
+            "albumentations": importlib.metadata.version("albumentations"),
+            "seconds": sum(report.seconds for report in self.reports),
+        }
+
+
+def _on_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}

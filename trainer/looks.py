@@ -1,0 +1,91 @@
+"""What every picture is looked at once for: whether it decodes, how large it is, and what it looks like when small."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainer.images import Images
+from trainer.predict_standalone import ImageError
+
+THUMBNAIL = 32  # pixels, side of the thumbnail; also what the perceptual hash works on
+Progress = Callable[[int, int], None]
+"""Called from the caller's thread with (pictures done, pictures in all)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Looks:
+    """What n pictures look like, as seen when they were decoded for the check.
+
+    hashes: uint64 (n,), perceptual hashes (imagehash.phash, 64 bits).
+    thumbnails: uint8 (n, 32, 32), gray.
+    sizes: int64 (n, 2), height and width in pixels; zero where the picture could not be decoded.
+    """
+
+    hashes: NDArray[np.uint64]
+    thumbnails: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+
+    @staticmethod
+    def joined(parts: Sequence[Looks]) -> Looks:
+        """The looks of several sequences of pictures, one after the other."""
+        return Looks(
+            hashes=np.concatenate([part.hashes for part in parts]),
+            thumbnails=np.concatenate([part.thumbnails for part in parts]),
+            sizes=np.concatenate([part.sizes for part in parts]),
+        )
+
+    def subset(self, indices: NDArray[np.int64]) -> Looks:
+        return Looks(hashes=self.hashes[indices], thumbnails=self.thumbnails[indices], sizes=self.sizes[indices])
+
+
+def look_at(images: Images, progress: Progress | None = None) -> tuple[Looks, dict[int, str]]:
+    """Decode every picture once, on all cores (Pillow releases the interpreter lock while it decodes).
+
+    Returns:
+        The looks of all pictures, and for each picture that cannot be used its index and one sentence that names it
+        and the cause.
+    """
+    total = len(images)
+    hashes = np.zeros(total, np.uint64)
+    thumbnails = np.zeros((total, THUMBNAIL, THUMBNAIL), np.uint8)
+    sizes = np.zeros((total, 2), np.int64)
+
+    def look(index: int) -> str | None:
+        try:
+            picture = images.read(index)
+        except ImageError as error:
+            return f"{images.name(index)}: {error}"
+        hashes[index], thumbnails[index] = signature(picture)
+        sizes[index] = picture.shape[:2]
+        return None
+
+    bad: dict[int, str] = {}
+    with ThreadPoolExecutor(cores()) as pool:
+        for index, problem in enumerate(pool.map(look, range(total))):
+            if problem is not None:
+                bad[index] = problem
+            if progress is not None:
+                progress(index + 1, total)
+    return Looks(hashes=hashes, thumbnails=thumbnails, sizes=sizes), bad
+
+
+def signature(picture: NDArray[np.uint8]) -> tuple[np.uint64, NDArray[np.uint8]]:
+    """Perceptual hash and gray thumbnail, uint8 (32, 32), of a picture, uint8 (height, width, 3)."""
+    import imagehash
+
+    small = Image.fromarray(picture).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    # phash shrinks to 32 x 32 in just this way before its cosine transform, so it is given the thumbnail.
+    bits = imagehash.phash(small).hash
+    return np.packbits(bits).view(">u8")[0].astype(np.uint64), np.asarray(small, np.uint8)
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,69 @@
+"""Blending pairs of images of a batch: mixup and CutMix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from trainer.recipe import Augment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How one batch is blended, drawn before the images are at hand."""
+
+    partner: tuple[int, ...]
+    """Row of the batch that each row is blended with: a permutation."""
+    share: float
+    """What is kept of each image and of its label: 0 .. 1."""
+    box: tuple[int, int, int, int] | None
+    """CutMix: (top, bottom, left, right) of the part taken from the partner, in pixels; None: mixup."""
+
+
+def mixing_epochs(settings: Augment, epochs: int) -> int:
+    """How many epochs, counted from the first, may blend: all but the last ``mix_off`` of them."""
+    return 0 if settings.mix == "none" else math.floor(epochs * (1.0 - settings.mix_off) + 1e-9)
+
+
+def draw_mix(settings: Augment, *, batch_size: int, size: int, generator: np.random.Generator) -> Mix | None:
+    """Draw the blend of one batch of ``batch_size`` images of ``size`` x ``size`` pixels; None: leave it as it is.
+
+    Sources: Zhang et al. 2018 (mixup), Yun et al. 2019 (CutMix; the share is that of the pixels really kept).
+    """
+    if settings.mix == "none" or generator.random() >= settings.mix_prob:
+        return None
+    share = float(generator.beta(settings.mix_alpha, settings.mix_alpha))
+    partner = tuple(int(row) for row in generator.permutation(batch_size))
+    if settings.mix == "mixup":
+        return Mix(partner=partner, share=share, box=None)
+    side = size * math.sqrt(1.0 - share)
+    (top, bottom), (left, right) = (_clipped(generator.uniform(0, size), side, size) for _ in range(2))
+    kept = 1.0 - (bottom - top) * (right - left) / (size * size)
+    return Mix(partner=partner, share=kept, box=(top, bottom, left, right))
+
+
+def _clipped(centre: float, side: float, size: int) -> tuple[int, int]:
+    return max(0, round(centre - side / 2)), min(size, round(centre + side / 2))
+
+
+def apply_mix(images: torch.Tensor, targets: torch.Tensor, mix: Mix) -> tuple[torch.Tensor, torch.Tensor]:
+    """Blend a batch.
+
+    Args:
+        images: float, shape (b, 3, size, size).
+        targets: float, shape (b, C), rows sum to 1.
+
+    Returns:
+        New tensors of the same shapes, types and memory layout.
+    """
+    partner = torch.tensor(mix.partner, device=images.device)
+    mixed_targets = targets * mix.share + targets[partner] * (1.0 - mix.share)
+    if mix.box is None:
+        return torch.lerp(images[partner], images, mix.share), mixed_targets
+    top, bottom, left, right = mix.box
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+    return mixed, mixed_targets

@@ -1,0 +1,116 @@
+"""Writing a model folder: weights, what they need to be used, and a ``predict.py`` that uses them alone.
+
+config.json              recipe, class names, preprocessing, views, weights with sha256, versions, data fingerprint
+weights/NAME.safetensors one per trained network; their probabilities are averaged
+predict.py               `trainer.predict_standalone`, which also reads such a folder back
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer import predict_standalone
+from trainer.backbones import Preprocessing, size_arguments
+from trainer.environment import library_versions
+from trainer.predict_standalone import CONFIG_FORMAT, ModelError, load_model_folder
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+
+def write_model_folder(
+    folder: Path,
+    *,
+    recipe: Recipe,
+    class_names: Sequence[str],
+    preprocessing: Preprocessing,
+    views: Sequence[str],
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    data_fingerprint: str,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a complete model folder, or none at all; an older model folder at the same place is replaced.
+
+    Args:
+        folder: where; its parent is created.
+        recipe: what the networks were trained with: backbone, image size and resize policy count for predictions.
+        preprocessing: of the networks; its ``interpolation`` is how images are resized.
+        views: test-time views to average, see `trainer.predict_standalone.VIEWS`.
+        states: state dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``. They are
+            read one after another, so that a mapping may load each on demand.
+        extra: anything JSON can hold, kept under "extra" for people.
+
+    Raises:
+        ModelError: ``folder`` holds something else than a model, a name is impossible, or nothing is to be written.
+    """
+    if folder.exists() and not (folder.is_dir() and ((folder / "config.json").is_file() or not any(folder.iterdir()))):
+        raise ModelError(f"{folder} exists and is no model folder; it is left alone")
+    if not states:
+        raise ModelError("a model folder needs the weights of at least one network")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        config = {
+            "format": CONFIG_FORMAT,
+            "backbone": recipe.backbone,
+            "model_args": size_arguments(recipe.backbone, recipe.image_size),
+            "class_names": list(class_names),
+            "preprocessing": {
+                "mean": list(preprocessing.mean),
+                "std": list(preprocessing.std),
+                "size": recipe.image_size,
+                "resize": recipe.resize,
+                "interpolation": preprocessing.interpolation,
+            },
+            "views": list(views),
+            "weights": [_write_weights(new, name, state) for name, state in states.items()],
+            "recipe": recipe.to_flat(),
+            "data_fingerprint": data_fingerprint,
+            "versions": library_versions(),
+            "extra": dict(extra or {}),
+        }
+        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
+        (new / "config.json").write_text(text + "\n", encoding="utf-8")
+        shutil.copyfile(predict_standalone.__file__, new / "predict.py")
+        load_model_folder(new)  # what cannot be read back is not written
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+
+
+def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Write a state dict as safetensors; its folder is created, and the file appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # Copies: safetensors refuses tensors that share memory, as tied weights do.
+        save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_weights(root: Path, name: str, state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ModelError(f"{name!r} cannot be the name of a weights file: letters, digits, '_', '.' and '-' only")
+    file = f"weights/{name}.safetensors"
+    save_weights(root / file, state)
+    with (root / file).open("rb") as written:
+        return {"file": file, "sha256": hashlib.file_digest(written, "sha256").hexdigest()}

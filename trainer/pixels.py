@@ -1,0 +1,135 @@
+"""All images of a set, resized once per host and memory-mapped by every process that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from trainer.files import replacing
+from trainer.images import Images
+from trainer.imageset import ImageSet
+from trainer.looks import Progress, cores
+from trainer.predict_standalone import ImageError, resize_image
+from trainer.problems import DataError
+
+_CHUNK = 256  # images that are decoded before they are written: bounds the memory
+
+
+class Pixels:
+    """Resized images in a file: uint8, train (n, size, size, 3) and test (m, size, size, 3), RGB, read-only.
+
+    Pickles as its path and numbers; the file is mapped on first use in each process (a pickled memory map would be a
+    copy of everything).
+    """
+
+    def __init__(self, *, path: Path, n_train: int, n_test: int, size: int) -> None:
+        self.path = path
+        self.n_train = n_train
+        self.n_test = n_test
+        self.size = size
+        self._map: NDArray[np.uint8] | None = None
+
+    @property
+    def train(self) -> NDArray[np.uint8]:
+        """The training images, in the order of the image set."""
+        return self._mapped()[: self.n_train]
+
+    @property
+    def test(self) -> NDArray[np.uint8]:
+        """The test images, in the order of the image set."""
+        return self._mapped()[self.n_train :]
+
+    def _mapped(self) -> NDArray[np.uint8]:
+        if self._map is None:
+            self._map = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return self._map
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}
+
+
+def open_pixels(
+    image_set: ImageSet, *, size: int, resize: str, interpolation: str, folder: Path, progress: Progress | None = None
+) -> Pixels:
+    """The images of a set at ``size`` x ``size`` pixels, from ``folder`` or, the first time on this host, made there.
+
+    Processes that ask at the same time wait for the one that makes the file. It appears whole or not at all; one that
+    is cut off or of another shape is made again.
+
+    Args:
+        resize: "squash", "pad" or "crop"; interpolation: as `trainer.predict_standalone.resize_image` has it.
+        progress: called with (images done, images in all) while the file is made.
+
+    Raises:
+        DataError: images that cannot be read (all named), or a folder that cannot be written to or is full.
+    """
+    n_train, n_test = len(image_set.train_ids), len(image_set.test_ids)
+    path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}.npy"
+    pixels = Pixels(path=path, n_train=n_train, n_test=n_test, size=size)
+    shape = (n_train + n_test, size, size, 3)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not _is_whole(path, shape):
+                with replacing(path) as temporary:
+                    _write(temporary, shape, _resized(image_set, size, resize, interpolation, progress))
+    except OSError as error:
+        raise DataError(f"resized images cannot be written to {path}: {error.strerror or error}") from error
+    return pixels
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether the file is there and holds exactly this many pixels."""
+    if not path.exists():
+        return False
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):  # cut off, or not an array
+        return False
+    return bool(mapped.shape == shape and mapped.dtype == np.uint8 and not np.isfortran(mapped))
+
+
+def _write(path: Path, shape: tuple[int, ...], pictures: Iterator[NDArray[np.uint8]]) -> None:
+    # Written, not mapped: a full disk is then an OSError and not a bus error.
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for picture in pictures:
+            file.write(np.ascontiguousarray(picture).data)
+
+
+def _resized(
+    image_set: ImageSet, size: int, resize: str, interpolation: str, progress: Progress | None
+) -> Iterator[NDArray[np.uint8]]:
+    """All pictures in order, training first; decoded in parallel, a bounded number ahead."""
+    pictures: list[tuple[Images, int]] = [
+        (images, index) for images in (image_set.train_images, image_set.test_images) for index in range(len(images))
+    ]
+
+    def one(picture: tuple[Images, int]) -> NDArray[np.uint8] | str:
+        images, index = picture
+        try:
+            return resize_image(images.read(index), size, resize, interpolation)
+        except ImageError as error:
+            return f"{images.name(index)}: {error}"
+
+    problems: list[str] = []
+    done = 0
+    with ThreadPoolExecutor(cores()) as pool:
+        for start in range(0, len(pictures), _CHUNK):
+            for result in pool.map(one, pictures[start : start + _CHUNK]):
+                done += 1
+                if progress is not None:
+                    progress(done, len(pictures))
+                if isinstance(result, str):
+                    problems.append(result)
+                elif not problems:
+                    yield result
+    if problems:
+        raise DataError(problems)

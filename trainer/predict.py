@@ -1,0 +1,87 @@
+"""Probabilities from a network, and which test-time views to average.
+
+The computation itself is `trainer.predict_standalone`, which travels with every exported model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer import predict_standalone
+from trainer.metrics import score
+from trainer.predict_standalone import predict_views
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.backbones import Preprocessing
+
+VIEWS: tuple[str, ...] = tuple(predict_standalone.VIEWS)
+"""Every test-time view, "identity" first."""
+
+
+def predict_proba(
+    model: torch.nn.Module,
+    images: npt.NDArray[np.uint8],
+    *,
+    preprocessing: Preprocessing,
+    views: Sequence[str] = ("identity",),
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Softmax probabilities of uint8 images (n, s, s, 3) by view: float32 (n, C), rows sum to 1.
+
+    ``model`` is on ``device`` already. Full float32: no autocast, no TF32. ``views`` are of `VIEWS`.
+
+    Raises:
+        torch.OutOfMemoryError: ``batch_size`` images do not fit.
+    """
+    return predict_views(
+        model,
+        images,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        views=views,
+        batch_size=batch_size,
+        device=device,
+    )
+
+
+def choose_views(
+    y: npt.NDArray[np.int64], oof_views: Mapping[str, npt.NDArray[np.floating[Any]]], metric: str
+) -> tuple[str, ...]:
+    """The views whose averaged out-of-fold probabilities (n, C) are best, "identity" always among them.
+
+    Greedy: of the views left, the one that gives the lowest log loss together with those already taken is added, as
+    long as it makes the log loss lower and ``metric`` no worse. Log loss decides because it moves with every image,
+    where a handful of changed labels decides about accuracy. Rows that were never held out (NaN) do not count.
+
+    Raises:
+        ValueError: no "identity", or a view that does not exist.
+    """
+    if "identity" not in oof_views or set(oof_views) - set(VIEWS):
+        raise ValueError(f"views are 'identity' and others of {', '.join(VIEWS)}, not {', '.join(oof_views)}")
+    known = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
+    truth = y[known]
+
+    def judge(views: Sequence[str]) -> tuple[float, float]:
+        mean = np.stack([oof_views[view][known] for view in views]).mean(axis=0, dtype=np.float64)
+        return score("log_loss", truth, mean), score(metric, truth, mean)
+
+    chosen = ["identity"]
+    best = judge(chosen)
+    left = [view for view in VIEWS if view in oof_views and view != "identity"]
+    while left:
+        judged = {view: judge([*chosen, view]) for view in left}
+        helpful = [view for view in left if judged[view][0] > best[0] and not judged[view][1] < best[1]]
+        if not helpful:
+            break
+        view = max(helpful, key=lambda name: judged[name])
+        chosen.append(view)
+        left.remove(view)
+        best = judged[view]
+    return tuple(chosen)

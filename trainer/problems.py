@@ -1,0 +1,34 @@
+"""The one error of the data side: everything that is wrong with a data set, told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SHOWN = 20  # problems printed in full; the others are counted
+
+
+class DataError(ValueError):
+    """Data that cannot be used. `problems` holds every finding, each a sentence that names file and row.
+
+    ``str(error)`` shows the first `SHOWN`, one per line, counts the rest and ends with ``advice``, what to do next.
+    """
+
+    def __init__(self, problems: str | Iterable[str], advice: str = "") -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.advice = advice
+        super().__init__(self.problems, advice)  # the arguments by which pickle rebuilds it
+
+    def __str__(self) -> str:
+        lines = list(self.problems[:SHOWN])
+        if len(self.problems) > SHOWN:
+            lines.append(f"... and {len(self.problems) - SHOWN} more")
+        if self.advice:
+            lines.append(self.advice)
+        return "\n".join(lines)
+
+
+def listed(names: Iterable[str], limit: int = 12) -> str:
+    """Names for a message: quoted, separated by commas, the first ``limit`` of them and the number of the others."""
+    given = list(names)
+    shown = ", ".join(repr(name) for name in given[:limit])
+    return shown if len(given) <= limit else f"{shown} and {len(given) - limit} more"

@@ -1,0 +1,156 @@
+"""One folder per class, with or without a test folder and a sample submission."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.delimited import read_table
+from trainer.images import FileImages
+from trainer.imageset import DataOptions, ImageSet
+from trainer.labels import encode, natural_key, text_problem
+from trainer.problems import DataError
+from trainer.readers.imagefiles import ImageFiles, is_visible, part_of
+from trainer.readers.reading import Reader, Reading
+from trainer.readers.tables import find_tables
+from trainer.readers.testpart import TrainWords, read_test_part
+
+_HELD_OUT = ("val", "valid", "validation", "dev", "eval")
+
+
+def detect(folder: Path) -> bool:
+    """At least two class folders, one of which holds an image."""
+    root = _class_root(folder)
+    if root is None:
+        return False
+    prefixes = tuple(f"{path.relative_to(folder).as_posix()}/" for path in _class_folders(folder, root))
+    return len(prefixes) > 1 and any(path.startswith(prefixes) for path in ImageFiles.scan(folder).paths)
+
+
+def read(folder: Path, options: DataOptions) -> Reading:
+    """Read class folders, then the test part. Training ids are ``CLASS/FILE``.
+
+    Raises:
+        DataError: options that need a table, or a sample that cannot be used.
+    """
+    given = [name for name in ("label_column", "group_column") if getattr(options, name) is not None]
+    if given:
+        raise DataError(f"{folder} has no training table: leave out {', '.join(f'data.{name}' for name in given)}")
+    root = _class_root(folder)
+    assert root is not None, "detect said so"
+    files = ImageFiles.scan(folder)
+    problems: list[str] = []
+    paths: list[str] = []
+    labels: list[str] = []
+    for class_folder in _class_folders(folder, root):
+        inside = files.under(class_folder.relative_to(folder).as_posix()).paths
+        problems += _class_problems(folder, class_folder, inside, files)
+        paths += inside
+        labels += [class_folder.name] * len(inside)
+    if problems:
+        raise DataError(problems)
+    class_names, y = encode(labels)
+    tables = find_tables(folder)
+    words = TrainWords(id_header="id", label_header="label", class_columns=(), class_names=class_names, endings=True)
+    test_folder = _test_folder(folder)
+    test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, ())
+    test = read_test_part(
+        test_files,
+        words,
+        sample=read_table(tables.sample) if tables.sample else None,
+        test_table=read_table(tables.test) if tables.test else None,
+    )
+    prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
+    image_set = ImageSet(
+        root=folder,
+        reader="folders",
+        class_names=class_names,
+        train_ids=tuple(path.removeprefix(prefix) for path in paths),
+        y=y,
+        train_images=FileImages(root=folder, paths=tuple(paths)),
+        groups=None,
+        test_ids=test.ids,
+        test_images=test.images,
+        submission=test.submission,
+        notes=(f"labels are the names of the folders in {prefix or 'the data folder'}", *test.notes),
+        warnings=(*_unread(folder, root, files, test_folder), *test.warnings),
+    )
+    return Reading(image_set=image_set, problems=test.problems)
+
+
+def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], files: ImageFiles) -> list[str]:
+    name = class_folder.relative_to(folder).as_posix()
+    if class_folder.is_symlink():
+        return [f"{name} is a link to a folder: such links are not followed; copy the folder into the data"]
+    if problem := text_problem(class_folder.name):
+        return [f"the class folder {name!r} {problem}"]
+    if not inside:
+        return [f"the class folder {name} holds no images: the label {class_folder.name!r} has none; fill or remove it"]
+    problems = [
+        f"{path} is a link that leaves the data folder; copy the image into it"
+        for path in inside
+        if path in files.escaping
+    ]
+    nested = [path for path in inside if "/" in path.removeprefix(name + "/")]
+    if nested:
+        problems.append(f"{nested[0]}: a class folder holds its images directly, but {name} has folders with images")
+    return problems
+
+
+def _class_root(folder: Path) -> Path | None:
+    """Where the class folders lie: in the training folder, in the data folder, or in its only folder."""
+    subfolders = [path for path in _subfolders(folder) if part_of(path.name) != "test"]
+    train = [path for path in subfolders if part_of(path.name) == "train"]
+    if len(train) == 1:
+        return _unwrapped(train[0])
+    if len(subfolders) == 1:
+        return _unwrapped(subfolders[0])
+    return folder if subfolders else None
+
+
+def _unwrapped(folder: Path) -> Path:
+    """``folder``, or what lies in it if that is nothing but one more folder (``train/train/CLASS``)."""
+    while len(inside := [path for path in folder.iterdir() if is_visible(path.name)]) == 1 and _subfolders(inside[0]):
+        folder = inside[0]
+    return folder
+
+
+def _class_folders(folder: Path, root: Path) -> list[Path]:
+    return [path for path in _subfolders(root) if root != folder or part_of(path.name) != "test"]
+
+
+def _test_folder(folder: Path) -> Path | None:
+    found = [path for path in _subfolders(folder) if part_of(path.name) == "test"]
+    if len(found) > 1:
+        raise DataError(
+            f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them"
+        )
+    return found[0] if found else None
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and is_visible(path.name)]
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def _unread(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:
+    """Warnings about pictures that lie where nothing is read."""
+    warnings = []
+    loose = [path for path in files.paths if (folder / path).parent == root]
+    if loose:
+        warnings.append(f"not read: {len(loose)} images outside of the class folders, such as {loose[0]}")
+    if root != folder:
+        top = root.relative_to(folder).parts[0]
+        for path in _subfolders(folder):
+            if path.name != top and path != test_folder and files.under(path.name).paths:
+                why = " (folds are cut from the training images)" if path.name.lower() in _HELD_OUT else ""
+                warnings.append(f"not read: {len(files.under(path.name).paths)} images in {path.name}/{why}")
+    return warnings
+
+
+READER = Reader(
+    layout="DATA/CLASS/*.jpg or DATA/train/CLASS/*.jpg, one folder per class, with or without DATA/test/",
+    detect=detect,
+    read=read,
+)

@@ -1,0 +1,214 @@
+"""ProbSpace's layout: training images, training labels and test images, each an ``.npz`` file with the key arr_0."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.delimited import read_table
+from trainer.images import ArrayImages
+from trainer.imageset import DataOptions, ImageSet
+from trainer.labels import encode, text_problem
+from trainer.predict_standalone import MAX_PIXELS
+from trainer.problems import DataError, listed
+from trainer.readers.imagefiles import is_visible, part_of
+from trainer.readers.reading import Reader, Reading
+from trainer.readers.tables import find_tables
+from trainer.submission import SubmissionFormat, default_format, read_sample
+
+KEY = "arr_0"
+MAX_ARRAY_BYTES = 64 * 2**30  # bytes of one array; more is taken for a mistake or a bomb and refused unread
+_LABEL_WORDS = ("label", "lbl", "target", "class")
+
+
+def detect(folder: Path) -> bool:
+    """Any visible .npz file whose name speaks of training."""
+    return any(part_of(path.stem) == "train" for path in _npz_files(folder))
+
+
+def read(folder: Path, options: DataOptions) -> Reading:
+    """Load the arrays. Ids are the sample's, or 0 .. n-1 if there is none.
+
+    Raises:
+        DataError: files that cannot be told apart, arrays that cannot be read (pickled objects, cut off, too large),
+            or whose numbers do not fit each other.
+    """
+    given = [name for name in ("id_column", "label_column", "group_column") if getattr(options, name) is not None]
+    if given:
+        raise DataError(
+            f"{folder} holds arrays, which have no columns: leave out {', '.join(f'data.{n}' for n in given)}"
+        )
+    files = _npz_files(folder)
+    labels_file = _one(files, "train", labels=True)
+    images_file = _one(files, "train", labels=False)
+    if images_file is None or labels_file is None:
+        absent = "training labels (NAME-train-labels.npz)" if images_file else "training images (NAME-train-imgs.npz)"
+        raise DataError(f"there is no file of {absent}; found {listed(path.name for path in files)}")
+    test_file = _one(files, "test", labels=False)
+    unused = [path.name for path in files if path not in (labels_file, images_file, test_file)]
+    train = _images(images_file)
+    labels, problems = _labels(labels_file)
+    if len(labels) != len(train) and not problems:
+        raise DataError(f"{labels_file.name} has {len(labels)} labels, {images_file.name} has {len(train)} images")
+    if problems:
+        raise DataError(problems)
+    class_names, y = encode(labels)
+    test = _images(test_file) if test_file else train.subset(())
+    submission, warnings = _submission(folder, class_names, len(test))
+    image_set = ImageSet(
+        root=folder,
+        reader="npz",
+        class_names=class_names,
+        train_ids=tuple(map(str, range(len(train)))),
+        y=y,
+        train_images=train,
+        groups=None,
+        test_ids=submission.ids if submission else (),
+        test_images=test,
+        submission=submission,
+        notes=tuple(f"not used: {name}" for name in unused),
+        warnings=warnings,
+    )
+    return Reading(image_set=image_set)
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """The array ``arr_0`` of an .npz file, of a plain type (numbers or strings).
+
+    Its header is read first: type and size are judged before anything is allocated, and nothing is unpickled.
+
+    Raises:
+        DataError: not an .npz file, another key, pickled objects, an impossible size, or data that are cut off.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if f"{KEY}.npy" not in members:
+                keys = [name.removesuffix(".npy") for name in members]
+                raise DataError(f"{path.name} has no key {KEY!r}; its keys are {listed(keys) or 'none'}")
+            member = members[f"{KEY}.npy"]
+            with archive.open(member) as file:
+                shape, dtype = _header(file)
+                header_bytes = file.tell()
+        _judge(path, shape, dtype, stored=member.file_size - header_bytes)
+        with np.load(path, allow_pickle=False) as arrays:
+            array: NDArray[Any] = arrays[KEY]
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path.name} is damaged, cut off or not an .npz file: {error}") from error
+    return array
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    return shape, dtype
+
+
+def _judge(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, stored: int) -> None:
+    if dtype.hasobject:
+        raise DataError(
+            f"{path.name}: {KEY} holds pickled Python objects, which could run code and are never loaded; save it as a "
+            "plain array (numbers or strings of one shape)"
+        )
+    size = math.prod(shape) * dtype.itemsize
+    if any(side < 0 for side in shape) or size != stored:
+        raise DataError(f"{path.name}: {KEY} claims the shape {shape} of {dtype}, {size:,} bytes, but holds {stored:,}")
+    if size > MAX_ARRAY_BYTES:
+        raise DataError(f"{path.name}: {KEY} would take {size:,} bytes; at most {MAX_ARRAY_BYTES:,} are loaded")
+
+
+def _images(path: Path) -> ArrayImages:
+    array = load_array(path)
+    name = f"{path.name} {KEY}"
+    if array.dtype.kind not in "uif":
+        raise DataError(f"{name} is of type {array.dtype}; images are numbers 0..255")
+    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
+        array = np.moveaxis(array, 1, 3)
+    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)) or 0 in array.shape:
+        raise DataError(
+            f"{name} has the shape {array.shape}; images are (n, height, width), (n, height, width, 1 or 3) or "
+            "(n, 1 or 3, height, width)"
+        )
+    if array.shape[1] * array.shape[2] > MAX_PIXELS:
+        raise DataError(
+            f"{name} has images of {array.shape[1]} x {array.shape[2]} pixels; at most {MAX_PIXELS:,} are read"
+        )
+    if array.dtype.kind == "f" and np.nanmin(array) >= 0 and 0 < np.nanmax(array) <= 1:
+        raise DataError(
+            f"{name} reaches from {np.nanmin(array):g} to {np.nanmax(array):g}; images are 0..255: multiply it by 255"
+        )
+    return ArrayImages(label=name, array=array, rows=tuple(range(len(array))))
+
+
+def _labels(path: Path) -> tuple[list[str], list[str]]:
+    """Labels as text, whole numbers without a fraction; and what is wrong with single rows."""
+    array = load_array(path)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(f"{path.name} {KEY} has the shape {array.shape}; labels are one number or string per image")
+    if array.dtype.kind == "f":
+        wrong = np.flatnonzero(~(np.isfinite(array) & (array == np.rint(array))))
+        if len(wrong):
+            return [], [f"{path.name} {KEY}[{row}]: the label {array[row]} is not a whole number" for row in wrong]
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "uiU":
+        raise DataError(f"{path.name} {KEY} is of type {array.dtype}; labels are whole numbers or strings")
+    labels = [str(label).strip() for label in array]
+    problems = [
+        f"{path.name} {KEY}[{row}]: the label {problem}"
+        for row, label in enumerate(labels)
+        if (problem := text_problem(label))
+    ]
+    return labels, problems
+
+
+def _submission(
+    folder: Path, class_names: tuple[str, ...], n_test: int
+) -> tuple[SubmissionFormat | None, tuple[str, ...]]:
+    path = find_tables(folder).sample
+    if path is None:
+        if not n_test:
+            return None, ()
+        ids = tuple(map(str, range(n_test)))
+        return default_format(id_header="id", label_header="y", ids=ids, class_columns=(), class_names=class_names), ()
+    table = read_table(path)
+    if len(table.rows) not in (n_test, n_test + 1):
+        raise DataError(f"{path.name} has {len(table.rows)} rows, header included; there are {n_test} test images")
+    return read_sample(table, has_header=len(table.rows) > n_test, id_column="id", class_names=class_names)
+
+
+def _npz_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.npz") if path.is_file() and is_visible(path.name))
+
+
+def _one(files: list[Path], part: str, *, labels: bool) -> Path | None:
+    """The file of this part that holds labels, or images; names decide."""
+    fitting = [
+        path
+        for path in files
+        if part_of(path.stem) == part and any(word in path.stem.lower() for word in _LABEL_WORDS) == labels
+    ]
+    if len(fitting) > 1:
+        names = listed(path.name for path in fitting)
+        raise DataError(
+            f"{names}: each could hold the {part} {'labels' if labels else 'images'}; leave only one of them"
+        )
+    return fitting[0] if fitting else None
+
+
+READER = Reader(
+    layout="DATA/NAME-train-imgs.npz, NAME-train-labels.npz, NAME-test-imgs.npz (key arr_0); a sample submission is "
+    "optional",
+    detect=detect,
+    read=read,
+)

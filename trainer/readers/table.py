@@ -1,0 +1,113 @@
+"""Kaggle's and SIGNATE's layout: a table of labels, folders of images, and mostly a sample submission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from trainer.delimited import Table, read_table
+from trainer.images import FileImages
+from trainer.imageset import DataOptions, ImageSet
+from trainer.labels import encode
+from trainer.problems import DataError
+from trainer.readers.columns import Columns, choose_columns, column_names, has_header
+from trainer.readers.imagefiles import ENDINGS, ImageFiles
+from trainer.readers.reading import Reader, Reading
+from trainer.readers.tables import find_tables
+from trainer.readers.testpart import TestPart, TrainWords, read_test_part, sample_has_header
+from trainer.readers.trainrows import read_train_rows
+
+
+def detect(folder: Path) -> bool:
+    """A table that is named as the training labels; any other single table only if it names images."""
+    tables = find_tables(folder)
+    if tables.train is None or tables.sure:
+        return tables.train is not None
+    try:
+        rows = read_table(tables.train).rows
+    except DataError:
+        return False  # a table that nobody called training labels need not be one
+    files = ImageFiles.scan(folder)
+    return any(files.has(cell, "train") for row in rows[:50] for cell in row)
+
+
+def read(folder: Path, options: DataOptions) -> Reading:
+    """Read the training table, then the test part.
+
+    Raises:
+        DataError: a table that cannot be read, columns that cannot be told apart, or no row that can be used.
+    """
+    tables = find_tables(folder)
+    if tables.train is None:
+        raise DataError(f"{folder} holds no table of training labels")
+    files = ImageFiles.scan(folder)
+    table = read_table(tables.train)
+    sample = read_table(tables.sample) if tables.sample else None
+    test_table = read_table(tables.test) if tables.test else None
+
+    def names_image(cell: str) -> bool:
+        return files.has(cell, "train")
+
+    header = has_header(table, names_image)
+    names = column_names(table, header)
+    first = 1 if header else 0
+    sample_columns: tuple[str, ...] = ()
+    if sample is not None and sample_has_header(sample, files, test_table):
+        sample_columns = column_names(sample, True)
+    columns = choose_columns(table, names, table.rows[first:], options, names_image, sample_columns)
+    train = read_train_rows(table, first, names, columns, files)
+    class_names, y = encode([row.label for row in train.rows])
+    problems = list(train.problems)
+    words = TrainWords(
+        id_header=names[columns.id] if header else "id",
+        label_header=names[columns.label] if header and columns.label is not None else "label",
+        class_columns=() if problems else tuple(names[column] for column in columns.classes),
+        class_names=class_names,
+        endings=all(PurePosixPath(row.id.strip()).suffix.lower() in ENDINGS for row in train.rows),
+    )
+    test = _test_or_problem(files, words, sample, test_table, problems)
+    both = sorted({row.path for row in train.rows}.intersection(test.images.paths))
+    problems += [f"{path} is listed both as a training and as a test image" for path in both]
+    image_set = ImageSet(
+        root=folder,
+        reader="table",
+        class_names=class_names,
+        train_ids=tuple(row.id for row in train.rows),
+        y=y,
+        train_images=FileImages(
+            root=folder,
+            paths=tuple(row.path for row in train.rows),
+            named_by=tuple(row.row for row in train.rows),
+        ),
+        groups=None if columns.group is None else tuple(row.group for row in train.rows),
+        test_ids=test.ids,
+        test_images=test.images,
+        submission=test.submission,
+        notes=(_what_was_read(table, names, columns), *test.notes),
+        warnings=(*train.warnings, *test.warnings),
+    )
+    return Reading(image_set=image_set, problems=(*problems, *test.problems), defects=train.defects)
+
+
+def _test_or_problem(
+    files: ImageFiles, words: TrainWords, sample: Table | None, test_table: Table | None, problems: list[str]
+) -> TestPart:
+    """The test part; if its tables cannot be used, everything found so far is told together with that."""
+    try:
+        return read_test_part(files, words, sample=sample, test_table=test_table)
+    except DataError as error:
+        raise DataError([*problems, *error.problems]) from error
+
+
+def _what_was_read(table: Table, names: Sequence[str], columns: Columns) -> str:
+    label = f"label column {names[columns.label]!r}" if columns.label is not None else "one column per class"
+    image = "" if columns.image == columns.id else f", image names in {names[columns.image]!r}"
+    return f"{table.path.name}: id column {names[columns.id]!r}{image}, {label}"
+
+
+READER = Reader(
+    layout="DATA/train.csv (id, label), images in DATA/train/, train_images/ or images/ and test/ or test_images/, "
+    "DATA/sample_submission.csv; also .tsv, one column per class, tables without a header",
+    detect=detect,
+    read=read,
+)

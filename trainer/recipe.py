@@ -1,0 +1,241 @@
+"""A recipe: every setting of one training, as a value.
+
+A recipe has two forms. In code it is a frozen dataclass with one nested group per concern. Everywhere else, in study
+files, on the command line, in the database and in exported models, it is *flat*: a dictionary from dotted field name
+to plain value, such as ``{"backbone": "resnet18", "optimizer.lr": 0.001, "augment.sepia": 0.2}``. `FIELDS` lists every
+flat name with its type, range, default and explanation; it is derived from the dataclasses below and from
+`trainer.augment.AUGMENTATIONS`, so a setting is declared in one place.
+
+Nothing here imports torch: a study file is checked in milliseconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from trainer.augment import AUGMENTATIONS
+from trainer.optim import OPTIMIZERS, SCHEDULES
+
+Scalar = str | int | float | bool
+"""What a flat recipe holds: the values that TOML, JSON and Optuna all represent exactly."""
+
+
+class RecipeError(ValueError):
+    """A setting that does not exist, or a value that it cannot take. The message names both and what would be valid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldInfo:
+    """What is known about one flat field: ``type`` is ``str``, ``int`` or ``float``; ranges are closed intervals."""
+
+    path: str
+    type: type
+    default: Scalar
+    doc: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: object) -> Scalar:
+        """Return ``value`` as this field's type.
+
+        Raises:
+            RecipeError: wrong type, not finite, out of range, or not among the choices.
+        """
+        if self.type is str:
+            if not isinstance(value, str) or not value:
+                raise RecipeError(f"{self.path} takes a name, not {value!r}")
+            if self.choices and value not in self.choices:
+                raise RecipeError(f"{self.path} cannot be {value!r}{suggest(value, self.choices)}")
+            return value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise RecipeError(f"{self.path} takes a number, not {value!r}")
+        if self.type is int and value != int(value):
+            raise RecipeError(f"{self.path} takes a whole number, not {value!r}")
+        if not self.low <= value <= self.high:
+            raise RecipeError(f"{self.path} = {value!r} is outside {_interval(self.low, self.high)}")
+        return int(value) if self.type is int else float(value)
+
+
+def suggest(given: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the valid names nearest to ``given``, or all of them where they are few."""
+    names = list(valid)
+    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    if len(names) <= 24:
+        return f"; valid: {', '.join(names)}"
+    return ""
+
+
+def _interval(low: float, high: float) -> str:
+    if high == math.inf:
+        return f"its range (at least {low:g})"
+    return f"its range {low:g} .. {high:g}"
+
+
+def _setting(
+    default: Scalar, doc: str, *, low: float = -math.inf, high: float = math.inf, choices: Iterable[str] = ()
+) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": tuple(choices)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """How weights move."""
+
+    name: str = _setting("adamw", "optimizer", choices=OPTIMIZERS)
+    lr: float = _setting(3e-4, "peak learning rate", low=1e-8, high=10.0)
+    weight_decay: float = _setting(0.01, "weight decay; biases and norms are left out", low=0.0, high=1.0)
+    momentum: float = _setting(0.9, "momentum of SGD and RMSprop, first beta of the Adam family", low=0.0, high=0.999)
+    layer_decay: float = _setting(
+        1.0, "learning rate factor from each layer group to the one below it (BEiT); 1 = same everywhere", low=0.1, high=1.0
+    )
+    clip_grad: float = _setting(0.0, "gradients are scaled down to this norm; 0 = never", low=0.0, high=1000.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How the learning rate changes over the epochs."""
+
+    name: str = _setting("cosine", "shape after the warm-up", choices=SCHEDULES)
+    warmup: float = _setting(0.1, "fraction of all steps that warm up linearly from zero", low=0.0, high=0.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """What training images go through. Strength 0 means exactly off."""
+
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """Strength by name of `trainer.augment.AUGMENTATIONS`, every name present. Treat as read-only."""
+    mix: str = _setting("none", "blend pairs of images of a batch", choices=("none", "mixup", "cutmix"))
+    mix_alpha: float = _setting(0.4, "Beta(alpha, alpha) draws the share of the blend", low=0.01, high=10.0)
+    mix_prob: float = _setting(0.5, "share of the batches that are blended", low=0.0, high=1.0)
+    mix_off: float = _setting(0.2, "blending is off for this last part of the epochs", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What is minimised."""
+
+    label_smoothing: float = _setting(0.0, "share of the target spread over all classes", low=0.0, high=0.9)
+    focal_gamma: float = _setting(0.0, "focal loss exponent (Lin et al. 2017); 0 = cross-entropy", low=0.0, high=10.0)
+    class_weight: float = _setting(
+        0.0, "class weights proportional to (1 / class frequency) to this power; 0 = none, 1 = balanced", low=0.0, high=1.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every setting of one training, complete: what is recorded with a trial is what ran."""
+
+    backbone: str = _setting("tf_efficientnet_b0.ns_jft_in1k", "timm model name")
+    init: str = _setting("imagenet", "starting weights", choices=("imagenet", "scratch"))
+    image_size: int = _setting(224, "side of the square network input, in pixels", low=8, high=2048)
+    resize: str = _setting("squash", "how an image becomes square", choices=("squash", "pad", "crop"))
+    epochs: int = _setting(12, "passes over each fold's training images", low=1, high=10_000)
+    batch_size: int = _setting(32, "images per optimizer step", low=2, high=4096)
+    balance: float = _setting(
+        0.0, "class sampling: 0 = as the data is, 1 = every class equally often", low=0.0, high=1.0
+    )
+    drop: float = _setting(0.0, "dropout before the classifier", low=0.0, high=0.95)
+    drop_path: float = _setting(0.0, "stochastic depth, where the backbone has it", low=0.0, high=0.95)
+    ema: float = _setting(
+        0.0, "decay of the averaged weights that are evaluated and kept; 0 = the weights themselves", low=0.0, high=0.99999
+    )
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    augment: Augment = field(default_factory=Augment)
+    loss: Loss = field(default_factory=Loss)
+
+    @staticmethod
+    def from_flat(flat: Mapping[str, object]) -> Recipe:
+        """Build a recipe from flat settings; what is left out takes its default.
+
+        Raises:
+            RecipeError: naming every unknown field and every impossible value, nearest valid names included.
+        """
+        problems: list[str] = []
+        values = {path: info.default for path, info in FIELDS.items()}
+        for path, value in flat.items():
+            try:
+                values[path] = field_info(path).check(value)
+            except RecipeError as error:
+                problems.append(str(error))
+        if problems:
+            raise RecipeError("; ".join(problems))
+
+        def group(cls: type, prefix: str) -> Any:
+            names = [f.name for f in dataclasses.fields(cls) if f.metadata]
+            return {name: values[prefix + name] for name in names}
+
+        strengths = {name: float(values[f"augment.{name}"]) for name in AUGMENTATIONS}
+        return Recipe(
+            **group(Recipe, ""),
+            optimizer=Optimizer(**group(Optimizer, "optimizer.")),
+            schedule=Schedule(**group(Schedule, "schedule.")),
+            augment=Augment(strengths=strengths, **group(Augment, "augment.")),
+            loss=Loss(**group(Loss, "loss.")),
+        )
+
+    def to_flat(self) -> dict[str, Scalar]:
+        """All settings, in the order of `FIELDS`; ``Recipe.from_flat(recipe.to_flat()) == recipe``."""
+        flat: dict[str, Scalar] = {}
+        for path in FIELDS:
+            target: Any = self
+            for part in path.split("."):
+                target = target.strengths[part] if part in AUGMENTATIONS else getattr(target, part)
+            flat[path] = target
+        return flat
+
+    def replace(self, changes: Mapping[str, object]) -> Recipe:
+        """The same recipe with some flat fields changed.
+
+        Raises:
+            RecipeError: as `from_flat`.
+        """
+        return Recipe.from_flat({**self.to_flat(), **changes})
+
+
+def field_info(path: str) -> FieldInfo:
+    """Look one field up.
+
+    Raises:
+        RecipeError: no such field; the message offers the nearest.
+    """
+    if path not in FIELDS:
+        kind = "augmentation" if path.startswith("augment.") else "recipe field"
+        raise RecipeError(f"there is no {kind} {path!r}{suggest(path, FIELDS)}")
+    return FIELDS[path]
+
+
+def _fields_of(cls: type, prefix: str) -> Iterable[FieldInfo]:
+    hints = get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        if item.metadata:
+            default: Any = item.default
+            yield FieldInfo(path=prefix + item.name, type=hints[item.name], default=default, **item.metadata)
+
+
+def _augmentation_fields() -> Iterable[FieldInfo]:
+    for name, entry in AUGMENTATIONS.items():
+        yield FieldInfo(path=f"augment.{name}", type=float, default=0.0, doc=entry.doc, low=0.0, high=entry.high)
+
+
+FIELDS: dict[str, FieldInfo] = {
+    info.path: info
+    for source in (
+        _fields_of(Recipe, ""),
+        _fields_of(Optimizer, "optimizer."),
+        _fields_of(Schedule, "schedule."),
+        _augmentation_fields(),
+        _fields_of(Augment, "augment."),
+        _fields_of(Loss, "loss."),
+    )
+    for info in source
+}

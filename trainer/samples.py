@@ -1,0 +1,68 @@
+"""Sample data: scikit-learn's handwritten digits as a small competition on disk."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainer.delimited import read_table, write_table
+from trainer.problems import DataError
+
+N_TRAIN = 1200  # of the 1,797 digits; the rest is the test part
+_SEED = 0
+
+
+def write_digits(folder: Path) -> Path:
+    """Write the digits to ``folder`` as a competition: train.csv, train_images/, test_images/, sample_submission.csv.
+
+    The pictures are real ones (UCI, Alpaydin & Kaynak 1998; shipped with scikit-learn): 8 x 8 pixels, gray, PNG. The
+    test part is drawn with the same share of each digit; its labels are not written. The folder appears whole or not
+    at all; one that holds these very tables already is left as it is.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        DataError: ``folder`` holds something else, or cannot be written.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    pictures: NDArray[np.uint8] = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    labels: NDArray[np.int64] = digits.target.astype(np.int64)
+    train, test = train_test_split(np.arange(len(labels)), train_size=N_TRAIN, stratify=labels, random_state=_SEED)
+    train, test = np.sort(train), np.sort(test)
+    train_rows = [("id", "label"), *((_name(i), str(labels[i])) for i in train)]
+    sample_rows = [("id", "label"), *((_name(i), "0") for i in test)]
+    if folder.exists() and any(folder.iterdir()):
+        table = folder / "train.csv"
+        if table.is_file() and list(read_table(table).rows) == train_rows:
+            return folder
+        raise DataError(f"{folder} holds something else than the sample digits; name another folder or empty it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            for part, indices in (("train_images", train), ("test_images", test)):
+                (temporary / part).mkdir()
+                for i in indices:
+                    Image.fromarray(pictures[i]).save(temporary / part / f"{_name(i)}.png")
+            write_table(temporary / "train.csv", train_rows)
+            write_table(temporary / "sample_submission.csv", sample_rows)
+            temporary.chmod(0o755)  # mkdtemp makes folders for one user alone
+            temporary.replace(folder)  # on an empty folder too
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"the sample digits cannot be written to {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _name(index: int) -> str:
+    return f"digit_{index:04d}"

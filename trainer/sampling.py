@@ -1,0 +1,68 @@
+"""Which images a fold trains on in an epoch, in which order and in which batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.randomness import random_generator, random_key
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """One batch before its images are read."""
+
+    indices: Indices
+    """Rows of the training images: int64, shape (b,), b >= 2."""
+    keys: tuple[int, ...]
+    """What each image's augmentation is drawn from: one number 0 .. 2**64 - 1 per image."""
+
+
+def plan_epoch(
+    candidates: Indices, y: Indices, *, batch_size: int, balance: float, seed: int, fold: int, epoch: int
+) -> tuple[BatchPlan, ...]:
+    """Lay out one epoch of one fold.
+
+    An epoch has as many images as the fold has candidates. Without balance each comes exactly once. With balance ``b``
+    a class of frequency f comes in proportion to f ** (1 - b), and its images equally often, both to within one:
+    systematic sampling, which leaves less to chance than independent draws with replacement.
+
+    A last batch of a single image is left out, because batch normalisation cannot train on one; the next epoch's order
+    is another, so no image is left out for good.
+
+    Args:
+        candidates: rows that the fold may train on: int64, shape (n,), n >= 2.
+        y: class of *every* row, indexed by the values of ``candidates``: int64.
+        batch_size: images per batch, at least 2.
+        balance: 0 .. 1.
+        epoch: 1-based.
+    """
+    generator = random_generator(seed, "order", fold, epoch)
+    # Sorted by class, so that systematic sampling hits each class's share to within one image.
+    shuffled = generator.permutation(candidates)
+    shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
+    weights = np.bincount(y[candidates])[y[shuffled]].astype(np.float64) ** -balance
+    ends = np.cumsum(weights * (len(shuffled) / weights.sum()))
+    picked = np.searchsorted(ends, np.arange(len(shuffled)) + generator.random(), side="right")
+    order = generator.permutation(shuffled[np.minimum(picked, len(shuffled) - 1)])
+    starts = [start for start in range(0, len(order), batch_size) if len(order) - start > 1]
+    return tuple(
+        BatchPlan(
+            indices=order[start : start + batch_size],
+            keys=tuple(
+                random_key(seed, "augment", fold, epoch, position)
+                for position in range(start, min(start + batch_size, len(order)))
+            ),
+        )
+        for start in starts
+    )
+
+
+def batches_per_epoch(n_candidates: int, batch_size: int) -> int:
+    """How many batches `plan_epoch` makes."""
+    full, rest = divmod(n_candidates, batch_size)
+    return full + (rest > 1)
