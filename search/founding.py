@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +123,10 @@ def _lay_down(ledger: Ledger, founding: Founding) -> None:
                 f"{ledger.database.name} holds an Optuna study {study.study_name!r} that is not Retable's; "
                 "choose another name with --name"
             )
-        study.set_metric_names([founding.spec.protocol.metric])
+        with warnings.catch_warnings():
+            # Marked experimental; the dashboard labels its axes by it.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([founding.spec.protocol.metric])
         if not suffix and not trials:
             recipe = founding.spec.default_recipe()
             study.enqueue_trial(founding.spec.default_params(), user_attrs={EPOCHS_ATTRIBUTE: recipe["epochs"]})

@@ -74,7 +74,7 @@ def run_item(bench: Bench, item: WorkItem, stop_requested: Callable[[], bool], o
             return
     bench.artifacts.remove_checkpoint(bench.study.name, item.id)
     tell_all(bench.ledger.queue, bench.study.id, bench.optuna_study)
-    log.info("%s: %s %s", _called(item), outcome.status, outcome.reason or f"{outcome.value}")
+    log.info("%s: %s", _called(item), outcome.reason or outcome.status)
 
 
 def _name(bench: Bench, item: WorkItem, orphans: Collection[int]) -> tuple[WorkItem | None, optuna.Trial]:

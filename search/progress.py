@@ -18,7 +18,6 @@ from storage.values import TrialRecord, TrialStatus
 from trainer.recipe import FIELDS, Scalar
 
 BAR_WIDTH = 24  # characters
-SHOWN_SETTINGS = 5
 
 STYLES: dict[TrialStatus, str] = {
     TrialStatus.FINISHED: "green",
@@ -31,11 +30,15 @@ STYLES: dict[TrialStatus, str] = {
 class ProgressView:
     """Shows one `Standing` after another. Use as a context manager: the terminal is restored at the end."""
 
-    def __init__(self, console: Console, default: Mapping[str, Scalar]) -> None:
-        """``default``: the recipe of trial 0; of every trial those settings are shown that differ from it."""
+    def __init__(self, console: Console, default: Mapping[str, Scalar], *, shown: int = 0) -> None:
+        """
+        Args:
+            default: the recipe of trial 0; of every trial those settings are shown that differ from it.
+            shown: how many ended trials have been printed before.
+        """
         self._console = console
         self._default = default
-        self._shown = 0
+        self._shown = shown
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> ProgressView:
@@ -50,9 +53,15 @@ class ProgressView:
     def show(self, standing: Standing, now: str) -> None:
         """Print what has ended since the last call and redraw the moving line; ``now`` says what runs at the moment."""
         for record in standing.records[self._shown :]:
-            self._console.print(trial_line(record, self._default), highlight=False)
+            print_trial(self._console, record, self._default)
         self._shown = len(standing.records)
         self._live.update(Text(bar_line(standing, now)), refresh=True)
+
+
+def print_trial(console: Console, record: TrialRecord, default: Mapping[str, Scalar]) -> None:
+    """Print one ended trial on one line: cut at the edge of a terminal, whole in a file."""
+    line = trial_line(record, default)
+    console.print(line, highlight=False, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
 
 
 def trial_line(record: TrialRecord, default: Mapping[str, Scalar]) -> str:
@@ -75,11 +84,11 @@ def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str
     if record.number == 0:
         return "the default recipe"
     recipe = record.recipe or {}
-    changed = [
-        f"{name}={short(recipe[name])}" for name in FIELDS if name in recipe and recipe[name] != default.get(name)
-    ]
-    more = f" and {len(changed) - SHOWN_SETTINGS} more" if len(changed) > SHOWN_SETTINGS else ""
-    return escape(" ".join(changed[:SHOWN_SETTINGS]) + more)
+    changed = [name for name in FIELDS if name in recipe and recipe[name] != default.get(name)]
+    # The last part of a name suffices where no other setting ends so.
+    brief = {name: name.removesuffix(".name").rpartition(".")[2] for name in changed}
+    names = {name: name if list(brief.values()).count(brief[name]) > 1 else brief[name] for name in changed}
+    return escape(" ".join(f"{names[name]}={short(recipe[name])}" for name in changed))
 
 
 def short(value: Scalar) -> str:

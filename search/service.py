@@ -127,10 +127,12 @@ def start(request: StartRequest) -> None:
         signals = StopSignals(at_once=fleet.kill).install()
         try:
             watch(ledger, name, search_is_over, fleet=fleet, signals=signals, console=console)
-            print_ranking(console, read_standing(ledger, name))
+            standing = read_standing(ledger, name)
+            print_ranking(console, standing)
             plan = plan_export(ledger, stored, seeds=None, full_data=False)
             ids = queue_refits(ledger, plan, home)
-            watch(ledger, name, refits_are_over, fleet=fleet, signals=signals, console=console)
+            shown = len(standing.records)
+            watch(ledger, name, refits_are_over, fleet=fleet, signals=signals, console=console, shown=shown)
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
@@ -153,10 +155,11 @@ def export_best(request: ExportRequest) -> None:
     data = _data_folder(request.data or _known_folder(ledger, stored), spec, home)
     images = open_for_training(data, spec, stored.fingerprint)
     plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data)
-    print_ranking(console, read_standing(ledger, stored.name))
+    standing = read_standing(ledger, stored.name)
+    print_ranking(console, standing)
     ids = queue_refits(ledger, plan, home)
     if not refits_are_over(read_standing(ledger, stored.name)):
-        _run_refits(ledger, stored, data, request.local, home, console)
+        _run_refits(ledger, stored, data, request.local, home, console, shown=len(standing.records))
     _finish(console, ledger, plan, ids, images, home, request.output, request.submission_kind)
 
 
@@ -191,7 +194,7 @@ def _with_backbones(spec: StudySpec, weights: Path | None) -> StudySpec:
 
 
 def _run_refits(
-    ledger: Ledger, stored: StoredStudy, data: Path, local: LocalWorkers, home: Home, console: Console
+    ledger: Ledger, stored: StoredStudy, data: Path, local: LocalWorkers, home: Home, console: Console, *, shown: int
 ) -> None:
     others = [w for w in ledger.workers.alive(WORKER_SEEN_WITHIN) if w.study_id == stored.id]
     with ExitStack() as stack:
@@ -201,7 +204,7 @@ def _run_refits(
             fleet = stack.enter_context(LocalFleet(command, _place(local), home.logs(stored.name)))
         signals = StopSignals(at_once=fleet.kill if fleet else None).install()
         try:
-            watch(ledger, stored.name, refits_are_over, fleet=fleet, signals=signals, console=console)
+            watch(ledger, stored.name, refits_are_over, fleet=fleet, signals=signals, console=console, shown=shown)
         except Interrupted:
             print_interrupted(console, stored.name)
             raise SystemExit(EXIT_INTERRUPTED) from None

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.ledger import Ledger, open_ledger
-from search.progress import bar_line, trial_line
+from search.progress import bar_line, print_trial
 from search.standing import WORKER_SEEN_WITHIN, read_standing
 from search.supervision import what_runs
 from storage.database import connect
@@ -75,13 +75,13 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
     )
     fixed = Table(title="Fixed in every trial", title_justify="left")
     for column in ("setting", "value", "meaning"):
-        fixed.add_column(column)
+        fixed.add_column(column, overflow="fold")
     for fixed_row in explanation.fixed:
         fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
     console.print(fixed)
     sampled = Table(title="Sampled", title_justify="left")
     for column in ("setting", "from", "only when", "trial 0", "meaning"):
-        sampled.add_column(column)
+        sampled.add_column(column, overflow="fold")
     for row in explanation.sampled:
         default = "" if row.default is None else str(row.default)
         sampled.add_row(row.name, escape(row.values), escape(row.when), escape(default), row.doc)
@@ -99,7 +99,7 @@ def show_status(name: str | None, url: str) -> None:
     if study.state_reason:
         console.print(f"[yellow]{escape(study.state_reason)}[/]", highlight=False)
     for record in standing.records:
-        console.print(trial_line(record, default), highlight=False)
+        print_trial(console, record, default)
     console.print(
         bar_line(standing, what_runs(ledger, standing) if standing.workers else ""), highlight=False, markup=False
     )

@@ -55,7 +55,7 @@ def print_ranking(console: Console, standing: Standing) -> None:
     by_number = {record.number: record for record in standing.records}
     table = Table(title=f"{standing.study.name}: the best finished trials", title_justify="left")
     for name in ("trial", standing.metric, "true-class probability", "recipe"):
-        table.add_column(name, justify="left" if name == "recipe" else "right")
+        table.add_column(name, justify="left" if name == "recipe" else "right", no_wrap=name != "recipe")
     for candidate in standing.ranking[:RANKED]:
         table.add_row(
             str(candidate.number),

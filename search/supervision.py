@@ -53,15 +53,19 @@ def watch(
     fleet: LocalFleet | None,
     signals: StopSignals,
     console: Console,
+    shown: int = 0,
 ) -> None:
     """Show progress until ``over``. Without a fleet the workers are elsewhere, and are waited for.
+
+    Args:
+        shown: how many ended trials the person has seen already.
 
     Raises:
         Interrupted: a stop was requested; the fleet has handed its work back.
         WorkersLost: the fleet is dead and work is left; says what its logs end with.
     """
     default = StudySpec.from_dict(ledger.studies.get(name).spec).default_recipe()
-    with ProgressView(console, default) as view:
+    with ProgressView(console, default, shown=shown) as view:
         while True:
             alive = fleet is None or fleet.tend()
             standing = patiently(lambda: read_standing(ledger, name))

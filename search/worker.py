@@ -41,7 +41,7 @@ def run_worker(url: str, study: str | None, data: Path | None, *, home: Path, we
     Raises:
         StorageError, DataMismatch, DataError, NoData: nothing was begun.
     """
-    check_torch_pair()
+    check_torch_pair(thorough=True)
     parent = os.environ.get(PARENT_VARIABLE)
     signals = StopSignals(parent=int(parent) if parent else None).install()
     ledger = open_ledger(url)

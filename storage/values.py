@@ -82,8 +82,8 @@ class TrialOutcome:
     status: TrialStatus
     reason: str = ""
     value: float | None = None
-    """The metric at the last epoch; a pruned trial's is that of the epoch at which it ended. None where nothing was held
-    out (a refit on all images), so that nothing could be scored."""
+    """The metric at the last epoch; a pruned trial's is that of the epoch at which it ended. None where nothing was
+    held out (a refit on all images), so that nothing could be scored."""
     value_se: float | None = None
     soft: float | None = None
     epochs_done: int = 0

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from studies.errors import Problems, listed
 from studies.space import FAMILY, Dimension, describe, describe_conditions, field_behind, setting_of
-from trainer.backbones import FAMILIES, BackboneError, family_of
+from trainer.backbones import FAMILIES, BackboneError, check_backbone, family_of
 from trainer.recipe import Scalar
 
 MAX_BRANCH_NAME = 60  # characters after the @ of a dimension's name
@@ -40,7 +40,7 @@ def settle(
         problems: what is wrong is recorded here; the result is then of no use.
     """
     order = _ordered(candidates, problems)
-    if order is None:
+    if order is None or not _families_known(candidates, base, problems):
         return ()
     settler = _Settler(base, explicit, lenient, problems)
     for field in order:
@@ -74,6 +74,33 @@ def _ordered(candidates: Candidates, problems: Problems) -> list[str] | None:
         if not visit(field, ()):
             return None
     return list(done)
+
+
+def _families_known(candidates: Candidates, base: Mapping[str, Scalar], problems: Problems) -> bool:
+    """Whether conditions on the family, if there are any, can be answered for every backbone that is written down."""
+    if not any(field == FAMILY for dimensions in candidates.values() for d in dimensions for field, _ in d.when):
+        return True
+    sampled = candidates.get("backbone", ())
+    names = [name for dimension in sampled for name in dimension.choices or ()]
+    if all(dimension.when for dimension in sampled):
+        names.append(base["backbone"])
+    unknown = False
+    for name in map(str, names):
+        try:
+            family_of(name)
+        except BackboneError as error:
+            unknown = True
+            problems.add("space" if sampled else "recipe", f"backbone: {_why_unknown(name, error)}", "backbone")
+    return not unknown
+
+
+def _why_unknown(name: str, error: BackboneError) -> BackboneError:
+    """The better of two messages: a name of no family is most likely misspelt, and timm has the nearest names."""
+    try:
+        check_backbone(name)
+    except BackboneError as misspelt:
+        return misspelt
+    return error
 
 
 class _Settler:
@@ -110,11 +137,7 @@ class _Settler:
         """``dimension`` with only the conditions that are open; None if they can never hold together."""
         open_conditions: dict[str, tuple[Scalar, ...]] = {}
         for field, values in dimension.when:
-            try:
-                possible = self._values(dimension, field)
-            except BackboneError as error:
-                self._note(dimension, f": when {field}: {error}")
-                continue
+            possible = self._values(dimension, field)
             if possible is None:
                 continue
             held = tuple(value for value in values if value in possible)

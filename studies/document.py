@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +41,7 @@ def parse_document(file: StudyFile, problems: Problems) -> Document:
     try:
         raw = tomllib.loads(file.text)
     except (ValueError, RecursionError) as error:
-        raise StudyError(_syntax_message(file.label, error)) from error
+        raise StudyError(_syntax_message(file, error)) from error
     for key in raw:
         if key != "title" and key not in TABLES:
             problems.add("", f"there is no table [{shorten(key)}]{suggest(key[:MAX_KEY], ('title', *TABLES))}")
@@ -93,11 +92,12 @@ def _table(name: str, raw: object, problems: Problems) -> Mapping[str, object]:
     return {}
 
 
-def _syntax_message(label: str, error: ValueError | RecursionError) -> str:
+def _syntax_message(file: StudyFile, error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
-        return f"{label}: nested too deeply for a study file"
-    text = str(error)
-    place = re.search(r" \(at line (\d+), column (\d+)\)$", text)
-    if place is None:
-        return f"{label}: not valid TOML: {text}"
-    return f"{label}, line {place[1]}, column {place[2]}: not valid TOML: {text[: place.start()]}"
+        return f"{file.label}: nested too deeply for a study file"
+    # tomllib says where in words: "Expected ']' (at line 3, column 5)", "... (at end of document)".
+    what, _, place = str(error).rstrip(")").rpartition(" (at ")
+    if place == "end of document":
+        place = f"line {file.text.count(chr(10)) + 1}, the last"
+    where = f"{file.label}, {place}" if what else file.label
+    return f"{where}: not valid TOML: {shorten(what or str(error))}"

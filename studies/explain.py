@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from studies.settings import SECTIONS
 from studies.space import Dimension, branches, describe, describe_conditions
 from studies.spec import FREE_TO_CHANGE, StudySpec
 from trainer.recipe import FIELDS, Scalar
@@ -93,9 +92,8 @@ _Row = str | tuple[str, ...] | None
 
 
 def _settings(spec: StudySpec) -> Iterator[tuple[str, str | None]]:
-    stored = spec.to_dict()
-    for table in SECTIONS:
-        for key, value in stored[table].items():
+    for table, section in spec.sections.items():
+        for key, value in section.items():
             yield f"{table}.{key}", None if value is None else str(value)
 
 

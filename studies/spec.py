@@ -17,7 +17,7 @@ from typing import Any
 from studies.catalog import find_study
 from studies.conditions import settle
 from studies.dimensions import check_backbone_name, read_dimensions
-from studies.document import Document, known_field, parse_document
+from studies.document import TABLES, Document, known_field, parse_document
 from studies.errors import Problems, StudyError, shown
 from studies.overrides import apply_overrides
 from studies.settings import (
@@ -75,8 +75,7 @@ class StudySpec:
         Raises:
             StudyError: the backbone filter is not resolved yet.
         """
-        if not self.is_resolved:
-            raise StudyError(f"which backbones {self.title!r} samples is not known before its filter is resolved")
+        self._require_resolved()
         return choose(self.space, self.recipe, _default_of)
 
     def default_recipe(self) -> dict[str, Scalar]:
@@ -97,24 +96,44 @@ class StudySpec:
 
     @property
     def spec_hash(self) -> str:
-        """SHA-256, hexadecimal, over everything but `FREE_TO_CHANGE`."""
+        """SHA-256, hexadecimal, over everything but `FREE_TO_CHANGE`.
+
+        Raises:
+            StudyError: as `to_dict`.
+        """
         binding = self.to_dict()
         for path in FREE_TO_CHANGE:
             table, _, key = path.partition(".")
             _ = binding[table].pop(key) if key else binding.pop(table)
         return hashlib.sha256(json.dumps(binding, sort_keys=True).encode()).hexdigest()
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, for the database: ``StudySpec.from_dict(spec.to_dict()) == spec``."""
+    @property
+    def sections(self) -> dict[str, dict[str, Scalar | None]]:
+        """The settings beside recipe and space, by the names of a study file's tables and keys."""
         return {
-            "title": self.title,
             "protocol": dataclasses.asdict(self.protocol),
-            "recipe": dict(self.recipe),
-            "space": [_dimension_to_dict(dimension) for dimension in self.space],
             "search": dataclasses.asdict(self.search_settings),
             "final": dataclasses.asdict(self.final),
             "data": dataclasses.asdict(self.data),
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, for the database: ``StudySpec.from_dict(spec.to_dict()) == spec``.
+
+        Raises:
+            StudyError: the backbone filter is not resolved yet; what is stored holds the list that it found.
+        """
+        self._require_resolved()
+        return {
+            "title": self.title,
+            "recipe": dict(self.recipe),
+            "space": [_dimension_to_dict(dimension) for dimension in self.space],
+            **self.sections,
+        }
+
+    def _require_resolved(self) -> None:
+        if not self.is_resolved:
+            raise StudyError(f"which backbones {self.title!r} samples is not known before its filter is resolved")
 
     @staticmethod
     def from_dict(stored: object) -> StudySpec:
@@ -124,11 +143,11 @@ class StudySpec:
             StudyError: ``stored`` is no study of ours; everything wrong with it is listed.
         """
         problems = Problems("the stored study")
-        known = {"title", "protocol", "recipe", "space", "search", "final", "data"}
+        known = {"title", *TABLES}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
         space = _stored_space(stored["space"], problems)
-        tables = {name: stored[name] for name in ("protocol", "recipe", "search", "final", "data")}
+        tables = {name: stored[name] for name in TABLES if name != "space"}
         for name, table in tables.items():
             if not isinstance(table, Mapping):
                 problems.add(name, f"is a table, not {shown(table)}")
@@ -140,7 +159,9 @@ class StudySpec:
             space=space,
             sections=tables,
         )
-        return _build(document, problems, lenient=False)
+        spec = _build(document, problems, lenient=False)
+        spec._require_resolved()
+        return spec
 
 
 def load_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
@@ -215,11 +236,8 @@ def _default_of(dimension: Dimension) -> Scalar:
 
 def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
     """The entry as a study file would hold it, with name and field, without what does not apply."""
-    entry: dict[str, Any] = {"name": dimension.name, "field": dimension.field}
-    if dimension.match is not None:
-        chosen = dimension.match
-        entry |= {"match": list(chosen.match), "exclude": list(chosen.exclude), "pretrained": chosen.pretrained}
-    elif dimension.choices is not None:
+    entry: dict[str, Any] = {"name": dimension.name, "field": dimension.field, "default": dimension.default}
+    if dimension.choices is not None:
         entry["choices"] = list(dimension.choices)
     else:
         entry |= {"low": dimension.low, "high": dimension.high, "log": dimension.log}
@@ -227,8 +245,6 @@ def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
             entry["step"] = dimension.step
     if dimension.when:
         entry["when"] = {field: list(values) for field, values in dimension.when}
-    if dimension.default is not None:
-        entry["default"] = dimension.default
     return entry
 
 

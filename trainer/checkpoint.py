@@ -57,7 +57,10 @@ class CheckpointFile:
             log.warning("Ignoring the checkpoint %s: its format is unknown.", self._path)
             return None
         if payload.get("identity") != self._identity:
-            log.warning("Ignoring the checkpoint %s: it is of another recipe, seed, split or data set.", self._path)
+            log.warning(
+                "Ignoring the checkpoint %s: it is of another recipe, seed, split, data set, torch or timm.",
+                self._path,
+            )
             return None
         return dict(payload["content"])
 

@@ -7,6 +7,7 @@ can be compared image by image after the same epoch.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import logging
 import time
@@ -20,7 +21,7 @@ import torch
 from trainer.checkpoint import CheckpointFile
 from trainer.loader import BatchLoader
 from trainer.lockstep import Lockstep
-from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict, View
+from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def cross_validate(
     checkpoint: Path | None,
     weights_dir: Path | None = None,
     keep_models: bool = False,
-    views: tuple[View, ...] = ("identity",),
+    views: tuple[str, ...] = ("identity",),
     predict_test: bool = True,
     loader: BatchLoader | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -102,9 +103,14 @@ def cross_validate(
 
 
 def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:
-    """Digest of all that a training is a function of. Of the images a few stand for all: folds and labels follow the
-    rows, and whoever calls has compared the data's fingerprint."""
-    digest = hashlib.sha256(json.dumps([recipe.to_flat(), metric, seed, data.num_classes]).encode())
+    """Digest of all that a training is a function of.
+
+    Of the images a few stand for all: folds and labels follow the rows, and whoever calls has compared the data's
+    fingerprint. The libraries belong to it because another timm may name the same weights otherwise.
+    """
+    libraries = [importlib.metadata.version(name).partition("+")[0] for name in ("torch", "timm")]
+    settings = [recipe.to_flat(), metric, seed, data.num_classes, libraries]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     images = data.pixels.train
     for array in (data.y, data.folds, images[np.linspace(0, len(images) - 1, num=16, dtype=np.int64)]):
         digest.update(f"{array.dtype.str}{array.shape}".encode())

@@ -9,7 +9,7 @@ from trainer.imageset import DataOptions, ImageSet
 from trainer.looks import Looks, Progress, look_at
 from trainer.problems import DataError
 from trainer.readers import folders, npz, table
-from trainer.readers.imagefiles import is_visible
+from trainer.readers.imagefiles import is_data
 from trainer.readers.reading import Reader, Reading
 
 __all__ = ["READERS", "DataError", "DataOptions", "ImageSet", "read_images"]
@@ -78,14 +78,14 @@ def _read(folder: Path, options: DataOptions) -> Reading:
         for reader in READERS.values():
             if reader.detect(inner):
                 return reader.read(inner, options)
-        entries = [path for path in inner.iterdir() if is_visible(path.name)]
+        entries = [path for path in inner.iterdir() if is_data(path)]
         if len(entries) != 1 or not entries[0].is_dir() or entries[0].is_symlink():
             raise DataError(_unknown_layout(folder))
         inner = entries[0]
 
 
 def _unknown_layout(folder: Path) -> str:
-    found = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir() if is_visible(path.name))
+    found = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir() if is_data(path))
     shown = ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
     layouts = "\n".join(f"  {name}: {reader.layout}" for name, reader in READERS.items())
     return f"{folder} has none of the known layouts (it holds {shown or 'nothing'}). Known are\n{layouts}"

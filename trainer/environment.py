@@ -37,7 +37,7 @@ def check_torch_pair(*, thorough: bool = False) -> None:
     torch_version, vision_version = _version("torch"), _version("torchvision")
     if torch_version is None or vision_version is None:
         missing = " and ".join(name for name in ("torch", "torchvision") if _version(name) is None)
-        raise EnvironmentProblem(f"{missing} is not installed; install both together: pip install torch torchvision")
+        raise EnvironmentProblem(f"not installed: {missing}; install both together: pip install torch torchvision")
     requirements = metadata.requires("torchvision") or []
     if not (thorough or looks_unpaired(torch_version, vision_version, requirements)):
         return

@@ -19,8 +19,8 @@ COLUMNS = ("image_id", "label", "group", "fold")
 def fold_groups(image_set: ImageSet, duplicates: DuplicateReport) -> NDArray[np.int64]:
     """What must stay together: int64 (n,), numbered from 0 in order of the first training image.
 
-    Images are joined if they are duplicates or have the same value in the group column (an empty value joins
-    nothing). Joining goes on: a duplicate of a patient's picture pulls in that patient's other pictures.
+    Images are joined if they are duplicates, have one id, or have the same value in the group column (an empty value
+    joins nothing). Joining goes on: a duplicate of a patient's picture pulls in that patient's other pictures.
     """
     n = len(image_set.train_ids)
     parent = list(range(n))
@@ -33,7 +33,8 @@ def fold_groups(image_set: ImageSet, duplicates: DuplicateReport) -> NDArray[np.
 
     first_of: dict[tuple[str, str], int] = {}
     for i in range(n):
-        keys = [("duplicate", str(duplicates.groups[i]))]
+        # An id may be listed twice, with two labels.
+        keys = [("duplicate", str(duplicates.groups[i])), ("id", image_set.train_ids[i])]
         if image_set.groups is not None and image_set.groups[i]:
             keys.append(("column", image_set.groups[i]))
         for key in keys:
@@ -124,7 +125,8 @@ def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
     The table needs the columns ``image_id`` and ``fold``; others are not looked at.
 
     Raises:
-        DataError: no such columns, unknown, repeated or absent ids, fold numbers that are not 0 .. K-1; all rows named.
+        DataError: no such columns, unknown or absent ids, an id in two folds, or fold numbers that are not 0 .. K-1;
+            all rows named.
     """
     table = read_table(path)
     header = [cell.strip() for cell in table.rows[0]]
@@ -139,13 +141,11 @@ def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
         identifier, fold = row[id_column], row[fold_column].strip()
         if identifier not in known:
             problems.append(f"{table.row_name(index)}: {identifier!r} is not a training image")
-        elif identifier in folds:
-            problems.append(f"{table.row_name(index)}: the id {identifier!r} is given twice")
         elif not (fold.isascii() and fold.isdigit()):
             problems.append(f"{table.row_name(index)}: the fold {fold!r} is not a number 0, 1, 2, ...")
-            folds[identifier] = 0
-        else:
-            folds[identifier] = int(fold)
+            folds.setdefault(identifier, 0)
+        elif folds.setdefault(identifier, int(fold)) != int(fold):
+            problems.append(f"{table.row_name(index)}: the id {identifier!r} is given twice, in different folds")
     if absent := [identifier for identifier in ids if identifier not in folds]:
         problems.append(f"{path.name} has no row for {len(absent)} training images: {listed(absent, 5)}")
     used = sorted(set(folds.values()))

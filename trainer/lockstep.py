@@ -15,12 +15,13 @@ import torch
 from trainer.fold_model import FoldModel, training_precision
 from trainer.loader import BatchLoader, BatchStream
 from trainer.metrics import score, true_class_probability
-from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData, View
+from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 from trainer.predict import predict_proba
 from trainer.recipe import Recipe, Scalar
 from trainer.sampling import BatchPlan, plan_epoch
 
-EVALUATION_FACTOR = 4  # images evaluated at a time, in micro-batches: no activations are kept for a backward pass
+EVALUATION_FACTOR = 4  # images evaluated at a time, in batches: no activations are kept for a backward pass
+SMALLEST_EVALUATION_BATCH = 64  # images, unless memory runs out
 PREDICTION_CHUNK = 2**28  # bytes of images copied out of the memory map at a time
 
 
@@ -53,7 +54,7 @@ class Lockstep:
             for fold in range(data.num_folds)
         ]
         self._micro_batch = recipe.batch_size
-        self._evaluation_batch = EVALUATION_FACTOR * recipe.batch_size
+        self._evaluation_batch = max(SMALLEST_EVALUATION_BATCH, EVALUATION_FACTOR * recipe.batch_size)
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
         self._upcoming: tuple[tuple[BatchPlan, ...], BatchStream] | None = None
         self.reports: list[EpochReport] = []
@@ -107,8 +108,8 @@ class Lockstep:
         return self._open(0, epoch + 1) if epoch < self._recipe.epochs else None
 
     def _predict(
-        self, model: FoldModel, images: npt.NDArray[np.uint8], rows: Labels, views: tuple[View, ...]
-    ) -> dict[View, Floats]:
+        self, model: FoldModel, images: npt.NDArray[np.uint8], rows: Labels, views: tuple[str, ...]
+    ) -> dict[str, Floats]:
         """Probabilities of the chosen rows by view: float32, shape (len(rows), C)."""
         per_chunk = max(1, PREDICTION_CHUNK // max(1, images[:1].nbytes))
         chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
@@ -117,8 +118,8 @@ class Lockstep:
         return {view: np.concatenate([nothing, *(part[view] for part in parts)]) for view in views}
 
     def _predict_chunk(
-        self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[View, ...]
-    ) -> dict[View, Floats]:
+        self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[str, ...]
+    ) -> dict[str, Floats]:
         while True:
             try:
                 return predict_proba(
@@ -174,13 +175,13 @@ class Lockstep:
         self._micro_batch = content["micro_batch"]
         self._evaluation_batch = content["evaluation_batch"]
 
-    def finish(self, views: tuple[View, ...], predict_test: bool, keep_models: bool) -> CVResult:
+    def finish(self, views: tuple[str, ...], predict_test: bool, keep_models: bool) -> CVResult:
         """Predict what is left to predict after the last epoch."""
-        extra: tuple[View, ...] = tuple(view for view in views if view != "identity")
-        oof_views: dict[View, Floats] = {"identity": self._oof} if extra else {}
+        extra: tuple[str, ...] = tuple(view for view in views if view != "identity")
+        oof_views: dict[str, Floats] = {"identity": self._oof} if extra else {}
         for view in extra:
             oof_views[view] = np.full_like(self._oof, np.nan)
-        test_views: dict[View, Floats] = {}
+        test_views: dict[str, Floats] = {}
         test = self._data.pixels.test
         for fold, model in enumerate(self._models):
             if extra:

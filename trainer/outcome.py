@@ -17,14 +17,11 @@ if TYPE_CHECKING:
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-View = Literal["identity", "hflip", "vflip", "hvflip"]
-"""A way to look at an image: as it is, mirrored left to right, top to bottom, or both."""
-
 ALWAYS_TRAINED = -1
 """Fold number of an image that is in every training part and never held out."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingData:
     """Labelled images with their split, and test images."""
 
@@ -78,7 +75,7 @@ class Verdict(StrEnum):
     """Write a checkpoint and return; the same call continues later."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EpochReport:
     """All folds after the same number of epochs. NaN stands for what nothing was held out to compute from."""
 
@@ -101,7 +98,7 @@ class EpochReport:
 Status = Literal["finished", "pruned", "stopped", "diverged"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CVResult:
     """How a cross-validation ended. ``n`` training images, ``m`` test images, ``C`` classes."""
 
@@ -116,9 +113,9 @@ class CVResult:
     test: Floats | None = None
     """Mean of the fold models' probabilities for the test images: float32, shape (m, C). None unless finished and asked
     for."""
-    oof_views: dict[View, Floats] = field(default_factory=dict)
+    oof_views: dict[str, Floats] = field(default_factory=dict)
     """`oof` by view, where a finished training was asked for more views than ``"identity"``."""
-    test_views: dict[View, Floats] = field(default_factory=dict)
+    test_views: dict[str, Floats] = field(default_factory=dict)
     """`test` by view, likewise."""
     machine: dict[str, Scalar] = field(default_factory=dict)
     """What the machine had a say in: device, micro_batch, precision, versions, seconds."""

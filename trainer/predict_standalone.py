@@ -7,7 +7,8 @@ CSV table ``image_id,p_<class>,...`` of softmax probabilities, averaged over all
 test-time views. Needed: torch, timm (which brings safetensors), numpy and Pillow, nothing else.
 
 Retable itself decodes, resizes, normalises and predicts with the functions below, so what was trained and what is
-predicted here cannot drift apart. Nothing read is trusted: images, config.json and weights may come from strangers.
+predicted here cannot drift apart; they share one file because it must travel alone. Nothing read is trusted: images,
+config.json and weights may come from strangers.
 """
 
 from __future__ import annotations
@@ -369,6 +370,8 @@ Item = tuple[str, Path | NDArray[Any]]
 def list_images(given: Sequence[str | os.PathLike[str]]) -> list[Item]:
     """What to predict: files as given, the images below a folder (recursively, sorted), the rows of an ``.npz``.
 
+    Hidden files and folders, which operating systems leave behind, are passed over.
+
     Raises:
         ModelError: no image at all, or an ``.npz`` without a plain array ``arr_0``.
     """
@@ -382,7 +385,8 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> list[Item]:
                 raise ModelError(f"{path} holds no array arr_0 of images: {error}") from error
         elif path.is_dir():
             files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
-            items += [(file.relative_to(path).as_posix(), file) for file in files if not file.name.startswith(".")]
+            names = ((file.relative_to(path), file) for file in files)
+            items += [(name.as_posix(), file) for name, file in names if not any(part[0] == "." for part in name.parts)]
         else:
             items.append((path.name, path))
     if not items:

@@ -53,7 +53,7 @@ class FieldInfo:
             if self.choices and value not in self.choices:
                 raise RecipeError(f"{self.path} cannot be {value!r}{suggest(value, self.choices)}")
             return value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
             raise RecipeError(f"{self.path} takes a number, not {value!r}")
         if self.type is int and value != int(value):
             raise RecipeError(f"{self.path} takes a whole number, not {value!r}")
@@ -94,7 +94,10 @@ class Optimizer:
     weight_decay: float = _setting(0.01, "weight decay; biases and norms are left out", low=0.0, high=1.0)
     momentum: float = _setting(0.9, "momentum of SGD and RMSprop, first beta of the Adam family", low=0.0, high=0.999)
     layer_decay: float = _setting(
-        1.0, "learning rate factor from each layer group to the one below it (BEiT); 1 = same everywhere", low=0.1, high=1.0
+        1.0,
+        "learning rate factor from a layer group to the one below (BEiT); 1 = same everywhere",
+        low=0.1,
+        high=1.0,
     )
     clip_grad: float = _setting(0.0, "gradients are scaled down to this norm; 0 = never", low=0.0, high=1000.0)
 
@@ -111,7 +114,7 @@ class Schedule:
 class Augment:
     """What training images go through. Strength 0 means exactly off."""
 
-    strengths: Mapping[str, float] = field(default_factory=dict)
+    strengths: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(AUGMENTATIONS, 0.0))
     """Strength by name of `trainer.augment.AUGMENTATIONS`, every name present. Treat as read-only."""
     mix: str = _setting("none", "blend pairs of images of a batch", choices=("none", "mixup", "cutmix"))
     mix_alpha: float = _setting(0.4, "Beta(alpha, alpha) draws the share of the blend", low=0.01, high=10.0)
@@ -126,7 +129,10 @@ class Loss:
     label_smoothing: float = _setting(0.0, "share of the target spread over all classes", low=0.0, high=0.9)
     focal_gamma: float = _setting(0.0, "focal loss exponent (Lin et al. 2017); 0 = cross-entropy", low=0.0, high=10.0)
     class_weight: float = _setting(
-        0.0, "class weights proportional to (1 / class frequency) to this power; 0 = none, 1 = balanced", low=0.0, high=1.0
+        0.0,
+        "class weights are (1 / class frequency) to this power; 0 = none, 1 = balanced",
+        low=0.0,
+        high=1.0,
     )
 
 
@@ -146,7 +152,10 @@ class Recipe:
     drop: float = _setting(0.0, "dropout before the classifier", low=0.0, high=0.95)
     drop_path: float = _setting(0.0, "stochastic depth, where the backbone has it", low=0.0, high=0.95)
     ema: float = _setting(
-        0.0, "decay of the averaged weights that are evaluated and kept; 0 = the weights themselves", low=0.0, high=0.99999
+        0.0,
+        "decay of the averaged weights that are evaluated and kept; 0 = no averaging",
+        low=0.0,
+        high=0.99999,
     )
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)

@@ -18,6 +18,7 @@ from search.worker import MAX_FAILURES, work
 from storage.values import StudyState, TrialStatus, WorkKind
 from storage.work import WorkItem
 from tests.search.conftest import make_bench
+from trainer.outcome import CVResult
 from trainer.recipe import Recipe
 
 
@@ -122,7 +123,9 @@ def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(bench: B
     bench.optuna_study.ask()  # trial 0, and the worker is gone before it could name it
     work(bench, StopSignals())
     assert [t.state for t in bench.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
-    assert sorted(r.number or 0 for r in bench.ledger.runs.records(bench.study.id)) == [0, 1, 2]
+    records = bench.ledger.runs.records(bench.study.id)
+    assert [r.number for r in records] == [0, 1, 2]
+    assert records[0].recipe == bench.spec.default_recipe()
 
 
 def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
@@ -159,24 +162,21 @@ def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
     assert len(finished) == 3, "the budget is for trials that came out"
 
 
-def test_divergence_is_told_as_pruned_with_its_reason(
-    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
-) -> None:
-    from search.founding import found
-    from tests.search.conftest import founding
+def test_divergence_is_told_as_pruned_with_its_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverging(*args: object, **kwargs: object) -> CVResult:
+        return CVResult(
+            status="diverged", reason="fold 1, epoch 1, batch 3: loss is nan", reports=(), oof=np.full((30, 3), np.nan)
+        )
 
-    wild = founding(
-        study_file, competition_folder, "recipe.optimizer.name=sgd", "recipe.optimizer.lr=10.0",
-        "recipe.optimizer.momentum=0.999", "recipe.epochs=8", budget=1,
-    )  # fmt: skip
-    bench = make_bench(ledger, found(ledger, wild), competition_folder, tmp_path)
-    monkey_recipe = Recipe.from_flat(bench.spec.default_recipe())
-    assert monkey_recipe.optimizer.lr == 10.0
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.crossval, "cross_validate", diverging)
+        run_next(bench)
+    record = bench.ledger.runs.records(bench.study.id)[0]
+    assert (record.status, record.reason) == (TrialStatus.DIVERGED, "fold 1, epoch 1, batch 3: loss is nan")
+    trial = bench.optuna_study.get_trials()[0]
+    assert trial.state is TrialState.PRUNED and trial.user_attrs["reason"] == record.reason
     work(bench, StopSignals())
-    record = ledger.runs.records(bench.study.id)[0]
-    if record.status is TrialStatus.DIVERGED:
-        assert "epoch" in record.reason
-        assert bench.optuna_study.get_trials()[0].state is TrialState.PRUNED
+    assert len(bench.ledger.runs.records(bench.study.id)) == 3, "a diverged trial counts: the sampler learned from it"
 
 
 def test_refits_keep_weights_and_views(bench: Bench) -> None:

@@ -152,7 +152,7 @@ def test_a_checkpoint_of_another_training_is_not_used(
             **options,
         )
     assert seen == [1, 2, 3]
-    assert "another recipe, seed, split or data set" in caplog.text
+    assert "another recipe, seed, split, data set" in caplog.text
     assert result.oof.tobytes() == run(changes, data, **options).oof.tobytes()
 
 

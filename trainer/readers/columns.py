@@ -65,7 +65,8 @@ def choose_columns(
         return list(names).index(name)
 
     probed = rows[:PROBED_ROWS]
-    found = [sum(names_image(row[column]) for row in probed) for column in range(len(names))]
+    # Distinct images: a label column of 0 and 1 also "names" 0.png and 1.png, again and again.
+    found = [sum(map(names_image, {row[column] for row in probed})) for column in range(len(names))]
     best = max(range(len(names)), key=lambda column: found[column])
     if options.id_column is not None:
         id_position = position(options.id_column, "id_column")

@@ -9,7 +9,7 @@ from trainer.images import FileImages
 from trainer.imageset import DataOptions, ImageSet
 from trainer.labels import encode, natural_key, text_problem
 from trainer.problems import DataError
-from trainer.readers.imagefiles import ImageFiles, is_visible, part_of
+from trainer.readers.imagefiles import ImageFiles, is_data, part_of
 from trainer.readers.reading import Reader, Reading
 from trainer.readers.tables import find_tables
 from trainer.readers.testpart import TrainWords, read_test_part
@@ -99,7 +99,8 @@ def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], f
 def _class_root(folder: Path) -> Path | None:
     """Where the class folders lie: in the training folder, in the data folder, or in its only folder."""
     subfolders = [path for path in _subfolders(folder) if part_of(path.name) != "test"]
-    train = [path for path in subfolders if part_of(path.name) == "train"]
+    # Without folders of its own, "train" is a class: pictures of trains.
+    train = [path for path in subfolders if part_of(path.name) == "train" and _subfolders(path)]
     if len(train) == 1:
         return _unwrapped(train[0])
     if len(subfolders) == 1:
@@ -109,7 +110,7 @@ def _class_root(folder: Path) -> Path | None:
 
 def _unwrapped(folder: Path) -> Path:
     """``folder``, or what lies in it if that is nothing but one more folder (``train/train/CLASS``)."""
-    while len(inside := [path for path in folder.iterdir() if is_visible(path.name)]) == 1 and _subfolders(inside[0]):
+    while len(inside := [path for path in folder.iterdir() if is_data(path)]) == 1 and _subfolders(inside[0]):
         folder = inside[0]
     return folder
 
@@ -130,7 +131,7 @@ def _test_folder(folder: Path) -> Path | None:
 def _subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.is_dir() and is_visible(path.name)]
+    found = [path for path in folder.iterdir() if path.is_dir() and is_data(path)]
     return sorted(found, key=lambda path: natural_key(path.name))
 
 

@@ -17,6 +17,7 @@ ENDINGS = tuple(sorted(SUFFIXES))
 """How the files that count as images end, in lower case."""
 Part = Literal["train", "test"]
 _PART = re.compile(r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE)
+OUTPUT_FOLDER = "retable"  # below the working folder, which may be the data folder
 _IGNORED = ("__macosx", "__pycache__", "thumbs.db")
 
 
@@ -31,6 +32,11 @@ def part_of(name: str) -> Part | None:
 def is_visible(name: str) -> bool:
     """Whether a directory entry is data; hidden files and what archivers and file managers leave behind are not."""
     return not name.startswith(".") and name.lower() not in _IGNORED
+
+
+def is_data(path: Path) -> bool:
+    """Whether a folder entry is data: visible, and not the folder into which Retable itself writes."""
+    return is_visible(path.name) and path.absolute() != Path.cwd() / OUTPUT_FOLDER
 
 
 class LookupFailedError(ValueError):
@@ -60,7 +66,7 @@ class ImageFiles:
         real_root = root.resolve()
         for folder, subfolders, files in os.walk(root):
             here = Path(folder)
-            subfolders[:] = [name for name in subfolders if is_visible(name)]
+            subfolders[:] = [name for name in subfolders if is_data(here / name)]
             linked += [(here / name).relative_to(root).as_posix() for name in subfolders if (here / name).is_symlink()]
             for name in files:
                 if is_visible(name) and name.lower().endswith(ENDINGS):

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from trainer.delimited import read_table
 from trainer.images import ArrayImages
 from trainer.imageset import DataOptions, ImageSet
-from trainer.labels import encode, text_problem
+from trainer.labels import encode, is_integer, text_problem
 from trainer.predict_standalone import MAX_PIXELS
 from trainer.problems import DataError, listed
 from trainer.readers.imagefiles import is_visible, part_of
 from trainer.readers.reading import Reader, Reading
+from trainer.readers.sample import read_sample
 from trainer.readers.tables import find_tables
-from trainer.submission import SubmissionFormat, default_format, read_sample
+from trainer.submission import SubmissionFormat, default_format
 
 KEY = "arr_0"
 MAX_ARRAY_BYTES = 64 * 2**30  # bytes of one array; more is taken for a mistake or a bomb and refused unread
@@ -182,9 +183,10 @@ def _submission(
         ids = tuple(map(str, range(n_test)))
         return default_format(id_header="id", label_header="y", ids=ids, class_columns=(), class_names=class_names), ()
     table = read_table(path)
-    if len(table.rows) not in (n_test, n_test + 1):
-        raise DataError(f"{path.name} has {len(table.rows)} rows, header included; there are {n_test} test images")
-    return read_sample(table, has_header=len(table.rows) > n_test, id_column="id", class_names=class_names)
+    header = len(table.rows) > n_test or (not is_integer(table.rows[0][0]) and is_integer(table.rows[-1][0]))
+    if len(table.rows) - header != n_test:
+        raise DataError(f"{path.name} has {len(table.rows) - header} ids, but there are {n_test} test images")
+    return read_sample(table, has_header=header, id_column="id", class_names=class_names)
 
 
 def _npz_files(folder: Path) -> list[Path]:

@@ -11,7 +11,8 @@ from trainer.images import FileImages
 from trainer.problems import DataError
 from trainer.readers.columns import column_names, has_header
 from trainer.readers.imagefiles import ImageFiles, LookupFailedError, part_of
-from trainer.submission import SubmissionFormat, default_format, read_sample
+from trainer.readers.sample import read_sample
+from trainer.submission import SubmissionFormat, default_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def read_test_part(files: ImageFiles, words: TrainWords, *, sample: Table | None
     """Find the test ids (in the sample, else in the test table, else the files of the test folder) and their images.
 
     Raises:
-        DataError: a sample that cannot be used (`trainer.submission.read_sample`).
+        DataError: a sample that cannot be used (`trainer.readers.sample.read_sample`).
     """
     notes: list[str] = []
     warnings: tuple[str, ...] = ()

@@ -66,13 +66,17 @@ def read_train_rows(table: Table, first: int, names: Sequence[str], columns: Col
         if tie:
             warnings.append(f"{row}: two classes are equally probable; the first is taken for the label")
         by_id[cells[columns.id]].append(index)
+    kept: list[int] = []
     for identifier, indices in by_id.items():
-        cells, row, label = table.rows[indices[0]], table.row_name(indices[0]), labels[indices[0]]
-        if len(indices) > 1:
-            repeated = _repeated(table, identifier, indices, labels)
-            defects.append(repeated)
-            if repeated.id is not None:
-                continue
+        first_with = {labels[index]: index for index in reversed(indices)}
+        kept += first_with.values()
+        if len(first_with) < len(indices):
+            defects.append(Defect(id=None, why=_given_again(table, identifier, indices, labels)))
+        elif len(first_with) > 1:
+            warnings.append(_two_labels(table, identifier, indices, labels))
+    for index in sorted(kept):
+        cells, row, label = table.rows[index], table.row_name(index), labels[index]
+        identifier = cells[columns.id]
         try:
             path = files.find(cells[columns.image], "train")
         except LookupFailedError as cause:
@@ -110,14 +114,23 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
     return names[columns.classes[values.index(best)]], values.count(best) > 1
 
 
-def _repeated(table: Table, identifier: str, indices: Sequence[int], labels: Mapping[int, str]) -> Defect:
-    """An id in several rows. Which of several labels is right nobody knows, so such an image is no use."""
-    numbers = " and ".join(str(table.numbers[index]) for index in indices)
-    where = f"{table.path.name} rows {numbers}: the id {identifier!r} is given {len(indices)} times"
-    given = sorted({labels[index] for index in indices})
-    if len(given) > 1:
-        return Defect(id=identifier, why=f"{where}, with different labels: {listed(given)}")
-    return Defect(id=None, why=f"{where}, each time with the label {given[0]!r}; one row is enough")
+def _given_again(table: Table, identifier: str, indices: Sequence[int], labels: Mapping[int, str]) -> str:
+    """An id with the same label in several rows: tables were joined by mistake, perhaps."""
+    again = sorted({labels[index] for index in indices})
+    return (
+        f"{_rows(table, indices)}: the id {identifier!r} is given {len(indices)} times, with the "
+        f"label{'s' * (len(again) > 1)} {listed(again)}; one row for each label is enough"
+    )
+
+
+def _two_labels(table: Table, identifier: str, indices: Sequence[int], labels: Mapping[int, str]) -> str:
+    """An id with different labels: a picture that people judged differently. Nobody knows who is right."""
+    given = " and ".join(repr(labels[index]) for index in indices)
+    return f"{_rows(table, indices)}: the image {identifier!r} has the labels {given}; both rows are kept, in one fold"
+
+
+def _rows(table: Table, indices: Sequence[int]) -> str:
+    return f"{table.path.name} rows {' and '.join(str(table.numbers[index]) for index in indices)}"
 
 
 def _shared_files(rows: Iterable[TrainRow]) -> list[str]:
@@ -125,7 +138,7 @@ def _shared_files(rows: Iterable[TrainRow]) -> list[str]:
     problems = []
     for row in rows:
         owner = owners.setdefault(row.path, row)
-        if owner is not row:
+        if owner.id != row.id:
             problems.append(f"{row.row}: {row.path} is the image of the id {owner.id!r} already ({owner.row})")
     return problems
 

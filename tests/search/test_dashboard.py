@@ -1,0 +1,285 @@
+"""The real Optuna Dashboard on a real database: it answers its own pages, and nobody else's."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIApplication
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+import pytest
+from optuna.artifacts import upload_artifact
+
+from search import dashboard
+from search.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
+from search.ledger import open_ledger
+from storage.artifacts import ArtifactFolder
+from storage.errors import StorageError
+
+HERE = "localhost:8080"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def reason(self) -> str:
+        return str(json.loads(self.body)["reason"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A dashboard with one study of three trials; the first has an HTML page as artifact."""
+
+    app: WSGIApplication
+    study: optuna.Study
+    artifact: str
+
+    def ask(
+        self, path: str, *, method: str = "GET", host: str | None = HERE, body: Any = None, **headers: str
+    ) -> Answer:
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        content = b"" if body is None else json.dumps(body).encode()
+        environ |= {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(content)}
+        environ |= {"CONTENT_LENGTH": str(len(content)), "CONTENT_TYPE": "application/json"}
+        environ |= {f"HTTP_{name.upper()}": value for name, value in {"accept_encoding": "", **headers}.items()}
+        del environ["HTTP_HOST"]
+        if host is not None:
+            environ["HTTP_HOST"] = host
+        seen: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            seen.append((status, headers))
+
+        chunks = b"".join(self.app(environ, start_response))
+        status, sent = seen[-1]
+        return Answer(status=int(status[:3]), headers=dict(sent), body=chunks)
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'dashboard.db'}"
+
+
+@pytest.fixture
+def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
+    database = open_ledger(database_url, create=True).database
+    optuna_storage = database.optuna_storage()
+    pictures = ArtifactFolder(tmp_path / "artifacts").pictures()
+    study = optuna.create_study(storage=optuna_storage, study_name="paintings", direction="maximize")
+    page = tmp_path / "page.html"
+    page.write_text("<script>alert(1)</script>")
+    artifact = ""
+    for number in range(3):
+        trial = study.ask()
+        trial.suggest_float("optimizer.lr", 0.0, 1.0)
+        trial.suggest_float("drop", 0.0, 1.0)
+        if number == 0:
+            artifact = upload_artifact(artifact_store=pictures, file_path=str(page), study_or_trial=trial)
+        study.tell(trial, 0.1 * number)
+    yield Site(app=make_app(optuna_storage, pictures, ["retable.example"]), study=study, artifact=artifact)
+    database.close()
+
+
+def test_its_pages_are_there(site: Site) -> None:
+    page = site.ask("/dashboard")
+    assert page.status == 200
+    assert b"<html" in page.body
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    summaries = json.loads(site.ask("/api/studies").body)["study_summaries"]
+    assert [summary["study_name"] for summary in summaries] == ["paintings"]
+    detail = json.loads(site.ask("/api/studies/1").body)
+    assert len(detail["trials"]) == 3
+
+
+OWN_NAMES = (
+    "localhost",
+    "LOCALHOST:8080",
+    "127.0.0.1:1",
+    "[::1]:8080",
+    "[::1]",
+    "retable.example",
+    "Retable.Example:80",
+)
+
+FOREIGN_NAMES = (
+    "evil.example",
+    "localhost.evil.example",
+    "evil.example:8080@localhost",
+    "localhost, evil.example",
+    "192.168.1.5:8080",
+    "retable.example.",
+    "[::2]",
+    "",
+    None,
+)
+
+
+def test_it_answers_under_its_own_names_alone(site: Site) -> None:
+    for host in OWN_NAMES:
+        assert site.ask("/api/studies", host=host).status == 200, host
+    for name in FOREIGN_NAMES:
+        answer = site.ask("/api/studies", host=name)
+        assert answer.status == 403, name
+        assert "--allow-host" in answer.reason
+        assert b"paintings" not in answer.body
+
+
+def test_its_own_pages_may_change_things(site: Site) -> None:
+    wanted = {"study_name": "made here", "directions": ["maximize"]}
+    answer = site.ask("/api/studies", method="POST", body=wanted, origin=f"http://{HERE}")
+    assert answer.status == 201
+    by_name = site.ask("/api/studies", method="POST", body={**wanted, "study_name": "x"}, sec_fetch_site="same-origin")
+    assert by_name.status == 201
+    proxied = {"host": "retable.example", "origin": "https://retable.example"}
+    assert site.ask("/api/studies", method="POST", body={**wanted, "study_name": "y"}, **proxied).status == 201
+    names = {study.study_name for study in site.study._storage.get_all_studies()}
+    assert names == {"paintings", "made here", "x", "y"}
+
+
+FOREIGN_PAGES: tuple[dict[str, str], ...] = (
+    {"origin": "http://evil.example"},
+    {"origin": "http://localhost:3000"},
+    {"origin": "null"},
+    {"origin": "http://[half"},
+    {"origin": "file://localhost:8080"},
+    {"sec_fetch_site": "cross-site"},
+    {"sec_fetch_site": "same-origin", "origin": "http://evil.example"},
+    {},
+)
+
+
+def test_other_pages_change_nothing(site: Site) -> None:
+    wanted = {"study_name": "no", "directions": ["maximize"]}
+    for headers in FOREIGN_PAGES:
+        made = site.ask("/api/studies", method="POST", body=wanted, **headers)
+        deleted = site.ask("/api/studies/1", method="DELETE", body={}, **headers)
+        noted = site.ask("/api/studies/1/note", method="PUT", body={"version": 1, "body": "no"}, **headers)
+        assert [answer.status for answer in (made, deleted, noted)] == [403, 403, 403], headers
+    assert [study.study_name for study in site.study._storage.get_all_studies()] == ["paintings"]
+    assert site.study._storage.get_study_system_attrs(site.study._study_id) == {}
+
+
+def test_the_contour_plot_of_many_trials_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard, "CONTOUR_MAX_TRIALS", 2)
+    for path in ("/api/studies/1/plot/contour", "/api/studies/01/plot/contour", "/api/studies/1/plot/contour/"):
+        answer = site.ask(path)
+        assert answer.status == 403
+        assert "this study has 3" in answer.reason
+        assert "slice plot" in answer.reason
+    assert site.ask("/api/studies/99/plot/contour").status == 403
+    assert site.ask("/api/studies/１/plot/contour").status == 403  # noqa: RUF001
+    assert site.ask("/api/studies/1/plot/slice").status != 403
+
+
+def test_the_contour_plot_of_few_trials_is_left_to_the_dashboard(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    class Figure:
+        def to_json(self) -> str:
+            return "{}"
+
+    def draw(study: optuna.Study, **_: object) -> Figure:
+        drawn.append(len(study.trials))
+        return Figure()
+
+    # The plot itself needs plotly, which the dashboard does not require.
+    monkeypatch.setattr(optuna.visualization, "plot_contour", draw)
+    monkeypatch.setattr(dashboard, "CONTOUR_MAX_TRIALS", 3)
+    assert site.ask("/api/studies/1/plot/contour").status == 200
+    assert drawn == [3]
+
+
+def test_artifacts_are_shown_but_not_run(site: Site) -> None:
+    trial_id = site.study.trials[0]._trial_id
+    answer = site.ask(f"/artifacts/1/{trial_id}/{site.artifact}")
+    assert answer.status == 200
+    assert answer.body == b"<script>alert(1)</script>"
+    assert answer.headers["Content-Type"] == "text/html"
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox;")
+    assert "allow-scripts" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert site.ask(f"/artifacts/1/{trial_id}/{site.artifact}", host="evil.example").status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.3.2.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+    ],
+)
+def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_leaving_the_machine_must_be_asked_for_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DashboardError, match="--allow-host"):
+        check_exposure("0.0.0.0", [])
+    assert capsys.readouterr().err == ""
+    check_exposure("0.0.0.0", ["retable.example"])
+    assert "WARNING" in capsys.readouterr().err
+    check_exposure("127.0.0.1", [])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_port_in_use_is_named(site: Site) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(DashboardError, match=f"cannot listen on 127.0.0.1, port {port}: .*in use"):
+            serve(site.app, "127.0.0.1", port)
+
+
+def test_a_missing_database_is_no_dashboard(tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        run_dashboard(f"sqlite:///{tmp_path / 'none.db'}", home=tmp_path, host="127.0.0.1", port=0, allowed_hosts=[])
+
+
+def test_it_serves_until_interrupted(site: Site, database_url: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from search.dashboard import run_dashboard; "
+        "run_dashboard(sys.argv[1], home=Path(sys.argv[2]), host='127.0.0.1', port=0, allowed_hosts=[])"
+    )
+    command = [sys.executable, "-c", code, database_url, str(tmp_path / "home")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as served:
+        try:
+            assert served.stdout is not None
+            line = served.stdout.readline()
+            address = re.search(r"http://127\.0\.0\.1:\d+", line)
+            assert address is not None, served.stderr.read() if served.stderr else line
+            with urllib.request.urlopen(f"{address[0]}/api/studies", timeout=30) as answer:
+                assert b"paintings" in answer.read()
+            foreign = urllib.request.Request(f"{address[0]}/api/studies", headers={"Host": "evil.example"})
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(foreign, timeout=30)
+            served.send_signal(signal.SIGINT)
+            assert served.wait(timeout=30) == 0
+        finally:
+            served.kill()

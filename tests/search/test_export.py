@@ -1,0 +1,188 @@
+"""From finished trials to files: what is exported is what was recorded, and it can be used alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.bench import Bench
+from search.export import RefitFailed, gather_refits, plan_export, queue_refits
+from search.export_files import Export, ExportBroken, write_export
+from search.founding import found
+from search.ledger import Ledger, open_ledger
+from search.selection import NothingFinished
+from search.stopping import StopSignals
+from search.worker import work
+from storage.values import WorkKind
+from tests.search.conftest import COLOURS, STUDY, founding, make_bench
+from trainer.predict_standalone import predict_folder
+from trainer.submission import SubmissionError
+
+FINAL = "\n[final]\nepochs = 4\nseeds = 2\n"
+
+
+@dataclass(frozen=True)
+class Searched:
+    bench: Bench
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[Searched]:
+    """A study whose trials are done; refits are each test's own."""
+    folder = tmp_path_factory.mktemp("searched")
+    (folder / "colours.toml").write_text(STUDY + FINAL)
+    ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
+    stored = found(ledger, founding(folder / "colours.toml", competition_folder))
+    bench = make_bench(ledger, stored, competition_folder, folder / "home")
+    work(bench, StopSignals())
+    yield Searched(bench=bench, folder=folder)
+    bench.loader.close()
+    ledger.database.close()
+
+
+def export(
+    searched: Searched, output: Path, *, seeds: int | None = None, full_data: bool = False, kind: str | None = None
+) -> Export:
+    bench = searched.bench
+    plan = plan_export(bench.ledger, bench.study, seeds=seeds, full_data=full_data)
+    ids = queue_refits(bench.ledger, plan, bench.home)
+    work(bench, StopSignals())
+    refits = gather_refits(bench.ledger, plan, ids, bench.images.y)
+    return write_export(bench.ledger, plan, refits, bench.images, bench.home, output, kind)
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture(scope="module")
+def exported(searched: Searched) -> Export:
+    return export(searched, searched.folder / "out")
+
+
+def test_the_submission_has_the_samples_ids_order_and_header(exported: Export, competition_folder: Path) -> None:
+    sample, submission = rows(competition_folder / "sample_submission.csv"), rows(exported.folder / "submission.csv")
+    assert submission[0] == sample[0] == ["picture", "colour"]
+    assert [row[0] for row in submission] == [row[0] for row in sample]
+    assert {row[1] for row in submission[1:]} <= set(COLOURS)
+
+
+def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Export, searched: Searched) -> None:
+    bench = searched.bench
+    best = max(
+        bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH), key=lambda r: (r.value or 0, r.soft or 0)
+    )
+    config = json.loads((exported.folder / "model" / "config.json").read_text())
+    assert best.recipe is not None
+    assert config["recipe"] == {**best.recipe, "epochs": 4}
+    assert exported.trial == best.number
+    assert len(config["weights"]) == 2 * 2, "folds x seeds"
+    record = bench.ledger.runs.exports(bench.study.id)[-1]
+    assert record.recipe == config["recipe"] and record.score == exported.score
+
+
+def test_out_of_fold_predictions_give_the_reported_score(exported: Export, searched: Searched) -> None:
+    table = rows(exported.folder / "oof.csv")
+    names = sorted(COLOURS)
+    assert table[0] == ["image_id", "fold", "seed", "y_true", "y_pred", *(f"p_{name}" for name in names)]
+    assert len(table) == 1 + 2 * 30
+    proba = np.array([[float(cell) for cell in row[5:]] for row in table[1:]]).reshape(2, 30, 3)
+    truth = [names.index(row[3]) for row in table[1:31]]
+    assert exported.score == pytest.approx(float((proba.mean(axis=0).argmax(axis=1) == truth).mean()))
+    folds = {row[0]: row[1] for row in table[1:]}
+    frozen = {row[0]: row[-1] for row in rows(exported.folder / "folds.csv")[1:]}
+    assert folds == frozen
+
+
+def test_the_model_folder_alone_predicts_the_same(exported: Export, competition_folder: Path) -> None:
+    ids, classes, proba = predict_folder(exported.folder / "model", [competition_folder / "test"])
+    table = rows(exported.folder / "test_proba.csv")
+    assert [f"p_{name}" for name in classes] == table[0][1:]
+    by_id = {row[0]: [float(cell) for cell in row[1:]] for row in table[1:]}
+    for name, row in zip(ids, proba, strict=True):
+        np.testing.assert_allclose(row, by_id[Path(name).stem], atol=1e-5)
+    assert (exported.folder / "confusion_matrix.png").stat().st_size > 1000
+    assert f"{exported.score:.4f}" in (exported.folder / "MODEL_CARD.md").read_text()
+
+
+def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Searched, exported: Export) -> None:
+    bench = searched.bench
+
+    def refitted_at() -> list[float]:
+        return [record.finished for record in bench.ledger.runs.records(bench.study.id, kind=WorkKind.REFIT)]
+
+    before = refitted_at()
+    note = exported.folder / "my notes.txt"
+    note.write_text("kept")
+    first = (exported.folder / "submission.csv").read_bytes()
+    export(searched, exported.folder)
+    assert refitted_at() == before
+    assert note.read_text() == "kept", "other people's files stay"
+
+    shutil.rmtree(bench.home.artifacts / "weights")
+    again = export(searched, exported.folder)
+    after = refitted_at()
+    assert len(after) == len(before) and min(after) > max(before)
+    assert (again.folder / "submission.csv").read_bytes() == first, "training is a function of recipe, data and seed"
+
+
+def test_full_data_trains_one_network_a_seed_and_claims_no_score(searched: Searched, tmp_path: Path) -> None:
+    made = export(searched, tmp_path / "full", seeds=1, full_data=True)
+    assert made.score is None
+    assert not (made.folder / "oof.csv").exists()
+    assert len(list((made.folder / "model" / "weights").iterdir())) == 1
+    assert len(rows(made.folder / "submission.csv")) == 7
+
+
+def test_the_kind_of_the_submission_can_be_chosen(searched: Searched, tmp_path: Path) -> None:
+    made = export(searched, tmp_path / "proba", kind="probabilities")
+    table = rows(made.folder / "submission.csv")
+    assert table[0] == ["picture", *sorted(COLOURS)]
+    np.testing.assert_allclose([sum(map(float, row[1:])) for row in table[1:]], 1, atol=1e-5)
+    with pytest.raises(SubmissionError, match="not whole numbers"):
+        export(searched, tmp_path / "wrong", kind="integer")
+    assert not (tmp_path / "wrong").exists(), "nothing is half-written"
+    assert list(tmp_path.iterdir()) == [made.folder]
+
+
+def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Export, tmp_path: Path) -> None:
+    bench = searched.bench
+    plan = plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
+    ids = queue_refits(bench.ledger, plan, bench.home)
+    refits = gather_refits(bench.ledger, plan, ids, bench.images.y)
+    changed = replace(bench.images, test_ids=("other", *bench.images.test_ids[1:]))
+    with pytest.raises(SubmissionError, match="ids"):
+        write_export(bench.ledger, plan, refits, changed, bench.home, tmp_path / "a", None)
+    assert refits.test is not None
+    foreign = replace(refits, test=np.roll(refits.test, 1, axis=1))
+    with pytest.raises(ExportBroken, match="differ"):
+        write_export(bench.ledger, plan, foreign, bench.images, bench.home, tmp_path / "b", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_finished_and_failed_refits_are_said(
+    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path, searched: Searched
+) -> None:
+    stored = found(ledger, founding(study_file, competition_folder))
+    with pytest.raises(NothingFinished):
+        plan_export(ledger, stored, seeds=None, full_data=False)
+    bench = searched.bench
+    plan = plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
+    work_id = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=77, recipe=plan.recipe.to_flat())
+    with pytest.raises(RefitFailed, match="not ended yet"):
+        gather_refits(bench.ledger, plan, [work_id], bench.images.y)
+    item = bench.ledger.queue.take(bench.study.id, "w", 60)
+    assert item is not None
+    bench.ledger.queue.fail(item, "disk full")
+    with pytest.raises(RefitFailed, match="seed 77 ended as failed: disk full"):
+        gather_refits(bench.ledger, plan, [work_id], bench.images.y)
+    assert queue_refits(bench.ledger, plan, bench.home), "the others are done and stay"

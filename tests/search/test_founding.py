@@ -1,0 +1,101 @@
+"""Beginning a study and going on with it: what is frozen, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.competition import DataMismatch
+from search.founding import StudyChanged, compare, found
+from search.ledger import Ledger
+from search.pruning import EPOCHS_ATTRIBUTE
+from storage.stored_studies import StoredStudy
+from tests.search.conftest import STUDY, founding, write_competition
+from trainer.folds import write_folds_csv
+
+
+def test_trial_zero_waits_with_the_default_recipe(ledger: Ledger, stored: StoredStudy) -> None:
+    trials = ledger.optuna_study(stored.name).get_trials()
+    assert len(trials) == 1
+    assert trials[0].user_attrs[EPOCHS_ATTRIBUTE] == 3
+    assert trials[0].system_attrs["fixed_params"] == {
+        "optimizer.name": "adamw",
+        "optimizer.lr@adamw": 5e-3,
+        "loss.label_smoothing": 0.0,
+    }
+
+
+def test_founding_may_be_repeated_after_it_was_interrupted(
+    ledger: Ledger, study_file: Path, competition_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = founding(study_file, competition_folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.studies, "create", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            found(ledger, begun)
+    assert ledger.studies.find("colours") is None
+    found(ledger, begun)
+    assert len(ledger.optuna_study("colours").get_trials()) == 1
+
+
+def test_the_same_study_typed_again_goes_on_with_or_without_its_overrides(
+    ledger: Ledger, study_file: Path, competition_folder: Path
+) -> None:
+    override = "recipe.epochs=2"
+    stored = found(ledger, founding(study_file, competition_folder, override))
+    compare(stored, founding(study_file, competition_folder, override))
+    compare(stored, founding(study_file, competition_folder))
+    compare(stored, founding(study_file, competition_folder, budget=99))
+
+
+def test_a_changed_study_is_refused_with_the_difference(
+    ledger: Ledger, stored: StoredStudy, study_file: Path, competition_folder: Path
+) -> None:
+    study_file.write_text(STUDY.replace("epochs = 3", "epochs = 4").replace("high = 1e-2", "high = 2e-2"))
+    with pytest.raises(StudyChanged) as refusal:
+        compare(stored, founding(study_file, competition_folder))
+    message = str(refusal.value)
+    assert "epochs: 3 -> 4" in message
+    assert "optimizer.lr@adamw" in message and "0.01" in message and "0.02" in message
+    assert "--name" in message
+    with pytest.raises(StudyChanged, match="batch_size: 8 -> 16"):
+        study_file.write_text(STUDY)
+        compare(stored, founding(study_file, competition_folder, "recipe.batch_size=16"))
+
+
+def test_other_images_under_the_same_name_are_refused(
+    ledger: Ledger, stored: StoredStudy, study_file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(DataMismatch, match="begun on other images"):
+        compare(stored, founding(study_file, write_competition(other, seed=1)))
+
+
+def test_imported_folds_are_used_and_never_change(
+    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    begun = founding(study_file, competition_folder)
+    images = begun.competition.images
+    table = tmp_path / "folds.csv"
+
+    def write(folds: np.ndarray) -> None:
+        labels = [images.class_names[y] for y in images.y]
+        write_folds_csv(table, ids=images.train_ids, labels=labels, groups=np.arange(len(folds)), folds=folds)
+
+    halves = np.arange(len(images.y)) // 15 % 2
+    write(halves)
+    stored = found(ledger, replace(begun, folds=table))
+    frozen = ledger.datasets.folds(stored.fingerprint, n_folds=2, split=0, seed=0)
+    np.testing.assert_array_equal(frozen, halves)
+
+    write(1 - halves)
+    with pytest.raises(StudyChanged, match="split_seed"):
+        found(ledger, replace(begun, folds=table, name="second"))
+    write(np.arange(len(images.y)) % 3)
+    with pytest.raises(StudyChanged, match=r"protocol\.folds=3"):
+        replace(begun, folds=table, name="third")

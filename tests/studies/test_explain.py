@@ -1,0 +1,48 @@
+"""A study in words."""
+
+from __future__ import annotations
+
+from studies.explain import differences, explain
+from studies.spec import load_study
+
+
+def test_an_explanation_tells_what_is_fixed_and_what_is_sampled() -> None:
+    explained = explain(load_study("quickstart", ["recipe.drop=0.2"]))
+    settings = dict(explained.settings)
+    assert settings["protocol.folds"] == "3"
+    assert settings["data.sample"] == "digits"
+    assert "data.id_column" not in settings
+    fixed = {row.field: row.value for row in explained.fixed}
+    assert fixed["init"] == "scratch"
+    assert fixed["drop"] == 0.2
+    assert "augment.sepia" not in fixed, "at the product's default"
+    (rate,) = (row for row in explained.sampled if row.name == "optimizer.lr@sgd")
+    assert (rate.values, rate.when, rate.default) == ("0.01 .. 0.2, log", "optimizer.name = sgd", 0.05)
+    assert not {row.field for row in explained.fixed} & {row.name.partition("@")[0] for row in explained.sampled}
+
+
+def test_differences_name_the_setting_and_both_values() -> None:
+    old = load_study("quickstart")
+    changes = [
+        "protocol.metric=macro_f1",
+        "recipe.image_size=24",
+        "space.optimizer.weight_decay.high=0.5",
+        "space.augment.scale.default=0.1",
+        "recipe.augment.shift=0.1",
+        "data.id_column=id",
+    ]
+    assert differences(old, load_study("quickstart", changes)) == [
+        "protocol.metric: accuracy -> macro_f1",
+        "data.id_column: not given -> id",
+        "image_size: 32 -> 24",
+        "optimizer.weight_decay: sampled from 0.0001 .. 0.1, log -> sampled from 0.0001 .. 0.5, log",
+        "augment.shift: sampled from 0.0 .. 0.15 -> 0.1",
+        "augment.scale in trial 0: 0.0 -> 0.1",
+    ]
+
+
+def test_long_lists_are_compared_by_what_came_and_went() -> None:
+    names = [str(name) for d in load_study("backbone_sweep").space if d.field == "backbone" for name in d.choices or ()]
+    changed = [*names[:-1], "resnet18.a1_in1k"]
+    (line,) = differences(load_study("backbone_sweep"), load_study("backbone_sweep", [f"space.backbone={changed}"]))
+    assert line == f"backbone: -{names[-1]} +resnet18.a1_in1k"

@@ -1,0 +1,42 @@
+"""Small real pictures, and short words for what the data tests ask again and again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainer.data import DataError, DataOptions, ImageSet, read_images
+
+
+def picture(seed: int, side: int = 24) -> NDArray[np.uint8]:
+    """A colourful picture of coarse patches, uint8 (side, side, 3); no two seeds look alike."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def save(path: Path, seed: int, side: int = 24) -> Path:
+    """Write `picture` to ``path``, making its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(seed, side)).save(path)
+    return path
+
+
+def file_name(identifier: str) -> str:
+    """The image file of an id that is written with or without ending."""
+    return identifier if "." in identifier else f"{identifier}.png"
+
+
+def problems_of(folder: Path, options: DataOptions | None = None) -> str:
+    """The message with which reading fails."""
+    with pytest.raises(DataError) as caught:
+        read_images(folder, options)
+    return str(caught.value)
+
+
+def labels_of(image_set: ImageSet) -> list[str]:
+    """The label of each training image, as it was written."""
+    return [image_set.class_names[label] for label in image_set.y]

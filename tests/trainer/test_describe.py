@@ -1,0 +1,46 @@
+"""What `search check` says about a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from data_support import save
+
+from trainer.data import DataOptions, read_images
+from trainer.describe import describe
+from trainer.duplicates import find_duplicates
+
+
+def test_everything_is_told(kaggle: Callable[..., Path]) -> None:
+    folder = kaggle([("a", "cat"), ("b", "cat"), ("c", "cat"), ("d", "dog"), ("e", "dog"), ("f", "dog"), ("g", "emu")])
+    save(folder / "train_images" / "c.png", 1)  # the same picture as b
+    save(folder / "test_images" / "t1.png", 3)  # the same picture as d
+    save(folder / "train_images" / "f.png", 9, side=30)
+    image_set = read_images(folder)
+    text = "\n".join(describe(image_set, find_duplicates(image_set), 3))
+    for expected in (
+        "format: table",
+        "id column 'id', label column 'label'",
+        "training images: 7 in 3 classes",
+        "  cat: 3 (42.9%)",
+        "sizes: 24 to 30 pixels wide, 24 to 30 high; most often 24 x 24 (90%)",
+        "test images: 3",
+        "submission: as in sample_submission.csv; header id,label; one label per image",
+        "near-duplicates: 2 pairs; 2 groups of up to 2 images",
+        "in both train and test: 1 pairs",
+        "d (dog) and t1",
+        "warning: the class 'cat' has 3 images in 2 groups that stay together, fewer than the 3 folds",
+        "warning: the class 'emu' has 1 image, fewer than the 3 folds",
+    ):
+        assert expected in text
+    assert "class 'dog'" not in text and "two labels" not in text
+
+
+def test_images_that_were_left_out_are_listed(kaggle: Callable[..., Path]) -> None:
+    folder = kaggle()
+    (folder / "train_images" / "a3.png").write_bytes(b"")
+    image_set = read_images(folder, DataOptions(skip_bad=True))
+    text = "\n".join(describe(image_set, find_duplicates(image_set), 2))
+    assert "left out: 1 training images" in text
+    assert "warning: left out: train_images/a3.png (train.csv row 5): the file is empty" in text

@@ -1,0 +1,81 @@
+"""Resized pixels in a file that is made once and mapped by everybody."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_support import picture, save
+
+from trainer.data import DataError, ImageSet, read_images
+from trainer.pixels import Pixels, open_pixels
+from trainer.predict_standalone import resize_image
+
+
+@pytest.fixture
+def image_set(tmp_path: Path) -> ImageSet:
+    data = tmp_path / "data"
+    for seed in range(4):
+        save(data / "train" / ("cat" if seed % 2 else "dog") / f"{seed}.png", seed, side=20 + seed)
+    for seed in range(3):
+        save(data / "test" / f"{seed}.png", 100 + seed)
+    return read_images(data, verify=False)
+
+
+def opened(image_set: ImageSet, tmp_path: Path, size: int = 16, resize: str = "squash") -> Pixels:
+    return open_pixels(image_set, size=size, resize=resize, interpolation="bilinear", folder=tmp_path / "pixels")
+
+
+def test_pixels_are_the_resized_images_in_order(image_set: ImageSet, tmp_path: Path) -> None:
+    pixels = opened(image_set, tmp_path)
+    assert (pixels.train.shape, pixels.test.shape) == ((4, 16, 16, 3), (3, 16, 16, 3))
+    assert pixels.train.dtype == np.uint8
+    for index, seed in enumerate([1, 3, 0, 2]):  # cat, then dog
+        expected = resize_image(picture(seed, 20 + seed), 16, "squash", "bilinear")
+        np.testing.assert_array_equal(pixels.train[index], expected)
+    np.testing.assert_array_equal(pixels.test[2], resize_image(picture(102), 16, "squash", "bilinear"))
+    with pytest.raises(ValueError, match="read-only"):
+        pixels.train[0] = 0
+
+
+def test_the_file_is_made_once_and_travels_as_a_path(image_set: ImageSet, tmp_path: Path) -> None:
+    pixels = opened(image_set, tmp_path)
+    made = pixels.path.stat().st_mtime_ns
+    assert pixels.train.sum() > 0
+    sent = pickle.dumps(pixels)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent).test, pixels.test)
+    assert opened(image_set, tmp_path).path.stat().st_mtime_ns == made
+    assert opened(image_set, tmp_path, size=8).path != pixels.path
+    assert opened(image_set, tmp_path, resize="crop").path != pixels.path
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "empty"])
+def test_a_damaged_file_is_made_again(image_set: ImageSet, tmp_path: Path, damage: str) -> None:
+    first = opened(image_set, tmp_path)
+    whole = first.path.read_bytes()
+    if damage == "foreign":
+        np.save(first.path, np.zeros((2, 2)))
+    else:
+        first.path.write_bytes(whole[:-100] if damage == "cut" else b"")
+    again = opened(image_set, tmp_path)
+    assert again.path.read_bytes() == whole
+
+
+def test_many_may_ask_at_the_same_time(image_set: ImageSet, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: opened(image_set, tmp_path).train.sum(), range(6)))
+    assert len(set(found)) == 1
+    assert sorted(path.suffix for path in (tmp_path / "pixels").iterdir()) in ([".lock", ".npy"], [".npy"])
+
+
+def test_unreadable_images_leave_no_file(image_set: ImageSet, tmp_path: Path) -> None:
+    for name in ("cat/1.png", "dog/2.png"):
+        (image_set.root / "train" / name).write_bytes(b"broken")
+    with pytest.raises(DataError) as caught:
+        opened(image_set, tmp_path)
+    assert len(caught.value.problems) == 2
+    assert not list((tmp_path / "pixels").glob("*.npy")) and not list((tmp_path / "pixels").glob(".*.tmp"))

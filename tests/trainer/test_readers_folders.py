@@ -1,0 +1,152 @@
+"""One folder per class; and folders of which nothing can be made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_support import labels_of, picture, problems_of, save
+
+from trainer.data import READERS, DataOptions, read_images
+
+
+def classes(root: Path) -> Path:
+    for seed in range(3):
+        save(root / "cat" / f"{seed + 9}.png", seed)
+        save(root / "dog" / f"{seed + 9}.png", 10 + seed)
+    return root
+
+
+@pytest.mark.parametrize("place", [".", "train", "Training_images", "train/train", "my pictures", "a/b"])
+def test_class_folders_are_found(tmp_path: Path, place: str) -> None:
+    classes(tmp_path / place)
+    found = read_images(tmp_path)
+    assert found.reader == "folders"
+    assert found.train_ids == ("cat/9.png", "cat/10.png", "cat/11.png", "dog/9.png", "dog/10.png", "dog/11.png")
+    assert labels_of(found) == ["cat"] * 3 + ["dog"] * 3
+    np.testing.assert_array_equal(found.train_images.read(4), picture(11))
+    assert found.submission is None
+
+
+@pytest.mark.parametrize("train", [".", "train"])
+@pytest.mark.parametrize("test", ["test", "test_images", "test/unknown"])
+def test_a_test_folder_flat_or_nested(tmp_path: Path, train: str, test: str) -> None:
+    classes(tmp_path / train)
+    save(tmp_path / test / "10.png", 100)
+    save(tmp_path / test / "9.png", 101)
+    found = read_images(tmp_path)
+    assert found.class_names == ("cat", "dog")
+    prefix = "unknown/" if "/" in test else ""
+    assert found.test_ids == (f"{prefix}9.png", f"{prefix}10.png")
+    np.testing.assert_array_equal(found.test_images.read(0), picture(101))
+
+
+def test_the_sample_names_the_test_images(tmp_path: Path) -> None:
+    classes(tmp_path / "train")
+    save(tmp_path / "test" / "10.png", 100)
+    save(tmp_path / "test" / "9.png", 101)
+    (tmp_path / "sample_submission.csv").write_text("file,species\n10.png,dog\n9.png,dog\n")
+    found = read_images(tmp_path)
+    assert found.test_ids == ("10.png", "9.png")
+    assert found.submission is not None and found.submission.header == ("file", "species")
+    (tmp_path / "sample_submission.csv").write_text("file,species\n10.png,dog\n11.png,dog\n")
+    assert "sample_submission.csv row 3: there is no image '11.png'" in problems_of(tmp_path)
+
+
+def test_what_operating_systems_leave_behind_is_ignored(tmp_path: Path) -> None:
+    classes(tmp_path)
+    save(tmp_path / "__MACOSX" / "cat" / "1.png", 50)
+    (tmp_path / "cat" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "cat" / "._9.png").write_bytes(b"x")
+    (tmp_path / "cat" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    found = read_images(tmp_path)
+    assert found.class_names == ("cat", "dog") and len(found.train_ids) == 6
+
+
+def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
+    classes(tmp_path)
+    (tmp_path / "emu").mkdir()
+    assert "the class folder emu holds no images" in problems_of(tmp_path)
+
+
+def test_numeric_class_folders_are_ordered_by_value(tmp_path: Path) -> None:
+    for name in ("10", "9", "1"):
+        save(tmp_path / name / "a.png", int(name))
+    assert read_images(tmp_path).class_names == ("1", "9", "10")
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+    data = classes(tmp_path / "data")
+    classes(tmp_path / "elsewhere")
+    (data / "cat" / "99.png").symlink_to(tmp_path / "elsewhere" / "cat" / "9.png")
+    (data / "emu").symlink_to(tmp_path / "elsewhere" / "dog")
+    message = problems_of(data)
+    assert "cat/99.png is a link that leaves the data folder" in message
+    assert "emu is a link to a folder" in message
+
+
+def test_trains_may_be_a_class(tmp_path: Path) -> None:
+    classes(tmp_path)
+    save(tmp_path / "train" / "tgv.png", 20)
+    assert read_images(tmp_path).class_names == ("cat", "dog", "train")
+
+
+def test_our_own_output_is_not_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes(tmp_path)
+    save(tmp_path / "retable" / "sweep" / "confusion_matrix.png", 20)
+    monkeypatch.chdir(tmp_path)
+    assert read_images(Path()).class_names == ("cat", "dog")
+
+
+def test_folders_of_folders_are_not_taken_for_classes(tmp_path: Path) -> None:
+    classes(tmp_path / "north")
+    classes(tmp_path / "south")
+    assert "north/cat/9.png: a class folder holds its images directly" in problems_of(tmp_path)
+
+
+def test_unread_pictures_are_mentioned(tmp_path: Path) -> None:
+    classes(tmp_path / "train")
+    classes(tmp_path / "val")
+    save(tmp_path / "train" / "loose.png", 99)
+    warnings = "\n".join(read_images(tmp_path).warnings)
+    assert "6 images in val/ (folds are cut from the training images)" in warnings
+    assert "train/loose.png" in warnings
+
+
+def test_all_damaged_images_are_named_at_once(tmp_path: Path) -> None:
+    classes(tmp_path)
+    whole = (tmp_path / "cat" / "9.png").read_bytes()
+    (tmp_path / "cat" / "9.png").write_bytes(b"")
+    (tmp_path / "dog" / "10.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "dog" / "11.png").write_bytes(b"no picture at all")
+    message = problems_of(tmp_path)
+    for name in ("cat/9.png: ", "dog/10.png: ", "dog/11.png: "):
+        assert name in message
+    found = read_images(tmp_path, DataOptions(skip_bad=True))
+    assert found.skipped == ("cat/9.png", "dog/10.png", "dog/11.png")
+    assert len(found.warnings) == 3
+
+
+def test_an_unknown_layout_is_explained(tmp_path: Path) -> None:
+    save(tmp_path / "pictures" / "a.png", 1)
+    (tmp_path / "notes.md").write_text("hello")
+    message = problems_of(tmp_path)
+    assert "it holds notes.md, pictures/" in message
+    for reader in READERS.values():
+        assert reader.layout in message
+
+
+def test_what_is_no_folder(tmp_path: Path) -> None:
+    assert "there is no folder" in problems_of(tmp_path / "nowhere")
+    (tmp_path / "data.zip").write_bytes(b"PK")
+    assert "unpack it" in problems_of(tmp_path / "data.zip")
+
+
+def test_progress_counts_all_images(tmp_path: Path) -> None:
+    classes(tmp_path)
+    save(tmp_path / "test" / "1.png", 100)
+    calls: list[tuple[int, int]] = []
+    read_images(tmp_path, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 7) for done in range(1, 8)]

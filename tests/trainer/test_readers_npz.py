@@ -1,0 +1,147 @@
+"""Arrays in npz files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data_support import labels_of, picture, problems_of
+from numpy.typing import NDArray
+
+from trainer.data import DataOptions, read_images
+
+IMAGES = np.stack([picture(i, 12) for i in range(6)])
+LABELS = np.array([5, 3, 12, 3, 5, 12])
+
+
+def write(
+    folder: Path, images: NDArray[Any] = IMAGES, labels: NDArray[Any] = LABELS, test: NDArray[Any] = IMAGES[:3]
+) -> Path:
+    np.savez(folder / "christ-train-imgs.npz", images)
+    np.savez(folder / "christ-train-labels.npz", labels)
+    np.savez(folder / "christ-test-imgs.npz", test)
+    return folder
+
+
+def test_three_files_without_a_sample(tmp_path: Path) -> None:
+    found = read_images(write(tmp_path))
+    assert found.reader == "npz"
+    assert found.class_names == ("3", "5", "12")
+    assert labels_of(found) == [str(label) for label in LABELS]
+    assert found.test_ids == ("0", "1", "2")
+    np.testing.assert_array_equal(found.train_images.read(4), IMAGES[4])
+    assert found.submission is not None and found.submission.header == ("id", "y")
+
+
+def test_ids_and_newlines_come_from_the_sample(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "sample_submission.csv").write_bytes(b"id,y\r\n1,3\r\n2,3\r\n3,3\r\n")
+    found = read_images(tmp_path)
+    assert found.test_ids == ("1", "2", "3")
+    assert found.submission is not None
+    assert (found.submission.newline, found.submission.kind) == ("\r\n", "integer")
+    (tmp_path / "sample_submission.csv").write_text("1,3\n2,3\n3,3\n")
+    headerless = read_images(tmp_path).submission
+    assert headerless is not None and headerless.header is None and headerless.ids == ("1", "2", "3")
+    for text in ("id,y\n1,3\n2,3\n", "1,3\n2,3\n", "id,y\n1,3\n2,3\n3,3\n4,3\n"):
+        (tmp_path / "sample_submission.csv").write_text(text)
+        assert "there are 3 test images" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        IMAGES.astype(np.float32) + 0.25,
+        IMAGES.astype(np.int64),
+        np.moveaxis(IMAGES, 3, 1),
+    ],
+    ids=["float", "int64", "channel-first"],
+)
+def test_array_forms_give_the_same_pictures(tmp_path: Path, images: NDArray[Any]) -> None:
+    found = read_images(write(tmp_path, np.clip(images, 0, 255)))
+    np.testing.assert_array_equal(found.train_images.read(2), IMAGES[2])
+
+
+@pytest.mark.parametrize("shape", [(6, 12, 12), (6, 12, 12, 1), (6, 1, 12, 12)])
+def test_grayscale_arrays(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    found = read_images(write(tmp_path, IMAGES[..., 0].reshape(shape), test=IMAGES[:2, ..., 0]))
+    np.testing.assert_array_equal(found.train_images.read(1), np.repeat(IMAGES[1, ..., :1], 3, axis=2))
+
+
+def test_every_bad_row_is_named_and_can_be_left_out(tmp_path: Path) -> None:
+    images = IMAGES.astype(np.float32)
+    images[1, 0, 0, 0] = np.nan
+    images[4, 3, 3, 1] = 256.5
+    write(tmp_path, images)
+    message = problems_of(tmp_path)
+    assert "christ-train-imgs.npz arr_0[1]" in message and "christ-train-imgs.npz arr_0[4]" in message
+    found = read_images(tmp_path, DataOptions(skip_bad=True))
+    assert found.skipped == ("1", "4")
+    assert found.train_ids == ("0", "2", "3", "5")
+    np.testing.assert_array_equal(found.train_images.read(2), IMAGES[3])
+
+
+def test_images_in_0_to_1_are_not_taken_for_black_ones(tmp_path: Path) -> None:
+    assert "multiply it by 255" in problems_of(write(tmp_path, IMAGES / 255.0))
+
+
+def test_another_key_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    np.savez(tmp_path / "christ-train-imgs.npz", pictures=IMAGES)
+    assert "no key 'arr_0'; its keys are 'pictures'" in problems_of(tmp_path)
+
+
+def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (marker,))
+
+    write(tmp_path)
+    np.savez(tmp_path / "christ-train-labels.npz", np.array([Trap()] * 6, dtype=object))
+    message = problems_of(tmp_path)
+    assert "christ-train-labels.npz" in message and "pickled" in message
+    assert not marker.exists()
+
+
+def test_a_header_that_claims_more_than_is_there_is_refused_unread(tmp_path: Path) -> None:
+    write(tmp_path)
+    header = io.BytesIO()
+    claim = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 1000, 1000, 3)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(tmp_path / "christ-train-imgs.npz", "w") as archive:
+        archive.writestr("arr_0.npy", header.getvalue() + bytes(100))
+    assert "claims the shape (1000000000, 1000, 1000, 3)" in problems_of(tmp_path)
+
+
+def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
+    path = write(tmp_path) / "christ-train-imgs.npz"
+    path.write_bytes(path.read_bytes()[:-200])
+    assert "christ-train-imgs.npz is damaged, cut off or not an .npz file" in problems_of(tmp_path)
+
+
+def test_numbers_that_do_not_fit(tmp_path: Path) -> None:
+    assert "has 5 labels, christ-train-imgs.npz has 6 images" in problems_of(write(tmp_path, labels=LABELS[:5]))
+    assert "arr_0[2]: the label nan is not a whole number" in problems_of(
+        write(tmp_path, labels=np.array([1, 2, np.nan, 1, 2, 1]))
+    )
+
+
+def test_string_labels_and_missing_parts(tmp_path: Path) -> None:
+    write(tmp_path, labels=np.array(["b", "a"] * 3))
+    assert read_images(tmp_path).class_names == ("a", "b")
+    (tmp_path / "christ-test-imgs.npz").unlink()
+    without_test = read_images(tmp_path)
+    assert without_test.test_ids == () and without_test.submission is None
+    (tmp_path / "christ-train-labels.npz").unlink()
+    assert "no file of training labels" in problems_of(tmp_path)
+
+
+def test_labels_of_the_test_part_are_left_alone(tmp_path: Path) -> None:
+    np.savez(write(tmp_path) / "christ-test-labels.npz", LABELS[:3])
+    assert "not used: christ-test-labels.npz" in read_images(tmp_path).notes
