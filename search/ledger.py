@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
 
@@ -53,6 +54,7 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
     """Open a database; with ``create``, set it up or upgrade it first.
 
     Raises:
+        NoStudy: a SQLite file that does not exist, and is not created by looking.
         StorageError: a URL that cannot be used.
         SchemaError: not set up, or by another release.
     """
@@ -60,8 +62,10 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
     database = connect(url)
     if create:
         create_schema(database)
-    else:
+    elif exists(database):
         require_schema(database)
+    else:
+        raise NoStudy(f"there is no database {database.name} yet; `search start` sets it up (or say --storage URL)")
     return Ledger(
         database=database,
         studies=StudyStore(database),
@@ -70,3 +74,8 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
         queue=WorkQueue(database),
         workers=WorkerStore(database),
     )
+
+
+def exists(database: Database) -> bool:
+    """Whether there is something to open: asking a SQLite file that does not exist would create it."""
+    return not database.is_sqlite or Path(database.url.database or "").is_file()

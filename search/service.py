@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from search.competition import inspect, open_for_training
+from search.competition import Competition, inspect, open_for_training
 from search.devices import Placement, list_gpus, place_workers, usable_cores
 from search.engines.local import LocalFleet, WorkerCommand
 from search.export import ExportPlan, gather_refits, plan_export, queue_refits
@@ -24,6 +24,7 @@ from search.stopping import EXIT_INTERRUPTED, StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from storage.stored_studies import StoredStudy
+from storage.urls import parse_url
 from storage.values import StudyState
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import check_name, find_study
@@ -33,6 +34,10 @@ from trainer.environment import check_torch_pair
 from trainer.imageset import ImageSet
 from trainer.samples import write_digits
 from trainer.weights import missing_weights, missing_weights_message
+
+NO_DATA = (
+    "where are the images? Say --data FOLDER, or set RETABLE_DATA; `search check FOLDER` tells what is in a folder"
+)
 
 
 class NoData(ValueError):  # noqa: N818 - named for the fact
@@ -92,13 +97,21 @@ def start(request: StartRequest) -> None:
     console = Console()
     spec, file_spec = load_study(request.study, request.overrides), load_study(request.study)
     name = check_name(request.name or find_study(request.study).name)
+    parse_url(request.storage_url)
     placement = _place(request.local)
+    home = Home(root=request.local.home)
+    # What is wrong with the images is found out before timm is imported, which takes seconds; but a sample of ours is
+    # written only when nothing else can be wrong.
+    data, competition = request.data, None
+    if data is not None:
+        competition = _inspect(console, data, spec)
+    elif spec.data.sample is None:
+        raise NoData(NO_DATA)
     check_torch_pair()
     spec, file_spec = _with_backbones(spec, request.local.weights), check_backbones(file_spec)
-    home = Home(root=request.local.home)
-    data = _data_folder(request.data, spec, home)
-    with console.status(f"Reading {escape(str(data))} …"):
-        competition = inspect(data, spec)
+    if data is None or competition is None:
+        data = write_digits(home.samples / "digits")
+        competition = _inspect(console, data, spec)
     founding = Founding(
         name=name,
         spec=spec,
@@ -152,7 +165,9 @@ def export_best(request: ExportRequest) -> None:
     stored = ledger.study(request.study)
     spec = StudySpec.from_dict(stored.spec)
     home = Home(root=request.local.home)
-    data = _data_folder(request.data or _known_folder(ledger, stored), spec, home)
+    data = request.data or _known_folder(ledger, stored)
+    if data is None:
+        raise NoData(NO_DATA)
     images = open_for_training(data, spec, stored.fingerprint)
     plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data)
     standing = read_standing(ledger, stored.name)
@@ -215,14 +230,9 @@ def _worker_command(ledger: Ledger, name: str, data: Path, local: LocalWorkers) 
     return WorkerCommand(study=name, storage_url=url, data=data, home=local.home, weights=local.weights)
 
 
-def _data_folder(given: Path | None, spec: StudySpec, home: Home) -> Path:
-    if given is not None:
-        return given
-    if spec.data.sample == "digits":
-        return write_digits(home.samples / "digits")
-    raise NoData(
-        "where are the images? Say --data FOLDER, or set RETABLE_DATA; `search check FOLDER` tells what is in one"
-    )
+def _inspect(console: Console, data: Path, spec: StudySpec) -> Competition:
+    with console.status(f"Reading {escape(str(data))} …"):
+        return inspect(data, spec)
 
 
 def _known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.ledger import Ledger, open_ledger
+from search.ledger import Ledger, NoStudy, open_ledger
 from search.progress import bar_line, print_trial
 from search.standing import WORKER_SEEN_WITHIN, read_standing
 from search.supervision import what_runs
@@ -146,11 +146,8 @@ def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> N
 
 
 def _ledger_if_any(url: str) -> Ledger | None:
-    """The database if it is set up; asking a SQLite file that does not exist must not create it."""
-    database = connect(url)
-    if database.is_sqlite and not Path(database.url.database or "").is_file():
-        return None
+    """The database, if it is set up."""
     try:
         return open_ledger(url)
-    except SchemaError:
+    except (NoStudy, SchemaError):
         return None

@@ -41,11 +41,11 @@ def run_worker(url: str, study: str | None, data: Path | None, *, home: Path, we
     Raises:
         StorageError, DataMismatch, DataError, NoData: nothing was begun.
     """
-    check_torch_pair(thorough=True)
     parent = os.environ.get(PARENT_VARIABLE)
     signals = StopSignals(parent=int(parent) if parent else None).install()
     ledger = open_ledger(url)
     stored = ledger.study(study)
+    check_torch_pair(thorough=True)
     if data is None:
         raise NoData(f"where are the images of study {stored.name}? Say --data FOLDER, or set RETABLE_DATA")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -14,7 +14,7 @@ from tests.trainer.crossval_support import SMALL, ArrayPixels, after, competitio
 from trainer import fold_model
 from trainer.loader import BatchLoader
 from trainer.metrics import score
-from trainer.outcome import ALWAYS_TRAINED, EpochReport, TrainingData, Verdict
+from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe import Recipe
 
 
@@ -140,6 +140,18 @@ def test_the_same_seed_gives_the_same_bits_whatever_ran_before() -> None:
     assert run(RICH, seed=1).oof.tobytes() != first.oof.tobytes()
 
 
+def imbalanced() -> TrainingData:
+    data = competition(31, folds=2)
+    data.y[:12] = 0
+    return data
+
+
+@pytest.fixture(scope="module")
+def plain() -> CVResult:
+    torch.set_num_threads(1)
+    return run({"epochs": 2}, imbalanced())
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -155,10 +167,8 @@ def test_the_same_seed_gives_the_same_bits_whatever_ran_before() -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_every_setting_has_an_effect(change: dict[str, object]) -> None:
-    data = competition(31, folds=2)
-    data.y[:12] = 0  # imbalanced, so that weights and balance matter
-    plain, changed = run({"epochs": 2}, data), run({"epochs": 2, **change}, data)
+def test_every_setting_has_an_effect(change: dict[str, object], plain: CVResult) -> None:
+    changed = run({"epochs": 2, **change}, imbalanced())
     assert changed.status == "finished"
     assert not np.array_equal(plain.oof, changed.oof)
 

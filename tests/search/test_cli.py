@@ -1,0 +1,184 @@
+"""The command line as people use it: real processes, real files."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from search.ledger import open_ledger
+from storage.values import TrialStatus, WorkKind
+from tests.search.conftest import STUDY
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith("RETABLE_")},
+    "OMP_NUM_THREADS": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "COLUMNS": "120",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def call(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "search.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["start", "--help"],
+        ["studies", "quickstrt"],
+        ["start", "--study", "quickstrt"],
+        ["start", "--study", "quickstart", "--set", "recipe.epohcs=3"],
+        ["start", "--study", "quickstart", "--set", "protocol.metric=acuracy"],
+        ["check", "nowhere"],
+        ["start", "--study", "aug_tuning"],
+        ["start", "--study", "aug_tuning", "--data", "nowhere"],
+        ["start", "--study", "quickstart", "--storage", "mysql://a:secret@b/c"],
+        ["worker"],
+        ["status"],
+    ],
+)
+def test_help_and_mistakes_load_neither_torch_nor_timm(arguments: list[str], tmp_path: Path) -> None:
+    script = (
+        "import sys; from search.cli import main; sys.argv = ['search', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *sorted({'torch', 'timm', 'albumentations'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "LOADED"
+    assert list(tmp_path.iterdir()) == [], "a mistake writes nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["start", "--study", "quickstrt"], ["quickstrt", "quickstart"]),
+        (["start", "--study", "quickstart", "--set", "recipe.epohcs=3"], ["epohcs", "epochs"]),
+        (["start", "--study", "quickstart", "--set", "recipe.optimizer.name=adamm"], ["adamm", "adamw"]),
+        (["start", "--study", "quickstart", "--set", "recipe.backbone=resnet5o"], ["resnet5o", "resnet50"]),
+        (["start", "--study", "quickstart", "--set", "space.augment.sepai=[0.0, 0.1]"], ["sepai", "sepia"]),
+        (["start", "--study", "aug_tuning"], ["--data", "RETABLE_DATA"]),
+        (["start", "--study", "quickstart", "--storage", "mysql://a:secret@b/c"], ["mysql", "postgresql"]),
+        (["start", "--study", "quickstart", "--gpus", "17"], ["17"]),
+        (["worker", "--study", "quickstart"], ["search start"]),
+        (["predict", "nowhere", "nothing"], ["nowhere"]),
+    ],
+)
+def test_mistakes_are_explained_on_stderr(run: Run, arguments: list[str], parts: list[str]) -> None:
+    done = run(*arguments, code=2)
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr and "secret" not in done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+def test_missing_pretrained_weights_are_named_before_anything_is_written(
+    run: Run, competition_folder: Path, tmp_path: Path
+) -> None:
+    done = run("start", "--study", "aug_tuning", "--data", competition_folder, code=2)
+    assert "tf_efficientnet_b4.ns_jft_in1k" in done.stderr and "recipe.init=scratch" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_data_stop_a_study_before_it_begins(run: Run, study_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    done = run("start", "--study", study_file, "--data", folder, code=2)
+    assert "known" in done.stderr
+    assert not (tmp_path / "retable.db").exists()
+
+
+def test_check_explains_a_folder(run: Run, competition_folder: Path) -> None:
+    out = run("check", competition_folder, "--folds", "20").stdout
+    for part in ("train.csv", "30", "'picture'", "red", "test images: 6", "fewer than the 20 folds"):
+        assert part in out
+
+
+def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
+    run: Run, competition_folder: Path, study_file: Path, tmp_path: Path
+) -> None:
+    study_file.write_text(STUDY.replace("epochs = 3", "epochs = 40"))
+    command = ["start", "--study", str(study_file), "--data", str(competition_folder), "--trials", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "search.cli", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+    ) as process:
+        log = tmp_path / "retable" / ".cache" / "logs" / "colours" / "worker-0.log"
+        wait_until(lambda: log.exists() and "trial 0: epoch 2 of 40" in log.read_text(), process)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "type the same command again" in output
+
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'retable.db'}")
+    study = ledger.study(None)
+    assert ledger.runs.records(study.id) == []
+    assert ledger.workers.alive(1000) == [], "no worker outlives it"
+
+    done = run(*command)
+    assert "goes on" in done.stdout
+    assert "Continuing after epoch" in log.read_text(), "the trial went on from its checkpoint"
+    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+    assert [(r.number, r.status) for r in records] == [(0, TrialStatus.FINISHED), (1, TrialStatus.FINISHED)]
+    assert records[0].attempt == 2 and records[0].epochs_done == 40
+    out = tmp_path / "retable" / "colours"
+    sample = list(csv.reader((competition_folder / "sample_submission.csv").open()))
+    assert [row[0] for row in csv.reader((out / "submission.csv").open())] == [row[0] for row in sample]
+
+    assert "2/2 trials" in run("status").stdout
+    assert "optimizer.lr@adamw" in run("studies", "colours").stdout
+    assert "colours" in run("studies").stdout
+    run("folds", "--output", tmp_path / "f.csv")
+    assert (tmp_path / "f.csv").read_text() == (out / "folds.csv").read_text()
+
+    run("predict", out / "model", competition_folder / "test", "--output", tmp_path / "p.csv")
+    predicted = {Path(row[0]).stem: row[1:] for row in list(csv.reader((tmp_path / "p.csv").open()))[1:]}
+    for image, *cells in list(csv.reader((out / "test_proba.csv").open()))[1:]:
+        assert [float(c) for c in predicted[image]] == pytest.approx([float(c) for c in cells], abs=1e-5)
+
+    changed = run(*command, "--set", "recipe.batch_size=4", code=2)
+    assert "batch_size: 8 -> 4" in changed.stderr
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], patience: float = 120.0) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert process.poll() is None, "ended before its time"
+        assert time.monotonic() < deadline, "not within two minutes"
+        time.sleep(0.05)  # polling a condition, not hoping: the deadline is far
