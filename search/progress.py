@@ -55,7 +55,7 @@ class ProgressView:
         for record in standing.records[self._shown :]:
             print_trial(self._console, record, self._default)
         self._shown = len(standing.records)
-        self._live.update(Text(bar_line(standing, now)), refresh=True)
+        self._live.update(Text(bar_line(standing, now), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 def print_trial(console: Console, record: TrialRecord, default: Mapping[str, Scalar]) -> None:

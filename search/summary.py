@@ -46,7 +46,8 @@ def print_study(
         highlight=False,
     )
     for line in (*placement.notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
-        console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
+        mark = "" if line.startswith(" ") else "[yellow]note:[/] "
+        console.print(f"{mark}{escape(line)}", highlight=False)
 
 
 def print_ranking(console: Console, standing: Standing) -> None:

@@ -14,6 +14,8 @@ from zipfile import BadZipFile
 
 import torch
 
+from trainer.files import replacing
+
 log = logging.getLogger(__name__)
 
 FORMAT = 1
@@ -111,16 +113,11 @@ class CheckpointFile:
 
     def _write(self, content: dict[str, Any]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Named after the process: two workers may hold the same trial for a moment, when a lease is lost.
-        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                torch.save({"format": FORMAT, "identity": self._identity, "content": content}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # Two workers may hold the same trial for a moment, when a lease is lost: the last whole file wins.
+        with replacing(self._path) as temporary, temporary.open("wb") as file:
+            torch.save({"format": FORMAT, "identity": self._identity, "content": content}, file)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _copy_to_host(value: Any) -> Any:

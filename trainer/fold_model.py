@@ -168,8 +168,7 @@ class FoldModel:
             host = host.pin_memory()  # a copy from pageable memory would wait for all queued work
         # Images lie channels-last as they come: the permuted view is in the layout that convolutions like best.
         pixels = host.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
-        classes = torch.from_numpy(y).to(self._device, non_blocking=True)
-        targets = torch.nn.functional.one_hot(classes, self._num_classes).float()
+        targets = torch.nn.functional.one_hot(torch.from_numpy(y), self._num_classes).float().to(self._device)
         if epoch <= mixing_epochs(self._recipe.augment, self._recipe.epochs):
             mix = draw_mix(
                 self._recipe.augment,

@@ -15,7 +15,7 @@ import pytest
 
 from search.ledger import open_ledger
 from storage.values import TrialStatus, WorkKind
-from tests.search.conftest import STUDY
+from tests.search.colours import STUDY
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

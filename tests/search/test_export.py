@@ -21,7 +21,7 @@ from search.selection import NothingFinished
 from search.stopping import StopSignals
 from search.worker import work
 from storage.values import WorkKind
-from tests.search.conftest import COLOURS, STUDY, founding, make_bench
+from tests.search.colours import COLOURS, STUDY, founding, make_bench
 from trainer.predict_standalone import predict_folder
 from trainer.submission import SubmissionError
 

@@ -12,7 +12,7 @@ from search.founding import StudyChanged, compare, found
 from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from storage.stored_studies import StoredStudy
-from tests.search.conftest import STUDY, founding, write_competition
+from tests.search.colours import STUDY, founding, write_competition
 from trainer.folds import write_folds_csv
 
 

@@ -17,7 +17,7 @@ from search.stopping import StopSignals
 from search.worker import MAX_FAILURES, work
 from storage.values import StudyState, TrialStatus, WorkKind
 from storage.work import WorkItem
-from tests.search.conftest import make_bench
+from tests.search.colours import make_bench
 from trainer.outcome import CVResult
 from trainer.recipe import Recipe
 
@@ -92,7 +92,7 @@ def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
     undisturbed: np.ndarray, ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     from search.founding import found
-    from tests.search.conftest import founding
+    from tests.search.colours import founding
 
     again = found(ledger, founding(study_file, competition_folder, name="again"))
     first = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-a")

@@ -1,0 +1,107 @@
+"""A little competition, a little study, and a worker's bench for it: all real."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from search.bench import Bench
+from search.competition import inspect
+from search.founding import Founding
+from search.home import Home
+from search.ledger import Ledger
+from search.samplers import make_pruner, make_sampler
+from storage.stored_studies import StoredStudy
+from studies.spec import StudySpec, load_study
+from trainer.loader import BatchLoader
+
+STUDY = """
+title = "Three colours"
+
+[protocol]
+folds = 2
+
+[recipe]
+backbone = "test_resnet"
+init = "scratch"
+image_size = 32
+epochs = 3
+batch_size = 8
+"augment.hflip" = 0.5
+
+[space]
+"optimizer.name" = ["adamw", "sgd"]
+"optimizer.lr" = [
+    { low = 1e-3, high = 1e-2, log = true, default = 5e-3, when = { "optimizer.name" = "adamw" } },
+    { low = 1e-2, high = 1e-1, log = true, default = 5e-2, when = { "optimizer.name" = "sgd" } },
+]
+"loss.label_smoothing" = { low = 0.0, high = 0.1 }
+
+[search]
+trials = 3
+pruner = "none"
+"""
+
+COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
+PER_CLASS = 10
+TEST_IMAGES = 6
+
+
+def write_competition(folder: Path, seed: int = 0) -> Path:
+    """Noisy pictures of three colours, Kaggle layout; ids without extension; test ids in no order."""
+    rng = np.random.default_rng(seed)
+
+    def draw(path: Path, colour: tuple[int, int, int]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.clip(np.array(colour) + rng.normal(0, 60, (40, 40, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+
+    with (folder / "train.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["picture", "colour"])
+        for i in range(PER_CLASS * len(COLOURS)):
+            name = list(COLOURS)[i % len(COLOURS)]
+            draw(folder / "train" / f"p{i:03}.png", COLOURS[name])
+            table.writerow([f"p{i:03}", name])
+    with (folder / "sample_submission.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["picture", "colour"])
+        for i in rng.permutation(TEST_IMAGES):
+            draw(folder / "test" / f"t{i:03}.png", list(COLOURS.values())[i % 3])
+            table.writerow([f"t{i:03}", "red"])
+    return folder
+
+
+def founding(study_file: Path, folder: Path, *overrides: str, name: str = "colours", budget: int = 3) -> Founding:
+    spec = load_study(study_file, overrides)
+    return Founding(
+        name=name,
+        spec=spec,
+        file_spec=load_study(study_file),
+        overrides=overrides,
+        competition=inspect(folder, spec),
+        folder=folder,
+        budget=budget,
+    )
+
+
+def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, worker: str = "worker-a") -> Bench:
+    torch.set_num_threads(1)
+    spec = StudySpec.from_dict(stored.spec)
+    study = ledger.optuna_study(stored.name, make_sampler(spec.search_settings, seed=0))
+    study.pruner = make_pruner(spec.search_settings)
+    return Bench(
+        worker=worker,
+        ledger=ledger,
+        study=stored,
+        spec=spec,
+        optuna_study=study,
+        images=inspect(folder, spec).images,
+        home=Home(root=home),
+        device=torch.device("cpu"),
+        loader=BatchLoader(),
+    )
