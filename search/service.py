@@ -18,13 +18,13 @@ from search.export import ExportPlan, gather_refits, plan_export, queue_refits
 from search.export_files import write_export
 from search.founding import Founding, compare, found
 from search.home import Home
-from search.ledger import Ledger, open_ledger
+from search.ledger import Ledger, exists, open_ledger
 from search.standing import WORKER_SEEN_WITHIN, read_standing
 from search.stopping import EXIT_INTERRUPTED, StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
+from storage.database import connect
 from storage.stored_studies import StoredStudy
-from storage.urls import parse_url
 from storage.values import StudyState
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import check_name, find_study
@@ -97,12 +97,12 @@ def start(request: StartRequest) -> None:
     console = Console()
     spec, file_spec = load_study(request.study, request.overrides), load_study(request.study)
     name = check_name(request.name or find_study(request.study).name)
-    parse_url(request.storage_url)
+    connect(request.storage_url)
     placement = _place(request.local)
     home = Home(root=request.local.home)
     # What is wrong with the images is found out before timm is imported, which takes seconds; but a sample of ours is
     # written only when nothing else can be wrong.
-    data, competition = request.data, None
+    data, competition = request.data or _data_of_stored(request.storage_url, name), None
     if data is not None:
         competition = _inspect(console, data, spec)
     elif spec.data.sample is None:
@@ -233,6 +233,15 @@ def _worker_command(ledger: Ledger, name: str, data: Path, local: LocalWorkers) 
 def _inspect(console: Console, data: Path, spec: StudySpec) -> Competition:
     with console.status(f"Reading {escape(str(data))} …"):
         return inspect(data, spec)
+
+
+def _data_of_stored(url: str, name: str) -> Path | None:
+    """The images of a study that is to go on, where nobody says where they are."""
+    if not exists(connect(url)):
+        return None
+    ledger = open_ledger(url, create=True)
+    stored = ledger.studies.find(name)
+    return None if stored is None else _known_folder(ledger, stored)
 
 
 def _known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search.deadline import is_time_for_another
 from search.ledger import Ledger
 from search.selection import Candidate, rank
 from storage.stored_studies import StoredStudy
@@ -25,6 +26,8 @@ class Standing:
     running: int
     waiting: int
     """Begun and handed back or lost; the next worker goes on with them."""
+    in_time: bool
+    """Whether another trial could still end before the deadline."""
     refits_done: int
     refits_open: int
     workers: int
@@ -69,10 +72,12 @@ def read_standing(ledger: Ledger, name: str) -> Standing:
     study = ledger.studies.get(name)
     counts = ledger.queue.counts(study.id)
     trials, refits = counts[WorkKind.SEARCH], counts[WorkKind.REFIT]
+    records = tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH))
     return Standing(
         study=study,
         metric=study.spec["protocol"]["metric"],
-        records=tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH)),
+        records=records,
+        in_time=is_time_for_another(study, records, ledger.database.now()),
         running=trials[WorkState.LEASED],
         waiting=trials[WorkState.QUEUED],
         refits_done=refits[WorkState.STORED],

@@ -32,12 +32,12 @@ class Interrupted(RuntimeError):  # noqa: N818 - named for the fact
 
 def search_is_over(standing: Standing) -> bool:
     """Whether no further trial will begin and none is under way."""
-    if standing.running or standing.waiting:
-        return False
     study = standing.study
-    if study.state is not StudyState.RUNNING:
+    if standing.running:
+        return False
+    if study.state is not StudyState.RUNNING or not standing.in_time:
         return True
-    return study.budget is not None and standing.counted >= study.budget
+    return not standing.waiting and study.budget is not None and standing.counted >= study.budget
 
 
 def refits_are_over(standing: Standing) -> bool:

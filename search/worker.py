@@ -11,6 +11,7 @@ from pathlib import Path
 
 from search.bench import Bench
 from search.competition import open_for_training
+from search.deadline import is_time_for_another
 from search.home import Home
 from search.lease import LEASE
 from search.ledger import Ledger, open_ledger
@@ -20,7 +21,7 @@ from search.samplers import make_pruner, make_sampler
 from search.stopping import StopSignals
 from search.telling import tell_all
 from storage.stored_studies import StoredStudy
-from storage.values import StudyState, TrialStatus, WorkState
+from storage.values import StudyState, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 from trainer.environment import check_torch_pair
 
@@ -104,7 +105,7 @@ def work(bench: Bench, signals: StopSignals, *, linger: bool = False) -> None:
         # Read before the item is taken: from then on a claim without a trial number is ours, and hides orphans.
         orphans = patiently(lambda: queue.orphans(study_id, running_trials(bench.optuna_study)))
         earlier_failures = _stop_after_failures(bench, earlier_failures)
-        item = patiently(lambda: queue.take(study_id, bench.worker, LEASE))
+        item = patiently(lambda: queue.take(study_id, bench.worker, LEASE, _kinds_in_time(bench)))
         if item is not None:
             run_item(bench, item, lambda: signals.requested or _paused(bench), orphans)
         elif not linger and not _others_work(bench):
@@ -112,6 +113,15 @@ def work(bench: Bench, signals: StopSignals, *, linger: bool = False) -> None:
         else:
             # Somebody may yet die and leave a trial to adopt, and `start` may yet want refits.
             time.sleep(POLL_INTERVAL)
+
+
+def _kinds_in_time(bench: Bench) -> tuple[WorkKind, ...]:
+    """What may be begun now: no more trials once another would end too late, but what the export needs."""
+    study = bench.ledger.studies.get(bench.study.name)
+    records = bench.ledger.runs.records(study.id, kind=WorkKind.SEARCH) if study.deadline is not None else []
+    if is_time_for_another(study, records, bench.ledger.database.now()):
+        return tuple(WorkKind)
+    return (WorkKind.CONFIRM, WorkKind.REFIT)
 
 
 def _paused(bench: Bench) -> bool:
