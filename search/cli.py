@@ -252,6 +252,17 @@ def predict(
 
 
 @app.command()
+def backbones(
+    pattern: Annotated[str, typer.Argument(help="Names to list, such as 'convnext*' or '*efficientnet_b4*'.")] = "*",
+    weights: Weights = None,
+) -> None:
+    """Backbones with pre-trained weights by name: family, and whether the weights are at hand."""
+    from search.show import show_backbones
+
+    show_backbones(pattern, weights)
+
+
+@app.command()
 def dashboard(
     storage_url: Storage = DEFAULT_STORAGE,
     home: HomeFolder = DEFAULT_HOME,

@@ -18,7 +18,7 @@ from search.pruning import EPOCHS_ATTRIBUTE
 from search.sampling import sample
 from search.telling import tell_all
 from storage.database import is_outage
-from storage.errors import StorageError
+from storage.errors import StorageError, StorageUnavailableError
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
 from trainer.metrics import standard_error
@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 FULL_DATA_SPLIT = -1
 """Split of a refit that trains on all images and holds nothing out."""
+
+
+class LeaseLost(Exception):  # noqa: N818 - named for the fact
+    """Another worker holds the item now. Raised to leave the training without writing a checkpoint over its own."""
 
 
 def running_trials(study: optuna.Study) -> list[int]:
@@ -59,7 +63,10 @@ def run_item(bench: Bench, item: WorkItem, stop_requested: Callable[[], bool], o
                 if named is None:
                     return
                 item = named
-            outcome = _train(bench, item, trial, lambda: lease.lost or stop_requested())
+            outcome = _train(bench, item, trial, lease, stop_requested)
+        except LeaseLost:
+            log.info("%s was taken over by another worker and is dropped here", _called(item))
+            return
         except Exception as error:
             if is_outage(error):
                 raise
@@ -85,6 +92,8 @@ def _name(bench: Bench, item: WorkItem, orphans: Collection[int]) -> tuple[WorkI
     for number in orphans:
         try:
             return _name_as(bench, item, adopt(study, number))
+        except StorageUnavailableError:
+            raise
         except StorageError:
             log.info("trial %d was adopted by another worker first", number)
     return _name_as(bench, item, study.ask())
@@ -103,9 +112,13 @@ def adopt(study: optuna.Study, number: int) -> optuna.Trial:
 
 
 def _train(
-    bench: Bench, item: WorkItem, trial: optuna.Trial | None, interrupted: Callable[[], bool]
+    bench: Bench, item: WorkItem, trial: optuna.Trial | None, lease: LeaseKeeper, stop_requested: Callable[[], bool]
 ) -> TrialOutcome | None:
-    """Cross-validate the item's recipe; None if it was interrupted."""
+    """Cross-validate the item's recipe; None if a stop was requested.
+
+    Raises:
+        LeaseLost: noticed after an epoch.
+    """
     from trainer.crossval import cross_validate
     from trainer.modelfolder import save_weights
     from trainer.outcome import Verdict
@@ -119,7 +132,9 @@ def _train(
         log.info("%s: epoch %d of %d, %s", _called(item), report.epoch, report.epochs, _progress(bench, report))
         if trial is not None and np.isfinite(report.soft) and report.epoch not in reported:
             patiently(lambda: trial.report(report.soft, report.epoch))
-        if interrupted():
+        if lease.lost:
+            raise LeaseLost
+        if stop_requested():
             return Verdict.STOP
         if trial is not None and patiently(trial.should_prune):
             return Verdict.PRUNE

@@ -6,6 +6,7 @@ its trials (grouped TPE must not be shared between studies).
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable
 
@@ -46,8 +47,19 @@ PRUNERS: dict[str, Callable[[SearchSettings], optuna.pruners.BasePruner]] = {
 }
 
 
+def sampler_seed(settings: SearchSettings, worker: str, trials: int) -> int:
+    """A seed of a worker's own: two with one seed would propose the same trials, and so would one that starts again.
+
+    Args:
+        worker: what tells the worker from others of the study.
+        trials: how many trials the study has when the worker starts.
+    """
+    digest = hashlib.sha256(f"{settings.seed}/{worker}/{trials}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
 def make_sampler(settings: SearchSettings, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler that a study file names; ``seed`` must differ from worker to worker, else they propose the same."""
+    """The sampler that a study file names; ``seed`` from `sampler_seed`."""
     # A third of the budget at random, ten at the most (Optuna's default): small budgets are model-guided too.
     startup_trials = max(3, min(10, settings.trials // 3))
     return SAMPLERS[settings.sampler](seed, startup_trials)

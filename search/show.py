@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.ledger import Ledger, NoStudy, open_ledger
-from search.progress import bar_line, print_trial
+from search.progress import bar_line, print_trial, short
 from search.standing import WORKER_SEEN_WITHIN, read_standing
 from search.supervision import what_runs
 from storage.database import connect
@@ -19,6 +19,9 @@ from storage.errors import SchemaError
 from studies.catalog import bundled_studies
 from studies.explain import Explanation, explain
 from studies.spec import StudySpec, load_study
+
+LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
+WIDE = 120  # characters from which a terminal has room for what each sampled setting means
 
 
 def show_studies(url: str) -> None:
@@ -75,16 +78,18 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
     )
     fixed = Table(title="Fixed in every trial", title_justify="left")
     for column in ("setting", "value", "meaning"):
-        fixed.add_column(column, overflow="fold")
+        fixed.add_column(column, overflow="fold", no_wrap=column == "setting")
     for fixed_row in explanation.fixed:
         fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
     console.print(fixed)
     sampled = Table(title="Sampled", title_justify="left")
-    for column in ("setting", "from", "only when", "trial 0", "meaning"):
-        sampled.add_column(column, overflow="fold")
+    wide = console.width >= WIDE
+    for column in ("setting", "from", "only when", "trial 0", *(["meaning"] * wide)):
+        sampled.add_column(column, overflow="fold", no_wrap=column == "setting")
     for row in explanation.sampled:
-        default = "" if row.default is None else str(row.default)
-        sampled.add_row(row.name, escape(row.values), escape(row.when), escape(default), row.doc)
+        default = "" if row.default is None else short(row.default)
+        cells = [row.name, escape(row.values), escape(row.when), escape(default), *([row.doc] * wide)]
+        sampled.add_row(*cells)
     console.print(sampled)
 
 
@@ -130,6 +135,37 @@ def export_folds(name: str | None, url: str, output: Path) -> None:
     groups = dataset.groups[: len(dataset.train_ids)]
     write_folds_csv(output, ids=dataset.train_ids, labels=labels, groups=groups, folds=folds)
     Console().print(f"{len(folds)} images in {protocol.folds} folds written to {output}", highlight=False)
+
+
+def show_backbones(pattern: str, weights: Path | None) -> None:
+    """timm's pre-trained models whose names match, with family and, for up to `LOOKED_UP` of them, weights at hand.
+
+    Raises:
+        BackboneError: none matches, or the weights folder does not exist.
+    """
+    import timm
+
+    from trainer.backbones import BackboneError, family_of
+    from trainer.weights import missing_weights
+
+    names = timm.list_models(pattern, pretrained=True)
+    if not names:
+        raise BackboneError(
+            f"no pre-trained model of timm is called {pattern!r}; * stands for anything, as in 'resnet*'"
+        )
+    few = len(names) <= LOOKED_UP
+    missing = set(missing_weights(names, weights)) if few else set()
+    table = Table(title=f"{len(names)} pre-trained models", title_justify="left")
+    for column in ("name", "family", *(["weights"] * few)):
+        table.add_column(column, overflow="fold")
+    for name in names:
+        table.add_row(name, family_of(name), *(["not at hand" if name in missing else "at hand"] * few))
+    console = Console()
+    console.print(table)
+    if not few:
+        console.print(
+            f"Narrow the pattern to {LOOKED_UP} names or fewer to see whose weights are at hand.", highlight=False
+        )
 
 
 def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> None:

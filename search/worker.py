@@ -12,12 +12,13 @@ from pathlib import Path
 from search.bench import Bench
 from search.competition import open_for_training
 from search.deadline import is_time_for_another
+from search.engines.local import PARENT_VARIABLE, PLACE_VARIABLE
 from search.home import Home
 from search.lease import LEASE
 from search.ledger import Ledger, open_ledger
 from search.objective import run_item, running_trials
 from search.patience import patiently
-from search.samplers import make_pruner, make_sampler
+from search.samplers import make_pruner, make_sampler, sampler_seed
 from search.stopping import StopSignals
 from search.telling import tell_all
 from storage.stored_studies import StoredStudy
@@ -27,7 +28,6 @@ from trainer.environment import check_torch_pair
 
 POLL_INTERVAL = 2.0  # seconds between looks at the queue while others still work
 MAX_FAILURES = 5  # failed trials in a row after which a study stops: something is wrong that no recipe can mend
-PARENT_VARIABLE = "RETABLE_PARENT"
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,9 @@ def _set_up(ledger: Ledger, stored: StoredStudy, data: Path, home: Home, weights
     augmenters = (
         max(1, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
     )
-    # Each worker proposes something else, and the same worker something else each time it is started.
-    sampler = make_sampler(spec.search_settings, seed=secrets.randbits(32))
-    optuna_study = ledger.optuna_study(stored.name, sampler)
+    trials = len(ledger.optuna_study(stored.name).get_trials(deepcopy=False))
+    seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, name), trials)
+    optuna_study = ledger.optuna_study(stored.name, make_sampler(spec.search_settings, seed))
     optuna_study.pruner = make_pruner(spec.search_settings)
     ledger.workers.heartbeat(name, host=socket.gethostname(), pid=os.getpid(), device=str(device), study_id=stored.id)
     log.info("worker %s: study %s, %d training images, %s", name, stored.name, len(images.y), device)

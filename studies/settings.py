@@ -50,7 +50,7 @@ class SearchSettings:
 
     sampler: str = _setting("tpe", "who proposes the next trial", choices=SAMPLERS)
     trials: int = _setting(50, "budget: trials in total", low=1, high=100_000)
-    seed: int = _setting(0, "seed of the sampler and of the trainings", low=0, high=2**31 - 1)
+    seed: int = _setting(0, "seed of the sampler; all trainings of a search share one seed", low=0, high=2**31 - 1)
     pruner: str = _setting("successive_halving", "who gives a trial up early", choices=PRUNERS)
     min_epochs: int = _setting(1, "epochs before a trial is first judged", low=1, high=10_000)
     reduction_factor: int = _setting(2, "of this many trials one goes on", low=2, high=16)

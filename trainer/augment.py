@@ -40,6 +40,10 @@ class Augmentation:
     """Strength (above 0) -> keyword arguments of that class."""
 
 
+SMALLEST_BLUR = 0.01
+"""Standard deviation in pixels from which on blur is drawn: it changes nothing yet, but zero would divide by zero."""
+
+
 def _probability(strength: float) -> dict[str, Any]:
     return {"p": strength}
 
@@ -135,7 +139,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         doc="Gaussian blur with a sigma of up to this many pixels",
         high=8.0,
         transform="GaussianBlur",
-        arguments=lambda s: {"sigma_limit": (0.0, s)},
+        arguments=lambda s: {"sigma_limit": (min(s, SMALLEST_BLUR), s)},
     ),
     "noise": Augmentation(
         doc="Gaussian noise with a standard deviation of up to this share of the range from black to white",
@@ -207,7 +211,7 @@ class Augmenter:
         """Augment one image.
 
         Args:
-            image: uint8, shape (height, width, 3); never changed.
+            image: uint8, shape (size, size, 3), square as network input is; never changed.
             key: 0 .. 2**64 - 1. The result depends on the strengths, the image and this number, on nothing else.
 
         Returns:

@@ -11,6 +11,12 @@ from pathlib import Path
 
 from search.devices import Placement
 
+PARENT_VARIABLE = "RETABLE_PARENT"
+"""Environment variable that tells a worker which process it serves: when that one ends, so does the worker."""
+
+PLACE_VARIABLE = "RETABLE_PLACE"
+"""Environment variable that tells a worker its place among its fleet: 0, 1, 2 ..."""
+
 RESTARTS = 3
 """How often a worker that crashed is started again before it is given up."""
 
@@ -52,15 +58,17 @@ class LocalFleet:
 
     def __enter__(self) -> LocalFleet:
         self._logs.mkdir(parents=True, exist_ok=True)
-        for index, gpu in enumerate(self._placement.gpus):
-            log = self._logs / f"worker-{index}.log"
-            self._slots.append(_Slot(gpu=gpu, log=log, process=self._launch(gpu, log)))
+        for place, gpu in enumerate(self._placement.gpus):
+            self._slots.append(_Slot(gpu=gpu, log=self._log(place), process=self._launch(place, gpu)))
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.kill()
 
-    def _launch(self, gpu: str | None, log: Path) -> subprocess.Popen[bytes]:
+    def _log(self, place: int) -> Path:
+        return self._logs / f"worker-{place}.log"
+
+    def _launch(self, place: int, gpu: str | None) -> subprocess.Popen[bytes]:
         command = self._command
         arguments = ["worker", "--study", command.study, "--data", str(command.data), "--home", str(command.home)]
         if command.weights is not None:
@@ -69,7 +77,8 @@ class LocalFleet:
         environment = {
             **os.environ,
             "RETABLE_STORAGE": command.storage_url,
-            "RETABLE_PARENT": str(os.getpid()),
+            PARENT_VARIABLE: str(os.getpid()),
+            PLACE_VARIABLE: str(place),
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -77,7 +86,7 @@ class LocalFleet:
         }
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        with log.open("ab") as output:
+        with self._log(place).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "search.cli", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -90,13 +99,13 @@ class LocalFleet:
     def tend(self) -> bool:
         """Start crashed workers again. Returns whether any worker lives."""
         alive = False
-        for slot in self._slots:
+        for place, slot in enumerate(self._slots):
             code = slot.process.poll()
             if code is None:
                 alive = True
             elif code != 0 and slot.crashes < RESTARTS:
                 slot.crashes += 1
-                slot.process = self._launch(slot.gpu, slot.log)
+                slot.process = self._launch(place, slot.gpu)
                 alive = True
         return alive
 

@@ -24,9 +24,8 @@ from optuna.artifacts import upload_artifact
 
 from search import dashboard
 from search.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
-from search.ledger import open_ledger
+from search.ledger import NoStudy, open_ledger
 from storage.artifacts import ArtifactFolder
-from storage.errors import StorageError
 
 HERE = "localhost:8080"
 
@@ -255,8 +254,9 @@ def test_a_port_in_use_is_named(site: Site) -> None:
 
 
 def test_a_missing_database_is_no_dashboard(tmp_path: Path) -> None:
-    with pytest.raises(StorageError):
+    with pytest.raises(NoStudy, match="there is no database"):
         run_dashboard(f"sqlite:///{tmp_path / 'none.db'}", home=tmp_path, host="127.0.0.1", port=0, allowed_hosts=[])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_serves_until_interrupted(site: Site, database_url: str, tmp_path: Path) -> None:

@@ -108,11 +108,11 @@ def test_geometry_is_resampled_once() -> None:
     strengths=st.fixed_dictionaries(
         {}, optional={name: st.floats(0.0, entry.high) for name, entry in AUGMENTATIONS.items()}
     ),
-    size=st.sampled_from([(8, 8), (28, 28), (33, 47)]),
+    size=st.sampled_from([8, 28, 33]),
     key=st.integers(0, 2**64 - 1),
 )
-def test_any_recipe_gives_an_image(strengths: dict[str, float], size: tuple[int, int], key: int) -> None:
-    image = picture(*size)
+def test_any_recipe_gives_an_image(strengths: dict[str, float], size: int, key: int) -> None:
+    image = picture(size, size)
     before = image.copy()
     result = Augmenter(strengths).apply(image, key)
     assert result.shape == image.shape
