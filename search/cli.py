@@ -294,12 +294,13 @@ def _gpu_indices(text: str | None) -> list[int] | None:
 
 def main() -> None:
     """Entry point: errors of ours are told in plain words, all others are bugs and say how to see more."""
+    # Albumentations would ask the network for a newer version of itself.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if "--debug" in sys.argv:
         # Accepted anywhere on the line, as people add it to a command that has just failed.
         sys.argv.remove("--debug")
         sys.argv.insert(1, "--debug")
         app()
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
         app()
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from search.export_files import write_export
 from search.founding import Founding, compare, found
 from search.home import Home
 from search.ledger import Ledger, exists, open_ledger
+from search.publishing import publish
 from search.standing import WORKER_SEEN_WITHIN, read_standing
 from search.stopping import EXIT_INTERRUPTED, StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study
@@ -190,7 +191,9 @@ def _finish(
 ) -> None:
     refits = gather_refits(ledger, plan, ids, images.y)
     folder = output or home.exports(plan.study.name)
-    print_export(console, write_export(ledger, plan, refits, images, home, folder, submission_kind))
+    export = write_export(ledger, plan, refits, images, home, folder, submission_kind)
+    publish(ledger, plan.study.name, home, export.folder)
+    print_export(console, export)
 
 
 def _place(local: LocalWorkers) -> Placement:

@@ -88,7 +88,8 @@ class LocalFleet:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         with self._log(place).open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "search.cli", *arguments],
+                # -P: a folder called "search" or "storage" where the user stands must not be taken for ours.
+                [sys.executable, "-P", "-m", "search.cli", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ from search.export import RefitFailed, gather_refits, plan_export, queue_refits
 from search.export_files import Export, ExportBroken, write_export
 from search.founding import found
 from search.ledger import Ledger, open_ledger
+from search.publishing import publish
 from search.selection import NothingFinished
 from search.stopping import StopSignals
 from search.worker import work
@@ -112,6 +113,18 @@ def test_the_model_folder_alone_predicts_the_same(exported: Export, competition_
         np.testing.assert_allclose(row, by_id[Path(name).stem], atol=1e-5)
     assert (exported.folder / "confusion_matrix.png").stat().st_size > 1000
     assert f"{exported.score:.4f}" in (exported.folder / "MODEL_CARD.md").read_text()
+
+
+def test_the_dashboard_gets_the_card_and_the_pictures(searched: Searched, exported: Export) -> None:
+    import optuna
+    from optuna_dashboard import get_note
+
+    bench = searched.bench
+    publish(bench.ledger, "colours", bench.home, exported.folder)
+    study = bench.ledger.optuna_study("colours")
+    assert get_note(study) == (exported.folder / "MODEL_CARD.md").read_text()
+    artifacts = optuna.artifacts.get_all_artifact_meta(study)
+    assert {meta.filename for meta in artifacts} == {"confusion_matrix.png", "submission.csv"}
 
 
 def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Searched, exported: Export) -> None:
