@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 EXIT_MISTAKE = 2
-"""The input was wrong; the message says how."""
+"""The input was wrong; the message says how. Also what Typer itself exits with."""
 EXIT_BUG = 1
 """Something failed that should not have."""
 

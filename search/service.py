@@ -20,7 +20,7 @@ from search.founding import Founding, compare, found
 from search.home import Home
 from search.ledger import Ledger, exists, open_ledger
 from search.publishing import publish
-from search.standing import WORKER_SEEN_WITHIN, read_standing
+from search.standing import Standing, read_standing
 from search.stopping import EXIT_INTERRUPTED, StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
@@ -214,14 +214,20 @@ def _with_backbones(spec: StudySpec, weights: Path | None) -> StudySpec:
 def _run_refits(
     ledger: Ledger, stored: StoredStudy, data: Path, local: LocalWorkers, home: Home, console: Console, *, shown: int
 ) -> None:
-    others = [w for w in ledger.workers.alive(WORKER_SEEN_WITHIN) if w.study_id == stored.id]
+    """Have the refits done: by the workers that live, and once none does, by local ones."""
+
+    def over_or_alone(standing: Standing) -> bool:
+        return refits_are_over(standing) or not standing.workers
+
     with ExitStack() as stack:
-        fleet = None
-        if not others:
+        try:
+            signals = StopSignals().install()
+            watch(ledger, stored.name, over_or_alone, fleet=None, signals=signals, console=console, shown=shown)
+            if refits_are_over(read_standing(ledger, stored.name)):
+                return
             command = _worker_command(ledger, stored.name, data, local)
             fleet = stack.enter_context(LocalFleet(command, _place(local), home.logs(stored.name)))
-        signals = StopSignals(at_once=fleet.kill if fleet else None).install()
-        try:
+            signals = StopSignals(at_once=fleet.kill).install()
             watch(ledger, stored.name, refits_are_over, fleet=fleet, signals=signals, console=console, shown=shown)
         except Interrupted:
             print_interrupted(console, stored.name)

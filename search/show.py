@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.ledger import Ledger, NoStudy, open_ledger
+from search.presence import SEEN_WITHIN
 from search.progress import bar_line, print_trial, short
-from search.standing import WORKER_SEEN_WITHIN, read_standing
+from search.standing import read_standing
 from search.supervision import what_runs
 from storage.database import connect
 from storage.errors import SchemaError
@@ -110,7 +111,7 @@ def show_status(name: str | None, url: str) -> None:
     )
     if standing.waiting:
         console.print(f"{standing.waiting} trial(s) wait for a worker to go on with them", highlight=False)
-    for worker in ledger.workers.alive(WORKER_SEEN_WITHIN):
+    for worker in ledger.workers.alive(SEEN_WITHIN):
         console.print(f"worker {escape(worker.name)} on {escape(worker.host)} ({worker.device})", highlight=False)
     for export in ledger.runs.exports(study.id)[-3:]:
         score = "" if export.score is None else f", out-of-fold {export.score:.4f} ± {export.score_se or 0.0:.4f}"

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from search.deadline import is_time_for_another
 from search.ledger import Ledger
+from search.presence import SEEN_WITHIN
 from search.selection import Candidate, rank
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind, WorkState
-
-WORKER_SEEN_WITHIN = 150.0  # seconds without a sign of life after which a worker is taken for gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,5 +81,5 @@ def read_standing(ledger: Ledger, name: str) -> Standing:
         waiting=trials[WorkState.QUEUED],
         refits_done=refits[WorkState.STORED],
         refits_open=refits[WorkState.QUEUED] + refits[WorkState.LEASED],
-        workers=sum(worker.study_id == study.id for worker in ledger.workers.alive(WORKER_SEEN_WITHIN)),
+        workers=sum(worker.study_id == study.id for worker in ledger.workers.alive(SEEN_WITHIN)),
     )

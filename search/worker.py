@@ -18,6 +18,7 @@ from search.lease import LEASE
 from search.ledger import Ledger, open_ledger
 from search.objective import run_item, running_trials
 from search.patience import patiently
+from search.presence import Presence
 from search.samplers import make_pruner, make_sampler, sampler_seed
 from search.stopping import StopSignals
 from search.telling import tell_all
@@ -51,12 +52,9 @@ def run_worker(url: str, study: str | None, data: Path | None, *, home: Path, we
         raise NoData(f"where are the images of study {stored.name}? Say --data FOLDER, or set RETABLE_DATA")
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     bench = _set_up(ledger, stored, data, Home(root=home), weights, name)
-    try:
+    with bench.loader, Presence(ledger.workers, name, str(bench.device), stored.id):
         # Whoever started this worker also ends it.
         work(bench, signals, linger=parent is not None)
-    finally:
-        bench.loader.close()
-        ledger.workers.sign_off(name)
 
 
 def _set_up(ledger: Ledger, stored: StoredStudy, data: Path, home: Home, weights: Path | None, name: str) -> Bench:
@@ -78,7 +76,6 @@ def _set_up(ledger: Ledger, stored: StoredStudy, data: Path, home: Home, weights
     seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, name), trials)
     optuna_study = ledger.optuna_study(stored.name, make_sampler(spec.search_settings, seed))
     optuna_study.pruner = make_pruner(spec.search_settings)
-    ledger.workers.heartbeat(name, host=socket.gethostname(), pid=os.getpid(), device=str(device), study_id=stored.id)
     log.info("worker %s: study %s, %d training images, %s", name, stored.name, len(images.y), device)
     return Bench(
         worker=name,
@@ -125,20 +122,7 @@ def _kinds_in_time(bench: Bench) -> tuple[WorkKind, ...]:
 
 
 def _paused(bench: Bench) -> bool:
-    _sign_of_life(bench)
     return patiently(lambda: bench.ledger.studies.state(bench.study.id)) is StudyState.PAUSED
-
-
-def _sign_of_life(bench: Bench) -> None:
-    patiently(
-        lambda: bench.ledger.workers.heartbeat(
-            bench.worker,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            device=str(bench.device),
-            study_id=bench.study.id,
-        )
-    )
 
 
 def _stop_after_failures(bench: Bench, earlier: int) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ PLACE_VARIABLE = "RETABLE_PLACE"
 RESTARTS = 3
 """How often a worker that crashed is started again before it is given up."""
 
+EXIT_MISTAKE = 2
+"""Exit code of a command whose input was wrong."""
+
+FAREWELL = 10.0  # seconds that idle workers have to leave by themselves
 LOG_TAIL = 12  # lines of a crashed worker's log that are worth showing
 
 
@@ -46,8 +51,8 @@ class LocalFleet:
     """Worker processes of this host, each in a session of its own so that Ctrl-C reaches only the parent, which tells
     them.
 
-    A worker that crashes is started again up to `RESTARTS` times: its trial waits for it. The fleet owns its
-    processes: use it as a context manager, and none is left behind.
+    A worker that crashes is started again up to `RESTARTS` times: its trial waits for it. One that was given bad
+    input would only fail again. The fleet owns its processes: use it as a context manager, and none is left behind.
     """
 
     def __init__(self, command: WorkerCommand, placement: Placement, logs: Path) -> None:
@@ -63,6 +68,9 @@ class LocalFleet:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        # Those with nothing in hand leave in a moment and sign off; who does not is in trouble.
+        self.ask_to_stop()
+        self.wait(FAREWELL)
         self.kill()
 
     def _log(self, place: int) -> Path:
@@ -104,7 +112,7 @@ class LocalFleet:
             code = slot.process.poll()
             if code is None:
                 alive = True
-            elif code != 0 and slot.crashes < RESTARTS:
+            elif code not in (0, EXIT_MISTAKE) and slot.crashes < RESTARTS:
                 slot.crashes += 1
                 slot.process = self._launch(place, slot.gpu)
                 alive = True
@@ -126,9 +134,10 @@ class LocalFleet:
 
     def wait(self, timeout: float) -> bool:
         """Wait until all workers have ended, at most ``timeout`` seconds; whether they have."""
+        deadline = time.monotonic() + timeout
         for slot in self._slots:
             try:
-                slot.process.wait(timeout)
+                slot.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 return False
         return True
