@@ -145,7 +145,7 @@ def start(
     ] = None,
 ) -> None:
     """Search, then export the best: begins a study, or continues it. Ctrl-C is safe."""
-    from search.service import LocalWorkers, StartRequest
+    from search.requests import LocalWorkers, StartRequest
     from search.service import start as run
 
     run(
@@ -221,7 +221,7 @@ def export_best(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Refit the best trial's recipe and write submission, predictions, model folder and report."""
-    from search.service import ExportRequest, LocalWorkers
+    from search.requests import ExportRequest, LocalWorkers
     from search.service import export_best as run
 
     run(

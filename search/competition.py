@@ -15,6 +15,15 @@ class DataMismatch(ValueError):  # noqa: N818 - named for the fact
     """The images at hand are not those that a study was begun with."""
 
 
+class NoData(ValueError):  # noqa: N818 - named for the fact
+    """Nobody said where the images are."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "where are the images? Say --data FOLDER, or set RETABLE_DATA; `search check FOLDER` tells what is in one"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Competition:
     """What ``check`` and ``start`` learn about a folder."""

@@ -17,6 +17,7 @@ from search.pruning import EPOCHS_ATTRIBUTE
 from search.telling import SIBLINGS
 from storage.datasets import StoredDataset
 from storage.stored_studies import StoredStudy
+from storage.values import StudyState
 from studies.explain import differences
 from studies.spec import StudySpec
 from trainer.folds import fold_groups, make_folds, read_folds_csv
@@ -43,7 +44,8 @@ class Founding:
     folder: Path
     folds: Path | None = None
     """A table of folds to use instead of making them."""
-    budget: int
+    budget: int | None = None
+    """Trials in total, where a person said so; else as the study has it."""
     made: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
         spec_hash=founding.spec.spec_hash,
         file_spec=founding.file_spec.to_dict(),
         overrides=founding.overrides,
-        budget=founding.budget,
+        budget=founding.budget or founding.spec.search_settings.trials,
     )
 
 
@@ -132,24 +134,34 @@ def _lay_down(ledger: Ledger, founding: Founding) -> None:
             study.enqueue_trial(founding.spec.default_params(), user_attrs={EPOCHS_ATTRIBUTE: recipe["epochs"]})
 
 
-def compare(stored: StoredStudy, founding: Founding) -> None:
-    """Refuse to go on with a study that is not the one typed. What is not typed again is taken as it was.
+def resume(ledger: Ledger, stored: StoredStudy, founding: Founding) -> StoredStudy:
+    """Go on with a stored study, taking over what may change while it runs: budget, title, refit.
 
     Raises:
         DataMismatch: other images.
-        StudyChanged: another study file, other overrides, or folds for a study that has some.
+        StudyChanged: settings that trials depend on are other ones, or folds are given to a study that has some.
     """
+    _compare(stored, founding)
+    before, now = StudySpec.from_dict(stored.spec), founding.spec
+    if before != now:
+        ledger.studies.set_spec(stored.id, spec=now.to_dict(), file_spec=founding.file_spec.to_dict())
+    edited = before.search_settings.trials != now.search_settings.trials
+    budget = founding.budget or (now.search_settings.trials if edited else stored.budget)
+    if budget != stored.budget:
+        ledger.studies.set_budget(stored.id, budget)
+    if stored.state is not StudyState.RUNNING:
+        ledger.studies.set_state(stored.id, StudyState.RUNNING)
+    return ledger.studies.get(stored.name)
+
+
+def _compare(stored: StoredStudy, founding: Founding) -> None:
     fingerprint = founding.competition.images.fingerprint
     if fingerprint != stored.fingerprint:
         raise DataMismatch(
             f"study {stored.name} was begun on other images (fingerprint {stored.fingerprint[:12]}, those in "
             f"{founding.folder} have {fingerprint[:12]}). Give --data the original folder, or choose another --name"
         )
-    # Budget and refit are not compared: no trial depends on them.
-    if founding.overrides:
-        changes = differences(StudySpec.from_dict(stored.spec), founding.spec)
-    else:
-        changes = differences(StudySpec.from_dict(stored.file_spec), founding.file_spec)
+    changes = differences(StudySpec.from_dict(stored.spec), founding.spec)
     if changes:
         listing = "\n".join(f"  {change}" for change in changes)
         raise StudyChanged(

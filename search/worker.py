@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from search.bench import Bench
-from search.competition import open_for_training
+from search.competition import NoData, open_for_training
 from search.deadline import is_time_for_another
 from search.engines.local import PARENT_VARIABLE, PLACE_VARIABLE
 from search.home import Home
@@ -33,10 +33,6 @@ MAX_FAILURES = 5  # failed trials in a row after which a study stops: something 
 log = logging.getLogger(__name__)
 
 
-class NoData(ValueError):  # noqa: N818 - named for the fact
-    """A worker was not told where the images are."""
-
-
 def run_worker(url: str, study: str | None, data: Path | None, *, home: Path, weights: Path | None) -> None:
     """Work on a study until nothing is left to do or a stop is requested (then the trial in hand goes back).
 
@@ -49,7 +45,7 @@ def run_worker(url: str, study: str | None, data: Path | None, *, home: Path, we
     stored = ledger.study(study)
     check_torch_pair(thorough=True)
     if data is None:
-        raise NoData(f"where are the images of study {stored.name}? Say --data FOLDER, or set RETABLE_DATA")
+        raise NoData
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     bench = _set_up(ledger, stored, data, Home(root=home), weights, name)
     with bench.loader, Presence(ledger.workers, name, str(bench.device), stored.id):

@@ -16,7 +16,7 @@ from storage.values import StudyState, storable_text
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A study. All but ``budget``, ``deadline`` and ``state`` stay as they were when it was created."""
+    """A study. Name, data and ``spec_hash`` stay as they were when it was created."""
 
     id: int
     name: str
@@ -126,6 +126,10 @@ class StudyStore:
     def set_state(self, study_id: int, state: StudyState, reason: str = "") -> None:
         """Change the state; ``reason`` is shown beside it."""
         self._change(study_id, state=StudyState(state).value, state_reason=storable_text(reason))
+
+    def set_spec(self, study_id: int, *, spec: Mapping[str, Any], file_spec: Mapping[str, Any]) -> None:
+        """Replace the specification by one with the same hash: what it leaves out no trial depends on."""
+        self._change(study_id, spec=dict(spec), file_spec=dict(file_spec))
 
     def set_budget(self, study_id: int, budget: int | None) -> None:
         """Change the number of trials in total. What is begun already is never cut short."""

@@ -76,7 +76,9 @@ def write_competition(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def founding(study_file: Path, folder: Path, *overrides: str, name: str = "colours", budget: int = 3) -> Founding:
+def founding(
+    study_file: Path, folder: Path, *overrides: str, name: str = "colours", budget: int | None = 3
+) -> Founding:
     spec = load_study(study_file, overrides)
     return Founding(
         name=name,

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from search.competition import DataMismatch
-from search.founding import StudyChanged, compare, found
+from search.founding import StudyChanged, found, resume
 from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from storage.stored_studies import StoredStudy
+from storage.values import StudyState
 from tests.search.colours import STUDY, founding, write_competition
 from trainer.folds import write_folds_csv
 
@@ -40,14 +41,30 @@ def test_founding_may_be_repeated_after_it_was_interrupted(
     assert len(ledger.optuna_study("colours").get_trials()) == 1
 
 
-def test_the_same_study_typed_again_goes_on_with_or_without_its_overrides(
-    ledger: Ledger, study_file: Path, competition_folder: Path
+def test_the_same_study_typed_again_goes_on(ledger: Ledger, study_file: Path, competition_folder: Path) -> None:
+    begun = founding(study_file, competition_folder, "recipe.epochs=2")
+    stored = found(ledger, begun)
+    assert resume(ledger, stored, begun) == stored
+
+
+def test_budget_and_refit_may_change_while_a_study_runs(
+    ledger: Ledger, stored: StoredStudy, study_file: Path, competition_folder: Path
 ) -> None:
-    override = "recipe.epochs=2"
-    stored = found(ledger, founding(study_file, competition_folder, override))
-    compare(stored, founding(study_file, competition_folder, override))
-    compare(stored, founding(study_file, competition_folder))
-    compare(stored, founding(study_file, competition_folder, budget=99))
+    study_file.write_text(STUDY.replace("trials = 3", "trials = 7") + "\n[final]\nseeds = 4\n")
+    resumed = resume(ledger, stored, founding(study_file, competition_folder, budget=None))
+    assert resumed.budget == 7 and resumed.spec["final"]["seeds"] == 4
+    again = resume(ledger, resumed, founding(study_file, competition_folder, budget=9))
+    assert again.budget == 9
+    kept = resume(ledger, again, founding(study_file, competition_folder, budget=None))
+    assert kept.budget == 9, "what was typed holds until something else is"
+
+
+def test_a_stopped_study_that_is_typed_again_runs(
+    ledger: Ledger, stored: StoredStudy, study_file: Path, competition_folder: Path
+) -> None:
+    ledger.studies.set_state(stored.id, StudyState.STOPPED, "five failures")
+    resumed = resume(ledger, ledger.studies.get("colours"), founding(study_file, competition_folder))
+    assert (resumed.state, resumed.state_reason) == (StudyState.RUNNING, "")
 
 
 def test_a_changed_study_is_refused_with_the_difference(
@@ -55,14 +72,14 @@ def test_a_changed_study_is_refused_with_the_difference(
 ) -> None:
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 4").replace("high = 1e-2", "high = 2e-2"))
     with pytest.raises(StudyChanged) as refusal:
-        compare(stored, founding(study_file, competition_folder))
+        resume(ledger, stored, founding(study_file, competition_folder))
     message = str(refusal.value)
     assert "epochs: 3 -> 4" in message
     assert "optimizer.lr@adamw" in message and "0.01" in message and "0.02" in message
     assert "--name" in message
     with pytest.raises(StudyChanged, match="batch_size: 8 -> 16"):
         study_file.write_text(STUDY)
-        compare(stored, founding(study_file, competition_folder, "recipe.batch_size=16"))
+        resume(ledger, stored, founding(study_file, competition_folder, "recipe.batch_size=16"))
 
 
 def test_other_images_under_the_same_name_are_refused(
@@ -71,7 +88,7 @@ def test_other_images_under_the_same_name_are_refused(
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(DataMismatch, match="begun on other images"):
-        compare(stored, founding(study_file, write_competition(other, seed=1)))
+        resume(ledger, stored, founding(study_file, write_competition(other, seed=1)))
 
 
 def test_imported_folds_are_used_and_never_change(
