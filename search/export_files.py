@@ -77,10 +77,9 @@ def write_export(
             _write_oof(refits.oof_by_seed, images, folds, made / "oof.csv")
             predicted = average(refits.oof_by_seed).argmax(axis=1)
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
-        warnings = _warnings(plan, refits, images)
-        (made / "MODEL_CARD.md").write_text(
-            write_card(_facts(ledger, plan, refits, images, warnings)), encoding="utf-8"
-        )
+        warnings = _warnings(plan, refits)
+        facts = _facts(ledger, plan, refits, images, (*images.warnings, *warnings))
+        (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
         _move_into(made, folder)
     ledger.runs.add_export(
@@ -205,11 +204,11 @@ def _groups(ledger: Ledger, plan: ExportPlan) -> NDArray[np.int64]:
     return dataset.groups[: len(dataset.train_ids)]
 
 
-def _warnings(plan: ExportPlan, refits: Refits, images: ImageSet) -> tuple[str, ...]:
-    lines = list(images.warnings)
+def _warnings(plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
+    """What is to be known of this export; those of the data were told before."""
     if plan.full_data and refits.views == ("identity",) and plan.spec.final.tta:
-        lines.append("no test-time augmentation: models that were trained on all images cannot tell which flips help")
-    return tuple(lines)
+        return ("no test-time augmentation: models that were trained on all images cannot tell which flips help",)
+    return ()
 
 
 def _facts(ledger: Ledger, plan: ExportPlan, refits: Refits, images: ImageSet, warnings: tuple[str, ...]) -> CardFacts:

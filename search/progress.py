@@ -105,6 +105,9 @@ def bar_line(standing: Standing, now: str) -> str:
     else:
         head = f"{standing.counted} trials"
     parts = [head]
+    left = standing.seconds_left()
+    if left is not None and standing.counted < (budget or 0):
+        parts.append(f"about {clock_time(left)} left")
     pruned = standing.count(TrialStatus.PRUNED)
     failed = standing.count(TrialStatus.FAILED)
     parts += [f"{pruned} pruned"] * bool(pruned) + [f"{failed} failed"] * bool(failed)
@@ -113,9 +116,6 @@ def bar_line(standing: Standing, now: str) -> str:
         parts.append(f"best {standing.metric} {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})")
     if now:
         parts.append(now)
-    left = standing.seconds_left()
-    if left is not None and standing.counted < (budget or 0):
-        parts.append(f"about {clock_time(left)} left")
     return " · ".join(parts)
 
 
