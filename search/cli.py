@@ -109,11 +109,13 @@ def studies(
     storage_url: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Study files and stored studies; with NAME, one explained."""
-    from search.show import show_studies, show_study
-
     if name is None:
+        from search.show import show_studies
+
         show_studies(storage_url)
     else:
+        from search.explanation import show_study
+
         show_study(name, _overrides(assignments, False), storage_url)
 
 
@@ -145,6 +147,12 @@ def start(
     ] = None,
 ) -> None:
     """Search, then export the best: begins a study, or continues it. Ctrl-C is safe."""
+    from search.at_once import check_folder, check_study
+
+    overrides = _overrides(assignments, skip_bad)
+    check_study(study, overrides, name)
+    if data is not None:
+        check_folder(data)
     from search.requests import LocalWorkers, StartRequest
     from search.service import start as run
 
@@ -156,7 +164,7 @@ def start(
             storage_url=storage_url,
             trials=trials,
             hours=hours,
-            overrides=_overrides(assignments, skip_bad),
+            overrides=overrides,
             folds=folds,
             output=output,
             local=LocalWorkers(workers=workers, gpus=_gpu_indices(gpus), weights=weights, home=home),
@@ -173,6 +181,9 @@ def worker(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Join the fleet: take trials from the database until none is left."""
+    from search.at_once import check_database
+
+    check_database(storage_url)
     from search.worker import run_worker
 
     run_worker(storage_url, study, data, home=home, weights=weights)
@@ -181,6 +192,9 @@ def worker(
 @app.command()
 def status(study: Study = None, storage_url: Storage = DEFAULT_STORAGE) -> None:
     """How a study stands: trials, the best so far, workers."""
+    from search.at_once import check_database
+
+    check_database(storage_url)
     from search.show import show_status
 
     show_status(study, storage_url)
@@ -193,6 +207,9 @@ def folds(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("folds.csv"),
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
+    from search.at_once import check_database
+
+    check_database(storage_url)
     from search.show import export_folds
 
     export_folds(study, storage_url, output)
@@ -221,6 +238,9 @@ def export_best(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Refit the best trial's recipe and write submission, predictions, model folder and report."""
+    from search.at_once import check_database
+
+    check_database(storage_url)
     from search.requests import ExportRequest, LocalWorkers
     from search.service import export_best as run
 
@@ -275,6 +295,9 @@ def dashboard(
     ] = None,
 ) -> None:
     """Optuna Dashboard on the same database."""
+    from search.at_once import check_database
+
+    check_database(storage_url)
     from search.dashboard import run_dashboard
 
     run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -153,6 +154,9 @@ def run_dashboard(storage_url: str, *, home: Path, host: str, port: int, allowed
     check_exposure(host, allowed_hosts)
     optuna_storage = open_ledger(storage_url).database.optuna_storage()
     pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
+    # A shell that starts a command in the background has it ignore Ctrl-C; whoever sends the signal means it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     serve(make_app(optuna_storage, pictures, allowed_hosts), host, port)
 
 

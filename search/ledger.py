@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
 
+from search.at_once import NoStudy, check_database
 from storage.database import Database, connect
 from storage.datasets import DatasetStore
 from storage.runs import RunStore
@@ -14,10 +14,6 @@ from storage.schema import create_schema, require_schema
 from storage.stored_studies import StoredStudy, StudyStore
 from storage.work import WorkQueue
 from storage.workers import WorkerStore
-
-
-class NoStudy(ValueError):  # noqa: N818 - named for the fact
-    """Which study is meant cannot be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +58,9 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
     database = connect(url)
     if create:
         create_schema(database)
-    elif exists(database):
-        require_schema(database)
     else:
-        raise NoStudy(f"there is no database {database.name} yet; `search start` sets it up (or say --storage URL)")
+        check_database(url)
+        require_schema(database)
     return Ledger(
         database=database,
         studies=StudyStore(database),
@@ -74,8 +69,3 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
         queue=WorkQueue(database),
         workers=WorkerStore(database),
     )
-
-
-def exists(database: Database) -> bool:
-    """Whether there is something to open: asking a SQLite file that does not exist would create it."""
-    return not database.is_sqlite or Path(database.url.database or "").is_file()

@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from search.at_once import NoStudy, check_database
 from search.competition import Competition, NoData, inspect
 from search.founding import Founding
 from search.home import Home
-from search.ledger import Ledger, exists, open_ledger
+from search.ledger import Ledger, open_ledger
 from search.requests import StartRequest
-from storage.database import connect
 from storage.stored_studies import StoredStudy
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import check_name, find_study
@@ -70,7 +70,9 @@ def known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:
 
 def _stored(url: str, name: str) -> tuple[StoredStudy | None, Path | None]:
     """The study of that name, if there is one, and where its images are, if they still are."""
-    if not exists(connect(url)):
+    try:
+        check_database(url)
+    except NoStudy:
         return None, None
     ledger = open_ledger(url, create=True)
     stored = ledger.studies.find(name)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optuna.artifacts import upload_artifact
-from optuna_dashboard import save_note
-
 from search.home import Home
 from search.ledger import Ledger
 from storage.artifacts import ArtifactFolder
@@ -17,6 +14,10 @@ PUBLISHED = ("confusion_matrix.png", "submission.csv")
 
 def publish(ledger: Ledger, study_name: str, home: Home, folder: Path) -> None:
     """Show the export in ``folder`` on the dashboard's page of the study."""
+    # The dashboard takes as long to import as all else that an export needs.
+    from optuna.artifacts import upload_artifact
+    from optuna_dashboard import save_note
+
     study = ledger.optuna_study(study_name)
     save_note(study, (folder / "MODEL_CARD.md").read_text(encoding="utf-8"))
     for name in PUBLISHED:

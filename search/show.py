@@ -10,19 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.ledger import Ledger, NoStudy, open_ledger
+from search.at_once import NoStudy
+from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
-from search.progress import bar_line, print_trial, short
+from search.progress import bar_line, print_trial
 from search.standing import read_standing
 from search.supervision import what_runs
 from storage.database import connect
 from storage.errors import SchemaError
 from studies.catalog import bundled_studies
-from studies.explain import Explanation, explain
-from studies.spec import StudySpec, load_study
+from studies.spec import StudySpec
 
 LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
-WIDE = 120  # characters from which a terminal has room for what each sampled setting means
 
 
 def show_studies(url: str) -> None:
@@ -53,45 +52,6 @@ def show_studies(url: str) -> None:
             f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
         )
     console.print(table)
-
-
-def show_study(name: str, overrides: Sequence[str], url: str) -> None:
-    """One study explained: a stored one of that name, else the study file.
-
-    Raises:
-        StudyError: there is neither.
-    """
-    console = Console()
-    ledger = None if overrides else _ledger_if_any(url)
-    stored = ledger.studies.find(name) if ledger else None
-    if stored is not None:
-        console.print(f"Stored study [bold]{escape(name)}[/], as it runs:")
-        spec = StudySpec.from_dict(stored.spec)
-    else:
-        spec = load_study(name, overrides)
-    _print_explanation(console, explain(spec))
-
-
-def _print_explanation(console: Console, explanation: Explanation) -> None:
-    console.print(f"[bold]{escape(explanation.title)}[/]")
-    console.print(
-        "  " + "  ".join(f"{setting}={value}" for setting, value in explanation.settings), highlight=False, markup=False
-    )
-    fixed = Table(title="Fixed in every trial", title_justify="left")
-    for column in ("setting", "value", "meaning"):
-        fixed.add_column(column, overflow="fold", no_wrap=column == "setting")
-    for fixed_row in explanation.fixed:
-        fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
-    console.print(fixed)
-    sampled = Table(title="Sampled", title_justify="left")
-    wide = console.width >= WIDE
-    for column in ("setting", "from", "only when", "trial 0", *(["meaning"] * wide)):
-        sampled.add_column(column, overflow="fold", no_wrap=column == "setting")
-    for row in explanation.sampled:
-        default = "" if row.default is None else short(row.default)
-        cells = [row.name, escape(row.values), escape(row.when), escape(default), *([row.doc] * wide)]
-        sampled.add_row(*cells)
-    console.print(sampled)
 
 
 def show_status(name: str | None, url: str) -> None:

@@ -23,8 +23,9 @@ import pytest
 from optuna.artifacts import upload_artifact
 
 from search import dashboard
+from search.at_once import NoStudy
 from search.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
-from search.ledger import NoStudy, open_ledger
+from search.ledger import open_ledger
 from storage.artifacts import ArtifactFolder
 
 HERE = "localhost:8080"

@@ -1,0 +1,52 @@
+"""Mistakes that can be told at once.
+
+Importing Optuna and SQLAlchemy takes a second, timm several. What is wrong with a study file, a folder name or a
+database URL is found out here before any of them is imported; the services behind check again, with the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from studies.catalog import check_name, find_study
+from studies.spec import load_study
+from trainer.problems import DataError
+
+
+class NoStudy(ValueError):  # noqa: N818 - named for the fact
+    """There is no study to speak of: no database, or an empty one."""
+
+
+def check_study(study: str, overrides: Sequence[str], name: str | None) -> None:
+    """Check a study file, its overrides and the name that the stored study would have.
+
+    Raises:
+        StudyError: listing every problem.
+    """
+    load_study(study, overrides)
+    check_name(name or find_study(study).name)
+
+
+def check_folder(folder: Path) -> None:
+    """Check that the images' folder is there.
+
+    Raises:
+        DataError: it is not.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file, not a folder" if folder.exists() else f"there is no folder {folder}")
+
+
+def check_database(url: str) -> None:
+    """Check that there is a database to look into: a SQLite file that does not exist is not created by asking.
+
+    Raises:
+        StorageError: a URL that cannot be used.
+        NoStudy: no such file.
+    """
+    from storage.urls import parse_url, shown_url
+
+    parsed = parse_url(url)
+    if parsed.drivername == "sqlite" and not Path(parsed.database or "").is_file():
+        raise NoStudy(f"there is no database {shown_url(parsed)} yet; `search start` sets it up (or say --storage URL)")

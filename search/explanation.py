@@ -1,0 +1,66 @@
+"""``search studies NAME``: what a study fixes, what it samples, from where and when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from search.at_once import NoStudy, check_database
+from studies.explain import Explanation, explain
+from studies.spec import StudySpec, load_study
+from trainer.recipe import Scalar
+
+WIDE = 120  # characters from which a terminal has room for what each sampled setting means
+
+
+def show_study(name: str, overrides: Sequence[str], url: str) -> None:
+    """One study explained: a stored one of that name, else the study file.
+
+    Raises:
+        StudyError: there is neither.
+    """
+    console = Console()
+    spec = None if overrides else _stored_spec(name, url)
+    if spec is not None:
+        console.print(f"Stored study [bold]{escape(name)}[/], as it runs:")
+    _print_explanation(console, explain(spec or load_study(name, overrides)))
+
+
+def _stored_spec(name: str, url: str) -> StudySpec | None:
+    try:
+        check_database(url)
+    except NoStudy:
+        return None
+    from search.ledger import open_ledger
+
+    stored = open_ledger(url).studies.find(name)
+    return None if stored is None else StudySpec.from_dict(stored.spec)
+
+
+def _print_explanation(console: Console, explanation: Explanation) -> None:
+    console.print(f"[bold]{escape(explanation.title)}[/]")
+    console.print(
+        "  " + "  ".join(f"{setting}={value}" for setting, value in explanation.settings), highlight=False, markup=False
+    )
+    fixed = Table(title="Fixed in every trial", title_justify="left")
+    for column in ("setting", "value", "meaning"):
+        fixed.add_column(column, overflow="fold", no_wrap=column == "setting")
+    for fixed_row in explanation.fixed:
+        fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
+    console.print(fixed)
+    sampled = Table(title="Sampled", title_justify="left")
+    wide = console.width >= WIDE
+    for column in ("setting", "from", "only when", "trial 0", *(["meaning"] * wide)):
+        sampled.add_column(column, overflow="fold", no_wrap=column == "setting")
+    for row in explanation.sampled:
+        default = "" if row.default is None else _short(row.default)
+        cells = [row.name, escape(row.values), escape(row.when), escape(default), *([row.doc] * wide)]
+        sampled.add_row(*cells)
+    console.print(sampled)
+
+
+def _short(value: Scalar) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
