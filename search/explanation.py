@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from search.at_once import NoStudy, check_database
 from studies.explain import Explanation, explain
 from studies.spec import StudySpec, load_study
 from trainer.recipe import Scalar
-
-WIDE = 120  # characters from which a terminal has room for what each sampled setting means
 
 
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:
@@ -51,15 +50,13 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
     for fixed_row in explanation.fixed:
         fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
     console.print(fixed)
-    sampled = Table(title="Sampled", title_justify="left")
-    wide = console.width >= WIDE
-    for column in ("setting", "from", "only when", "trial 0", *(["meaning"] * wide)):
-        sampled.add_column(column, overflow="fold", no_wrap=column == "setting")
+    console.print("Sampled")
     for row in explanation.sampled:
-        default = "" if row.default is None else _short(row.default)
-        cells = [row.name, escape(row.values), escape(row.when), escape(default), *([row.doc] * wide)]
-        sampled.add_row(*cells)
-    console.print(sampled)
+        facts = [f"trial 0: {_short(row.default)}"] if row.default is not None else []
+        facts += [f"only when {row.when}"] * bool(row.when)
+        console.print(f"  [bold]{escape(row.name)}[/]  [dim]{escape(row.doc)}[/]", highlight=False)
+        console.print(Padding(escape(row.values), (0, 0, 0, 6)), highlight=False)
+        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
 
 
 def _short(value: Scalar) -> str:

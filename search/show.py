@@ -14,10 +14,11 @@ from search.at_once import NoStudy
 from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
 from search.progress import bar_line, print_trial
-from search.standing import read_standing
-from search.supervision import what_runs
+from search.standing import Standing, read_standing
+from search.supervision import search_is_over, what_runs
 from storage.database import connect
 from storage.errors import SchemaError
+from storage.values import StudyState
 from studies.catalog import bundled_studies
 from studies.spec import StudySpec
 
@@ -46,12 +47,18 @@ def show_studies(url: str) -> None:
         best = standing.ranking[0] if standing.ranking else None
         table.add_row(
             study.name,
-            study.state,
+            _state(standing),
             f"{standing.counted}/{study.budget}",
             f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
             f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
         )
     console.print(table)
+
+
+def _state(standing: Standing) -> str:
+    """The study's state, or "done" where nothing is left to search."""
+    done = standing.study.state is StudyState.RUNNING and search_is_over(standing)
+    return "done" if done else str(standing.study.state)
 
 
 def show_status(name: str | None, url: str) -> None:
@@ -61,7 +68,9 @@ def show_status(name: str | None, url: str) -> None:
     study = ledger.study(name)
     standing = read_standing(ledger, study.name)
     default = StudySpec.from_dict(study.spec).default_recipe()
-    console.print(f"Study [bold]{study.name}[/], {study.state}, in {escape(ledger.database.name)}", highlight=False)
+    console.print(
+        f"Study [bold]{study.name}[/], {_state(standing)}, in {escape(ledger.database.name)}", highlight=False
+    )
     if study.state_reason:
         console.print(f"[yellow]{escape(study.state_reason)}[/]", highlight=False)
     for record in standing.records:
