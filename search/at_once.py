@@ -13,6 +13,8 @@ from studies.catalog import check_name, find_study
 from studies.spec import load_study
 from trainer.problems import DataError
 
+SQLITE = "sqlite:///"
+
 
 class NoStudy(ValueError):  # noqa: N818 - named for the fact
     """There is no study to speak of: no database, or an empty one."""
@@ -45,8 +47,12 @@ def check_database(url: str) -> None:
         StorageError: a URL that cannot be used.
         NoStudy: no such file.
     """
-    from storage.urls import parse_url, shown_url
+    if url.startswith(SQLITE):
+        # The common case, told without importing SQLAlchemy.
+        file = Path(url.removeprefix(SQLITE).partition("?")[0])
+        if not file.is_file():
+            raise NoStudy(f"there is no database {url} yet; `search start` sets it up (or say --storage URL)")
+        return
+    from storage.urls import parse_url
 
-    parsed = parse_url(url)
-    if parsed.drivername == "sqlite" and not Path(parsed.database or "").is_file():
-        raise NoStudy(f"there is no database {shown_url(parsed)} yet; `search start` sets it up (or say --storage URL)")
+    parse_url(url)

@@ -33,9 +33,14 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
         check_database(url)
     except NoStudy:
         return None
-    from search.ledger import open_ledger
+    from storage.database import connect
+    from storage.errors import SchemaError
+    from storage.stored_studies import StudyStore
 
-    stored = open_ledger(url).studies.find(name)
+    try:
+        stored = StudyStore(connect(url)).find(name)
+    except SchemaError:
+        return None  # somebody else's database
     return None if stored is None else StudySpec.from_dict(stored.spec)
 
 
