@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 
 from search.home import Home
 from search.ledger import Ledger
@@ -57,14 +56,5 @@ class Bench:
             interpolation=preprocessing_of(recipe.backbone).interpolation,
             folder=self.home.pixels,
         )
-        folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self._folds(split)
+        folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self.ledger.folds(self.study, split)
         return TrainingData(pixels=pixels, y=self.images.y, folds=folds, num_classes=len(self.images.class_names))
-
-    def _folds(self, split: int) -> NDArray[np.int64]:
-        protocol = self.spec.protocol
-        folds = self.ledger.datasets.folds(
-            self.images.fingerprint, n_folds=protocol.folds, split=split, seed=protocol.split_seed
-        )
-        if folds is None:
-            raise LookupError(f"split {split} of {protocol.folds} folds was never frozen for study {self.study.name}")
-        return folds

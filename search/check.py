@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
+from search.competition import inspect_aloud
 from studies.settings import DataSettings
-from trainer.data import read_images
 from trainer.describe import describe
-from trainer.duplicates import find_duplicates
 
 
 def check(folder: Path, *, settings: DataSettings, n_folds: int) -> None:
@@ -20,8 +18,6 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int) -> None:
         DataError: listing everything that is wrong with the data.
     """
     console = Console()
-    with console.status(f"Reading {escape(str(folder))} …"):
-        images = read_images(folder, settings.options)
-        duplicates = find_duplicates(images)
-    for line in describe(images, duplicates, n_folds):
+    competition = inspect_aloud(folder, settings.options, console)
+    for line in describe(competition.images, competition.duplicates, n_folds):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -13,10 +13,7 @@ from typing import Annotated
 
 import typer
 
-EXIT_MISTAKE = 2
-"""The input was wrong; the message says how. Also what Typer itself exits with."""
-EXIT_BUG = 1
-"""Something failed that should not have."""
+from search.exit_codes import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE
 
 OUR_PACKAGES = {"search", "studies", "trainer", "storage"}
 
@@ -41,6 +38,26 @@ Storage = Annotated[
         show_envvar=True,
         show_default="sqlite:///retable.db",
         help="Database URL: sqlite:///FILE or postgresql://USER@HOST/NAME.",
+    ),
+]
+
+
+def _existing(url: str) -> str:
+    from search.at_once import check_database
+
+    check_database(url)
+    return url
+
+
+StoredIn = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        envvar="RETABLE_STORAGE",
+        show_envvar=True,
+        show_default="sqlite:///retable.db",
+        help="URL of a database that `search start` has set up.",
+        callback=_existing,
     ),
 ]
 Data = Annotated[
@@ -176,25 +193,19 @@ def start(
 def worker(
     study: Study = None,
     data: Data = None,
-    storage_url: Storage = DEFAULT_STORAGE,
+    storage_url: StoredIn = DEFAULT_STORAGE,
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Join the fleet: take trials from the database until none is left."""
-    from search.at_once import check_database
-
-    check_database(storage_url)
     from search.worker import run_worker
 
     run_worker(storage_url, study, data, home=home, weights=weights)
 
 
 @app.command()
-def status(study: Study = None, storage_url: Storage = DEFAULT_STORAGE) -> None:
+def status(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:
     """How a study stands: trials, the best so far, workers."""
-    from search.at_once import check_database
-
-    check_database(storage_url)
     from search.show import show_status
 
     show_status(study, storage_url)
@@ -203,13 +214,10 @@ def status(study: Study = None, storage_url: Storage = DEFAULT_STORAGE) -> None:
 @app.command()
 def folds(
     study: Study = None,
-    storage_url: Storage = DEFAULT_STORAGE,
+    storage_url: StoredIn = DEFAULT_STORAGE,
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("folds.csv"),
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
-    from search.at_once import check_database
-
-    check_database(storage_url)
     from search.show import export_folds
 
     export_folds(study, storage_url, output)
@@ -219,7 +227,7 @@ def folds(
 def export_best(
     study: Study = None,
     data: Data = None,
-    storage_url: Storage = DEFAULT_STORAGE,
+    storage_url: StoredIn = DEFAULT_STORAGE,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: retable/STUDY.")
     ] = None,
@@ -238,9 +246,6 @@ def export_best(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Refit the best trial's recipe and write submission, predictions, model folder and report."""
-    from search.at_once import check_database
-
-    check_database(storage_url)
     from search.requests import ExportRequest, LocalWorkers
     from search.service import export_best as run
 
@@ -284,7 +289,7 @@ def backbones(
 
 @app.command()
 def dashboard(
-    storage_url: Storage = DEFAULT_STORAGE,
+    storage_url: StoredIn = DEFAULT_STORAGE,
     home: HomeFolder = DEFAULT_HOME,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on. Anyone who reaches it can change studies.")
@@ -295,9 +300,6 @@ def dashboard(
     ] = None,
 ) -> None:
     """Optuna Dashboard on the same database."""
-    from search.at_once import check_database
-
-    check_database(storage_url)
     from search.dashboard import run_dashboard
 
     run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [])
@@ -327,7 +329,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # `search status | head`: the reader left, which is no error. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
+
 from studies.spec import StudySpec
 from trainer.data import read_images
 from trainer.duplicates import DuplicateReport, find_duplicates
-from trainer.imageset import ImageSet
+from trainer.imageset import DataOptions, ImageSet
+from trainer.looks import Progress
 
 
 class DataMismatch(ValueError):  # noqa: N818 - named for the fact
@@ -32,13 +36,16 @@ class Competition:
     duplicates: DuplicateReport
 
 
-def inspect(folder: Path, spec: StudySpec) -> Competition:
+def inspect(folder: Path, options: DataOptions, progress: Progress | None = None) -> Competition:
     """Read and verify everything in ``folder``: every image is decoded once, duplicates are found.
+
+    Args:
+        progress: called with (images done, images in all).
 
     Raises:
         DataError: listing everything that is wrong with the data.
     """
-    images = read_images(folder, spec.data.options)
+    images = read_images(folder, options, progress=progress)
     return Competition(images=images, duplicates=find_duplicates(images))
 
 
@@ -56,3 +63,10 @@ def open_for_training(folder: Path, spec: StudySpec, fingerprint: str) -> ImageS
             f"the study's is {fingerprint[:12]}). Point --data at the original folder, or begin a new study with --name"
         )
     return images
+
+
+def inspect_aloud(folder: Path, options: DataOptions, console: Console) -> Competition:
+    """`inspect`, with a line on the terminal that says how far it is."""
+    reading = f"Reading {escape(str(folder))} …"
+    with console.status(reading) as status:
+        return inspect(folder, options, lambda done, total: status.update(f"{reading} {done} of {total} images"))

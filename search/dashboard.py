@@ -152,7 +152,7 @@ def run_dashboard(storage_url: str, *, home: Path, host: str, port: int, allowed
         StorageError, SchemaError: the database cannot be used.
     """
     check_exposure(host, allowed_hosts)
-    optuna_storage = open_ledger(storage_url).database.optuna_storage()
+    optuna_storage = open_ledger(storage_url).optuna_storage
     pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
     # A shell that starts a command in the background has it ignore Ctrl-C; whoever sends the signal means it.
     for number in (signal.SIGINT, signal.SIGTERM):

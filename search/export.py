@@ -47,6 +47,11 @@ class ExportPlan:
         return FULL_DATA_SPLIT if self.full_data else self.trial.split
 
     @property
+    def models(self) -> int:
+        """Networks that one refit trains."""
+        return 1 if self.full_data else self.spec.protocol.folds
+
+    @property
     def metric(self) -> str:
         """What the study maximises."""
         return self.spec.protocol.metric
@@ -102,7 +107,7 @@ def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[int]:
         )
         record = ledger.runs.record_of(work_id)
         if record is not None and (
-            record.status is not TrialStatus.FINISHED or not weight_files(home, plan.study, work_id)
+            record.status is not TrialStatus.FINISHED or len(weight_files(home, plan.study, work_id)) < plan.models
         ):
             ledger.queue.reopen(work_id)
         ids.append(work_id)
@@ -110,7 +115,7 @@ def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[int]:
 
 
 def weight_files(home: Home, study: StoredStudy, work_id: int) -> list[Path]:
-    """The fold models of a refit, in the order of their folds; empty where they are not on this host."""
+    """The fold models of a refit; empty where they are not on this host."""
     return sorted(ArtifactFolder(home.artifacts).weights(study.name, work_id).glob("fold*.safetensors"))
 
 

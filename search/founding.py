@@ -114,7 +114,7 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
 
 def _lay_down(ledger: Ledger, founding: Founding) -> None:
     """Create the Optuna studies; trial 0 of the main one is the default recipe, waiting for a worker."""
-    backend = ledger.database.optuna_storage()
+    backend = ledger.optuna_storage
     for suffix in ("", *SIBLINGS.values()):
         study = optuna.create_study(
             study_name=founding.name + suffix, storage=backend, direction="maximize", load_if_exists=True

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 
 from search.at_once import NoStudy, check_database
 from storage.database import Database, connect
@@ -14,6 +18,8 @@ from storage.schema import create_schema, require_schema
 from storage.stored_studies import StoredStudy, StudyStore
 from storage.work import WorkQueue
 from storage.workers import WorkerStore
+from studies.spec import StudySpec
+from trainer.folds import write_folds_csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +47,38 @@ class Ledger:
             raise NoStudy(f"{self.database.name} holds no study yet; begin one with `search start --study quickstart`")
         return everything[-1]
 
+    @cached_property
+    def optuna_storage(self) -> optuna.storages.BaseStorage:
+        """Optuna's view of this database, one for the process: a new one would read all trials again."""
+        return self.database.optuna_storage()
+
+    def folds(self, study: StoredStudy, split: int) -> NDArray[np.int64]:
+        """The frozen fold of each of the study's training images, ``(n,)``.
+
+        Raises:
+            LookupError: this split was never frozen.
+        """
+        protocol = StudySpec.from_dict(study.spec).protocol
+        folds = self.datasets.folds(study.fingerprint, n_folds=protocol.folds, split=split, seed=protocol.split_seed)
+        if folds is None:
+            raise LookupError(f"split {split} of {protocol.folds} folds was never frozen for study {study.name}")
+        return folds
+
+    def write_folds(self, study: StoredStudy, split: int, path: Path) -> None:
+        """Write the frozen folds as a table: image_id, label, duplicate group, fold."""
+        dataset = self.datasets.get(study.fingerprint)
+        assert dataset.groups is not None, "duplicates are looked for before a study begins"
+        write_folds_csv(
+            path,
+            ids=dataset.train_ids,
+            labels=[dataset.class_names[y] for y in dataset.y],
+            groups=dataset.groups[: len(dataset.train_ids)],
+            folds=self.folds(study, split),
+        )
+
     def optuna_study(self, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
         """Optuna's study of that name, as it is stored."""
-        return optuna.load_study(study_name=name, storage=self.database.optuna_storage(), sampler=sampler)
+        return optuna.load_study(study_name=name, storage=self.optuna_storage, sampler=sampler)
 
 
 def open_ledger(url: str, *, create: bool = False) -> Ledger:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from search.at_once import NoStudy, check_database
-from search.competition import Competition, NoData, inspect
+from search.competition import NoData, inspect_aloud
 from search.founding import Founding
 from search.home import Home
 from search.ledger import Ledger, open_ledger
@@ -41,7 +40,7 @@ def prepare(request: StartRequest, console: Console) -> Founding:
     spec = load_study(request.study, overrides) if overrides else file_spec
     data, competition = request.data or known_folder, None
     if data is not None:
-        competition = _inspect(console, data, spec)
+        competition = inspect_aloud(data, spec.data.options, console)
     elif spec.data.sample is None:
         raise NoData
     check_torch_pair()
@@ -49,7 +48,7 @@ def prepare(request: StartRequest, console: Console) -> Founding:
     _check_weights(spec, request.local.weights)
     if data is None or competition is None:
         data = write_digits(Home(root=request.local.home).samples / "digits")
-        competition = _inspect(console, data, spec)
+        competition = inspect_aloud(data, spec.data.options, console)
     return Founding(
         name=name,
         spec=spec,
@@ -77,11 +76,6 @@ def _stored(url: str, name: str) -> tuple[StoredStudy | None, Path | None]:
     ledger = open_ledger(url, create=True)
     stored = ledger.studies.find(name)
     return stored, None if stored is None else known_folder(ledger, stored)
-
-
-def _inspect(console: Console, data: Path, spec: StudySpec) -> Competition:
-    with console.status(f"Reading {escape(str(data))} …"):
-        return inspect(data, spec)
 
 
 def _check_weights(spec: StudySpec, weights: Path | None) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from search.competition import NoData, open_for_training
 from search.devices import Placement, list_gpus, place_workers, usable_cores
 from search.engines.local import LocalFleet, WorkerCommand
+from search.exit_codes import EXIT_INTERRUPTED
 from search.export import ExportPlan, gather_refits, plan_export, queue_refits
 from search.export_files import write_export
 from search.founding import found, resume
@@ -21,7 +22,7 @@ from search.preparation import known_folder, prepare
 from search.publishing import publish
 from search.requests import ExportRequest, LocalWorkers, StartRequest
 from search.standing import Standing, read_standing
-from search.stopping import EXIT_INTERRUPTED, StopSignals
+from search.stopping import StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from storage.stored_studies import StoredStudy

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.at_once import NoStudy
+from search.founding import SEARCH_SPLIT
 from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
 from search.progress import bar_line, print_trial
@@ -92,19 +93,9 @@ def show_status(name: str | None, url: str) -> None:
 
 def export_folds(name: str | None, url: str, output: Path) -> None:
     """Write the frozen folds of a study as a table."""
-    from trainer.folds import write_folds_csv
-
     ledger = open_ledger(url)
-    study = ledger.study(name)
-    protocol = StudySpec.from_dict(study.spec).protocol
-    dataset = ledger.datasets.get(study.fingerprint)
-    folds = ledger.datasets.folds(study.fingerprint, n_folds=protocol.folds, split=0, seed=protocol.split_seed)
-    assert folds is not None, "folds are frozen before a study is stored"
-    assert dataset.groups is not None, "duplicates are looked for before a study begins"
-    labels = [dataset.class_names[y] for y in dataset.y]
-    groups = dataset.groups[: len(dataset.train_ids)]
-    write_folds_csv(output, ids=dataset.train_ids, labels=labels, groups=groups, folds=folds)
-    Console().print(f"{len(folds)} images in {protocol.folds} folds written to {output}", highlight=False)
+    ledger.write_folds(ledger.study(name), SEARCH_SPLIT, output)
+    Console().print(f"The folds are written to {output}", highlight=False)
 
 
 def show_backbones(pattern: str, weights: Path | None) -> None:

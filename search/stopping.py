@@ -8,8 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-EXIT_INTERRUPTED = 130
-"""What shells report for a process that Ctrl-C ended."""
+from search.exit_codes import EXIT_INTERRUPTED
 
 
 class StopSignals:

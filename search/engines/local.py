@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.devices import Placement
+from search.exit_codes import EXIT_MISTAKE
 
 PARENT_VARIABLE = "RETABLE_PARENT"
 """Environment variable that tells a worker which process it serves: when that one ends, so does the worker."""
@@ -20,9 +21,6 @@ PLACE_VARIABLE = "RETABLE_PLACE"
 
 RESTARTS = 3
 """How often a worker that crashed is started again before it is given up."""
-
-EXIT_MISTAKE = 2
-"""Exit code of a command whose input was wrong."""
 
 FAREWELL = 10.0  # seconds that idle workers have to leave by themselves
 LOG_TAIL = 12  # lines of a crashed worker's log that are worth showing

@@ -85,7 +85,7 @@ def founding(
         spec=spec,
         file_spec=load_study(study_file),
         overrides=overrides,
-        competition=inspect(folder, spec),
+        competition=inspect(folder, spec.data.options),
         folder=folder,
         budget=budget,
     )
@@ -102,7 +102,7 @@ def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, wo
         study=stored,
         spec=spec,
         optuna_study=study,
-        images=inspect(folder, spec).images,
+        images=inspect(folder, spec.data.options).images,
         home=Home(root=home),
         device=torch.device("cpu"),
         loader=BatchLoader(),

@@ -1,0 +1,8 @@
+"""What the command line exits with."""
+
+EXIT_BUG = 1
+"""Something failed that should not have."""
+EXIT_MISTAKE = 2
+"""The input was wrong; the message says how. Also what Typer itself exits with."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C, as shells report it."""
