@@ -86,18 +86,17 @@ class CheckpointFile:
         copy = _copy_to_host(content())
         self._last = self._clock()
         self._interval = min(max(SHORTEST_INTERVAL, (self._last - begun) / LARGEST_COST), LONGEST_INTERVAL)
-        self._writing = threading.Thread(target=self._write_in_background, args=(copy,), name="checkpoint")
+        self._writing = threading.Thread(target=self._write_or_warn, args=(copy,), name="checkpoint")
         self._writing.start()
         return True
 
     def save(self, content: dict[str, Any]) -> None:
         """Write a checkpoint now and return when it is on disk.
 
-        Raises:
-            OSError, RuntimeError: it could not be written; the file before it, if any, is untouched.
+        As in `offer`, what cannot be written is logged as a warning; the file before it, if any, is untouched then.
         """
         self.close()
-        self._write(content)
+        self._write_or_warn(content)
 
     def close(self) -> None:
         """Wait for the checkpoint being written, if any."""
@@ -105,11 +104,13 @@ class CheckpointFile:
             self._writing.join()
             self._writing = None
 
-    def _write_in_background(self, content: dict[str, Any]) -> None:
+    def _write_or_warn(self, content: dict[str, Any]) -> None:
         try:
             self._write(content)
-        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-            log.warning("Cannot write the checkpoint %s: %s", self._path, error)
+        except (OSError, RuntimeError) as error:
+            # torch turns a failed write into a RuntimeError about file positions; the cause is what it came from.
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            log.warning("Cannot write the checkpoint %s: %s", self._path, str(cause).partition("\n")[0])
 
     def _write(self, content: dict[str, Any]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ import torch
 
 from trainer.checkpoint import CheckpointFile
 from trainer.loader import BatchLoader
-from trainer.lockstep import Lockstep
+from trainer.lockstep import Abandoned, Lockstep
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe import Recipe
 
@@ -41,6 +41,7 @@ def cross_validate(
     views: tuple[str, ...] = ("identity",),
     predict_test: bool = True,
     loader: BatchLoader | None = None,
+    abandon: Callable[[], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CVResult:
     """Train one model per fold and predict every image with the model that has not seen it.
@@ -61,12 +62,16 @@ def cross_validate(
         views: names of `trainer.predict.VIEWS` to predict with at the end; ``"identity"`` always is.
         predict_test: predict the test images when finished.
         loader: makes the batches; None: one on a thread, for this call.
+        abandon: asked before every training batch and every few images predicted, so it has to be quick. Once it
+            returns True all is left as it is: the result is "stopped" and holds the complete epochs, no checkpoint is
+            written, and the same call continues from the last one. What it raises is passed on.
         clock: seconds, monotonic.
 
     Raises:
         BackboneError: the pre-trained weights are not at hand.
         LoaderError: a worker process of the loader died.
-        torch.OutOfMemoryError: one image at a time is still too much.
+        torch.OutOfMemoryError: one image at a time is still too much. Mostly told before the first epoch, with a
+            message that says what is needed and what is free (`trainer.memory`).
     """
     device = torch.device(device)
     with ExitStack() as stack:
@@ -75,7 +80,7 @@ def cross_validate(
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
         if loader is None:
             loader = stack.enter_context(BatchLoader())
-        run = Lockstep(recipe, data, metric, seed, device, loader, weights_dir, clock)
+        run = Lockstep(recipe, data, metric, seed, device, loader, weights_dir, clock, abandon)
         stack.callback(run.close)
         file = None
         if checkpoint is not None:
@@ -86,20 +91,27 @@ def cross_validate(
                 run.restore(content)
                 log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)
 
-        for epoch in range(len(run.reports) + 1, recipe.epochs + 1):
-            problem = run.train_epoch(epoch)
-            if problem:
-                return run.result("diverged", problem)
-            verdict = on_epoch(run.reports[-1])
-            if epoch < recipe.epochs and verdict is Verdict.PRUNE:
-                return run.result("pruned", f"pruned after epoch {epoch} of {recipe.epochs}")
-            if epoch < recipe.epochs and verdict is Verdict.STOP:
+        try:
+            for epoch in range(len(run.reports) + 1, recipe.epochs + 1):
+                problem = run.train_epoch(epoch)
+                if problem:
+                    return run.result("diverged", problem)
+                verdict = on_epoch(run.reports[-1])
+                if epoch < recipe.epochs and verdict is Verdict.PRUNE:
+                    return run.result("pruned", f"pruned after epoch {epoch} of {recipe.epochs}")
+                if epoch < recipe.epochs and verdict is Verdict.STOP:
+                    if file is not None:
+                        file.save(run.content())
+                    return run.result("stopped", f"stopped after epoch {epoch} of {recipe.epochs}")
                 if file is not None:
-                    file.save(run.content())
-                return run.result("stopped", f"stopped after epoch {epoch} of {recipe.epochs}")
-            if file is not None:
-                file.offer(run.content)
-        return run.finish(views, predict_test, keep_models)
+                    file.offer(run.content)
+            return run.finish(views, predict_test, keep_models)
+        except Abandoned:
+            # No checkpoint: the weights are those of no epoch. The file still holds the last one that was written.
+            done = len(run.reports)
+            if done < recipe.epochs:
+                return run.result("stopped", f"left in the middle of epoch {done + 1} of {recipe.epochs}")
+            return run.result("stopped", "left while predicting after the last epoch")
 
 
 def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:

@@ -123,9 +123,26 @@ class FoldModel:
         for batch, (images, y) in enumerate(batches):
             loss, micro_batch = self._train_batch(epoch, batch, images, y, micro_batch)
             losses.append(loss)
+        # While the other folds train, gradients would take as much memory as the weights.
+        self._optimizer.zero_grad(set_to_none=True)
         self._optimizer.zero_grad(set_to_none=True)  # the memory is the next fold's until this one's turn comes again
         # The only wait for the device in the epoch: reading each loss at once would leave it idle between batches.
         return EpochOutcome(losses=torch.stack(losses).cpu().numpy(), micro_batch=micro_batch)
+
+    def rehearse(self, micro_batch: int) -> None:
+        """Train on one batch of blank images, ``micro_batch`` at a time, to see what memory that takes.
+
+        Everything moves that a training step moves, so it is for a copy of the model (`copy.deepcopy`).
+
+        Raises:
+            torch.OutOfMemoryError: it does not fit.
+        """
+        self._model.train()
+        count, size = self._recipe.batch_size, self._recipe.image_size
+        images, y = np.zeros((count, size, size, 3), np.uint8), np.zeros(count, np.int64)
+        self._accumulate(*self._prepare(1, 0, images, y), micro_batch)
+        self._step(0)
+        self._optimizer.zero_grad(set_to_none=True)
 
     def _train_batch(
         self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64], micro_batch: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from trainer.fold_model import FoldModel, training_precision
-from trainer.loader import BatchLoader, BatchStream
+from trainer.loader import Batch, BatchLoader, BatchStream
+from trainer.memory import fitting_micro_batch
 from trainer.metrics import score, true_class_probability
 from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 from trainer.predict import predict_proba
@@ -22,11 +23,20 @@ from trainer.sampling import BatchPlan, plan_epoch
 
 EVALUATION_FACTOR = 4  # images evaluated at a time, in batches: no activations are kept for a backward pass
 SMALLEST_EVALUATION_BATCH = 64  # images, unless memory runs out
-PREDICTION_CHUNK = 2**28  # bytes of images copied out of the memory map at a time
+PREDICTION_CHUNK = 2**26  # bytes of images copied out of the memory map at a time; after each, abandoning is possible
+MIB = 2**20
+
+
+class Abandoned(Exception):  # noqa: N818  # a wish that is granted, not a fault
+    """The training is to be left at once, in the middle of what it does."""
 
 
 class Lockstep:
-    """The state of one cross-validation between epochs."""
+    """The state of one cross-validation between epochs.
+
+    `train_epoch` and `finish` raise `Abandoned` soon after ``abandon`` returns True. Then only `reports` and `result`
+    still mean anything: some weights have moved past the last complete epoch.
+    """
 
     def __init__(
         self,
@@ -38,11 +48,13 @@ class Lockstep:
         loader: BatchLoader,
         weights_dir: Path | None,
         clock: Callable[[], float],
+        abandon: Callable[[], bool] | None,
     ) -> None:
         self._recipe, self._data, self._metric, self._seed = recipe, data, metric, seed
-        self._device, self._loader, self._clock = device, loader, clock
-        self._models = [
-            FoldModel(
+        self._device, self._loader, self._clock, self._abandon = device, loader, clock, abandon
+
+        def fold_model(fold: int) -> FoldModel:
+            return FoldModel(
                 recipe,
                 fold=fold,
                 seed=seed,
@@ -51,16 +63,19 @@ class Lockstep:
                 device=device,
                 weights_dir=weights_dir,
             )
-            for fold in range(data.num_folds)
-        ]
-        self._micro_batch = recipe.batch_size
+
+        first = fold_model(0)
+        self._micro_batch = fitting_micro_batch(recipe, first, data.num_folds, device)
+        self._models = [first, *(fold_model(fold) for fold in range(1, data.num_folds))]
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)  # of what other trainings and the rehearsal took
         self._evaluation_batch = max(SMALLEST_EVALUATION_BATCH, EVALUATION_FACTOR * recipe.batch_size)
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
         self._upcoming: tuple[tuple[BatchPlan, ...], BatchStream] | None = None
         self.reports: list[EpochReport] = []
 
     def close(self) -> None:
-        """Drop batches that were made ahead."""
+        """Drop batches that were made and not trained on."""
         if self._upcoming is not None:
             self._upcoming[1].close()
             self._upcoming = None
@@ -71,9 +86,10 @@ class Lockstep:
         oof = np.full_like(self._oof, np.nan)
         losses: list[float] = []
         for fold, model in enumerate(self._models):
-            plans, stream = self._upcoming or self._open(fold, epoch)
-            labels = (self._data.y[plan.indices] for plan in plans)
-            outcome = model.train_epoch(epoch, zip(stream, labels, strict=True), self._micro_batch)
+            if self._upcoming is None:
+                self._upcoming = self._open(fold, epoch)
+            plans, stream = self._upcoming
+            outcome = model.train_epoch(epoch, self._batches(plans, stream), self._micro_batch)
             self._micro_batch = outcome.micro_batch
             # The next batches are made while this fold is evaluated.
             self._upcoming = self._open_next(fold, epoch)
@@ -107,6 +123,15 @@ class Lockstep:
             return self._open(fold + 1, epoch)
         return self._open(0, epoch + 1) if epoch < self._recipe.epochs else None
 
+    def _batches(self, plans: Sequence[BatchPlan], stream: BatchStream) -> Iterator[tuple[Batch, Labels]]:
+        for plan, images in zip(plans, stream, strict=True):
+            self._leave_if_abandoned()
+            yield images, self._data.y[plan.indices]
+
+    def _leave_if_abandoned(self) -> None:
+        if self._abandon is not None and self._abandon():
+            raise Abandoned
+
     def _predict(
         self, model: FoldModel, images: npt.NDArray[np.uint8], rows: Labels, views: tuple[str, ...]
     ) -> dict[str, Floats]:
@@ -120,6 +145,7 @@ class Lockstep:
     def _predict_chunk(
         self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[str, ...]
     ) -> dict[str, Floats]:
+        self._leave_if_abandoned()
         while True:
             try:
                 return predict_proba(
@@ -172,7 +198,8 @@ class Lockstep:
             model.restore(state)
         self.reports = [EpochReport(**{**r, "true_class": r["true_class"].numpy()}) for r in content["reports"]]
         self._oof = content["oof"].numpy()
-        self._micro_batch = content["micro_batch"]
+        # Never more than was found to fit here: the checkpoint may come from a larger device.
+        self._micro_batch = min(self._micro_batch, content["micro_batch"])
         self._evaluation_batch = content["evaluation_batch"]
 
     def finish(self, views: tuple[str, ...], predict_test: bool, keep_models: bool) -> CVResult:
@@ -213,9 +240,8 @@ class Lockstep:
         )
 
     def _machine(self) -> dict[str, Scalar]:
-        gpu = self._device.type == "cuda"
-        return {
-            "device": torch.cuda.get_device_name(self._device) if gpu else str(self._device),
+        machine: dict[str, Scalar] = {
+            "device": str(self._device),
             "precision": str(training_precision(self._device)).removeprefix("torch."),
             "micro_batch": self._micro_batch,
             "torch": torch.__version__,
@@ -223,6 +249,10 @@ class Lockstep:
             "albumentations": importlib.metadata.version("albumentations"),
             "seconds": sum(report.seconds for report in self.reports),
         }
+        if self._device.type == "cuda":
+            machine["device"] = torch.cuda.get_device_name(self._device)
+            machine["memory_peak"] = -(-torch.cuda.max_memory_allocated(self._device) // MIB)
+        return machine
 
 
 def _on_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from trainer import predict_standalone
 from trainer.backbones import Preprocessing, size_arguments
 from trainer.environment import library_versions
+from trainer.files import replacing
 from trainer.predict_standalone import CONFIG_FORMAT, ModelError, load_model_folder
 from trainer.recipe import Recipe
 
@@ -94,17 +95,25 @@ def write_model_folder(
 
 
 def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Write a state dict as safetensors; its folder is created, and the file appears whole or not at all."""
+    """Write a state dict as safetensors; its folder is created, and the file appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; ``errno`` is one of `trainer.files.DISK_FULL` where the disk is full.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # Copies: safetensors refuses tensors that share memory, as tied weights do.
-        save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        try:
+            # Copies: safetensors refuses tensors that share memory, as tied weights do.
+            save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, temporary)
+        except SafetensorError as error:
+            # Its only word on what the system said is the end of the message, as Rust writes it.
+            code = re.search(r"\(os error (\d+)\)", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def _write_weights(root: Path, name: str, state: Mapping[str, torch.Tensor]) -> dict[str, str]:

@@ -72,7 +72,7 @@ class Verdict(StrEnum):
     PRUNE = "prune"
     """Give this recipe up."""
     STOP = "stop"
-    """Write a checkpoint and return; the same call continues later."""
+    """Write a checkpoint and return; the same call continues later. A checkpoint that cannot be written is logged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,7 +118,8 @@ class CVResult:
     test_views: dict[str, Floats] = field(default_factory=dict)
     """`test` by view, likewise."""
     machine: dict[str, Scalar] = field(default_factory=dict)
-    """What the machine had a say in: device, micro_batch, precision, versions, seconds."""
+    """What the machine had a say in: device, micro_batch, precision, versions, seconds; on a GPU also memory_peak, the
+    most that this process's tensors took at once, in MiB, since this training began or was continued."""
     models: tuple[dict[str, torch.Tensor], ...] = ()
     """State dict of each fold's evaluated weights, on the CPU; only of a finished training that was asked to keep them.
     """

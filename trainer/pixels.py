@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from trainer.files import replacing
+from trainer.files import DISK_FULL, replacing
 from trainer.images import Images
 from trainer.imageset import ImageSet
 from trainer.looks import Progress, cores
@@ -67,7 +68,8 @@ def open_pixels(
         progress: called with (images done, images in all) while the file is made.
 
     Raises:
-        DataError: images that cannot be read (all named), or a folder that cannot be written to or is full.
+        DataError: images that cannot be read (all named), or a folder that cannot be written to or is full; then
+            ``__cause__`` is the OSError, whose ``errno`` is one of `trainer.files.DISK_FULL` where the disk is full.
     """
     n_train, n_test = len(image_set.train_ids), len(image_set.test_ids)
     path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}.npy"
@@ -80,6 +82,12 @@ def open_pixels(
                 with replacing(path) as temporary:
                     _write(temporary, shape, _resized(image_set, size, resize, interpolation, progress))
     except OSError as error:
+        if error.errno in DISK_FULL:
+            size_mib = -(-math.prod(shape) // 2**20)
+            raise DataError(
+                f"the disk is full: {size_mib:,} MiB of resized images do not fit into {folder} ({error.strerror})",
+                advice="free space there, or choose smaller images",
+            ) from error
         raise DataError(f"resized images cannot be written to {path}: {error.strerror or error}") from error
     return pixels
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
+from trainer import checkpoint as checkpoint_module
 from trainer.crossval import cross_validate
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe import Recipe
@@ -79,3 +83,24 @@ def run(
         checkpoint=checkpoint,
         **{"metric": "accuracy", "seed": 0, "device": "cpu", **options},
     )
+
+
+def fill_disk_in_torch(monkeypatch: pytest.MonkeyPatch, as_torch_does: bool) -> None:
+    """Let `torch.save` write some bytes and then fail for want of space.
+
+    Args:
+        as_torch_does: with its RuntimeError about file positions, which it raises while it handles the OSError.
+    """
+
+    def save(payload: object, file: Any) -> None:
+        file.write(b"half")
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            if not as_torch_does:
+                raise
+            failure = RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 704 vs 598")
+            failure.__context__ = error
+            raise failure  # noqa: B904  # torch names no cause
+
+    monkeypatch.setattr(checkpoint_module.torch, "save", save)

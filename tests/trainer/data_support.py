@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +26,25 @@ def save(path: Path, seed: int, side: int = 24) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture(seed, side)).save(path)
     return path
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, code: int, room: int) -> None:
+    """Let every file that `Path.open` opens to write bytes take ``room`` of them, then fail with errno ``code``."""
+
+    class FullDisk(io.FileIO):
+        def write(self, data: Any) -> int:
+            rest = room - self.tell()
+            super().write(bytes(data)[: max(rest, 0)])
+            if rest < len(data):
+                raise OSError(code, os.strerror(code))
+            return len(data)
+
+    original = Path.open
+
+    def limited(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        return io.BufferedWriter(FullDisk(self, "w")) if mode == "wb" else original(self, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", limited)
 
 
 def file_name(identifier: str) -> str:

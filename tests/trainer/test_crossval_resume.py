@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainer.crossval_support import after, competition, run
+from tests.trainer.crossval_support import after, competition, fill_disk_in_torch, run
+from trainer import loader as loader_module
+from trainer.loader import BatchLoader
 from trainer.outcome import CVResult, EpochReport, Verdict
 
 EVERYTHING: dict[str, Any] = {
@@ -31,6 +37,12 @@ EVERYTHING: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> CVResult:
+    torch.set_num_threads(1)
+    return run(EVERYTHING)
 
 
 def assert_same(first: CVResult, second: CVResult) -> None:
@@ -83,7 +95,7 @@ def test_continued_equals_undisturbed(tmp_path: Path, changes: dict[str, Any]) -
     assert_same(undisturbed, continued)
 
 
-def test_a_killed_training_continues_from_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_killed_training_continues_from_the_last_checkpoint(tmp_path: Path, undisturbed: CVResult) -> None:
     """The clock jumps two minutes an epoch, so every epoch is checkpointed; the kill comes after the second."""
     path = tmp_path / "trial.pt"
     now = 0.0
@@ -103,7 +115,7 @@ def test_a_killed_training_continues_from_the_last_checkpoint(tmp_path: Path) ->
     seen: list[int] = []
     continued = run(EVERYTHING, on_epoch=lambda report: seen.append(report.epoch) or Verdict.CONTINUE, checkpoint=path)
     assert seen == [2, 3]
-    assert_same(run(EVERYTHING), continued)
+    assert_same(undisturbed, continued)
 
 
 def test_killed_after_the_last_epoch_only_predicts(tmp_path: Path) -> None:
@@ -164,3 +176,134 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path: Path, caplog
         result = run(checkpoint=path)
     assert "damaged" in caplog.text
     assert_same(run(), result)
+
+
+def test_a_stop_on_a_full_disk_keeps_the_older_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, undisturbed: CVResult
+) -> None:
+    path = tmp_path / "trial.pt"
+    run(EVERYTHING, on_epoch=after(1, Verdict.STOP), checkpoint=path)
+    whole = path.read_bytes()
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING):
+        fill_disk_in_torch(patch, as_torch_does=True)
+        stopped = run(EVERYTHING, on_epoch=after(2, Verdict.STOP), checkpoint=path)
+    assert stopped.status == "stopped"
+    assert stopped.epochs_done == 2
+    assert str(path) in caplog.text
+    assert os.strerror(errno.ENOSPC) in caplog.text
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+    assert_same(undisturbed, run(EVERYTHING, checkpoint=path))
+
+
+ASKED_PER_EPOCH = 12
+"""How often an epoch asks whether to abandon: each of 3 folds for 3 batches and for its held-out images."""
+
+
+class Abandon:
+    """Says yes from the ``times``-th time on that it is asked."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+@pytest.mark.parametrize("asked", [1, 2, 4, ASKED_PER_EPOCH])
+def test_abandoned_in_an_epoch_continues_from_the_checkpoint_before(
+    tmp_path: Path, asked: int, undisturbed: CVResult
+) -> None:
+    """The clock jumps two minutes an epoch, so every epoch is checkpointed; the second is left at various places."""
+    path = tmp_path / "trial.pt"
+    now = 0.0
+
+    def on_epoch(report: EpochReport) -> Verdict:
+        nonlocal now
+        now += 120.0
+        return Verdict.CONTINUE
+
+    left = run(
+        EVERYTHING, on_epoch=on_epoch, checkpoint=path, abandon=Abandon(ASKED_PER_EPOCH + asked), clock=lambda: now
+    )
+    assert left.status == "stopped"
+    assert left.reason == "left in the middle of epoch 2 of 3"
+    assert [report.epoch for report in left.reports] == [1]
+    assert np.isfinite(left.oof).all()
+    assert path.exists()  # whole: what was being written in the background has been waited for
+    seen: list[int] = []
+    continued = run(EVERYTHING, on_epoch=lambda report: seen.append(report.epoch) or Verdict.CONTINUE, checkpoint=path)
+    assert seen == [2, 3]
+    assert_same(undisturbed, continued)
+
+
+@pytest.mark.parametrize("asked", [1, 5, ASKED_PER_EPOCH])
+def test_abandoned_before_the_first_epoch_ends(tmp_path: Path, asked: int) -> None:
+    path = tmp_path / "trial.pt"
+    ticks = iter(range(0, 10**6, 100))
+    result = run(checkpoint=path, abandon=Abandon(asked), clock=lambda: float(next(ticks)))
+    assert result.status == "stopped"
+    assert result.reason == "left in the middle of epoch 1 of 3"
+    assert result.reports == ()
+    assert np.isnan(result.oof).all()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("asked", [1, 6])
+def test_abandoned_while_predicting_at_the_end_only_predicts_again(
+    tmp_path: Path, asked: int, undisturbed: CVResult
+) -> None:
+    """Each of 3 folds is asked for the other views of its held-out images and for the test images."""
+    path = tmp_path / "trial.pt"
+    ticks = iter(range(0, 10**6, 100))
+    left = run(
+        EVERYTHING,
+        checkpoint=path,
+        views=("identity", "hflip"),
+        abandon=Abandon(3 * ASKED_PER_EPOCH + asked),
+        clock=lambda: float(next(ticks)),
+    )
+    assert (left.status, left.reason) == ("stopped", "left while predicting after the last epoch")
+    assert left.epochs_done == 3
+    assert left.test is None
+    seen: list[int] = []
+    again = run(EVERYTHING, on_epoch=lambda report: seen.append(report.epoch) or Verdict.CONTINUE, checkpoint=path)
+    assert seen == []
+    assert_same(undisturbed, again)
+
+
+def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first batch is made at once, the second not before the training has been left; the third waits behind it."""
+    submitted: list[Future[Any]] = []
+    made = iter(range(10**6))
+    left = threading.Event()
+    submit, make = BatchLoader.submit, loader_module._make_batch
+
+    def spy(self: BatchLoader, job: bytes, plan: Any) -> Future[Any]:
+        submitted.append(submit(self, job, plan))
+        return submitted[-1]
+
+    def slow(job: bytes, plan: Any) -> Any:
+        assert next(made) == 0 or left.wait(60.0)
+        return make(job, plan)
+
+    monkeypatch.setattr(BatchLoader, "submit", spy)
+    monkeypatch.setattr(loader_module, "_make_batch", slow)
+    with BatchLoader() as loader:
+        run(loader=loader, abandon=lambda: True)
+        assert [future.cancelled() for future in submitted] == [False, False, True]
+        left.set()
+        assert run({"epochs": 1}, loader=loader).oof.tobytes() == run({"epochs": 1}).oof.tobytes()
+
+
+def test_what_is_asked_may_raise() -> None:
+    def fail() -> bool:
+        raise ConnectionError("the lease is lost")
+
+    with pytest.raises(ConnectionError, match="the lease is lost"):
+        run(abandon=fail)
+
+
+def test_never_abandoned_is_undisturbed(undisturbed: CVResult) -> None:
+    assert_same(undisturbed, run(EVERYTHING, abandon=lambda: False))

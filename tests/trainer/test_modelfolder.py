@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from trainer import predict_standalone
@@ -123,3 +126,34 @@ def test_shared_and_strided_tensors_are_saved_as_values(tmp_path: Path) -> None:
     assert torch.equal(written["c"], shared.T)
     assert written["n"].item() == 3
     assert [file.name for file in path.parent.iterdir()] == ["fold0.safetensors"]
+
+
+def write_half(monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+    """Let safetensors write some bytes and then fail with ``message``."""
+
+    def save_half(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError(message)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", save_half)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+def test_weights_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    path = tmp_path / "fold0.safetensors"
+    save_weights(path, {"a": torch.ones(2)})
+    whole = path.read_bytes()
+    write_half(monkeypatch, f"Error while serializing: I/O error: in Rust's words (os error {code})")
+    for name in ("fold0.safetensors", "fold1.safetensors"):
+        with pytest.raises(OSError, match=name) as caught:
+            save_weights(tmp_path / name, {"a": torch.zeros(2)})
+        assert caught.value.errno == code
+    assert [file.name for file in tmp_path.iterdir()] == ["fold0.safetensors"]
+    assert path.read_bytes() == whole
+
+
+def test_what_safetensors_itself_refuses_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_half(monkeypatch, "Error while serializing: something else")
+    with pytest.raises(SafetensorError, match="something else"):
+        save_weights(tmp_path / "fold0.safetensors", {"a": torch.zeros(2)})
+    assert list(tmp_path.iterdir()) == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_support import picture, save
+from data_support import fill_disk, picture, save
 
 from trainer.data import DataError, ImageSet, read_images
 from trainer.pixels import Pixels, open_pixels
@@ -79,3 +81,38 @@ def test_unreadable_images_leave_no_file(image_set: ImageSet, tmp_path: Path) ->
         opened(image_set, tmp_path)
     assert len(caught.value.problems) == 2
     assert not list((tmp_path / "pixels").glob("*.npy")) and not list((tmp_path / "pixels").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("room", [0, 2000])  # bytes, of 5504
+def test_a_full_disk_leaves_no_file(image_set: ImageSet, tmp_path: Path, code: int, room: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        fill_disk(patch, code, room)
+        with pytest.raises(DataError, match="the disk is full") as caught:
+            opened(image_set, tmp_path)
+    folder = tmp_path / "pixels"
+    assert str(folder) in str(caught.value)
+    assert os.strerror(code) in str(caught.value)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == code
+    assert [path.name for path in folder.iterdir() if path.suffix != ".lock"] == []
+    assert opened(image_set, tmp_path).train.shape == (4, 16, 16, 3)  # once there is room
+
+
+def test_a_full_disk_spares_the_files_that_are_there(
+    image_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = opened(image_set, tmp_path)
+    whole = first.path.read_bytes()
+    fill_disk(monkeypatch, errno.ENOSPC, 2000)
+    with pytest.raises(DataError, match="the disk is full"):
+        opened(image_set, tmp_path, size=32)
+    assert opened(image_set, tmp_path).path.read_bytes() == whole
+
+
+def test_another_trouble_with_the_disk_is_not_called_full(
+    image_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch, errno.EIO, 2000)
+    with pytest.raises(DataError, match=r"cannot be written to .*Input/output error"):
+        opened(image_set, tmp_path)

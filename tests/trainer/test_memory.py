@@ -1,0 +1,325 @@
+"""What a training needs of a GPU's memory, and which micro batch fits."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trainer.crossval_support import SMALL, after, competition, run
+from trainer import lockstep, memory
+from trainer.fold_model import FoldModel
+from trainer.memory import (
+    FoldMemory,
+    bytes_free,
+    bytes_needed,
+    fitting_micro_batch,
+    largest_fitting,
+    limit_memory,
+    tensor_bytes,
+    too_large_message,
+)
+from trainer.optim import OPTIMIZERS
+from trainer.outcome import Verdict
+from trainer.recipe import Recipe
+
+GIB = 2**30
+sizes = st.integers(0, 10**12)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@given(kept=sizes, step=sizes, folds=st.integers(1, 20))
+def test_every_fold_keeps_its_own_and_one_trains(kept: int, step: int, folds: int) -> None:
+    one, all_of_them = (bytes_needed(FoldMemory(kept=kept, step=step), number) for number in (1, folds))
+    assert one == kept + step
+    assert all_of_them - one == (folds - 1) * kept
+
+
+@pytest.mark.parametrize(
+    ("device_free", "share", "reserved", "expected"),
+    [
+        (70, 1.0, 10, 70),  # the others have 20
+        (70, 0.5, 10, 40),  # the rest of this process's share
+        (30, 0.5, 10, 30),  # the others have taken part of it
+        (70, 0.25, 30, 0),  # more than its share already
+    ],
+)
+def test_free_is_what_is_there_and_allowed(device_free: int, share: float, reserved: int, expected: int) -> None:
+    assert bytes_free(device_free=device_free, device_total=100, share=share, reserved=reserved) == expected
+
+
+@given(
+    batch_size=st.integers(2, 4096),
+    fixed=st.integers(0, 1000),
+    per_image=st.integers(1, 100),
+    room=st.integers(0, 10**5),
+)
+def test_the_largest_of_the_halves_that_fits(batch_size: int, fixed: int, per_image: int, room: int) -> None:
+    halves = [batch_size]
+    while halves[-1] > 1:
+        halves.append(halves[-1] // 2)
+    fit = [half for half in halves if fixed + per_image * half <= room]
+    assert largest_fitting(batch_size, lambda images: fixed + per_image * images, room) == max(fit, default=0)
+
+
+def test_what_is_not_known_to_fit_does_not() -> None:
+    asked: list[int] = []
+
+    def need(images: int) -> float:
+        asked.append(images)
+        return math.inf if images > 5 else 10
+
+    assert largest_fitting(48, need, 10) == 3
+    assert asked == [48, 24, 12, 6, 3]
+    assert largest_fitting(4, lambda images: math.inf, 10**12) == 0
+
+
+def test_the_message_names_what_is_needed_and_what_is_free() -> None:
+    recipe = Recipe.from_flat({"backbone": "resnet50", "image_size": 224})
+    text = too_large_message(recipe, 5, 9.04 * GIB, 6 * GIB, "NVIDIA A2")
+    assert text == (
+        "resnet50 at 224 px needs about 9.1 GiB for 5 folds in lockstep; 6.0 GiB are free on NVIDIA A2; "
+        "smaller images or another backbone help"
+    )
+    assert "6.1 GiB for one fold; 6.0 GiB are" in too_large_message(recipe, 1, 6.04 * GIB, int(6.02 * GIB), "A2")
+    assert "needs more than the 6.0 GiB that are free on A2" in too_large_message(recipe, 5, math.inf, 6 * GIB, "A2")
+
+
+def first_fold(changes: dict[str, Any] | None = None, device: str = "cpu") -> FoldModel:
+    data = competition()
+    return FoldModel(
+        Recipe.from_flat({**SMALL, **(changes or {})}),
+        fold=0,
+        seed=0,
+        train_y=data.y[data.training_part(0)],
+        num_classes=3,
+        device=torch.device(device),
+        weights_dir=None,
+    )
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two states hold the same bits."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_rehearsal_on_a_copy_leaves_the_model_as_it_was(optimizer: str) -> None:
+    model = first_fold({"optimizer.name": optimizer, "ema": 0.9, "optimizer.layer_decay": 0.8, "drop_path": 0.2})
+    before = copy.deepcopy(model.state())
+    rehearsing = copy.deepcopy(model)
+    rehearsing.rehearse(5)
+    assert same(model.state(), before)
+    assert not any(parameter.grad is not None for parameter in model.evaluated.parameters())
+    trained = rehearsing.state()
+    weights = [name for name, _ in model.evaluated.named_parameters()]
+    for part in ("model", "ema"):
+        assert any(not torch.equal(trained[part][name], before[part][name]) for name in weights)
+    assert trained["optimizer"]["state"]
+
+
+@pytest.mark.parametrize(("optimizer", "copies"), [("sgd", 1), ("lion", 1), ("adamw", 2), ("lamb", 2)])
+def test_what_a_fold_keeps_is_counted(optimizer: str, copies: int) -> None:
+    model = first_fold({"optimizer.name": optimizer, "ema": 0.9})
+    weights = tensor_bytes(model.state()["model"])
+    assert tensor_bytes(model.state()) == 2 * weights  # of the network and of its average
+    model.rehearse(16)
+    parameters = sum(parameter.nbytes for parameter in model.evaluated.parameters())
+    counters = 8 * len(list(model.evaluated.parameters()))  # bytes: an optimizer may count its steps in tensors
+    state = tensor_bytes(model.state()["optimizer"])
+    assert copies * parameters <= state <= copies * parameters + counters
+
+
+def test_a_trained_fold_holds_no_gradients_while_the_others_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = FoldModel.train_epoch
+    held: list[int] = []
+
+    def spy(self: FoldModel, *args: Any) -> Any:
+        outcome = original(self, *args)
+        held.append(sum(parameter.grad is not None for parameter in self._model.parameters()))
+        return outcome
+
+    monkeypatch.setattr(FoldModel, "train_epoch", spy)
+    run({"epochs": 1})
+    assert held == [0, 0, 0]
+
+
+CUDA = torch.device("cuda")
+
+
+class PretendedGpu:
+    """A GPU on which a fold keeps 100 bytes and a step takes 1000 for each image at a time, up to 8 of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.measured: list[int] = []
+        self.free = 10**6
+        monkeypatch.setattr(memory, "_measured", {})
+        monkeypatch.setattr(memory, "_measure", self._measure)
+        monkeypatch.setattr(memory, "_free", lambda device: self.free)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended GPU")
+
+    def _measure(self, model: FoldModel, micro_batch: int, device: torch.device) -> FoldMemory | None:
+        self.measured.append(micro_batch)
+        return FoldMemory(kept=100, step=1000 * micro_batch) if micro_batch <= 8 else None
+
+    def leave(self, model: FoldModel, room: int) -> None:
+        """``room`` bytes, of which ``model`` holds some already."""
+        self.free = room - tensor_bytes(model.state())
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> PretendedGpu:
+    return PretendedGpu(monkeypatch)
+
+
+@pytest.mark.parametrize(("room", "micro_batch"), [(10**6, 8), (8500, 8), (8499, 4), (2500, 2), (1500, 1)])
+def test_all_folds_and_one_step_have_to_fit(gpu: PretendedGpu, room: int, micro_batch: int) -> None:
+    model, recipe = first_fold(), Recipe.from_flat(SMALL)
+    gpu.leave(model, room)
+    assert fitting_micro_batch(recipe, model, 5, CUDA) == micro_batch
+
+
+def test_what_does_not_fit_at_all_is_told_to_people(gpu: PretendedGpu) -> None:
+    model, recipe = first_fold(), Recipe.from_flat(SMALL)
+    gpu.leave(model, 1499)
+    with pytest.raises(torch.OutOfMemoryError, match=r"test_resnet at 32 px needs about .* free on pretended GPU"):
+        fitting_micro_batch(recipe, model, 5, CUDA)
+
+
+def test_a_kind_of_training_is_measured_once(gpu: PretendedGpu) -> None:
+    model, recipe = first_fold(), Recipe.from_flat({**SMALL, "batch_size": 8})
+
+    def asked(changes: dict[str, object]) -> list[int]:
+        gpu.measured.clear()
+        fitting_micro_batch(recipe.replace(changes), model, 5, CUDA)
+        return gpu.measured
+
+    assert asked({}) == [8]
+    assert asked({"optimizer.lr": 1e-4, "augment.hflip": 0.5, "epochs": 9, "drop": 0.5}) == []
+    for change in (
+        {"backbone": "test_vit"},
+        {"image_size": 64},
+        {"batch_size": 4},
+        {"optimizer.name": "sgd"},
+        {"ema": 0.9},
+    ):
+        assert len(asked(change)) == 1, change
+    gpu.leave(model, 5000)
+    assert asked({}) == [4]  # there is less room now: what is known decides first
+    assert asked({}) == []
+
+
+def test_what_did_not_fit_is_tried_again(gpu: PretendedGpu) -> None:
+    model, recipe = first_fold(), Recipe.from_flat(SMALL)
+    for _ in range(2):
+        gpu.measured.clear()
+        assert fitting_micro_batch(recipe, model, 5, CUDA) == 8
+        assert gpu.measured[0] == 16
+
+
+def test_a_processor_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_measure", None)
+    monkeypatch.setattr(memory, "_free", None)
+    assert fitting_micro_batch(Recipe.from_flat(SMALL), first_fold(), 5, torch.device("cpu")) == 16
+    assert "memory_peak" not in run({"epochs": 1}).machine
+
+
+def test_a_training_starts_with_what_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "trial.pt"
+    monkeypatch.setattr(lockstep, "fitting_micro_batch", lambda recipe, model, folds, device: folds)
+    result = run({"epochs": 2}, competition(32, folds=4), on_epoch=after(1, Verdict.STOP), checkpoint=path)
+    assert result.machine["micro_batch"] == 4
+    # Continued where less fits, and where more does: what fitted once is kept, what does not fit is not tried.
+    monkeypatch.setattr(lockstep, "fitting_micro_batch", lambda *args: 2)
+    less = run({"epochs": 2}, competition(32, folds=4), checkpoint=path)
+    monkeypatch.setattr(lockstep, "fitting_micro_batch", lambda *args: 16)
+    more = run({"epochs": 2}, competition(32, folds=4), checkpoint=path)
+    assert (less.machine["micro_batch"], more.machine["micro_batch"]) == (2, 4)
+
+
+def test_the_share_of_a_process_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(memory, "_share", 1.0)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", asked.append)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 10)
+    assert memory._free(CUDA) == 70
+    limit_memory(0.5)
+    assert asked == [0.5]
+    assert memory._free(CUDA) == 40
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+LARGER = {"backbone": "resnet18", "image_size": 128, "batch_size": 64, "epochs": 2, "ema": 0.9}
+
+
+@pytest.fixture
+def whole_gpu() -> Iterator[int]:
+    """Yields the bytes of the GPU; a limit set in between is lifted."""
+    memory._measured.clear()
+    yield torch.cuda.get_device_properties(CUDA).total_memory
+    limit_memory(1.0)
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_the_preflight_leaves_everything_as_it_was(whole_gpu: int) -> None:
+    model = first_fold({**LARGER, "drop": 0.3}, "cuda")
+    before, held = copy.deepcopy(model.state()), torch.cuda.memory_allocated()
+    generators = torch.get_rng_state(), torch.cuda.get_rng_state()
+    assert fitting_micro_batch(Recipe.from_flat({**SMALL, **LARGER, "drop": 0.3}), model, 3, CUDA) == 64
+    assert same(model.state(), before)
+    assert torch.equal(torch.get_rng_state(), generators[0])
+    assert torch.equal(torch.cuda.get_rng_state(), generators[1])
+    assert torch.cuda.memory_allocated() - held < 64 * 2**20  # cuBLAS keeps a workspace
+    (measured,) = memory._measured.values()
+    assert measured.kept > tensor_bytes(model.state())
+    assert measured.step > 100 * 2**20
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_gpu_that_is_short_of_memory_trains_in_parts(whole_gpu: int, caplog: pytest.LogCaptureFixture) -> None:
+    data = competition(96, size=128)
+    roomy = run(LARGER, data, device="cuda")
+    assert roomy.machine["micro_batch"] == 64
+    peak = roomy.machine["memory_peak"]
+    assert isinstance(peak, int)
+    (measured,) = memory._measured.values()
+    assert 0.8 * peak < bytes_needed(measured, 3) / 2**20 < 1.2 * peak
+    torch.cuda.empty_cache()
+    limit_memory((3 * measured.kept + measured.step // 2 + torch.cuda.memory_reserved()) / whole_gpu)
+    with caplog.at_level(logging.WARNING):
+        tight = run(LARGER, data, device="cuda")
+    assert tight.status == "finished"
+    assert tight.machine["micro_batch"] < 64
+    assert tight.machine["memory_peak"] < peak
+    assert "images at a time do" in caplog.text
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_gpu_on_which_nothing_fits_is_told_before_the_first_epoch(whole_gpu: int) -> None:
+    torch.cuda.empty_cache()
+    limit_memory((200 * 2**20 + torch.cuda.memory_reserved()) / whole_gpu)
+    with pytest.raises(torch.OutOfMemoryError, match=r"resnet18 at 128 px needs .*; smaller images"):
+        run(LARGER, competition(96, size=128), device="cuda")
