@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore
 
 _NAME_LIMIT = 80  # characters; file systems allow 255 bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint on this host."""
+
+    study: str
+    work_id: int
+    path: Path
+    size: int
+    """Bytes."""
+    modified: float
+    """Unix seconds on the clock of the host that wrote it."""
 
 
 class ArtifactFolder:
@@ -42,6 +56,24 @@ class ArtifactFolder:
         folder = self._checkpoint_folder(study, work_id)
         if folder.exists():
             shutil.rmtree(folder)
+
+    def checkpoints(self, study: str) -> list[Checkpoint]:
+        """The checkpoints of a study that are here."""
+        folder = self.root / "checkpoints" / safe_name(study)
+        found = []
+        for path in folder.glob("*/checkpoint.pt"):
+            if not path.parent.name.isdigit():
+                continue
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # its trial ended right now
+                continue
+            found.append(
+                Checkpoint(
+                    study=study, work_id=int(path.parent.name), path=path, size=stat.st_size, modified=stat.st_mtime
+                )
+            )
+        return found
 
     def weights(self, study: str, work_id: int) -> Path:
         """The folder of the fold models of a refit, created."""

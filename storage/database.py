@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy.exc
-from sqlalchemy import URL, Connection, Engine, select
+from sqlalchemy import URL, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.clock import Clock, database_clock
@@ -25,10 +26,11 @@ from storage.urls import parse_url, shown_url, without_secrets
 if TYPE_CHECKING:
     import optuna
 
-_SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
+_SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_FULL")
 # Connection lost; operator intervention (restart); too many connections and no memory; deadlock and serialization.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_POSTGRESQL_OUTAGES = ("08", "57P", "53200", "53300", "40", "25P03")
+# A full disk (53100, SQLITE_FULL) is one of them: what is to be stored is kept until there is room again.
+_POSTGRESQL_OUTAGES = ("08", "57P", "53100", "53200", "53300", "40", "25P03")
 _POSTGRESQL_DISK_FULL = "53100"
 
 
@@ -92,6 +94,15 @@ class Database:
         with self.reading() as connection:
             return float(connection.execute(select(self.clock())).scalar_one())
 
+    def size(self) -> int:
+        """Bytes that the database takes, SQLite's write-ahead log included."""
+        if self.is_sqlite:
+            file = Path(str(self.url.database))
+            parts = (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")))
+            return sum(part.stat().st_size for part in parts if part.is_file())
+        with self.reading() as connection:
+            return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
+
     def optuna_storage(self) -> optuna.storages.BaseStorage:
         """Optuna's storage on this database, cached, working through this engine.
 
@@ -123,12 +134,12 @@ class Database:
         # PostgreSQL's full text goes on to quote the row that it refused.
         primary = getattr(getattr(cause, "diag", None), "message_primary", None)
         text = without_secrets(" ".join((primary or str(cause)).split()), self.url)
+        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or _sqlstate(cause) == _POSTGRESQL_DISK_FULL:
+            return StorageUnavailableError(f"the disk of the database {self.name} is full: {text}")
         if is_outage(error):
             return StorageUnavailableError(f"the database {self.name} does not answer: {text}")
         if "no such table" in text or getattr(cause, "sqlstate", None) == "42P01":
             return SchemaError(f"the database {self.name} lacks a table ({text}); `search start` sets a database up")
-        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or _sqlstate(cause) == _POSTGRESQL_DISK_FULL:
-            return StorageError(f"the disk of the database {self.name} is full: {text}")
         return StorageError(f"the database {self.name} refused: {text}")
 
 

@@ -12,11 +12,14 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from storage.errors import StorageError
+from storage.filesystems import network_mount
 
 BUSY_TIMEOUT = 60.0  # seconds that a connection waits for SQLite's one write lock
 POOL_SIZE = 1
 """Connections that a quiet process keeps: one, so that 64 workers fit the 100 of a PostgreSQL server as installed."""
-POOL_OVERFLOW = 3  # further connections while several threads are busy, closed when given back
+POOL_OVERFLOW = 1
+"""Further connections while several threads of a process are busy at the same moment, closed when given back. A
+worker's threads renew its lease and its sign of life in milliseconds: they rarely meet, and then wait for each other."""
 POOL_TIMEOUT = 60.0  # seconds that a thread waits for a connection of this process
 CONNECT_TIMEOUT = 10  # seconds
 READ_ONLY = "retable_read_only"
@@ -50,7 +53,8 @@ def make_engine(url: URL) -> Engine:
     Nothing is connected yet, except that the folder of a SQLite file is looked at.
 
     Raises:
-        StorageError: the folder of the SQLite file does not exist, or psycopg is not installed.
+        StorageError: the folder of the SQLite file does not exist or is on a network file system, or psycopg is not
+            installed.
     """
     options: dict[str, Any] = {
         # Rows hold whole recipes and predictions: an error shows the statement without them.
@@ -84,6 +88,15 @@ def _require_folder(url: URL) -> None:
         raise StorageError(f"the folder {path.parent} of the database {path.name} does not exist; create it first")
     if path.is_dir():
         raise StorageError(f"{path} is a folder; the URL of a SQLite database names a file")
+    mount = network_mount(path)
+    if mount is not None:
+        kind, point = mount
+        raise StorageError(
+            f"{path} lies on a network file system ({kind}, mounted at {point}), where SQLite loses data: its locks "
+            "and its shared memory do not reach other machines. Use PostgreSQL instead:\n"
+            "    --storage postgresql://USER@HOST/retable\n"
+            f"or, for this machine alone, a file on a disk of its own: --storage sqlite:////var/tmp/{path.name}"
+        )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -8,7 +8,7 @@ class StorageError(Exception):
 
 
 class StorageUnavailableError(StorageError):
-    """The database does not answer now: not reachable, restarting, locked, or out of connections.
+    """The database does not answer now: not reachable, restarting, locked, out of connections, or its disk is full.
 
     The same call may succeed later. Nothing of the failed call was written, or all of it: a connection can break after
     the commit, which is why every writing call of `storage.work` may be repeated.

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, get_storage
-from sqlalchemy import NullPool
+from optuna.storages._rdb.models import StudyModel, TrialModel
+from optuna.trial import TrialState
+from sqlalchemy import NullPool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from storage.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
@@ -50,6 +52,24 @@ def open_optuna_storage(database: Database) -> BaseStorage:
         SchemaError: the tables are missing, or another Optuna release made them.
     """
     return get_storage(_checked(database, create_tables=False))
+
+
+def running_trials(database: Database, study_name: str) -> list[int]:
+    """Numbers of the trials of a study that Optuna takes for running, asked of its tables at this moment.
+
+    Optuna's own way would first read every trial of the study into this process.
+
+    Raises:
+        StorageUnavailableError: the database does not answer.
+    """
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(TrialModel.number)
+            .join(StudyModel, StudyModel.study_id == TrialModel.study_id)
+            .where(StudyModel.study_name == study_name, TrialModel.state == TrialState.RUNNING)
+            .order_by(TrialModel.number)
+        )
+        return list(rows.scalars())
 
 
 def create_optuna_tables(database: Database) -> None:

@@ -13,6 +13,7 @@ from storage.clock import Clock
 from storage.tables import Curve, Prediction, Trial
 from storage.values import (
     EpochCurve,
+    Failure,
     TrialOutcome,
     TrialRecord,
     TrialStatus,
@@ -41,6 +42,7 @@ def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome
             worker=work.worker,
             attempt=work.attempt,
             status=outcome.status.value,
+            failure=None if outcome.failure is None else outcome.failure.value,
             reason=storable_text(outcome.reason),
             value=finite_or_none(outcome.value),
             value_se=finite_or_none(outcome.value_se),
@@ -91,7 +93,8 @@ def select_curves(connection: Connection, trial_id: int) -> tuple[EpochCurve, ..
 def trial_record(row: Row[Any]) -> TrialRecord:
     """A row of `TRIAL_COLUMNS` as a value."""
     values = dict(row._mapping)
-    return TrialRecord(**{**values, "kind": WorkKind(row.kind), "status": TrialStatus(row.status)})
+    failure = None if row.failure is None else Failure(row.failure)
+    return TrialRecord(**{**values, "kind": WorkKind(row.kind), "status": TrialStatus(row.status), "failure": failure})
 
 
 def _curve_row(trial_id: int, curve: EpochCurve) -> dict[str, Any]:

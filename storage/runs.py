@@ -14,7 +14,7 @@ from storage.blobs import unpack
 from storage.database import Database
 from storage.errors import StorageError
 from storage.outcomes import TRIAL_COLUMNS, select_curves, trial_record
-from storage.tables import Export, Prediction, Trial
+from storage.tables import Export, Prediction, Study, Trial
 from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind, finite_or_none
 
 
@@ -70,13 +70,33 @@ class RunStore:
                 result[WorkKind(kind)][TrialStatus(status)] = count
         return result
 
+    def count(self, study_id: int, kind: WorkKind) -> int:
+        """How many records of one kind there are."""
+        with self._database.reading() as connection:
+            return connection.execute(
+                select(func.count()).where(Trial.study_id == study_id, Trial.kind == kind.value)
+            ).scalar_one()
+
+    def mean_seconds(self, study_id: int) -> float | None:
+        """How long the finished search trials took on average; None while none has finished."""
+        with self._database.reading() as connection:
+            mean: float | None = connection.execute(
+                select(func.avg(Trial.seconds)).where(
+                    Trial.study_id == study_id,
+                    Trial.kind == WorkKind.SEARCH.value,
+                    Trial.status == TrialStatus.FINISHED.value,
+                )
+            ).scalar_one()
+            return mean
+
     def consecutive_failures(self, study_id: int) -> int:
-        """How many search trials failed since the last one that did not."""
-        ended = and_(Trial.study_id == study_id, Trial.kind == WorkKind.SEARCH.value)
+        """How many search trials failed since the last one that did not, and since the study was last set running."""
+        since = select(func.coalesce(Study.running_since, 0.0)).where(Study.id == study_id).scalar_subquery()
+        ended = and_(Trial.study_id == study_id, Trial.kind == WorkKind.SEARCH.value, Trial.finished >= since)
         last_good = select(func.coalesce(func.max(Trial.id), 0)).where(ended, Trial.status != TrialStatus.FAILED.value)
         with self._database.reading() as connection:
-            since = select(func.count()).where(ended, Trial.id > last_good.scalar_subquery())
-            return connection.execute(since).scalar_one()
+            count = select(func.count()).where(ended, Trial.id > last_good.scalar_subquery())
+            return connection.execute(count).scalar_one()
 
     def curves(self, record_id: int) -> tuple[EpochCurve, ...]:
         """Every epoch of a record, in order; empty if it ended before its first."""

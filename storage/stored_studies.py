@@ -37,6 +37,12 @@ class StoredStudy:
     """Unix seconds on the database's clock, after which nothing begins."""
     state: StudyState
     state_reason: str
+    priority: int
+    """Workers of many studies serve a higher one first."""
+    served: float | None
+    """When a work item of it was last handed out, Unix seconds on the database's clock."""
+    running_since: float | None
+    """When it was last set running by a person; None: since it was created."""
     created: float
 
 
@@ -124,8 +130,15 @@ class StudyStore:
         return StudyState(state)
 
     def set_state(self, study_id: int, state: StudyState, reason: str = "") -> None:
-        """Change the state; ``reason`` is shown beside it."""
-        self._change(study_id, state=StudyState(state).value, state_reason=storable_text(reason))
+        """Change the state; ``reason`` is shown beside it. Set running, failures from before no longer count."""
+        changes: dict[str, Any] = {"state": StudyState(state).value, "state_reason": storable_text(reason)}
+        if state is StudyState.RUNNING:
+            changes["running_since"] = self._database.clock()
+        self._change(study_id, **changes)
+
+    def set_priority(self, study_id: int, priority: int) -> None:
+        """Change the priority among the studies of the database; 0 is ordinary."""
+        self._change(study_id, priority=priority)
 
     def set_spec(self, study_id: int, *, spec: Mapping[str, Any], file_spec: Mapping[str, Any]) -> None:
         """Replace the specification by one with the same hash: what it leaves out no trial depends on."""

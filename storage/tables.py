@@ -97,6 +97,9 @@ class Study(Base):
     deadline: Mapped[float | None]
     state: Mapped[str] = mapped_column(String(16))
     state_reason: Mapped[str]
+    priority: Mapped[int] = mapped_column(server_default="0")
+    served: Mapped[float | None]
+    running_since: Mapped[float | None]
     created: Mapped[float]
 
 
@@ -129,6 +132,7 @@ class Work(Base):
     lost: Mapped[int]
     worker: Mapped[str | None]
     lease_until: Mapped[float | None]
+    home: Mapped[str | None]
     created: Mapped[float]
 
 
@@ -154,6 +158,7 @@ class Trial(Base):
     worker: Mapped[str | None]
     attempt: Mapped[int]
     status: Mapped[str] = mapped_column(String(16))
+    failure: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str]
     value: Mapped[float | None]
     value_se: Mapped[float | None]
@@ -204,7 +209,7 @@ class Export(Base):
 
 
 class Worker(Base):
-    """A worker process that was there lately."""
+    """A process that was there lately: one that trains, or a `start` that waits for the end of its study."""
 
     __tablename__ = "retable_worker"
 
@@ -212,6 +217,8 @@ class Worker(Base):
     study_id: Mapped[int | None] = mapped_column(ForeignKey("retable_study.id"))
     host: Mapped[str]
     pid: Mapped[int]
+    role: Mapped[str] = mapped_column(String(16), server_default="worker")
     device: Mapped[str]
+    home: Mapped[str | None]
     started: Mapped[float]
     seen: Mapped[float]

@@ -44,6 +44,25 @@ class TrialStatus(StrEnum):
     FAILED = "failed"
 
 
+class Failure(StrEnum):
+    """Why a training failed, as far as it matters for what is to be done about it."""
+
+    MEMORY = "memory"
+    """One image at a time is too much for the device, or its process ran out of memory again and again."""
+    DATA = "data"
+    """Images that the worker cannot read."""
+    WEIGHTS = "weights"
+    """Pre-trained weights that are not at hand."""
+    DISK = "disk"
+    """No room to write."""
+    DEVICE = "device"
+    """The GPU or its driver broke down."""
+    LOST = "lost"
+    """Workers that vanished while they trained it."""
+    BUG = "bug"
+    """Anything else."""
+
+
 class StudyState(StrEnum):
     """``paused``: no work is given out. ``stopped``: no search any more, but confirmation and refits."""
 
@@ -80,6 +99,8 @@ class TrialOutcome:
     """
 
     status: TrialStatus
+    failure: Failure | None = None
+    """What kind of failure, of a failed trial."""
     reason: str = ""
     value: float | None = None
     """The metric at the last epoch; a pruned trial's is that of the epoch at which it ended. None where nothing was
@@ -94,6 +115,8 @@ class TrialOutcome:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", TrialStatus(self.status))
+        if (self.status is TrialStatus.FAILED) != (self.failure is not None):
+            raise StorageError(f"a trial that {self.status} has failure={self.failure!r}")
         if self.status is TrialStatus.FINISHED and self.value is not None and not math.isfinite(self.value):
             raise StorageError(f"a finished trial has a finite value, not {self.value!r}")
         for curve in self.curves:
@@ -124,6 +147,8 @@ class TrialRecord:
     worker: str | None
     attempt: int
     status: TrialStatus
+    failure: Failure | None
+    """None unless failed, or if an older release stored it."""
     reason: str
     value: float | None
     value_se: float | None

@@ -1,4 +1,4 @@
-"""The work queue: what is to be done and who is doing it. The only writer of ``retable_work``.
+"""The work queue: what is to be done and who is doing it. With `storage.recovery` the only writer of ``retable_work``.
 
 A work item is handed out under a lease. The attempt number grows by one every time the item is handed out, and every
 write of a holder names its attempt: once another worker has taken the item over, whatever the former holder still
@@ -14,13 +14,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, exists, func, insert, not_, or_, select, update
 
 from storage.database import Database
 from storage.errors import StorageError, UnknownStudyError
-from storage.outcomes import TRIAL_COLUMNS, delete_outcome, insert_outcome, trial_record
+from storage.outcomes import TRIAL_COLUMNS, delete_outcome, trial_record
+from storage.settling import give_up, lost_workers, settle
 from storage.tables import Study, Trial, Work
 from storage.values import (
+    Failure,
     StudyState,
     TrialOutcome,
     TrialRecord,
@@ -29,10 +31,20 @@ from storage.values import (
     WorkState,
     recipe_hash,
 )
-from storage.work_items import WorkItem, is_held, is_settled, leased_item
+from storage.work_items import (
+    HeldItem,
+    WorkItem,
+    is_at_home,
+    is_begun_search,
+    is_expired,
+    is_held,
+    is_settled,
+    leased_item,
+)
 
-MAX_ATTEMPTS = 3
-"""Workers that an item may lose before it is taken to be what kills them."""
+MAX_ATTEMPTS = 5
+"""Workers that an item may lose before it is taken to be what kills them. Machines that are switched off lose items
+too: at five, bad luck alone does not fail a trial."""
 
 _WORK = Work.__table__.columns
 
@@ -44,8 +56,51 @@ class WorkQueue:
         self._database = database
         self._max_attempts = max_attempts
 
+    def offering(self, *, home: str | None = None) -> list[int]:
+        """Studies that seem to have something to hand out, in the order in which they deserve a worker.
+
+        The higher priority comes first; of equal ones the study that fewer workers are busy with, then the one that
+        has waited longest. Reads only, so that idle workers cost nothing; `take` decides.
+
+        Args:
+            home: as in `take`.
+        """
+        now = self._database.clock()
+        of_study = Work.study_id == Study.id
+        search_item = Work.kind == WorkKind.SEARCH.value
+        busy = (
+            select(func.count())
+            .where(of_study, Work.state == WorkState.LEASED.value, Work.lease_until > now)
+            .scalar_subquery()
+        )
+        begun = select(func.count()).where(of_study, is_begun_search()).scalar_subquery()
+        waiting = exists().where(
+            of_study,
+            or_(is_expired(self._database.clock), Work.state == WorkState.QUEUED.value),
+            is_at_home(home),
+            or_(not_(search_item), Study.state == StudyState.RUNNING.value),
+        )
+        may_begin = and_(
+            Study.state == StudyState.RUNNING.value,
+            or_(Study.deadline.is_(None), Study.deadline > now),
+            or_(Study.budget.is_(None), Study.budget > begun),
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Study.id)
+                .where(Study.state != StudyState.PAUSED.value, or_(waiting, may_begin))
+                .order_by(Study.priority.desc(), busy, func.coalesce(Study.served, 0.0), Study.id)
+            )
+            return list(rows.scalars())
+
     def take(
-        self, study_id: int, worker: str, lease_seconds: float, kinds: Collection[WorkKind] = tuple(WorkKind)
+        self,
+        study_id: int,
+        worker: str,
+        lease_seconds: float,
+        kinds: Collection[WorkKind] = tuple(WorkKind),
+        *,
+        home: str | None = None,
     ) -> WorkItem | None:
         """Take the next piece of work, or None if there is none now.
 
@@ -57,6 +112,8 @@ class WorkQueue:
         Args:
             worker: name of the taking process, unique among all that live.
             lease_seconds: how long the item is the worker's own without a `renew`.
+            home: identity of the folder in which this worker keeps weights (`search.home.Home`). Items that are bound
+                to a home are given only to workers of it.
 
         Raises:
             UnknownStudyError: no such study.
@@ -78,10 +135,27 @@ class WorkQueue:
             wanted = {WorkKind(kind) for kind in kinds}
             if study.state == StudyState.STOPPED:
                 wanted -= {WorkKind.SEARCH}
-            row = self._waiting(connection, study_id, wanted)
+            row = self._waiting(connection, study_id, wanted, home)
             if row is None and WorkKind.SEARCH in wanted and self._may_begin(connection, study_id, study):
                 row = self._insert_search(connection, study_id)
-            return None if row is None else self._lease(connection, row, worker, lease_seconds)
+            if row is None:
+                return None
+            connection.execute(update(Study).where(Study.id == study_id).values(served=self._database.clock()))
+            return self._lease(connection, row, worker, lease_seconds)
+
+    def may_begin(self, study_id: int) -> bool:
+        """Whether a new search item would be handed out now.
+
+        Raises:
+            UnknownStudyError: no such study.
+        """
+        with self._database.reading() as connection:
+            study = connection.execute(
+                select(Study.state, Study.budget, Study.deadline).where(Study.id == study_id)
+            ).one_or_none()
+            if study is None:
+                raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
+            return study.state == StudyState.RUNNING and self._may_begin(connection, study_id, study)
 
     def add(
         self,
@@ -92,11 +166,15 @@ class WorkQueue:
         seed: int,
         recipe: Mapping[str, Any],
         note: Mapping[str, Any] | None = None,
+        home: str | None = None,
     ) -> int:
         """Queue an item with a given recipe and return its id.
 
         The same (study, kind, split, seed, recipe) twice is one item: the id of the first is returned, whatever became
         of it, and ``note`` keeps its first content.
+
+        Args:
+            home: the only home whose workers may take it, see `take`; the latest caller's counts while it is queued.
         """
         key = {
             "study_id": study_id,
@@ -108,8 +186,10 @@ class WorkQueue:
         with self._database.writing() as connection:
             connection.execute(
                 self._database.insert(Work)
-                .values(**key, **_fresh(note), recipe=dict(recipe), created=self._database.clock())
-                .on_conflict_do_nothing(index_elements=list(key))
+                .values(**key, **_fresh(note), recipe=dict(recipe), home=home, created=self._database.clock())
+                .on_conflict_do_update(
+                    index_elements=list(key), set_={"home": home}, where=Work.state == WorkState.QUEUED.value
+                )
             )
             found = select(Work.id).where(*(_WORK[name] == value for name, value in key.items()))
             return connection.execute(found).scalar_one()
@@ -165,12 +245,12 @@ class WorkQueue:
                 return self._stored_before(connection, item)
             if row.recipe is None and not failed:
                 raise StorageError(f"work item {item.id} has no recipe yet: name_trial comes before store")
-            self._finish(connection, row, outcome, row.attempt)
+            settle(connection, row, outcome, row.attempt, self._database.clock)
             return True
 
-    def fail(self, item: WorkItem, reason: str) -> bool:
-        """Store the item as failed: a bug or a lost file, nothing that the recipe could help. Returns as `store`."""
-        return self.store(item, TrialOutcome(status=TrialStatus.FAILED, reason=reason))
+    def fail(self, item: WorkItem, failure: Failure, reason: str) -> bool:
+        """Store the item as failed: nothing that the recipe could help. Returns as `store`."""
+        return self.store(item, TrialOutcome(status=TrialStatus.FAILED, failure=failure, reason=reason))
 
     def untold(self, study_id: int) -> list[TrialRecord]:
         """Outcomes that are stored but not confirmed by `mark_told`, oldest first.
@@ -187,8 +267,9 @@ class WorkQueue:
             )
             return [trial_record(row) for row in rows]
 
-    def reopen(self, work_id: int) -> bool:
-        """Queue a settled confirmation or refit once more, forgetting its outcome: it failed, or its weights are gone.
+    def reopen(self, work_id: int, *, home: str | None = None) -> bool:
+        """Queue a settled confirmation or refit once more, forgetting its outcome: it failed, or its weights are not in
+        ``home``, to which it is bound from now on.
 
         Returns:
             False if the item is not settled (somebody reopened it first), or is a search trial, which Optuna knows.
@@ -203,7 +284,9 @@ class WorkQueue:
                 return False
             delete_outcome(connection, work_id)
             connection.execute(
-                update(Work).where(Work.id == work_id).values(state=WorkState.QUEUED.value, told=False, lost=0)
+                update(Work)
+                .where(Work.id == work_id)
+                .values(state=WorkState.QUEUED.value, told=False, lost=0, home=home)
             )
             return True
 
@@ -212,56 +295,52 @@ class WorkQueue:
         with self._database.writing() as connection:
             connection.execute(update(Work).where(Work.id == work_id, is_settled()).values(told=True))
 
-    def orphans(self, study_id: int, running: Collection[int]) -> set[int]:
-        """Those of ``running`` that nobody works on or ever will: asked of Optuna by a worker that died right then.
-
-        Args:
-            running: numbers of Optuna's RUNNING trials of this study, read *before* this call. While any live holder
-                may still be about to name one of them, none is returned; ask again later.
-        """
-        unnamed = and_(
-            Work.study_id == study_id,
-            Work.kind == WorkKind.SEARCH.value,
-            Work.state == WorkState.LEASED.value,
-            Work.trial_number.is_(None),
-        )
-        with self._database.writing() as connection:
-            # A holder whose lease ran out may only be slow: it is fenced off first, so that it cannot name a trial
-            # that is about to be ended as an orphan.
-            connection.execute(
-                update(Work)
-                .where(unnamed, Work.lease_until <= self._database.clock())
-                .values(state=WorkState.QUEUED.value, lease_until=None, lost=Work.lost + 1)
-            )
-            if connection.execute(select(func.count()).where(unnamed)).scalar_one():
-                return set()
-            named = select(Work.trial_number).where(
-                Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not(None)
-            )
-            return set(running) - set(connection.execute(named).scalars())
-
     def counts(self, study_id: int) -> dict[WorkKind, dict[WorkState, int]]:
-        """How many items of each kind are in each state; zeros included."""
+        """How many items of each kind are in each state; zeros included. Those whose lease ran out are queued: the next
+        worker goes on with them.
+        """
+        state = case((is_expired(self._database.clock), WorkState.QUEUED.value), else_=Work.state)
         result = {kind: dict.fromkeys(WorkState, 0) for kind in WorkKind}
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(Work.kind, Work.state, func.count())
-                .where(Work.study_id == study_id)
-                .group_by(Work.kind, Work.state)
+                select(Work.kind, state, func.count()).where(Work.study_id == study_id).group_by(Work.kind, state)
             )
-            for kind, state, count in rows:
-                result[WorkKind(kind)][WorkState(state)] = count
+            for kind, found, count in rows:
+                result[WorkKind(kind)][WorkState(found)] = count
         return result
 
-    def _waiting(self, connection: Connection, study_id: int, kinds: Collection[WorkKind]) -> Row[Any] | None:
+    def held(self, study_id: int) -> list[HeldItem]:
+        """Who works on what, by item."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Work.id, Work.kind, Work.trial_number, Work.worker)
+                .where(
+                    Work.study_id == study_id,
+                    Work.state == WorkState.LEASED.value,
+                    Work.lease_until > self._database.clock(),
+                )
+                .order_by(Work.id)
+            )
+            return [HeldItem(**{**row._mapping, "kind": WorkKind(row.kind)}) for row in rows]
+
+    def states(self, study_id: int) -> dict[int, WorkState]:
+        """The state of every item of a study by id."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(Work.id, Work.state).where(Work.study_id == study_id))
+            return {row.id: WorkState(row.state) for row in rows}
+
+    def _waiting(
+        self, connection: Connection, study_id: int, kinds: Collection[WorkKind], home: str | None
+    ) -> Row[Any] | None:
         """The next item to hand out again or for the first time, locked; those that lost too many workers fail."""
-        expired = and_(Work.state == WorkState.LEASED.value, Work.lease_until <= self._database.clock())
+        clock = self._database.clock
         candidates = (
             select(*_WORK)
             .where(
                 Work.study_id == study_id,
                 Work.kind.in_([kind.value for kind in kinds]),
-                or_(expired, Work.state == WorkState.QUEUED.value),
+                or_(is_expired(clock), Work.state == WorkState.QUEUED.value),
+                is_at_home(home),
             )
             # What was begun comes first: it holds an Optuna trial, which its sampler takes for running.
             .order_by(Work.attempt == 0, Work.id)
@@ -270,12 +349,9 @@ class WorkQueue:
             .with_for_update(skip_locked=True)
         )
         while (row := connection.execute(candidates).one_or_none()) is not None:
-            lost = row.lost + (row.state == WorkState.LEASED)
-            if lost < self._max_attempts:
+            if lost_workers(row) < self._max_attempts:
                 return row
-            reason = f"given up: {lost} workers vanished or broke down while training it, the last of them {row.worker}"
-            # The attempt goes up, so that a last holder who was only slow learns that the item is lost.
-            self._finish(connection, row, TrialOutcome(status=TrialStatus.FAILED, reason=reason), row.attempt + 1)
+            give_up(connection, row, clock)
         return None
 
     def _may_begin(self, connection: Connection, study_id: int, study: Row[str, int | None, float | None]) -> bool:
@@ -283,9 +359,7 @@ class WorkQueue:
             return False
         if study.budget is None:
             return True
-        begun = select(func.count()).where(
-            Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.state != WorkState.FAILED.value
-        )
+        begun = select(func.count()).where(Work.study_id == study_id, is_begun_search())
         count = connection.execute(begun).scalar_one()
         return bool(count < study.budget)
 
@@ -294,14 +368,13 @@ class WorkQueue:
         return connection.execute(insert(Work).values(**values, created=self._database.clock()).returning(*_WORK)).one()
 
     def _lease(self, connection: Connection, row: Row[Any], worker: str, lease_seconds: float) -> WorkItem:
-        lost = row.lost + (row.state == WorkState.LEASED)
         connection.execute(
             update(Work)
             .where(Work.id == row.id)
             .values(
                 state=WorkState.LEASED.value,
                 attempt=row.attempt + 1,
-                lost=lost,
+                lost=lost_workers(row),
                 worker=worker,
                 lease_until=self._database.clock() + lease_seconds,
             )
@@ -314,21 +387,6 @@ class WorkQueue:
                 update(Work).where(*is_held(item)).values(**values).returning(Work.id)
             ).one_or_none()
             return changed is not None
-
-    def _finish(self, connection: Connection, row: Row[Any], outcome: TrialOutcome, attempt: int) -> None:
-        failed = outcome.status is TrialStatus.FAILED
-        insert_outcome(connection, row, outcome, self._database.clock)
-        connection.execute(
-            update(Work)
-            .where(Work.id == row.id)
-            .values(
-                state=(WorkState.FAILED if failed else WorkState.STORED).value,
-                attempt=attempt,
-                lease_until=None,
-                # A failure before Optuna was asked is nothing that Optuna could be told.
-                told=failed and row.trial_number is None,
-            )
-        )
 
     def _stored_before(self, connection: Connection, item: WorkItem) -> bool:
         """Whether this very attempt has stored already: its first call succeeded but the answer was lost."""

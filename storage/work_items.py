@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row
+from sqlalchemy import ColumnElement, Row, and_, or_
 
+from storage.clock import Clock
 from storage.tables import Work
 from storage.values import WorkKind, WorkState
 
@@ -28,6 +29,16 @@ class WorkItem:
     """The fence: only the holder of the latest attempt can write."""
     worker: str
     note: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldItem:
+    """A piece of work and who is at it."""
+
+    id: int
+    kind: WorkKind
+    trial_number: int | None
+    worker: str
 
 
 def leased_item(row: Row[Any], *, attempt: int, worker: str) -> WorkItem:
@@ -57,6 +68,21 @@ def is_held(item: WorkItem) -> tuple[ColumnElement[bool], ...]:
         Work.worker == item.worker,
         Work.state == WorkState.LEASED.value,
     )
+
+
+def is_expired(clock: Clock) -> ColumnElement[bool]:
+    """Condition for an item's lease to have run out."""
+    return and_(Work.state == WorkState.LEASED.value, Work.lease_until <= clock())
+
+
+def is_at_home(home: str | None) -> ColumnElement[bool]:
+    """Condition for an item to be bound to no home, or to this one."""
+    return Work.home.is_(None) if home is None else or_(Work.home.is_(None), Work.home == home)
+
+
+def is_begun_search() -> ColumnElement[bool]:
+    """Condition for an item to count against the budget of its study."""
+    return and_(Work.kind == WorkKind.SEARCH.value, Work.state != WorkState.FAILED.value)
 
 
 def is_settled() -> ColumnElement[bool]:

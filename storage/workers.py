@@ -1,10 +1,11 @@
-"""Which worker processes live: for people to see. Who owns what is decided by leases alone (`storage.work`)."""
+"""Which processes live: for people to see. Who owns what is decided by leases alone (`storage.work`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 
 from storage.database import Database
 from storage.tables import Worker
@@ -13,16 +14,28 @@ FORGET_AFTER = 86_400.0
 """Seconds after its last sign of life at which a worker that never signed off is dropped from the list."""
 
 
+class Role(StrEnum):
+    """What a process is there for."""
+
+    WORKER = "worker"
+    """It trains."""
+    SUPERVISOR = "supervisor"
+    """It waits for a study to end, and exports it then."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerRecord:
-    """A worker process; times are Unix seconds on the database's clock."""
+    """A process; times are Unix seconds on the database's clock."""
 
     name: str
     study_id: int | None
     """The study that it is at; None between studies."""
     host: str
     pid: int
+    role: Role
     device: str
+    home: str | None
+    """Identity of the folder in which it keeps weights."""
     started: float
     seen: float
 
@@ -33,10 +46,28 @@ class WorkerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def heartbeat(self, name: str, *, host: str, pid: int, device: str, study_id: int | None = None) -> None:
+    def heartbeat(
+        self,
+        name: str,
+        *,
+        host: str,
+        pid: int,
+        device: str,
+        role: Role = Role.WORKER,
+        home: str | None = None,
+        study_id: int | None = None,
+    ) -> None:
         """Sign on, or give a sign of life."""
         now = self._database.clock()
-        changes = {"study_id": study_id, "host": host, "pid": pid, "device": device, "seen": now}
+        changes = {
+            "study_id": study_id,
+            "host": host,
+            "pid": pid,
+            "role": role.value,
+            "device": device,
+            "home": home,
+            "seen": now,
+        }
         with self._database.writing() as connection:
             connection.execute(
                 self._database.insert(Worker)
@@ -47,15 +78,22 @@ class WorkerStore:
 
     def sign_off(self, name: str) -> None:
         """Leave the list; nothing happens if the worker is not on it."""
+        self._forget(Worker.name == name)
+
+    def bury(self, name: str) -> None:
+        """Take a process off the list that is certainly dead; ``name`` may be the beginning of its name."""
+        self._forget(Worker.name.startswith(name, autoescape=True))
+
+    def _forget(self, which: ColumnElement[bool]) -> None:
         with self._database.writing() as connection:
-            connection.execute(delete(Worker).where(Worker.name == name))
+            connection.execute(delete(Worker).where(which))
 
     def alive(self, within_seconds: float) -> list[WorkerRecord]:
-        """Workers that gave a sign of life during the last ``within_seconds``, by name."""
+        """Processes that gave a sign of life during the last ``within_seconds``, by name."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(*Worker.__table__.columns)
                 .where(Worker.seen >= self._database.clock() - within_seconds)
                 .order_by(Worker.name)
             )
-            return [WorkerRecord(**row._mapping) for row in rows]
+            return [WorkerRecord(**{**row._mapping, "role": Role(row.role)}) for row in rows]

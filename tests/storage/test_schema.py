@@ -18,11 +18,13 @@ from storage import schema
 from storage.database import Database, connect
 from storage.errors import SchemaError
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
+from storage.stored_studies import StudyStore
 from storage.tables import TABLE_PREFIX, Base
+from storage.workers import Role, WorkerStore
 
 NEWER = """
 revision = "9999"
-down_revision = "0001"
+down_revision = "0002"
 
 def upgrade():
     from alembic import op
@@ -110,12 +112,38 @@ def test_an_older_database_is_refused_by_workers_and_upgraded_by_start(
     database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "MIGRATIONS", newer_release)
-    with pytest.raises(SchemaError, match=r"older Retable \(revision 0001, this one needs 9999\)"):
+    with pytest.raises(SchemaError, match=r"older Retable \(revision 0002, this one needs 9999\)"):
         require_schema(database)
     create_schema(database)
     require_schema(database)
     with database.reading() as connection:
         assert "mood" in {column["name"] for column in inspect(connection).get_columns("retable_worker")}
+
+
+def test_what_an_older_release_stored_is_still_there_after_the_upgrade(empty_url: str) -> None:
+    database = connect(empty_url)
+    with database.writing() as connection:
+        command.upgrade(schema.alembic_config(connection), "0001")
+        connection.execute(
+            text("INSERT INTO retable_dataset VALUES ('f', '[]', '[]', '[]', :blob, NULL, '{}', 0)"),
+            {"blob": b""},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO retable_study VALUES "
+                "(7, 'old', 'f', '{}', 'h', '{}', '[]', '{}', 3, NULL, 'running', '', 0)"
+            )
+        )
+        connection.execute(
+            text("INSERT INTO retable_worker VALUES ('w', 7, 'host', 1, 'cpu', 0, 0)"),
+        )
+    create_schema(database)
+    require_schema(database)
+    study = StudyStore(database).get("old")
+    assert (study.id, study.budget, study.priority, study.served) == (7, 3, 0, None)
+    (worker,) = WorkerStore(database).alive(1e12)
+    assert (worker.role, worker.home) == (Role.WORKER, None)
+    database.close()
 
 
 def test_another_optuna_release_is_refused(database: Database) -> None:

@@ -11,9 +11,9 @@ from storage.database import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore
-from storage.values import StudyState, TrialStatus, WorkKind
+from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from storage.work import WorkQueue
-from storage.workers import FORGET_AFTER, WorkerStore
+from storage.workers import FORGET_AFTER, Role, WorkerStore
 
 
 class TestStudies:
@@ -46,9 +46,11 @@ class TestStudies:
         store.set_state(study.id, StudyState.STOPPED, "five failures in a row")
         store.set_budget(study.id, 9)
         store.set_deadline(study.id, 123.5)
+        store.set_priority(study.id, -2)
         changed = store.get("tune")
         assert store.state(study.id) is changed.state is StudyState.STOPPED
         assert (changed.state_reason, changed.budget, changed.deadline) == ("five failures in a row", 9, 123.5)
+        assert changed.priority == -2
         for change in (store.set_budget, store.set_deadline):
             with pytest.raises(UnknownStudyError):
                 change(77, None)
@@ -70,7 +72,7 @@ class TestRuns:
         queue.store(confirm, finished())
         failed = queue.take(study.id, "w", 1.0)
         assert failed is not None
-        queue.fail(failed, "bug")
+        queue.fail(failed, Failure.BUG, "bug")
 
         (record,) = runs.records(study.id, kind=WorkKind.CONFIRM)
         assert record == runs.record_of(confirm.id)
@@ -125,6 +127,9 @@ class TestWorkers:
             workers.heartbeat(name, host="h", pid=1, device="cpu")
         workers.sign_off("a")
         workers.sign_off("a")
+        workers.heartbeat("host-1-x", host="h", pid=1, device="cpu", role=Role.SUPERVISOR, home="here")
+        assert [(w.role, w.home) for w in workers.alive(1)] == [(Role.WORKER, None), (Role.SUPERVISOR, "here")]
+        workers.bury("host-1-")
         assert [worker.name for worker in workers.alive(1)] == ["b"]
         clock.forward(FORGET_AFTER + 1)
         workers.heartbeat("c", host="h", pid=1, device="cpu")

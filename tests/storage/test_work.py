@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from storage.errors import StorageError, UnknownStudyError
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore
 from storage.tables import Base, Curve, Prediction, Trial, Work
-from storage.values import StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
+from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from storage.work import MAX_ATTEMPTS, WorkQueue
 from storage.work_items import WorkItem
 
@@ -59,7 +60,7 @@ class TestTaking:
         for number, status in enumerate([TrialStatus.PRUNED, TrialStatus.DIVERGED]):
             assert queue.store(take_named(queue, study, number), TrialOutcome(status=status))
         for _ in range(4):
-            assert queue.fail(take(queue, study), "out of disk")
+            assert queue.fail(take(queue, study), Failure.BUG, "out of disk")
         take(queue, study)
         assert queue.take(study.id, "w1", LEASE) is None
 
@@ -121,6 +122,82 @@ class TestTaking:
     def test_an_unknown_study(self, queue: WorkQueue) -> None:
         with pytest.raises(UnknownStudyError):
             queue.take(77, "w1", LEASE)
+        with pytest.raises(UnknownStudyError):
+            queue.may_begin(77)
+
+    def test_what_is_bound_to_a_home_goes_to_its_workers_only(self, queue: WorkQueue, study: StoredStudy) -> None:
+        def refit_for(home: str | None) -> WorkItem | None:
+            return queue.take(study.id, "w1", LEASE, kinds=(WorkKind.REFIT,), home=home)
+
+        bound = queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE, home="here")
+        assert refit_for(None) is None
+        assert refit_for("elsewhere") is None
+        queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE, home="elsewhere")
+        assert refit_for("here") is None, "whoever asks last is the one who waits for it"
+        item = refit_for("elsewhere")
+        assert item is not None and item.id == bound
+        assert queue.store(item, finished())
+        assert queue.reopen(bound, home="here")
+        again = refit_for("here")
+        assert again is not None and again.id == bound
+        free = queue.add(study.id, WorkKind.REFIT, split=0, seed=2, recipe=RECIPE)
+        anybody = refit_for("anywhere")
+        assert anybody is not None and anybody.id == free
+
+
+class TestOffering:
+    """Which studies a worker of all studies turns to, in which order."""
+
+    def test_what_has_nothing_to_do_is_not_offered(
+        self, queue: WorkQueue, database: Database, clock: StandingClock, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        one, other = make_study("one", budget=1), make_study("other", budget=1)
+        store = StudyStore(database)
+        assert queue.offering() == [one.id, other.id]
+        item = take(queue, one)
+        assert queue.offering() == [other.id] and not queue.may_begin(one.id)
+        clock.forward(LEASE)
+        assert one.id in queue.offering(), "its worker is gone"
+        assert queue.renew(item, LEASE)
+        store.set_budget(one.id, 2)
+        assert one.id in queue.offering() and queue.may_begin(one.id)
+        store.set_deadline(one.id, clock.seconds)
+        assert queue.offering() == [other.id] and not queue.may_begin(one.id)
+        store.set_state(other.id, StudyState.PAUSED)
+        assert queue.offering() == [] and not queue.may_begin(other.id)
+
+    def test_a_stopped_study_offers_refits_alone(
+        self, queue: WorkQueue, database: Database, study: StoredStudy
+    ) -> None:
+        queue.hand_back(take(queue, study))
+        StudyStore(database).set_state(study.id, StudyState.STOPPED)
+        assert queue.offering() == []
+        queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE, home="here")
+        assert queue.offering(home="elsewhere") == []
+        assert queue.offering(home="here") == [study.id]
+
+    def test_priority_first_then_the_study_with_fewer_workers_then_the_longest_wait(
+        self, queue: WorkQueue, database: Database, clock: StandingClock, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        a, b, urgent = (make_study(name, budget=50) for name in ("a", "b", "urgent"))
+        StudyStore(database).set_priority(urgent.id, 5)
+        assert queue.offering()[0] == urgent.id
+        StudyStore(database).set_state(urgent.id, StudyState.PAUSED)
+        served = []
+        for _ in range(20):  # twenty workers come one after another
+            clock.forward(1)
+            item = queue.take(queue.offering()[0], "w", LEASE)
+            assert item is not None
+            served.append(item.study_id)
+        assert served.count(a.id) == served.count(b.id) == 10
+        for _ in range(6):  # one worker alone, back after each trial
+            clock.forward(LEASE)
+            first = queue.offering()[0]
+            clock.forward(1)
+            item = queue.take(first, "w", 0.5)
+            assert item is not None
+            served.append(item.study_id)
+        assert served[-6:].count(a.id) == 3
 
 
 class TestLeases:
@@ -175,7 +252,7 @@ class TestLeases:
         assert new.id == old.id
         assert not queue.renew(old, LEASE)
         assert not queue.store(old, finished())
-        assert not queue.fail(old, "late")
+        assert not queue.fail(old, Failure.BUG, "late")
         assert not queue.hand_back(old)
         assert queue.name_trial(old, 9, RECIPE) is None
         assert (rows(database, Trial), rows(database, Curve), rows(database, Prediction)) == (0, 0, 0)
@@ -203,7 +280,7 @@ class TestLeases:
         self, queue: WorkQueue, database: Database, clock: StandingClock, how: str, study: StoredStudy
     ) -> None:
         held = take_named(queue, study, 4)
-        for worker in ["w2", "w3", "w4"]:
+        for worker in ["w2", "w3", "w4", "w5", "w6"]:
             if how == "vanish":
                 clock.forward(LEASE)
             else:
@@ -212,12 +289,13 @@ class TestLeases:
             if following.id != held.id:
                 break
             held = following
-        assert following.worker == "w4"
+        assert following.worker == "w6"
         assert following.recipe is None
         record = RunStore(database).record_of(held.id)
         assert record is not None
         assert (record.status, record.number, record.recipe) == (TrialStatus.FAILED, 4, held.recipe)
-        assert "3 workers" in record.reason and "w3" in record.reason
+        assert "5 workers" in record.reason and "w5" in record.reason
+        assert record.failure is Failure.LOST
         assert [told.number for told in queue.untold(study.id)] == [4]
         assert not queue.store(held, finished()), "it was only slow, and learns that it comes too late"
 
@@ -231,6 +309,24 @@ class TestLeases:
         StudyStore(database).set_budget(study.id, 0)
         assert queue.take(study.id, "w1", LEASE) is None
         assert queue.counts(study.id)[WorkKind.SEARCH][WorkState.FAILED] == 1
+
+
+class TestLooking:
+    def test_who_works_on_what(self, queue: WorkQueue, clock: StandingClock, study: StoredStudy) -> None:
+        dead = take_named(queue, study, 0, "w1")
+        clock.forward(LEASE)
+        held = take(queue, study, "w2")
+        assert held.id == dead.id
+        other = take(queue, study, "w3")
+        assert [(h.id, h.trial_number, h.worker) for h in queue.held(study.id)] == [
+            (held.id, 0, "w2"),
+            (other.id, None, "w3"),
+        ]
+        assert queue.states(study.id) == {held.id: WorkState.LEASED, other.id: WorkState.LEASED}
+        clock.forward(LEASE)
+        assert queue.held(study.id) == []
+        counts = queue.counts(study.id)[WorkKind.SEARCH]
+        assert (counts[WorkState.LEASED], counts[WorkState.QUEUED]) == (0, 2), "nobody works on them"
 
 
 class TestAdding:
@@ -324,7 +420,7 @@ class TestStoring:
     def test_a_failure_may_come_before_the_recipe_and_hold_odd_characters(
         self, queue: WorkQueue, database: Database, study: StoredStudy
     ) -> None:
-        assert queue.fail(take(queue, study), "cannot read a\0b\udcff.jpg " + "x" * 10_000)
+        assert queue.fail(take(queue, study), Failure.BUG, "cannot read a\0b\udcff.jpg " + "x" * 10_000)
         (record,) = RunStore(database).records(study.id, status=TrialStatus.FAILED)
         assert record.reason.startswith("cannot read a\\0b\\udcff.jpg xxx")
         assert len(record.reason) <= 4000
@@ -338,7 +434,7 @@ class TestStoring:
     def test_stored_outcomes_wait_to_be_told(self, queue: WorkQueue, study: StoredStudy) -> None:
         done = take_named(queue, study, 0)
         queue.store(done, finished())
-        queue.fail(take_named(queue, study, 1), "a bug")
+        queue.fail(take_named(queue, study, 1), Failure.DISK, "a bug")
         running = take_named(queue, study, 2)
         assert [(told.number, told.status) for told in queue.untold(study.id)] == [
             (0, TrialStatus.FINISHED),
@@ -350,34 +446,30 @@ class TestStoring:
         queue.store(running, finished())
         assert [told.number for told in queue.untold(study.id)] == [1, 2]
 
-    def test_failures_in_a_row(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+    def test_failures_in_a_row(
+        self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy
+    ) -> None:
         runs = RunStore(database)
         assert runs.consecutive_failures(study.id) == 0
         for _ in range(2):
-            queue.fail(take(queue, study), "bug")
+            queue.fail(take(queue, study), Failure.BUG, "bug")
         assert runs.consecutive_failures(study.id) == 2
         queue.store(take_named(queue, study, 0), TrialOutcome(status=TrialStatus.PRUNED))
         assert runs.consecutive_failures(study.id) == 0
-        queue.fail(take(queue, study), "bug")
+        queue.fail(take(queue, study), Failure.BUG, "bug")
         assert runs.consecutive_failures(study.id) == 1
+        clock.forward(1)
+        StudyStore(database).set_state(study.id, StudyState.RUNNING)
+        assert runs.consecutive_failures(study.id) == 0, "somebody may have mended it"
 
-
-class TestOrphans:
-    def test_a_trial_that_no_item_names_is_an_orphan(
-        self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
-    ) -> None:
-        take_named(queue, study, 0)
-        claim = take(queue, study, "w2")  # w2 asks Optuna, gets trial 1, and dies before it can say so
-        assert queue.orphans(study.id, {0, 1}) == set(), "w2 may be about to name trial 1"
-        clock.forward(LEASE)
-        assert queue.orphans(study.id, {0, 1}) == {1}
-        assert queue.name_trial(claim, 1, RECIPE) is None, "w2 was only slow, but trial 1 is given up"
-
-    def test_the_claim_itself_is_not_lost(self, queue: WorkQueue, clock: StandingClock, study: StoredStudy) -> None:
-        claim = take(queue, study)
-        clock.forward(LEASE)
-        queue.orphans(study.id, set())
-        assert take(queue, study, "w2").id == claim.id
+    def test_how_long_trials_take(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+        runs = RunStore(database)
+        assert runs.mean_seconds(study.id) is None
+        queue.store(take_named(queue, study, 0), replace(finished(), seconds=10.0))
+        queue.store(take_named(queue, study, 1), replace(finished(), seconds=20.0))
+        queue.store(take_named(queue, study, 2), TrialOutcome(status=TrialStatus.PRUNED, seconds=1.0))
+        assert runs.mean_seconds(study.id) == 15.0
+        assert (runs.count(study.id, WorkKind.SEARCH), runs.count(study.id, WorkKind.REFIT)) == (3, 0)
 
 
 def _take_all(url: str, study_id: int, worker: str) -> list[int]:
@@ -387,7 +479,7 @@ def _take_all(url: str, study_id: int, worker: str) -> list[int]:
     kept = []
     while (item := queue.take(study_id, worker, 3600.0)) is not None:
         if item.id % 3 == 0:
-            assert queue.fail(item, "planned")
+            assert queue.fail(item, Failure.BUG, "planned")
             continue
         assert queue.name_trial(item, item.id, {"epochs": 1}) is not None
         kept.append(item.id)

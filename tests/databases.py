@@ -1,0 +1,45 @@
+"""Real databases for tests: SQLite files, and databases that come and go on a PostgreSQL server."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from storage.database import connect
+from storage.schema import create_schema
+
+DIALECTS = ("sqlite", "postgresql")
+
+
+class PostgresServer:
+    """A server on which databases come and go."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url).set(drivername="postgresql+psycopg")
+        self._admin: Engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        self._template: str | None = None
+
+    def create(self, template: str | None = None) -> str:
+        """A new database, empty or a copy; returns its URL."""
+        name = f"retable_test_{uuid.uuid4().hex}"
+        with self._admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def create_with_schema(self) -> str:
+        if self._template is None:
+            template = connect(self.create())
+            create_schema(template)
+            template.close()
+            self._template = template.url.database
+        return self.create(self._template)
+
+    def drop(self, url: str) -> None:
+        with self._admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {make_url(url).database} WITH (FORCE)"))
+
+    def close(self) -> None:
+        if self._template is not None:
+            self.drop(self.url.set(database=self._template).render_as_string(hide_password=False))
+        self._admin.dispose()
