@@ -12,6 +12,7 @@ from pathlib import Path
 from studies.catalog import check_name, find_study
 from studies.spec import load_study
 from trainer.problems import DataError
+from trainer.recipe import suggest
 
 SQLITE = "sqlite:///"
 
@@ -28,6 +29,28 @@ def check_study(study: str, overrides: Sequence[str], name: str | None) -> None:
     """
     load_study(study, overrides)
     check_name(name or find_study(study).name)
+
+
+ENGINES = ("local", "ray")
+"""Names of engines; `search.fleets` makes them."""
+
+
+class EngineMistake(ValueError):  # noqa: N818 - named for the fact
+    """Workers cannot be placed as asked."""
+
+
+def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address: str | None) -> None:
+    """Check that an engine exists and takes the options that were given.
+
+    Raises:
+        EngineMistake: it does not.
+    """
+    if engine not in ENGINES:
+        raise EngineMistake(f"there is no engine {engine!r}{suggest(engine, ENGINES)}")
+    if engine == "ray" and (gpus is not None or workers_per_gpu != 1):
+        raise EngineMistake("--gpus and --workers-per-gpu are for local workers; on Ray: --gpus-per-worker 0.5")
+    if engine == "local" and address is not None:
+        raise EngineMistake("--address names a Ray cluster: add --engine ray")
 
 
 def check_folder(folder: Path) -> None:

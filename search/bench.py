@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,12 @@ import numpy as np
 import optuna
 
 from search.home import Home
+from search.lease import LEASE
 from search.ledger import Ledger
+from search.training import Task, train
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
+from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.data import ImageSet
 from trainer.outcome import ALWAYS_TRAINED, TrainingData
@@ -39,6 +43,10 @@ class Bench:
     device: torch.device
     loader: BatchLoader
     weights_dir: Path | None = None
+    lease: float = LEASE
+    """Seconds; see `search.lease`."""
+    train: Callable[[Bench, Task], TrialOutcome | None] = train
+    """How an item becomes an outcome; benchmarks replace it."""
 
     @property
     def artifacts(self) -> ArtifactFolder:

@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 
 from search.exit_codes import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE
+from search.process_title import hide_passwords
+from search.stopping import GRACE
 
 OUR_PACKAGES = {"search", "studies", "trainer", "storage"}
 
@@ -76,7 +78,28 @@ Set = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", "-w", min=1, help="Local workers; default: one per free GPU, or one on the CPU."),
+    typer.Option(
+        "--workers",
+        "-w",
+        min=0,
+        max=10_000,
+        help="Workers to start; default: one per free GPU, or one on the CPU; 0: none, others work.",
+    ),
+]
+PerGpu = Annotated[
+    int, typer.Option("--workers-per-gpu", min=1, max=64, help="Local workers that share each GPU and its memory.")
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        "--grace", min=0.0, help="Seconds that an epoch has to end once a stop is asked for, before it is left."
+    ),
+]
+Quota = Annotated[
+    float | None,
+    typer.Option(
+        "--checkpoint-quota", min=0.0, help="GiB for checkpoints of trials that wait for a worker; default: 20."
+    ),
 ]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="GPU indices for local workers, such as 0,2.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable training images out, and list them.")]
@@ -150,8 +173,28 @@ def start(
     hours: Annotated[
         float | None, typer.Option("--hours", min=0.01, help="Begin no trial that would end later than this.")
     ] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", help="Workers of many studies serve the highest first; default: 0.")
+    ] = None,
     workers: Workers = None,
     gpus: Gpus = None,
+    workers_per_gpu: PerGpu = 1,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where workers run: local, or ray (needs the ray package).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ray cluster, such as auto or ray://HOST:10001.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option("--gpus-per-worker", min=0.0, help="On Ray; default: 1 where there are GPUs. 0.5: two share one."),
+    ] = None,
+    cpus_per_worker: Annotated[float, typer.Option("--cpus-per-worker", min=0.1, help="On Ray.")] = 1.0,
+    ship_data: Annotated[
+        bool, typer.Option("--ship-data", help="On Ray: send the images also to nodes that have such a folder.")
+    ] = False,
+    grace: Grace = GRACE,
+    checkpoint_quota: Quota = None,
     assignments: Set = None,
     skip_bad: SkipBad = False,
     folds: Annotated[
@@ -164,13 +207,15 @@ def start(
     ] = None,
 ) -> None:
     """Search, then export the best: begins a study, or continues it. Ctrl-C is safe."""
-    from search.at_once import check_folder, check_study
+    from search.at_once import check_engine, check_folder, check_study
 
     overrides = _overrides(assignments, skip_bad)
     check_study(study, overrides, name)
     if data is not None:
         check_folder(data)
-    from search.requests import LocalWorkers, StartRequest
+    check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address)
+    from search.requests import RayCluster, StartRequest
+    from search.requests import Workers as WorkersRequest
     from search.service import start as run
 
     run(
@@ -181,34 +226,140 @@ def start(
             storage_url=storage_url,
             trials=trials,
             hours=hours,
+            priority=priority,
             overrides=overrides,
             folds=folds,
             output=output,
-            local=LocalWorkers(workers=workers, gpus=_gpu_indices(gpus), weights=weights, home=home),
+            workers=WorkersRequest(
+                engine=engine,
+                workers=workers,
+                gpus=_gpu_indices(gpus),
+                per_gpu=workers_per_gpu,
+                weights=weights,
+                home=home,
+                grace=grace,
+                quota=checkpoint_quota,
+                ray=RayCluster(
+                    address=address,
+                    gpus_per_worker=gpus_per_worker,
+                    cpus_per_worker=cpus_per_worker,
+                    ship_data=ship_data,
+                ),
+            ),
         )
     )
 
 
 @app.command()
 def worker(
-    study: Study = None,
-    data: Data = None,
+    study: Annotated[
+        str | None, typer.Option("--study", "-s", help="A stored study; default: every running one, by priority.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            envvar="RETABLE_DATA",
+            show_envvar=True,
+            help="Folder of images; repeatable, for many studies.",
+        ),
+    ] = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
+    stay: Annotated[bool, typer.Option("--stay", help="Wait for further work where none is left.")] = False,
+    grace: Grace = GRACE,
+    checkpoint_quota: Quota = None,
+    lease: Annotated[
+        float,
+        typer.Option("--lease", min=1.0, help="Seconds without a sign of life after which others take its trial over."),
+    ] = 120.0,
 ) -> None:
-    """Join the fleet: take trials from the database until none is left."""
-    from search.worker import run_worker
+    """Join the fleet: take trials from the database until none is left. Ctrl-C hands the trial in hand back."""
+    from search.disk import QUOTA
+    from search.worker import WorkerRequest, run_worker
 
-    run_worker(storage_url, study, data, home=home, weights=weights)
+    run_worker(
+        WorkerRequest(
+            storage_url=storage_url,
+            study=study,
+            folders=data or (),
+            home=home,
+            weights=weights,
+            stay=stay,
+            grace=grace,
+            quota=QUOTA if checkpoint_quota is None else checkpoint_quota,
+            lease=lease,
+        )
+    )
 
 
 @app.command()
-def status(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:
-    """How a study stands: trials, the best so far, workers."""
-    from search.show import show_status
+def status(
+    study: Study = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    home: HomeFolder = DEFAULT_HOME,
+    failed: Annotated[bool, typer.Option("--failed", help="What failed, why, and what helps.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every trial, not only the latest.")] = False,
+) -> None:
+    """How a study stands: trials, the best so far, workers, failures, disk."""
+    from search.status import show_failed, show_status
 
-    show_status(study, storage_url)
+    if failed:
+        show_failed(study, storage_url)
+    else:
+        show_status(study, storage_url, home, everything=everything)
+
+
+@app.command()
+def pause(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:
+    """Free the workers: trials under way are handed back after their epoch, to be continued by `resume`."""
+    from search.control import pause as run
+
+    run(study, storage_url)
+
+
+@app.command()
+def resume(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:
+    """Go on with a paused or stopped study."""
+    from search.control import resume as run
+
+    run(study, storage_url)
+
+
+@app.command()
+def stop(
+    study: Study = None,
+    data: Data = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Only end the search.")] = False,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    weights: Weights = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """End the search within an epoch, and export the best so far."""
+    from search.control import stop as run
+
+    exported_elsewhere = run(study, storage_url)
+    if not (no_export or exported_elsewhere):
+        _export(study, data, storage_url, None, None, False, None, workers, gpus, weights, home)
+
+
+@app.command()
+def retry(
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="TRIAL", help="Failed trials, by number.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
+    study: Study = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+) -> None:
+    """Try again what failed (`search status --failed` lists it)."""
+    if bool(numbers) == failed:
+        raise typer.BadParameter("say which: --failed for everything that failed, or the numbers of trials")
+    from search.control import retry as run
+
+    run(study, storage_url, numbers or None)
 
 
 @app.command()
@@ -246,7 +397,24 @@ def export_best(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Refit the best trial's recipe and write submission, predictions, model folder and report."""
-    from search.requests import ExportRequest, LocalWorkers
+    _export(study, data, storage_url, output, seeds, full_data, submission_kind, workers, gpus, weights, home)
+
+
+def _export(
+    study: str | None,
+    data: Path | None,
+    storage_url: str,
+    output: Path | None,
+    seeds: int | None,
+    full_data: bool,
+    submission_kind: str | None,
+    workers: int | None,
+    gpus: str | None,
+    weights: Path | None,
+    home: Path,
+) -> None:
+    from search.requests import ExportRequest
+    from search.requests import Workers as WorkersRequest
     from search.service import export_best as run
 
     run(
@@ -258,7 +426,7 @@ def export_best(
             seeds=seeds,
             full_data=full_data,
             submission_kind=submission_kind,
-            local=LocalWorkers(workers=workers, gpus=_gpu_indices(gpus), weights=weights, home=home),
+            workers=WorkersRequest(workers=workers, gpus=_gpu_indices(gpus), weights=weights, home=home),
         )
     )
 
@@ -321,6 +489,7 @@ def main() -> None:
     """Entry point: errors of ours are told in plain words, all others are bugs and say how to see more."""
     # Albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
     if "--debug" in sys.argv:
         # Accepted anywhere on the line, as people add it to a command that has just failed.
         sys.argv.remove("--debug")
@@ -340,7 +509,7 @@ def main() -> None:
         print(f"error: {what}", file=sys.stderr)
         if not expected:
             print("This should not have happened; the same command with --debug shows where.", file=sys.stderr)
-        sys.exit(EXIT_MISTAKE if expected else EXIT_BUG)
+        sys.exit(getattr(error, "exit_code", EXIT_MISTAKE) if expected else EXIT_BUG)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 OCCUPIED_MEMORY = 1024  # MiB in use by others from which a GPU counts as taken; an idle desktop needs less
 NVIDIA_SMI_TIMEOUT = 20.0  # seconds
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container reads its limit: microseconds of CPU time in each period, and the period."""
 
 
 class DeviceError(RuntimeError):
@@ -51,33 +55,40 @@ class Placement:
     gpus: tuple[str | None, ...]
     threads: int
     """CPU threads for each worker."""
+    per_gpu: int = 1
+    """How many workers share a GPU, at most."""
+    hide_gpus: bool = False
+    """There are GPUs, but they are not for these workers: whoever is on the CPU must not see them."""
     notes: tuple[str, ...] = ()
 
 
 def place_workers(
-    workers: int | None, wanted: Sequence[int] | None, gpus: Sequence[Gpu], visible: str | None, cores: int
+    workers: int | None,
+    wanted: Sequence[int] | None,
+    gpus: Sequence[Gpu],
+    visible: str | None,
+    cores: int,
+    per_gpu: int = 1,
 ) -> Placement:
     """Divide the host among local workers.
 
     Args:
-        workers: number of workers; default one per usable GPU, or one on the CPU.
+        workers: number of workers, dealt out to the usable GPUs in turn; 0: none. Default: ``per_gpu`` for each usable
+            GPU, or one on the CPU.
         wanted: GPU indices asked for with ``--gpus``; these are used even where others use them too.
         gpus: all GPUs of the host.
         visible: the environment's ``CUDA_VISIBLE_DEVICES``, obeyed where it is set.
         cores: CPU cores to divide.
+        per_gpu: workers that share a GPU, where ``workers`` does not say otherwise.
 
     Raises:
-        DeviceError: ``wanted`` names a GPU that does not exist or is hidden by ``visible``.
+        DeviceError: ``wanted`` names a GPU that does not exist or is hidden by ``visible``; several workers a GPU are
+            asked for, and there is no GPU.
     """
-    allowed = [gpu for gpu in gpus if _is_visible(gpu, visible)]
+    allowed = _visible(gpus, visible)
     notes: list[str] = []
     if wanted is not None:
-        by_index = {gpu.index: gpu for gpu in allowed}
-        missing = [index for index in wanted if index not in by_index]
-        if missing:
-            there = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in allowed) or "none"
-            raise DeviceError(f"--gpus names GPU {', '.join(map(str, missing))}; usable here: {there}")
-        usable = [by_index[index] for index in wanted]
+        usable = _chosen(wanted, allowed)
     else:
         usable = [gpu for gpu in allowed if gpu.memory_used < OCCUPIED_MEMORY]
         notes += [
@@ -86,18 +97,59 @@ def place_workers(
             for gpu in allowed
             if gpu not in usable
         ]
-    count = workers or max(1, len(usable))
+    if per_gpu > 1 and not usable and workers != 0:
+        reason = "; ".join(notes) or "there is none that may be used here"
+        raise DeviceError(f"--workers-per-gpu {per_gpu} needs a GPU: {reason}. Without one, --workers says how many")
+    count = workers if workers is not None else max(1, per_gpu * len(usable))
     places = tuple(usable[i % len(usable)].uuid if usable else None for i in range(count))
-    return Placement(gpus=places, threads=max(1, cores // count), notes=tuple(notes))
+    return Placement(
+        gpus=places,
+        threads=max(1, cores // max(1, count)),
+        per_gpu=max(Counter(places).values(), default=1) if usable else 1,
+        hide_gpus=bool(gpus) and not usable,
+        notes=tuple(notes),
+    )
 
 
-def _is_visible(gpu: Gpu, visible: str | None) -> bool:
+def _chosen(wanted: Sequence[int], allowed: Sequence[Gpu]) -> list[Gpu]:
+    by_index = {gpu.index: gpu for gpu in allowed}
+    missing = [index for index in wanted if index not in by_index]
+    if missing:
+        there = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in allowed) or "none"
+        raise DeviceError(f"--gpus names GPU {', '.join(map(str, missing))}; usable here: {there}")
+    return [by_index[index] for index in wanted]
+
+
+def _visible(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
+    """What CUDA would show: in the order of ``CUDA_VISIBLE_DEVICES``, up to the first name that is nobody's."""
     if visible is None:
-        return True
-    names = [name.strip() for name in visible.split(",")]
-    return str(gpu.index) in names or any(name and gpu.uuid.startswith(name) for name in names)
+        return list(gpus)
+    shown: list[Gpu] = []
+    for place, name in enumerate(part.strip() for part in visible.split(",")):
+        gpu = _named(name, gpus, place)
+        if gpu is None:
+            break
+        if gpu not in shown:
+            shown.append(gpu)
+    return shown
 
 
-def usable_cores() -> int:
-    """CPU cores that this process may run on (containers and ``taskset`` obeyed)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+def _named(name: str, gpus: Sequence[Gpu], place: int) -> Gpu | None:
+    if gpus and name.startswith("MIG-"):
+        # A slice of a GPU, which the list does not show: it goes by its name and by its place among the visible.
+        return Gpu(index=place, uuid=name, name="MIG slice", memory_used=0)
+    matches = (gpu for gpu in gpus if name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)))
+    return next(matches, None)
+
+
+def usable_cores(quota: Path = CPU_QUOTA) -> int:
+    """CPU cores that this process may run on: those it is bound to (``taskset``, Slurm), and no more than its
+    container's share of time (Kubernetes limits).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        share, period = quota.read_text().split()
+        return min(cores, max(1, int(share) // int(period)))
+    except (OSError, ValueError):
+        # No such file, or no limit: it reads "max 100000" then.
+        return cores

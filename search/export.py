@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from search.home import Home
 from search.ledger import Ledger
-from search.objective import FULL_DATA_SPLIT
 from search.selection import average, choose
 from search.standing import candidates
+from search.training import FULL_DATA_SPLIT
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind
@@ -98,18 +98,23 @@ def plan_export(ledger: Ledger, study: StoredStudy, *, seeds: int | None, full_d
 
 def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[int]:
     """Queue one work item a seed, and return their ids. What is refitted already, weights and all, is not done
-    again.
+    again. They are for workers that share this home, because that is where their weights are collected.
     """
     ids = []
     for seed in range(plan.seeds):
         work_id = ledger.queue.add(
-            plan.study.id, WorkKind.REFIT, split=plan.split, seed=seed, recipe=plan.recipe.to_flat()
+            plan.study.id,
+            WorkKind.REFIT,
+            split=plan.split,
+            seed=seed,
+            recipe=plan.recipe.to_flat(),
+            home=home.identity(),
         )
         record = ledger.runs.record_of(work_id)
         if record is not None and (
             record.status is not TrialStatus.FINISHED or len(weight_files(home, plan.study, work_id)) < plan.models
         ):
-            ledger.queue.reopen(work_id)
+            ledger.queue.reopen(work_id, home=home.identity())
         ids.append(work_id)
     return ids
 

@@ -149,8 +149,8 @@ def resume(ledger: Ledger, stored: StoredStudy, founding: Founding) -> StoredStu
     budget = founding.budget or (now.search_settings.trials if edited else stored.budget)
     if budget != stored.budget:
         ledger.studies.set_budget(stored.id, budget)
-    if stored.state is not StudyState.RUNNING:
-        ledger.studies.set_state(stored.id, StudyState.RUNNING)
+    # Also where it runs already: a person looked at it, so the failures from before no longer count.
+    ledger.studies.set_state(stored.id, StudyState.RUNNING)
     return ledger.studies.get(stored.name)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
+
+from trainer.files import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,25 @@ class Home:
     def artifacts(self) -> Path:
         """Checkpoints and the weights of refits; put it on a shared disk to let one host continue another's trial."""
         return self.root / ".cache" / "artifacts"
+
+    @property
+    def shipped(self) -> Path:
+        """Images that an engine brought to this host."""
+        return self.root / ".cache" / "data"
+
+    def identity(self) -> str:
+        """What tells this folder from all others, also where several hosts share it; made when first asked for.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        file = self.root / ".cache" / "identity"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            if not file.exists():
+                with replacing(file) as temporary:
+                    temporary.write_text(uuid.uuid4().hex, encoding="ascii")
+        return file.read_text(encoding="ascii")
 
     @property
     def samples(self) -> Path:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from search.at_once import NoStudy, check_database
 from storage.database import Database, connect
 from storage.datasets import DatasetStore
+from storage.recovery import WorkRecovery
 from storage.runs import RunStore
 from storage.schema import create_schema, require_schema
 from storage.stored_studies import StoredStudy, StudyStore
@@ -31,6 +32,7 @@ class Ledger:
     datasets: DatasetStore
     runs: RunStore
     queue: WorkQueue
+    recovery: WorkRecovery
     workers: WorkerStore
 
     def study(self, name: str | None) -> StoredStudy:
@@ -102,5 +104,6 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
         datasets=DatasetStore(database),
         runs=RunStore(database),
         queue=WorkQueue(database),
+        recovery=WorkRecovery(database),
         workers=WorkerStore(database),
     )

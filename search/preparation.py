@@ -45,9 +45,9 @@ def prepare(request: StartRequest, console: Console) -> Founding:
         raise NoData
     check_torch_pair()
     spec, file_spec = check_backbones(spec), check_backbones(file_spec)
-    _check_weights(spec, request.local.weights)
+    _check_weights(spec, request.workers.weights)
     if data is None or competition is None:
-        data = write_digits(Home(root=request.local.home).samples / "digits")
+        data = write_digits(Home(root=request.workers.home).samples / "digits")
         competition = inspect_aloud(data, spec.data.options, console)
     return Founding(
         name=name,

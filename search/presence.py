@@ -1,16 +1,16 @@
-"""A worker's entry in the list of workers, kept fresh while it lives. For people to see: who owns what, leases
-decide.
-"""
+"""A process's entry in the list of those that live, kept fresh. For people to see: who owns what, leases decide."""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import threading
 
+from search.patience import patiently
 from storage.errors import StorageUnavailableError
-from storage.workers import WorkerStore
+from storage.workers import Role, WorkerStore
 
 SIGN_EVERY = 20.0  # seconds
 SEEN_WITHIN = 75.0  # seconds without a sign of life after which a worker is taken for gone
@@ -23,16 +23,33 @@ class Presence:
     waited out.
     """
 
-    def __init__(self, workers: WorkerStore, name: str, device: str, study_id: int) -> None:
+    def __init__(
+        self,
+        workers: WorkerStore,
+        name: str,
+        *,
+        device: str,
+        home: str | None,
+        role: Role = Role.WORKER,
+        study_id: int | None = None,
+    ) -> None:
         self._workers = workers
         self._name = name
         self._device = device
+        self._home = home
+        self._role = role
         self._study_id = study_id
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep_signing, name="presence", daemon=True)
 
+    def at(self, study_id: int | None) -> None:
+        """Say which study it is at from now on; None: between studies."""
+        if study_id != self._study_id:
+            self._study_id = study_id
+            self._try_to_sign()
+
     def __enter__(self) -> Presence:
-        self._sign()
+        patiently(self._sign)
         self._thread.start()
         return self
 
@@ -46,12 +63,31 @@ class Presence:
 
     def _keep_signing(self) -> None:
         while not self._done.wait(SIGN_EVERY):
-            try:
-                self._sign()
-            except StorageUnavailableError as error:
-                log.warning("no sign of life now: %s", error)
+            self._try_to_sign()
+
+    def _try_to_sign(self) -> None:
+        try:
+            self._sign()
+        except StorageUnavailableError as error:
+            log.warning("no sign of life now: %s", error)
 
     def _sign(self) -> None:
         self._workers.heartbeat(
-            self._name, host=socket.gethostname(), pid=os.getpid(), device=self._device, study_id=self._study_id
+            self._name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._device,
+            role=self._role,
+            home=self._home,
+            study_id=self._study_id,
         )
+
+
+def process_name() -> str:
+    """A name for this process that no other ever had: ``HOST-PID-RANDOM``."""
+    return f"{name_prefix(socket.gethostname(), os.getpid())}{secrets.token_hex(3)}"
+
+
+def name_prefix(host: str, pid: int) -> str:
+    """What the name of a process begins with, for those who know only where it ran (`search.engines`)."""
+    return f"{host}-{pid}-"

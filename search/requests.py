@@ -6,17 +6,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.stopping import GRACE
+
 
 @dataclass(frozen=True, kw_only=True)
-class LocalWorkers:
-    """How workers are to run on this host."""
+class RayCluster:
+    """Where and how the Ray engine places workers."""
 
-    workers: int | None
-    """How many; None: one per free GPU, or one on the CPU."""
-    gpus: Sequence[int] | None
-    weights: Path | None
-    """Folder of pre-trained weights."""
+    address: str | None = None
+    """As ``ray.init`` takes it; None: the cluster of this machine, or one of this machine alone."""
+    gpus_per_worker: float | None = None
+    """A part of one, or a whole number; None: one where the cluster has GPUs."""
+    cpus_per_worker: float = 1.0
+    ship_data: bool = False
+    """Send the images also where a folder of that name exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Which workers are to be started, and what they are told."""
+
     home: Path
+    engine: str = "local"
+    """Name in `search.engines.ENGINES`."""
+    workers: int | None = None
+    """How many; None: one per free GPU, or one on the CPU. 0: none, others do the work."""
+    gpus: Sequence[int] | None = None
+    per_gpu: int = 1
+    weights: Path | None = None
+    """Folder of pre-trained weights."""
+    grace: float = GRACE
+    """Seconds, see `search.stopping`."""
+    quota: float | None = None
+    """GiB for checkpoints, see `search.disk`; None: the usual."""
+    ray: RayCluster = RayCluster()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What every worker is told besides study, database, images and home, as arguments of `search worker`."""
+        quota = () if self.quota is None else ("--checkpoint-quota", f"{self.quota:g}")
+        return ("--grace", f"{self.grace:g}", *quota)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +58,11 @@ class StartRequest:
     storage_url: str
     trials: int | None
     hours: float | None
+    priority: int | None
     overrides: Sequence[str]
     folds: Path | None
     output: Path | None
-    local: LocalWorkers
+    workers: Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,4 +76,4 @@ class ExportRequest:
     seeds: int | None
     full_data: bool
     submission_kind: str | None
-    local: LocalWorkers
+    workers: Workers

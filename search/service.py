@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from search.competition import NoData, open_for_training
-from search.devices import Placement, list_gpus, place_workers, usable_cores
-from search.engines.local import LocalFleet, WorkerCommand
+from search.engines.fleet import Fleet, WorkerCommand
+from search.engines.local import LocalFleet
 from search.exit_codes import EXIT_INTERRUPTED
 from search.export import ExportPlan, gather_refits, plan_export, queue_refits
 from search.export_files import write_export
+from search.fleets import ENGINES, describe
 from search.founding import found, resume
 from search.home import Home
 from search.ledger import Ledger, open_ledger
 from search.preparation import known_folder, prepare
+from search.presence import Presence, process_name
 from search.publishing import publish
-from search.requests import ExportRequest, LocalWorkers, StartRequest
+from search.requests import ExportRequest, StartRequest, Workers
 from search.standing import Standing, read_standing
 from search.stopping import StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from storage.stored_studies import StoredStudy
+from storage.workers import Role
 from studies.spec import StudySpec
 from trainer.environment import check_torch_pair
 from trainer.imageset import ImageSet
@@ -39,26 +42,29 @@ def start(request: StartRequest) -> None:
     Raises:
         StudyError, BackboneError, DataError, EnvironmentProblem, DeviceError, StorageError: bad input; nothing was
         begun. DataMismatch, StudyChanged: a stored study of that name is another one. WorkersLost: the workers died;
-        what they finished is kept.
+        what they finished is kept. EngineError: workers cannot be placed as asked.
     """
     console = Console()
-    placement = _place(request.local)
+    where, notes = describe(request.workers)
     founding = prepare(request, console)
     name, images = founding.name, founding.competition.images
-    home = Home(root=request.local.home)
+    home = Home(root=request.workers.home)
     ledger = open_ledger(request.storage_url, create=True)
     stored = ledger.studies.find(name)
     verb = "begins" if stored is None else "goes on"
     stored = found(ledger, founding) if stored is None else resume(ledger, stored, founding)
+    if request.priority is not None:
+        ledger.studies.set_priority(stored.id, request.priority)
     console.print(f"Study [bold]{name}[/] {verb}.")
     _set_deadline(ledger, stored, request.hours)
-    print_study(console, stored, founding.spec, founding.competition, placement)
+    print_study(console, stored, founding.spec, founding.competition, where, notes)
 
     with ExitStack() as stack:
-        fleet = stack.enter_context(
-            LocalFleet(_worker_command(ledger, name, founding.folder, request.local), placement, home.logs(name))
-        )
-        signals = StopSignals(at_once=fleet.kill).install()
+        stack.enter_context(_supervising(ledger, stored, home))
+        fleet = _fleet(ledger, stored, founding.folder, request.workers, home)
+        if fleet is not None:
+            stack.enter_context(fleet)
+        signals = _signals(fleet, request.workers)
         try:
             watch(ledger, name, search_is_over, fleet=fleet, signals=signals, console=console)
             standing = read_standing(ledger, name)
@@ -66,10 +72,14 @@ def start(request: StartRequest) -> None:
             plan = plan_export(ledger, stored, seeds=None, full_data=False)
             ids = queue_refits(ledger, plan, home)
             shown = len(standing.records)
-            watch(ledger, name, refits_are_over, fleet=fleet, signals=signals, console=console, shown=shown)
+            # Workers of this host keep weights here; those elsewhere do so only where they share this home.
+            over = refits_are_over if isinstance(fleet, LocalFleet) else _over_or_nobody_here(home)
+            watch(ledger, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
+    if not refits_are_over(read_standing(ledger, name)):
+        _run_refits(ledger, stored, founding.folder, request.workers, home, console, shown=shown)
     _finish(console, ledger, plan, ids, images, home, request.output, None)
 
 
@@ -85,7 +95,7 @@ def export_best(request: ExportRequest) -> None:
     ledger = open_ledger(request.storage_url)
     stored = ledger.study(request.study)
     spec = StudySpec.from_dict(stored.spec)
-    home = Home(root=request.local.home)
+    home = Home(root=request.workers.home)
     data = request.data or known_folder(ledger, stored)
     if data is None:
         raise NoData
@@ -95,7 +105,7 @@ def export_best(request: ExportRequest) -> None:
     print_ranking(console, standing)
     ids = queue_refits(ledger, plan, home)
     if not refits_are_over(read_standing(ledger, stored.name)):
-        _run_refits(ledger, stored, data, request.local, home, console, shown=len(standing.records))
+        _run_refits(ledger, stored, data, request.workers, home, console, shown=len(standing.records))
     _finish(console, ledger, plan, ids, images, home, request.output, request.submission_kind)
 
 
@@ -116,36 +126,66 @@ def _finish(
     print_export(console, export)
 
 
-def _place(local: LocalWorkers) -> Placement:
-    return place_workers(local.workers, local.gpus, list_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"), usable_cores())
-
-
 def _run_refits(
-    ledger: Ledger, stored: StoredStudy, data: Path, local: LocalWorkers, home: Home, console: Console, *, shown: int
+    ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
 ) -> None:
-    """Have the refits done: by the workers that live, and once none does, by local ones."""
-
-    def over_or_alone(standing: Standing) -> bool:
-        return refits_are_over(standing) or not standing.workers
-
+    """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
     with ExitStack() as stack:
         try:
-            signals = StopSignals().install()
-            watch(ledger, stored.name, over_or_alone, fleet=None, signals=signals, console=console, shown=shown)
+            signals = _signals(None, workers)
+            over = _over_or_nobody_here(home)
+            watch(ledger, stored.name, over, fleet=None, signals=signals, console=console, shown=shown)
             if refits_are_over(read_standing(ledger, stored.name)):
                 return
-            command = _worker_command(ledger, stored.name, data, local)
-            fleet = stack.enter_context(LocalFleet(command, _place(local), home.logs(stored.name)))
-            signals = StopSignals(at_once=fleet.kill).install()
+            here = replace(workers, engine="local", workers=workers.workers or None)
+            fleet = _fleet(ledger, stored, data, here, home)
+            assert fleet is not None, "there is at least one worker"
+            stack.enter_context(fleet)
+            signals = _signals(fleet, workers)
             watch(ledger, stored.name, refits_are_over, fleet=fleet, signals=signals, console=console, shown=shown)
         except Interrupted:
             print_interrupted(console, stored.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
 
 
-def _worker_command(ledger: Ledger, name: str, data: Path, local: LocalWorkers) -> WorkerCommand:
-    url = ledger.database.url.render_as_string(hide_password=False)
-    return WorkerCommand(study=name, storage_url=url, data=data, home=local.home, weights=local.weights)
+def _over_or_nobody_here(home: Home) -> Callable[[Standing], bool]:
+    """Whether the refits are over, or no worker lives that keeps their weights in this home, or the study is paused."""
+    identity = home.identity()
+
+    def over(standing: Standing) -> bool:
+        return refits_are_over(standing) or (identity not in standing.homes and not standing.paused)
+
+    return over
+
+
+def _supervising(ledger: Ledger, stored: StoredStudy, home: Home) -> Presence:
+    return Presence(
+        ledger.workers,
+        process_name(),
+        device="",
+        home=home.identity(),
+        role=Role.SUPERVISOR,
+        study_id=stored.id,
+    )
+
+
+def _fleet(ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home) -> Fleet | None:
+    """The workers that were asked for; None: others do the work."""
+    if workers.workers == 0:
+        return None
+    command = WorkerCommand(
+        study=stored.name,
+        storage_url=ledger.database.url.render_as_string(hide_password=False),
+        data=data,
+        home=workers.home,
+        weights=workers.weights,
+        options=workers.options,
+    )
+    return ENGINES[workers.engine](command, workers, home.logs(stored.name))
+
+
+def _signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
+    return StopSignals(at_once=None if fleet is None else fleet.kill, grace=workers.grace).install()
 
 
 def _set_deadline(ledger: Ledger, stored: StoredStudy, hours: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that only look: studies, status, folds, predict."""
+"""The verbs that only look: studies, folds, backbones, predict."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from rich.table import Table
 from search.at_once import NoStudy
 from search.founding import SEARCH_SPLIT
 from search.ledger import Ledger, open_ledger
-from search.presence import SEEN_WITHIN
-from search.progress import bar_line, print_trial
-from search.standing import Standing, read_standing
-from search.supervision import search_is_over, what_runs
+from search.standing import read_standing
+from search.status import state_of
 from storage.database import connect
 from storage.errors import SchemaError
-from storage.values import StudyState
 from studies.catalog import bundled_studies
-from studies.spec import StudySpec
 
 LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
 
@@ -41,54 +37,20 @@ def show_studies(url: str) -> None:
         console.print(f"No stored study in {escape(connect(url).name)}.", highlight=False)
         return
     table = Table(title=f"Stored studies in {escape(ledger.database.name)}", title_justify="left")
-    for column in ("name", "state", "trials", "best", "begun"):
+    for column in ("name", "state", "priority", "trials", "best", "begun"):
         table.add_column(column)
     for study in stored:
         standing = read_standing(ledger, study.name)
         best = standing.ranking[0] if standing.ranking else None
         table.add_row(
             study.name,
-            _state(standing),
+            state_of(standing),
+            str(study.priority or ""),
             f"{standing.counted}/{study.budget}",
             f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
             f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
         )
     console.print(table)
-
-
-def _state(standing: Standing) -> str:
-    """The study's state, or "done" where nothing is left to search."""
-    done = standing.study.state is StudyState.RUNNING and search_is_over(standing)
-    return "done" if done else str(standing.study.state)
-
-
-def show_status(name: str | None, url: str) -> None:
-    """How one study stands: every ended trial, what runs, who works, what was exported."""
-    console = Console()
-    ledger = open_ledger(url)
-    study = ledger.study(name)
-    standing = read_standing(ledger, study.name)
-    default = StudySpec.from_dict(study.spec).default_recipe()
-    console.print(
-        f"Study [bold]{study.name}[/], {_state(standing)}, in {escape(ledger.database.name)}", highlight=False
-    )
-    if study.state_reason:
-        console.print(f"[yellow]{escape(study.state_reason)}[/]", highlight=False)
-    for record in standing.records:
-        print_trial(console, record, default)
-    console.print(
-        bar_line(standing, what_runs(ledger, standing) if standing.workers else ""), highlight=False, markup=False
-    )
-    if standing.waiting:
-        console.print(f"{standing.waiting} trial(s) wait for a worker to go on with them", highlight=False)
-    for worker in ledger.workers.alive(SEEN_WITHIN):
-        console.print(f"worker {escape(worker.name)} on {escape(worker.host)} ({worker.device})", highlight=False)
-    for export in ledger.runs.exports(study.id)[-3:]:
-        score = "" if export.score is None else f", out-of-fold {export.score:.4f} ± {export.score_se or 0.0:.4f}"
-        when = datetime.datetime.fromtimestamp(export.created)
-        console.print(f"exported {when:%Y-%m-%d %H:%M} to {escape(export.folder)}{score}", highlight=False)
-    if not standing.records and not standing.workers:
-        console.print(f"Nobody works on it: `search start --study {study.name}` goes on with it.", highlight=False)
 
 
 def export_folds(name: str | None, url: str, output: Path) -> None:

@@ -11,7 +11,8 @@ from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
 from search.selection import Candidate, rank
 from storage.stored_studies import StoredStudy
-from storage.values import TrialRecord, TrialStatus, WorkKind, WorkState
+from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
+from storage.workers import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,15 @@ class Standing:
     refits_done: int
     refits_open: int
     workers: int
+    homes: frozenset[str | None]
+    """Where these workers keep weights."""
+    supervisors: int
+    """Processes that wait for the study to end, and export it then."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is handed out until `search resume`."""
+        return self.study.state is StudyState.PAUSED
 
     def count(self, status: TrialStatus) -> int:
         """Search trials that ended so."""
@@ -62,8 +72,11 @@ def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:
     ]
 
 
-def read_standing(ledger: Ledger, name: str) -> Standing:
+def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:
     """How the study called ``name`` stands now.
+
+    Args:
+        before: an earlier answer, whose records are used again while no further trial has ended.
 
     Raises:
         UnknownStudyError: there is no such study.
@@ -71,15 +84,24 @@ def read_standing(ledger: Ledger, name: str) -> Standing:
     study = ledger.studies.get(name)
     counts = ledger.queue.counts(study.id)
     trials, refits = counts[WorkKind.SEARCH], counts[WorkKind.REFIT]
-    records = tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH))
+    if before is not None and ledger.runs.count(study.id, WorkKind.SEARCH) == len(before.records):
+        records = before.records
+    else:
+        records = tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH))
+    finished = [record.seconds for record in records if record.status is TrialStatus.FINISHED]
+    mean = statistics.mean(finished) if finished else None
+    present = [process for process in ledger.workers.alive(SEEN_WITHIN) if process.study_id in (study.id, None)]
+    workers = [process for process in present if process.role is Role.WORKER]
     return Standing(
         study=study,
         metric=study.spec["protocol"]["metric"],
         records=records,
-        in_time=is_time_for_another(study, records, ledger.database.now()),
+        in_time=is_time_for_another(study, mean, ledger.database.now()),
         running=trials[WorkState.LEASED],
         waiting=trials[WorkState.QUEUED],
         refits_done=refits[WorkState.STORED],
         refits_open=refits[WorkState.QUEUED] + refits[WorkState.LEASED],
-        workers=sum(worker.study_id == study.id for worker in ledger.workers.alive(SEEN_WITHIN)),
+        workers=len(workers),
+        homes=frozenset(process.home for process in workers),
+        supervisors=sum(process.role is Role.SUPERVISOR for process in present),
     )

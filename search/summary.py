@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.competition import Competition
-from search.devices import Placement
 from search.export_files import Export
 from search.progress import recipe_difference
 from search.standing import Standing
@@ -34,18 +34,22 @@ FILES: dict[str, str] = {
 
 
 def print_study(
-    console: Console, study: StoredStudy, spec: StudySpec, competition: Competition, placement: Placement
+    console: Console,
+    study: StoredStudy,
+    spec: StudySpec,
+    competition: Competition,
+    where: str,
+    notes: Sequence[str] = (),
 ) -> None:
     """The first lines of `start`: data, protocol, budget, workers, warnings."""
     images = competition.images
     console.print(
         f"{len(images.y)} training and {len(images.test_ids)} test images, {len(images.class_names)} classes; "
         f"{spec.protocol.folds} folds, {spec.protocol.metric}; {study.budget} trials; "
-        f"{len(placement.gpus)} worker{'s' * (len(placement.gpus) > 1)} on "
-        f"{'the CPU' if placement.gpus[0] is None else 'GPUs'}",
+        f"{where}",
         highlight=False,
     )
-    for line in (*placement.notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
+    for line in (*notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
         mark = "" if line.startswith(" ") else "[yellow]note:[/] "
         console.print(f"{mark}{escape(line)}", highlight=False)
 

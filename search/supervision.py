@@ -8,18 +8,19 @@ from collections.abc import Callable
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.engines.local import LocalFleet
+from search.engines.fleet import Fleet
 from search.ledger import Ledger
 from search.patience import patiently
 from search.progress import ProgressView
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.standing import Standing, read_standing
 from search.stopping import StopSignals
+from search.sweeping import SWEEP_INTERVAL, sweep
 from storage.values import StudyState
 from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds
-GRACE = 600.0  # seconds that workers have to finish their epoch after a stop was requested
+MARGIN = 30.0  # seconds beyond their grace that workers have to leave after a stop was requested
 
 
 class WorkersLost(RuntimeError):  # noqa: N818 - named for the fact
@@ -31,11 +32,11 @@ class Interrupted(RuntimeError):  # noqa: N818 - named for the fact
 
 
 def search_is_over(standing: Standing) -> bool:
-    """Whether no further trial will begin and none is under way."""
+    """Whether no further trial will begin and none is under way. A paused search is not over: it waits."""
     study = standing.study
-    if standing.running:
+    if standing.running or standing.paused:
         return False
-    if study.state is not StudyState.RUNNING or not standing.in_time:
+    if study.state is StudyState.STOPPED or not standing.in_time:
         return True
     return not standing.waiting and study.budget is not None and standing.counted >= study.budget
 
@@ -50,12 +51,13 @@ def watch(
     name: str,
     over: Callable[[Standing], bool],
     *,
-    fleet: LocalFleet | None,
+    fleet: Fleet | None,
     signals: StopSignals,
     console: Console,
     shown: int = 0,
 ) -> None:
-    """Show progress until ``over``. Without a fleet the workers are elsewhere, and are waited for.
+    """Show progress until ``over``, and keep the study in order meanwhile. Without a fleet the workers are elsewhere,
+    and are waited for.
 
     Args:
         shown: how many ended trials the person has seen already.
@@ -63,13 +65,22 @@ def watch(
     Raises:
         Interrupted: a stop was requested; the fleet has handed its work back.
         WorkersLost: the fleet is dead and work is left; says what its logs end with.
+        EngineError: the fleet can never work.
     """
-    default = StudySpec.from_dict(ledger.studies.get(name).spec).default_recipe()
+    stored = patiently(lambda: ledger.studies.get(name))
+    default = StudySpec.from_dict(stored.spec).default_recipe()
+    standing: Standing | None = None
+    swept = -SWEEP_INTERVAL
     with ProgressView(console, default, shown=shown) as view:
         while True:
             alive = fleet is None or fleet.tend()
-            standing = patiently(lambda: read_standing(ledger, name))
-            view.show(standing, what_runs(ledger, standing))
+            if fleet is not None:
+                bury(ledger, fleet)
+            if time.monotonic() - swept >= SWEEP_INTERVAL:
+                sweep(ledger, stored)
+                swept = time.monotonic()
+            standing = patiently(lambda: read_standing(ledger, name, standing))  # noqa: B023 - called at once
+            view.show(standing, _now(ledger, standing, fleet))
             if over(standing):
                 return
             if signals.requested:
@@ -78,10 +89,31 @@ def watch(
                 raise WorkersLost(fleet.crash_report() or "the workers left before the work was done")
             time.sleep(REFRESH_INTERVAL)
     if fleet is not None:
-        console.print("Stopping: the epoch under way is finished and kept. Ctrl-C again stops at once.")
+        console.print(
+            f"Stopping: the epoch under way is finished and kept if it ends within {signals.grace:g} s. "
+            "Ctrl-C again stops at once."
+        )
         fleet.ask_to_stop()
-        fleet.wait(GRACE)
+        fleet.wait(signals.grace + MARGIN)
     raise Interrupted(f"study {name} is interrupted; nothing is lost")
+
+
+def bury(ledger: Ledger, fleet: Fleet) -> None:
+    """Hand on at once what the fleet's dead workers held, instead of waiting for their leases to run out."""
+    for dead in fleet.buried():
+        patiently(lambda: ledger.recovery.expire_worker(dead))  # noqa: B023 - called at once
+        patiently(lambda: ledger.workers.bury(dead))  # noqa: B023
+
+
+def _now(ledger: Ledger, standing: Standing, fleet: Fleet | None) -> str:
+    """What happens at the moment, and what keeps it from happening."""
+    if standing.paused:
+        return "paused; `search resume` goes on" + (" (trials are being handed back)" if standing.running else "")
+    doing = what_runs(ledger, standing)
+    trouble = fleet.waits_for() if fleet is not None else ""
+    if fleet is None and not standing.workers:
+        trouble = "no worker lives; `search worker` joins one"
+    return " · ".join(part for part in (doing, trouble) if part)
 
 
 def what_runs(ledger: Ledger, standing: Standing) -> str:
@@ -91,8 +123,9 @@ def what_runs(ledger: Ledger, standing: Standing) -> str:
         return f"refit {standing.refits_done + 1} of {total}"
     if not standing.running:
         return "workers are starting" if not standing.workers else ""
-    study = ledger.optuna_study(standing.study.name)
-    trials = patiently(lambda: study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    trials = patiently(
+        lambda: ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    )
     return ", ".join(
         f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
     )

@@ -4,139 +4,267 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-import socket
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from search.bench import Bench
-from search.competition import NoData, open_for_training
+from search.competition import DataMismatch, NoData
 from search.deadline import is_time_for_another
-from search.engines.local import PARENT_VARIABLE, PLACE_VARIABLE
+from search.disk import QUOTA, TIDY_INTERVAL, tidy
+from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
 from search.home import Home
 from search.lease import LEASE
 from search.ledger import Ledger, open_ledger
-from search.objective import run_item, running_trials
+from search.objective import run_item
 from search.patience import patiently
-from search.presence import Presence
-from search.samplers import make_pruner, make_sampler, sampler_seed
-from search.stopping import StopSignals
+from search.presence import Presence, process_name
+from search.stopping import GRACE, StopSignals
+from search.sweeping import SWEEP_INTERVAL, sweep
 from search.telling import tell_all
+from search.workshop import Tools, Workshop
+from storage.optuna_storage import running_trials
 from storage.stored_studies import StoredStudy
-from storage.values import StudyState, TrialStatus, WorkKind, WorkState
-from studies.spec import StudySpec
+from storage.values import StudyState, TrialStatus, WorkKind
+from storage.work_items import WorkItem
 from trainer.environment import check_torch_pair
+from trainer.problems import DataError
 
 POLL_INTERVAL = 2.0  # seconds between looks at the queue while others still work
 MAX_FAILURES = 5  # failed trials in a row after which a study stops: something is wrong that no recipe can mend
+AGAIN_AFTER = 300.0  # seconds after which a study whose images were not found is looked at once more
+START_PATIENCE = 300.0  # seconds that a worker waits at its start for a database that does not answer
 
 log = logging.getLogger(__name__)
 
 
-def run_worker(url: str, study: str | None, data: Path | None, *, home: Path, weights: Path | None) -> None:
-    """Work on a study until nothing is left to do or a stop is requested (then the trial in hand goes back).
+@dataclass(frozen=True, kw_only=True)
+class WorkerRequest:
+    """``search worker``."""
+
+    storage_url: str
+    study: str | None
+    """None: every running study of the database."""
+    folders: Sequence[Path]
+    home: Path
+    weights: Path | None = None
+    stay: bool = False
+    """Wait for further work where none is left."""
+    grace: float = GRACE
+    """Seconds, see `search.stopping`."""
+    quota: float = QUOTA
+    """GiB, see `search.disk`."""
+    lease: float = LEASE
+    """Seconds, see `search.lease`."""
+
+
+def run_worker(request: WorkerRequest) -> None:
+    """Work until nothing is left to do or a stop is requested (then the trial in hand goes back).
 
     Raises:
         StorageError, DataMismatch, DataError, NoData: nothing was begun.
+        WorkerLeaves: something is wrong with this host; the trial in hand is taken care of.
     """
     parent = os.environ.get(PARENT_VARIABLE)
-    signals = StopSignals(parent=int(parent) if parent else None).install()
-    ledger = open_ledger(url)
-    stored = ledger.study(study)
+    signals = StopSignals(parent=int(parent) if parent else None, grace=request.grace).install()
+    ledger = patiently(lambda: open_ledger(request.storage_url), patience=START_PATIENCE)
+    only = None if request.study is None else patiently(lambda: ledger.study(request.study))
     check_torch_pair(thorough=True)
-    if data is None:
-        raise NoData
-    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    bench = _set_up(ledger, stored, data, Home(root=home), weights, name)
-    with bench.loader, Presence(ledger.workers, name, str(bench.device), stored.id):
-        # Whoever started this worker also ends it.
-        work(bench, signals, linger=parent is not None)
+    name, home = process_name(), Home(root=request.home)
+    with _equip(request, ledger, home, name) as tools:
+        workshop = Workshop(tools)
+        if only is not None:
+            workshop.bench(only)  # what is wrong with its images is told at once
+        device = str(tools.device)
+        with Presence(ledger.workers, name, device=device, home=home.identity()) as presence:
+            work(
+                ledger,
+                workshop.bench,
+                signals,
+                only=only,
+                home=home,
+                # Whoever started this worker also ends it.
+                linger=request.stay or parent is not None,
+                quota=request.quota,
+                at=presence.at,
+            )
 
 
-def _set_up(ledger: Ledger, stored: StoredStudy, data: Path, home: Home, weights: Path | None, name: str) -> Bench:
+@contextmanager
+def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Iterator[Tools]:
     import torch
 
     from trainer.loader import BatchLoader
+    from trainer.memory import limit_memory
 
-    spec = StudySpec.from_dict(stored.spec)
-    images = open_for_training(data, spec, stored.fingerprint)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads:
         torch.set_num_threads(int(threads))
+    share = os.environ.get(SHARE_VARIABLE)
+    if share and device.type == "cuda":
+        limit_memory(float(share))
     # Beside a GPU the CPU augments, in processes; without one it is busy training, and a thread does.
     augmenters = (
         max(1, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
     )
-    trials = len(ledger.optuna_study(stored.name).get_trials(deepcopy=False))
-    seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, name), trials)
-    optuna_study = ledger.optuna_study(stored.name, make_sampler(spec.search_settings, seed))
-    optuna_study.pruner = make_pruner(spec.search_settings)
-    log.info("worker %s: study %s, %d training images, %s", name, stored.name, len(images.y), device)
-    return Bench(
-        worker=name,
-        ledger=ledger,
-        study=stored,
-        spec=spec,
-        optuna_study=optuna_study,
-        images=images,
-        home=home,
-        device=device,
-        loader=BatchLoader(augmenters),
-        weights_dir=weights,
-    )
+    with BatchLoader(augmenters) as loader:
+        yield Tools(
+            worker=name,
+            ledger=ledger,
+            home=home,
+            folders=tuple(request.folders),
+            device=device,
+            loader=loader,
+            weights_dir=request.weights,
+            lease=request.lease,
+        )
 
 
-def work(bench: Bench, signals: StopSignals, *, linger: bool = False) -> None:
-    """Take and run work items until none is left for anybody or a stop is requested; with ``linger``, only the
-    latter.
+def work(
+    ledger: Ledger,
+    bench_of: Callable[[StoredStudy], Bench],
+    signals: StopSignals,
+    *,
+    home: Home,
+    only: StoredStudy | None = None,
+    linger: bool = False,
+    quota: float = QUOTA,
+    at: Callable[[int | None], None] = lambda study_id: None,
+) -> None:
+    """Take and run work items of all studies, or of ``only`` one, until none is left for anybody or a stop is
+    requested; with ``linger``, only the latter.
+
+    Args:
+        bench_of: opens a study; what it raises about its images is passed on for ``only``, else the study is left to
+            others.
+        at: told which study is being worked on.
+
+    Raises:
+        WorkerLeaves: see `search.failures`.
     """
-    queue, study_id = bench.ledger.queue, bench.study.id
-    earlier_failures = patiently(lambda: bench.ledger.runs.consecutive_failures(study_id))
-    while not signals.requested:
-        patiently(lambda: tell_all(queue, study_id, bench.optuna_study))
-        # Read before the item is taken: from then on a claim without a trial number is ours, and hides orphans.
-        orphans = patiently(lambda: queue.orphans(study_id, running_trials(bench.optuna_study)))
-        earlier_failures = _stop_after_failures(bench, earlier_failures)
-        item = patiently(lambda: queue.take(study_id, bench.worker, LEASE, _kinds_in_time(bench)))
-        if item is not None:
-            run_item(bench, item, lambda: signals.requested or _paused(bench), orphans)
-        elif not linger and not _others_work(bench):
-            return
-        else:
+    _Shift(ledger, bench_of, signals, home, only, quota, at).run(linger)
+
+
+class _Shift:
+    """The loop of `work` and what it keeps from turn to turn."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        bench_of: Callable[[StoredStudy], Bench],
+        signals: StopSignals,
+        home: Home,
+        only: StoredStudy | None,
+        quota: float,
+        at: Callable[[int | None], None],
+    ) -> None:
+        self._ledger, self._bench_of, self._signals, self._home = ledger, bench_of, signals, home
+        self._only, self._quota, self._at = only, quota, at
+        self._identity = home.identity()
+        self._not_here: dict[int, float] = {}  # studies whose images are elsewhere, and when that was found
+        self._swept = self._tidied = -float("inf")
+
+    def run(self, linger: bool) -> None:
+        while not self._signals.requested:
+            self._keep_house()
+            if self._serve_one():
+                continue
+            self._at(None)
+            if not linger and not self._others_work():
+                return
             # Somebody may yet die and leave a trial to adopt, and `start` may yet want refits.
             time.sleep(POLL_INTERVAL)
+
+    def _serve_one(self) -> bool:
+        """Run one item of the study that deserves it most; False: there is none."""
+        for study in self._offering():
+            bench = self._open(study)
+            if bench is None:
+                continue
+            orphans, item = self._take(bench)
+            if item is not None:
+                self._at(study.id)
+                run_item(bench, item, self._stop_test(item), orphans, overdue=lambda: self._signals.overdue)
+                _stop_after_failures(bench)
+                return True
+        return False
+
+    def _offering(self) -> list[StoredStudy]:
+        ids = patiently(lambda: self._ledger.queue.offering(home=self._identity))
+        if self._only is not None:
+            return [self._only] if self._only.id in ids else []
+        if not ids:
+            return []
+        studies = {study.id: study for study in patiently(self._ledger.studies.all)}
+        return [studies[study_id] for study_id in ids if study_id in studies]
+
+    def _open(self, study: StoredStudy) -> Bench | None:
+        if time.monotonic() - self._not_here.get(study.id, -AGAIN_AFTER) < AGAIN_AFTER:
+            return None
+        try:
+            return self._bench_of(study)
+        except (NoData, DataMismatch, DataError) as problem:
+            if self._only is not None:
+                raise
+            log.warning("study %s is left to other workers: %s", study.name, problem)
+            self._not_here[study.id] = time.monotonic()
+            return None
+
+    def _take(self, bench: Bench) -> tuple[set[int], WorkItem | None]:
+        queue, study_id = self._ledger.queue, bench.study.id
+        tell_all(queue, study_id, bench.optuna_study)
+        # Read before the item is taken: from then on a claim without a trial number is ours, and hides orphans.
+        database, name = self._ledger.database, bench.study.name
+        orphans = patiently(lambda: self._ledger.recovery.orphans(study_id, running_trials(database, name)))
+        kinds = patiently(lambda: _kinds_in_time(bench))
+        item = patiently(lambda: queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity))
+        return orphans, item
+
+    def _stop_test(self, item: WorkItem) -> Callable[[], bool]:
+        """Whether to stop after an epoch: this process is to end, or the study is paused or its search stopped."""
+
+        def stop() -> bool:
+            if self._signals.requested:
+                return True
+            state = patiently(lambda: self._ledger.studies.state(item.study_id))
+            return state is StudyState.PAUSED or (state is StudyState.STOPPED and item.kind is WorkKind.SEARCH)
+
+        return stop
+
+    def _keep_house(self) -> None:
+        now = time.monotonic()
+        if now - self._swept >= SWEEP_INTERVAL:
+            for study in patiently(self._ledger.studies.all):
+                if self._only is None or study.id == self._only.id:
+                    sweep(self._ledger, study)
+            self._swept = now
+        if now - self._tidied >= TIDY_INTERVAL:
+            patiently(lambda: tidy(self._ledger, self._home, quota=self._quota))
+            self._tidied = now
+
+    def _others_work(self) -> bool:
+        studies = [self._only] if self._only is not None else patiently(self._ledger.studies.all)
+        return any(patiently(lambda: [self._ledger.queue.held(study.id) for study in studies]))
 
 
 def _kinds_in_time(bench: Bench) -> tuple[WorkKind, ...]:
     """What may be begun now: no more trials once another would end too late, but what the export needs."""
     study = bench.ledger.studies.get(bench.study.name)
-    records = bench.ledger.runs.records(study.id, kind=WorkKind.SEARCH) if study.deadline is not None else []
-    if is_time_for_another(study, records, bench.ledger.database.now()):
+    if study.deadline is None:
+        return tuple(WorkKind)
+    if is_time_for_another(study, bench.ledger.runs.mean_seconds(study.id), bench.ledger.database.now()):
         return tuple(WorkKind)
     return (WorkKind.CONFIRM, WorkKind.REFIT)
 
 
-def _paused(bench: Bench) -> bool:
-    return patiently(lambda: bench.ledger.studies.state(bench.study.id)) is StudyState.PAUSED
-
-
-def _stop_after_failures(bench: Bench, earlier: int) -> int:
-    """Stop the study after `MAX_FAILURES` failures in a row beyond the ``earlier`` ones, which somebody may have
-    mended.
-
-    Returns:
-        How many of the failures in a row are earlier ones: none any more once a trial has come out.
-    """
-    failures = patiently(lambda: bench.ledger.runs.consecutive_failures(bench.study.id))
-    earlier = min(earlier, failures)
-    if failures - earlier >= MAX_FAILURES:
-        last = patiently(lambda: bench.ledger.runs.records(bench.study.id, status=TrialStatus.FAILED))[-1]
+def _stop_after_failures(bench: Bench) -> None:
+    """Stop the study after `MAX_FAILURES` failures in a row since a person last set it going."""
+    study_id, runs = bench.study.id, bench.ledger.runs
+    failures = patiently(lambda: runs.consecutive_failures(study_id))
+    if failures >= MAX_FAILURES:
+        last = patiently(lambda: runs.records(study_id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED))[-1]
         reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
-        patiently(lambda: bench.ledger.studies.set_state(bench.study.id, StudyState.STOPPED, reason))
-    return earlier
-
-
-def _others_work(bench: Bench) -> bool:
-    counts = patiently(lambda: bench.ledger.queue.counts(bench.study.id))
-    return any(states[WorkState.LEASED] for states in counts.values())
+        patiently(lambda: bench.ledger.studies.set_state(study_id, StudyState.STOPPED, reason))

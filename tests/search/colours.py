@@ -15,6 +15,8 @@ from search.founding import Founding
 from search.home import Home
 from search.ledger import Ledger
 from search.samplers import make_pruner, make_sampler
+from search.stopping import StopSignals
+from search.worker import work
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec, load_study
 from trainer.loader import BatchLoader
@@ -107,3 +109,8 @@ def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, wo
         device=torch.device("cpu"),
         loader=BatchLoader(),
     )
+
+
+def work_on(bench: Bench, signals: StopSignals | None = None) -> None:
+    """Work on the bench's study until nothing is left to do."""
+    work(bench.ledger, lambda study: bench, signals or StopSignals(), home=bench.home, only=bench.study)

@@ -27,8 +27,9 @@ def study_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'retable.db'}"
+def dialect(request: pytest.FixtureRequest) -> str:
+    """SQLite, unless a test module asks for both: ``pytest.mark.parametrize("dialect", DIALECTS, indirect=True)``."""
+    return str(getattr(request, "param", "sqlite"))
 
 
 @pytest.fixture

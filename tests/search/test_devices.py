@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from search.devices import DeviceError, Gpu, parse_gpu, place_workers
+from search.devices import DeviceError, Gpu, parse_gpu, place_workers, usable_cores
 
 FREE = Gpu(index=0, uuid="GPU-aaa", name="H200", memory_used=3)
 TAKEN = Gpu(index=1, uuid="GPU-bbb", name="H200", memory_used=60_000)
@@ -33,10 +36,92 @@ def test_without_a_gpu_one_worker_has_all_cores() -> None:
     assert (placement.gpus, placement.threads) == ((None, None, None), 2)
 
 
-def test_cuda_visible_devices_is_obeyed() -> None:
-    assert place_workers(None, None, ALL, visible="2", cores=8).gpus == ("GPU-ccc",)
-    assert place_workers(None, None, ALL, visible="GPU-aaa", cores=8).gpus == ("GPU-aaa",)
-    assert place_workers(None, None, ALL, visible="", cores=8).gpus == (None,)
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        ("2", ("GPU-ccc",)),
+        ("2,0", ("GPU-ccc", "GPU-aaa")),
+        ("GPU-aaa", ("GPU-aaa",)),
+        ("GPU-c, 0", ("GPU-ccc", "GPU-aaa")),
+        ("0,0", ("GPU-aaa",)),
+        # As CUDA reads it: what follows a name that is nobody's is hidden.
+        ("0,-1,2", ("GPU-aaa",)),
+        ("0,7,2", ("GPU-aaa",)),
+        ("", (None,)),
+        ("-1", (None,)),
+        ("7", (None,)),
+        ("GPU-zzz", (None,)),
+        ("MIG-12ab,MIG-34cd", ("MIG-12ab", "MIG-34cd")),
+        ("MIG-GPU-aaa/1/0", ("MIG-GPU-aaa/1/0",)),
+    ],
+)
+def test_cuda_visible_devices_is_obeyed(visible: str, seen: tuple[str | None, ...]) -> None:
+    assert place_workers(None, None, ALL, visible=visible, cores=8).gpus == seen
+
+
+def test_a_name_without_a_driver_is_no_gpu() -> None:
+    assert place_workers(None, None, (), visible="MIG-12ab", cores=8).gpus == (None,)
+
+
+def test_a_hidden_gpu_cannot_be_asked_for_and_slices_go_by_their_place() -> None:
+    with pytest.raises(DeviceError, match=r"GPU 2; usable here: 0 \(H200\)"):
+        place_workers(None, [2], ALL, visible="0", cores=8)
+    assert place_workers(None, [1], ALL, visible="MIG-a,MIG-b", cores=8).gpus == ("MIG-b",)
+
+
+def test_workers_on_the_cpu_do_not_see_gpus_of_others() -> None:
+    assert place_workers(None, None, [TAKEN], visible=None, cores=8).hide_gpus
+    assert not place_workers(None, None, (), visible=None, cores=8).hide_gpus, "there may be GPUs that only torch finds"
+    assert not place_workers(None, None, ALL, visible=None, cores=8).hide_gpus
+
+
+def test_several_workers_share_each_usable_gpu_and_the_cores() -> None:
+    placement = place_workers(None, None, ALL, visible=None, cores=16, per_gpu=2)
+    assert placement.gpus == ("GPU-aaa", "GPU-ccc", "GPU-aaa", "GPU-ccc")
+    assert (placement.per_gpu, placement.threads) == (2, 4)
+    assert "GPU 1" in placement.notes[0], "a GPU that others use is left alone"
+    placement = place_workers(None, [1], ALL, visible=None, cores=2, per_gpu=3)
+    assert placement.gpus == ("GPU-bbb",) * 3
+    assert (placement.per_gpu, placement.threads) == (3, 1)
+
+
+def test_a_number_of_workers_says_how_many_share() -> None:
+    def per_gpu(workers: int, per_gpu: int = 1) -> int:
+        return place_workers(workers, None, ALL, visible=None, cores=8, per_gpu=per_gpu).per_gpu
+
+    assert [per_gpu(workers) for workers in (1, 2, 3, 4, 5)] == [1, 1, 2, 2, 3]
+    assert per_gpu(2, per_gpu=4) == 1, "two workers on two GPUs share nothing"
+    assert place_workers(5, None, (), visible=None, cores=8).per_gpu == 1
+
+
+def test_sharing_a_gpu_needs_one() -> None:
+    for workers in (None, 2):
+        with pytest.raises(DeviceError, match=r"--workers-per-gpu 2 needs a GPU: .* --workers says how many"):
+            place_workers(workers, None, (), visible=None, cores=8, per_gpu=2)
+    with pytest.raises(DeviceError, match=r"GPU 1 \(H200\) is skipped: 60000 MiB are in use"):
+        place_workers(None, None, [TAKEN], visible=None, cores=8, per_gpu=2)
+
+
+def test_no_workers_at_all() -> None:
+    placement = place_workers(0, None, ALL, visible=None, cores=8, per_gpu=2)
+    assert (placement.gpus, placement.per_gpu, placement.threads) == ((), 1, 8)
+    assert place_workers(0, None, (), visible=None, cores=8, per_gpu=2).gpus == ()
+
+
+def test_a_worker_has_never_less_than_one_core() -> None:
+    assert place_workers(9, None, (), visible=None, cores=4).threads == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("99900000 100000", None), ("", None)],
+)
+def test_a_container_has_no_more_cores_than_its_share_of_time(limit: str, cores: int | None, tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    unlimited = usable_cores(quota)
+    assert unlimited == len(os.sched_getaffinity(0))
+    quota.write_text(limit)
+    assert usable_cores(quota) == (cores or unlimited)
 
 
 def test_gpus_asked_for_are_taken_even_if_occupied_but_must_exist() -> None:

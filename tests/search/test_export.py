@@ -19,10 +19,8 @@ from search.founding import found
 from search.ledger import Ledger, open_ledger
 from search.publishing import publish
 from search.selection import NothingFinished
-from search.stopping import StopSignals
-from search.worker import work
-from storage.values import WorkKind
-from tests.search.colours import COLOURS, STUDY, founding, make_bench
+from storage.values import Failure, WorkKind
+from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on
 from trainer.predict_standalone import predict_folder
 from trainer.submission import SubmissionError
 
@@ -43,7 +41,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path)
     ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
     stored = found(ledger, founding(folder / "colours.toml", competition_folder))
     bench = make_bench(ledger, stored, competition_folder, folder / "home")
-    work(bench, StopSignals())
+    work_on(bench)
     yield Searched(bench=bench, folder=folder)
     bench.loader.close()
     ledger.database.close()
@@ -55,7 +53,7 @@ def export(
     bench = searched.bench
     plan = plan_export(bench.ledger, bench.study, seeds=seeds, full_data=full_data)
     ids = queue_refits(bench.ledger, plan, bench.home)
-    work(bench, StopSignals())
+    work_on(bench)
     refits = gather_refits(bench.ledger, plan, ids, bench.images.y)
     return write_export(bench.ledger, plan, refits, bench.images, bench.home, output, kind)
 
@@ -195,7 +193,7 @@ def test_nothing_finished_and_failed_refits_are_said(
         gather_refits(bench.ledger, plan, [work_id], bench.images.y)
     item = bench.ledger.queue.take(bench.study.id, "w", 60)
     assert item is not None
-    bench.ledger.queue.fail(item, "disk full")
+    bench.ledger.queue.fail(item, Failure.DISK, "disk full")
     with pytest.raises(RefitFailed, match="seed 77 ended as failed: disk full"):
         gather_refits(bench.ledger, plan, [work_id], bench.images.y)
     assert queue_refits(bench.ledger, plan, bench.home), "the others are done and stay"

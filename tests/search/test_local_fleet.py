@@ -2,34 +2,77 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import search.engines.local
+import search.engines.process
 from search.devices import Placement
-from search.engines.local import RESTARTS, LocalFleet, WorkerCommand
+from search.engines.fleet import Fleet, WorkerCommand
+from search.engines.local import LocalFleet
+from search.engines.process import LOG_LIMIT
+from search.engines.restarts import SHORT_LIVES
+from search.presence import name_prefix
 
+ONE = Placement(gpus=(None,), threads=1)
 TWO = Placement(gpus=(None, None), threads=1)
+WAITING = "echo $$ > $RETABLE_PLACE.pid\nwhile true; do sleep 0.05; done"
 
 
-def fleet(tmp_path: Path) -> LocalFleet:
-    url = f"sqlite:///{tmp_path / 'none.db'}"
-    command = WorkerCommand(study="colours", storage_url=url, data=tmp_path, home=tmp_path)
-    return LocalFleet(command, TWO, tmp_path / "logs")
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def eventually(condition: Callable[[], bool], patience: float = 100.0) -> None:
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> WorkerCommand:
+    return WorkerCommand(study="colours", storage_url=f"sqlite:///{tmp_path / 'none.db'}", data=tmp_path, home=tmp_path)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes every worker run a few lines of shell, in the test's own folder."""
+
+    def install(lines: str) -> None:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(search.engines.process.sys, "executable", str(path))
+        monkeypatch.chdir(tmp_path)
+
+    return install
+
+
+def eventually(condition: Callable[[], object], patience: float = 100.0) -> None:
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_a_worker_with_bad_input_is_given_up_and_its_words_are_shown(tmp_path: Path) -> None:
-    with fleet(tmp_path) as workers:
+def pid_of(place: int, folder: Path) -> int | None:
+    file = folder / f"{place}.pid"
+    text = file.read_text().strip() if file.exists() else ""
+    return int(text) if text else None
+
+
+def test_a_worker_with_bad_input_is_given_up_and_its_words_are_shown(tmp_path: Path, command: WorkerCommand) -> None:
+    workers: Fleet = LocalFleet(command, TWO, tmp_path / "logs")
+    with workers:
         eventually(lambda: not workers.tend())
         report = workers.crash_report()
     assert report.count("ended with exit code 2") == 2
@@ -37,29 +80,134 @@ def test_a_worker_with_bad_input_is_given_up_and_its_words_are_shown(tmp_path: P
     assert (tmp_path / "logs" / "worker-1.log").read_text().count("error: ") == 1, "it was not started again"
 
 
-def test_a_worker_that_crashes_is_started_again_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "crashing"
-    program.write_text("#!/bin/sh\necho $RETABLE_PLACE $RETABLE_STORAGE; kill -9 $$\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(search.engines.local.sys, "executable", str(program))
-    with fleet(tmp_path) as workers:
+def test_a_worker_that_crashes_is_started_again_after_growing_pauses_and_given_up(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
+) -> None:
+    program("echo $RETABLE_PLACE $RETABLE_STORAGE; kill -9 $$")
+    log = tmp_path / "logs" / "worker-0.log"
+    buried: list[str] = []
+    with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
+        for life in range(1, SHORT_LIVES):
+            pause = 2.0 ** (life - 1)
+            eventually(lambda: workers.tend() and workers.waits_for())
+            assert workers.waits_for() == f"worker 0 starts again in {pause:.0f} s"
+            clock.now += pause - 0.01
+            assert workers.tend() and len(log.read_text().splitlines()) == life, "too early"
+            buried += workers.buried()
+            clock.now += 0.02
+            assert workers.tend() and not workers.waits_for()
         eventually(lambda: not workers.tend())
-        assert "exit code -9" in workers.crash_report()
-    lines = (tmp_path / "logs" / "worker-1.log").read_text().splitlines()
-    assert lines == [f"1 sqlite:///{tmp_path / 'none.db'}"] * (1 + RESTARTS)
+        assert workers.waits_for() == ""
+        report = workers.crash_report()
+        buried += workers.buried()
+    assert f"worker 0 ended with exit code -9; the end of {log}:\n  0 sqlite" in report
+    assert log.read_text().splitlines() == [f"0 sqlite:///{tmp_path / 'none.db'}"] * SHORT_LIVES
+    assert len(set(buried)) == len(buried) == SHORT_LIVES
 
 
-def test_no_worker_outlives_its_fleet_and_none_shows_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "waiting"
-    program.write_text('#!/bin/sh\necho $$ > $RETABLE_PLACE.pid\necho "$@"\nwhile true; do read line; done\n')
-    program.chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(search.engines.local.sys, "executable", str(program))
-    files = [tmp_path / "0.pid", tmp_path / "1.pid"]
-    with fleet(tmp_path) as workers:
-        eventually(lambda: all(file.exists() and file.read_text().strip() for file in files))
+def test_a_dead_worker_is_told_once_by_the_name_it_went_by(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]
+) -> None:
+    program(WAITING)
+    with LocalFleet(command, TWO, tmp_path / "logs") as workers:
+        eventually(lambda: pid_of(0, tmp_path) and pid_of(1, tmp_path))
+        pid = pid_of(0, tmp_path)
+        assert workers.tend() and not workers.buried()
+        os.kill(pid, signal.SIGKILL)
+        told: list[str] = []
+        eventually(lambda: (workers.tend() and told.extend(workers.buried())) or told)
+        assert told == [name_prefix(socket.gethostname(), pid)]
+        assert workers.tend() and not workers.buried()
+
+
+def test_work_that_is_done_is_not_begun_again(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
+) -> None:
+    program("echo once")
+    with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
+        eventually(lambda: not workers.tend())
+        clock.now += 3600.0
+        assert not workers.tend()
+        assert workers.crash_report() == "" and len(workers.buried()) == 1
+    assert (tmp_path / "logs" / "worker-0.log").read_text() == "once\n"
+
+
+def test_nobody_is_started_again_once_asked_to_stop(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
+) -> None:
+    program("trap 'exit 3' TERM\n" + WAITING)
+    with LocalFleet(command, TWO, tmp_path / "logs", clock=clock) as workers:
+        eventually(lambda: pid_of(0, tmp_path) and pid_of(1, tmp_path))
+        workers.ask_to_stop()
+        assert workers.wait(100.0)
+        clock.now += 3600.0
+        assert not workers.tend()
+        assert len(workers.buried()) == 2, "also those that are reaped while waiting"
+        assert workers.crash_report().count("ended with exit code 3") == 2
+
+
+def test_no_worker_outlives_its_fleet_and_none_shows_the_url(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]
+) -> None:
+    program('echo "$@"\n' + WAITING)
+    with LocalFleet(command, TWO, tmp_path / "logs") as workers:
+        eventually(lambda: pid_of(0, tmp_path) and pid_of(1, tmp_path))
         assert workers.tend()
         assert not workers.wait(0.01)
-    pids = [int(file.read_text()) for file in files]
-    assert all(not Path(f"/proc/{pid}").exists() for pid in pids)
+    assert all(not Path(f"/proc/{pid_of(place, tmp_path)}").exists() for place in (0, 1))
     assert "none.db" not in (tmp_path / "logs" / "worker-0.log").read_text()
+    assert "none.db" not in repr(command)
+
+
+def test_what_a_worker_is_told(tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]) -> None:
+    program(
+        'echo "$@"\n'
+        'echo "place $RETABLE_PLACE parent $RETABLE_PARENT threads $OMP_NUM_THREADS'
+        ' gpu <${CUDA_VISIBLE_DEVICES-unset}> share ${RETABLE_GPU_SHARE-unset}"'
+    )
+    command = replace(command, weights=tmp_path / "weights", options=("--stay", "--grace", "30"))
+
+    def told(placement: Placement, place: int) -> list[str]:
+        logs = tmp_path / "logs"
+        with LocalFleet(command, placement, logs) as workers:
+            eventually(lambda: not workers.tend())
+        return (logs / f"worker-{place}.log").read_text().splitlines()[-2:]
+
+    arguments, environment = told(Placement(gpus=("GPU-a", "GPU-a", "GPU-b"), threads=3, per_gpu=2), 1)
+    assert arguments == (
+        f"-P -m search.cli worker --study colours --data {tmp_path} --home {tmp_path} "
+        f"--weights {tmp_path}/weights --stay --grace 30"
+    )
+    assert environment == f"place 1 parent {os.getpid()} threads 3 gpu <GPU-a> share 0.5"
+    assert told(replace(ONE, gpus=("GPU-a",)), 0)[1].endswith("gpu <GPU-a> share unset")
+    assert told(replace(ONE, hide_gpus=True), 0)[1].endswith("gpu <> share unset")
+
+
+def test_a_log_that_has_grown_is_put_aside_when_its_worker_starts_again(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
+) -> None:
+    program("echo another life; exit 1")
+    log = tmp_path / "logs" / "worker-0.log"
+    log.parent.mkdir()
+    log.write_bytes(b"x" * (LOG_LIMIT + 1))
+    log.with_name("worker-0.log.old").write_text("older still")
+    with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
+        eventually(lambda: workers.tend() and workers.waits_for())
+        clock.now += 1.0
+        assert workers.tend()
+        eventually(lambda: workers.tend() and workers.waits_for())
+    assert log.read_text() == "another life\n" * 2
+    assert log.with_name("worker-0.log.old").stat().st_size == LOG_LIMIT + 1
+    assert len(list(log.parent.iterdir())) == 2
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again_and_then_named(
+    tmp_path: Path, command: WorkerCommand, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr(search.engines.process.sys, "executable", str(tmp_path / "no-python"))
+    with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
+        for _ in range(SHORT_LIVES - 1):
+            assert workers.tend()
+            clock.now += 60.0 - 1
+        assert not workers.tend()
+        assert "worker 0 cannot be started: " in workers.crash_report()

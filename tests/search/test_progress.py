@@ -10,9 +10,8 @@ from search.bench import Bench
 from search.ledger import Ledger
 from search.progress import ProgressView, bar_line, clock_time
 from search.standing import read_standing
-from search.stopping import StopSignals
 from search.supervision import search_is_over
-from search.worker import work
+from tests.search.colours import work_on
 
 
 def test_a_study_from_beginning_to_end(bench: Bench, ledger: Ledger) -> None:
@@ -21,7 +20,7 @@ def test_a_study_from_beginning_to_end(bench: Bench, ledger: Ledger) -> None:
     assert not search_is_over(standing)
     assert "0/3 trials" in bar_line(standing, "")
 
-    work(bench, StopSignals())
+    work_on(bench)
     standing = read_standing(ledger, "colours")
     assert (standing.counted, standing.running, standing.seconds_left()) == (3, 0, 0.0)
     assert search_is_over(standing)

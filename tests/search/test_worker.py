@@ -12,14 +12,17 @@ import trainer.crossval
 from search.bench import Bench
 from search.lease import LEASE
 from search.ledger import Ledger
-from search.objective import run_item, running_trials
-from search.stopping import StopSignals
-from search.worker import MAX_FAILURES, work
-from storage.values import StudyState, TrialStatus, WorkKind
+from search.objective import run_item
+from search.worker import MAX_FAILURES
+from storage.optuna_storage import running_trials
+from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from storage.work import WorkItem
-from tests.search.colours import make_bench
+from tests.databases import DIALECTS
+from tests.search.colours import make_bench, work_on
 from trainer.outcome import CVResult
 from trainer.recipe import Recipe
+
+pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 
 def take(bench: Bench) -> WorkItem:
@@ -50,7 +53,7 @@ def undisturbed(bench: Bench) -> np.ndarray:
 
 
 def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(bench: Bench) -> None:
-    work(bench, StopSignals())
+    work_on(bench)
     records = bench.ledger.runs.records(bench.study.id)
     trials = bench.optuna_study.get_trials()
     assert [record.number for record in records] == [0, 1, 2] == [trial.number for trial in trials]
@@ -64,12 +67,12 @@ def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(bench: Bench)
         assert trial.intermediate_values[3] == pytest.approx(
             float(curves[-1].true_class.astype(float).mean()), abs=1e-3
         )
-    work(bench, StopSignals())
+    work_on(bench)
     assert len(bench.ledger.runs.records(bench.study.id)) == 3, "typed again, nothing is left to do"
 
 
 def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(bench: Bench) -> None:
-    work(bench, StopSignals())
+    work_on(bench)
     records = bench.ledger.runs.records(bench.study.id)
     assert records[0].recipe == bench.spec.default_recipe()
     for record, trial in zip(records, bench.optuna_study.get_trials(), strict=True):
@@ -98,7 +101,7 @@ def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
     first = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-a")
     run_next(first, stop_after=1)
     assert ledger.runs.records(again.id) == [], "handed back, not ended"
-    assert running_trials(first.optuna_study) == [0]
+    assert running_trials(ledger.database, "again") == [0]
 
     second = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-b")
     item = run_next(second)
@@ -121,7 +124,7 @@ def test_who_lost_the_lease_drops_the_result_quietly(bench: Bench) -> None:
 
 def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(bench: Bench) -> None:
     bench.optuna_study.ask()  # trial 0, and the worker is gone before it could name it
-    work(bench, StopSignals())
+    work_on(bench)
     assert [t.state for t in bench.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
     records = bench.ledger.runs.records(bench.study.id)
     assert [r.number for r in records] == [0, 1, 2]
@@ -134,8 +137,8 @@ def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
     with monkeypatch.context() as patch:
         patch.setattr("search.objective.tell_all", lambda *args: None)  # died between storing and telling
         run_next(bench)
-    assert running_trials(bench.optuna_study) == [0]
-    work(bench, StopSignals())
+    assert running_trials(bench.ledger.database, "colours") == [0]
+    work_on(bench)
     assert bench.optuna_study.get_trials()[0].state is TrialState.COMPLETE
     assert len(bench.ledger.runs.records(bench.study.id)) == 3
 
@@ -144,20 +147,21 @@ def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
-        raise FileNotFoundError("p001.png is gone")
+        raise KeyError("p001.png")
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.crossval, "cross_validate", broken)
-        work(bench, StopSignals())
+        work_on(bench)
     records = bench.ledger.runs.records(bench.study.id)
     assert [r.status for r in records] == [TrialStatus.FAILED] * MAX_FAILURES
-    assert "p001.png is gone" in records[0].reason
+    assert "p001.png" in records[0].reason
+    assert {r.failure for r in records} == {Failure.BUG}
     assert {t.state for t in bench.optuna_study.get_trials()} == {TrialState.FAIL}
     study = bench.ledger.studies.get("colours")
     assert study.state is StudyState.STOPPED and "5 trials in a row failed" in study.state_reason
 
     bench.ledger.studies.set_state(study.id, StudyState.RUNNING)
-    work(bench, StopSignals())
+    work_on(bench)
     finished = bench.ledger.runs.records(study.id, status=TrialStatus.FINISHED)
     assert len(finished) == 3, "the budget is for trials that came out"
 
@@ -175,7 +179,7 @@ def test_divergence_is_told_as_pruned_with_its_reason(bench: Bench, monkeypatch:
     assert (record.status, record.reason) == (TrialStatus.DIVERGED, "fold 1, epoch 1, batch 3: loss is nan")
     trial = bench.optuna_study.get_trials()[0]
     assert trial.state is TrialState.PRUNED and trial.user_attrs["reason"] == record.reason
-    work(bench, StopSignals())
+    work_on(bench)
     assert len(bench.ledger.runs.records(bench.study.id)) == 3, "a diverged trial counts: the sampler learned from it"
 
 
@@ -184,7 +188,7 @@ def test_refits_keep_weights_and_views(bench: Bench) -> None:
     bench.ledger.studies.set_budget(bench.study.id, 0)
     work_id = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)
     everything = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=-1, seed=1, recipe=recipe)
-    work(bench, StopSignals())
+    work_on(bench)
     record = bench.ledger.runs.record_of(work_id)
     assert record is not None and record.recipe == recipe
     names = bench.ledger.runs.prediction_names(record.id)

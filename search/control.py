@@ -1,0 +1,91 @@
+"""The verbs that change how a study goes on: pause, resume, stop, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from rich.console import Console
+
+from search.ledger import Ledger, open_ledger
+from search.presence import SEEN_WITHIN
+from search.retrying import retry_failed
+from storage.values import StudyState
+from storage.workers import Role
+
+
+def pause(name: str | None, url: str) -> None:
+    """Hand nothing out any more, and have the trials under way handed back after their epoch."""
+    ledger, console = open_ledger(url), Console()
+    study = ledger.study(name)
+    ledger.studies.set_state(study.id, StudyState.PAUSED, "paused by hand")
+    held = len(ledger.queue.held(study.id))
+    console.print(
+        f"Study {study.name} is paused"
+        + (f"; {held} training(s) are handed back after their epoch, with a checkpoint" if held else "")
+        + f". `search resume --study {study.name}` goes on.",
+        highlight=False,
+    )
+
+
+def resume(name: str | None, url: str) -> None:
+    """Go on with a paused or stopped study; failures from before no longer count."""
+    ledger, console = open_ledger(url), Console()
+    study = ledger.study(name)
+    ledger.studies.set_state(study.id, StudyState.RUNNING)
+    console.print(f"Study {study.name} goes on.", highlight=False)
+    say_who_works(ledger, console, study.id)
+
+
+def stop(name: str | None, url: str) -> bool:
+    """End the search: trials under way are handed back after their epoch and none begins.
+
+    Returns:
+        Whether a `start` somewhere waits for that, and exports.
+    """
+    ledger, console = open_ledger(url), Console()
+    study = ledger.study(name)
+    ledger.studies.set_state(study.id, StudyState.STOPPED, "stopped by hand")
+    waiting = [
+        process
+        for process in ledger.workers.alive(SEEN_WITHIN)
+        if process.role is Role.SUPERVISOR and process.study_id == study.id
+    ]
+    console.print(f"The search of study {study.name} ends after the epochs under way.", highlight=False)
+    for process in waiting:
+        console.print(f"`search start` on {process.host} (process {process.pid}) exports it.", highlight=False)
+    return bool(waiting)
+
+
+def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
+    """Queue failed trainings once more.
+
+    Args:
+        numbers: of the trials; None: all that failed, and the refits.
+
+    Raises:
+        NotFailed: a number is not that of a failed trial.
+    """
+    ledger, console = open_ledger(url), Console()
+    study = ledger.study(name)
+    again = retry_failed(ledger, study, numbers)
+    if study.state is StudyState.STOPPED and again.total:
+        ledger.studies.set_state(study.id, StudyState.RUNNING)
+    console.print(again.sentence(study.name), highlight=False)
+    if again.total:
+        say_who_works(ledger, console, study.id)
+    if again.trials and not ledger.queue.may_begin(study.id):
+        console.print(
+            f"The budget of {study.budget} trials is used up, so they wait for a larger one: "
+            f"`search start --study {study.name} --trials {(study.budget or 0) + again.trials}`.",
+            highlight=False,
+        )
+
+
+def say_who_works(ledger: Ledger, console: Console, study_id: int) -> None:
+    """Whether anybody lives to do it, and what to type if not."""
+    alive = [process for process in ledger.workers.alive(SEEN_WITHIN) if process.role is Role.WORKER]
+    count = sum(process.study_id in (study_id, None) for process in alive)
+    if count:
+        console.print(f"{count} worker(s) at hand.", highlight=False)
+    else:
+        console.print("No worker lives: `search start` with the same study, or `search worker`.", highlight=False)

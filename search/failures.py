@@ -1,0 +1,98 @@
+"""What can go wrong with a training, and what is done about it: one place for both.
+
+| class | what happened | what is done |
+| --- | --- | --- |
+| (none) | the loss is not finite | told as pruned with its reason, so that the sampler learns (`trainer.crossval`) |
+| (none) | the database is gone, or its disk full | wait with growing pauses, lose nothing (`search.patience`) |
+| memory | the GPU is full | the batch is repeated in halves, down to one image; then the trial fails |
+| memory | the process ran out of memory | handed back; fails once it has cost `storage.work.MAX_ATTEMPTS` workers |
+| data | images cannot be read here | handed back to workers that can read them; this one leaves |
+| weights | pre-trained weights are not at hand | the trial fails |
+| disk | no room to write | the trial fails, nothing half-written is kept; this worker leaves |
+| device | the GPU or its driver broke down | handed back; this worker leaves and is started afresh |
+| lost | the worker vanished | adopted when its lease runs out; fails once it has cost too many workers |
+| bug | anything else | the trial fails |
+
+Trials that failed do not count against the budget; five in a row stop the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
+from storage.values import Failure
+from trainer.files import DISK_FULL
+
+
+class Action(StrEnum):
+    """What becomes of the trial."""
+
+    FAIL = "fail"
+    HAND_BACK = "hand back"
+    """Another worker may fare better; counted, so that it is not tried for ever."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What is done about a failed training."""
+
+    failure: Failure
+    action: Action
+    leave: int | None = None
+    """Exit code with which the worker leaves, where its next trial would meet the same; None: it goes on."""
+
+
+ADVICE: dict[Failure, str] = {
+    Failure.MEMORY: "smaller images (recipe.image_size), smaller backbones, or fewer workers on one GPU",
+    Failure.DATA: "see that --data holds all images on that machine, readable for the worker",
+    Failure.WEIGHTS: "put the weights into the folder of --weights, or start from scratch: --set recipe.init=scratch",
+    Failure.DISK: "make room on that machine's disk; `search status` tells what the study takes",
+    Failure.DEVICE: "look at that machine's GPU (nvidia-smi, dmesg)",
+    Failure.LOST: "its workers died while training it: often out of memory (dmesg tells), or switched off",
+    Failure.BUG: "the worker's log has the whole traceback",
+}
+"""What a person can do about it."""
+
+_DEVICE_TROUBLE = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert", "NVML")
+
+
+class WorkerLeaves(RuntimeError):  # noqa: N818 - named for the fact
+    """A worker cannot go on where it runs; the message says why. Its trial is handed back or has failed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def policy_for(error: BaseException) -> Policy:
+    """What is done about an exception that ended a training. Outages of the database are not for here."""
+    causes = list(_causes(error))
+    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    if any(_is_full_disk(cause) for cause in causes):
+        return Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)
+    # By name: this module is read by commands that must not wait for torch to be imported.
+    if "OutOfMemoryError" in names:
+        return Policy(failure=Failure.MEMORY, action=Action.FAIL)
+    if names & {"MemoryError", "LoaderError"}:
+        return Policy(failure=Failure.MEMORY, action=Action.HAND_BACK)
+    if "AcceleratorError" in names or any(text in str(cause) for cause in causes for text in _DEVICE_TROUBLE):
+        return Policy(failure=Failure.DEVICE, action=Action.HAND_BACK, leave=EXIT_DEVICE)
+    if names & {"DataError", "ImageError", "FileNotFoundError", "PermissionError", "NotADirectoryError"}:
+        return Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE)
+    if "BackboneError" in names:
+        return Policy(failure=Failure.WEIGHTS, action=Action.FAIL)
+    return Policy(failure=Failure.BUG, action=Action.FAIL)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_FULL

@@ -1,0 +1,82 @@
+"""Failed trainings once more.
+
+A trial that failed has ended for Optuna, so it is tried again as a new one with the same parameters. It takes the place
+that the failed one never took in the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import optuna
+
+from search.ledger import Ledger
+from search.pruning import EPOCHS_ATTRIBUTE
+from storage.stored_studies import StoredStudy
+from storage.values import TrialRecord, TrialStatus, WorkKind
+
+RETRY_ATTRIBUTE = "retry_of"
+"""User attribute of a trial: the number of the failed one that it repeats."""
+
+
+class NotFailed(ValueError):  # noqa: N818 - named for the fact
+    """Only what failed can be tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retried:
+    """How many were queued again."""
+
+    trials: int
+    refits: int
+    unsampled: int
+    """Failed before they had parameters: there is nothing to repeat, and another trial takes their place anyway."""
+
+    @property
+    def total(self) -> int:
+        """All that were queued."""
+        return self.trials + self.refits
+
+    def sentence(self, study: str) -> str:
+        """For people."""
+        if not self.total:
+            return f"Nothing of study {study} waits to be tried again."
+        parts = [f"{self.trials} trial(s)"] * bool(self.trials) + [f"{self.refits} refit(s)"] * bool(self.refits)
+        return f"{' and '.join(parts)} of study {study} are tried again."
+
+
+def retry_failed(ledger: Ledger, study: StoredStudy, numbers: Collection[int] | None = None) -> Retried:
+    """Queue failed trials again, each at most once, and without ``numbers`` also refits and confirmations.
+
+    Raises:
+        NotFailed: a number is not that of a failed trial.
+    """
+    failed = ledger.runs.records(study.id, status=TrialStatus.FAILED)
+    trials = [record for record in failed if record.kind is WorkKind.SEARCH and record.number is not None]
+    if numbers is not None:
+        wrong = sorted(set(numbers) - {record.number for record in trials})
+        if wrong:
+            which = ", ".join(str(record.number) for record in trials) or "none"
+            raise NotFailed(f"not a failed trial of {study.name}: {', '.join(map(str, wrong))}; failed: {which}")
+        trials = [record for record in trials if record.number in numbers]
+    backend = ledger.optuna_study(study.name)
+    known = backend.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
+    open_again = [record for record in trials if record.number not in repeated and record.recipe is not None]
+    for record in open_again:
+        _enqueue(backend, record)
+    others = [] if numbers is not None else [record for record in failed if record.kind is not WorkKind.SEARCH]
+    return Retried(
+        trials=len(open_again),
+        refits=sum(ledger.queue.reopen(record.work_id) for record in others),
+        unsampled=sum(record.recipe is None for record in trials),
+    )
+
+
+def _enqueue(study: optuna.Study, record: TrialRecord) -> None:
+    assert record.number is not None and record.recipe is not None
+    trial = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == record.number)
+    study.enqueue_trial(
+        trial.params, user_attrs={RETRY_ATTRIBUTE: record.number, EPOCHS_ATTRIBUTE: record.recipe["epochs"]}
+    )

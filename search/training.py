@@ -1,0 +1,174 @@
+"""Training what a work item asks for, and what of it is kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+
+from search.lease import LeaseKeeper
+from search.patience import patiently
+from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
+from storage.work_items import WorkItem
+from trainer.metrics import standard_error
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from search.bench import Bench
+    from trainer.outcome import CVResult, EpochReport, Verdict
+
+log = logging.getLogger(__name__)
+
+FULL_DATA_SPLIT = -1
+"""Split of a refit that trains on all images and holds nothing out."""
+
+
+class LeaseLost(Exception):  # noqa: N818 - named for the fact
+    """Another worker holds the item now. Raised to leave the training without writing a checkpoint over its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A work item in training."""
+
+    item: WorkItem
+    trial: optuna.Trial | None
+    """The Optuna trial that it stands for; None for confirmations and refits."""
+    lease: LeaseKeeper
+    stop_requested: Callable[[], bool]
+    """Whether to stop after the epoch under way, with a checkpoint."""
+    overdue: Callable[[], bool]
+    """Whether to leave it in the middle."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return called(self.item)
+
+
+def train(bench: Bench, task: Task) -> TrialOutcome | None:
+    """Cross-validate the item's recipe; None if it was stopped, to be continued by whoever takes it next.
+
+    Raises:
+        LeaseLost: another worker holds the item.
+    """
+    from trainer.crossval import cross_validate
+    from trainer.modelfolder import save_weights
+    from trainer.outcome import Verdict
+    from trainer.predict import VIEWS
+
+    item, trial, lease = task.item, task.trial, task.lease
+    recipe = Recipe.from_flat(item.recipe or {})
+    refit = item.kind is WorkKind.REFIT
+    reported = set() if trial is None else patiently(lambda: set(_intermediate(trial)))
+
+    def on_epoch(report: EpochReport) -> Verdict:
+        log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(bench, report))
+        if not lease.check():
+            raise LeaseLost
+        if trial is not None and np.isfinite(report.soft) and report.epoch not in reported:
+            patiently(lambda: trial.report(report.soft, report.epoch))
+        if task.stop_requested():
+            return Verdict.STOP
+        if trial is not None and patiently(trial.should_prune):
+            return Verdict.PRUNE
+        return Verdict.CONTINUE
+
+    split = None if item.split == FULL_DATA_SPLIT else item.split
+    result = cross_validate(
+        recipe,
+        patiently(lambda: bench.training_data(recipe, split)),
+        metric=bench.spec.protocol.metric,
+        seed=item.seed,
+        device=bench.device,
+        on_epoch=on_epoch,
+        abandon=lambda: lease.lost or task.overdue(),
+        checkpoint=bench.artifacts.checkpoint(bench.study.name, item.id),
+        weights_dir=bench.weights_dir,
+        keep_models=refit,
+        views=VIEWS if refit else ("identity",),
+        predict_test=_keeps_test_predictions(bench, item.kind),
+        loader=bench.loader,
+    )
+    if lease.lost:
+        raise LeaseLost
+    if result.status == "stopped":
+        return None
+    if refit and result.status == "finished":
+        folder = bench.artifacts.weights(bench.study.name, item.id)
+        for fold, state in enumerate(result.models):
+            save_weights(folder / weights_name(fold), state)
+    return outcome_of(result, bench.spec.protocol.metric, bench.images.y)
+
+
+def called(item: WorkItem) -> str:
+    """A work item for people."""
+    if item.kind is WorkKind.SEARCH:
+        return f"trial {item.trial_number}" if item.trial_number is not None else "a new trial"
+    return f"{item.kind} with seed {item.seed} on split {item.split}"
+
+
+def weights_name(fold: int) -> str:
+    """File name of one fold model of a refit."""
+    return f"fold{fold}.safetensors"
+
+
+TEST_PER_TRAIN = 5
+"""Trials predict the test images only where these are at most this many times the training images."""
+
+
+def _keeps_test_predictions(bench: Bench, kind: WorkKind) -> bool:
+    return kind is WorkKind.REFIT or len(bench.images.test_ids) <= TEST_PER_TRAIN * len(bench.images.train_ids)
+
+
+def outcome_of(result: CVResult, metric: str, y: np.ndarray[tuple[int], np.dtype[np.int64]]) -> TrialOutcome:
+    """A cross-validation's result as it is stored. Nothing held out: no value, no out-of-fold predictions."""
+    last = result.reports[-1] if result.reports else None
+    held_out = np.isfinite(result.oof).all(axis=1)
+    scored = last is not None and bool(held_out.any())
+    predictions = {}
+    if result.status == "finished":
+        kept = {"test": result.test, **{f"test.{view}": p for view, p in result.test_views.items()}}
+        if scored:
+            kept |= {"oof": result.oof, **{f"oof.{view}": p for view, p in result.oof_views.items()}}
+        predictions = {name: proba for name, proba in kept.items() if proba is not None and len(proba)}
+    return TrialOutcome(
+        status=TrialStatus(result.status),
+        reason=result.reason,
+        value=last.metric if last is not None and scored else None,
+        value_se=standard_error(metric, y[held_out], result.oof[held_out]) if scored else None,
+        soft=last.soft if last is not None and scored else None,
+        epochs_done=result.epochs_done,
+        seconds=sum(report.seconds for report in result.reports),
+        machine=result.machine,
+        curves=tuple(
+            EpochCurve(
+                epoch=report.epoch,
+                metric=report.metric,
+                soft=report.soft,
+                train_loss=report.train_loss,
+                seconds=report.seconds,
+                fold_metrics=report.fold_metrics,
+                true_class=report.true_class.astype(np.float16),
+            )
+            for report in result.reports
+        ),
+        predictions=predictions,
+    )
+
+
+def _intermediate(trial: optuna.Trial) -> Collection[int]:
+    return trial.storage.get_trial(trial._trial_id).intermediate_values
+
+
+def _progress(bench: Bench, report: EpochReport) -> str:
+    if not np.isfinite(report.metric):
+        return f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
+    return (
+        f"{bench.spec.protocol.metric} {report.metric:.4f}, true-class probability {report.soft:.4f}, "
+        f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
+    )

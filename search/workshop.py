@@ -1,0 +1,117 @@
+"""What a worker process works with: one device, one pool of augmenters, and a bench for each study it serves."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.bench import Bench
+from search.competition import DataMismatch, NoData, open_for_training
+from search.engines.process import PLACE_VARIABLE
+from search.home import Home
+from search.lease import LEASE
+from search.ledger import Ledger
+from search.patience import patiently
+from search.preparation import known_folder
+from search.samplers import make_pruner, make_sampler, sampler_seed
+from storage.stored_studies import StoredStudy
+from studies.spec import StudySpec
+from trainer.imageset import ImageSet
+from trainer.problems import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.loader import BatchLoader
+
+KEPT_BENCHES = 8
+"""Studies that stay open in a worker: each holds its images' table and its sampler's view of all its trials."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What all benches of a process share."""
+
+    worker: str
+    ledger: Ledger
+    home: Home
+    folders: tuple[Path, ...]
+    """Where images may be; a study is served from the one whose fingerprint is its own."""
+    device: torch.device
+    loader: BatchLoader
+    weights_dir: Path | None = None
+    lease: float = LEASE
+    """Seconds."""
+
+
+class Workshop:
+    """Opens a bench for a study when it is first served, and keeps the latest `KEPT_BENCHES`."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._benches: OrderedDict[int, Bench] = OrderedDict()
+
+    def bench(self, study: StoredStudy) -> Bench:
+        """The bench of a study.
+
+        Raises:
+            NoData, DataMismatch, DataError: its images are not in any of the folders.
+        """
+        bench = self._benches.pop(study.id, None) or self._open(study)
+        self._benches[study.id] = bench
+        while len(self._benches) > KEPT_BENCHES:
+            self._benches.popitem(last=False)
+        return bench
+
+    def _open(self, study: StoredStudy) -> Bench:
+        tools = self._tools
+        spec = StudySpec.from_dict(study.spec)
+        images = self._images(study, spec)
+        backend = patiently(lambda: tools.ledger.optuna_study(study.name))
+        trials = len(patiently(lambda: backend.get_trials(deepcopy=False)))
+        seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
+        optuna_study = patiently(
+            lambda: tools.ledger.optuna_study(study.name, make_sampler(spec.search_settings, seed))
+        )
+        optuna_study.pruner = make_pruner(spec.search_settings)
+        log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
+        return Bench(
+            worker=tools.worker,
+            ledger=tools.ledger,
+            study=study,
+            spec=spec,
+            optuna_study=optuna_study,
+            images=images,
+            home=tools.home,
+            device=tools.device,
+            loader=tools.loader,
+            weights_dir=tools.weights_dir,
+            lease=tools.lease,
+        )
+
+    def _images(self, study: StoredStudy, spec: StudySpec) -> ImageSet:
+        known = patiently(lambda: known_folder(self._tools.ledger, study))
+        folders = list(dict.fromkeys([*self._tools.folders, *([known] if known else [])]))
+        if not folders:
+            raise NoData
+        problems: list[Exception] = []
+        for folder in folders:
+            try:
+                return open_for_training(folder, spec, study.fingerprint)
+            except (DataMismatch, DataError) as problem:
+                problems.append(problem)
+        if len(problems) == 1:
+            raise problems[0]
+        raise DataMismatch(f"none of the folders {listed_folders(folders)} holds the images of study {study.name}")
+
+
+def listed_folders(folders: Sequence[Path]) -> str:
+    """Folders for a message."""
+    return ", ".join(str(folder) for folder in folders)

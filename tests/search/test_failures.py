@@ -1,0 +1,69 @@
+"""Each class of failure has a policy, and advice for people."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+
+from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
+from search.failures import ADVICE, Action, Policy, policy_for
+from storage.values import Failure
+from trainer.backbones import BackboneError
+from trainer.loader import LoaderError
+from trainer.predict_standalone import ImageError
+from trainer.problems import DataError
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "policy"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), Policy(failure=Failure.MEMORY, action=Action.FAIL)),
+        (MemoryError(), Policy(failure=Failure.MEMORY, action=Action.HAND_BACK)),
+        (LoaderError("killed"), Policy(failure=Failure.MEMORY, action=Action.HAND_BACK)),
+        (FULL, Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)),
+        (OSError(errno.EDQUOT, "quota"), Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)),
+        (
+            caused(DataError("the disk is full"), FULL),
+            Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE),
+        ),
+        (DataError("a.jpg is cut off"), Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE)),
+        (ImageError("a.jpg"), Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE)),
+        (
+            FileNotFoundError(errno.ENOENT, "gone", "a.jpg"),
+            Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE),
+        ),
+        (BackboneError("no weights"), Policy(failure=Failure.WEIGHTS, action=Action.FAIL)),
+        (
+            RuntimeError("CUDA error: an illegal memory access was encountered"),
+            Policy(failure=Failure.DEVICE, action=Action.HAND_BACK, leave=EXIT_DEVICE),
+        ),
+        (KeyError("x"), Policy(failure=Failure.BUG, action=Action.FAIL)),
+        (ValueError("a bug while a file was missing"), Policy(failure=Failure.BUG, action=Action.FAIL)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_is_done(error: Exception, policy: Policy) -> None:
+    assert policy_for(error) == policy
+
+
+def test_what_merely_came_before_is_no_cause() -> None:
+    try:
+        try:
+            raise FileNotFoundError("a.jpg")
+        except FileNotFoundError:
+            raise KeyError("x")  # noqa: B904 - on purpose
+    except KeyError as error:
+        assert policy_for(error).failure is Failure.BUG
+
+
+def test_every_failure_has_advice() -> None:
+    assert set(ADVICE) == set(Failure)

@@ -1,0 +1,337 @@
+"""Many workers and many studies on one database: who does what, and what is left behind by those that vanish."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+import trainer.crossval
+from search.bench import Bench
+from search.competition import DataMismatch
+from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
+from search.failures import WorkerLeaves
+from search.founding import found
+from search.lease import LEASE
+from search.ledger import Ledger
+from search.objective import run_item
+from search.stopping import StopSignals
+from search.sweeping import sweep
+from search.training import Task, train
+from search.worker import work
+from storage.errors import StorageError
+from storage.optuna_storage import running_trials
+from storage.stored_studies import StoredStudy
+from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
+from storage.work import MAX_ATTEMPTS
+from storage.work_items import WorkItem
+from tests.databases import DIALECTS
+from tests.search.colours import founding, make_bench, work_on, write_competition
+from trainer.outcome import CVResult
+from trainer.problems import DataError
+
+pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
+
+
+def take(bench: Bench) -> WorkItem:
+    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+    assert item is not None
+    return item
+
+
+def failing(error: Exception) -> Callable[[Bench, Task], TrialOutcome | None]:
+    def broken(bench: Bench, task: Task) -> TrialOutcome | None:
+        raise error
+
+    return broken
+
+
+def with_training(bench: Bench, training: Callable[[Bench, Task], TrialOutcome | None]) -> Bench:
+    return replace(bench, train=training)
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (FileNotFoundError(errno.ENOENT, "gone", "p001.png"), EXIT_MISTAKE),
+            (RuntimeError("CUDA error: device-side assert triggered"), EXIT_DEVICE),
+        ],
+    )
+    def test_trouble_of_one_host_sends_its_worker_away_and_the_trial_to_another(
+        self, bench: Bench, error: Exception, code: int
+    ) -> None:
+        with pytest.raises(WorkerLeaves) as left:
+            work_on(with_training(bench, failing(error)))
+        assert left.value.exit_code == code
+        assert bench.ledger.runs.records(bench.study.id) == []
+        assert bench.ledger.queue.counts(bench.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
+        work_on(bench)
+        records = bench.ledger.runs.records(bench.study.id)
+        assert [(r.number, r.status) for r in records] == [(n, TrialStatus.FINISHED) for n in range(3)]
+        assert records[0].attempt == 2
+
+    def test_a_full_disk_fails_the_trial_with_its_reason_and_ends_the_worker(self, bench: Bench) -> None:
+        full = DataError("the disk is full: 3 MiB of resized images do not fit")
+        full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(WorkerLeaves, match="the disk is full"):
+            work_on(with_training(bench, failing(full)))
+        (record,) = bench.ledger.runs.records(bench.study.id)
+        assert (record.status, record.failure, record.number) == (TrialStatus.FAILED, Failure.DISK, 0)
+        assert "the disk is full" in record.reason
+
+    def test_what_costs_worker_after_worker_is_given_up(self, bench: Bench) -> None:
+        hungry = with_training(bench, failing(MemoryError()))
+        for _ in range(MAX_ATTEMPTS):
+            run_item(hungry, take(hungry), lambda: False)
+        take(bench)
+        (record,) = bench.ledger.runs.records(bench.study.id)
+        assert (record.status, record.failure, record.number) == (TrialStatus.FAILED, Failure.LOST, 0)
+
+    def test_an_outcome_that_cannot_be_stored_is_stored_as_a_failure(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = bench.ledger.queue.store
+
+        def picky(item: WorkItem, outcome: TrialOutcome) -> bool:
+            if outcome.status is TrialStatus.FINISHED:
+                raise StorageError("an array of 2,000,000,000 bytes is too large to store")
+            return store(item, outcome)
+
+        monkeypatch.setattr(bench.ledger.queue, "store", picky)
+        run_item(bench, take(bench), lambda: False)
+        (record,) = bench.ledger.runs.records(bench.study.id)
+        assert (record.status, record.failure) == (TrialStatus.FAILED, Failure.BUG)
+        assert "too large" in record.reason
+
+    def test_a_failure_of_who_lost_its_lease_is_nobodys(self, bench: Bench) -> None:
+        item = take(bench)
+
+        def robbed(bench: Bench, task: Task) -> TrialOutcome | None:
+            bench.ledger.recovery.expire_worker(bench.worker)
+            assert bench.ledger.queue.take(bench.study.id, "somebody-else", LEASE) is not None
+            raise KeyError("caused by the loss")
+
+        run_item(with_training(bench, robbed), item, lambda: False)
+        assert bench.ledger.runs.records(bench.study.id) == []
+        assert bench.ledger.queue.states(bench.study.id) == {item.id: WorkState.LEASED}
+
+
+class TestOutage:
+    def test_connections_cut_again_and_again_in_the_middle_of_trials_lose_nothing(
+        self, bench: Bench, dialect: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if dialect == "sqlite":
+            pytest.skip("a file has no connections that a server could cut")
+        monkeypatch.setattr("search.patience.FIRST_PAUSE", 0.01)
+        cuts = 0
+        database = bench.ledger.database
+
+        def cut() -> None:
+            nonlocal cuts
+            other = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+            with pytest.raises(StorageError), database.writing() as connection:
+                connection.execute(text(other))  # its own connection is one of them
+            cuts += 1
+
+        def cross_validate(*args: object, on_epoch: Callable[[object], object], **options: object) -> CVResult:
+            def between(report: object) -> object:
+                cut()
+                verdict = on_epoch(report)
+                cut()
+                return verdict
+
+            return original(*args, on_epoch=between, **options)  # type: ignore[arg-type]
+
+        original = trainer.crossval.cross_validate
+        monkeypatch.setattr(trainer.crossval, "cross_validate", cross_validate)
+        work_on(bench)
+        assert cuts == 3 * 3 * 2
+        records = bench.ledger.runs.records(bench.study.id)
+        assert [(r.number, r.status, r.attempt) for r in records] == [(n, TrialStatus.FINISHED, 1) for n in range(3)]
+        assert [t.state for t in bench.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
+
+
+class TestStopping:
+    @pytest.mark.parametrize(
+        ("state", "kinds"), [(StudyState.PAUSED, []), (StudyState.STOPPED, [WorkKind.REFIT])], ids=["pause", "stop"]
+    )
+    def test_within_an_epoch(self, bench: Bench, state: StudyState, kinds: list[WorkKind]) -> None:
+        """Set while the first epoch of trial 0 trains; refits go on when only the search is stopped."""
+        studies, queue = bench.ledger.studies, bench.ledger.queue
+
+        def changing(bench: Bench, task: Task) -> TrialOutcome | None:
+            if task.item.kind is WorkKind.SEARCH:
+                queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=1, recipe=bench.spec.default_recipe())
+                studies.set_state(bench.study.id, state)
+            return train(bench, task)
+
+        work_on(with_training(bench, changing))
+        trial = bench.optuna_study.get_trials()[0]
+        assert (trial.state, sorted(trial.intermediate_values)) == (TrialState.RUNNING, [1])
+        assert [record.kind for record in bench.ledger.runs.records(bench.study.id)] == kinds
+        assert queue.counts(bench.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
+
+        studies.set_state(bench.study.id, StudyState.RUNNING)
+        work_on(bench)
+        records = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)
+        assert [(r.number, r.status) for r in records] == [(n, TrialStatus.FINISHED) for n in range(3)]
+        curves = bench.ledger.runs.curves(records[0].id)
+        assert [curve.epoch for curve in curves] == [1, 2, 3], "it went on from its checkpoint"
+
+    def test_an_epoch_that_takes_too_long_is_left_and_the_trial_handed_back(self, bench: Bench) -> None:
+        """Asked to stop in the first epoch, with no time of grace: nothing is reported, nothing is lost."""
+        signals = StopSignals(grace=0.0)
+
+        def asked(bench: Bench, task: Task) -> TrialOutcome | None:
+            signals._receive(signal.SIGTERM, None)
+            return train(bench, task)
+
+        work_on(with_training(bench, asked), signals)
+        trial = bench.optuna_study.get_trials()[0]
+        assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
+        assert bench.ledger.queue.counts(bench.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
+        work_on(bench)
+        assert len(bench.ledger.runs.records(bench.study.id, status=TrialStatus.FINISHED)) == 3
+
+
+class TestManyStudies:
+    @pytest.fixture
+    def second(self, ledger: Ledger, study_file: Path, competition_folder: Path) -> StoredStudy:
+        return found(ledger, founding(study_file, competition_folder, name="second"))
+
+    def serve(self, bench: Bench, others: dict[str, Bench]) -> list[str]:
+        """Work on all studies; the names of those whose trials ended, in that order."""
+        benches = {bench.study.name: bench, **others}
+
+        def bench_of(study: StoredStudy) -> Bench:
+            if study.name not in benches:
+                raise DataMismatch(f"the images of {study.name} are elsewhere")
+            return benches[study.name]
+
+        at: list[int | None] = []
+        work(bench.ledger, bench_of, StopSignals(), home=bench.home, at=at.append)
+        names = {study.id: study.name for study in bench.ledger.studies.all()}
+        return [names[study_id] for study_id in at if study_id is not None]
+
+    def test_all_are_served_in_turn(
+        self, bench: Bench, ledger: Ledger, second: StoredStudy, competition_folder: Path
+    ) -> None:
+        other = make_bench(ledger, second, competition_folder, bench.home.root)
+        served = self.serve(bench, {"second": other})
+        assert served == ["colours", "second"] * 3
+        for study in (bench.study, second):
+            assert [r.number for r in ledger.runs.records(study.id)] == [0, 1, 2]
+
+    def test_the_higher_priority_first(
+        self, bench: Bench, ledger: Ledger, second: StoredStudy, competition_folder: Path
+    ) -> None:
+        other = make_bench(ledger, second, competition_folder, bench.home.root)
+        ledger.studies.set_priority(second.id, 1)
+        assert self.serve(bench, {"second": other}) == ["second"] * 3 + ["colours"] * 3
+
+    def test_a_study_whose_images_are_elsewhere_is_left_to_others(
+        self, bench: Bench, second: StoredStudy, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert self.serve(bench, {}) == ["colours"] * 3
+        assert caplog.text.count("study second is left to other workers") == 1
+        assert bench.ledger.queue.states(second.id) == {}
+
+    def test_images_are_found_by_fingerprint_among_the_folders(
+        self, bench: Bench, ledger: Ledger, competition_folder: Path, study_file: Path, tmp_path: Path
+    ) -> None:
+        from search.workshop import Tools, Workshop
+
+        (tmp_path / "others").mkdir()
+        elsewhere = write_competition(tmp_path / "others", seed=1)
+        second = found(ledger, founding(study_file, elsewhere, name="second"))
+        tools = Tools(
+            worker="w",
+            ledger=ledger,
+            home=bench.home,
+            folders=(competition_folder, tmp_path, elsewhere),
+            device=bench.device,
+            loader=bench.loader,
+        )
+        workshop = Workshop(tools)
+        assert workshop.bench(second).images.fingerprint == second.fingerprint
+        assert workshop.bench(bench.study).images.fingerprint == bench.study.fingerprint
+        assert workshop.bench(second) is workshop.bench(second), "opened once"
+        (elsewhere / "train.csv").write_text("picture,colour\n")
+        (lost := Workshop(tools)).bench(bench.study)
+        with pytest.raises(DataMismatch, match=r"none of the folders .* holds the images of study second"):
+            lost.bench(second)
+
+
+class TestSweeping:
+    def test_orphans_end_when_nothing_may_begin_any_more(self, bench: Bench) -> None:
+        work_on(bench)
+        bench.optuna_study.ask()  # by a worker that died right then
+        assert running_trials(bench.ledger.database, "colours") == [3]
+        sweep(bench.ledger, bench.study)
+        trials = bench.optuna_study.get_trials()
+        assert [t.state for t in trials] == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
+
+    def test_orphans_wait_while_a_trial_may_begin_or_the_study_is_paused(self, bench: Bench) -> None:
+        bench.optuna_study.ask()
+        sweep(bench.ledger, bench.study)
+        bench.ledger.studies.set_state(bench.study.id, StudyState.PAUSED)
+        sweep(bench.ledger, bench.study)
+        assert running_trials(bench.ledger.database, "colours") == [0]
+        bench.ledger.studies.set_state(bench.study.id, StudyState.STOPPED)
+        sweep(bench.ledger, bench.study)
+        assert running_trials(bench.ledger.database, "colours") == []
+
+    def test_what_was_stored_but_not_told_is_told(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("search.objective.tell_all", lambda *args: None)
+            run_item(bench, take(bench), lambda: False)
+        sweep(bench.ledger, bench.study)
+        assert bench.optuna_study.get_trials()[0].state is TrialState.COMPLETE
+
+    def test_a_lost_trial_is_put_back_though_the_study_is_paused(self, bench: Bench) -> None:
+        item = take(bench)
+        bench.ledger.studies.set_state(bench.study.id, StudyState.PAUSED)
+        bench.ledger.recovery.expire_worker(bench.worker)
+        sweep(bench.ledger, bench.study)
+        assert bench.ledger.queue.states(bench.study.id) == {item.id: WorkState.QUEUED}
+
+
+def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
+    bench: Bench, ledger: Ledger, competition_folder: Path
+) -> None:
+    """Another worker finishes the trial while this one stands still in its second epoch."""
+    rival = make_bench(ledger, bench.study, competition_folder, bench.home.root / "rival", "rival")
+    asleep: list[bool] = []
+
+    def suspended(bench: Bench, task: Task) -> TrialOutcome | None:
+        def cross_validate(*args: object, on_epoch: Callable[[object], object], **options: object) -> CVResult:
+            def standing_still(report: object) -> object:
+                if getattr(report, "epoch", 0) == 2 and not asleep:
+                    asleep.append(True)
+                    ledger.recovery.expire_worker(bench.worker)
+                    item = ledger.queue.take(bench.study.id, "rival", LEASE)
+                    assert item is not None
+                    run_item(rival, item, lambda: False)
+                    task.lease._renewed -= 10 * LEASE  # that long it stood still
+                return on_epoch(report)
+
+            return original(*args, on_epoch=standing_still, **options)  # type: ignore[arg-type]
+
+        original = trainer.crossval.cross_validate
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer.crossval, "cross_validate", cross_validate)
+            return train(bench, task)
+
+    run_item(with_training(bench, suspended), take(bench), lambda: False)
+    (record,) = ledger.runs.records(bench.study.id)
+    assert (record.worker, record.attempt) == ("rival", 2)
+    trial = bench.optuna_study.get_trials()[0]
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, record.value)
+    assert ledger.queue.states(bench.study.id) == {record.work_id: WorkState.STORED}

@@ -1,0 +1,68 @@
+"""Holding a trial: renewed while the process lives, asked about after it stood still."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.bench import Bench
+from search.lease import LeaseKeeper
+from storage.errors import StorageUnavailableError
+from storage.work_items import WorkItem
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def item(bench: Bench) -> WorkItem:
+    taken = bench.ledger.queue.take(bench.study.id, "w1", 60.0)
+    assert taken is not None
+    return taken
+
+
+def test_a_process_that_stood_still_asks_before_it_writes(bench: Bench, item: WorkItem) -> None:
+    """Suspended for longer than its lease; meanwhile another worker took the trial over."""
+    clock, queue = Clock(), bench.ledger.queue
+    keeper = LeaseKeeper(queue, item, lease=60.0, clock=clock)
+    assert keeper.check()
+    bench.ledger.recovery.expire_worker("w1")
+    adopted = queue.take(bench.study.id, "w2", 60.0)
+    assert adopted is not None and adopted.id == item.id
+    assert keeper.check(), "a moment later it cannot know"
+    clock.now += 3600
+    assert not keeper.check()
+    assert keeper.lost
+
+
+def test_a_process_that_stood_still_and_was_not_missed_goes_on(bench: Bench, item: WorkItem) -> None:
+    clock = Clock()
+    keeper = LeaseKeeper(bench.ledger.queue, item, lease=60.0, clock=clock)
+    clock.now += 3600
+    assert keeper.check()
+    clock.now += 29
+    assert keeper.check()
+
+
+def test_an_outage_is_no_loss(bench: Bench, item: WorkItem, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    keeper = LeaseKeeper(bench.ledger.queue, item, lease=60.0, clock=clock)
+    clock.now += 50
+
+    def silent(*args: object) -> bool:
+        raise StorageUnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.ledger.queue, "renew", silent)
+        assert keeper.check()
+    assert keeper.check() and not keeper.lost
+
+
+def test_the_thread_notices_the_loss_by_itself(bench: Bench, item: WorkItem) -> None:
+    with LeaseKeeper(bench.ledger.queue, item, lease=0.06) as keeper:
+        bench.ledger.queue.hand_back(item)
+        assert keeper._lost.wait(60)

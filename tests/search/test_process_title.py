@@ -1,0 +1,43 @@
+"""No password in what other users of the machine can list."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.process_title import without_passwords
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("search status --storage postgresql://me:s3cret@db/x", "search status --storage postgresql://me:***@db/x"),
+        ("--storage=postgresql+psycopg://me:a:b/c@db/x -n y", "--storage=postgresql+psycopg://me:***@db/x -n y"),
+        (
+            "postgresql://db/x?user=me&password=s3&sslmode=require",
+            "postgresql://db/x?user=me&password=***&sslmode=require",
+        ),
+        ("postgresql://db/x?sslpassword=s3", "postgresql://db/x?sslpassword=***"),
+        ("search start --data a@b:c --storage sqlite:///x.db", "search start --data a@b:c --storage sqlite:///x.db"),
+        ("postgresql://me@db/x", "postgresql://me@db/x"),
+    ],
+)
+def test_passwords_are_left_out(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
+
+
+def test_a_process_shows_none_once_it_runs() -> None:
+    program = (
+        "import sys; from search.process_title import hide_passwords; hide_passwords(sys.argv)\n"
+        "print(open('/proc/self/cmdline').read().replace(chr(0), ' '), flush=True)"
+    )
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("this system has no /proc to look at")
+    url = "postgresql://me:s3cret@db.example/retable"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--storage", url], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "me:***@db.example" in done.stdout and "s3cret" not in done.stdout

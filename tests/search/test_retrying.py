@@ -1,0 +1,85 @@
+"""Failed trainings once more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from search.bench import Bench
+from search.control import retry
+from search.lease import LEASE
+from search.objective import run_item
+from search.retrying import RETRY_ATTRIBUTE, NotFailed, retry_failed
+from search.worker import _stop_after_failures
+from storage.values import Failure, StudyState, TrialStatus, WorkKind
+from tests.databases import DIALECTS
+from tests.search.colours import work_on
+
+pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
+
+
+def fail_next(bench: Bench) -> None:
+    """The next trial is sampled, then its training breaks."""
+    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+    assert item is not None
+
+    def broken(*args: object) -> None:
+        raise KeyError("broken")
+
+    run_item(replace(bench, train=broken), item, lambda: False)
+
+
+def test_failed_trials_run_again_with_the_same_parameters_and_once_only(bench: Bench) -> None:
+    fail_next(bench)
+    fail_next(bench)
+    again = retry_failed(bench.ledger, bench.study)
+    assert (again.trials, again.refits, again.unsampled) == (2, 0, 0)
+    assert retry_failed(bench.ledger, bench.study).total == 0, "they are queued already"
+    work_on(bench)
+    trials = bench.optuna_study.get_trials()
+    assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials[2:4]] == [0, 1]
+    assert [t.params for t in trials[2:4]] == [t.params for t in trials[:2]]
+    finished = bench.ledger.runs.records(bench.study.id, status=TrialStatus.FINISHED)
+    assert [r.number for r in finished] == [2, 3, 4], "the budget of three is for trials that came out"
+    recipes = [r.recipe for r in bench.ledger.runs.records(bench.study.id)]
+    assert recipes[2] == recipes[0] == bench.spec.default_recipe()
+    assert retry_failed(bench.ledger, bench.study).total == 0
+
+
+def test_one_of_them_by_number(bench: Bench) -> None:
+    fail_next(bench)
+    fail_next(bench)
+    with pytest.raises(NotFailed, match="7; failed: 0, 1"):
+        retry_failed(bench.ledger, bench.study, [1, 7])
+    assert retry_failed(bench.ledger, bench.study, [1]).trials == 1
+    assert retry_failed(bench.ledger, bench.study).trials == 1
+
+
+def test_failed_refits_are_opened_again(bench: Bench) -> None:
+    queue, recipe = bench.ledger.queue, bench.spec.default_recipe()
+    refit = queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)
+    item = queue.take(bench.study.id, "w", LEASE, kinds=(WorkKind.REFIT,))
+    assert item is not None and queue.fail(item, Failure.DISK, "full")
+    assert retry_failed(bench.ledger, bench.study).refits == 1
+    work_on(bench)
+    record = bench.ledger.runs.record_of(refit)
+    assert record is not None and record.status is TrialStatus.FINISHED
+
+
+def test_a_trial_that_failed_before_it_was_sampled_has_nothing_to_repeat(bench: Bench) -> None:
+    item = bench.ledger.queue.take(bench.study.id, "w", LEASE)
+    assert item is not None and bench.ledger.queue.fail(item, Failure.BUG, "before asking")
+    assert retry_failed(bench.ledger, bench.study).total == 0
+
+
+def test_a_study_stopped_by_failures_goes_on_after_a_retry(bench: Bench, url: str) -> None:
+    bench.ledger.studies.set_budget(bench.study.id, 10)
+    for _ in range(5):
+        fail_next(bench)
+    _stop_after_failures(bench)
+    assert bench.ledger.studies.get("colours").state is StudyState.STOPPED
+    retry("colours", url, None)
+    assert bench.ledger.studies.get("colours").state is StudyState.RUNNING
+    _stop_after_failures(bench)
+    assert bench.ledger.studies.get("colours").state is StudyState.RUNNING, "they count no more"

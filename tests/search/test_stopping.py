@@ -1,0 +1,65 @@
+"""Being asked to stop: once kindly, with a time of grace, twice at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from search.exit_codes import EXIT_INTERRUPTED
+from search.stopping import StopSignals
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in StopSignals.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", StopSignals.SIGNALS)
+def test_the_first_signal_asks_and_the_grace_runs_from_then(number: signal.Signals) -> None:
+    clock = Clock()
+    signals = StopSignals(grace=30.0, clock=clock).install()
+    clock.now += 1000
+    assert not signals.requested and not signals.overdue
+    os.kill(os.getpid(), number)
+    assert signals.requested and not signals.overdue
+    clock.now += 29.9
+    assert not signals.overdue
+    clock.now += 0.1
+    assert signals.overdue
+
+
+def test_the_end_of_the_parent_asks_as_well() -> None:
+    clock = Clock()
+    assert not StopSignals(parent=os.getppid(), clock=clock).requested
+    orphaned = StopSignals(parent=1 if os.getppid() != 1 else 2, grace=5.0, clock=clock)
+    assert orphaned.requested and not orphaned.overdue
+    clock.now += 5
+    assert orphaned.overdue
+
+
+def test_the_second_signal_ends_the_process_at_once() -> None:
+    program = (
+        "import os, signal; from search.stopping import StopSignals\n"
+        "s = StopSignals(at_once=lambda: print('children are ended', flush=True)).install()\n"
+        "os.kill(os.getpid(), signal.SIGTERM); print(s.requested, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGINT); print('not reached', flush=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == EXIT_INTERRUPTED
+    assert done.stdout == "True\nchildren are ended\n"
