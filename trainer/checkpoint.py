@@ -38,7 +38,7 @@ class CheckpointFile:
         self._path = path
         self._identity = identity
         self._clock = clock
-        self._last = clock()
+        self._last = self._offered = clock()
         self._interval = SHORTEST_INTERVAL
         self._writing: threading.Thread | None = None
 
@@ -70,7 +70,8 @@ class CheckpointFile:
         """Write a checkpoint in the background if one is due; called after every epoch.
 
         Due is at most once in `SHORTEST_INTERVAL`, less often where the copying that holds the training up would cost
-        more than `LARGEST_COST` of its time, and at the latest after `LONGEST_INTERVAL`.
+        more than `LARGEST_COST` of its time. But a kill at any moment loses at most `LONGEST_INTERVAL` or one epoch,
+        whichever is longer: due is also where the end of another epoch as long as this one would be too late.
 
         Args:
             content: makes nested dictionaries and lists of tensors and plain values; copied before this returns.
@@ -80,9 +81,12 @@ class CheckpointFile:
         Returns:
             Whether one was begun.
         """
-        if self._clock() - self._last < self._interval or (self._writing is not None and self._writing.is_alive()):
-            return False
         begun = self._clock()
+        waited, epoch = begun - self._last, begun - self._offered
+        self._offered = begun
+        due = waited >= self._interval or waited + epoch > LONGEST_INTERVAL
+        if not due or (self._writing is not None and self._writing.is_alive()):
+            return False
         copy = _copy_to_host(content())
         self._last = self._clock()
         self._interval = min(max(SHORTEST_INTERVAL, (self._last - begun) / LARGEST_COST), LONGEST_INTERVAL)

@@ -108,12 +108,37 @@ def test_costly_files_are_rarer_but_never_rarer_than_three_minutes(tmp_path: Pat
     clock.now = 60.0
     assert file.offer(content)
     file.close()
-    begun = clock.now
-    clock.now = begun + expected - 1
-    assert not file.offer(content)
-    clock.now = begun + expected
-    assert file.offer(content)
+    for second in range(1, expected + 1):
+        clock.now += 1
+        if file.offer(content):
+            break
+    assert second == expected
     file.close()
+
+
+@pytest.mark.parametrize("epoch", [1.0, 20.0, 59.0, 61.0, 89.0, 100.0, 179.0, 181.0, 1000.0])
+@pytest.mark.parametrize("cost", [0.0, 0.9, 2.0, 5.0])
+def test_a_kill_loses_at_most_three_minutes_or_one_epoch(tmp_path: Path, epoch: float, cost: float) -> None:
+    """Whichever is longer, and what copying itself takes."""
+    clock = Clock()
+
+    def content() -> dict[str, Any]:
+        clock.now += cost
+        return CONTENT
+
+    file = CheckpointFile(tmp_path / "trial.pt", "a", clock)
+    kept = longest = 0.0
+    written = 0
+    for _ in range(60):
+        clock.now += epoch
+        ended = clock.now
+        longest = max(longest, ended - kept)
+        if file.offer(content):
+            file.close()
+            kept = ended
+            written += 1
+    assert longest <= max(epoch, 180.0) + cost
+    assert written <= 1 + clock.now / 60.0
 
 
 def test_what_is_offered_is_copied_before_the_training_goes_on(tmp_path: Path) -> None:
