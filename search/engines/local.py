@@ -2,67 +2,67 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import logging
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.devices import Placement
-from search.exit_codes import EXIT_MISTAKE
+from search.engines.fleet import FAREWELL, WorkerCommand
+from search.engines.process import Seat, WorkerProcess
+from search.engines.restarts import Restarts
+from search.exit_codes import EXIT_BUG
 
-PARENT_VARIABLE = "RETABLE_PARENT"
-"""Environment variable that tells a worker which process it serves: when that one ends, so does the worker."""
-
-PLACE_VARIABLE = "RETABLE_PLACE"
-"""Environment variable that tells a worker its place among its fleet: 0, 1, 2 ..."""
-
-RESTARTS = 3
-"""How often a worker that crashed is started again before it is given up."""
-
-FAREWELL = 10.0  # seconds that idle workers have to leave by themselves
-LOG_TAIL = 12  # lines of a crashed worker's log that are worth showing
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerCommand:
-    """What every local worker is told; the database URL travels in the environment, never in a process title."""
-
-    study: str
-    storage_url: str
-    data: Path
-    home: Path
-    weights: Path | None = None
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Slot:
-    gpu: str | None
+    seat: Seat
     log: Path
-    process: subprocess.Popen[bytes]
-    crashes: int = 0
+    restarts: Restarts
+    process: WorkerProcess | None = None
+    """Its latest worker, reaped or not."""
+    reaped: bool = True
+    trouble: str = ""
+    """Why the latest worker could not even be started."""
 
 
 class LocalFleet:
-    """Worker processes of this host, each in a session of its own so that Ctrl-C reaches only the parent, which tells
-    them.
+    """Worker processes of this host; see `search.engines.fleet.Fleet`.
 
-    A worker that crashes is started again up to `RESTARTS` times: its trial waits for it. One that was given bad
-    input would only fail again. The fleet owns its processes: use it as a context manager, and none is left behind.
+    A worker that crashed is started again as `Restarts` says: its trial waits for it. The fleet owns its processes:
+    use it as a context manager, and none is left behind.
     """
 
-    def __init__(self, command: WorkerCommand, placement: Placement, logs: Path) -> None:
+    def __init__(
+        self, command: WorkerCommand, placement: Placement, logs: Path, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """
+        Args:
+            logs: folder of the workers' logs, one a place.
+            clock: what the pauses between restarts are measured with, in seconds.
+        """
         self._command = command
-        self._placement = placement
-        self._logs = logs
-        self._slots: list[_Slot] = []
+        self._slots = [
+            _Slot(
+                seat=Seat(
+                    place=place,
+                    threads=placement.threads,
+                    gpus="" if gpu is None and placement.hide_gpus else gpu,
+                    gpu_share=1 / placement.per_gpu,
+                ),
+                log=logs / f"worker-{place}.log",
+                restarts=Restarts(clock),
+            )
+            for place, gpu in enumerate(placement.gpus)
+        ]
+        self._buried: list[str] = []
+        self._stopping = False
 
     def __enter__(self) -> LocalFleet:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        for place, gpu in enumerate(self._placement.gpus):
-            self._slots.append(_Slot(gpu=gpu, log=self._log(place), process=self._launch(place, gpu)))
+        self.tend()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -71,83 +71,82 @@ class LocalFleet:
         self.wait(FAREWELL)
         self.kill()
 
-    def _log(self, place: int) -> Path:
-        return self._logs / f"worker-{place}.log"
-
-    def _launch(self, place: int, gpu: str | None) -> subprocess.Popen[bytes]:
-        command = self._command
-        arguments = ["worker", "--study", command.study, "--data", str(command.data), "--home", str(command.home)]
-        if command.weights is not None:
-            arguments += ["--weights", str(command.weights)]
-        threads = str(self._placement.threads)
-        environment = {
-            **os.environ,
-            "RETABLE_STORAGE": command.storage_url,
-            PARENT_VARIABLE: str(os.getpid()),
-            PLACE_VARIABLE: str(place),
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "NO_ALBUMENTATIONS_UPDATE": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
-        if gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
-        with self._log(place).open("ab") as output:
-            return subprocess.Popen(
-                # -P: a folder called "search" or "storage" where the user stands must not be taken for ours.
-                [sys.executable, "-P", "-m", "search.cli", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-
     def tend(self) -> bool:
-        """Start crashed workers again. Returns whether any worker lives."""
+        """Start crashed workers again once they are due. Returns whether any worker lives or waits for its restart."""
         alive = False
-        for place, slot in enumerate(self._slots):
-            code = slot.process.poll()
-            if code is None:
-                alive = True
-            elif code not in (0, EXIT_MISTAKE) and slot.crashes < RESTARTS:
-                slot.crashes += 1
-                slot.process = self._launch(place, slot.gpu)
-                alive = True
+        for slot in self._slots:
+            self._reap(slot)
+            if slot.restarts.due and not self._stopping:
+                self._launch(slot)
+            alive |= not slot.reaped or (slot.restarts.seconds_left is not None and not self._stopping)
         return alive
+
+    def _launch(self, slot: _Slot) -> None:
+        slot.restarts.started()
+        try:
+            slot.process = WorkerProcess(self._command, slot.seat, slot.log)
+        except OSError as error:
+            # Out of memory or processes, for the moment perhaps: as good as a worker that crashed.
+            slot.trouble = f"worker {slot.seat.place} cannot be started: {error}"
+            log.warning("%s", slot.trouble)
+            slot.restarts.ended(EXIT_BUG)
+        else:
+            slot.reaped, slot.trouble = False, ""
+
+    def _reap(self, slot: _Slot) -> None:
+        """Take note of a worker's end, once."""
+        if slot.process is None or slot.reaped:
+            return
+        code = slot.process.poll()
+        if code is not None:
+            slot.reaped = True
+            slot.restarts.ended(code)
+            self._buried.append(slot.process.name)
+
+    def waits_for(self) -> str:
+        """Which workers crashed and are started again soon; empty where none is."""
+        return ", ".join(
+            f"worker {slot.seat.place} starts again in {left:.0f} s"
+            for slot in self._slots
+            if (left := slot.restarts.seconds_left) is not None and not self._stopping
+        )
+
+    def buried(self) -> Collection[str]:
+        """Beginnings of the names of workers that have ended, each told once."""
+        buried, self._buried = self._buried, []
+        return buried
 
     def crash_report(self) -> str:
         """The ends of the logs of all workers that ended with an error; empty where none did."""
-        return "\n".join(
-            f"worker {index} ended with exit code {slot.process.returncode}; the end of {slot.log}:\n{_tail(slot.log)}"
-            for index, slot in enumerate(self._slots)
-            if slot.process.poll() not in (None, 0)
-        )
+        return "\n".join(report for slot in self._slots if (report := _report(slot)))
 
     def ask_to_stop(self) -> None:
-        """Tell every worker to finish its epoch, write a checkpoint and leave."""
+        """Tell every worker to finish its epoch, write a checkpoint and leave. None is started again."""
+        self._stopping = True
         for slot in self._slots:
-            if slot.process.poll() is None:
-                slot.process.send_signal(signal.SIGTERM)
+            if slot.process is not None:
+                slot.process.terminate()
 
     def wait(self, timeout: float) -> bool:
         """Wait until all workers have ended, at most ``timeout`` seconds; whether they have."""
         deadline = time.monotonic() + timeout
         for slot in self._slots:
-            try:
-                slot.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            if slot.process is not None and not slot.process.wait(max(0.0, deadline - time.monotonic())):
                 return False
+            self._reap(slot)
         return True
 
     def kill(self) -> None:
         """End every worker at once, and reap it."""
+        self._stopping = True
         for slot in self._slots:
-            if slot.process.poll() is None:
+            if slot.process is not None:
                 slot.process.kill()
-                slot.process.wait()
+                self._reap(slot)
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
-    return "\n".join("  " + line for line in lines)
+def _report(slot: _Slot) -> str:
+    if slot.trouble or slot.process is None or slot.process.poll() in (None, 0):
+        return slot.trouble
+    end = f"worker {slot.seat.place} ended with exit code {slot.process.poll()}; the end of {slot.log}:"
+    return f"{end}\n{slot.process.last_words()}"

@@ -108,12 +108,14 @@ def test_costly_files_are_rarer_but_never_rarer_than_three_minutes(tmp_path: Pat
     clock.now = 60.0
     assert file.offer(content)
     file.close()
-    for second in range(1, expected + 1):
-        clock.now += 1
-        if file.offer(content):
-            break
-    assert second == expected
+    waited = next(second for second in range(1, expected + 1) if after_a_second(file, clock, content))
+    assert waited == expected
     file.close()
+
+
+def after_a_second(file: CheckpointFile, clock: Clock, content: Any) -> bool:
+    clock.now += 1
+    return file.offer(content)
 
 
 @pytest.mark.parametrize("epoch", [1.0, 20.0, 59.0, 61.0, 89.0, 100.0, 179.0, 181.0, 1000.0])
@@ -137,7 +139,7 @@ def test_a_kill_loses_at_most_three_minutes_or_one_epoch(tmp_path: Path, epoch: 
             file.close()
             kept = ended
             written += 1
-    assert longest <= max(epoch, 180.0) + cost
+    assert longest <= max(epoch, 180.0) + cost + 1e-6
     assert written <= 1 + clock.now / 60.0
 
 
