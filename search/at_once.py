@@ -39,7 +39,7 @@ class EngineMistake(ValueError):  # noqa: N818 - named for the fact
     """Workers cannot be placed as asked."""
 
 
-def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address: str | None) -> None:
+def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address: str | None, storage_url: str) -> None:
     """Check that an engine exists and takes the options that were given.
 
     Raises:
@@ -49,6 +49,11 @@ def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address
         raise EngineMistake(f"there is no engine {engine!r}{suggest(engine, ENGINES)}")
     if engine == "ray" and (gpus is not None or workers_per_gpu != 1):
         raise EngineMistake("--gpus and --workers-per-gpu are for local workers; on Ray: --gpus-per-worker 0.5")
+    if engine == "ray" and address not in (None, "auto", "local") and storage_url.startswith("sqlite"):
+        raise EngineMistake(
+            f"workers on the cluster {address} cannot reach the file {storage_url}; a database that they all reach: "
+            "--storage postgresql://USER@HOST/retable"
+        )
     if engine == "local" and address is not None:
         raise EngineMistake("--address names a Ray cluster: add --engine ray")
 

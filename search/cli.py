@@ -213,7 +213,7 @@ def start(
     check_study(study, overrides, name)
     if data is not None:
         check_folder(data)
-    check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address)
+    check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
     from search.requests import RayCluster, StartRequest
     from search.requests import Workers as WorkersRequest
     from search.service import start as run

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search.failures import ADVICE
 from search.home import Home
 from search.ledger import Ledger
 from search.selection import average, choose
@@ -155,7 +156,8 @@ def _finished(ledger: Ledger, work_id: int) -> TrialRecord:
     if record is None:
         raise RefitFailed("a refit has not ended yet; `search export-best` goes on with it")
     if record.status is not TrialStatus.FINISHED:
-        raise RefitFailed(f"the refit with seed {record.seed} ended as {record.status}: {record.reason}")
+        helps = f"; what helps: {ADVICE[record.failure]}" if record.failure else ""
+        raise RefitFailed(f"the refit with seed {record.seed} ended as {record.status}: {record.reason}{helps}")
     return record
 
 

@@ -50,10 +50,13 @@ def describe(workers: Workers) -> tuple[str, tuple[str, ...]]:
 
     Raises:
         DeviceError: as `place`.
+        EngineError: the engine is not installed.
     """
     if workers.workers == 0:
         return "no workers of its own", ()
     if workers.engine != "local":
+        import search.engines.ray  # noqa: F401 - a missing package is told before anything is begun
+
         count = workers.workers or 1
         return f"{count} worker{'s' * (count > 1)} on {workers.engine}", ()
     placement = place(workers)

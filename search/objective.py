@@ -65,8 +65,11 @@ def run_item(
             if lease.lost:
                 log.info("%s was taken over by another worker; what failed here is dropped: %s", called(item), error)
                 return
-            log.error("%s failed:\n%s", called(item), traceback.format_exc())
-            _settle_failure(bench, item, policy_for(error), _reason(error))
+            policy = policy_for(error)
+            # What is wrong with a disk or a file is plain from the message; everything else is for those who mend it.
+            plain = policy.failure in (Failure.DISK, Failure.DATA, Failure.WEIGHTS)
+            log.error("%s failed:\n%s", called(item), _reason(error) if plain else traceback.format_exc())
+            _settle_failure(bench, item, policy, _reason(error))
             return
         if outcome is None:
             if patiently(lambda: bench.ledger.queue.hand_back(item)):
@@ -140,4 +143,5 @@ def adopt(study: optuna.Study, number: int) -> optuna.Trial:
 def _reason(error: Exception) -> str:
     """What failed and where, on one line; the worker's log has the traceback."""
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message} ({where.name}, line {where.lineno})"

@@ -14,7 +14,7 @@ import optuna
 from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from storage.stored_studies import StoredStudy
-from storage.values import TrialRecord, TrialStatus, WorkKind
+from storage.values import Failure, TrialRecord, TrialStatus, WorkKind
 
 RETRY_ATTRIBUTE = "retry_of"
 """User attribute of a trial: the number of the failed one that it repeats."""
@@ -44,6 +44,17 @@ class Retried:
             return f"Nothing of study {study} waits to be tried again."
         parts = [f"{self.trials} trial(s)"] * bool(self.trials) + [f"{self.refits} refit(s)"] * bool(self.refits)
         return f"{' and '.join(parts)} of study {study} are tried again."
+
+
+BLAMELESS = frozenset({Failure.DISK, Failure.DEVICE, Failure.DATA})
+"""Failures of a host, which say nothing about the trial: a person who goes on with a study has mended them."""
+
+
+def retry_blameless(ledger: Ledger, study: StoredStudy) -> Retried:
+    """Queue the trials again that failed by no fault of their own."""
+    failed = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
+    numbers = [record.number for record in failed if record.failure in BLAMELESS and record.number is not None]
+    return retry_failed(ledger, study, numbers)
 
 
 def retry_failed(ledger: Ledger, study: StoredStudy, numbers: Collection[int] | None = None) -> Retried:

@@ -23,6 +23,7 @@ from search.preparation import known_folder, prepare
 from search.presence import Presence, process_name
 from search.publishing import publish
 from search.requests import ExportRequest, StartRequest, Workers
+from search.retrying import retry_blameless
 from search.standing import Standing, read_standing
 from search.stopping import StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study
@@ -56,6 +57,9 @@ def start(request: StartRequest) -> None:
     if request.priority is not None:
         ledger.studies.set_priority(stored.id, request.priority)
     console.print(f"Study [bold]{name}[/] {verb}.")
+    again = retry_blameless(ledger, stored)
+    if again.total:
+        console.print(again.sentence(name), highlight=False)
     _set_deadline(ledger, stored, request.hours)
     print_study(console, stored, founding.spec, founding.competition, where, notes)
 

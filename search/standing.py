@@ -57,10 +57,11 @@ class Standing:
 
     def seconds_left(self) -> float | None:
         """Estimate for the rest of the search; None before the first trial has ended, or without a budget."""
-        if not self.records or self.study.budget is None:
+        ended = [record.seconds for record in self.records if record.status is not TrialStatus.FAILED]
+        if not ended or self.study.budget is None:
             return None
         left = max(0, self.study.budget - self.counted)
-        return left * statistics.mean(record.seconds for record in self.records) / max(1, self.running, self.workers)
+        return left * statistics.mean(ended) / max(1, self.running, self.workers)
 
 
 def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:

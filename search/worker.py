@@ -13,6 +13,7 @@ from pathlib import Path
 from search.bench import Bench
 from search.competition import DataMismatch, NoData
 from search.deadline import is_time_for_another
+from search.devices import usable_cores
 from search.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
 from search.home import Home
@@ -107,9 +108,8 @@ def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Ite
     if share and device.type == "cuda":
         limit_memory(float(share))
     # Beside a GPU the CPU augments, in processes; without one it is busy training, and a thread does.
-    augmenters = (
-        max(1, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())) if device.type == "cuda" else 0
-    )
+    cores = int(threads) if threads else usable_cores() // max(1, torch.cuda.device_count())
+    augmenters = max(1, cores) if device.type == "cuda" else 0
     with BatchLoader(augmenters) as loader:
         yield Tools(
             worker=name,

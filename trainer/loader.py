@@ -140,8 +140,10 @@ def _make_executor(workers: int) -> Executor:
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group; the training decides when its workers stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole process group, and a cluster's request to stop the whole control group; the training
+    # decides when its workers stop.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 

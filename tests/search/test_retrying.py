@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
 
 from search.bench import Bench
 from search.control import retry
+from search.failures import WorkerLeaves
 from search.lease import LEASE
 from search.objective import run_item
-from search.retrying import RETRY_ATTRIBUTE, NotFailed, retry_failed
+from search.retrying import RETRY_ATTRIBUTE, NotFailed, retry_blameless, retry_failed
 from search.worker import _stop_after_failures
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
@@ -19,13 +21,13 @@ from tests.search.colours import work_on
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 
-def fail_next(bench: Bench) -> None:
+def fail_next(bench: Bench, error: Exception | None = None) -> None:
     """The next trial is sampled, then its training breaks."""
     item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
     assert item is not None
 
     def broken(*args: object) -> None:
-        raise KeyError("broken")
+        raise error or KeyError("broken")
 
     run_item(replace(bench, train=broken), item, lambda: False)
 
@@ -54,6 +56,18 @@ def test_one_of_them_by_number(bench: Bench) -> None:
         retry_failed(bench.ledger, bench.study, [1, 7])
     assert retry_failed(bench.ledger, bench.study, [1]).trials == 1
     assert retry_failed(bench.ledger, bench.study).trials == 1
+
+
+def test_going_on_with_a_study_repeats_what_failed_for_want_of_disk_and_nothing_else(bench: Bench) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(WorkerLeaves):
+        fail_next(bench, full)
+    fail_next(bench)
+    assert retry_blameless(bench.ledger, bench.study).trials == 1
+    assert retry_blameless(bench.ledger, bench.study).trials == 0
+    work_on(bench)
+    trials = bench.optuna_study.get_trials()
+    assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials] == [None, None, 0, None, None]
 
 
 def test_failed_refits_are_opened_again(bench: Bench) -> None:

@@ -1,0 +1,48 @@
+"""The page for teams: its commands exist, and so do the files that it points to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from search.cli import app
+
+PAGE = Path(__file__).parents[2] / "docs" / "team.md"
+
+
+def unknown_words(text: str) -> list[str]:
+    """Commands and options of ``search`` that a page names and the program does not know."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    every_option = {
+        option for command in commands.values() for parameter in command.params for option in parameter.opts
+    }
+    unknown = []
+    for line in re.findall(r"^    (?:\w+=\S+ )?search (.*?)(?: +#.*)?$", text, re.MULTILINE):
+        name, *words = line.split()
+        if name not in commands:
+            unknown.append(name)
+            continue
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        unknown += [f"{name} {word}" for word in words if word.startswith("-") and word not in options]
+    in_sentences = re.findall(r"`(--[a-z-]+)", text)
+    return unknown + [option for option in in_sentences if option not in every_option]
+
+
+def test_the_commands_of_the_page_exist() -> None:
+    text = PAGE.read_text()
+    assert unknown_words(text) == []
+    assert text.count("    search ") >= 9
+
+
+@pytest.mark.parametrize("wrong", ["    search begin", "    search worker --forever", "as `--workers-a-gpu` says"])
+def test_a_command_that_does_not_exist_is_noticed(wrong: str) -> None:
+    assert len(unknown_words(PAGE.read_text() + f"\n{wrong}\n")) == 1
+
+
+def test_what_the_page_points_to_exists() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", PAGE.read_text())
+    assert len(links) == 2
+    assert all((PAGE.parent / link).is_file() for link in links)
