@@ -11,6 +11,10 @@ from filelock import FileLock
 from trainer.files import replacing
 
 
+class HomeNotWritable(RuntimeError):  # noqa: N818 - named for the fact
+    """There is no room or no permission for what is not in the database."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Home:
     """The folder ``./retable``: exports in one folder a study, everything that can be made again under ``.cache``.
@@ -39,15 +43,21 @@ class Home:
         """What tells this folder from all others, also where several hosts share it; made when first asked for.
 
         Raises:
-            OSError: the folder cannot be written to.
+            HomeNotWritable: the folder cannot be written to.
         """
         file = self.root / ".cache" / "identity"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock")):
-            if not file.exists():
-                with replacing(file) as temporary:
-                    temporary.write_text(uuid.uuid4().hex, encoding="ascii")
-        return file.read_text(encoding="ascii")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(file.with_suffix(".lock")):
+                if not file.exists():
+                    with replacing(file) as temporary:
+                        temporary.write_text(uuid.uuid4().hex, encoding="ascii")
+            return file.read_text(encoding="ascii")
+        except OSError as error:
+            raise HomeNotWritable(
+                f"{self.root} cannot be written to ({error.strerror or error}); "
+                "--home or RETABLE_HOME names another folder for checkpoints and exports"
+            ) from error
 
     @property
     def samples(self) -> Path:

@@ -166,13 +166,14 @@ class _Shift:
         self._identity = home.identity()
         self._not_here: dict[int, float] = {}  # studies whose images are elsewhere, and when that was found
         self._swept = self._tidied = -float("inf")
+        self._latest: int | None = None  # study that the log spoke of last
 
     def run(self, linger: bool) -> None:
         while not self._signals.requested:
             self._keep_house()
             if self._serve_one():
                 continue
-            self._at(None)
+            self._turn_to(None)
             if not linger and not self._others_work():
                 return
             # Somebody may yet die and leave a trial to adopt, and `start` may yet want refits.
@@ -186,11 +187,17 @@ class _Shift:
                 continue
             orphans, item = self._take(bench)
             if item is not None:
-                self._at(study.id)
+                self._turn_to(study)
                 run_item(bench, item, self._stop_test(item), orphans, overdue=lambda: self._signals.overdue)
                 _stop_after_failures(bench)
                 return True
         return False
+
+    def _turn_to(self, study: StoredStudy | None) -> None:
+        if study is not None and study.id != self._latest:
+            log.info("now at study %s", study.name)
+            self._latest = study.id
+        self._at(None if study is None else study.id)
 
     def _offering(self) -> list[StoredStudy]:
         ids = patiently(lambda: self._ledger.queue.offering(home=self._identity))

