@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from search.at_once import NoStudy, check_database
 from storage.database import Database, connect
 from storage.datasets import DatasetStore
+from storage.fleet_storage import FleetStorage
 from storage.recovery import WorkRecovery
 from storage.runs import RunStore
 from storage.schema import create_schema, require_schema
 from storage.stored_studies import StoredStudy, StudyStore
 from storage.work import WorkQueue
 from storage.workers import WorkerStore
-from studies.spec import StudySpec
 from trainer.folds import write_folds_csv
 
 
@@ -50,7 +50,7 @@ class Ledger:
         return everything[-1]
 
     @cached_property
-    def optuna_storage(self) -> optuna.storages.BaseStorage:
+    def optuna_storage(self) -> FleetStorage:
         """Optuna's view of this database, one for the process: a new one would read all trials again."""
         return self.database.optuna_storage()
 
@@ -60,10 +60,11 @@ class Ledger:
         Raises:
             LookupError: this split was never frozen.
         """
-        protocol = StudySpec.from_dict(study.spec).protocol
-        folds = self.datasets.folds(study.fingerprint, n_folds=protocol.folds, split=split, seed=protocol.split_seed)
+        protocol = study.spec["protocol"]
+        n_folds, seed = protocol["folds"], protocol["split_seed"]
+        folds = self.datasets.folds(study.fingerprint, n_folds=n_folds, split=split, seed=seed)
         if folds is None:
-            raise LookupError(f"split {split} of {protocol.folds} folds was never frozen for study {study.name}")
+            raise LookupError(f"split {split} of {n_folds} folds was never frozen for study {study.name}")
         return folds
 
     def write_folds(self, study: StoredStudy, split: int, path: Path) -> None:

@@ -14,7 +14,8 @@ from search.lease import LeaseKeeper
 from search.patience import patiently
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.sampling import sample
-from search.telling import tell_all
+from search.sweeping import stop_after_failures
+from search.telling import tell
 from search.training import LeaseLost, Task, called
 from storage.database import is_outage
 from storage.errors import StorageError, StorageUnavailableError
@@ -93,7 +94,9 @@ def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
         log.info("%s was taken over by another worker; its result here is dropped", called(item))
         return
     bench.artifacts.remove_checkpoint(bench.study.name, item.id)
-    tell_all(bench.ledger.queue, bench.study.id, bench.optuna_study)
+    tell(bench.ledger, bench.study.id, bench.optuna_study, item.id)
+    if outcome.status is TrialStatus.FAILED:
+        stop_after_failures(bench.ledger, bench.study.id)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 
 
@@ -119,19 +122,24 @@ def _name(bench: Bench, item: WorkItem, orphans: Collection[int]) -> tuple[WorkI
         except (StorageError, optuna.exceptions.UpdateFinishedTrialError):
             log.info("trial %d was taken care of by another process first", number)
     # Asked once: should the answer be lost, the trial that Optuna made meanwhile is an orphan like any other.
-    trial = patiently(study.ask)
-    return patiently(lambda: _name_as(bench, item, trial))
+    with bench.ledger.optuna_storage.one_look():
+        trial = patiently(study.ask)
+        return _name_as(bench, item, trial)
 
 
 def _take_on(bench: Bench, item: WorkItem, orphan: int) -> tuple[WorkItem | None, optuna.Trial]:
     trial = patiently(lambda: adopt(bench.optuna_study, orphan))
-    return patiently(lambda: _name_as(bench, item, trial))
+    return _name_as(bench, item, trial)
 
 
 def _name_as(bench: Bench, item: WorkItem, trial: optuna.Trial) -> tuple[WorkItem | None, optuna.Trial]:
-    recipe = sample(trial, bench.spec)
-    trial.set_user_attr(EPOCHS_ATTRIBUTE, recipe.epochs)
-    return bench.ledger.queue.name_trial(item, trial.number, recipe.to_flat()), trial
+    backend = bench.ledger.optuna_storage
+    with backend.collecting(trial._trial_id) as writes:
+        recipe = patiently(lambda: sample(trial, bench.spec))
+    writes.user_attrs[EPOCHS_ATTRIBUTE] = recipe.epochs
+    if not patiently(lambda: backend.write(writes)):
+        raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was ended by somebody else")
+    return patiently(lambda: bench.ledger.queue.name_trial(item, trial.number, recipe.to_flat())), trial
 
 
 def adopt(study: optuna.Study, number: int) -> optuna.Trial:

@@ -9,35 +9,51 @@ from optuna.trial import TrialState
 
 from search.ledger import Ledger
 from search.patience import patiently
-from search.telling import tell_all
+from search.telling import tell
 from storage.optuna_storage import running_trials
 from storage.stored_studies import StoredStudy
-from storage.values import StudyState
+from storage.values import StudyState, TrialStatus, WorkKind
 
 SWEEP_INTERVAL = 30.0  # seconds
+MAX_FAILURES = 5  # failed trials in a row after which a study stops: something is wrong that no recipe can mend
 
 log = logging.getLogger(__name__)
 
 
-def sweep(ledger: Ledger, stored: StoredStudy) -> None:
+def sweep(ledger: Ledger, stored: StoredStudy) -> set[int]:
     """Put a study in order: outcomes that Optuna was not told, leases that ran out, trials that nobody will ever run.
 
     Any number of processes may do it at once, beside any work.
+
+    Returns:
+        Optuna's trials that nobody works on, for the next that begins to take on instead of asking for a new one.
     """
     name, study_id = stored.name, stored.id
-    patiently(lambda: ledger.recovery.sweep(study_id))
+    if patiently(lambda: ledger.recovery.sweep(study_id)):
+        stop_after_failures(ledger, study_id)
     if patiently(lambda: ledger.queue.untold(study_id)):
-        tell_all(ledger.queue, study_id, patiently(lambda: ledger.optuna_study(name)))
+        tell(ledger, study_id, patiently(lambda: ledger.optuna_study(name)))
     orphans = patiently(lambda: ledger.recovery.orphans(study_id, running_trials(ledger.database, name)))
     # While trials may begin, the next one to begin takes an orphan on; while paused, it waits.
     if not orphans or patiently(lambda: ledger.queue.may_begin(study_id)):
-        return
+        return orphans
     if patiently(lambda: ledger.studies.state(study_id)) is StudyState.PAUSED:
-        return
+        return orphans
     study = patiently(lambda: ledger.optuna_study(name))
     for number in orphans:
         log.info("trial %d was asked for by a worker that died; nobody will run it", number)
         patiently(lambda: _end(study, number))  # noqa: B023 - called before the next turn
+    return set()
+
+
+def stop_after_failures(ledger: Ledger, study_id: int) -> None:
+    """Stop a study after `MAX_FAILURES` failures in a row since a person last set it going."""
+    failures = patiently(lambda: ledger.runs.consecutive_failures(study_id))
+    if failures >= MAX_FAILURES:
+        kind, failed = WorkKind.SEARCH, TrialStatus.FAILED
+        last = patiently(lambda: ledger.runs.records(study_id, kind=kind, status=failed))[-1]
+        reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
+        patiently(lambda: ledger.studies.set_state(study_id, StudyState.STOPPED, reason))
 
 
 def _end(study: optuna.Study, number: int) -> None:

@@ -6,12 +6,15 @@ outcome untold, which the next one tells: so telling is idempotent, and everythi
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import optuna
 from optuna.trial import TrialState
 
+from search.ledger import Ledger
 from search.patience import patiently
+from storage.fleet_storage import TrialWrites
 from storage.values import TrialRecord, TrialStatus, WorkKind
-from storage.work import WorkQueue
 
 STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
@@ -27,32 +30,38 @@ SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: "
 WORK_ATTRIBUTE = "work_item"
 
 
-def tell_all(queue: WorkQueue, study_id: int, study: optuna.Study) -> None:
-    """Tell Optuna every outcome of a study that it does not know yet."""
-    for record in patiently(lambda: queue.untold(study_id)):
-        _tell_one(queue, study, record)
+def tell(ledger: Ledger, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
+    """Tell Optuna every outcome of a study that it does not know yet, or that of one work item.
+
+    Several processes may tell the same outcome at the same moment: one of them does.
+    """
+    for record in patiently(lambda: ledger.queue.untold(study_id, work_id)):
+        _tell_one(ledger, study, record)
 
 
-def _tell_one(queue: WorkQueue, study: optuna.Study, record: TrialRecord) -> None:
+def _tell_one(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> None:
     if record.kind is WorkKind.SEARCH:
         if record.number is not None:
-            patiently(lambda: _tell_trial(study, record))
+            patiently(lambda: _tell_trial(ledger, study, record))
     elif record.status is TrialStatus.FINISHED:
         patiently(lambda: _add_to_sibling(study, record))
-    patiently(lambda: queue.mark_told(record.work_id))
+    patiently(lambda: ledger.queue.mark_told(record.work_id))
 
 
-def _tell_trial(study: optuna.Study, record: TrialRecord) -> None:
+def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> None:
     assert record.number is not None
     trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, record.number)
-    try:
-        for name, value in _attributes(record).items():
-            study._storage.set_trial_user_attr(trial_id, name, value)
-    except optuna.exceptions.UpdateFinishedTrialError:
-        return  # another worker has told it meanwhile
+    backend = ledger.optuna_storage
+    if not backend.write(TrialWrites(trial_id, user_attrs=_attributes(record))):
+        return  # another process has told it meanwhile
     state = STATES[record.status]
-    values = record.value if state is TrialState.COMPLETE else None
-    study.tell(record.number, values, state=state, skip_if_finished=True)
+    # It may still do so at any moment.
+    with suppress(optuna.exceptions.UpdateFinishedTrialError):
+        if state is TrialState.COMPLETE and record.value is not None:
+            # What `tell` does for a value that is known to be a finite number, without reading the trial again.
+            backend.set_trial_state_values(trial_id, state, [record.value])
+        else:
+            study.tell(record.number, state=state, skip_if_finished=True)
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:

@@ -64,7 +64,8 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
     item, trial, lease = task.item, task.trial, task.lease
     recipe = Recipe.from_flat(item.recipe or {})
     refit = item.kind is WorkKind.REFIT
-    reported = set() if trial is None else patiently(lambda: set(_intermediate(trial)))
+    # Only an earlier attempt can have reported anything.
+    reported = set() if trial is None or item.attempt == 1 else patiently(lambda: set(_intermediate(trial)))
 
     def on_epoch(report: EpochReport) -> Verdict:
         log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(bench, report))

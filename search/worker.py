@@ -24,17 +24,14 @@ from search.patience import patiently
 from search.presence import Presence, process_name
 from search.stopping import GRACE, StopSignals
 from search.sweeping import SWEEP_INTERVAL, sweep
-from search.telling import tell_all
 from search.workshop import Tools, Workshop
-from storage.optuna_storage import running_trials
 from storage.stored_studies import StoredStudy
-from storage.values import StudyState, TrialStatus, WorkKind
+from storage.values import StudyState, WorkKind
 from storage.work_items import WorkItem
 from trainer.environment import check_torch_pair
 from trainer.problems import DataError
 
 POLL_INTERVAL = 2.0  # seconds between looks at the queue while others still work
-MAX_FAILURES = 5  # failed trials in a row after which a study stops: something is wrong that no recipe can mend
 AGAIN_AFTER = 300.0  # seconds after which a study whose images were not found is looked at once more
 START_PATIENCE = 300.0  # seconds that a worker waits at its start for a database that does not answer
 
@@ -165,6 +162,7 @@ class _Shift:
         self._only, self._quota, self._at = only, quota, at
         self._identity = home.identity()
         self._not_here: dict[int, float] = {}  # studies whose images are elsewhere, and when that was found
+        self._orphans: dict[int, set[int]] = {}  # by study, as the latest look found them
         self._swept = self._tidied = -float("inf")
         self._latest: int | None = None  # study that the log spoke of last
 
@@ -185,11 +183,11 @@ class _Shift:
             bench = self._open(study)
             if bench is None:
                 continue
-            orphans, item = self._take(bench)
+            item = self._take(bench)
             if item is not None:
                 self._turn_to(study)
+                orphans = self._orphans.pop(study.id, set())
                 run_item(bench, item, self._stop_test(item), orphans, overdue=lambda: self._signals.overdue)
-                _stop_after_failures(bench)
                 return True
         return False
 
@@ -220,15 +218,10 @@ class _Shift:
             self._not_here[study.id] = time.monotonic()
             return None
 
-    def _take(self, bench: Bench) -> tuple[set[int], WorkItem | None]:
+    def _take(self, bench: Bench) -> WorkItem | None:
         queue, study_id = self._ledger.queue, bench.study.id
-        tell_all(queue, study_id, bench.optuna_study)
-        # Read before the item is taken: from then on a claim without a trial number is ours, and hides orphans.
-        database, name = self._ledger.database, bench.study.name
-        orphans = patiently(lambda: self._ledger.recovery.orphans(study_id, running_trials(database, name)))
         kinds = patiently(lambda: _kinds_in_time(bench))
-        item = patiently(lambda: queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity))
-        return orphans, item
+        return patiently(lambda: queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity))
 
     def _stop_test(self, item: WorkItem) -> Callable[[], bool]:
         """Whether to stop after an epoch: this process is to end, or the study is paused or its search stopped."""
@@ -246,7 +239,7 @@ class _Shift:
         if now - self._swept >= SWEEP_INTERVAL:
             for study in patiently(self._ledger.studies.all):
                 if self._only is None or study.id == self._only.id:
-                    sweep(self._ledger, study)
+                    self._orphans[study.id] = sweep(self._ledger, study)
             self._swept = now
         if now - self._tidied >= TIDY_INTERVAL:
             patiently(lambda: tidy(self._ledger, self._home, quota=self._quota))
@@ -265,13 +258,3 @@ def _kinds_in_time(bench: Bench) -> tuple[WorkKind, ...]:
     if is_time_for_another(study, bench.ledger.runs.mean_seconds(study.id), bench.ledger.database.now()):
         return tuple(WorkKind)
     return (WorkKind.CONFIRM, WorkKind.REFIT)
-
-
-def _stop_after_failures(bench: Bench) -> None:
-    """Stop the study after `MAX_FAILURES` failures in a row since a person last set it going."""
-    study_id, runs = bench.study.id, bench.ledger.runs
-    failures = patiently(lambda: runs.consecutive_failures(study_id))
-    if failures >= MAX_FAILURES:
-        last = patiently(lambda: runs.records(study_id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED))[-1]
-        reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
-        patiently(lambda: bench.ledger.studies.set_state(study_id, StudyState.STOPPED, reason))

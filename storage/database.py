@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy.exc
 from sqlalchemy import URL, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase
 
 from storage.clock import Clock, database_clock
 from storage.engine import READ_ONLY, make_engine
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
-from storage.tables import Base
 from storage.urls import parse_url, shown_url, without_secrets
 
 if TYPE_CHECKING:
-    import optuna
+    from storage.fleet_storage import FleetStorage
 
 _SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_FULL")
 # Connection lost; operator intervention (restart); too many connections and no memory; deadlock and serialization.
@@ -85,7 +85,7 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def insert(self, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    def insert(self, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
         """An ``INSERT`` that can say ``ON CONFLICT``, in this database's dialect."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
@@ -103,7 +103,7 @@ class Database:
         with self.reading() as connection:
             return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
 
-    def optuna_storage(self) -> optuna.storages.BaseStorage:
+    def optuna_storage(self) -> FleetStorage:
         """Optuna's storage on this database, cached, working through this engine.
 
         The schema must have been created. Picklable; heartbeats are off (leases replace them).

@@ -18,8 +18,8 @@ BUSY_TIMEOUT = 60.0  # seconds that a connection waits for SQLite's one write lo
 POOL_SIZE = 1
 """Connections that a quiet process keeps: one, so that 64 workers fit the 100 of a PostgreSQL server as installed."""
 POOL_OVERFLOW = 1
-"""Further connections while several threads of a process are busy at the same moment, closed when given back. A
-worker's threads renew its lease and its sign of life in milliseconds: they rarely meet, and then wait for each other."""
+"""Further connections while several threads of a process are busy at the same moment, closed when given back. Leases
+and signs of life are renewed in milliseconds: a worker's threads rarely meet, and then wait for each other."""
 POOL_TIMEOUT = 60.0  # seconds that a thread waits for a connection of this process
 CONNECT_TIMEOUT = 10  # seconds
 READ_ONLY = "retable_read_only"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel
 from optuna.trial import TrialState
 from sqlalchemy import NullPool, select
@@ -13,6 +13,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 
 from storage.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.errors import SchemaError
+from storage.fleet_storage import FleetStorage
 
 if TYPE_CHECKING:
     from storage.database import Database
@@ -27,6 +28,9 @@ class _SharedEngineStorage(RDBStorage):
     """
 
     def __init__(self, database: Database, *, create_tables: bool) -> None:
+        # The engine that Optuna makes takes a connection of its own for a moment: ours is given back first, so that a
+        # process never holds more than its share of a server's.
+        database.engine.dispose()
         patience = {"timeout": BUSY_TIMEOUT} if database.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
         super().__init__(
             database.url.render_as_string(hide_password=False),
@@ -45,13 +49,13 @@ def _reopen(database: Database) -> RDBStorage:
     return _SharedEngineStorage(database, create_tables=False)
 
 
-def open_optuna_storage(database: Database) -> BaseStorage:
-    """Optuna's storage as `optuna.create_study` would cache it, on existing tables.
+def open_optuna_storage(database: Database) -> FleetStorage:
+    """Optuna's storage on existing tables, cached.
 
     Raises:
         SchemaError: the tables are missing, or another Optuna release made them.
     """
-    return get_storage(_checked(database, create_tables=False))
+    return FleetStorage(_checked(database, create_tables=False), database)
 
 
 def running_trials(database: Database, study_name: str) -> list[int]:

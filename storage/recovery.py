@@ -71,8 +71,14 @@ class WorkRecovery:
             running: numbers of Optuna's RUNNING trials of this study, read *before* this call. While any live holder
                 may still be about to name one of them, none is returned; ask again later.
         """
+        named = select(Work.trial_number).where(
+            Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not(None)
+        )
         if not running:
             return set()
+        with self._database.reading() as connection:
+            if set(running) <= set(connection.execute(named).scalars()):
+                return set()
         unnamed = and_(
             Work.study_id == study_id,
             Work.kind == WorkKind.SEARCH.value,
@@ -89,7 +95,4 @@ class WorkRecovery:
             )
             if connection.execute(select(func.count()).where(unnamed)).scalar_one():
                 return set()
-            named = select(Work.trial_number).where(
-                Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not(None)
-            )
             return set(running) - set(connection.execute(named).scalars())

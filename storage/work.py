@@ -252,18 +252,18 @@ class WorkQueue:
         """Store the item as failed: nothing that the recipe could help. Returns as `store`."""
         return self.store(item, TrialOutcome(status=TrialStatus.FAILED, failure=failure, reason=reason))
 
-    def untold(self, study_id: int) -> list[TrialRecord]:
-        """Outcomes that are stored but not confirmed by `mark_told`, oldest first.
+    def untold(self, study_id: int, work_id: int | None = None) -> list[TrialRecord]:
+        """Outcomes that are stored but not confirmed by `mark_told`, oldest first; of one item, or of all.
 
         A worker that died in between leaves them; so does one that is about to tell right now, so whoever tells must
         put up with a trial that another has told meanwhile (``study.tell(..., skip_if_finished=True)``).
         """
+        wanted = [Work.study_id == study_id, Work.told.is_(False)]
+        if work_id is not None:
+            wanted.append(Work.id == work_id)
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(*TRIAL_COLUMNS)
-                .join(Work, Work.id == Trial.work_id)
-                .where(Work.study_id == study_id, Work.told.is_(False))
-                .order_by(Trial.id)
+                select(*TRIAL_COLUMNS).join(Work, Work.id == Trial.work_id).where(*wanted).order_by(Trial.id)
             )
             return [trial_record(row) for row in rows]
 

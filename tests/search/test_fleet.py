@@ -290,7 +290,7 @@ class TestSweeping:
 
     def test_what_was_stored_but_not_told_is_told(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("search.objective.tell_all", lambda *args: None)
+            patch.setattr("search.objective.tell", lambda *args: None)
             run_item(bench, take(bench), lambda: False)
         sweep(bench.ledger, bench.study)
         assert bench.optuna_study.get_trials()[0].state is TrialState.COMPLETE

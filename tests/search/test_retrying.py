@@ -13,7 +13,7 @@ from search.failures import WorkerLeaves
 from search.lease import LEASE
 from search.objective import run_item
 from search.retrying import RETRY_ATTRIBUTE, NotFailed, retry_blameless, retry_failed
-from search.worker import _stop_after_failures
+from search.sweeping import stop_after_failures
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
 from tests.search.colours import work_on
@@ -91,9 +91,9 @@ def test_a_study_stopped_by_failures_goes_on_after_a_retry(bench: Bench, url: st
     bench.ledger.studies.set_budget(bench.study.id, 10)
     for _ in range(5):
         fail_next(bench)
-    _stop_after_failures(bench)
+    stop_after_failures(bench.ledger, bench.study.id)
     assert bench.ledger.studies.get("colours").state is StudyState.STOPPED
     retry("colours", url, None)
     assert bench.ledger.studies.get("colours").state is StudyState.RUNNING
-    _stop_after_failures(bench)
+    stop_after_failures(bench.ledger, bench.study.id)
     assert bench.ledger.studies.get("colours").state is StudyState.RUNNING, "they count no more"

@@ -13,7 +13,7 @@ from search.bench import Bench
 from search.lease import LEASE
 from search.ledger import Ledger
 from search.objective import run_item
-from search.worker import MAX_FAILURES
+from search.sweeping import MAX_FAILURES
 from storage.optuna_storage import running_trials
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from storage.work import WorkItem
@@ -135,7 +135,7 @@ def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("search.objective.tell_all", lambda *args: None)  # died between storing and telling
+        patch.setattr("search.objective.tell", lambda *args: None)  # died between storing and telling
         run_next(bench)
     assert running_trials(bench.ledger.database, "colours") == [0]
     work_on(bench)

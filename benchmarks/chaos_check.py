@@ -1,0 +1,161 @@
+"""What `benchmarks.chaos` came to: the database's own books, and every trial against the same recipe undisturbed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from search.bench import Bench
+from search.ledger import Ledger
+from search.training import outcome_of
+from storage.stored_studies import StoredStudy
+from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
+
+FIXED_PARAMS = "fixed_params"
+"""Optuna's system attribute of a trial that was enqueued."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How the study stands in the end."""
+
+    finished: int
+    failed: int
+    agree: bool
+    """Our records and Optuna's trials: the same numbers, once each, the same states and values, all told."""
+    left_running: int
+    """Trials that Optuna still takes for running."""
+    other_recipes: int
+    """Trials that trained something else than what was enqueued under their number."""
+    compared: int
+    unequal: tuple[str, ...]
+    """Trials whose value, curves or predictions are not those of an undisturbed training, and how."""
+    adoptions: int
+    """How often a trial passed to another worker."""
+    most_attempts: int
+    tracebacks: int
+    """In the workers' logs."""
+    last_words: tuple[str, ...]
+    """The last line of each."""
+
+    def is_clean(self, trials: int) -> bool:
+        """Whether ``trials`` trials were done, once each, and equal undisturbed ones."""
+        return (
+            (self.finished, self.failed, self.left_running, self.other_recipes) == (trials, 0, 0, 0)
+            and self.agree
+            and self.compared == trials
+            and not self.unequal
+            and not self.tracebacks
+        )
+
+
+def compare(ledger: Ledger, stored: StoredStudy, data: Path, home: Path, logs: Sequence[Path]) -> Verdict:
+    """Read the books and train every recipe once more, undisturbed, in this process.
+
+    Args:
+        data: folder of the images.
+        home: folder for the pixels of the undisturbed trainings.
+        logs: of the workers.
+    """
+    from tests.search.colours import make_bench
+
+    records = ledger.runs.records(stored.id, kind=WorkKind.SEARCH)
+    trials = ledger.optuna_study(stored.name).get_trials(deepcopy=False)
+    by_number = {trial.number: trial for trial in trials}
+    finished = [record for record in records if record.status is TrialStatus.FINISHED]
+    bench = make_bench(ledger, stored, data, home, "undisturbed")
+    try:
+        unequal = [f"trial {record.number}: {what}" for record in finished if (what := _differences(bench, record))]
+    finally:
+        bench.loader.close()
+    words = [words for log in logs for words in _last_words(log)]
+    return Verdict(
+        finished=len(finished),
+        failed=sum(record.status is TrialStatus.FAILED for record in records),
+        agree=_agree(records, trials) and not ledger.queue.untold(stored.id),
+        left_running=sum(not trial.state.is_finished() for trial in trials),
+        other_recipes=sum(_is_other(bench, record, by_number.get(record.number or 0)) for record in finished),
+        compared=len(finished),
+        unequal=tuple(unequal),
+        adoptions=sum(record.attempt - 1 for record in records),
+        most_attempts=max((record.attempt for record in records), default=0),
+        tracebacks=len(words),
+        last_words=tuple(words),
+    )
+
+
+def _agree(records: Sequence[TrialRecord], trials: Sequence[FrozenTrial]) -> bool:
+    ours = Counter((record.number, record.status is TrialStatus.FINISHED, record.value) for record in records)
+    theirs = Counter((trial.number, trial.state is TrialState.COMPLETE, trial.value) for trial in trials)
+    return ours == theirs
+
+
+def _is_other(bench: Bench, record: TrialRecord, trial: FrozenTrial | None) -> bool:
+    if trial is None or FIXED_PARAMS not in trial.system_attrs:
+        return True
+    return record.recipe != bench.spec.assemble(trial.system_attrs[FIXED_PARAMS])
+
+
+def _differences(bench: Bench, record: TrialRecord) -> str:
+    """What of a record is not, bit for bit, what an undisturbed training gives; empty: all of it is."""
+    expected, runs = _undisturbed(bench, record), bench.ledger.runs
+    differing = []
+    if (record.value, record.value_se, record.soft) != (expected.value, expected.value_se, expected.soft):
+        differing.append(f"value {record.value!r}, undisturbed {expected.value!r}")
+    curves = runs.curves(record.id)
+    if len(curves) != len(expected.curves) or not all(map(_same_curve, curves, expected.curves)):
+        differing.append("curves")
+    if set(runs.prediction_names(record.id)) != set(expected.predictions):
+        differing.append("names of predictions")
+    differing += [
+        f"predictions {name}"
+        for name in set(runs.prediction_names(record.id)) & set(expected.predictions)
+        if runs.prediction(record.id, name).tobytes() != expected.predictions[name].astype(np.float32).tobytes()
+    ]
+    return ", ".join(differing)
+
+
+def _same_curve(one: EpochCurve, other: EpochCurve) -> bool:
+    numbers = [
+        (curve.epoch, curve.metric, curve.soft, curve.train_loss, curve.fold_metrics, curve.true_class.tobytes())
+        for curve in (one, other)
+    ]
+    return numbers[0] == numbers[1]
+
+
+def _undisturbed(bench: Bench, record: TrialRecord) -> TrialOutcome:
+    from trainer.crossval import cross_validate
+    from trainer.outcome import Verdict as Go
+    from trainer.recipe import Recipe
+
+    recipe, metric = Recipe.from_flat(record.recipe or {}), bench.spec.protocol.metric
+    result = cross_validate(
+        recipe,
+        bench.training_data(recipe, record.split),
+        metric=metric,
+        seed=record.seed,
+        device=bench.device,
+        on_epoch=lambda report: Go.CONTINUE,
+        checkpoint=None,
+        loader=bench.loader,
+    )
+    return outcome_of(result, metric, bench.images.y)
+
+
+def _last_words(log: Path) -> list[str]:
+    """The line that ends each traceback in a log."""
+    if not log.exists():
+        return []
+    words, inside = [], False
+    for line in log.read_text(errors="replace").splitlines():
+        if line.startswith("Traceback"):
+            inside = True
+        elif inside and line and not line.startswith(" "):
+            inside = False
+            words.append(f"{log.name}: {line}")
+    return words

@@ -1,0 +1,350 @@
+"""What everything but the training costs: workers that sleep instead, beside plain Optuna on the same kind of database.
+
+    python -m benchmarks.fleet --database postgresql --workers 32 --earlier 1000 --sleep 60 --json fleet.json
+
+Each cell of the matrix gets a fresh copy of a database with so many earlier trials and so many worker processes. Timing
+begins once all of them are up. Measured is, for every trial, the time from the moment a worker is free to the moment it
+is free again, less the sleep.
+
+Expected: with 32 workers and 1,000 earlier trials on PostgreSQL less than 2% of a trial of 60 s, no more than plain
+Optuna needs; no error, no trial run twice, exactly the budget; fewer than 97 connections with 64 workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import queue
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import text
+
+from benchmarks.databases import KINDS, Databases, PostgresServer, SqliteFiles, open_databases
+from benchmarks.fleet_study import NAME, fill, prepare, write_images
+from benchmarks.fleet_worker import Load, Order, Report, Tickets, labour
+from benchmarks.machine import describe_machine, one_line, table
+from search.founding import Founding
+from search.ledger import open_ledger
+from storage.database import connect
+
+CONTENDERS = ("retable", "optuna")
+STAGES = ("take", "ask", "report", "store", "tell")
+START_PATIENCE = 1800.0  # seconds until all workers are up: 64 of them read 5,000 trials each, on two cores
+POLL_INTERVAL = 0.2  # seconds between looks at the server's connections
+MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What is measured at once."""
+
+    database: str
+    contender: str
+    workers: int
+    earlier: int
+    load: Load
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came out of a cell; times in seconds."""
+
+    cell: Cell
+    finished: int
+    """New trials that Optuna's tables call complete, and so do ours."""
+    duplicates: int
+    """Trial numbers that more than one worker ran."""
+    left_running: int
+    errors: tuple[str, ...]
+    warnings: int
+    elapsed: float
+    """From the start signal to the end of the last trial."""
+    p50: float
+    p95: float
+    stages: dict[str, float]
+    """Median of each part of the overhead."""
+    cpu: float
+    """Processor time of the workers for a trial."""
+    transactions: float | None
+    """For a trial, as PostgreSQL counts them."""
+    connections: int | None
+    """The most that were open at once."""
+    growth: float
+    """MiB that a trial adds to the database."""
+    size: float
+    """MiB of the database at the end."""
+    worker_memory: float
+    """MiB, of the largest worker."""
+    torch: bool
+
+    @property
+    def rate(self) -> float:
+        """Trials a second."""
+        return self.finished / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether everything was run that should be, once."""
+        return (
+            self.finished == self.cell.trials
+            and not self.duplicates
+            and not self.left_running
+            and not self.errors
+            and not self.torch
+        )
+
+    def row(self) -> dict[str, object]:
+        """For people."""
+        return {
+            "database": self.cell.database,
+            "": self.cell.contender,
+            "workers": self.cell.workers,
+            "earlier": self.cell.earlier,
+            "sleep s": f"{self.cell.load.sleep:g}",
+            "trials/s": self.rate,
+            "overhead p50 s": self.p50,
+            "p95 s": self.p95,
+            **{stage: f"{self.stages[stage]:.3f}" if stage in self.stages else "" for stage in STAGES},
+            "CPU s": self.cpu,
+            "transactions": "" if self.transactions is None else f"{self.transactions:.0f}",
+            "connections": "" if self.connections is None else self.connections,
+            "MiB a trial": f"{self.growth:.3f}",
+            "errors": len(self.errors),
+            "twice": self.duplicates,
+            "finished": f"{self.finished} of {self.cell.trials}",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where cells are measured."""
+
+    databases: Databases
+    founding: Founding
+    _templates: dict[int, str] = field(default_factory=dict)
+
+    def template(self, earlier: int) -> str:
+        """A database with so many earlier trials, made when first asked for; to be copied."""
+        if earlier not in self._templates:
+            url = self._templates[earlier] = self.databases.create()
+            fill(url, self.founding, earlier)
+            if isinstance(self.databases, PostgresServer):
+                self.databases.vacuum(url)
+        return self._templates[earlier]
+
+
+@contextmanager
+def open_site(kind: str, epochs: int) -> Iterator[Site]:
+    """Databases of a kind and the study that is begun in them."""
+    with tempfile.TemporaryDirectory(prefix="bench-fleet-") as name, open_databases(kind) as databases:
+        folder = Path(name)
+        founding = prepare(folder / f"{NAME}.toml", write_images(folder / "images"), epochs)
+        yield Site(databases=databases, founding=founding)
+
+
+def run_cell(cell: Cell, site: Site) -> Result:
+    """Measure one cell on a database of its own."""
+    databases = site.databases
+    url = databases.copy(site.template(cell.earlier))
+    try:
+        _set_up(databases, url, cell)
+        size = _size(url)
+        server = databases if isinstance(databases, PostgresServer) else None
+        before = server.transactions(url) if server else 0
+        with tempfile.TemporaryDirectory(prefix="bench-home-") as home, _Connections(server, url) as connections:
+            reports, began = _run_workers(cell, site, url, Path(home))
+        cycles = [cycle for report in reports for cycle in report.cycles]
+        after = server.transactions(url) if server else 0
+        finished, running = _outcome(url, cell)
+        overheads = [cycle.overhead for cycle in cycles] or [0.0]
+        now = _size(url)
+        return Result(
+            cell=cell,
+            finished=finished,
+            duplicates=sum(count > 1 for count in Counter(cycle.number for cycle in cycles).values()),
+            left_running=running,
+            errors=tuple(error for report in reports for error in report.errors),
+            warnings=sum(report.warnings for report in reports),
+            elapsed=max((cycle.ended for cycle in cycles), default=began) - began,
+            p50=float(np.percentile(overheads, 50)),
+            p95=float(np.percentile(overheads, 95)),
+            stages={
+                stage: statistics.median(cycle.stages[stage] for cycle in cycles)
+                for stage in STAGES
+                if cycles and all(stage in cycle.stages for cycle in cycles)
+            },
+            cpu=sum(report.cpu for report in reports) / max(1, len(cycles)),
+            transactions=(after - before) / cell.trials if server else None,
+            connections=connections.peak if server else None,
+            growth=(now - size) / MIB / cell.trials,
+            size=now / MIB,
+            worker_memory=max(report.peak for report in reports),
+            torch=any(report.torch for report in reports),
+        )
+    finally:
+        databases.drop(url)
+
+
+def _run_workers(cell: Cell, site: Site, url: str, home: Path) -> tuple[list[Report], float]:
+    """Start the workers and let them work; their reports, and when all of them were up."""
+    context = multiprocessing.get_context("spawn")
+    barrier, tickets = context.Barrier(cell.workers + 1), Tickets(cell.trials)
+    reports: multiprocessing.queues.Queue[Report] = context.Queue()
+    processes: list[SpawnProcess] = []
+    try:
+        for place in range(cell.workers):
+            order = Order(
+                url=url,
+                place=place,
+                places=cell.workers,
+                load=cell.load,
+                settings=site.founding.spec.search_settings,
+                images=site.founding.folder,
+                home=home,
+            )
+            arguments = (cell.contender, order, barrier, tickets, reports, START_PATIENCE)
+            process = context.Process(target=labour, args=arguments, daemon=True)
+            process.start()
+            processes.append(process)
+        while barrier.n_waiting < cell.workers and not barrier.broken:
+            if any(process.exitcode is not None for process in processes):
+                barrier.abort()
+            time.sleep(0.05)
+        with suppress(threading.BrokenBarrierError):
+            barrier.wait()
+        began = time.monotonic()
+        return [_next_report(reports, processes) for _ in processes], began
+    finally:
+        for process in processes:
+            process.join(timeout=30)
+            process.kill()
+
+
+def _next_report(reports: multiprocessing.queues.Queue[Report], processes: Sequence[SpawnProcess]) -> Report:
+    while True:
+        try:
+            return reports.get(timeout=5)
+        except queue.Empty:
+            if not any(process.is_alive() for process in processes):
+                return Report(place=-1, errors=["a worker process died without a word"])
+
+
+def _set_up(databases: Databases, url: str, cell: Cell) -> None:
+    """Ours: the budget. Plain Optuna's SQLite file: as Optuna would have made it, without write-ahead logging."""
+    if cell.contender == "retable":
+        ledger = open_ledger(url)
+        ledger.studies.set_budget(ledger.study(NAME).id, cell.earlier + cell.trials)
+        ledger.database.close()
+    elif isinstance(databases, SqliteFiles):
+        databases.without_wal(url)
+
+
+def _outcome(url: str, cell: Cell) -> tuple[int, int]:
+    """How many trials are new and complete, and how many still run; for ours the two sets of tables must agree."""
+    database = connect(url)
+    with database.reading() as connection:
+        rows = connection.execute(text("SELECT number, state FROM trials ORDER BY number")).all()
+        complete = {row.number for row in rows if row.state == "COMPLETE"}
+        if cell.contender == "retable":
+            stored = text("SELECT number FROM retable_trial t JOIN retable_work w ON w.id = t.work_id WHERE w.told")
+            numbers = Counter(connection.execute(stored).scalars())
+            complete &= {number for number, count in numbers.items() if count == 1}
+    database.close()
+    return len(complete) - cell.earlier, sum(row.state == "RUNNING" for row in rows)
+
+
+def _size(url: str) -> int:
+    database = connect(url)
+    try:
+        return database.size()
+    finally:
+        database.close()
+
+
+class _Connections:
+    """The most connections to a database that were open at once, looked at now and then."""
+
+    def __init__(self, server: PostgresServer | None, url: str) -> None:
+        self.peak = 0
+        self._server, self._url = server, url
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _Connections:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while self._server is not None and not self._done.wait(POLL_INTERVAL):
+            self.peak = max(self.peak, self._server.connections(self._url))
+
+
+def _numbers(kind: type[int] | type[float]) -> Callable[[str], list[Any]]:
+    return lambda given: [kind(part) for part in given.split(",")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the matrix, print it, and return 1 if any cell of ours was not exact."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--database", choices=KINDS, action="append", help="repeatable; default: both")
+    parser.add_argument("--contender", choices=CONTENDERS, action="append", help="repeatable; default: both")
+    parser.add_argument("--workers", type=_numbers(int), default=[1, 8], help="such as 1,8,32,64")
+    parser.add_argument("--earlier", type=_numbers(int), default=[100], help="earlier trials, such as 100,1000,5000")
+    parser.add_argument("--sleep", type=_numbers(float), default=[0.0], help="seconds a trial sleeps, such as 0,0.2,2")
+    parser.add_argument("--spread", type=float, default=0.25, help="trials sleep up to this part shorter or longer")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--trials-per-cell", type=int, default=100, help="and at least three a worker")
+    parser.add_argument("--json", type=Path, help="write all that was measured to this file")
+    options = parser.parse_args(arguments)
+    results: list[Result] = []
+    versions = []
+    for kind in options.database or KINDS:
+        with open_site(kind, options.epochs) as site:
+            versions.append(site.databases.version)
+            for earlier, workers, sleep, contender in itertools.product(
+                options.earlier, options.workers, options.sleep, options.contender or CONTENDERS
+            ):
+                cell = Cell(
+                    database=kind,
+                    contender=contender,
+                    workers=workers,
+                    earlier=earlier,
+                    load=Load(sleep=sleep, spread=options.spread, epochs=options.epochs),
+                    trials=max(options.trials_per_cell, 3 * workers),
+                )
+                results.append(run_cell(cell, site))
+                print(table([results[-1].row()]).splitlines()[-1], file=sys.stderr, flush=True)
+                for error in results[-1].errors:
+                    print("  " + error.rstrip().rpartition("\n")[2], file=sys.stderr)
+    machine = describe_machine(*versions)
+    print(one_line(machine), table([result.row() for result in results]), sep="\n\n")
+    if options.json:
+        cells = [{**asdict(result), "rate": result.rate} for result in results]
+        options.json.write_text(json.dumps({"machine": machine, "cells": cells}, indent=1))
+    return 0 if all(result.is_exact for result in results if result.cell.contender == "retable") else 1
+
+
+if __name__ == "__main__":
+    # Servers and workers are put away on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main())

@@ -1,0 +1,315 @@
+"""The study that `benchmarks.fleet` works on: like ``aug_tuning``, 12 or 13 parameters a trial, with earlier trials."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, insert
+
+from search.competition import inspect
+from search.founding import Founding, found
+from search.ledger import open_ledger
+from search.pruning import EPOCHS_ATTRIBUTE
+from search.sampling import sample
+from storage.tables import Trial, Work
+from storage.values import EpochCurve, TrialOutcome, TrialStatus
+from studies.spec import load_study
+
+NAME = "fleet"
+STUDY = """
+title = "Everything but the training"
+
+[protocol]
+folds = 5
+
+[recipe]
+backbone = "tf_efficientnet_b4.ns_jft_in1k"
+epochs = {epochs}
+
+[space]
+"optimizer.name" = ["adamw", "sgd"]
+"optimizer.lr" = [
+    {{ low = 1e-4, high = 2e-3, log = true, default = 5e-4, when = {{ "optimizer.name" = "adamw" }} }},
+    {{ low = 3e-4, high = 3e-2, log = true, default = 5e-3, when = {{ "optimizer.name" = "sgd" }} }},
+]
+"optimizer.weight_decay" = {{ low = 1e-5, high = 1e-1, log = true, default = 1e-2 }}
+"augment.hflip" = {{ low = 0.0, high = 0.5, default = 0.5 }}
+"augment.rotate" = {{ low = 0.0, high = 30.0 }}
+"augment.shift" = {{ low = 0.0, high = 0.2 }}
+"augment.scale" = {{ low = 0.0, high = 0.4, default = 0.1 }}
+"augment.brightness" = {{ low = 0.0, high = 0.3, default = 0.1 }}
+"augment.contrast" = {{ low = 0.0, high = 0.3, default = 0.1 }}
+"augment.erase" = {{ low = 0.0, high = 0.5 }}
+"augment.mix" = ["none", "mixup", "cutmix"]
+"augment.mix_alpha" = {{ low = 0.2, high = 1.0, when = {{ "augment.mix" = ["mixup", "cutmix"] }} }}
+"loss.label_smoothing" = {{ low = 0.0, high = 0.1 }}
+
+[search]
+sampler = "tpe"
+trials = 100
+pruner = "none"
+"""
+
+CLASSES, TRAIN_IMAGES, TEST_IMAGES = 13, 654, 400
+
+
+def suggest(trial: optuna.Trial) -> dict[str, float | str]:
+    """The same space as people write it for Optuna alone."""
+    optimizer = trial.suggest_categorical("optimizer.name", ("adamw", "sgd"))
+    if optimizer == "adamw":
+        trial.suggest_float("optimizer.lr@adamw", 1e-4, 2e-3, log=True)
+    else:
+        trial.suggest_float("optimizer.lr@sgd", 3e-4, 3e-2, log=True)
+    trial.suggest_float("optimizer.weight_decay", 1e-5, 1e-1, log=True)
+    trial.suggest_float("augment.hflip", 0.0, 0.5)
+    trial.suggest_float("augment.rotate", 0.0, 30.0)
+    trial.suggest_float("augment.shift", 0.0, 0.2)
+    trial.suggest_float("augment.scale", 0.0, 0.4)
+    trial.suggest_float("augment.brightness", 0.0, 0.3)
+    trial.suggest_float("augment.contrast", 0.0, 0.3)
+    trial.suggest_float("augment.erase", 0.0, 0.5)
+    mix = trial.suggest_categorical("augment.mix", ("none", "mixup", "cutmix"))
+    if mix != "none":
+        trial.suggest_float("augment.mix_alpha", 0.2, 1.0)
+    trial.suggest_float("loss.label_smoothing", 0.0, 0.1)
+    return trial.params
+
+
+def score(params: Mapping[str, float | str]) -> float:
+    """What a trial of these parameters comes to, so that the sampler has something to model."""
+    rate = next(float(value) for name, value in params.items() if name.startswith("optimizer.lr"))
+    return (
+        0.9
+        - 0.05 * abs(math.log10(rate) + 3)
+        - 0.1 * abs(float(params["augment.rotate"]) / 30 - 0.3)
+        - 0.1 * float(params["augment.erase"])
+        - 0.2 * float(params["loss.label_smoothing"])
+    )
+
+
+def soft_after(epoch: int, epochs: int, value: float) -> float:
+    """The true-class probability after an epoch, rising to ``value``."""
+    return value * (0.5 + 0.5 * epoch / epochs)
+
+
+def outcome(value: float, epochs: int, seconds: float, seed: int) -> TrialOutcome:
+    """What a trial hands over, as large as that of a competition with `TRAIN_IMAGES` and `TEST_IMAGES` images."""
+    rng = np.random.default_rng(seed)
+    curves = tuple(
+        EpochCurve(
+            epoch=epoch,
+            metric=soft_after(epoch, epochs, value),
+            soft=soft_after(epoch, epochs, value),
+            train_loss=1 / epoch,
+            seconds=seconds / epochs,
+            fold_metrics=(value,) * 5,
+            true_class=rng.random(TRAIN_IMAGES).astype(np.float16),
+        )
+        for epoch in range(1, epochs + 1)
+    )
+    return TrialOutcome(
+        status=TrialStatus.FINISHED,
+        value=value,
+        value_se=0.01,
+        soft=value,
+        epochs_done=epochs,
+        seconds=seconds,
+        machine={"device": "none"},
+        curves=curves,
+        predictions={"oof": _probabilities(rng, TRAIN_IMAGES), "test": _probabilities(rng, TEST_IMAGES)},
+    )
+
+
+def _probabilities(rng: np.random.Generator, images: int) -> NDArray[np.float32]:
+    logits = rng.normal(0, 3, (images, CLASSES))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    proba: NDArray[np.float32] = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+    return proba
+
+
+def write_images(folder: Path) -> Path:
+    """Tiny pictures, in arrays as ProbSpace has them: nobody trains on them, but workers compare their fingerprint."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count in (("train-imgs", TRAIN_IMAGES), ("test-imgs", TEST_IMAGES)):
+        np.savez(folder / f"fleet-{name}.npz", rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8))
+    np.savez(folder / "fleet-train-labels.npz", np.arange(TRAIN_IMAGES) % CLASSES)
+    return folder
+
+
+def prepare(study_file: Path, folder: Path, epochs: int) -> Founding:
+    """The study on the images of ``folder``, ready to be begun in any number of databases."""
+    study_file.write_text(STUDY.format(epochs=epochs))
+    spec = load_study(str(study_file))
+    competition = inspect(folder, spec.data.options)
+    return Founding(name=NAME, spec=spec, file_spec=spec, overrides=(), competition=competition, folder=folder)
+
+
+def fill(url: str, founding: Founding, earlier: int) -> None:
+    """Begin the study in an empty database and add ``earlier`` finished trials, as if workers had run them.
+
+    The first is the default recipe, the others are drawn at random. Rows are inserted in bulk: one after another they
+    would take 50 ms each. Their curves and predictions are left out, as no worker ever reads those of other trials.
+    """
+    ledger = open_ledger(url, create=True)
+    study = found(ledger, founding)
+    ledger.studies.set_budget(study.id, earlier)
+    trials = finished_trials(founding, earlier)
+    backend = ledger.optuna_study(NAME)
+    first = backend.ask()
+    backend.tell(first, _run(first, founding))
+    with ledger.database.writing() as connection:
+        _insert_in_optuna(connection, backend._study_id, trials[1:])
+        _insert_in_ours(connection, study.id, trials, founding)
+    ledger.database.close()
+
+
+def finished_trials(founding: Founding, count: int) -> list[FrozenTrial]:
+    """Finished trials at random points; the first is the default recipe."""
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(founding.spec.default_params())
+    for _ in range(count):
+        trial = study.ask()
+        study.tell(trial, _run(trial, founding))
+    return study.get_trials(deepcopy=False)
+
+
+def _run(trial: optuna.Trial, founding: Founding) -> float:
+    epochs = sample(trial, founding.spec).epochs
+    trial.set_user_attr(EPOCHS_ATTRIBUTE, epochs)
+    value = score(trial.params)
+    for epoch in range(1, epochs + 1):
+        trial.report(soft_after(epoch, epochs, value), epoch)
+    return value
+
+
+def _insert_in_optuna(connection: Connection, study_id: int, trials: list[FrozenTrial]) -> None:
+    common = {"study_id": study_id, "state": TrialState.COMPLETE}
+    ids = _insert(
+        connection,
+        models.TrialModel,
+        [
+            {
+                **common,
+                "number": trial.number,
+                "datetime_start": trial.datetime_start,
+                "datetime_complete": trial.datetime_complete,
+            }
+            for trial in trials
+        ],
+    )
+    of_trial = list(zip(ids, trials, strict=True))
+    finite = models.TrialValueModel.TrialValueType.FINITE
+    _insert(
+        connection,
+        models.TrialValueModel,
+        [{"trial_id": id_, "objective": 0, "value": trial.value, "value_type": finite} for id_, trial in of_trial],
+    )
+    _insert(
+        connection,
+        models.TrialParamModel,
+        [
+            {
+                "trial_id": id_,
+                "param_name": name,
+                "param_value": distribution.to_internal_repr(trial.params[name]),
+                "distribution_json": distribution_to_json(distribution),
+            }
+            for id_, trial in of_trial
+            for name, distribution in trial.distributions.items()
+        ],
+    )
+    finite_step = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+    _insert(
+        connection,
+        models.TrialIntermediateValueModel,
+        [
+            {
+                "trial_id": id_,
+                "step": step,
+                "intermediate_value": value,
+                "intermediate_value_type": finite_step,
+            }
+            for id_, trial in of_trial
+            for step, value in trial.intermediate_values.items()
+        ],
+    )
+    _insert(
+        connection,
+        models.TrialUserAttributeModel,
+        [
+            {"trial_id": id_, "key": key, "value_json": json.dumps(value)}
+            for id_, trial in of_trial
+            for key, value in trial.user_attrs.items()
+        ],
+    )
+
+
+def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTrial], founding: Founding) -> None:
+    common = {
+        "study_id": study_id,
+        "kind": "search",
+        "split": 0,
+        "seed": 0,
+        "note": {},
+        "worker": "earlier",
+        "attempt": 1,
+    }
+    recipes = [founding.spec.assemble(trial.params) for trial in trials]
+    ids = _insert(
+        connection,
+        Work,
+        [
+            {
+                **common,
+                "recipe": recipe,
+                "trial_number": trial.number,
+                "state": "stored",
+                "told": True,
+                "lost": 0,
+                "created": 0.0,
+            }
+            for trial, recipe in zip(trials, recipes, strict=True)
+        ],
+    )
+    _insert(
+        connection,
+        Trial,
+        [
+            {
+                **common,
+                "work_id": id_,
+                "number": trial.number,
+                "recipe": recipe,
+                "machine": {},
+                "status": "finished",
+                "reason": "",
+                "value": trial.value,
+                "value_se": 0.01,
+                "soft": trial.value,
+                "epochs_done": len(trial.intermediate_values),
+                "seconds": 60.0,
+                "finished": 0.0,
+            }
+            for id_, trial, recipe in zip(ids, trials, recipes, strict=True)
+        ],
+    )
+
+
+def _insert(connection: Connection, model: Any, rows: list[dict[str, Any]]) -> list[int]:
+    """Insert rows, perhaps none, and return their ids in the same order."""
+    if not rows:
+        return []
+    (key,) = model.__table__.primary_key.columns
+    statement = insert(model.__table__).returning(key, sort_by_parameter_order=True)
+    return list(connection.execute(statement, rows).scalars())

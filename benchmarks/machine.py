@@ -1,0 +1,57 @@
+"""What a measurement depends on besides the code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("optuna", "sqlalchemy", "psycopg", "numpy", "torch", "timm")
+
+
+def describe_machine(*databases: str) -> dict[str, Any]:
+    """Date, cores and releases, as they stand in a report.
+
+    Args:
+        databases: name and release of the database systems in use.
+    """
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": _cpu(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+        "databases": list(databases),
+    }
+
+
+def one_line(machine: dict[str, Any]) -> str:
+    """The same for people."""
+    releases = ", ".join(f"{name} {machine[name]}" for name in ("python", *PACKAGES))
+    return (
+        f"{machine['date']}, {machine['cores']} cores ({machine['cpu']}), {', '.join(machine['databases'])}, {releases}"
+    )
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Rows with the same keys as a Markdown table."""
+    if not rows:
+        return ""
+    heads = list(rows[0])
+    lines = [heads, ["---"] * len(heads), *([_shown(row[head]) for head in heads] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _cpu() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"

@@ -1,0 +1,139 @@
+"""Asking for a trial with one look and one write leaves what Optuna's own many would have left."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from storage.database import Database, connect
+from storage.fleet_storage import FleetStorage, TrialWrites
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+SPACE: dict[str, BaseDistribution] = {
+    "lr": FloatDistribution(1e-5, 1e-1, log=True),
+    "depth": IntDistribution(1, 9, step=2),
+    "optimizer": CategoricalDistribution(["adamw", "sgd", "ñ"]),
+}
+
+
+def suggest(trial: optuna.Trial) -> dict[str, object]:
+    return {
+        "lr": trial.suggest_float("lr", 1e-5, 1e-1, log=True),
+        "depth": trial.suggest_int("depth", 1, 9, step=2),
+        "optimizer": trial.suggest_categorical("optimizer", ["adamw", "sgd", "ñ"]),
+    }
+
+
+@pytest.fixture
+def backend(database: Database) -> FleetStorage:
+    return database.optuna_storage()
+
+
+@pytest.fixture
+def study(backend: FleetStorage) -> optuna.Study:
+    sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=2)
+    return optuna.create_study(study_name="tune", storage=backend, direction="maximize", sampler=sampler)
+
+
+@pytest.fixture
+def elsewhere(database: Database, study: optuna.Study) -> Iterator[optuna.Study]:
+    """The same study, as another process sees it."""
+    other = connect(database.url.render_as_string(hide_password=False))
+    yield optuna.load_study(study_name="tune", storage=other.optuna_storage())
+    other.close()
+
+
+def test_collected_parameters_are_stored_as_optuna_would(
+    study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage
+) -> None:
+    trial = study.ask()
+    with backend.collecting(trial._trial_id) as writes:
+        chosen = suggest(trial)
+        assert suggest(trial) == chosen, "asked again, it is the same"
+    assert elsewhere.get_trials()[0].params == {}
+    writes.user_attrs["epochs"] = 12
+    assert backend.write(writes)
+    assert backend.write(writes), "the answer to the first call may have been lost"
+    (stored,) = elsewhere.get_trials()
+    assert stored.params == chosen == trial.params
+    assert stored.distributions == SPACE
+    assert stored.user_attrs == {"epochs": 12}
+    assert stored.state is TrialState.RUNNING
+
+
+def test_what_optuna_wrote_itself_stays(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
+    """An adopted trial whose worker died after its first parameter."""
+    trial = study.ask()
+    lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+    adopted = optuna.trial.Trial(elsewhere, trial._trial_id)
+    theirs = elsewhere._storage
+    assert isinstance(theirs, FleetStorage)
+    with theirs.collecting(trial._trial_id) as writes:
+        chosen = suggest(adopted)
+    assert chosen["lr"] == lr and set(writes.params) == {"depth", "optimizer"}
+    assert theirs.write(writes)
+    assert study.get_trials()[0].params == chosen
+
+
+def test_other_trials_are_not_collected(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
+    one, other = study.ask(), study.ask()
+    with backend.collecting(one._trial_id):
+        suggest(other)
+    assert [len(t.params) for t in elsewhere.get_trials()] == [0, 3]
+
+
+def test_nothing_is_written_of_a_trial_that_ended(study: optuna.Study, backend: FleetStorage) -> None:
+    trial = study.ask()
+    study.tell(trial, 0.5)
+    assert not backend.write(TrialWrites(trial._trial_id, user_attrs={"late": True}))
+    assert not backend.write(TrialWrites(10**6, user_attrs={"nobody": True}))
+    assert study.get_trials()[0].user_attrs == {}
+
+
+def test_attributes_take_their_last_value(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
+    trial = study.ask()
+    trial.set_user_attr("seconds", 1.5)
+    assert backend.write(TrialWrites(trial._trial_id, user_attrs={"seconds": 2.5, "reason": "no \\ 'room' ñ"}))
+    assert elsewhere.get_trials()[0].user_attrs == {"seconds": 2.5, "reason": "no \\ 'room' ñ"}
+
+
+def test_one_look_reads_once_and_the_next_sees_what_happened(
+    study: optuna.Study, elsewhere: optuna.Study, database: Database, backend: FleetStorage
+) -> None:
+    for _ in range(4):
+        trial = elsewhere.ask()
+        suggest(trial)
+        elsewhere.tell(trial, 0.1)
+    reads = 0
+
+    def count(*args: object) -> None:
+        nonlocal reads
+        reads += "FROM trials" in str(args[2])
+
+    event.listen(database.engine, "before_cursor_execute", count)
+    with backend.one_look():
+        assert len(study.get_trials(deepcopy=False)) == 4
+        before = reads
+        late = elsewhere.ask()
+        assert len(study.get_trials(deepcopy=False)) == 4
+        assert reads == before > 0
+    assert len(study.get_trials(deepcopy=False)) == 5
+    with backend.one_look():
+        asked = study.ask()
+        suggest(asked)
+    assert asked.number == late.number + 1
+
+
+def test_a_pickled_storage_works_elsewhere(study: optuna.Study, backend: FleetStorage) -> None:
+    trial = study.ask()
+    again = pickle.loads(pickle.dumps(backend))
+    assert isinstance(again, FleetStorage)
+    assert again.write(TrialWrites(trial._trial_id, user_attrs={"a": 1}))
+    assert study.get_trials()[0].user_attrs == {"a": 1}
