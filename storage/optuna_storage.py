@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel
 from optuna.trial import TrialState
-from sqlalchemy import NullPool, select
+from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from storage.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
@@ -28,9 +28,11 @@ class _SharedEngineStorage(RDBStorage):
     """
 
     def __init__(self, database: Database, *, create_tables: bool) -> None:
-        # The engine that Optuna makes takes a connection of its own for a moment: ours is given back first, so that a
-        # process never holds more than its share of a server's.
-        database.engine.dispose()
+        # The engine that Optuna makes takes a connection of its own for a moment: ours, where it is idle, is given back
+        # first, so that workers that start together do not ask a server for twice as many.
+        pool = database.engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedout() == 0:
+            database.engine.dispose()
         patience = {"timeout": BUSY_TIMEOUT} if database.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
         super().__init__(
             database.url.render_as_string(hide_password=False),
