@@ -15,7 +15,7 @@ from search.progress import ProgressView
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.standing import Standing, read_standing
 from search.stopping import StopSignals
-from search.sweeping import SWEEP_INTERVAL, sweep
+from search.sweeping import SWEEP_INTERVAL, sweep_all
 from storage.values import StudyState
 from studies.spec import StudySpec
 
@@ -77,7 +77,7 @@ def watch(
             if fleet is not None:
                 bury(ledger, fleet)
             if time.monotonic() - swept >= SWEEP_INTERVAL:
-                sweep(ledger, stored)
+                sweep_all(ledger)
                 swept = time.monotonic()
             standing = patiently(lambda: read_standing(ledger, name, standing))  # noqa: B023 - called at once
             view.show(standing, _now(ledger, standing, fleet))

@@ -20,30 +20,39 @@ MAX_FAILURES = 5  # failed trials in a row after which a study stops: something 
 log = logging.getLogger(__name__)
 
 
-def sweep(ledger: Ledger, stored: StoredStudy) -> set[int]:
+def sweep_all(ledger: Ledger) -> None:
+    """`sweep` every study that nobody has swept for `SWEEP_INTERVAL`."""
+    due = patiently(lambda: ledger.recovery.claim_sweeps(SWEEP_INTERVAL))
+    for study in patiently(ledger.studies.all) if due else []:
+        if study.id in due:
+            sweep(ledger, study)
+
+
+def orphans_of(ledger: Ledger, study: StoredStudy) -> set[int]:
+    """Optuna's trials that nobody works on, for the next that begins to take on instead of asking for a new one."""
+    return patiently(lambda: ledger.recovery.orphans(study.id, running_trials(ledger.database, study.name)))
+
+
+def sweep(ledger: Ledger, stored: StoredStudy) -> None:
     """Put a study in order: outcomes that Optuna was not told, leases that ran out, trials that nobody will ever run.
 
     Any number of processes may do it at once, beside any work.
-
-    Returns:
-        Optuna's trials that nobody works on, for the next that begins to take on instead of asking for a new one.
     """
     name, study_id = stored.name, stored.id
     if patiently(lambda: ledger.recovery.sweep(study_id)):
         stop_after_failures(ledger, study_id)
     if patiently(lambda: ledger.queue.untold(study_id)):
         tell(ledger, study_id, patiently(lambda: ledger.optuna_study(name)))
-    orphans = patiently(lambda: ledger.recovery.orphans(study_id, running_trials(ledger.database, name)))
+    orphans = orphans_of(ledger, stored)
     # While trials may begin, the next one to begin takes an orphan on; while paused, it waits.
     if not orphans or patiently(lambda: ledger.queue.may_begin(study_id)):
-        return orphans
+        return
     if patiently(lambda: ledger.studies.state(study_id)) is StudyState.PAUSED:
-        return orphans
+        return
     study = patiently(lambda: ledger.optuna_study(name))
     for number in orphans:
         log.info("trial %d was asked for by a worker that died; nobody will run it", number)
         patiently(lambda: _end(study, number))  # noqa: B023 - called before the next turn
-    return set()
 
 
 def stop_after_failures(ledger: Ledger, study_id: int) -> None:

@@ -23,7 +23,7 @@ from search.objective import run_item
 from search.patience import patiently
 from search.presence import Presence, process_name
 from search.stopping import GRACE, StopSignals
-from search.sweeping import SWEEP_INTERVAL, sweep
+from search.sweeping import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.workshop import Tools, Workshop
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, WorkKind
@@ -162,7 +162,7 @@ class _Shift:
         self._only, self._quota, self._at = only, quota, at
         self._identity = home.identity()
         self._not_here: dict[int, float] = {}  # studies whose images are elsewhere, and when that was found
-        self._orphans: dict[int, set[int]] = {}  # by study, as the latest look found them
+        self._searched: dict[int, float] = {}  # by study, when orphans were last looked for
         self._swept = self._tidied = -float("inf")
         self._latest: int | None = None  # study that the log spoke of last
 
@@ -183,10 +183,10 @@ class _Shift:
             bench = self._open(study)
             if bench is None:
                 continue
+            orphans = self._orphans(study)
             item = self._take(bench)
             if item is not None:
                 self._turn_to(study)
-                orphans = self._orphans.pop(study.id, set())
                 run_item(bench, item, self._stop_test(item), orphans, overdue=lambda: self._signals.overdue)
                 return True
         return False
@@ -218,6 +218,14 @@ class _Shift:
             self._not_here[study.id] = time.monotonic()
             return None
 
+    def _orphans(self, study: StoredStudy) -> set[int]:
+        """Looked for now and then, before an item is taken: a claim of ours without a trial number would hide them."""
+        now = time.monotonic()
+        if now - self._searched.get(study.id, -SWEEP_INTERVAL) < SWEEP_INTERVAL:
+            return set()
+        self._searched[study.id] = now
+        return orphans_of(self._ledger, study)
+
     def _take(self, bench: Bench) -> WorkItem | None:
         queue, study_id = self._ledger.queue, bench.study.id
         kinds = patiently(lambda: _kinds_in_time(bench))
@@ -237,9 +245,7 @@ class _Shift:
     def _keep_house(self) -> None:
         now = time.monotonic()
         if now - self._swept >= SWEEP_INTERVAL:
-            for study in patiently(self._ledger.studies.all):
-                if self._only is None or study.id == self._only.id:
-                    self._orphans[study.id] = sweep(self._ledger, study)
+            sweep_all(self._ledger)
             self._swept = now
         if now - self._tidied >= TIDY_INTERVAL:
             patiently(lambda: tidy(self._ledger, self._home, quota=self._quota))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, func, or_, select, update
 
 from storage.database import Database
 from storage.settling import give_up, lost_workers
-from storage.tables import Work
+from storage.tables import Study, Work
 from storage.values import WorkKind, WorkState
 from storage.work import MAX_ATTEMPTS
 from storage.work_items import is_expired
@@ -20,6 +20,19 @@ class WorkRecovery:
     def __init__(self, database: Database, *, max_attempts: int = MAX_ATTEMPTS) -> None:
         self._database = database
         self._max_attempts = max_attempts
+
+    def claim_sweeps(self, interval: float) -> set[int]:
+        """Studies that nobody has looked after for ``interval`` seconds; they are the caller's to look after now.
+
+        Of a thousand workers one does it, and the others pay one query.
+        """
+        due = or_(Study.swept.is_(None), Study.swept <= self._database.clock() - interval)
+        with self._database.reading() as connection:
+            if connection.execute(select(Study.id).where(due).limit(1)).first() is None:
+                return set()
+        with self._database.writing() as connection:
+            claimed = update(Study).where(due).values(swept=self._database.clock()).returning(Study.id)
+            return set(connection.execute(claimed).scalars())
 
     def sweep(self, study_id: int) -> int:
         """Queue the items whose lease ran out, and fail those that have lost `MAX_ATTEMPTS` workers.

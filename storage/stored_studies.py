@@ -41,6 +41,8 @@ class StoredStudy:
     """Workers of many studies serve a higher one first."""
     served: float | None
     """When a work item of it was last handed out, Unix seconds on the database's clock."""
+    swept: float | None
+    """When somebody last looked for what dead workers left behind, likewise."""
     running_since: float | None
     """When it was last set running by a person; None: since it was created."""
     created: float

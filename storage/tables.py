@@ -99,6 +99,7 @@ class Study(Base):
     state_reason: Mapped[str]
     priority: Mapped[int] = mapped_column(server_default="0")
     served: Mapped[float | None]
+    swept: Mapped[float | None]
     running_since: Mapped[float | None]
     created: Mapped[float]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from storage_samples import StandingClock, finished
 
@@ -40,6 +42,18 @@ def take_named(queue: WorkQueue, study: StoredStudy, number: int, worker: str = 
 
 
 class TestSweeping:
+    def test_one_of_many_looks_after_a_study_at_a_time(
+        self, recovery: WorkRecovery, clock: StandingClock, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        one, other = make_study("one"), make_study("other")
+        assert recovery.claim_sweeps(30.0) == {one.id, other.id}
+        clock.forward(29.0)
+        assert recovery.claim_sweeps(30.0) == set()
+        late = make_study("late")
+        assert recovery.claim_sweeps(30.0) == {late.id}
+        clock.forward(1.0)
+        assert recovery.claim_sweeps(30.0) == {one.id, other.id}
+
     @pytest.mark.parametrize("state", list(StudyState))
     def test_expired_leases_are_put_back_whatever_the_state_of_the_study(
         self,
