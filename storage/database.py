@@ -161,7 +161,11 @@ def is_outage(error: BaseException) -> bool:
     """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, (StorageUnavailableError, sqlalchemy.exc.TimeoutError)):
+        # PendingRollbackError: a connection broke in the middle of one of Optuna's transactions, which it then tried to
+        # commit.
+        if isinstance(
+            seen, (StorageUnavailableError, sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)
+        ):
             return True
         if isinstance(seen, sqlalchemy.exc.DBAPIError):
             return seen.connection_invalidated or _driver_outage(seen)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import text
+from sqlalchemy import create_engine, event, text
 
 import trainer.crossval
 from search.bench import Bench
@@ -21,6 +23,7 @@ from search.founding import found
 from search.lease import LEASE
 from search.ledger import Ledger
 from search.objective import run_item
+from search.patience import patiently
 from search.stopping import StopSignals
 from search.sweeping import sweep
 from search.training import Task, train
@@ -156,6 +159,61 @@ class TestOutage:
         records = bench.ledger.runs.records(bench.study.id)
         assert [(r.number, r.status, r.attempt) for r in records] == [(n, TrialStatus.FINISHED, 1) for n in range(3)]
         assert [t.state for t in bench.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
+
+    def test_a_connection_cut_before_any_statement_of_a_trial_loses_nothing(
+        self, bench: Bench, url: str, dialect: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """From the claim to telling: before the first statement, before the second, and so on to the last."""
+        if dialect == "sqlite":
+            pytest.skip("a file has no connections that a server could cut")
+        monkeypatch.setattr("search.patience.FIRST_PAUSE", 0.001)
+        bench.ledger.studies.set_budget(bench.study.id, 1000)
+        killer = create_engine(url)
+        countdown = executed = 0
+
+        def before(connection: Any, *_rest: object) -> None:
+            nonlocal countdown, executed
+            executed += 1
+            countdown -= 1
+            if countdown == 0:
+                pid = connection.connection.driver_connection.info.backend_pid
+                with killer.connect() as other:
+                    other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+
+        def reporting(bench: Bench, task: Task) -> TrialOutcome | None:
+            trial = task.trial
+            assert trial is not None
+            for epoch in (1, 2):
+                patiently(lambda: trial.report(0.5, epoch))  # noqa: B023 - called at once
+                assert not task.stop_requested()
+                assert not patiently(trial.should_prune)
+            return TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=2)
+
+        quick = with_training(bench, reporting)
+        event.listen(bench.ledger.database.engine, "before_cursor_execute", before)
+        studies, queue = bench.ledger.studies, bench.ledger.queue
+        statements = trials = 0
+        for cut in range(1000):
+            executed, countdown = 0, cut  # the first time, nothing is cut
+            item = patiently(lambda: queue.take(bench.study.id, bench.worker, LEASE))
+            assert item is not None
+            run_item(quick, item, lambda: patiently(lambda: studies.state(bench.study.id)) is StudyState.PAUSED)
+            trials += 1
+            statements = statements or executed
+            if cut > statements:
+                break
+        event.remove(bench.ledger.database.engine, "before_cursor_execute", before)
+        killer.dispose()
+        assert trials > 30
+        records = bench.ledger.runs.records(bench.study.id)
+        assert [r.status for r in records] == [TrialStatus.FINISHED] * trials
+        assert {r.attempt for r in records} <= {1, 2}
+        sweep(bench.ledger, bench.study)
+        by_state = Counter(t.state for t in bench.optuna_study.get_trials())
+        # An ask whose answer was lost leaves an orphan, for a later trial to take on.
+        assert by_state[TrialState.COMPLETE] == trials
+        assert set(by_state) <= {TrialState.COMPLETE, TrialState.RUNNING}
+        assert queue.untold(bench.study.id) == []
 
 
 class TestStopping:
