@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import optuna
 from optuna.trial import TrialState
@@ -66,4 +67,5 @@ def stop_after_failures(ledger: Ledger, study_id: int) -> None:
 
 
 def _end(study: optuna.Study, number: int) -> None:
-    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was faster
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
