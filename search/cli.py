@@ -272,12 +272,17 @@ def worker(
     grace: Grace = GRACE,
     checkpoint_quota: Quota = None,
     lease: Annotated[
-        float,
-        typer.Option("--lease", min=1.0, help="Seconds without a sign of life after which others take its trial over."),
-    ] = 120.0,
+        float | None,
+        typer.Option(
+            "--lease",
+            min=1.0,
+            help="Seconds without a sign of life after which others take its trial over; default: 120.",
+        ),
+    ] = None,
 ) -> None:
     """Join the fleet: take trials from the database until none is left. Ctrl-C hands the trial in hand back."""
     from search.disk import QUOTA
+    from search.lease import LEASE
     from search.worker import WorkerRequest, run_worker
 
     run_worker(
@@ -290,7 +295,7 @@ def worker(
             stay=stay,
             grace=grace,
             quota=QUOTA if checkpoint_quota is None else checkpoint_quota,
-            lease=lease,
+            lease=LEASE if lease is None else lease,
         )
     )
 
@@ -344,7 +349,7 @@ def stop(
 
     exported_elsewhere = run(study, storage_url)
     if not (no_export or exported_elsewhere):
-        _export(study, data, storage_url, None, None, False, None, workers, gpus, weights, home)
+        _export(study=study, data=data, storage_url=storage_url, workers=workers, gpus=gpus, weights=weights, home=home)
 
 
 @app.command()
@@ -397,21 +402,34 @@ def export_best(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Refit the best trial's recipe and write submission, predictions, model folder and report."""
-    _export(study, data, storage_url, output, seeds, full_data, submission_kind, workers, gpus, weights, home)
+    _export(
+        study=study,
+        data=data,
+        storage_url=storage_url,
+        output=output,
+        seeds=seeds,
+        full_data=full_data,
+        submission_kind=submission_kind,
+        workers=workers,
+        gpus=gpus,
+        weights=weights,
+        home=home,
+    )
 
 
 def _export(
+    *,
     study: str | None,
     data: Path | None,
     storage_url: str,
-    output: Path | None,
-    seeds: int | None,
-    full_data: bool,
-    submission_kind: str | None,
     workers: int | None,
     gpus: str | None,
     weights: Path | None,
     home: Path,
+    output: Path | None = None,
+    seeds: int | None = None,
+    full_data: bool = False,
+    submission_kind: str | None = None,
 ) -> None:
     from search.requests import ExportRequest
     from search.requests import Workers as WorkersRequest

@@ -84,12 +84,12 @@ def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
     try:
         stored = patiently(lambda: bench.ledger.queue.store(item, outcome))
     except StorageError as error:
-        if is_outage(error):
+        if is_outage(error) or outcome.status is TrialStatus.FAILED:
             raise
         # Storing it again would fail again, and so would training it again.
         log.error("%s cannot be stored:\n%s", called(item), traceback.format_exc())
-        failed = TrialOutcome(status=TrialStatus.FAILED, failure=Failure.BUG, reason=_reason(error))
-        stored = patiently(lambda: bench.ledger.queue.store(item, failed))
+        _keep(bench, item, TrialOutcome(status=TrialStatus.FAILED, failure=Failure.BUG, reason=_reason(error)))
+        return
     if not stored:
         log.info("%s was taken over by another worker; its result here is dropped", called(item))
         return
@@ -136,7 +136,7 @@ def _name_as(bench: Bench, item: WorkItem, trial: optuna.Trial) -> tuple[WorkIte
     backend = bench.ledger.optuna_storage
     with backend.collecting(trial._trial_id) as writes:
         recipe = patiently(lambda: sample(trial, bench.spec))
-    writes.user_attrs[EPOCHS_ATTRIBUTE] = recipe.epochs
+        trial.set_user_attr(EPOCHS_ATTRIBUTE, recipe.epochs)
     if not patiently(lambda: backend.write(writes)):
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was ended by somebody else")
     return patiently(lambda: bench.ledger.queue.name_trial(item, trial.number, recipe.to_flat())), trial

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import optuna
-
 from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from storage.stored_studies import StoredStudy
-from storage.values import Failure, TrialRecord, TrialStatus, WorkKind
+from storage.values import Failure, TrialStatus, WorkKind
 
 RETRY_ATTRIBUTE = "retry_of"
 """User attribute of a trial: the number of the failed one that it repeats."""
@@ -74,20 +72,15 @@ def retry_failed(ledger: Ledger, study: StoredStudy, numbers: Collection[int] | 
     backend = ledger.optuna_study(study.name)
     known = backend.get_trials(deepcopy=False)
     repeated = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
+    params = {trial.number: trial.params for trial in known}
     open_again = [record for record in trials if record.number not in repeated and record.recipe is not None]
     for record in open_again:
-        _enqueue(backend, record)
+        assert record.number is not None and record.recipe is not None
+        attributes = {RETRY_ATTRIBUTE: record.number, EPOCHS_ATTRIBUTE: record.recipe["epochs"]}
+        backend.enqueue_trial(params[record.number], user_attrs=attributes)
     others = [] if numbers is not None else [record for record in failed if record.kind is not WorkKind.SEARCH]
     return Retried(
         trials=len(open_again),
         refits=sum(ledger.queue.reopen(record.work_id) for record in others),
         unsampled=sum(record.recipe is None for record in trials),
-    )
-
-
-def _enqueue(study: optuna.Study, record: TrialRecord) -> None:
-    assert record.number is not None and record.recipe is not None
-    trial = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == record.number)
-    study.enqueue_trial(
-        trial.params, user_attrs={RETRY_ATTRIBUTE: record.number, EPOCHS_ATTRIBUTE: record.recipe["epochs"]}
     )

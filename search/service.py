@@ -15,7 +15,7 @@ from search.engines.local import LocalFleet
 from search.exit_codes import EXIT_INTERRUPTED
 from search.export import ExportPlan, gather_refits, plan_export, queue_refits
 from search.export_files import write_export
-from search.fleets import ENGINES, describe
+from search.fleets import FleetPlan, plan_fleet
 from search.founding import found, resume
 from search.home import Home
 from search.ledger import Ledger, open_ledger
@@ -46,7 +46,7 @@ def start(request: StartRequest) -> None:
         what they finished is kept. EngineError: workers cannot be placed as asked.
     """
     console = Console()
-    where, notes = describe(request.workers)
+    planned = plan_fleet(request.workers)
     founding = prepare(request, console)
     name, images = founding.name, founding.competition.images
     home = Home(root=request.workers.home)
@@ -61,11 +61,11 @@ def start(request: StartRequest) -> None:
     if again.total:
         console.print(again.sentence(name), highlight=False)
     _set_deadline(ledger, stored, request.hours)
-    print_study(console, stored, founding.spec, founding.competition, where, notes)
+    print_study(console, stored, founding.spec, founding.competition, planned.where, planned.notes)
 
     with ExitStack() as stack:
         stack.enter_context(_supervising(ledger, stored, home))
-        fleet = _fleet(ledger, stored, founding.folder, request.workers, home)
+        fleet = _fleet(planned, ledger, stored, founding.folder, request.workers, home)
         if fleet is not None:
             stack.enter_context(fleet)
         signals = _signals(fleet, request.workers)
@@ -142,7 +142,7 @@ def _run_refits(
             if refits_are_over(read_standing(ledger, stored.name)):
                 return
             here = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = _fleet(ledger, stored, data, here, home)
+            fleet = _fleet(plan_fleet(here), ledger, stored, data, here, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
             signals = _signals(fleet, workers)
@@ -173,9 +173,11 @@ def _supervising(ledger: Ledger, stored: StoredStudy, home: Home) -> Presence:
     )
 
 
-def _fleet(ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home) -> Fleet | None:
+def _fleet(
+    planned: FleetPlan, ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home
+) -> Fleet | None:
     """The workers that were asked for; None: others do the work."""
-    if workers.workers == 0:
+    if planned.make is None:
         return None
     command = WorkerCommand(
         study=stored.name,
@@ -185,7 +187,7 @@ def _fleet(ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, ho
         weights=workers.weights,
         options=workers.options,
     )
-    return ENGINES[workers.engine](command, workers, home.logs(stored.name))
+    return planned.make(command, home.logs(stored.name))
 
 
 def _signals(fleet: Fleet | None, workers: Workers) -> StopSignals:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from search.samplers import make_pruner, make_sampler, sampler_seed
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.imageset import ImageSet
-from trainer.problems import DataError
+from trainer.problems import DataError, listed
 
 if TYPE_CHECKING:
     import torch
@@ -109,9 +108,4 @@ class Workshop:
                 problems.append(problem)
         if len(problems) == 1:
             raise problems[0]
-        raise DataMismatch(f"none of the folders {listed_folders(folders)} holds the images of study {study.name}")
-
-
-def listed_folders(folders: Sequence[Path]) -> str:
-    """Folders for a message."""
-    return ", ".join(str(folder) for folder in folders)
+        raise DataMismatch(f"none of the folders {listed(map(str, folders))} holds the images of study {study.name}")

@@ -62,8 +62,8 @@ class FleetStorage(_CachedStorage):
 
     @contextmanager
     def collecting(self, trial_id: int) -> Iterator[TrialWrites]:
-        """Within the block, parameters of this trial are collected instead of written; `write` is the caller's to call
-        afterwards. Whatever the block does may be repeated in it.
+        """Within the block, parameters and user attributes of this trial are collected instead of written; `write` is
+        the caller's to call afterwards. Whatever the block does may be repeated in it.
         """
         writes = TrialWrites(trial_id)
         self._collected = writes
@@ -117,6 +117,13 @@ class FleetStorage(_CachedStorage):
             self._collected.params[param_name] = (param_value_internal, distribution)
         else:
             super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's, or collected."""
+        if self._collected is not None and self._collected.trial_id == trial_id:
+            self._collected.user_attrs[key] = value
+        else:
+            super().set_trial_user_attr(trial_id, key, value)
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         if self._seen is not None and study_id in self._seen:

@@ -84,11 +84,11 @@ class WorkRecovery:
             running: numbers of Optuna's RUNNING trials of this study, read *before* this call. While any live holder
                 may still be about to name one of them, none is returned; ask again later.
         """
+        if not running:
+            return set()
         named = select(Work.trial_number).where(
             Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not(None)
         )
-        if not running:
-            return set()
         with self._database.reading() as connection:
             if set(running) <= set(connection.execute(named).scalars()):
                 return set()

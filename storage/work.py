@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, exists, func, insert, not_, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, exists, func, insert, or_, select, update
 
 from storage.database import Database
 from storage.errors import StorageError, UnknownStudyError
@@ -38,7 +38,9 @@ from storage.work_items import (
     is_begun_search,
     is_expired,
     is_held,
+    is_live,
     is_settled,
+    is_waiting,
     leased_item,
 )
 
@@ -65,24 +67,19 @@ class WorkQueue:
         Args:
             home: as in `take`.
         """
-        now = self._database.clock()
+        clock = self._database.clock
         of_study = Work.study_id == Study.id
-        search_item = Work.kind == WorkKind.SEARCH.value
-        busy = (
-            select(func.count())
-            .where(of_study, Work.state == WorkState.LEASED.value, Work.lease_until > now)
-            .scalar_subquery()
-        )
+        busy = select(func.count()).where(of_study, is_live(clock)).scalar_subquery()
         begun = select(func.count()).where(of_study, is_begun_search()).scalar_subquery()
         waiting = exists().where(
             of_study,
-            or_(is_expired(self._database.clock), Work.state == WorkState.QUEUED.value),
+            is_waiting(clock),
             is_at_home(home),
-            or_(not_(search_item), Study.state == StudyState.RUNNING.value),
+            or_(Work.kind != WorkKind.SEARCH.value, Study.state == StudyState.RUNNING.value),
         )
         may_begin = and_(
             Study.state == StudyState.RUNNING.value,
-            or_(Study.deadline.is_(None), Study.deadline > now),
+            or_(Study.deadline.is_(None), Study.deadline > clock()),
             or_(Study.budget.is_(None), Study.budget > begun),
         )
         with self._database.reading() as connection:
@@ -314,11 +311,7 @@ class WorkQueue:
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(Work.id, Work.kind, Work.trial_number, Work.worker)
-                .where(
-                    Work.study_id == study_id,
-                    Work.state == WorkState.LEASED.value,
-                    Work.lease_until > self._database.clock(),
-                )
+                .where(Work.study_id == study_id, is_live(self._database.clock))
                 .order_by(Work.id)
             )
             return [HeldItem(**{**row._mapping, "kind": WorkKind(row.kind)}) for row in rows]
@@ -339,7 +332,7 @@ class WorkQueue:
             .where(
                 Work.study_id == study_id,
                 Work.kind.in_([kind.value for kind in kinds]),
-                or_(is_expired(clock), Work.state == WorkState.QUEUED.value),
+                is_waiting(clock),
                 is_at_home(home),
             )
             # What was begun comes first: it holds an Optuna trial, which its sampler takes for running.

@@ -75,6 +75,16 @@ def is_expired(clock: Clock) -> ColumnElement[bool]:
     return and_(Work.state == WorkState.LEASED.value, Work.lease_until <= clock())
 
 
+def is_live(clock: Clock) -> ColumnElement[bool]:
+    """Condition for somebody to work on an item."""
+    return and_(Work.state == WorkState.LEASED.value, Work.lease_until > clock())
+
+
+def is_waiting(clock: Clock) -> ColumnElement[bool]:
+    """Condition for an item to wait for a worker: handed back, lost, or never begun."""
+    return or_(is_expired(clock), Work.state == WorkState.QUEUED.value)
+
+
 def is_at_home(home: str | None) -> ColumnElement[bool]:
     """Condition for an item to be bound to no home, or to this one."""
     return Work.home.is_(None) if home is None else or_(Work.home.is_(None), Work.home == home)

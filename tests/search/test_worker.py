@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 import trainer.crossval
 from search.bench import Bench
+from search.founding import found
 from search.lease import LEASE
 from search.ledger import Ledger
 from search.objective import run_item
@@ -18,7 +19,7 @@ from storage.optuna_storage import running_trials
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from storage.work import WorkItem
 from tests.databases import DIALECTS
-from tests.search.colours import make_bench, work_on
+from tests.search.colours import founding, make_bench, work_on
 from trainer.outcome import CVResult
 from trainer.recipe import Recipe
 
@@ -71,6 +72,25 @@ def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(bench: Bench)
     assert len(bench.ledger.runs.records(bench.study.id)) == 3, "typed again, nothing is left to do"
 
 
+def test_with_a_pruner_some_trials_end_early_and_none_fails(
+    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    begun = founding(
+        study_file,
+        competition_folder,
+        "search.pruner=successive_halving",
+        "search.startup_trials=2",
+        name="halving",
+        budget=8,
+    )
+    work_on(make_bench(ledger, found(ledger, begun), competition_folder, tmp_path / "halving"))
+    study = ledger.studies.get("halving")
+    statuses = [record.status for record in ledger.runs.records(study.id)]
+    assert len(statuses) == 8
+    assert set(statuses) == {TrialStatus.FINISHED, TrialStatus.PRUNED}
+    assert statuses[0] is TrialStatus.FINISHED, "trial 0 is never pruned"
+
+
 def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(bench: Bench) -> None:
     work_on(bench)
     records = bench.ledger.runs.records(bench.study.id)
@@ -94,9 +114,6 @@ def test_predictions_of_finished_trials_are_kept_and_give_the_value_again(bench:
 def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
     undisturbed: np.ndarray, ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
-    from search.founding import found
-    from tests.search.colours import founding
-
     again = found(ledger, founding(study_file, competition_folder, name="again"))
     first = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-a")
     run_next(first, stop_after=1)

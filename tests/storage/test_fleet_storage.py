@@ -57,8 +57,9 @@ def test_collected_parameters_are_stored_as_optuna_would(
     with backend.collecting(trial._trial_id) as writes:
         chosen = suggest(trial)
         assert suggest(trial) == chosen, "asked again, it is the same"
-    assert elsewhere.get_trials()[0].params == {}
-    writes.user_attrs["epochs"] = 12
+        trial.set_user_attr("epochs", 12)
+    assert (elsewhere.get_trials()[0].params, elsewhere.get_trials()[0].user_attrs) == ({}, {})
+    assert trial.user_attrs == {"epochs": 12}, "the trial itself knows what its pruner will ask"
     assert backend.write(writes)
     assert backend.write(writes), "the answer to the first call may have been lost"
     (stored,) = elsewhere.get_trials()

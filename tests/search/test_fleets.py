@@ -1,0 +1,28 @@
+"""Engines by name, and what is decided before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search import at_once
+from search.devices import DeviceError
+from search.fleets import ENGINES, plan_fleet
+from search.requests import Workers
+
+
+def test_the_names_that_are_checked_at_once_are_those_of_the_engines() -> None:
+    assert set(at_once.ENGINES) == set(ENGINES)
+
+
+def test_no_workers_are_planned_where_none_are_wanted() -> None:
+    planned = plan_fleet(Workers(home=Path("h"), workers=0))
+    assert (planned.make, planned.where) == (None, "no workers of its own")
+
+
+def test_local_workers_are_counted_and_refused_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.fleets.list_gpus", tuple)
+    assert plan_fleet(Workers(home=Path("h"), workers=3)).where == "3 workers on the CPU"
+    with pytest.raises(DeviceError, match="--workers-per-gpu 2 needs a GPU"):
+        plan_fleet(Workers(home=Path("h"), per_gpu=2))
