@@ -6,8 +6,9 @@ import importlib.metadata
 import os
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+
+from trainer.environment import cpu_name
 
 PACKAGES = ("optuna", "sqlalchemy", "psycopg", "numpy", "torch", "timm")
 
@@ -21,7 +22,7 @@ def describe_machine(*databases: str) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cores": len(os.sched_getaffinity(0)),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "databases": list(databases),
@@ -31,9 +32,8 @@ def describe_machine(*databases: str) -> dict[str, Any]:
 def one_line(machine: dict[str, Any]) -> str:
     """The same for people."""
     releases = ", ".join(f"{name} {machine[name]}" for name in ("python", *PACKAGES))
-    return (
-        f"{machine['date']}, {machine['cores']} cores ({machine['cpu']}), {', '.join(machine['databases'])}, {releases}"
-    )
+    where = f"{machine['date']}, {machine['cores']} cores ({machine['cpu']})"
+    return ", ".join([where, *machine["databases"], releases])
 
 
 def table(rows: list[dict[str, object]]) -> str:
@@ -47,11 +47,3 @@ def table(rows: list[dict[str, object]]) -> str:
 
 def _shown(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _cpu() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"

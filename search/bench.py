@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 
 from search.home import Home
 from search.lease import LEASE
@@ -20,7 +21,7 @@ from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.data import ImageSet
 from trainer.outcome import ALWAYS_TRAINED, TrainingData
-from trainer.pixels import open_pixels
+from trainer.pixels import Pixels, open_pixels, side_to_crop_from
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -55,14 +56,34 @@ class Bench:
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Pixels at the recipe's size, labels and the frozen folds of a split; without a split, nothing is held out."""
-        from trainer.backbones import preprocessing_of
-
-        pixels = open_pixels(
-            self.images,
-            size=recipe.image_size,
-            resize=recipe.resize,
-            interpolation=preprocessing_of(recipe.backbone).interpolation,
-            folder=self.home.pixels,
-        )
         folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self.ledger.folds(self.study, split)
-        return TrainingData(pixels=pixels, y=self.images.y, folds=folds, num_classes=len(self.images.class_names))
+        return training_data(self.images, recipe, folds, self.home.pixels)
+
+
+def training_data(images: ImageSet, recipe: Recipe, folds: NDArray[np.int64], folder: Path) -> TrainingData:
+    """Pixels at the recipe's size, decoded into ``folder`` unless they are there, with labels and folds ``(n,)``.
+
+    Where the recipe crops, the training images are there once more, larger, for crops that keep their detail.
+    """
+    from trainer.backbones import preprocessing_of
+
+    interpolation = preprocessing_of(recipe.backbone).interpolation
+
+    def pixels(size: int, with_test: bool) -> Pixels:
+        return open_pixels(
+            images,
+            size=size,
+            resize=recipe.resize,
+            interpolation=interpolation,
+            folder=folder,
+            with_test=with_test,
+        )
+
+    crops = recipe.augment.strengths["crop"] > 0.0
+    return TrainingData(
+        pixels=pixels(recipe.image_size, with_test=True),
+        cropped=pixels(side_to_crop_from(recipe.image_size), with_test=False) if crops else None,
+        y=images.y,
+        folds=folds,
+        num_classes=len(images.class_names),
+    )

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from search.exit_codes import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE
+from search.exit_codes import EXIT_BUG, EXIT_DIFFERENT, EXIT_INTERRUPTED, EXIT_MISTAKE
 from search.process_title import hide_passwords
 from search.stopping import GRACE
 
@@ -140,6 +140,43 @@ def check(
         id_column=id_column, label_column=label_column, group_column=group_column, skip_bad=skip_bad
     )
     run(data, settings=settings, n_folds=n_folds)
+
+
+@app.command()
+def preview(
+    study: Annotated[
+        str, typer.Option("--study", "-s", help="A stored study, a shipped one, or the path of a .toml file.")
+    ],
+    data: Data = None,
+    storage_url: Storage = DEFAULT_STORAGE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png, .pdf or .svg.")] = Path(
+        "preview.png"
+    ),
+    images: Annotated[
+        int, typer.Option("--images", min=1, max=1000, help="Different images, which the rows show in turn.")
+    ] = 4,
+    assignments: Set = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """A picture of what a study may do to its images: each augmentation at its weakest and at its strongest."""
+    if data is not None:
+        from search.at_once import check_folder
+
+        check_folder(data)
+    from search.preview import PreviewRequest
+    from search.preview import preview as run
+
+    run(
+        PreviewRequest(
+            study=study,
+            data=data,
+            storage_url=storage_url,
+            home=home,
+            output=output,
+            images=images,
+            overrides=_overrides(assignments, False),
+        )
+    )
 
 
 @app.command()
@@ -463,14 +500,69 @@ def predict(
 
 
 @app.command()
+def replay(
+    trial: Annotated[int, typer.Argument(min=0, help="Number of a finished or pruned trial.")],
+    study: Study = None,
+    data: Data = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    weights: Weights = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """A stored trial again, from its recorded recipe, seed and folds, and how far its predictions differ.
+
+    On a CPU of the same kind, with the same releases and number of threads (the recorded number is used), they must be
+    equal, bit for bit as they are stored. Elsewhere, and on GPUs always, bfloat16 and cuDNN's choice of algorithms
+    change the order of sums, which training amplifies: there a mean absolute difference of up to 0.02 and a metric
+    within one standard error count as the same. Exits with 0 within that tolerance, 1 beyond it.
+    """
+    if data is not None:
+        from search.at_once import check_folder
+
+        check_folder(data)
+    from search.replay import replay as run
+    from search.requests import ReplayRequest
+
+    request = ReplayRequest(study=study, trial=trial, data=data, storage_url=storage_url, home=home, weights=weights)
+    if not run(request):
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+@app.command()
 def backbones(
     pattern: Annotated[str, typer.Argument(help="Names to list, such as 'convnext*' or '*efficientnet_b4*'.")] = "*",
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="cnn, transformer, hybrid or mlp; repeatable.")
+    ] = None,
+    max_params: Annotated[
+        float | None, typer.Option("--max-params", min=0.0, help="Largest number of parameters, in millions.")
+    ] = None,
+    max_size: Annotated[
+        int | None, typer.Option("--max-size", min=1, help="Largest side of the images it was made for, in pixels.")
+    ] = None,
+    measure: Annotated[
+        bool | None,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Train each a few steps to see its speed and memory; default: where there are few.",
+        ),
+    ] = None,
     weights: Weights = None,
+    home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """Backbones with pre-trained weights by name: family, and whether the weights are at hand."""
-    from search.show import show_backbones
+    """Backbones with pre-trained weights by name: family, size, training speed and memory here, weights at hand."""
+    from search.backbones import BackbonesRequest, show_backbones
 
-    show_backbones(pattern, weights)
+    show_backbones(
+        BackbonesRequest(
+            pattern=pattern,
+            families=tuple(family or ()),
+            max_params=max_params,
+            max_size=max_size,
+            measure=measure,
+            weights=weights,
+            home=home,
+        )
+    )
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 EXIT_BUG = 1
 """Something failed that should not have."""
+EXIT_DIFFERENT = 1
+"""A replay came out otherwise than recorded, beyond its tolerance: something has changed that should not have."""
 EXIT_MISTAKE = 2
 """The input was wrong; the message says how. Also what Typer itself exits with."""
 EXIT_DEVICE = 3

@@ -134,12 +134,13 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[int], y: NDArr
     records = tuple(_finished(ledger, work_id) for work_id in ids)
     views = _views(ledger, plan, records, y)
     has_test = "test" in ledger.runs.prediction_names(records[0].id)
-    test = [_over_views(ledger, record, "test", views) for record in records] if has_test else []
+    own = plan.recipe.tta != "none"
+    test = [_over_views(ledger, record, "test", views, own=own) for record in records] if has_test else []
     if plan.full_data:
         oof: tuple[Floats, ...] = ()
         value = error = None
     else:
-        oof = tuple(_over_views(ledger, record, "oof", views) for record in records)
+        oof = tuple(_over_views(ledger, record, "oof", views, own=own) for record in records)
         value, error = (measure(plan.metric, y, average(oof)) for measure in (score, standard_error))
     return Refits(
         records=records,
@@ -162,11 +163,14 @@ def _finished(ledger: Ledger, work_id: int) -> TrialRecord:
 
 
 def _views(ledger: Ledger, plan: ExportPlan, records: Sequence[TrialRecord], y: NDArray[np.int64]) -> tuple[str, ...]:
-    """Those flips that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds
-    can.
+    """Those of the recipe: with these the trial was found best. A recipe without any leaves the choice open: the flips
+    that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
     """
-    from trainer.predict import VIEWS, choose_views
+    from trainer.predict import FLIPS, choose_views
+    from trainer.predict_standalone import TTA
 
+    if plan.recipe.tta != "none":
+        return TTA[plan.recipe.tta]
     if not plan.spec.final.tta:
         return ("identity",)
     if plan.full_data:
@@ -174,11 +178,14 @@ def _views(ledger: Ledger, plan: ExportPlan, records: Sequence[TrialRecord], y: 
         records = [r for r in refits if r.split == plan.trial.split and r.recipe == plan.recipe.to_flat()]
         if not records:
             return ("identity",)
-    by_view = {view: average([ledger.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in VIEWS}
+    by_view = {view: average([ledger.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
     return choose_views(y, by_view, plan.metric)
 
 
-def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str]) -> Floats:
+def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Floats:
+    """Averaged over ``views``; where these are the recipe's ``own``, the refit has averaged them already."""
+    if own:
+        return ledger.runs.prediction(record.id, name)
     return average([ledger.runs.prediction(record.id, _key(name, view)) for view in views])
 
 

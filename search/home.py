@@ -64,6 +64,11 @@ class Home:
         """Competitions that ship with Retable, written out."""
         return self.root / "data"
 
+    @property
+    def measurements(self) -> Path:
+        """How fast backbones train, on the machines that share this folder."""
+        return self.root / ".cache" / "measurements.json"
+
     def logs(self, study: str) -> Path:
         """What the local workers of a study print."""
         return self.root / ".cache" / "logs" / study

@@ -22,6 +22,7 @@ from studies.catalog import check_name, find_study
 from studies.spec import StudySpec, load_study
 from trainer.backbones import BackboneError
 from trainer.environment import check_torch_pair
+from trainer.named_weights import missing_named_message
 from trainer.samples import write_digits
 from trainer.weights import missing_weights, missing_weights_message
 
@@ -79,8 +80,19 @@ def _stored(url: str, name: str) -> tuple[StoredStudy | None, Path | None]:
 
 
 def _check_weights(spec: StudySpec, weights: Path | None) -> None:
-    inits = [dimension.choices or () for dimension in spec.space if dimension.field == "init"]
-    if any("imagenet" in choices for choices in inits or [(spec.recipe["init"],)]):
-        missing = missing_weights(backbones_of(spec), weights)
-        if missing:
-            raise BackboneError(missing_weights_message(missing, weights))
+    """Name all that a trial may start from and that is not at hand, pre-trained weights and checkpoints alike."""
+    inits = inits_of(spec)
+    missing = missing_weights(backbones_of(spec), weights) if "imagenet" in inits else ()
+    problems = [missing_weights_message(missing, weights)] if missing else []
+    problems += [missing_named_message(inits, weights)]
+    if any(problems):
+        raise BackboneError("\n".join(filter(None, problems)))
+
+
+def inits_of(spec: StudySpec) -> list[str]:
+    """Every value of ``init`` that a trial of a study can have, each once."""
+    sampled = [dimension for dimension in spec.space if dimension.field == "init"]
+    names = [str(name) for dimension in sampled for name in dimension.choices or ()]
+    if all(dimension.when for dimension in sampled):
+        names.append(str(spec.recipe["init"]))
+    return list(dict.fromkeys(names))

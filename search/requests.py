@@ -77,3 +77,15 @@ class ExportRequest:
     full_data: bool
     submission_kind: str | None
     workers: Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRequest:
+    """``search replay``. None: not typed."""
+
+    study: str | None
+    trial: int
+    data: Path | None
+    storage_url: str
+    home: Path
+    weights: Path | None

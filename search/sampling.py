@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import optuna
 
-from studies.space import Dimension, assemble, choose
+from studies.space import Dimension, choose
 from studies.spec import StudySpec
 from trainer.recipe import Recipe, Scalar
 
 
 def distribution_of(dimension: Dimension) -> optuna.distributions.BaseDistribution:
-    """The Optuna distribution that a dimension stands for."""
+    """The Optuna distribution of one of `Dimension.parameters`."""
+    assert dimension.off is None, "a range that can be off is two parameters"
     if dimension.choices is not None:
         return optuna.distributions.CategoricalDistribution(dimension.choices)
     low, high = dimension.low, dimension.high
@@ -26,9 +27,8 @@ def sample(trial: optuna.Trial, spec: StudySpec) -> Recipe:
 
     Values that the trial already holds (trial 0, an adopted trial) are taken as they are.
     """
-    fixed = spec.default_recipe()
-    params = choose(spec.space, fixed, lambda dimension: _suggest(trial, dimension))
-    return Recipe.from_flat(assemble(spec.space, params, fixed))
+    params = choose(spec.space, spec.recipe, lambda parameter: _suggest(trial, parameter))
+    return Recipe.from_flat(spec.assemble(params))
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Scalar:

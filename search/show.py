@@ -1,4 +1,4 @@
-"""The verbs that only look: studies, folds, backbones, predict."""
+"""The verbs that only look: studies, folds, predict."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from search.status import state_of
 from storage.database import connect
 from storage.errors import SchemaError
 from studies.catalog import bundled_studies
-
-LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
 
 
 def show_studies(url: str) -> None:
@@ -58,37 +56,6 @@ def export_folds(name: str | None, url: str, output: Path) -> None:
     ledger = open_ledger(url)
     ledger.write_folds(ledger.study(name), SEARCH_SPLIT, output)
     Console().print(f"The folds are written to {output}", highlight=False)
-
-
-def show_backbones(pattern: str, weights: Path | None) -> None:
-    """timm's pre-trained models whose names match, with family and, for up to `LOOKED_UP` of them, weights at hand.
-
-    Raises:
-        BackboneError: none matches, or the weights folder does not exist.
-    """
-    import timm
-
-    from trainer.backbones import BackboneError, family_of
-    from trainer.weights import missing_weights
-
-    names = timm.list_models(pattern, pretrained=True)
-    if not names:
-        raise BackboneError(
-            f"no pre-trained model of timm is called {pattern!r}; * stands for anything, as in 'resnet*'"
-        )
-    few = len(names) <= LOOKED_UP
-    missing = set(missing_weights(names, weights)) if few else set()
-    table = Table(title=f"{len(names)} pre-trained models", title_justify="left")
-    for column in ("name", "family", *(["weights"] * few)):
-        table.add_column(column, overflow="fold")
-    for name in names:
-        table.add_row(name, family_of(name), *(["not at hand" if name in missing else "at hand"] * few))
-    console = Console()
-    console.print(table)
-    if not few:
-        console.print(
-            f"Narrow the pattern to {LOOKED_UP} names or fewer to see whose weights are at hand.", highlight=False
-        )
 
 
 def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> None:

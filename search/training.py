@@ -59,7 +59,7 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
     from trainer.crossval import cross_validate
     from trainer.modelfolder import save_weights
     from trainer.outcome import Verdict
-    from trainer.predict import VIEWS
+    from trainer.predict import FLIPS
 
     item, trial, lease = task.item, task.trial, task.lease
     recipe = Recipe.from_flat(item.recipe or {})
@@ -91,7 +91,8 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         checkpoint=bench.artifacts.checkpoint(bench.study.name, item.id),
         weights_dir=bench.weights_dir,
         keep_models=refit,
-        views=VIEWS if refit else ("identity",),
+        # From these the export chooses, unless the recipe itself says which views are averaged.
+        views=FLIPS if refit and recipe.tta == "none" else ("identity",),
         predict_test=_keeps_test_predictions(bench, item.kind),
         loader=bench.loader,
     )

@@ -7,7 +7,8 @@ from dataclasses import replace
 from studies.conditions import settle
 from studies.dimensions import MAX_CHOICES
 from studies.errors import Problems, listed
-from studies.space import BackboneFilter, Dimension, branches, describe
+from studies.filters import find_backbones
+from studies.space import Dimension, branches, describe
 from studies.spec import StudySpec
 from trainer.backbones import BackboneError, check_backbone
 
@@ -51,7 +52,7 @@ def backbones_of(spec: StudySpec) -> list[str]:
 
 def _resolve(dimension: Dimension, problems: Problems) -> Dimension:
     assert dimension.match is not None, "only filters are resolved"
-    names = _find(dimension.match)
+    names = find_backbones(dimension.match)
     if not names:
         problems.add("space", f"backbone: there are no {describe(dimension)}")
     elif len(names) > MAX_CHOICES:
@@ -60,11 +61,3 @@ def _resolve(dimension: Dimension, problems: Problems) -> Dimension:
         found = f"{listed(names[:SHOWN_NAMES])}{' …' if len(names) > SHOWN_NAMES else ''}"
         problems.add("space", f"backbone: the default {dimension.default} is not among {describe(dimension)}: {found}")
     return replace(dimension, choices=tuple(names), match=None)
-
-
-def _find(chosen: BackboneFilter) -> list[str]:
-    import timm
-
-    return list(
-        timm.list_models(list(chosen.match), pretrained=chosen.pretrained, exclude_filters=list(chosen.exclude))
-    )

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from studies.errors import Problems, listed
-from studies.space import FAMILY, Dimension, describe, describe_conditions, field_behind, setting_of
+from studies.space import (
+    FAMILY,
+    Dimension,
+    describe,
+    describe_conditions,
+    field_behind,
+    holds,
+    is_pattern,
+    setting_of,
+    written,
+)
 from trainer.backbones import FAMILIES, BackboneError, check_backbone, family_of
 from trainer.recipe import Scalar
 
@@ -46,10 +57,10 @@ def settle(
     for field in order:
         settler.settle(field, candidates[field])
     space = tuple(dimension for dimensions in settler.kept.values() for dimension in dimensions)
-    names = [dimension.name for dimension in space]
+    names = [parameter.name for dimension in space for parameter in dimension.parameters]
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
-            problems.add("space", f"{name} is the name of {names.count(name)} dimensions", name.partition("@")[0])
+            problems.add("space", f"{name} is the name of {names.count(name)} parameters", name.partition("@")[0])
     return space
 
 
@@ -118,7 +129,7 @@ class _Settler:
     def settle(self, field: str, candidates: Sequence[Dimension]) -> None:
         dimensions = [settled for candidate in candidates if (settled := self._decided(candidate)) is not None]
         for one, other in itertools.combinations(dimensions, 2):
-            if not _exclude_each_other(one, other):
+            if not self._exclude_each_other(one, other):
                 self._note(
                     one,
                     f": {_title(one)} and {_title(other)} overlap; give each a `when` that excludes the other",
@@ -137,24 +148,39 @@ class _Settler:
         """``dimension`` with only the conditions that are open; None if they can never hold together."""
         open_conditions: dict[str, tuple[Scalar, ...]] = {}
         for field, values in dimension.when:
+            if field == "backbone" and self._is_filter("backbone") and all(map(is_pattern, values)):
+                open_conditions[field] = values
+                continue
             possible = self._values(dimension, field)
             if possible is None:
                 continue
-            held = tuple(value for value in values if value in possible)
             self._check_possible(dimension, field, values, possible)
+            held = [value for value in possible if holds(value, field, values)]
             if not held:
                 return None
-            if set(held) != set(possible):
-                open_conditions[field] = held
-        if FAMILY in open_conditions and "backbone" in open_conditions:
-            families = open_conditions.pop(FAMILY)
-            names = tuple(name for name in open_conditions["backbone"] if family_of(str(name)) in families)
+            if len(held) < len(possible):
+                # A pattern stays one, which reads better than all it fits.
+                open_conditions[field] = tuple(value for value in values if value in held or is_pattern(value))
+        decided = replace(dimension, when=tuple(open_conditions.items()))
+        backbones = None if self._is_filter("backbone") else self._backbones()
+        if backbones is not None and {"backbone", FAMILY} <= open_conditions.keys():
+            names = _held_by(decided, backbones)
             if not names:
                 if not self.lenient:
-                    self._note(dimension, f": never active: none of these backbones is of family {listed(families)}")
+                    families = listed(open_conditions[FAMILY])
+                    self._note(dimension, f": never active: none of these backbones is of family {families}")
                 return None
-            open_conditions["backbone"] = names
-        return replace(dimension, when=tuple(open_conditions.items()))
+            return replace(decided, when=_without_needless(decided, backbones, names))
+        return decided
+
+    def _is_filter(self, field: str) -> bool:
+        return any(source.match for source in self.kept.get(field, []))
+
+    def _backbones(self) -> list[str]:
+        """Every backbone that a trial can have; not to be asked while a filter is to be resolved."""
+        sources = self.kept.get("backbone", [])
+        names = [str(name) for source in sources for name in source.choices or ()]
+        return list(dict.fromkeys(names + [str(self.base["backbone"])] * all(source.when for source in sources)))
 
     def _values(self, dimension: Dimension, field: str) -> list[Scalar] | None:
         """Every value that ``field`` can take; None where the question was a mistake, which is recorded."""
@@ -163,10 +189,14 @@ class _Settler:
             self._note(dimension, f": when {field}: {behind} is neither sampled nor fixed in [recipe]")
             return None
         sources = self.kept.get(behind, [])
-        if any(source.match for source in sources):
+        if self._is_filter(behind):
             if field == FAMILY:
-                return list(FAMILIES)
-            self._note(dimension, f": when {field}: with match, which backbones there are is not known; ask for family")
+                return list(dict.fromkeys(family for s in sources if s.match for family in s.match.family or FAMILIES))
+            self._note(
+                dimension,
+                f": when {field}: with match, which backbones there are is not known; ask for family, or give patterns "
+                "such as convnext*",
+            )
             return None
         # A field that is sampled only now and then is what [recipe] says the rest of the time.
         sometimes = all(source.when for source in sources)
@@ -180,10 +210,26 @@ class _Settler:
             return list(dict.fromkeys(setting_of({"backbone": value}, FAMILY) for value in values))
         return list(values)
 
+    def _exclude_each_other(self, one: Dimension, other: Dimension) -> bool:
+        first, second = dict(one.when), dict(other.when)
+        if any(
+            not set(first[field]) & set(second[field])
+            for field in first.keys() & second.keys()
+            if field != "backbone" or not any(map(is_pattern, first[field] + second[field]))
+        ):
+            return True
+        if not self._is_filter("backbone"):
+            backbones = self._backbones()
+            return not set(_held_by(one, backbones)) & set(_held_by(other, backbones))
+        # Patterns are compared once the filter is resolved, by the names that they fit.
+        return "backbone" in first or "backbone" in second
+
     def _check_possible(
         self, dimension: Dimension, field: str, values: tuple[Scalar, ...], possible: Collection[Scalar]
     ) -> None:
-        never = [value for value in values if value not in possible]
+        # That a pattern leaves out what is not there does no harm.
+        wanted = [value for value in values if not (isinstance(value, str) and value.startswith("!"))]
+        never = [value for value in wanted if not any(holds(other, field, [value]) for other in possible)]
         # What is fixed decides and is no mistake. Of the families, which are few and always the same, some may lack.
         if self.lenient or not never or not self.kept.get(field_behind(field)):
             return
@@ -205,21 +251,35 @@ class _Settler:
         self.problems.add("space", f"{dimension.field}{message}", dimension.field)
 
 
-def _exclude_each_other(one: Dimension, other: Dimension) -> bool:
-    first, second = dict(one.when), dict(other.when)
-    if any(not set(first[field]) & set(second[field]) for field in first.keys() & second.keys()):
-        return True
-    for mine, theirs in ((first, second), (second, first)):
-        if "backbone" in mine and FAMILY in theirs:
-            return not {family_of(str(name)) for name in mine["backbone"]} & set(theirs[FAMILY])
-    return False
+def _held_by(dimension: Dimension, backbones: Sequence[str]) -> list[str]:
+    """Those of ``backbones`` that a dimension's conditions on backbone and family admit."""
+    asked = [(field, values) for field, values in dimension.when if field_behind(field) == "backbone"]
+    return [
+        name
+        for name in backbones
+        if all(holds(setting_of({"backbone": name}, field), field, values) for field, values in asked)
+    ]
+
+
+def _without_needless(
+    dimension: Dimension, backbones: Sequence[str], names: Sequence[str]
+) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+    """The conditions without that on the family where the one on the backbone says as much, given all ``names``."""
+    when = dict(dimension.when)
+    if not any(map(is_pattern, when["backbone"])):
+        when["backbone"] = tuple(names)
+    without = replace(dimension, when=tuple((field, values) for field, values in when.items() if field != FAMILY))
+    return without.when if _held_by(without, backbones) == list(names) else dimension.when
 
 
 def _named(field: str, dimensions: Sequence[Dimension]) -> list[Dimension]:
     """Names where there are none: the field's, or field@values of the conditions where there are several ranges."""
     if len(dimensions) == 1:
         return [replace(dimension, name=dimension.name or field) for dimension in dimensions]
-    suffixes = ["+".join("/".join(map(str, values)) for _, values in dimension.when) for dimension in dimensions]
+    suffixes = [
+        "+".join(re.sub(r"[^A-Za-z0-9_.@/+-]", "", written(values, "/").replace("!", "not-")) for _, values in d.when)
+        for d in dimensions
+    ]
     return [
         replace(
             dimension,
@@ -238,7 +298,8 @@ def _all_values(dimension: Dimension) -> Sequence[Scalar]:
     if dimension.choices is not None:
         return dimension.choices
     assert dimension.low is not None and dimension.high is not None, "a dimension without choices has a range"
-    return range(int(dimension.low), int(dimension.high) + 1, int(dimension.step or 1))
+    numbers = range(int(dimension.low), int(dimension.high) + 1, int(dimension.step or 1))
+    return [*numbers, *([] if dimension.off is None else [dimension.off])]
 
 
 def _middle(dimension: Dimension) -> Scalar:

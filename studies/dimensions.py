@@ -9,8 +9,9 @@ from functools import partial
 
 from studies.document import GROUPS, flatten, known_field, shorten
 from studies.errors import Problems, listed, shown
+from studies.filters import BACKBONE_PATTERN, FILTER_KEYS, read_filter
 from studies.settings import check_scalar
-from studies.space import FAMILY, BackboneFilter, Dimension, describe, is_multiple
+from studies.space import FAMILY, Dimension, describe, is_multiple, is_pattern
 from trainer.backbones import FAMILIES
 from trainer.recipe import FieldInfo, RecipeError, Scalar, suggest
 
@@ -23,13 +24,12 @@ MAX_BRANCHES = 50
 BACKBONE_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?")
 """timm's ``architecture`` or ``architecture.weights``; no path and no address of a hub."""
 DIMENSION_NAME = re.compile(r"[A-Za-z0-9_.@/+-]{1,200}")
-BACKBONE_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,100}")
 
-_KINDS = {"choices": "choices", "low": "range", "high": "range", "match": "filter"}
+_KINDS = {"choices": "choices", "low": "range", "high": "range", **dict.fromkeys(FILTER_KEYS, "filter")}
 _KEYS = {
     "choices": ("choices",),
-    "range": ("low", "high", "log", "step"),
-    "filter": ("match", "exclude", "pretrained"),
+    "range": ("low", "high", "log", "step", "off"),
+    "filter": FILTER_KEYS,
 }
 _COMMON_KEYS = ("default", "when", "name")
 
@@ -98,12 +98,13 @@ def _tables(raw: object, note: Note) -> list[Mapping[str, object]]:
 
 def _read_table(info: FieldInfo, table: Mapping[str, object], note: Note) -> Dimension | None:
     kinds = list(dict.fromkeys(_KINDS[key] for key in table if key in _KINDS))
-    valid = [*(key for kind in kinds or _KEYS for key in _KEYS[kind]), *_COMMON_KEYS]
+    possible = [kind for kind in _KEYS if kind != "filter" or info.path == "backbone"]
+    valid = [*(key for kind in kinds or possible for key in _KEYS[kind]), *_COMMON_KEYS]
     for key in table:
         if key not in valid:
             note(f": there is no key {shorten(key)!r}{suggest(shorten(key), valid)}")
     if len(kinds) != 1:
-        note(" needs either choices, or low and high" + (", or match" if info.path == "backbone" else ""))
+        note(" needs either choices, or low and high" + (", or a filter by match" if info.path == "backbone" else ""))
         return None
     when = _read_when(table.get("when", {}), note)
     try:
@@ -133,8 +134,9 @@ def _read_choices(info: FieldInfo, table: Mapping[str, object]) -> Dimension:
 
 
 def _read_range(info: FieldInfo, table: Mapping[str, object]) -> Dimension:
-    if info.type is str:
-        raise RecipeError("this field takes names: give choices")
+    if info.type in (str, bool):
+        takes = "names" if info.type is str else "true and false"
+        raise RecipeError(f"this field takes {takes}: give choices")
     missing = [key for key in ("low", "high") if key not in table]
     if missing:
         raise RecipeError(f"{missing[0]} is missing")
@@ -147,7 +149,10 @@ def _read_range(info: FieldInfo, table: Mapping[str, object]) -> Dimension:
     if log and low <= 0:
         raise RecipeError(f"a log range begins above zero, not at {low}")
     step = _read_step(info, table["step"], high - low, log) if "step" in table else None
-    return Dimension(name="", field=info.path, low=low, high=high, log=log, step=step, integer=info.type is int)
+    off = _check_number(info, table["off"], "off") if "off" in table else None
+    return Dimension(
+        name="", field=info.path, low=low, high=high, log=log, step=step, off=off, integer=info.type is int
+    )
 
 
 def _read_step(info: FieldInfo, raw: object, length: float, log: bool) -> float:
@@ -161,21 +166,9 @@ def _read_step(info: FieldInfo, raw: object, length: float, log: bool) -> float:
 
 def _read_filter(info: FieldInfo, table: Mapping[str, object]) -> Dimension:
     if info.path != "backbone":
-        raise RecipeError("match describes backbones; this field takes choices or a range")
-    lists: dict[str, tuple[str, ...]] = {}
-    for key in ("match", "exclude"):
-        raw = table.get(key, [])
-        patterns = [raw] if isinstance(raw, str) else raw
-        if not isinstance(patterns, list) or (key == "match" and not patterns):
-            raise RecipeError(f"{key} is a list of patterns such as 'resnet18*', not {shown(raw)}")
-        for pattern in patterns:
-            if not isinstance(pattern, str) or not BACKBONE_PATTERN.fullmatch(pattern):
-                raise RecipeError(f"{key}: {shown(pattern)} is no pattern over timm's names, such as 'resnet18*'")
-        lists[key] = tuple(patterns)
-    pretrained = table.get("pretrained", True)
-    if not isinstance(pretrained, bool):
-        raise RecipeError(f"pretrained is true or false, not {shown(pretrained)}")
-    return Dimension(name="", field="backbone", match=BackboneFilter(**lists, pretrained=pretrained))
+        key = next(key for key in table if key in FILTER_KEYS)
+        raise RecipeError(f"{key} describes backbones; this field takes choices or a range")
+    return Dimension(name="", field="backbone", match=read_filter(table))
 
 
 _DOMAINS: dict[str, Callable[[FieldInfo, Mapping[str, object]], Dimension]] = {
@@ -229,6 +222,10 @@ def _read_when(raw: object, note: Note) -> tuple[tuple[str, tuple[Scalar, ...]],
 
 
 def _check_condition(field: str, value: object) -> Scalar:
+    if field == "backbone" and isinstance(value, str) and is_pattern(value):
+        if not BACKBONE_PATTERN.fullmatch(value.removeprefix("!")):
+            raise RecipeError(f"{shown(value)} is no pattern over timm's names, such as 'convnext*' or '!convnext*'")
+        return value
     if field != FAMILY:
         return _check_value(known_field(field), value)
     if not isinstance(value, str) or value not in FAMILIES:

@@ -127,7 +127,8 @@ def check_scalar(info: FieldInfo, value: object) -> Scalar:
         RecipeError: as `FieldInfo.check`.
     """
     if not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > MAX_EXACT):
-        raise RecipeError(f"{info.path} takes a {'name' if info.type is str else 'number'}, not {shown(value)}")
+        takes = {str: "takes a name", bool: "is true or false"}.get(info.type, "takes a number")
+        raise RecipeError(f"{info.path} {takes}, not {shown(value)}")
     if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):
         raise RecipeError(f"{info.path} takes up to {MAX_TEXT} printable characters, not {shown(value)}")
     return info.check(value)

@@ -1,16 +1,19 @@
 """The search space: dimensions, when each is active, and how sampled values become settings of a recipe.
 
 A space is a tuple of dimensions, ordered so that a dimension comes after everything its conditions speak of. A
-dimension is one Optuna parameter. It sets one field of the recipe; where a field has a range of its own under each of
-several conditions, each range is a dimension of its own (``optimizer.lr@adamw``, ``optimizer.lr@sgd``), of which at
-most one is active.
+dimension sets one field of the recipe; where a field has a range of its own under each of several conditions, each
+range is a dimension of its own (``optimizer.lr@adamw``, ``optimizer.lr@sgd``), of which at most one is active.
+
+A dimension is one Optuna parameter of its name. A range that can also be *off* is two: a switch (``augment.sepia.on``)
+and, where that is on, the range. One parameter could not be both, since a range is hardly ever sampled at exactly 0.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from studies.errors import StudyError, listed, shown
 from trainer.backbones import family_of
@@ -22,19 +25,35 @@ FAMILY = "backbone.family"
 GRID_TOLERANCE = 1e-6
 """How far from a multiple of the step a number may lie, in steps: 0.1 + 0.2 is not 0.3."""
 
+SWITCH = ".on"
+"""What is added to the name of a range that can be off for the parameter that says whether it is on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneFilter:
-    """Backbones described by patterns over timm's model names, as ``timm.list_models`` takes them."""
+    """Backbones described by what they are like; all that is given must hold. `studies.filters` finds them."""
 
-    match: tuple[str, ...]
+    match: tuple[str, ...] = ("*",)
+    """Patterns over timm's model names, of which one must fit, as ``timm.list_models`` takes them."""
     exclude: tuple[str, ...] = ()
+    """Patterns of which none may fit."""
     pretrained: bool = True
+    """Only with weights, and each set of weights is a backbone of its own."""
+    family: tuple[str, ...] = ()
+    """Of `trainer.backbones.FAMILIES`; none given: all."""
+    min_params: float | None = None
+    """Smallest number of parameters, in millions, a classifier of 1000 classes included."""
+    max_params: float | None = None
+    min_size: float | None = None
+    """Smallest side of the images that the network, or its weights, were made for, in pixels."""
+    max_size: float | None = None
+    one_per_architecture: bool = False
+    """Of several sets of weights only the one that timm takes by default, or else the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One sampled parameter: either ``choices``, or a closed interval ``low .. high`` (both may be whole numbers).
+    """What one field is sampled from: ``choices``, or a closed interval ``low .. high`` (both may be whole numbers).
 
     ``match`` stands for choices that are not known yet; `studies.backbones.check_backbones` replaces it.
     """
@@ -49,11 +68,27 @@ class Dimension:
     log: bool = False
     step: float | None = None
     integer: bool = False
+    off: Scalar | None = None
+    """Beside the interval, the value that the field has where it is switched off; None: there is no such switch."""
     when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
-    """(field or `FAMILY`, values) pairs, all of which must hold; none: always active."""
+    """(field or `FAMILY`, values) pairs, all of which must hold (see `holds`); none: always active."""
     default: Scalar | None = None
     """The value in trial 0, always one that the dimension contains; None only while ``match`` is unresolved."""
     match: BackboneFilter | None = None
+
+    @property
+    def switch(self) -> Dimension | None:
+        """Whether the range is on, as a dimension that is sampled before it; None where it cannot be off."""
+        if self.off is None:
+            return None
+        is_on = self.default != self.off
+        return Dimension(name=self.name + SWITCH, field=self.field, choices=(False, True), default=is_on)
+
+    @property
+    def parameters(self) -> tuple[Dimension, ...]:
+        """The Optuna parameters that it stands for: a switch, if there is one, and what is sampled where it is on."""
+        switch = self.switch
+        return (self,) if switch is None else (switch, replace(self, off=None))
 
     def contains(self, value: object) -> bool:
         """Whether this dimension could have proposed ``value``."""
@@ -61,13 +96,35 @@ class Dimension:
             return any(type(choice) is type(value) and choice == value for choice in self.choices)
         if self.low is None or self.high is None or isinstance(value, bool) or not isinstance(value, int | float):
             return False
+        if self.off is not None and value == self.off:
+            return True
         if not self.low <= value <= self.high or (self.integer and value != int(value)):
             return False
         return self.step is None or is_multiple(value - self.low, self.step)
 
     def is_active(self, settings: Mapping[str, Scalar]) -> bool:
         """Whether the conditions hold for these flat settings, which must hold every field they speak of."""
-        return all(setting_of(settings, field) in values for field, values in self.when)
+        return all(holds(setting_of(settings, field), field, values) for field, values in self.when)
+
+
+def is_pattern(value: Scalar) -> bool:
+    """Whether a condition's value is a pattern over backbones: ``convnext*``, or ``!vit*`` for all others."""
+    return isinstance(value, str) and any(mark in value for mark in "!*?[")
+
+
+def holds(value: Scalar, field: str, wanted: Sequence[Scalar]) -> bool:
+    """Whether a condition, one value out of ``wanted``, holds where ``field`` is ``value``.
+
+    Backbones may be wanted by pattern, too. What a pattern with ``!`` before it fits is not wanted; where there are no
+    others, everything else is.
+    """
+    if field != "backbone":
+        return value in wanted
+    name, patterns = str(value), [str(pattern) for pattern in wanted]
+    if any(fnmatch.fnmatchcase(name, pattern[1:]) for pattern in patterns if pattern.startswith("!")):
+        return False
+    positive = [pattern for pattern in patterns if not pattern.startswith("!")]
+    return not positive or any(fnmatch.fnmatchcase(name, pattern) for pattern in positive)
 
 
 def is_multiple(length: float, step: float) -> bool:
@@ -90,72 +147,43 @@ def field_behind(field: str) -> str:
     return "backbone" if field == FAMILY else field
 
 
-def active_dimensions(
-    space: Sequence[Dimension], params: Mapping[str, Scalar], fixed: Mapping[str, Scalar]
-) -> list[Dimension]:
-    """The dimensions that are certainly active, given the values chosen so far.
-
-    Args:
-        space: a whole space, in order.
-        params: values by dimension name, of dimensions that are active.
-        fixed: flat settings that hold wherever nothing is sampled.
-
-    Returns:
-        In order. A dimension whose conditions wait for a value that ``params`` lacks is left out: ask again later.
-    """
-    settings = dict(fixed)
-    undecided: set[str] = set()
-    active: list[Dimension] = []
-    for dimension in space:
-        if any(field_behind(field) in undecided for field, _ in dimension.when):
-            # Whether it is active is open, hence also what its field will be.
-            undecided.add(dimension.field)
-        elif dimension.is_active(settings):
-            active.append(dimension)
-            if dimension.name in params:
-                settings[dimension.field] = params[dimension.name]
-            else:
-                undecided.add(dimension.field)
-    return active
-
-
 def choose(
     space: Sequence[Dimension], fixed: Mapping[str, Scalar], pick: Callable[[Dimension], Scalar]
 ) -> dict[str, Scalar]:
-    """Values by dimension name: ``pick`` is asked once for each dimension that is active, in order."""
+    """Values by parameter name: ``pick`` is asked once for each of `Dimension.parameters` that is active, in order."""
     settings = dict(fixed)
     params: dict[str, Scalar] = {}
     for dimension in space:
-        if dimension.is_active(settings):
-            settings[dimension.field] = params[dimension.name] = pick(dimension)
+        if not dimension.is_active(settings):
+            continue
+        *switches, domain = dimension.parameters
+        for switch in switches:
+            params[switch.name] = pick(switch)
+        if dimension.off is not None and not params[dimension.name + SWITCH]:
+            settings[dimension.field] = dimension.off
+        else:
+            settings[dimension.field] = params[domain.name] = pick(domain)
     return params
 
 
 def assemble(
     space: Sequence[Dimension], params: Mapping[str, Scalar], fixed: Mapping[str, Scalar]
 ) -> dict[str, Scalar]:
-    """The flat settings that sampled ``params`` stand for, on top of ``fixed``.
+    """The flat settings that sampled ``params``, by parameter name, stand for, on top of ``fixed``.
 
     Raises:
         StudyError: ``params`` is not what this space samples: a value outside its dimension, one missing, one too many.
     """
     settings = dict(fixed)
     problems: list[str] = []
-    unused = set(params)
+    used: set[str] = set()
     for dimension in space:
-        if not dimension.is_active(settings):
-            continue
-        if dimension.name not in params:
-            problems.append(f"no value for {dimension.name}, which is sampled here")
-            continue
-        unused.discard(dimension.name)
-        value = params[dimension.name]
-        if not dimension.contains(value):
-            problems.append(f"{dimension.name} cannot be {shown(value)}; it is sampled from {describe(dimension)}")
-            continue
-        settings[dimension.field] = value
-    names = [dimension.name for dimension in space]
-    for name in sorted(unused):
+        if dimension.is_active(settings):
+            value = _sampled(dimension, params, used, problems)
+            if value is not None:
+                settings[dimension.field] = value
+    names = [parameter.name for dimension in space for parameter in dimension.parameters]
+    for name in sorted(params.keys() - used):
         what = "is not sampled under these settings" if name in names else f"is no dimension{suggest(name, names)}"
         problems.append(f"{name} {what}")
     if problems:
@@ -163,26 +191,72 @@ def assemble(
     return settings
 
 
+def _sampled(dimension: Dimension, params: Mapping[str, Scalar], used: set[str], problems: list[str]) -> Scalar | None:
+    """The value of an active dimension; None where something is wrong. Notes what it ``used`` of ``params``."""
+    value: Scalar | None = None
+    for parameter in dimension.parameters:
+        if parameter.name not in params:
+            problems.append(f"no value for {parameter.name}, which is sampled here")
+            return None
+        used.add(parameter.name)
+        value = params[parameter.name]
+        if not parameter.contains(value):
+            problems.append(f"{parameter.name} cannot be {shown(value)}; it is sampled from {describe(parameter)}")
+            return None
+        if parameter.name != dimension.name and not value:
+            return dimension.off
+    return value
+
+
 def describe(dimension: Dimension) -> str:
-    """What a dimension is sampled from, in one line: ``1e-05 .. 0.003, log`` or ``adamw, sgd``."""
+    """What a dimension is sampled from, in one line: ``1e-05 .. 0.003, log``, ``0.1 .. 0.5, or off (0.0)``."""
     if dimension.match is not None:
-        chosen = dimension.match
-        exclude = f" except {listed(chosen.exclude)}" if chosen.exclude else ""
-        pretrained = ", with pre-trained weights" if chosen.pretrained else ""
-        return f"timm models {listed(chosen.match)}{exclude}{pretrained}"
+        return describe_filter(dimension.match)
     if dimension.choices is not None:
-        return listed(dimension.choices)
+        return written(dimension.choices)
     kinds = [f"{dimension.low} .. {dimension.high}"]
     if dimension.log:
         kinds.append("log")
     if dimension.step is not None:
         kinds.append(f"step {dimension.step}")
+    if dimension.off is not None:
+        kinds.append(f"or off ({dimension.off})")
     return ", ".join(kinds)
+
+
+def describe_filter(chosen: BackboneFilter) -> str:
+    """Which backbones a filter finds, in words: ``timm models resnet18.*, with pre-trained weights``."""
+    words = [f"timm models {listed(chosen.match)}"]
+    if chosen.exclude:
+        words[0] += f" except {listed(chosen.exclude)}"
+    if chosen.pretrained:
+        words.append("with pre-trained weights")
+    if chosen.family:
+        words.append(f"of family {' or '.join(chosen.family)}")
+    for low, high, unit in (
+        (chosen.min_params, chosen.max_params, "million parameters"),
+        (chosen.min_size, chosen.max_size, "pixels"),
+    ):
+        bounds = [f"at least {low:g}"] if low is not None else []
+        bounds += [f"at most {high:g}"] if high is not None else []
+        if bounds:
+            words.append(f"{' and '.join(bounds)} {unit}")
+    if chosen.one_per_architecture:
+        words.append("one set of weights per architecture")
+    return ", ".join(words)
+
+
+def written(values: Iterable[Scalar], between: str = ", ") -> str:
+    """Values as a study file has them: ``adamw, sgd``, ``false, true``."""
+    return between.join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
 
 
 def describe_conditions(dimension: Dimension) -> str:
     """When a dimension is active, in one line; empty where always: ``optimizer.name = adamw or radam``."""
-    return " and ".join(f"{field} = {' or '.join(map(str, values))}" for field, values in dimension.when)
+    return " and ".join(
+        f"{field} = {written(values, ' or ')}".replace("= !", "= not ").replace("or !", "nor ")
+        for field, values in dimension.when
+    )
 
 
 def branches(space: Sequence[Dimension]) -> Iterator[tuple[str, list[Dimension]]]:

@@ -70,7 +70,7 @@ class StudySpec:
         return all(dimension.match is None for dimension in self.space)
 
     def default_params(self) -> dict[str, Scalar]:
-        """What trial 0 samples, by dimension name.
+        """What trial 0 samples, by parameter name.
 
         Raises:
             StudyError: the backbone filter is not resolved yet.
@@ -87,7 +87,7 @@ class StudySpec:
         return self.assemble(self.default_params())
 
     def assemble(self, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """The flat recipe, complete, that sampled values by dimension name stand for.
+        """The flat recipe, complete, that sampled values by parameter name stand for.
 
         Raises:
             StudyError: ``params`` is not what this study samples.
@@ -241,8 +241,7 @@ def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
         entry["choices"] = list(dimension.choices)
     else:
         entry |= {"low": dimension.low, "high": dimension.high, "log": dimension.log}
-        if dimension.step is not None:
-            entry["step"] = dimension.step
+        entry |= {key: value for key in ("step", "off") if (value := getattr(dimension, key)) is not None}
     if dimension.when:
         entry["when"] = {field: list(values) for field, values in dimension.when}
     return entry

@@ -161,8 +161,9 @@ def size_arguments(name: str, image_size: int) -> dict[str, int]:
 def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | None) -> torch.nn.Module:
     """Build ``recipe.backbone`` with a fresh classifier of ``num_classes``, on the CPU.
 
-    With ``recipe.init == "imagenet"`` everything but the classifier is pre-trained (see `trainer.weights`); a
-    checkpoint that has exactly ``num_classes`` classes brings its classifier along. Random numbers are drawn from
+    With ``recipe.init == "imagenet"`` everything but the classifier is pre-trained (see `trainer.weights`); any other
+    name than ``"scratch"`` is that of a checkpoint (`trainer.named_weights`). One that has exactly ``num_classes``
+    classes brings its classifier along. Random numbers are drawn from
     torch's global generator: seed it first. ``recipe.drop`` and ``recipe.drop_path`` are ignored where the
     architecture has no such thing.
 
@@ -182,6 +183,8 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
     state = load_state(name, weights_dir) if recipe.init == "imagenet" else None
     try:
         model = _create(name, num_classes, state, arguments)
+        if recipe.init not in ("imagenet", "scratch"):
+            model = _create_from_named(model, recipe, num_classes, weights_dir, arguments)
         _check_output(model, size, num_classes)
     except BackboneError:
         raise
@@ -204,6 +207,26 @@ def _create(name: str, num_classes: int, state: dict[str, Any] | None, arguments
         if unknown not in arguments:
             raise
         return _create(name, num_classes, state, {key: value for key, value in arguments.items() if key != unknown})
+
+
+def _create_from_named(
+    fresh: torch.nn.Module, recipe: Recipe, num_classes: int, weights_dir: Path | None, arguments: dict[str, Any]
+) -> torch.nn.Module:
+    """As ``fresh``, which shows that the network can be built, but with the weights of the checkpoint.
+
+    Self-supervised pre-training leaves no classifier; then it is the one of ``fresh``.
+    """
+    from trainer.layers import classifier_tensors
+    from trainer.named_weights import load_named
+
+    state = load_named(recipe.init, weights_dir)
+    classifier = classifier_tensors(fresh)
+    if not classifier & state.keys():
+        state.update((name, tensor) for name, tensor in fresh.state_dict().items() if name in classifier)
+    try:
+        return _create(recipe.backbone, num_classes, state, arguments)
+    except Exception as error:  # of another network's weights each model makes its own error
+        raise BackboneError(f"init = {recipe.init!r} cannot be loaded into {recipe.backbone}: {error}") from error
 
 
 def _check_output(model: torch.nn.Module, size: int, num_classes: int) -> None:

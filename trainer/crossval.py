@@ -59,7 +59,8 @@ def cross_validate(
             finishes: whoever stores the result removes it. None: no checkpoints.
         weights_dir: folder of pre-trained weights, see `trainer.backbones.create_backbone`.
         keep_models: return the state dicts of the evaluated weights.
-        views: names of `trainer.predict.VIEWS` to predict with at the end; ``"identity"`` always is.
+        views: names of `trainer.predict.VIEWS` to predict with at the end, each by itself; ``"identity"`` always is.
+            What a trial is judged by averages the views of ``recipe.tta``, whatever is asked for here.
         predict_test: predict the test images when finished.
         loader: makes the batches; None: one on a thread, for this call.
         abandon: asked before every training batch and every few images predicted, so it has to be quick. Once it
@@ -123,8 +124,9 @@ def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str
     libraries = [importlib.metadata.version(name).partition("+")[0] for name in ("torch", "timm")]
     settings = [recipe.to_flat(), metric, seed, data.num_classes, libraries]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    images = data.pixels.train
-    for array in (data.y, data.folds, images[np.linspace(0, len(images) - 1, num=16, dtype=np.int64)]):
+    few = np.linspace(0, len(data.y) - 1, num=16, dtype=np.int64)
+    # The pictures to crop from also say how large they are, which no setting of the recipe does.
+    for array in (data.y, data.folds, data.pixels.train[few], data.training_source(recipe).train[few]):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

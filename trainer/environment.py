@@ -6,6 +6,7 @@ import importlib
 import platform
 import re
 from importlib import metadata
+from pathlib import Path
 
 RECORDED = ("retable", "torch", "torchvision", "timm", "albumentations", "numpy", "pillow", "safetensors")
 
@@ -22,6 +23,15 @@ def library_versions() -> dict[str, str]:
         if version is not None:
             versions[name] = version
     return versions
+
+
+def cpu_name() -> str:
+    """The processor's model, as Linux tells it; elsewhere its architecture."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def check_torch_pair(*, thorough: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # timm re-exports without saying so
 
+from trainer.averaging import averaged_model
 from trainer.backbones import create_backbone, preprocessing_of
+from trainer.freezing import freeze, train_mode
 from trainer.losses import class_weights, image_losses
 from trainer.mixing import apply_mix, draw_mix, mixing_epochs
 from trainer.optim import build_optimizer, learning_rate_factor, set_learning_rate
+from trainer.parking import Parking
+from trainer.predict_standalone import Normaliser
 from trainer.randomness import random_generator, random_key
 from trainer.recipe import Recipe
 from trainer.sampling import batches_per_epoch
@@ -57,36 +60,38 @@ class FoldModel:
         device: torch.device,
         weights_dir: Path | None,
     ) -> None:
-        torch.manual_seed(random_key(seed, "weights", fold))
+        _seed_generators(device, random_key(seed, "weights", fold))
         model = create_backbone(recipe, num_classes, weights_dir=weights_dir)
         self._recipe, self._fold, self._seed, self._num_classes, self._device = recipe, fold, seed, num_classes, device
         self.preprocessing = preprocessing_of(model)
         # Also on the CPU: up to twice as fast for convolutions there, and no slower for the others.
         self._model = model.to(device).to(memory_format=torch.channels_last)
+        self._frozen = freeze(self._model, recipe)
+        self._batches = batches_per_epoch(len(train_y), recipe.batch_size)
         self._optimizer = build_optimizer(self._model, recipe)
-        self._ema = ModelEmaV3(self._model, decay=recipe.ema, use_warmup=True) if recipe.ema > 0.0 else None
+        self._average = averaged_model(self._model, recipe, recipe.epochs * self._batches)
         self._precision = training_precision(device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
-        self._mean = torch.tensor(self.preprocessing.mean, device=device).mul(255.0).view(1, 3, 1, 1)
-        self._std = torch.tensor(self.preprocessing.std, device=device).mul(255.0).view(1, 3, 1, 1)
+        self._normaliser = Normaliser(self.preprocessing.mean, self.preprocessing.std, recipe.image_size, device)
         power = recipe.loss.class_weight
         self._weights = torch.from_numpy(class_weights(train_y, num_classes, power)).to(device) if power > 0.0 else None
         self._statistics = [buffer for buffer in self._model.buffers() if buffer.is_floating_point()]
         self._statistics_before = [torch.empty_like(buffer) for buffer in self._statistics]
-        self._batches = batches_per_epoch(len(train_y), recipe.batch_size)
+        self._parking = Parking(device)
 
     @property
     def evaluated(self) -> torch.nn.Module:
         """The network whose predictions count, in evaluation mode: averaged weights where the recipe averages."""
-        model: torch.nn.Module = self._model if self._ema is None else self._ema.module
+        average = self._average
+        model = self._model if average is None or not average.counts else average.module
         return model.eval()
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs: tensors (on the device, not copied) and plain values."""
+        """Everything that `restore` needs: tensors (not copied; on the device, unless parked) and plain values."""
         return {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "ema": None if self._ema is None else self._ema.module.state_dict(),
+            "average": None if self._average is None else self._average.state(),
             "scaler": self._scaler.state_dict(),
         }
 
@@ -98,9 +103,29 @@ class FoldModel:
         """
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        if self._ema is not None:
-            self._ema.module.load_state_dict(state["ema"])
+        if self._average is not None:
+            self._average.restore(state["average"])
         self._scaler.load_state_dict(state["scaler"])
+
+    def park(self) -> None:
+        """Move all that it keeps between epochs to host memory, until `unpark`; meanwhile `state` may be read."""
+        self._parking.park(self._kept())
+
+    def unpark(self) -> None:
+        """Bring it back, as it was.
+
+        Raises:
+            torch.OutOfMemoryError: it does not fit.
+        """
+        self._parking.unpark()
+
+    def _kept(self) -> Iterator[torch.Tensor]:
+        for module in (self._model, *([] if self._average is None else [self._average.module])):
+            yield from module.parameters()
+            yield from module.buffers()
+        for values in self._optimizer.state.values():
+            yield from (value for value in values.values() if isinstance(value, torch.Tensor))
+        yield from self._statistics_before
 
     def train_epoch(
         self, epoch: int, batches: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]], micro_batch: int
@@ -118,13 +143,11 @@ class FoldModel:
         Raises:
             torch.OutOfMemoryError: one image alone, or the optimizer's own state, does not fit.
         """
-        self._model.train()
+        train_mode(self._model, self._frozen)
         losses: list[torch.Tensor] = []
         for batch, (images, y) in enumerate(batches):
             loss, micro_batch = self._train_batch(epoch, batch, images, y, micro_batch)
             losses.append(loss)
-        # While the other folds train, gradients would take as much memory as the weights.
-        self._optimizer.zero_grad(set_to_none=True)
         self._optimizer.zero_grad(set_to_none=True)  # the memory is the next fold's until this one's turn comes again
         # The only wait for the device in the epoch: reading each loss at once would leave it idle between batches.
         return EpochOutcome(losses=torch.stack(losses).cpu().numpy(), micro_batch=micro_batch)
@@ -137,7 +160,7 @@ class FoldModel:
         Raises:
             torch.OutOfMemoryError: it does not fit.
         """
-        self._model.train()
+        train_mode(self._model, self._frozen)
         count, size = self._recipe.batch_size, self._recipe.image_size
         images, y = np.zeros((count, size, size, 3), np.uint8), np.zeros(count, np.int64)
         self._accumulate(*self._prepare(1, 0, images, y), micro_batch)
@@ -156,7 +179,7 @@ class FoldModel:
         _copy_all(self._statistics, to=self._statistics_before)
         while True:
             # Dropout and stochastic depth draw from torch's global generator.
-            torch.manual_seed(random_key(self._seed, "dropout", self._fold, epoch, batch))
+            _seed_generators(self._device, random_key(self._seed, "dropout", self._fold, epoch, batch))
             self._optimizer.zero_grad(set_to_none=True)
             try:
                 loss = self._accumulate(pixels, targets, micro_batch)
@@ -183,8 +206,7 @@ class FoldModel:
         host = torch.from_numpy(images)
         if self._device.type == "cuda":
             host = host.pin_memory()  # a copy from pageable memory would wait for all queued work
-        # Images lie channels-last as they come: the permuted view is in the layout that convolutions like best.
-        pixels = host.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
+        pixels = self._normaliser(host.to(self._device, non_blocking=True))
         targets = torch.nn.functional.one_hot(torch.from_numpy(y), self._num_classes).float().to(self._device)
         if epoch <= mixing_epochs(self._recipe.augment, self._recipe.epochs):
             mix = draw_mix(
@@ -216,8 +238,8 @@ class FoldModel:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), limit)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        if self._ema is not None:
-            self._ema.update(self._model, step=step + 1)
+        if self._average is not None:
+            self._average.update(step)
 
 
 def training_precision(device: torch.device) -> torch.dtype:
@@ -225,6 +247,14 @@ def training_precision(device: torch.device) -> torch.dtype:
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _seed_generators(device: torch.device, seed: int) -> None:
+    """What `torch.manual_seed` does for the CPU and ``device``, without its detours, which cost 2 % of a small step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
 
 
 def _copy_all(tensors: list[torch.Tensor], *, to: list[torch.Tensor]) -> None:

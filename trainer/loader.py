@@ -12,20 +12,29 @@ import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import partial
+from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.augment import Augmenter
 from trainer.sampling import BatchPlan
+from trainer.shared_batches import Slots
+
+if TYPE_CHECKING:
+    from trainer.recipe import Augment
 
 Batch = npt.NDArray[np.uint8]
 """uint8, shape (b, size, size, 3), C-contiguous."""
+
+KEPT_SLOTS = 512  # blocks of shared memory that a worker process stays attached to
 
 BATCHES_AHEAD = 2  # per worker: one being read by the training, one being made
 
@@ -58,24 +67,40 @@ class BatchLoader:
             raise ValueError(f"workers must be 0 or more, not {workers}")
         self._workers = workers
         self._executor: Executor | None = None
+        self.slots = Slots()
+        """Where processes put batches."""
 
-    def stream(self, pixels: PixelSource, strengths: Mapping[str, float], plans: Sequence[BatchPlan]) -> BatchStream:
-        """Start making the batches of ``plans`` now, a few ahead of whoever reads them, in their order."""
+    def stream(self, pixels: PixelSource, settings: Augment, size: int, plans: Sequence[BatchPlan]) -> BatchStream:
+        """Start making the batches of ``plans`` now, a few ahead of whoever reads them, in their order.
+
+        Args:
+            pixels: images of ``size`` x ``size`` pixels, or larger ones where ``settings`` crop.
+            size: side of the network's input.
+        """
         # One blob for the whole stream: workers recognise it and keep what they built from it.
-        job = pickle.dumps((pixels, dict(strengths)))
-        return BatchStream(self, job, plans, ahead=BATCHES_AHEAD * max(1, self._workers))
+        strengths = {name: strength for name, strength in settings.strengths.items() if strength > 0.0}
+        job = pickle.dumps((pixels, replace(settings, strengths=strengths), size))
+        return BatchStream(self, job, plans, size=size, ahead=BATCHES_AHEAD * max(1, self._workers))
 
-    def submit(self, job: bytes, plan: BatchPlan) -> Future[Batch]:
-        """Queue one batch. For `BatchStream`."""
+    def submit(self, job: bytes, plan: BatchPlan, size: int) -> tuple[Future[Batch | None], SharedMemory | None]:
+        """Queue one batch. For `BatchStream`.
+
+        Returns:
+            What will hold the batch, or None once it lies in the memory that comes second.
+        """
         if self._executor is None:
             self._executor = _make_executor(self._workers)
-        return self._executor.submit(_make_batch, job, plan)
+        slot = self.slots.take(len(plan.indices) * size * size * 3) if self._workers else None
+        if slot is None:
+            return self._executor.submit(_make_batch, job, plan), None
+        return self._executor.submit(_fill_slot, job, plan, size, slot.name), slot
 
     def close(self) -> None:
         """Stop the workers; batches not yet begun are dropped. A later `stream` starts new ones."""
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
+        self.slots.close()
 
     def __enter__(self) -> BatchLoader:
         return self
@@ -89,32 +114,36 @@ class BatchLoader:
 class BatchStream:
     """An iterator over the batches of one epoch of one fold; made by `BatchLoader.stream`."""
 
-    def __init__(self, loader: BatchLoader, job: bytes, plans: Sequence[BatchPlan], ahead: int) -> None:
+    def __init__(self, loader: BatchLoader, job: bytes, plans: Sequence[BatchPlan], size: int, ahead: int) -> None:
         self._loader = loader
         self._job = job
+        self._size = size
         self._left = iter(plans)
-        self._pending: deque[Future[Batch]] = deque()
+        self._pending: deque[tuple[BatchPlan, Future[Batch | None], SharedMemory | None]] = deque()
+        self._read: SharedMemory | None = None
         for _ in range(ahead):
             self._submit_next()
 
     def _submit_next(self) -> None:
         plan = next(self._left, None)
         if plan is not None:
-            self._pending.append(self._loader.submit(self._job, plan))
+            self._pending.append((plan, *self._loader.submit(self._job, plan, self._size)))
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        """The next batch.
+        """The next batch. It may lie in memory that the batch after it is written into: copy what is to stay.
 
         Raises:
             LoaderError: a worker process died.
         """
+        self._release()
         if not self._pending:
             raise StopIteration
+        plan, future, self._read = self._pending.popleft()
         try:
-            batch = self._pending.popleft().result()
+            batch = future.result()
             self._submit_next()
         except BrokenProcessPool as error:
             self._pending.clear()
@@ -122,13 +151,36 @@ class BatchStream:
             raise LoaderError(
                 "a process that reads and augments images was killed (often: out of memory); use fewer of them"
             ) from error
-        return batch
+        if batch is not None:
+            return batch
+        assert self._read is not None, "a worker returns the batch or puts it into memory"
+        return _batch_in(self._read, len(plan.indices), self._size)
+
+    def _release(self) -> None:
+        if self._read is not None:
+            self._loader.slots.give_back(self._read)
+            self._read = None
 
     def close(self) -> None:
         """Drop the batches that nobody will read."""
+        self._release()
         self._left = iter(())
         while self._pending:
-            self._pending.pop().cancel()
+            _, future, slot = self._pending.pop()
+            future.cancel()
+            if slot is not None:
+                # Now where it was cancelled or is done; later where a worker is writing into it.
+                future.add_done_callback(partial(_give_back, self._loader.slots, slot))
+
+
+def _give_back(slots: Slots, slot: SharedMemory, _: Future[Batch | None]) -> None:
+    slots.give_back(slot)
+
+
+def _batch_in(slot: SharedMemory, count: int, size: int) -> Batch:
+    assert slot.buf is not None, "the slot is open"
+    # Not np.ndarray(buffer=...): only frombuffer keeps the memory from being unmapped while the array lives.
+    return np.frombuffer(slot.buf, dtype=np.uint8, count=count * size * size * 3).reshape(count, size, size, 3)
 
 
 def _make_executor(workers: int) -> Executor:
@@ -160,10 +212,29 @@ def _exit_with_parent() -> None:
 _current = threading.local()
 
 
-def _make_batch(job: bytes, plan: BatchPlan) -> Batch:
+def _make_batch(job: bytes, plan: BatchPlan, into: Batch | None = None) -> Batch:
     if getattr(_current, "job", None) != job:
-        pixels, strengths = pickle.loads(job)  # noqa: S301  (our own bytes, from the process that started this one)
+        pixels, settings, size = pickle.loads(job)  # noqa: S301  (our own bytes, from the process that started this one)
         # asarray: indexing a plain view costs a fraction of indexing a memmap
-        _current.images, _current.augmenter, _current.job = np.asarray(pixels.train), Augmenter(strengths), job
-    images, augmenter = _current.images, _current.augmenter
-    return np.stack([augmenter.apply(images[row], key) for row, key in zip(plan.indices, plan.keys, strict=True)])
+        _current.images, _current.augmenter, _current.job = np.asarray(pixels.train), Augmenter(settings, size), job
+        _current.size = size
+    images, augmenter, size = _current.images, _current.augmenter, _current.size
+    batch = np.empty((len(plan.indices), size, size, 3), dtype=np.uint8) if into is None else into
+    for place, (row, key) in enumerate(zip(plan.indices, plan.keys, strict=True)):
+        batch[place] = augmenter.apply(images[row], key)
+    return batch
+
+
+_mapped: dict[str, SharedMemory] = {}  # in a worker process: what it has written into so far
+
+
+def _fill_slot(job: bytes, plan: BatchPlan, size: int, name: str) -> None:
+    """`_make_batch` into shared memory."""
+    slot = _mapped.get(name)
+    if slot is None:
+        if len(_mapped) >= KEPT_SLOTS:  # of earlier trainings, most likely
+            for old in _mapped.values():
+                old.close()
+            _mapped.clear()
+        slot = _mapped[name] = SharedMemory(name)
+    _make_batch(job, plan, into=_batch_in(slot, len(plan.indices), size))

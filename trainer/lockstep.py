@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainer.environment import cpu_name
 from trainer.fold_model import FoldModel, training_precision
 from trainer.loader import Batch, BatchLoader, BatchStream
-from trainer.memory import fitting_micro_batch
+from trainer.memory import plan_memory
 from trainer.metrics import score, true_class_probability
+from trainer.named_weights import BUILT_IN, named_weights_digest
 from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
-from trainer.predict import predict_proba
+from trainer.predict import average_views, predict_proba
+from trainer.predict_standalone import TTA
 from trainer.recipe import Recipe, Scalar
 from trainer.sampling import BatchPlan, plan_epoch
 
@@ -51,6 +54,9 @@ class Lockstep:
         abandon: Callable[[], bool] | None,
     ) -> None:
         self._recipe, self._data, self._metric, self._seed = recipe, data, metric, seed
+        self._views = TTA[recipe.tta]
+        lower = training_precision(device)
+        self._precision = None if lower is torch.float32 else lower
         self._device, self._loader, self._clock, self._abandon = device, loader, clock, abandon
 
         def fold_model(fold: int) -> FoldModel:
@@ -65,8 +71,15 @@ class Lockstep:
             )
 
         first = fold_model(0)
-        self._micro_batch = fitting_micro_batch(recipe, first, data.num_folds, device)
-        self._models = [first, *(fold_model(fold) for fold in range(1, data.num_folds))]
+        plan = plan_memory(recipe, first, data.num_folds, device)
+        self._micro_batch, self._parked, self._planned = plan.micro_batch, plan.parked, plan.need
+        self._models: list[FoldModel] = []
+        for fold in range(data.num_folds):
+            self._models.append(fold_model(fold) if fold else first)
+            if self._parked:
+                self._models[fold].park()
+        # The recipe has the name of a checkpoint of one's own; its content is a part of what runs.
+        self._init_digest = "" if recipe.init in BUILT_IN else named_weights_digest(recipe.init, weights_dir)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)  # of what other trainings and the rehearsal took
         self._evaluation_batch = max(SMALLEST_EVALUATION_BATCH, EVALUATION_FACTOR * recipe.batch_size)
@@ -85,7 +98,7 @@ class Lockstep:
         begun = self._clock()
         oof = np.full_like(self._oof, np.nan)
         losses: list[float] = []
-        for fold, model in enumerate(self._models):
+        for fold, model in self._turns():
             if self._upcoming is None:
                 self._upcoming = self._open(fold, epoch)
             plans, stream = self._upcoming
@@ -98,13 +111,27 @@ class Lockstep:
             if len(broken):
                 return f"the loss became {outcome.losses[broken[0]]} in {where}, batch {broken[0] + 1} of {len(plans)}"
             held_out = self._data.held_out(fold)
-            oof[held_out] = self._predict(model, self._data.pixels.train, held_out, ("identity",))["identity"]
+            # What is kept is predicted in full float32, as the exported model will; for a point of the curve the
+            # precision of the training is good enough, and on a GPU several times as fast.
+            precision = None if epoch == self._recipe.epochs else self._precision
+            by_view = self._predict(model, self._data.pixels.train, held_out, self._views, precision)
+            oof[held_out] = average_views(by_view, self._views)
             if not np.isfinite(oof[held_out]).all():
                 return f"predictions that are not finite after {where}"
             losses.append(float(outcome.losses.mean()))
         self._oof = oof
         self.reports.append(self._report(epoch, float(np.mean(losses)), self._clock() - begun))
         return ""
+
+    def _turns(self) -> Iterator[tuple[int, FoldModel]]:
+        """Every fold, one after another; where the memory plan says so, it is on the device during its turn alone."""
+        for fold, model in enumerate(self._models):
+            if self._parked:
+                model.unpark()
+            yield fold, model
+            # Not after a failure: then what it holds means nothing any more.
+            if self._parked:
+                model.park()
 
     def _open(self, fold: int, epoch: int) -> tuple[tuple[BatchPlan, ...], BatchStream]:
         plans = plan_epoch(
@@ -116,7 +143,8 @@ class Lockstep:
             fold=fold,
             epoch=epoch,
         )
-        return plans, self._loader.stream(self._data.pixels, self._recipe.augment.strengths, plans)
+        source = self._data.training_source(self._recipe)
+        return plans, self._loader.stream(source, self._recipe.augment, self._recipe.image_size, plans)
 
     def _open_next(self, fold: int, epoch: int) -> tuple[tuple[BatchPlan, ...], BatchStream] | None:
         if fold + 1 < len(self._models):
@@ -133,17 +161,22 @@ class Lockstep:
             raise Abandoned
 
     def _predict(
-        self, model: FoldModel, images: npt.NDArray[np.uint8], rows: Labels, views: tuple[str, ...]
+        self,
+        model: FoldModel,
+        images: npt.NDArray[np.uint8],
+        rows: Labels,
+        views: tuple[str, ...],
+        precision: torch.dtype | None = None,
     ) -> dict[str, Floats]:
         """Probabilities of the chosen rows by view: float32, shape (len(rows), C)."""
         per_chunk = max(1, PREDICTION_CHUNK // max(1, images[:1].nbytes))
         chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
-        parts = [self._predict_chunk(model, images[chunk], views) for chunk in chunks]
+        parts = [self._predict_chunk(model, images[chunk], views, precision) for chunk in chunks]
         nothing = np.empty((0, self._data.num_classes), dtype=np.float32)
         return {view: np.concatenate([nothing, *(part[view] for part in parts)]) for view in views}
 
     def _predict_chunk(
-        self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[str, ...]
+        self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[str, ...], precision: torch.dtype | None
     ) -> dict[str, Floats]:
         self._leave_if_abandoned()
         while True:
@@ -155,6 +188,7 @@ class Lockstep:
                     views=views,
                     batch_size=self._evaluation_batch,
                     device=self._device,
+                    precision=precision,
                 )
             except torch.OutOfMemoryError:
                 if self._evaluation_batch <= 1:
@@ -194,7 +228,7 @@ class Lockstep:
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where `content` was taken; it is of the same training, as its identity has shown."""
-        for model, state in zip(self._models, content["folds"], strict=True):
+        for (_, model), state in zip(self._turns(), content["folds"], strict=True):
             model.restore(state)
         self.reports = [EpochReport(**{**r, "true_class": r["true_class"].numpy()}) for r in content["reports"]]
         self._oof = content["oof"].numpy()
@@ -204,27 +238,28 @@ class Lockstep:
 
     def finish(self, views: tuple[str, ...], predict_test: bool, keep_models: bool) -> CVResult:
         """Predict what is left to predict after the last epoch."""
-        extra: tuple[str, ...] = tuple(view for view in views if view != "identity")
-        oof_views: dict[str, Floats] = {"identity": self._oof} if extra else {}
-        for view in extra:
-            oof_views[view] = np.full_like(self._oof, np.nan)
+        asked = tuple(dict.fromkeys(("identity", *views))) if set(views) - {"identity"} else ()
+        known = {self._views[0]: self._oof} if len(self._views) == 1 else {}
+        unknown = tuple(view for view in asked if view not in known)
+        oof_views = {view: known[view] if view in known else np.full_like(self._oof, np.nan) for view in asked}
         test_views: dict[str, Floats] = {}
         test = self._data.pixels.test
-        for fold, model in enumerate(self._models):
-            if extra:
+        for fold, model in self._turns():
+            if unknown:
                 rows = self._data.held_out(fold)
-                for view, proba in self._predict(model, self._data.pixels.train, rows, extra).items():
+                for view, proba in self._predict(model, self._data.pixels.train, rows, unknown).items():
                     oof_views[view][rows] = proba
             if predict_test:
                 every = np.arange(len(test), dtype=np.int64)
-                for view, proba in self._predict(model, test, every, ("identity", *extra)).items():
+                wanted = tuple(dict.fromkeys((*self._views, *asked)))
+                for view, proba in self._predict(model, test, every, wanted).items():
                     test_views[view] = test_views.get(view, np.float32(0)) + proba / np.float32(len(self._models))
         return self.result(
             "finished",
             "",
-            test=test_views.get("identity"),
+            test=average_views(test_views, self._views) if predict_test else None,
             oof_views=oof_views,
-            test_views=test_views if extra else {},
+            test_views={view: test_views[view] for view in asked} if predict_test else {},
             models=tuple(_on_host(model.evaluated.state_dict()) for model in self._models) if keep_models else (),
         )
 
@@ -247,11 +282,20 @@ class Lockstep:
             "torch": torch.__version__,
             "timm": importlib.metadata.version("timm"),
             "albumentations": importlib.metadata.version("albumentations"),
+            "threads": torch.get_num_threads(),
             "seconds": sum(report.seconds for report in self.reports),
         }
+        if self._device.type == "cpu":
+            # Its vector instructions decide in which order sums are added up.
+            machine["cpu"] = f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
+        if self._parked:
+            machine["parked"] = True
+        if self._init_digest:
+            machine["init_sha256"] = self._init_digest
         if self._device.type == "cuda":
             machine["device"] = torch.cuda.get_device_name(self._device)
             machine["memory_peak"] = -(-torch.cuda.max_memory_allocated(self._device) // MIB)
+            machine["memory_planned"] = -(-self._planned // MIB)
         return machine
 
 

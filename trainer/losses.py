@@ -1,4 +1,12 @@
-"""What a training minimises: cross-entropy on soft targets, with label smoothing, focusing and class weights."""
+"""What a training minimises: cross-entropy on soft targets, and what makes it forgive or focus.
+
+Label smoothing and bootstrapping change the targets, generalized cross-entropy what a class costs, focusing how much it
+counts, and class weights how much the image does; they can all be had at once.
+
+Wrong labels are told by what the network itself predicts, not by the out-of-fold predictions of the other folds'
+networks, which are there after every epoch and see more clearly: those networks were trained on the labels that this
+fold holds out, and whatever is taken from them carries these labels into the training that is to be judged by them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +15,8 @@ import numpy.typing as npt
 import torch
 
 from trainer.recipe import Loss
+
+SMALLEST_Q = 1e-6  # below, (1 - p ** q) / q is cross-entropy in float32
 
 
 def class_weights(y: npt.NDArray[np.int64], num_classes: int, power: float) -> npt.NDArray[np.float32]:
@@ -35,12 +45,23 @@ def image_losses(
         targets: float32, shape (b, C): share of each class in the image (one-hot, or blended). Rows sum to 1.
         weights: float32, shape (C,), from `class_weights`; None = all ones. A blended image weighs what its parts do.
 
-    Source of the focal factor (1 - p) ** gamma: Lin et al. 2017, here on every class in proportion to its target.
+    Sources: the focal factor (1 - p) ** gamma of Lin et al. 2017, here on every class in proportion to its target; the
+    cost (1 - p ** q) / q of a class instead of -log p (Zhang & Sabuncu 2018, "Generalized cross entropy loss"); the
+    target (1 - b) t + b p, with the prediction p in it, of soft bootstrapping (Reed et al. 2015, whose beta is 1 - b).
     """
     log_proba = torch.log_softmax(logits.float(), dim=1)
     smooth = settings.label_smoothing
     soft_targets = targets * (1.0 - smooth) + smooth / targets.shape[1] if smooth > 0.0 else targets
-    terms = -soft_targets * log_proba
+    if settings.bootstrap > 0.0:
+        # The gradient goes through the prediction in the target: that is what rewards being sure (minimum entropy).
+        # With a constant in its place it would be (1 - b) (p - t), cross-entropy's own at a smaller learning rate.
+        soft_targets = soft_targets * (1.0 - settings.bootstrap) + settings.bootstrap * log_proba.exp()
+    if settings.gce_q > 0.0:
+        q = max(settings.gce_q, SMALLEST_Q)
+        costs = torch.expm1(q * log_proba) / -q  # 1 - p ** q as it stands would be all rounding error for small q
+    else:
+        costs = -log_proba
+    terms = soft_targets * costs
     if settings.focal_gamma > 0.0:
         # The clamp keeps the gradient finite: for gamma < 1 the slope of (1 - p) ** gamma is infinite at p = 1.
         terms = terms * (1.0 - log_proba.exp()).clamp(min=1e-6) ** settings.focal_gamma

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.loader import PixelSource
-from trainer.recipe import Scalar
+from trainer.recipe import Recipe, Scalar
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +32,8 @@ class TrainingData:
     """Fold in which each training image is held out: int64, shape (n,), 0 .. K - 1, or `ALWAYS_TRAINED`. All
     `ALWAYS_TRAINED` is a training on everything: one model, nothing held out."""
     num_classes: int
+    cropped: PixelSource | None = None
+    """The training images again, larger, for recipes that crop: a crop keeps its detail. None: of `pixels`."""
 
     def __post_init__(self) -> None:
         """Check that the parts belong together.
@@ -40,6 +42,8 @@ class TrainingData:
             ValueError: different lengths, labels out of range, a fold that holds out nothing or trains on fewer than 2.
         """
         n = len(self.pixels.train)
+        if self.cropped is not None and len(self.cropped.train) != n:
+            raise ValueError(f"{n} images, but {len(self.cropped.train)} to crop from")
         if self.y.shape != (n,) or self.folds.shape != (n,):
             raise ValueError(f"{n} images, but labels of shape {self.y.shape} and folds of shape {self.folds.shape}")
         if n and not 0 <= int(self.y.min()) <= int(self.y.max()) < self.num_classes:
@@ -50,6 +54,10 @@ class TrainingData:
             held_out, trained = len(self.held_out(fold)), len(self.training_part(fold))
             if trained < 2 or (held_out == 0 and np.any(self.folds != ALWAYS_TRAINED)):
                 raise ValueError(f"fold {fold} trains on {trained} images and holds out {held_out}")
+
+    def training_source(self, recipe: Recipe) -> PixelSource:
+        """What a recipe's training batches are read from; all else is read from `pixels`."""
+        return self.cropped if self.cropped is not None and recipe.augment.strengths["crop"] > 0.0 else self.pixels
 
     @property
     def num_folds(self) -> int:
@@ -108,18 +116,20 @@ class CVResult:
     reports: tuple[EpochReport, ...]
     """Every complete epoch of this training, those before a resume included."""
     oof: Floats
-    """Out-of-fold probabilities after the last complete epoch: float32, shape (n, C); rows that are never held out, and
-    all rows before the first epoch is complete, are NaN."""
+    """Out-of-fold probabilities after the last complete epoch, averaged over the views of ``recipe.tta``: float32,
+    shape (n, C); rows that are never held out, and all rows before the first epoch is complete, are NaN."""
     test: Floats | None = None
-    """Mean of the fold models' probabilities for the test images: float32, shape (m, C). None unless finished and asked
-    for."""
+    """Mean of the fold models' probabilities for the test images, over the same views: float32, shape (m, C). None
+    unless finished and asked for."""
     oof_views: dict[str, Floats] = field(default_factory=dict)
-    """`oof` by view, where a finished training was asked for more views than ``"identity"``."""
+    """Out-of-fold probabilities by single view, where a finished training was asked for more than ``"identity"``."""
     test_views: dict[str, Floats] = field(default_factory=dict)
-    """`test` by view, likewise."""
+    """Those of the test images by single view, likewise."""
     machine: dict[str, Scalar] = field(default_factory=dict)
-    """What the machine had a say in: device, micro_batch, precision, versions, seconds; on a GPU also memory_peak, the
-    most that this process's tensors took at once, in MiB, since this training began or was continued."""
+    """What the machine had a say in: device, micro_batch, precision, versions, CPU threads, seconds; on a CPU also cpu,
+    its model; on a GPU also memory_peak, the most that this process's tensors took at once, in MiB, since this training
+    began or was continued, and memory_planned, what `trainer.memory` foretold; parked, where folds waited on the host.
+    """
     models: tuple[dict[str, torch.Tensor], ...] = ()
     """State dict of each fold's evaluated weights, on the CPU; only of a finished training that was asked to keep them.
     """

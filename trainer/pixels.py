@@ -19,6 +19,9 @@ from trainer.looks import Progress, cores
 from trainer.predict_standalone import ImageError, resize_image
 from trainer.problems import DataError
 
+CROP_MARGIN = 1.25
+"""Side of the images that random crops are cut from, as a multiple of the network's: a crop of 64 % of the area is then
+as sharp as the network can see, and smaller ones lose less. Larger files would be slower to read than that is worth."""
 _CHUNK = 256  # images that are decoded before they are written: bounds the memory
 
 
@@ -55,8 +58,20 @@ class Pixels:
         return {**self.__dict__, "_map": None}
 
 
+def side_to_crop_from(size: int) -> int:
+    """Side of the images that crops for a network of ``size`` x ``size`` pixels are cut from: a multiple of 8."""
+    return math.ceil(size * CROP_MARGIN / 8) * 8
+
+
 def open_pixels(
-    image_set: ImageSet, *, size: int, resize: str, interpolation: str, folder: Path, progress: Progress | None = None
+    image_set: ImageSet,
+    *,
+    size: int,
+    resize: str,
+    interpolation: str,
+    folder: Path,
+    with_test: bool = True,
+    progress: Progress | None = None,
 ) -> Pixels:
     """The images of a set at ``size`` x ``size`` pixels, from ``folder`` or, the first time on this host, made there.
 
@@ -65,14 +80,16 @@ def open_pixels(
 
     Args:
         resize: "squash", "pad" or "crop"; interpolation: as `trainer.predict_standalone.resize_image` has it.
+        with_test: whether the test images are wanted too.
         progress: called with (images done, images in all) while the file is made.
 
     Raises:
         DataError: images that cannot be read (all named), or a folder that cannot be written to or is full; then
             ``__cause__`` is the OSError, whose ``errno`` is one of `trainer.files.DISK_FULL` where the disk is full.
     """
-    n_train, n_test = len(image_set.train_ids), len(image_set.test_ids)
-    path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}.npy"
+    n_train, n_test = len(image_set.train_ids), len(image_set.test_ids) if with_test else 0
+    extent = "" if with_test else "-train"
+    path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}{extent}.npy"
     pixels = Pixels(path=path, n_train=n_train, n_test=n_test, size=size)
     shape = (n_train + n_test, size, size, 3)
     try:
@@ -80,7 +97,7 @@ def open_pixels(
         with FileLock(path.with_suffix(".lock")):
             if not _is_whole(path, shape):
                 with replacing(path) as temporary:
-                    _write(temporary, shape, _resized(image_set, size, resize, interpolation, progress))
+                    _write(temporary, shape, _resized(image_set, size, resize, interpolation, with_test, progress))
     except OSError as error:
         if error.errno in DISK_FULL:
             size_mib = -(-math.prod(shape) // 2**20)
@@ -113,12 +130,11 @@ def _write(path: Path, shape: tuple[int, ...], pictures: Iterator[NDArray[np.uin
 
 
 def _resized(
-    image_set: ImageSet, size: int, resize: str, interpolation: str, progress: Progress | None
+    image_set: ImageSet, size: int, resize: str, interpolation: str, with_test: bool, progress: Progress | None
 ) -> Iterator[NDArray[np.uint8]]:
     """All pictures in order, training first; decoded in parallel, a bounded number ahead."""
-    pictures: list[tuple[Images, int]] = [
-        (images, index) for images in (image_set.train_images, image_set.test_images) for index in range(len(images))
-    ]
+    sources = (image_set.train_images, image_set.test_images) if with_test else (image_set.train_images,)
+    pictures: list[tuple[Images, int]] = [(images, index) for images in sources for index in range(len(images))]
 
     def one(picture: tuple[Images, int]) -> NDArray[np.uint8] | str:
         images, index = picture

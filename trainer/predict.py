@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from trainer import predict_standalone
 from trainer.metrics import score
-from trainer.predict_standalone import predict_views
+from trainer.predict_standalone import TTA, predict_views
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 VIEWS: tuple[str, ...] = tuple(predict_standalone.VIEWS)
 """Every test-time view, "identity" first."""
+FLIPS: tuple[str, ...] = TTA["flips"]
+"""Those among which an export may choose, "identity" first."""
 
 
 def predict_proba(
@@ -32,10 +34,12 @@ def predict_proba(
     views: Sequence[str] = ("identity",),
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    precision: torch.dtype | None = None,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Softmax probabilities of uint8 images (n, s, s, 3) by view: float32 (n, C), rows sum to 1.
 
-    ``model`` is on ``device`` already. Full float32: no autocast, no TF32. ``views`` are of `VIEWS`.
+    ``model`` is on ``device`` already. Full float32, no autocast, no TF32, unless a lower ``precision`` is given.
+    ``views`` are of `VIEWS`.
 
     Raises:
         torch.OutOfMemoryError: ``batch_size`` images do not fit.
@@ -48,7 +52,16 @@ def predict_proba(
         views=views,
         batch_size=batch_size,
         device=device,
+        precision=precision,
     )
+
+
+def average_views(by_view: Mapping[str, npt.NDArray[np.float32]], views: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The mean of the probabilities (n, C) that ``views`` give, as float32; of a single view, these themselves."""
+    if len(views) == 1:
+        return by_view[views[0]]
+    mean: npt.NDArray[np.float64] = np.mean(np.stack([by_view[view] for view in views]), axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
 
 
 def choose_views(

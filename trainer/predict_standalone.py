@@ -54,8 +54,42 @@ INTERPOLATIONS = {
     "hamming": Image.Resampling.HAMMING,
 }
 RESIZE_POLICIES = ("squash", "pad", "crop")
-VIEWS: dict[str, tuple[int, ...]] = {"identity": (), "hflip": (3,), "vflip": (2,), "hvflip": (2, 3)}
-"""Test-time views: the axes of a (n, 3, height, width) batch that are flipped."""
+ZOOM = 7 / 8  # side of the middle that a zoomed view shows, as a share of the whole image's
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One way to look at a batch of pixels."""
+
+    flipped: tuple[int, ...] = ()
+    """Axes of the (n, 3, height, width) batch that are reversed."""
+    zoomed: bool = False
+    """Whether only the middle is seen, enlarged bilinearly to the size of the whole; see `ZOOM`."""
+
+    def of(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The batch, float (n, 3, height, width), as this view shows it: of the same shape."""
+        seen = _middle(pixels) if self.zoomed else pixels
+        return seen.flip(self.flipped) if self.flipped else seen
+
+
+VIEWS: dict[str, View] = {
+    "identity": View(),
+    "hflip": View(flipped=(3,)),
+    "vflip": View(flipped=(2,)),
+    "hvflip": View(flipped=(2, 3)),
+    "zoom": View(zoomed=True),
+    "hflip_zoom": View(flipped=(3,), zoomed=True),
+}
+"""Test-time views."""
+
+TTA: dict[str, tuple[str, ...]] = {
+    "none": ("identity",),
+    "hflip": ("identity", "hflip"),
+    "flips": ("identity", "hflip", "vflip", "hvflip"),
+    "zoom": ("identity", "zoom"),
+    "hflip_zoom": ("identity", "hflip", "zoom", "hflip_zoom"),
+}
+"""Test-time augmentation modes: the views whose probabilities are averaged."""
 
 # EXIF tag 0x0112, from the standard's eight values to what undoes them; 1 is upright.
 _UPRIGHT = {
@@ -210,10 +244,38 @@ def array_image(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*array.shape[:2], 3)), dtype=np.uint8)
 
 
-def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """uint8 (n, height, width, 3) -> float32 (n, 3, height, width), ``(x / 255 - mean) / std``, on the same device."""
-    scaled = images.permute(0, 3, 1, 2).float().div_(255.0)
-    return scaled.sub_(scaled.new_tensor(mean).view(1, 3, 1, 1)).div_(scaled.new_tensor(std).view(1, 3, 1, 1))
+class Normaliser:
+    """Bytes to what a network wants to see: ``(x / 255 - mean) / std`` of each channel.
+
+    Args:
+        mean, std: of red, green and blue, on the scale 0..1.
+        width: of the images, in pixels.
+        device: where the images are.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], width: int, device: torch.device | str) -> None:
+        import torch
+
+        # One number for every value of a row of pixels: three numbers that alternate would keep the processor from
+        # computing on several values at a time, which takes ten times as long.
+        deviation, centre = torch.tensor(std, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64)
+        self._scale = (1.0 / (255.0 * deviation)).float().repeat(width).to(device)
+        self._offset = (-centre / deviation).float().repeat(width).to(device)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 (n, height, width, 3) -> float32 (n, 3, height, width) in the memory layout channels-last."""
+        rows = images.flatten(2).float().mul_(self._scale).add_(self._offset)
+        return rows.view(images.shape).permute(0, 3, 1, 2)
+
+
+def _middle(pixels: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    height, width = pixels.shape[2:]
+    # The same on both sides, so that flipping and zooming may be done in either order.
+    top, left = (min(max(1, round(side * (1 - ZOOM) / 2)), (side - 1) // 2) for side in (height, width))
+    middle = pixels[:, :, top : height - top, left : width - left]
+    return torch.nn.functional.interpolate(middle, size=(height, width), mode="bilinear", align_corners=False)
 
 
 def predict_views(
@@ -225,33 +287,36 @@ def predict_views(
     views: Sequence[str] = ("identity",),
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    precision: torch.dtype | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Softmax probabilities of uint8 images (n, s, s, 3), per view of `VIEWS`: float32 (n, classes).
 
-    ``model`` is on ``device`` already; it is evaluated in full float32 (no autocast, no TF32) and handed back in the
-    mode, training or not, in which it came.
+    ``model`` is on ``device`` already and is handed back in the mode, training or not, in which it came. It computes in
+    full float32 (no autocast, no TF32), or in a lower ``precision`` where one is given and that is safe.
     """
     import torch
 
-    parts: dict[str, list[NDArray[np.float32]]] = {view: [] for view in views}
+    parts: dict[str, list[torch.Tensor]] = {view: [] for view in views}
+    normaliser = Normaliser(mean, std, images.shape[2], device)
     was_training = model.training
     model.eval()
     cudnn = torch.backends.cudnn
     try:
         with (
             torch.no_grad(),  # not inference_mode: what a network caches here must still serve its training
-            torch.autocast(torch.device(device).type, enabled=False),
+            torch.autocast(torch.device(device).type, dtype=precision, enabled=precision is not None),
             cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False),
         ):
             for start in range(0, max(len(images), 1), batch_size):  # an empty set makes one empty batch
                 batch = np.array(images[start : start + batch_size])  # a copy: images may be a read-only memory map
-                pixels = normalise(torch.from_numpy(batch).to(device), mean, std)
+                pixels = normaliser(torch.from_numpy(batch).to(device))
                 for view in views:
-                    logits = model(torch.flip(pixels, VIEWS[view]))
-                    parts[view].append(logits.float().softmax(dim=1).cpu().numpy())
+                    logits = model(VIEWS[view].of(pixels))
+                    parts[view].append(logits.float().softmax(dim=1))
     finally:
         model.train(was_training)
-    return {view: np.concatenate(batches) for view, batches in parts.items()}
+    # One wait for the device, not one a batch.
+    return {view: torch.cat(batches).cpu().numpy() for view, batches in parts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,6 +378,7 @@ def _checked(root: Path, config: Any) -> ModelFolder:
     need(pre["resize"] in RESIZE_POLICIES, f"resize is not one of {RESIZE_POLICIES}")
     need(pre["interpolation"] in INTERPOLATIONS, f"interpolation is not one of {tuple(INTERPOLATIONS)}")
     need(isinstance(views, list) and bool(views) and all(v in VIEWS for v in views), f"views are not of {tuple(VIEWS)}")
+    need(len(set(views)) == len(views), "views holds one of them twice")
     need(isinstance(config["weights"], list) and bool(config["weights"]), "weights is empty")
     return ModelFolder(
         backbone=backbone, model_args=args, class_names=tuple(names), mean=mean, std=std, size=pre["size"],

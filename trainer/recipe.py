@@ -14,12 +14,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from trainer.augment import AUGMENTATIONS
+from trainer.augment import AUGMENTATIONS, POLICIES
 from trainer.optim import OPTIMIZERS, SCHEDULES
+from trainer.predict_standalone import TTA
 
 Scalar = str | int | float | bool
 """What a flat recipe holds: the values that TOML, JSON and Optuna all represent exactly."""
@@ -31,7 +33,7 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class FieldInfo:
-    """What is known about one flat field: ``type`` is ``str``, ``int`` or ``float``; ranges are closed intervals."""
+    """What is known about one flat field: ``type`` is ``str``, ``bool``, ``int`` or ``float``; ranges are closed."""
 
     path: str
     type: type
@@ -40,6 +42,8 @@ class FieldInfo:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    """Regular expression that a name has to match where there are no choices."""
 
     def check(self, value: object) -> Scalar:
         """Return ``value`` as this field's type.
@@ -52,6 +56,14 @@ class FieldInfo:
                 raise RecipeError(f"{self.path} takes a name, not {value!r}")
             if self.choices and value not in self.choices:
                 raise RecipeError(f"{self.path} cannot be {value!r}{suggest(value, self.choices)}")
+            if self.pattern and not re.fullmatch(self.pattern, value):
+                raise RecipeError(
+                    f"{self.path} cannot be {value!r}: a name of letters, digits, dots and dashes, no path"
+                )
+            return value
+        if self.type is bool:
+            if not isinstance(value, bool):
+                raise RecipeError(f"{self.path} is true or false, not {value!r}")
             return value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
             raise RecipeError(f"{self.path} takes a number, not {value!r}")
@@ -80,9 +92,16 @@ def _interval(low: float, high: float) -> str:
 
 
 def _setting(
-    default: Scalar, doc: str, *, low: float = -math.inf, high: float = math.inf, choices: Iterable[str] = ()
+    default: Scalar,
+    doc: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    choices: Iterable[str] = (),
+    pattern: str = "",
 ) -> Any:
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": tuple(choices)})
+    metadata = {"doc": doc, "low": low, "high": high, "choices": tuple(choices), "pattern": pattern}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +112,16 @@ class Optimizer:
     lr: float = _setting(3e-4, "peak learning rate", low=1e-8, high=10.0)
     weight_decay: float = _setting(0.01, "weight decay; biases and norms are left out", low=0.0, high=1.0)
     momentum: float = _setting(0.9, "momentum of SGD and RMSprop, first beta of the Adam family", low=0.0, high=0.999)
+    beta2: float = _setting(
+        0.0, "second beta of the Adam family; 0 = the optimizer's own: mostly 0.999", low=0.0, high=0.99999
+    )
     layer_decay: float = _setting(
         1.0,
         "learning rate factor from a layer group to the one below (BEiT); 1 = same everywhere",
         low=0.1,
         high=1.0,
     )
+    head_lr: float = _setting(1.0, "the classifier's learning rate as a multiple of the others'", low=0.01, high=1000.0)
     clip_grad: float = _setting(0.0, "gradients are scaled down to this norm; 0 = never", low=0.0, high=1000.0)
 
 
@@ -107,7 +130,8 @@ class Schedule:
     """How the learning rate changes over the epochs."""
 
     name: str = _setting("cosine", "shape after the warm-up", choices=SCHEDULES)
-    warmup: float = _setting(0.1, "fraction of all steps that warm up linearly from zero", low=0.0, high=0.9)
+    warmup: float = _setting(0.1, "fraction of all steps in which the rate rises to its peak", low=0.0, high=0.9)
+    floor: float = _setting(0.0, "share of the peak that the rate never falls below after it", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +140,12 @@ class Augment:
 
     strengths: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(AUGMENTATIONS, 0.0))
     """Strength by name of `trainer.augment.AUGMENTATIONS`, every name present. Treat as read-only."""
+    policy: str = _setting("none", "published mixture of augmentations, before all others", choices=POLICIES)
+    policy_prob: float = _setting(1.0, "share of the images that the policy changes; 0 = off", low=0.0, high=1.0)
+    policy_magnitude: float = _setting(
+        0.3, "RandAugment's magnitude as a share of the strongest: M / 30 of the paper", low=0.0, high=1.0
+    )
+    policy_ops: int = _setting(2, "RandAugment's N: changes to each image", low=1, high=8)
     mix: str = _setting("none", "blend pairs of images of a batch", choices=("none", "mixup", "cutmix"))
     mix_alpha: float = _setting(0.4, "Beta(alpha, alpha) draws the share of the blend", low=0.01, high=10.0)
     mix_prob: float = _setting(0.5, "share of the batches that are blended", low=0.0, high=1.0)
@@ -134,6 +164,18 @@ class Loss:
         low=0.0,
         high=1.0,
     )
+    gce_q: float = _setting(
+        0.0,
+        "generalized cross-entropy exponent (Zhang & Sabuncu 2018): forgives wrong labels; 0 = cross-entropy, 1 = MAE",
+        low=0.0,
+        high=1.0,
+    )
+    bootstrap: float = _setting(
+        0.0,
+        "share of the target that is the network's own prediction (Reed et al. 2015): forgives wrong labels",
+        low=0.0,
+        high=0.95,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +183,11 @@ class Recipe:
     """Every setting of one training, complete: what is recorded with a trial is what ran."""
 
     backbone: str = _setting("tf_efficientnet_b0.ns_jft_in1k", "timm model name")
-    init: str = _setting("imagenet", "starting weights", choices=("imagenet", "scratch"))
+    init: str = _setting(
+        "imagenet",
+        "starting weights: imagenet (timm's pre-trained ones), scratch, or a checkpoint's name in the weights folder",
+        pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+    )
     image_size: int = _setting(224, "side of the square network input, in pixels", low=8, high=2048)
     resize: str = _setting("squash", "how an image becomes square", choices=("squash", "pad", "crop"))
     epochs: int = _setting(12, "passes over each fold's training images", low=1, high=10_000)
@@ -151,12 +197,26 @@ class Recipe:
     )
     drop: float = _setting(0.0, "dropout before the classifier", low=0.0, high=0.95)
     drop_path: float = _setting(0.0, "stochastic depth, where the backbone has it", low=0.0, high=0.95)
+    freeze: float = _setting(
+        0.0,
+        "share of the layer groups, from the input up, that stay as they begin; 1 = only the classifier learns",
+        low=0.0,
+        high=1.0,
+    )
+    freeze_embed: bool = _setting(False, "the patch embedding, or the stem of a CNN, stays as it begins")
     ema: float = _setting(
         0.0,
         "decay of the averaged weights that are evaluated and kept; 0 = no averaging",
         low=0.0,
         high=0.99999,
     )
+    swa: float = _setting(
+        0.0,
+        "share of the steps, at the end, whose weights are averaged (Izmailov et al. 2018); wants a schedule.floor",
+        low=0.0,
+        high=0.9,
+    )
+    tta: str = _setting("none", "views of an image that a prediction averages", choices=TTA)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augment = field(default_factory=Augment)

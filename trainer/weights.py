@@ -6,6 +6,7 @@ the hub when it can be reached, in this order. Nothing here ever falls back to r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 HUB_TIMEOUT = 5.0  # seconds until the hub counts as out of reach
+SUFFIXES = (".safetensors", ".pth")  # of checkpoints in a weights folder, in the order of preference
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 LOOSE = ("dla", "mobilenetv5")
 """Architectures that timm itself loads without checking that every weight is there; we check."""
@@ -95,7 +97,7 @@ def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> Weights | No
             raise BackboneError(f"the weights folder {weights_dir} does not exist")
         full_name = f"{config.architecture}.{config.tag}" if config and config.tag else name
         for stem in (name, full_name):
-            for suffix in (".safetensors", ".pth"):
+            for suffix in SUFFIXES:
                 if (file := weights_dir / f"{stem}{suffix}").is_file():
                     return Weights(where="folder", file=file)
     if config is None or not config.hf_hub_id:
@@ -131,12 +133,33 @@ def load_state(name: str, weights_dir: Path | None) -> dict[str, torch.Tensor]:
     Raises:
         BackboneError: nowhere at hand, or a file that is damaged or holds more than tensors.
     """
-    from timm.models import load_state_dict
-
     weights = weights_at_hand(name, weights_dir)
     if weights is None:
         raise BackboneError(missing_weights_message([name], weights_dir))
-    file = weights.file or _download(weights)
+    return read_state(weights.file or _download(weights))
+
+
+def read_state(file: Path) -> dict[str, torch.Tensor]:
+    """Read a checkpoint onto the CPU: the weights alone, averaged ones first, where it also holds other things.
+
+    The one read last is kept: the folds of a trial, and mostly those of the next, begin from the same file. The tensors
+    are shared between calls: copy them, do not write into them.
+
+    Raises:
+        BackboneError: it is damaged, or holds more than tensors.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise BackboneError(f"the weights {file} cannot be read: {error.strerror or error}") from error
+    return dict(_read_state(file, status.st_mtime_ns, status.st_size))
+
+
+@functools.lru_cache(maxsize=1)
+def _read_state(file: Path, changed: int, size: int) -> Mapping[str, torch.Tensor]:
+    """``changed`` and ``size`` tell a file that was replaced from the one that was read."""
+    from timm.models import load_state_dict
+
     try:
         state = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # pickle, zip and safetensors errors alike: the file is no checkpoint that we may load

@@ -180,6 +180,42 @@ def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Expor
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_these(
+    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    """And without: the same trial's plain predictions are others, and ``final.tta`` chooses nothing here."""
+    study_file.write_text(STUDY + "\n[final]\ntta = true\n")
+    outcomes = {}
+    for mode in ("none", "hflip"):
+        changes = ("recipe.epochs=2", "final.epochs=2", f"recipe.tta={mode}")
+        stored = found(ledger, founding(study_file, competition_folder, *changes, name=mode, budget=1))
+        bench = make_bench(ledger, stored, competition_folder, tmp_path / "home")
+        try:
+            work_on(bench)
+            (trial,) = ledger.runs.records(stored.id, kind=WorkKind.SEARCH)
+            made = export(Searched(bench=bench, folder=tmp_path), tmp_path / mode)
+            (refit,) = ledger.runs.records(stored.id, kind=WorkKind.REFIT)
+        finally:
+            bench.loader.close()
+        outcomes[mode] = (made, ledger.runs.prediction(trial.id, "oof"), ledger.runs.prediction(trial.id, "test"))
+        assert trial.recipe is not None and trial.recipe["tta"] == mode
+        names = ledger.runs.prediction_names(refit.id)
+    assert names == ("oof", "test"), "nothing is left to choose from"
+
+    made, oof, test = outcomes["hflip"]
+    _, plain_oof, plain_test = outcomes["none"]
+    assert np.abs(oof - plain_oof).max() > 1e-4 and np.abs(test - plain_test).max() > 1e-4
+    truth = bench.images.y
+    assert made.views == ("identity", "hflip")
+    assert made.score == pytest.approx(float((oof.argmax(axis=1) == truth).mean())), "same seed, epochs and folds"
+    config = json.loads((made.folder / "model" / "config.json").read_text())
+    assert config["views"] == ["identity", "hflip"] and config["recipe"]["tta"] == "hflip"
+    _, _, proba = predict_folder(made.folder / "model", [competition_folder / "test"])
+    ids = [f"t{i:03}" for i in range(len(proba))]
+    expected = dict(zip(bench.images.test_ids, test, strict=True))
+    np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
+
+
 def test_nothing_finished_and_failed_refits_are_said(
     ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path, searched: Searched
 ) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from studies.errors import StudyError
 from studies.explain import differences, explain
-from studies.space import FAMILY, Dimension, active_dimensions, choose
+from studies.space import FAMILY, Dimension, choose
 from studies.spec import StudySpec
 from trainer.backbones import family_of
 from trainer.recipe import FIELDS, FieldInfo, Recipe, Scalar
@@ -25,6 +25,7 @@ CHOICES: dict[str, list[Any]] = {
     "augment.mix": ["none", "mixup", "cutmix"],
     "batch_size": [8, 16, 32],
     "optimizer.layer_decay": [1.0, 0.9, 0.75],
+    "freeze_embed": [False, True],
 }
 """Fields that conditions speak of, in an order in which each may depend on those before it."""
 
@@ -66,6 +67,9 @@ def _entries(draw: st.DrawFn, field: str, before: list[str]) -> list[dict[str, A
     cut = draw(st.integers(1, len(values) - 1))
     end = draw(st.integers(cut, len(values)))
     parts = [part for part in (values[:cut], values[cut:end]) if part]
+    if asked == "backbone" and draw(st.booleans()):
+        stem = values[0].partition("_")[0]
+        parts = [[f"{stem}*"], [f"!{stem}*"]][: draw(st.integers(1, 2))]
     return [_domain(draw, field) | {"when": {asked: part}} for part in parts]
 
 
@@ -81,6 +85,11 @@ def _domain(draw: st.DrawFn, field: str) -> dict[str, Any]:
         entry["log"] = True
     elif kind == "step" and high > low:
         entry["step"] = (high - low) if info.type is int else (high - low) / draw(st.integers(1, 7))
+    if draw(st.booleans()):
+        # Most often outside the range, sometimes within: both are allowed.
+        entry["off"] = draw(st.sampled_from([int(info.low) if info.type is int else info.low, low, info.high]))
+        if draw(st.booleans()):
+            entry["default"] = draw(st.sampled_from([low, high, entry["off"]]))
     return entry
 
 
@@ -112,9 +121,16 @@ def holds(dimension: Dimension, flat: Mapping[str, Scalar]) -> bool:
     """The meaning of conditions, once more and independently."""
     for field, values in dimension.when:
         actual = family_of(str(flat["backbone"])) if field == FAMILY else flat[field]
-        if actual not in values:
+        if actual not in values and (field != "backbone" or not _fits(str(actual), [str(value) for value in values])):
             return False
     return True
+
+
+def _fits(name: str, patterns: list[str]) -> bool:
+    """Patterns of the form ``start*`` and ``!start*``, as `_entries` makes them."""
+    unwanted = [pattern[1:-1] for pattern in patterns if pattern.startswith("!")]
+    wanted = [pattern[:-1] for pattern in patterns if pattern.endswith("*") and not pattern.startswith("!")]
+    return not name.startswith(tuple(unwanted)) if unwanted else name.startswith(tuple(wanted))
 
 
 @made_up
@@ -135,35 +151,32 @@ def test_every_sampled_assignment_is_a_recipe(stored: dict[str, Any], data: st.D
     params = choose(spec.space, spec.recipe, lambda dimension: pick(data, dimension))
     flat = spec.assemble(params)
     assert Recipe.from_flat(flat).to_flat() == flat
-    sampled = [dimension for dimension in spec.space if dimension.name in params]
-    assert sampled == [dimension for dimension in spec.space if holds(dimension, flat)]
+    sampled = [dimension for dimension in spec.space if holds(dimension, flat)]
     assert len({dimension.field for dimension in sampled}) == len(sampled), "one field sampled twice"
     for dimension in sampled:
-        assert flat[dimension.field] == params[dimension.name]
+        if dimension.off is not None and not params.pop(f"{dimension.name}.on"):
+            assert flat[dimension.field] == dimension.off
+            event("off")
+        else:
+            assert flat[dimension.field] == params.pop(dimension.name)
+        assert dimension.contains(flat[dimension.field])
+    assert not params, "sampled without need"
     for path in set(FIELDS) - {dimension.field for dimension in sampled}:
         assert flat[path] == spec.recipe[path]
-
-
-@made_up
-@given(stored_studies(), st.data())
-def test_asking_for_active_dimensions_one_by_one_samples_the_same(stored: dict[str, Any], data: st.DataObject) -> None:
-    spec = StudySpec.from_dict(stored)
-    params: dict[str, Scalar] = {}
-    while pending := [d for d in active_dimensions(spec.space, params, spec.recipe) if d.name not in params]:
-        params[pending[0].name] = pick(data, pending[0])
-    assert choose(spec.space, spec.recipe, lambda dimension: params[dimension.name]) == params
 
 
 @made_up
 @given(stored_studies())
 def test_trial_zero_lies_inside_the_active_dimensions(stored: dict[str, Any]) -> None:
     spec = StudySpec.from_dict(stored)
-    params = spec.default_params()
-    active = active_dimensions(spec.space, params, spec.recipe)
-    assert [dimension.name for dimension in active] == list(params)
-    assert all(dimension.contains(params[dimension.name]) for dimension in active)
+    params, flat = spec.default_params(), spec.default_recipe()
+    active = [dimension for dimension in spec.space if holds(dimension, flat)]
+    for dimension in active:
+        assert flat[dimension.field] == dimension.default
+        assert all(p.contains(params[p.name]) for p in dimension.parameters if p.name in params)
+    assert params.keys() <= {parameter.name for dimension in active for parameter in dimension.parameters}
     assert all(dimension.contains(dimension.default) for dimension in spec.space)
-    assert Recipe.from_flat(spec.default_recipe())
+    assert Recipe.from_flat(flat)
     assert len(explain(spec).sampled) == len(spec.space)
 
 
@@ -177,10 +190,10 @@ def test_what_the_space_does_not_sample_is_refused(stored: dict[str, Any], data:
             spec.assemble({key: value for key, value in params.items() if key != name})
         with pytest.raises(StudyError, match="cannot be"):
             spec.assemble({**params, name: "nothing that a recipe knows"})
-    for dimension in spec.space:
-        if dimension.name not in params:
+    for parameter in (parameter for dimension in spec.space for parameter in dimension.parameters):
+        if parameter.name not in params:
             with pytest.raises(StudyError, match="not sampled under these settings"):
-                spec.assemble({**params, dimension.name: pick(data, dimension)})
+                spec.assemble({**params, parameter.name: pick(data, parameter)})
 
 
 @made_up

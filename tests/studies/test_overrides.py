@@ -72,6 +72,19 @@ def test_a_range_is_changed_whole_or_by_one_key(load: Load) -> None:
     assert part.default_params()["optimizer.name"] == "sgd"
 
 
+def test_off_is_added_to_a_range(load: Load) -> None:
+    spec = load(STUDY, "space.drop.low=0.1", "space.drop.off=0")
+    assert [(d.low, d.off) for d in spec.space if d.name == "drop"] == [(0.1, 0.0)]
+    assert spec.default_params()["drop.on"] is False
+    assert "drop.on" not in load(STUDY, "space.drop.off=0", "recipe.drop=0.1").default_params()
+
+
+def test_truth_values_are_overridden(load: Load) -> None:
+    assert load(STUDY, "recipe.freeze_embed=true").recipe["freeze_embed"] is True
+    sampled = load(STUDY, "space.freeze_embed=[false, true]").space[-1]
+    assert (sampled.name, sampled.choices) == ("freeze_embed", (False, True))
+
+
 def test_the_later_override_wins(load: Load) -> None:
     assert load(STUDY, "recipe.drop=0.1", "recipe.drop=0.2").recipe["drop"] == 0.2
     assert [d.name for d in load(STUDY, "recipe.drop=0.1", "space.drop=[0.1, 0.2]").space][-1] == "drop"
@@ -100,6 +113,8 @@ def test_one_backbone_in_place_of_a_sweep_leaves_the_ranges_of_its_family() -> N
         ("space.drop.hihg=0.1", "there is no key 'hihg'; did you mean high?"),
         ("protocol.folds=many", "--set protocol.folds=many: folds takes a number, not 'many'"),
         ("space.drop=0.1", "--set space.drop=0.1: drop = 0.1 is one value"),
+        ("recipe.freeze_embed=1", "--set recipe.freeze_embed=1: freeze_embed is true or false, not 1"),
+        ("space.drop.off=7", "--set space.drop.off=7: drop: off: drop = 7 is outside its range"),
         ("search.trials=0", "trials = 0 is outside its range"),
     ],
 )

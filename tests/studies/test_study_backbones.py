@@ -9,7 +9,10 @@ import pytest
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import bundled_studies
 from studies.explain import explain
+from studies.filters import find_backbones, read_filter
 from studies.spec import StudyError, StudySpec, load_study
+from trainer.architectures import architecture_of
+from trainer.backbones import family_of
 
 Load = Callable[..., StudySpec]
 
@@ -28,7 +31,7 @@ drop = [
 def test_every_backbone_of_the_bundled_studies_exists(name: str) -> None:
     import timm
 
-    spec = load_study(name)
+    spec = check_backbones(load_study(name))
     assert check_backbones(spec) == spec
     if spec.recipe["init"] == "imagenet":
         assert set(backbones_of(spec)) <= set(timm.list_pretrained()), "each needs weights"
@@ -91,3 +94,91 @@ def test_all_unknown_backbones_are_listed(load: Load) -> None:
     with pytest.raises(StudyError) as caught:
         check_backbones(load("[space]\nbackbone = ['resnet17', 'vit_tiny_patch16_224', 'resnet18.never']"))
     assert len(caught.value.problems) == 2
+
+
+def found(chosen: dict[str, object]) -> list[str]:
+    return find_backbones(read_filter(chosen))
+
+
+def test_a_filter_narrows_by_family_and_size() -> None:
+    names = found({"family": ["transformer", "hybrid"], "min_params": 4, "max_params": 6, "max_size": 224})
+    assert "deit_tiny_patch16_224.fb_in1k" in names
+    assert "tiny_vit_5m_224.in1k" in names
+    assert "vit_small_patch16_224.augreg_in1k" not in names, "22 million"
+    assert {family_of(name) for name in names} == {"transformer", "hybrid"}
+    assert all(4e6 <= architecture_of(name).parameters <= 6e6 for name in names)
+    large = found({"match": ["tf_efficientnetv2_s*"], "min_size": 300})
+    assert large == found({"match": ["tf_efficientnetv2_s*"]}), "made for 300 pixels"
+    assert found({"match": ["tf_efficientnetv2_s*"], "max_size": 299}) == []
+
+
+def test_encoders_without_a_classifier_are_never_found() -> None:
+    assert found({"match": ["mobilenetv5_300m_enc*"], "pretrained": False}) == []
+
+
+def test_of_several_sets_of_weights_the_default_is_found_unless_excluded() -> None:
+    one = {"match": ["convnext_tiny.*", "resnet18.*"], "one_per_architecture": True}
+    assert found(one) == ["convnext_tiny.in12k_ft_in1k", "resnet18.a1_in1k"]
+    assert found({**one, "exclude": ["*.in12k_ft_in1k", "*.a?_in1k"]}) == [
+        "convnext_tiny.dinov3_lvd1689m",
+        "resnet18.fb_ssl_yfcc100m_ft_in1k",
+    ]
+
+
+def test_a_filter_and_patterns_in_conditions_are_resolved_together(load: Load) -> None:
+    spec = load(
+        """
+        [recipe]
+        backbone = "convnext_atto.d2_in1k"
+        [space]
+        backbone = { match = ["convnext_atto.*", "resnet18.*", "vit_tiny_patch16_224.*"], one_per_architecture = true }
+        "optimizer.lr" = [
+            { low = 1e-4, high = 1e-3, when = { family = "cnn", backbone = "!convnext*" } },
+            { low = 1e-5, high = 1e-4, when = { backbone = "convnext*" } },
+            { low = 1e-6, high = 1e-5, when = { family = ["transformer", "mlp"] } },
+            { low = 1e-2, high = 1e-1, when = { backbone = "swin*" } },
+        ]
+        """
+    )
+    assert not spec.is_resolved
+    resolved = check_backbones(spec)
+    names = ["optimizer.lr@cnn+not-convnext", "optimizer.lr@convnext", "optimizer.lr@transformer"]
+    assert [d.name for d in resolved.space] == ["backbone", *names]
+    assert [d.choices for d in resolved.space[:1]] == [
+        ("convnext_atto.d2_in1k", "resnet18.a1_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k")
+    ]
+    assert resolved.default_params().keys() == {"backbone", "optimizer.lr@convnext"}
+    assert StudySpec.from_dict(resolved.to_dict()) == resolved
+
+
+def test_patterns_that_overlap_are_found_when_the_filter_is_resolved(load: Load) -> None:
+    spec = load(
+        """
+        [space]
+        backbone = { match = ["resnet18.*", "resnet34.*"] }
+        drop = [{ low = 0.0, high = 0.1, when = { backbone = "resnet*" } },
+                { low = 0.2, high = 0.3, when = { backbone = "*18.*" } }]
+        """
+    )
+    with pytest.raises(StudyError, match=r"backbone = \*18\.\*\) overlap"):
+        check_backbones(spec)
+
+
+def test_the_sweep_is_about_two_hundred_networks_that_train_at_one_size() -> None:
+    spec = check_backbones(load_study("backbone_sweep"))
+    names = backbones_of(spec)
+    assert 120 <= len(names) <= 220
+    assert len({name.partition(".")[0] for name in names}) == len(names)
+    assert {family_of(name) for name in names} == {"cnn", "transformer", "hybrid"}
+    assert spec.default_params()["backbone"] == "tf_efficientnet_b0.ns_jft_in1k", "the product's default"
+    # ConvNeXt, other convolutions, the rest.
+    assert len([d for d in spec.space if d.field == "optimizer.lr"]) == 3
+
+
+def test_the_sweep_is_narrowed_from_outside() -> None:
+    changes = ["space.backbone.family=transformer", "space.backbone.max_params=10"]
+    spec = check_backbones(load_study("backbone_sweep", changes))
+    assert 2 < len(backbones_of(spec)) < 20
+    assert [d.name for d in spec.space] == ["backbone", "optimizer.lr", "optimizer.layer_decay"]
+    assert spec.space[1].when == ()
+    assert spec.default_params()["backbone"] in backbones_of(spec)

@@ -135,6 +135,80 @@ MISTAKES = {
     ),
     "address of a hub": ("[recipe]\nbackbone = 'hf-hub:someone/model'", "give the name of a timm model"),
     "path of a model": ("[space]\nbackbone = ['../../model']", "give the name of a timm model"),
+    "range of truth values": (
+        "[space]\nfreeze_embed = { low = 0, high = 1 }",
+        "freeze_embed: this field takes true and false: give choices",
+    ),
+    "number for a truth value": ("[space]\nfreeze_embed = [0, 1]", "freeze_embed is true or false, not 0"),
+    "table for a truth value": ("[recipe]\nfreeze_embed = { a = 1 }", "freeze_embed is true or false, not {'a': 1}"),
+    "path of a checkpoint": ("[recipe]\ninit = '../other'", "init cannot be '../other'"),
+    "off beside choices": (
+        "[space]\ndrop = { choices = [0.1, 0.2], off = 0.0 }",
+        "drop: there is no key 'off'; valid: choices, default, when, name",
+    ),
+    "off of another type": ("[space]\ndrop = { low = 0.1, high = 0.2, off = 'none' }", "off: drop takes a number"),
+    "off outside the field's range": (
+        "[space]\ndrop = { low = 0.1, high = 0.2, off = -1 }",
+        "off: drop = -1 is outside its range 0 .. 0.95",
+    ),
+    "default neither off nor on": (
+        "[space]\ndrop = { low = 0.1, high = 0.2, off = 0.0, default = 0.05 }",
+        "default = 0.05 is not among 0.1 .. 0.2, or off (0.0)",
+    ),
+    "condition on a range that can be off": (
+        "[space]\n'optimizer.weight_decay' = { low = 0.1, high = 1.0, off = 0.0 }\n"
+        "drop = { low = 0.0, high = 0.5, when = { 'optimizer.weight_decay' = 0.0 } }",
+        "optimizer.weight_decay is a continuous range; conditions need choices",
+    ),
+    "two parameters of one name": (
+        "[space]\ndrop = [\n{ low = 0.1, high = 0.2, off = 0.0, name = 'drop@a', when = { family = 'cnn' } },\n"
+        "{ low = 0.1, high = 0.2, name = 'drop@a.on', when = { family = 'transformer' } }]\n"
+        "backbone = ['resnet18', 'vit_tiny_patch16_224']",
+        "drop@a.on is the name of 2 parameters",
+    ),
+    "pattern that fits nothing": (
+        "[space]\nbackbone = ['resnet18', 'resnet34']\ndrop = { low = 0.0, high = 0.5, when = { backbone = 'vit*' } }",
+        "when backbone = vit*: never the case, backbone is one of resnet18, resnet34",
+    ),
+    "patterns that overlap": (
+        "[space]\nbackbone = ['resnet18', 'resnet34', 'vit_tiny_patch16_224']\ndrop = [\n"
+        "{ low = 0.0, high = 0.1, when = { backbone = 'resnet*' } },\n"
+        "{ low = 0.1, high = 0.2, when = { backbone = '!resnet18' } }]",
+        "0.0 .. 0.1 (backbone = resnet*) and 0.1 .. 0.2 (backbone = not resnet18) overlap",
+    ),
+    "pattern that is none": (
+        "[space]\nbackbone = ['resnet18', 'resnet34']\ndrop = { low = 0.0, high = 0.5, when = { backbone = '!../*' } }",
+        "'!../*' is no pattern over timm's names, such as 'convnext*' or '!convnext*'",
+    ),
+    "pattern and family at odds": (
+        "[space]\nbackbone = ['resnet18', 'vit_tiny_patch16_224']\n"
+        "drop = { low = 0.0, high = 0.5, when = { backbone = 'res*', family = 'transformer' } }",
+        "never active: none of these backbones is of family transformer",
+    ),
+    "a name where a filter is": (
+        "[space]\nbackbone = { match = ['resnet18.*'] }\n"
+        "drop = { low = 0.0, high = 0.5, when = { backbone = 'resnet18.a1_in1k' } }",
+        "with match, which backbones there are is not known; ask for family, or give patterns such as convnext*",
+    ),
+    "unknown key of a filter": (
+        "[space]\nbackbone = { match = ['resnet*'], max_param = 5 }",
+        "there is no key 'max_param'; did you mean max_params",
+    ),
+    "unknown family of a filter": ("[space]\nbackbone = { family = 'cn' }", "there is no backbone family 'cn'; did"),
+    "no family of a filter": ("[space]\nbackbone = { family = [] }", "family is a list of families such as 'cnn'"),
+    "bound of a filter": (
+        "[space]\nbackbone = { max_params = 'many' }",
+        "max_params is a number of millions up to 1,000,000, not 'many'",
+    ),
+    "bounds of a filter crossed": (
+        "[space]\nbackbone = { min_size = 300, max_size = 200 }",
+        "min_size = 300 lies above max_size = 200",
+    ),
+    "truth value of a filter": (
+        "[space]\nbackbone = { one_per_architecture = 'yes' }",
+        "one_per_architecture is true or false, not 'yes'",
+    ),
+    "bounds on another field": ("[space]\ndrop = { max_params = 5 }", "max_params describes backbones; this field"),
     "filter on another field": ("[space]\n'optimizer.name' = { match = ['adam*'] }", "match describes backbones"),
     "too many folds": ("[protocol]\nfolds = 1", "folds = 1 is outside its range 2 .. 50"),
     "fraction of a fold": ("[protocol]\nfolds = 2.5", "folds takes a whole number"),

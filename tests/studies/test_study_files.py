@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from studies.backbones import check_backbones
 from studies.catalog import bundled_studies, check_name
 from studies.space import assemble
 from studies.spec import StudyError, StudySpec, load_study
@@ -19,8 +20,7 @@ Load = Callable[..., StudySpec]
 
 @pytest.mark.parametrize("name", bundled_studies())
 def test_every_bundled_study_loads_and_its_first_trial_is_a_recipe(name: str) -> None:
-    spec = load_study(name)
-    assert spec.is_resolved
+    spec = check_backbones(load_study(name))
     assert Recipe.from_flat(spec.default_recipe()).to_flat() == spec.default_recipe()
     assert StudySpec.from_dict(spec.to_dict()) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec
@@ -165,6 +165,118 @@ def test_whole_numbers_stay_whole(load: Load) -> None:
     assert not size.contains(40.5)
     with pytest.raises(StudyError, match=r"image_size cannot be 41; it is sampled from 32 \.\. 64, step 8"):
         assemble(spec.space, {"image_size": 41, "batch_size": 4}, spec.recipe)
+
+
+OFF = """
+[recipe]
+"optimizer.weight_decay" = 0.0
+[space]
+"optimizer.name" = ["adamw", "sgd"]
+"augment.sepia" = { low = 0.1, high = 0.5, off = 0.0 }
+"optimizer.weight_decay" = [
+    { low = 1e-5, high = 1e-1, log = true, off = 0.0, default = 1e-2, when = { "optimizer.name" = "adamw" } },
+    { low = 1e-6, high = 1e-3, log = true, off = 0.0, when = { "optimizer.name" = "sgd" } },
+]
+"""
+
+
+def test_a_range_with_off_is_a_switch_and_a_range(load: Load) -> None:
+    spec = load(OFF)
+    adamw = {"optimizer.name": "adamw", "augment.sepia.on": False}
+    assert spec.default_params() == {
+        **adamw,
+        "optimizer.weight_decay@adamw.on": True,
+        "optimizer.weight_decay@adamw": 0.01,
+    }
+    on = spec.assemble(
+        {
+            "optimizer.name": "sgd",
+            "augment.sepia.on": True,
+            "augment.sepia": 0.2,
+            "optimizer.weight_decay@sgd.on": False,
+        }
+    )
+    assert (on["augment.sepia"], on["optimizer.weight_decay"]) == (0.2, 0.0)
+    with pytest.raises(StudyError, match=r"no value for augment\.sepia, which is sampled here"):
+        spec.assemble({**spec.default_params(), "augment.sepia.on": True})
+    with pytest.raises(StudyError, match=r"augment\.sepia is not sampled under these settings"):
+        spec.assemble({**spec.default_params(), "augment.sepia": 0.2})
+    with pytest.raises(StudyError, match=r"augment\.sepia\.on cannot be 1; it is sampled from false, true"):
+        spec.assemble({**spec.default_params(), "augment.sepia.on": 1})
+    assert StudySpec.from_dict(spec.to_dict()) == spec
+    assert next(d for d in spec.space if d.name == "augment.sepia").parameters[1].off is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "entry", "expected"),
+    [
+        ("", "{ low = 0.1, high = 0.5, off = 0.0 }", {"drop.on": False}),  # what the recipe says by itself
+        ("drop = 0.2", "{ low = 0.1, high = 0.5, off = 0.0 }", {"drop.on": True, "drop": 0.2}),
+        ("", "{ low = 0.1, high = 0.5, off = 0.9 }", {"drop.on": True, "drop": 0.3}),  # the middle
+        ("drop = 0.2", "{ low = 0.1, high = 0.5, off = 0.0, default = 0.0 }", {"drop.on": False}),
+        ("", "{ low = 0.0, high = 0.5, off = 0.0, default = 0.4 }", {"drop.on": True, "drop": 0.4}),
+    ],
+)
+def test_off_may_be_trial_zero(load: Load, recipe: str, entry: str, expected: dict[str, object]) -> None:
+    assert load(f"[recipe]\n{recipe}\n[space]\ndrop = {entry}").default_params() == expected
+
+
+def test_truth_values_are_fixed_sampled_and_asked_for(load: Load) -> None:
+    assert load("[recipe]\nfreeze_embed = true").default_recipe()["freeze_embed"] is True
+    spec = load(
+        """
+        [space]
+        freeze_embed = [false, true]
+        drop = [
+            { low = 0.1, high = 0.2, when = { freeze_embed = true } },
+            { low = 0.3, high = 0.4, when = { freeze_embed = false } },
+        ]
+        """
+    )
+    assert [d.name for d in spec.space] == ["freeze_embed", "drop@true", "drop@false"]
+    assert spec.assemble({"freeze_embed": True, "drop@true": 0.15})["drop"] == 0.15
+    assert StudySpec.from_dict(spec.to_dict()) == spec
+    with pytest.raises(StudyError, match="freeze_embed cannot be 1; it is sampled from false, true"):
+        spec.assemble({"freeze_embed": 1, "drop@true": 0.15})
+
+
+def test_a_checkpoint_is_named_beside_the_other_starts(load: Load) -> None:
+    spec = load("[space]\ninit = ['imagenet', 'wikiart-2']")
+    assert spec.assemble({"init": "wikiart-2"})["init"] == "wikiart-2"
+
+
+PATTERNS = """
+[space]
+backbone = ["resnet18", "convnext_tiny", "convnextv2_atto", "vit_tiny_patch16_224"]
+"optimizer.lr" = [
+    { low = 1e-4, high = 1e-2, when = { backbone = "!convnext*", family = "cnn" } },
+    { low = 1e-5, high = 1e-3, when = { backbone = ["convnext*"] } },
+    { low = 1e-6, high = 1e-4, when = { backbone = ["vit*"] } },
+]
+"""
+
+
+def test_conditions_may_name_backbones_by_pattern(load: Load) -> None:
+    spec = load(PATTERNS)
+    names = ["optimizer.lr@not-convnext+cnn", "optimizer.lr@convnext", "optimizer.lr@vit"]
+    assert [d.name for d in spec.space][1:] == names
+    for backbone, name in (
+        ("resnet18", names[0]),
+        ("convnext_tiny", names[1]),
+        ("convnextv2_atto", names[1]),
+        ("vit_tiny_patch16_224", names[2]),
+    ):
+        low = next(d.low for d in spec.space if d.name == name)
+        assert spec.assemble({"backbone": backbone, name: low})["optimizer.lr"] == low
+    assert StudySpec.from_dict(spec.to_dict()) == spec
+
+
+@pytest.mark.parametrize(
+    ("backbone", "low"), [("resnet50", 1e-4), ("convnext_base", 1e-5), ("vit_base_patch16_224", 1e-6)]
+)
+def test_a_fixed_backbone_decides_about_patterns(load: Load, backbone: str, low: float) -> None:
+    (rate,) = load(PATTERNS, f"recipe.backbone={backbone}").space
+    assert (rate.low, rate.when, rate.name) == (low, (), "optimizer.lr")
 
 
 def test_the_hash_ignores_only_what_may_change_while_a_study_runs() -> None:

@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 
+from tests.trainer.crossval_support import competition
 from trainer.backbones import (
     BACKBONES,
     FAMILIES,
@@ -20,6 +21,7 @@ from trainer.backbones import (
     preprocessing_of,
     size_arguments,
 )
+from trainer.fold_model import FoldModel
 from trainer.recipe import Recipe
 
 TINY = ("test_vit", "test_convnext", "test_efficientnet", "test_resnet")
@@ -164,3 +166,26 @@ def test_preprocessing_is_timms_own() -> None:
     assert preprocessing_of(create_backbone(recipe("test_vit"), 3, weights_dir=None)) == preprocessing_of("test_vit")
     with pytest.raises(BackboneError, match="did you mean"):
         preprocessing_of("resnet1")
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
+def test_a_training_normalises_as_its_backbone_was_trained(name: str) -> None:
+    """One has the mean and deviation of ImageNet, the other 0.5 for both."""
+    data = competition(12)
+    model = FoldModel(
+        recipe(name, image_size=32, batch_size=4),
+        fold=0,
+        seed=0,
+        train_y=data.y[data.training_part(0)],
+        num_classes=3,
+        device=torch.device("cpu"),
+        weights_dir=None,
+    )
+    seen: list[torch.Tensor] = []
+    model._model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    model.train_epoch(1, [(data.pixels.train[:4], data.y[:4])], 4)
+    config = timm.get_pretrained_cfg(name)
+    mean, std = torch.tensor(config.mean).view(3, 1, 1), torch.tensor(config.std).view(3, 1, 1)
+    expected = (torch.from_numpy(data.pixels.train[:4]).permute(0, 3, 1, 2) / 255 - mean) / std
+    torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=1e-5)
+    assert (config.mean[0] == 0.5) is (name == "test_vit")

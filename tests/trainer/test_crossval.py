@@ -15,6 +15,7 @@ from trainer import fold_model
 from trainer.loader import BatchLoader
 from trainer.metrics import score
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
+from trainer.predict_standalone import TTA
 from trainer.recipe import Recipe
 
 
@@ -163,6 +164,15 @@ def plain() -> CVResult:
         {"schedule.name": "step"},
         {"loss.label_smoothing": 0.1},
         {"loss.focal_gamma": 2.0},
+        {"loss.gce_q": 0.7},
+        {"loss.bootstrap": 0.5},
+        {"schedule.name": "one_cycle"},
+        {"schedule.floor": 0.5},
+        {"optimizer.beta2": 0.9},
+        {"optimizer.head_lr": 10.0},
+        {"freeze": 0.5},
+        {"freeze_embed": True},
+        {"swa": 0.9},
         {"batch_size": 8},
     ],
     ids=lambda change: next(iter(change)),
@@ -231,6 +241,33 @@ def test_views_and_models_are_kept_when_asked_for() -> None:
         np.testing.assert_allclose(again, result.oof[rows], atol=1e-5)
         test += predict_proba(model, mirrored.pixels.test, **options)["identity"] / 3
     np.testing.assert_allclose(test, result.test_views["hflip"], atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["hflip", "flips", "zoom", "hflip_zoom"])
+def test_a_recipe_with_views_is_judged_by_their_average(mode: str) -> None:
+    """Each epoch, at the end, and on the test images; the training itself is the same."""
+    changes, every = {"epochs": 2, "drop": 0.2, "ema": 0.8}, TTA[mode]
+    plain = run(changes, views=every)
+    averaged = run({**changes, "tta": mode}, views=(*every, "vflip"))
+    assert [report.train_loss for report in averaged.reports] == [report.train_loss for report in plain.reports]
+    expected = np.mean([plain.oof_views[view] for view in every], axis=0, dtype=np.float64)
+    np.testing.assert_allclose(averaged.oof, expected, atol=1e-7)
+    assert np.abs(averaged.oof - plain.oof).max() > 1e-3
+    y = competition().y
+    last = averaged.reports[-1]
+    np.testing.assert_array_equal(last.true_class, averaged.oof[np.arange(len(y)), y])
+    assert last.metric == np.mean(averaged.oof.argmax(axis=1) == y)
+    assert last.soft == pytest.approx(float(last.true_class.mean()))
+    assert not np.array_equal(averaged.reports[0].true_class, plain.reports[0].true_class)
+    assert averaged.test is not None
+    expected = np.mean([plain.test_views[view] for view in every], axis=0, dtype=np.float64)
+    np.testing.assert_allclose(averaged.test, expected, atol=1e-6)
+    # Single views are what they are without the recipe's.
+    assert set(averaged.oof_views) == set(averaged.test_views) == {*every, "vflip"}
+    for view in every:
+        assert averaged.oof_views[view].tobytes() == plain.oof_views[view].tobytes()
+        assert averaged.test_views[view].tobytes() == plain.test_views[view].tobytes()
+    assert run({**changes, "tta": mode}, predict_test=False).test is None
 
 
 def test_no_test_images_and_no_wish_for_them() -> None:

@@ -71,8 +71,10 @@ def assert_same(first: CVResult, second: CVResult) -> None:
         {**EVERYTHING, "backbone": "test_vit", "optimizer.name": "sgd", "augment.mix": "mixup"},
         {**EVERYTHING, "backbone": "test_convnext", "optimizer.name": "lion", "ema": 0.0, "optimizer.lr": 1e-3},
         {**EVERYTHING, "optimizer.name": "radam", "optimizer.clip_grad": 1.0, "loss.class_weight": 1.0},
+        {**EVERYTHING, "optimizer.name": "muon", "optimizer.head_lr": 3.0, "freeze": 0.4, "swa": 0.5, "ema": 0.0},
+        {**EVERYTHING, "freeze": 1.0, "swa": 0.5, "schedule.name": "one_cycle", "loss.gce_q": 0.5},
     ],
-    ids=["adamw", "sgd", "lion", "radam"],
+    ids=["adamw", "sgd", "lion", "radam", "muon", "linear probing"],
 )
 def test_continued_equals_undisturbed(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Stopped after the first epoch, continued, stopped after the second, continued, with other work between."""
@@ -280,9 +282,9 @@ def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.
     left = threading.Event()
     submit, make = BatchLoader.submit, loader_module._make_batch
 
-    def spy(self: BatchLoader, job: bytes, plan: Any) -> Future[Any]:
-        submitted.append(submit(self, job, plan))
-        return submitted[-1]
+    def spy(self: BatchLoader, job: bytes, plan: Any, size: int) -> tuple[Future[Any], None]:
+        submitted.append(submit(self, job, plan, size)[0])
+        return submitted[-1], None
 
     def slow(job: bytes, plan: Any) -> Any:
         assert next(made) == 0 or left.wait(60.0)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,17 @@ import numpy.typing as npt
 import pytest
 
 from trainer.augment import Augmenter
-from trainer.loader import BatchLoader, LoaderError
+from trainer.loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, LoaderError
+from trainer.recipe import Augment, Recipe
 from trainer.sampling import BatchPlan, plan_epoch
+from trainer.shared_batches import PREFIX
 
-STRENGTHS = {"hflip": 0.5, "rotate": 20.0, "brightness": 0.3, "noise": 0.1, "erase": 0.3}
+SETTINGS = Augment(
+    strengths={"hflip": 0.5, "rotate": 20.0, "brightness": 0.3, "noise": 0.1, "erase": 0.3},
+    policy="randaugment",
+)
+PLAIN = Recipe().augment
+SIZE = 24  # pixels
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class DeadlyPixels:
     test = train
 
 
-def pixels(n: int = 40, size: int = 24, seed: int = 0) -> ArrayPixels:
+def pixels(n: int = 40, size: int = SIZE, seed: int = 0) -> ArrayPixels:
     generator = np.random.default_rng(seed)
     return ArrayPixels(
         train=generator.integers(0, 256, (n, size, size, 3), np.uint8), test=np.empty((0, size, size, 3), np.uint8)
@@ -52,26 +60,35 @@ def plans(n: int = 40, epoch: int = 1) -> tuple[BatchPlan, ...]:
     return plan_epoch(np.arange(n), np.arange(n) % 3, batch_size=7, balance=0.0, seed=1, fold=0, epoch=epoch)
 
 
+def copied(stream: BatchStream) -> list[Batch]:
+    """All batches: from processes they lie in memory that is used again."""
+    return [batch.copy() for batch in stream]
+
+
 def test_batches_are_the_planned_images_augmented_by_their_keys() -> None:
     source = pixels()
     with BatchLoader() as loader:
-        batches = list(loader.stream(source, STRENGTHS, plans()))
-        plain = list(loader.stream(source, {}, plans()))
+        batches = list(loader.stream(source, SETTINGS, SIZE, plans()))
+        plain = list(loader.stream(source, PLAIN, SIZE, plans()))
     assert len(batches) == len(plans())
     for batch, unchanged, plan in zip(batches, plain, plans(), strict=True):
         assert batch.dtype == np.uint8
         assert np.array_equal(unchanged, source.train[plan.indices])
         for image, row, key in zip(batch, plan.indices, plan.keys, strict=True):
-            assert np.array_equal(image, Augmenter(STRENGTHS).apply(source.train[row], key))
+            assert np.array_equal(image, Augmenter(SETTINGS, SIZE).apply(source.train[row], key))
 
 
 def test_any_number_of_workers_makes_the_same_batches() -> None:
     """Also over a change of recipe and of data with the same pool, with two streams open at once."""
-    jobs = [(pixels(), STRENGTHS), (pixels(), {"vflip": 0.5}), (pixels(seed=1, size=16), STRENGTHS)]
+    jobs = [
+        (pixels(), SETTINGS, SIZE),
+        (pixels(), Augment(strengths={"vflip": 0.5}), SIZE),
+        (pixels(seed=1, size=32), replace(SETTINGS, strengths={"crop": 0.5, "hue": 0.1}), 16),
+    ]
     with BatchLoader() as alone, BatchLoader(workers=2) as pool:
-        expected = [list(alone.stream(source, strengths, plans())) for source, strengths in jobs]
-        first, second = (pool.stream(source, strengths, plans()) for source, strengths in jobs[:2])
-        results = [list(first), list(second), list(pool.stream(jobs[2][0], jobs[2][1], plans()))]
+        expected = [list(alone.stream(*job, plans())) for job in jobs]
+        first, second = (pool.stream(*job, plans()) for job in jobs[:2])
+        results = [copied(first), copied(second), copied(pool.stream(*jobs[2], plans()))]
     for wanted, got in zip(expected, results, strict=True):
         assert len(wanted) == len(got)
         assert all(np.array_equal(a, b) for a, b in zip(wanted, got, strict=True))
@@ -79,24 +96,61 @@ def test_any_number_of_workers_makes_the_same_batches() -> None:
 
 def test_a_closed_stream_ends_and_the_loader_goes_on() -> None:
     with BatchLoader() as loader:
-        stream = loader.stream(pixels(), {}, plans())
+        stream = loader.stream(pixels(), PLAIN, SIZE, plans())
         next(stream)
         stream.close()
         assert list(stream) == []
-        assert len(list(loader.stream(pixels(), {}, plans(epoch=2)))) == len(plans(epoch=2))
+        assert len(list(loader.stream(pixels(), PLAIN, SIZE, plans(epoch=2)))) == len(plans(epoch=2))
 
 
 def test_an_error_while_reading_reaches_the_reader() -> None:
     outside = (BatchPlan(indices=np.array([0, 99]), keys=(1, 2)),)
     with BatchLoader() as loader, pytest.raises(IndexError):
-        list(loader.stream(pixels(), {}, outside))
+        list(loader.stream(pixels(), PLAIN, SIZE, outside))
+
+
+def blocks() -> set[str]:
+    """Shared memory that this process made."""
+    return {path.name for path in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")}
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory shows as files on Linux only")
+def test_processes_share_a_few_blocks_of_memory_and_leave_none() -> None:
+    before = blocks()
+    with BatchLoader(workers=1) as loader:
+        for epoch in (1, 2, 3):
+            stream = loader.stream(pixels(), SETTINGS, SIZE, plans(epoch=epoch))
+            next(stream)
+            stream.close()
+            assert len(list(loader.stream(pixels(), SETTINGS, SIZE, plans(epoch=epoch)))) == len(plans())
+            assert len(blocks() - before) <= 2 * BATCHES_AHEAD + 1
+        held = next(loader.stream(pixels(), PLAIN, SIZE, plans()))
+        expected = held.copy()
+    assert blocks() <= before
+    assert np.array_equal(held, expected)  # what somebody still holds stays readable
+
+
+def test_without_room_for_shared_memory_batches_go_through_pipes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    before = blocks()
+    with BatchLoader() as alone, BatchLoader(workers=1) as pool:
+        expected = list(alone.stream(pixels(), SETTINGS, SIZE, plans()))
+        got = list(pool.stream(pixels(), SETTINGS, SIZE, plans()))
+        assert blocks() <= before
+    assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+    assert [record for record in caplog.messages if "Shared memory is short" in record] == caplog.messages[:1]
 
 
 def test_a_killed_worker_is_an_error_and_the_next_stream_has_new_ones() -> None:
     with BatchLoader(workers=1) as loader:
         with pytest.raises(LoaderError, match="out of memory"):
-            list(loader.stream(DeadlyPixels(os.getpid()), {}, plans(4)))
-        assert len(list(loader.stream(pixels(), {}, plans()))) == len(plans())
+            list(loader.stream(DeadlyPixels(os.getpid()), PLAIN, SIZE, plans(4)))
+        assert len(list(loader.stream(pixels(), PLAIN, SIZE, plans()))) == len(plans())
 
 
 def test_workers_die_with_a_killed_training(tmp_path: Path) -> None:

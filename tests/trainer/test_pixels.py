@@ -55,6 +55,16 @@ def test_the_file_is_made_once_and_travels_as_a_path(image_set: ImageSet, tmp_pa
     assert opened(image_set, tmp_path, resize="crop").path != pixels.path
 
 
+def test_the_test_images_may_be_left_out(image_set: ImageSet, tmp_path: Path) -> None:
+    both = opened(image_set, tmp_path)
+    train = open_pixels(
+        image_set, size=16, resize="squash", interpolation="bilinear", folder=tmp_path / "pixels", with_test=False
+    )
+    assert train.path != both.path
+    assert (train.train.shape, train.test.shape) == ((4, 16, 16, 3), (0, 16, 16, 3))
+    np.testing.assert_array_equal(train.train, both.train)
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign", "empty"])
 def test_a_damaged_file_is_made_again(image_set: ImageSet, tmp_path: Path, damage: str) -> None:
     first = opened(image_set, tmp_path)

@@ -1,4 +1,4 @@
-"""Probabilities are softmaxes in full precision, views are flips, and only flips that help are chosen."""
+"""Probabilities are softmaxes in full precision, views are flips and zooms, and only flips that help are chosen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from trainer.backbones import Preprocessing
 from trainer.metrics import score
-from trainer.predict import VIEWS, choose_views, predict_proba
+from trainer.predict import VIEWS, average_views, choose_views, predict_proba
+from trainer.predict_standalone import TTA
+from trainer.predict_standalone import VIEWS as LOOKS
 
 PREPROCESSING = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), interpolation="bicubic")
 
@@ -43,11 +45,47 @@ def test_views_are_flips_of_normalised_pixels() -> None:
     pixels = images(5)
     by_view = predict_proba(Corners(), pixels, preprocessing=PREPROCESSING, views=VIEWS, batch_size=2)
     red = (pixels[..., 0] / 255.0 - 0.5) / 0.2
+    assert set(by_view) == set(VIEWS)
     for view, order in {"identity": "abcd", "hflip": "badc", "vflip": "cdab", "hvflip": "dcba"}.items():
         corners = dict(zip("abcd", (red[:, 0, 0], red[:, 0, -1], red[:, -1, 0], red[:, -1, -1]), strict=True))
         expected = softmax(np.stack([corners[letter] for letter in order], axis=1))
         np.testing.assert_allclose(by_view[view], expected, atol=1e-6)
         assert by_view[view].dtype == np.float32
+
+
+def test_a_zoomed_view_shows_the_middle_enlarged() -> None:
+    """A ramp from left to right stays a ramp, whose ends are those of the middle 7/8, seen from pixel centres."""
+    ramp = torch.arange(32.0).expand(1, 3, 32, 32)
+    zoomed = LOOKS["zoom"].of(ramp)
+    assert zoomed.shape == ramp.shape
+    assert torch.allclose(zoomed[0, 0, 5, 1:-1], (2 + (torch.arange(32.0) + 0.5) * 28 / 32 - 0.5)[1:-1])
+    assert zoomed[0, 0, 5, 0] == 2 and zoomed[0, 0, 5, -1] == 29
+    assert torch.equal(LOOKS["zoom"].of(ramp.transpose(2, 3)), zoomed.transpose(2, 3))
+    assert torch.equal(LOOKS["hflip_zoom"].of(ramp), zoomed.flip(3))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 8, 9, 31, 224])
+def test_flipping_and_zooming_may_be_done_in_either_order(side: int) -> None:
+    pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(side))
+    mirrored = LOOKS["zoom"].of(LOOKS["hflip"].of(pixels))
+    torch.testing.assert_close(LOOKS["hflip_zoom"].of(pixels), mirrored, atol=1e-5, rtol=0)
+    assert torch.equal(LOOKS["zoom"].of(pixels), pixels) == (side <= 2), "there is no middle of one or two pixels"
+
+
+def test_every_mode_averages_views_that_exist_the_plain_one_first() -> None:
+    for views in TTA.values():
+        assert views[0] == "identity" and set(views) <= set(VIEWS) and len(set(views)) == len(views)
+    # Cheapest first where two modes share views: what hflip_zoom adds to hflip is the zoom.
+    assert set(TTA["hflip"]) | set(TTA["zoom"]) < set(TTA["hflip_zoom"])
+
+
+def test_views_are_averaged_in_double_precision_and_a_single_one_is_left_alone() -> None:
+    a, b = blurred_truth(Y, 2.0, 0), blurred_truth(Y, 2.0, 1)
+    by_view = {"identity": a, "hflip": b, "vflip": b}
+    assert average_views(by_view, ("identity",)) is a
+    mean = average_views(by_view, ("identity", "hflip"))
+    assert mean.dtype == np.float32
+    np.testing.assert_array_equal(mean, ((a.astype(np.float64) + b) / 2).astype(np.float32))
 
 
 def test_the_mode_of_the_network_and_autocast_are_left_as_they_were() -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from trainer.backbones import create_backbone, preprocessing_of
 from trainer.modelfolder import write_model_folder
 from trainer.predict import predict_proba
 from trainer.predict_standalone import (
+    TTA,
     ImageError,
     ModelError,
     load_model_folder,
@@ -77,7 +78,7 @@ def images_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_process(folder: Path) -> npt.NDArray[np.float64]:
+def in_process(folder: Path, views: Sequence[str] = VIEWS) -> npt.NDArray[np.float64]:
     """Mean over networks and views of what the training code predicts."""
     files = [folder / f"{number}.png" for number in range(4)] + [folder / "more" / "4.png"]
     preprocessing = preprocessing_of("test_vit")
@@ -85,7 +86,7 @@ def in_process(folder: Path) -> npt.NDArray[np.float64]:
     by_view = [
         proba
         for network in networks().values()
-        for proba in predict_proba(network, pixels, preprocessing=preprocessing, views=VIEWS, batch_size=2).values()
+        for proba in predict_proba(network, pixels, preprocessing=preprocessing, views=views, batch_size=2).values()
     ]
     return np.mean(by_view, axis=0, dtype=np.float64)
 
@@ -142,6 +143,18 @@ def test_views_and_weights_are_averaged_as_probabilities(model_dir: Path, images
     assert classes == CLASSES
     assert len(ids) == 5
     np.testing.assert_allclose(proba, in_process(images_dir), atol=1e-6)
+
+
+def test_flips_and_zooms_of_a_recipe_travel_with_the_model(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    views = TTA["hflip_zoom"]
+    folder = edited(model_dir, tmp_path, lambda config: config.update(views=list(views)))
+    assert load_model_folder(folder).views == views
+    done = run_alone(folder, tmp_path, str(images_dir), "--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        alone = np.array([[float(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]])
+    np.testing.assert_allclose(alone, in_process(images_dir, views), atol=1e-5)
+    assert np.abs(alone - in_process(images_dir)).max() > 1e-4, "with the views of the folder as it was"
 
 
 def test_chunks_and_batches_do_not_change_the_answer(
@@ -214,6 +227,8 @@ def edited(model_dir: Path, tmp_path: Path, change: Callable[[dict[str, Any]], o
         (("class_names",), ["a", 3], "strings"),
         (("views",), ["rot90"], "views"),
         (("views",), [], "views"),
+        (("views",), [["zoom"]], "config.json"),
+        (("views",), ["identity", "zoom", "identity"], "twice"),
         (("format",), 2, "format"),
         (("preprocessing", "std"), [0, 1, 1], "mean or std"),
         (("preprocessing", "mean"), [0.5, float("nan"), 0.5], "mean or std"),

@@ -1,0 +1,134 @@
+"""A competition of JPEG files and a study of one recipe on it, for timing whole trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+from benchmarks.rival_pipelines import Workload
+from search.bench import Bench
+from search.competition import inspect
+from search.devices import usable_cores
+from search.founding import SEARCH_SPLIT, Founding, found
+from search.home import Home
+from search.ledger import Ledger, open_ledger
+from search.stopping import StopSignals
+from search.worker import work
+from search.workshop import Tools, Workshop
+from storage.stored_studies import StoredStudy
+from studies.spec import load_study
+from trainer.loader import BatchLoader
+
+CLASSES = 13
+PICTURE_SIDE = 256  # pixels of the JPEG files
+
+STUDY = """
+title = "One recipe"
+
+[protocol]
+folds = {folds}
+
+[recipe]
+backbone = "{backbone}"
+init = "scratch"
+image_size = {size}
+epochs = {epochs}
+batch_size = {batch_size}
+"augment.hflip" = 0.5
+"augment.brightness" = 0.2
+"augment.contrast" = 0.2
+"augment.scale" = 0.1
+
+[space]
+"optimizer.lr" = {{ low = 9e-5, high = 1.1e-4, log = true, default = 1e-4 }}
+
+[search]
+pruner = "none"
+"""
+
+
+def write_pictures(folder: Path, count: int, seed: int = 0) -> Path:
+    """``count`` JPEG files in a folder a class: smooth shapes with some grain, as hard to decode as photographs."""
+    generator = np.random.default_rng(seed)
+    for number in range(count):
+        coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        smooth = Image.fromarray(coarse).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
+        grain = generator.normal(0, 12, (PICTURE_SIDE, PICTURE_SIDE, 3))
+        pixels = np.clip(np.asarray(smooth, dtype=np.float64) + grain, 0, 255).astype(np.uint8)
+        target = folder / f"class{number % CLASSES:02}" / f"p{number:04}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.7)).save(target, quality=90)
+    return folder
+
+
+@dataclass
+class TrialRunner:
+    """A worker's loop in this process, which does one more trial whenever it is asked to."""
+
+    ledger: Ledger
+    stored: StoredStudy
+    bench: Bench
+    done: int = 0
+
+    def run(self) -> None:
+        """Take, ask, train, store and tell one trial, as a worker does."""
+        self.done += 1
+        self.ledger.studies.set_budget(self.stored.id, self.done)
+        work(self.ledger, lambda study: self.bench, StopSignals(), home=self.bench.home, only=self.stored)
+
+    def workload(self) -> Workload:
+        """The same cross-validation as a value for the rivals."""
+        images = self.bench.images
+        recipe = self.bench.spec.recipe
+        root = Path(str(self.ledger.datasets.get(self.stored.fingerprint).summary["folder"]))
+        paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.jpg")}
+        return Workload(
+            backbone=str(recipe["backbone"]),
+            paths=[paths[identifier] for identifier in images.train_ids],
+            y=images.y,
+            folds=self.ledger.folds(self.stored, SEARCH_SPLIT),
+            size=int(recipe["image_size"]),
+            batch_size=int(recipe["batch_size"]),
+            epochs=int(recipe["epochs"]),
+            device=self.bench.device,
+        )
+
+
+@contextmanager
+def trial_runner(
+    place: Path,
+    pictures: Path,
+    device: torch.device,
+    *,
+    backbone: str,
+    folds: int,
+    size: int,
+    epochs: int,
+    batch_size: int,
+) -> Iterator[TrialRunner]:
+    """Found a study of one recipe in ``place`` and open a worker's bench for it."""
+    study_file = place / "study.toml"
+    study_file.write_text(STUDY.format(folds=folds, backbone=backbone, size=size, epochs=epochs, batch_size=batch_size))
+    ledger = open_ledger(f"sqlite:///{place / 'retable.db'}", create=True)
+    spec = load_study(study_file)
+    competition = inspect(pictures, spec.data.options)
+    stored = found(
+        ledger, Founding(name="one", spec=spec, file_spec=spec, overrides=(), competition=competition, folder=pictures)
+    )
+    with BatchLoader(usable_cores() if device.type == "cuda" else 0) as loader:
+        tools = Tools(
+            worker="benchmark",
+            ledger=ledger,
+            home=Home(root=place / "home"),
+            folders=(pictures,),
+            device=device,
+            loader=loader,
+        )
+        yield TrialRunner(ledger=ledger, stored=stored, bench=Workshop(tools).bench(stored))
+    ledger.database.close()

@@ -1,0 +1,171 @@
+"""``search backbones``: which there are, how large, and how fast each trains on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from search.home import Home
+from search.measurements import Measured, Measurements, Setup
+from studies.errors import StudyError
+from studies.filters import find_backbones, known_family, read_filter
+from studies.space import describe_filter
+from trainer.backbones import BackboneError
+from trainer.recipe import RecipeError
+
+LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
+MEASURED = 15  # architectures that are measured without being asked to: a few minutes on a CPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackbonesRequest:
+    """What is to be listed. ``pattern``, ``families``, ``max_params`` and ``max_size`` narrow as in a study file."""
+
+    pattern: str
+    families: Sequence[str]
+    max_params: float | None
+    max_size: int | None
+    measure: bool | None
+    """Whether to measure what is not known yet; None: where there are `MEASURED` architectures or fewer."""
+    weights: Path | None
+    home: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listed:
+    name: str
+    family: str
+    parameters: int
+    image_size: int
+    setup: Setup
+
+
+def show_backbones(request: BackbonesRequest) -> None:
+    """Print timm's pre-trained models that fit, after measuring them where that is asked for.
+
+    Raises:
+        BackboneError: none fits, or the weights folder does not exist.
+        StudyError: a narrowing that no filter takes.
+        HomeNotWritable: what was measured cannot be kept.
+    """
+    from trainer.weights import missing_weights
+
+    rows = _listed(request)
+    console = Console()
+    measurements = Measurements(Home(root=request.home))
+    setups = list(dict.fromkeys(row.setup for row in rows))
+    problems: dict[Setup, str] = {}
+    if request.measure or (request.measure is None and len(setups) <= MEASURED):
+        problems = _measure([setup for setup in setups if measurements.get(setup) is None], measurements, console)
+    few = len(rows) <= LOOKED_UP
+    missing = set(missing_weights([row.name for row in rows], request.weights)) if few else set()
+    known = {setup: found for setup in setups if (found := measurements.get(setup)) is not None}
+    console.print(_table(rows, known, problems, missing if few else None))
+    for line in _notes(rows, known, problems, few):
+        console.print(line, highlight=False, markup=False)
+
+
+def _listed(request: BackbonesRequest) -> list[_Listed]:
+    import timm
+    import torch
+    from timm.models import get_pretrained_cfg
+
+    from trainer.architectures import architecture_of
+    from trainer.measure import batch_on, best_device, device_name
+
+    table = {
+        "match": request.pattern,
+        "family": list(request.families),
+        "max_params": request.max_params,
+        "max_size": request.max_size,
+    }
+    try:
+        chosen = read_filter({key: value for key, value in table.items() if value not in (None, [])})
+    except RecipeError as error:
+        raise StudyError(str(error)) from error
+    names = find_backbones(chosen)
+    if not names:
+        raise BackboneError(f"there are no {describe_filter(chosen)}; * stands for anything, as in 'resnet*'")
+    device = best_device()
+    rows = []
+    for name in names:
+        config = get_pretrained_cfg(name)
+        size = config.input_size[-1] if config is not None else 0
+        architecture = name.partition(".")[0]
+        setup = Setup(
+            architecture=architecture,
+            image_size=size,
+            batch_size=batch_on(device),
+            device=device_name(device),
+            timm=timm.__version__,
+            torch=torch.__version__,
+        )
+        parameters = architecture_of(architecture).parameters
+        family = known_family(name) or "-"
+        rows.append(_Listed(name=name, family=family, parameters=parameters, image_size=size, setup=setup))
+    return rows
+
+
+def _measure(setups: Sequence[Setup], measurements: Measurements, console: Console) -> dict[Setup, str]:
+    """Measure and keep each; returns why, for those that cannot be measured."""
+    from trainer.measure import TooLarge, best_device, measure_training
+
+    problems: dict[Setup, str] = {}
+    if not setups:
+        return problems
+    columns = (TextColumn("Measuring {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(setups))
+        for setup in setups:
+            progress.update(task, description=f"{setup.architecture} at {setup.image_size} px")
+            try:
+                found = measure_training(setup.architecture, setup.image_size, best_device())
+            except (TooLarge, BackboneError) as error:
+                problems[setup] = str(error)
+            else:
+                measured = Measured(images_per_second=found.images_per_second, memory=found.memory)
+                measurements.add(setup, measured)
+            progress.advance(task)
+    return problems
+
+
+def _table(
+    rows: Sequence[_Listed], known: Mapping[Setup, Measured], problems: Mapping[Setup, str], missing: set[str] | None
+) -> Table:
+    """``missing``: names whose weights are not at hand; None where that was not looked up."""
+    table = Table(title=f"{len(rows)} pre-trained models", title_justify="left")
+    table.add_column("name", overflow="fold")
+    table.add_column("family")
+    measured = bool(known or problems)
+    for column in ("M params", "px", *(["images/s", "GiB"] * measured)):
+        table.add_column(column, justify="right", no_wrap=True)
+    if missing is not None:
+        table.add_column("weights")
+    for row in rows:
+        cells = [row.name, row.family, f"{row.parameters / 1e6:.1f}", str(row.image_size)]
+        found = known.get(row.setup)
+        if measured:
+            cells += ["-", "-"] if found is None else [f"{found.images_per_second:.3g}", f"{found.memory / 2**30:.2f}"]
+        if missing is not None:
+            cells.append("no" if row.name in missing else "at hand")
+        table.add_row(*cells)
+    return table
+
+
+def _notes(
+    rows: Sequence[_Listed], known: Mapping[Setup, Measured], problems: Mapping[Setup, str], few: bool
+) -> Iterable[str]:
+    setup = rows[0].setup
+    if known:
+        yield f"images/s, GiB: of training in batches of {setup.batch_size} at px x px, measured on {setup.device}."
+    yield from (f"Not measured: {problem}" for problem in problems.values())
+    unknown = {row.setup for row in rows} - known.keys() - problems.keys()
+    if unknown:
+        yield f"{len(unknown)} architectures were not measured here yet; --measure does it."
+    if not few:
+        yield f"Narrow the pattern to {LOOKED_UP} names or fewer to see whose weights are at hand."

@@ -1,0 +1,173 @@
+"""``search preview``: what a study does to a person's own images, at low and at high strength, as a picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from search.at_once import NoStudy, check_database
+from search.competition import NoData
+from search.home import Home
+from search.preview_rows import Row, Subject, examples, rows_of, what_to_add
+from studies.backbones import check_backbones
+from studies.spec import StudySpec, load_study
+from trainer.data import read_images
+from trainer.imageset import ImageSet
+from trainer.predict_standalone import ImageError, resize_image
+from trainer.problems import DataError
+from trainer.recipe import Recipe
+
+EXAMPLES = 3
+"""Pictures at each end of a range."""
+FORMATS = (".png", ".pdf", ".svg")
+
+
+class NothingToPreview(ValueError):  # noqa: N818 - named for the fact
+    """The study leaves its images as they are."""
+
+
+class PreviewNotWritable(ValueError):  # noqa: N818 - named for the fact
+    """The picture cannot be written where it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewRequest:
+    """What ``search preview`` was asked for."""
+
+    study: str
+    """A stored study, a shipped one, or the path of a study file."""
+    data: Path | None
+    """None: where the stored study's images were, or the sample that the study file names."""
+    storage_url: str
+    home: Path
+    output: Path
+    images: int
+    """How many pictures the rows take in turn, of as many classes as there are."""
+    overrides: Sequence[str] = ()
+
+
+def preview(request: PreviewRequest) -> None:
+    """Draw the picture.
+
+    Raises:
+        StudyError, NoData, DataError: no such study, or no images.
+        NothingToPreview: the study does nothing to images.
+        PreviewNotWritable: no picture of that name can be written.
+    """
+    if request.output.suffix.lower() not in FORMATS:
+        raise PreviewNotWritable(f"{request.output} has to end in one of {', '.join(FORMATS)}")
+    if not request.output.absolute().parent.is_dir():
+        raise PreviewNotWritable(f"there is no folder {request.output.parent} to write {request.output.name} into")
+    console = Console()
+    spec, known_folder = _find(request)
+    spec = check_backbones(spec)
+    rows = rows_of(spec)
+    if not rows:
+        raise NothingToPreview(
+            f"{request.study} neither samples nor fixes any augmentation, so every image stays as it is. Add for "
+            f"example {what_to_add()}; the shipped study aug_tuning samples many"
+        )
+    folder = request.data or known_folder or _sample(spec, Home(root=request.home))
+    images = read_images(folder, spec.data.options, verify=False)
+    recipe = Recipe.from_flat(spec.default_recipe())
+    with console.status("Drawing …"):
+        _draw(request, recipe, folder, rows, _subjects(images, recipe, request.images))
+    console.print(f"{request.output}: {len(rows)} augmentations of {request.study}", highlight=False, markup=False)
+
+
+def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
+    """The stored study of that name, and where its images were; else the study file."""
+    file_spec = None
+    try:
+        check_database(request.storage_url)
+    except NoStudy:
+        return load_study(request.study, request.overrides), None
+    from search.ledger import open_ledger
+    from search.preparation import known_folder
+    from storage.errors import SchemaError
+
+    try:
+        ledger = open_ledger(request.storage_url)
+        stored = ledger.studies.find(request.study)
+    except SchemaError:  # somebody else's database
+        stored = None
+    if stored is None or request.overrides:
+        file_spec = load_study(request.study, request.overrides)
+    if stored is None:
+        assert file_spec is not None
+        return file_spec, None
+    return file_spec or StudySpec.from_dict(stored.spec), known_folder(ledger, stored)
+
+
+def _sample(spec: StudySpec, home: Home) -> Path:
+    if spec.data.sample is None:
+        raise NoData
+    from trainer.samples import write_digits
+
+    return write_digits(home.samples / "digits")
+
+
+def _subjects(images: ImageSet, recipe: Recipe, count: int) -> list[Subject]:
+    """``count`` pictures resized as the recipe says, at least two; classes take turns, in their order.
+
+    Raises:
+        DataError: too few images, or one that cannot be read.
+    """
+    from trainer.backbones import preprocessing_of
+    from trainer.pixels import side_to_crop_from
+
+    interpolation = preprocessing_of(recipe.backbone).interpolation
+    sides = (recipe.image_size, side_to_crop_from(recipe.image_size))
+    chosen = list(_by_turns(images))[: max(2, count)]
+    if len(chosen) < 2:
+        raise DataError(f"{len(chosen)} images are too few to show anything")
+    subjects = []
+    for index in chosen:
+        try:
+            picture = images.train_images.read(index)
+            whole, larger = (resize_image(picture, side, recipe.resize, interpolation) for side in sides)
+        except ImageError as error:
+            raise DataError(f"{images.train_images.name(index)}: {error}") from error
+        subjects.append(Subject(whole=whole, larger=larger))
+    return subjects
+
+
+def _by_turns(images: ImageSet) -> Iterator[int]:
+    """All training images: the first of each class, the second of each, and so on."""
+    of_class = [np.flatnonzero(images.y == label) for label in range(len(images.class_names))]
+    for turn in range(max(map(len, of_class), default=0)):
+        for rows in of_class:
+            if turn < len(rows):
+                yield int(rows[turn])
+
+
+def _draw(request: PreviewRequest, recipe: Recipe, folder: Path, rows: list[Row], subjects: list[Subject]) -> None:
+    from search.preview_picture import PictureRow, draw
+
+    def picture_row(number: int, row: Row) -> PictureRow:
+        place = number % min(len(subjects), request.images)
+        subject, others = subjects[place], subjects[place + 1 :] + subjects[:place]
+        # A fixed strength is shown as often as both ends together.
+        count = EXAMPLES * 2 // len(row.settings)
+        blocks = tuple((one.caption, examples(row, one, subject, others, count)) for one in row.settings)
+        return PictureRow(name=row.name, doc=row.doc, original=subject.whole, blocks=blocks)
+
+    named = textwrap.shorten(f"Study {request.study} on {folder.name}", 110, placeholder=" …")
+    subtitle = (
+        f"{named}, {recipe.image_size} x {recipe.image_size} pixels\n"
+        "Each change alone, at its weakest and at its strongest; random draws, the strongest of them first"
+    )
+    try:
+        draw(
+            request.output,
+            "What training images may go through",
+            subtitle,
+            [picture_row(number, row) for number, row in enumerate(rows)],
+        )
+    except OSError as error:
+        raise PreviewNotWritable(f"{request.output} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,90 @@
+"""The picture of `search preview`: rows of examples with their names and values."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# All in inches; a fixed grid, so that nothing can overlap.
+CELL = 1.45
+GAP = 0.06
+BLOCK_GAP = 0.3
+LABEL = 2.6
+CAPTION = 0.34
+MARGIN = 0.2
+HEAD = 0.98
+DPI = 110
+LABEL_WIDTH = 34  # characters of the explanation in a line
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PictureRow:
+    """One row: a name, its explanation, the original, and blocks of (caption, examples); uint8 (size, size, 3)."""
+
+    name: str
+    doc: str
+    original: NDArray[np.uint8]
+    blocks: tuple[tuple[str, Sequence[NDArray[np.uint8]]], ...]
+
+
+def draw(path: Path, title: str, subtitle: str, rows: Sequence[PictureRow]) -> None:
+    """Write the picture in the format of the path's ending, a file that appears whole; ``subtitle`` is up to two lines.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # Not pyplot: it keeps global state and wants a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    per_row = max(sum(len(images) for _, images in row.blocks) for row in rows)
+    blocks = max(len(row.blocks) for row in rows)
+    width = 2 * MARGIN + LABEL + CELL + blocks * BLOCK_GAP + per_row * (CELL + GAP)
+    height = HEAD + len(rows) * (CAPTION + CELL) + MARGIN
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.text(MARGIN / width, 1 - 0.2 / height, title, va="top", fontsize=15, parse_math=False)
+    figure.text(MARGIN / width, 1 - 0.54 / height, subtitle, va="top", fontsize=10, color="0.35", parse_math=False)
+    for number, row in enumerate(rows):
+        _draw_row(figure, HEAD + number * (CAPTION + CELL), row)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip(".").lower())
+
+
+def _draw_row(figure: Figure, top: float, row: PictureRow) -> None:
+    """Draw one row whose upper edge, above its captions, is ``top`` inches below the picture's."""
+    width, height = figure.get_size_inches()
+
+    def words(left: float, below: float, text: str, **style: Any) -> None:
+        figure.text(left / width, 1 - (top + below) / height, text, va="top", parse_math=False, **style)
+
+    def picture(left: float, image: NDArray[np.uint8]) -> None:
+        axes = figure.add_axes((left / width, 1 - (top + CAPTION + CELL) / height, CELL / width, CELL / height))
+        axes.imshow(image)
+        # A frame, because many pictures are as white at the edge as the page.
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(color="0.8", linewidth=0.6)
+
+    words(MARGIN, CAPTION, row.name, fontsize=12, weight="bold")
+    words(MARGIN, CAPTION + 0.26, "\n".join(textwrap.wrap(row.doc, LABEL_WIDTH)), fontsize=9, color="0.35")
+    left = MARGIN + LABEL
+    words(left, 0.12, "original", fontsize=9.5, color="0.35")
+    picture(left, row.original)
+    left += CELL
+    for caption, images in row.blocks:
+        left += BLOCK_GAP
+        words(left, 0.12, caption, fontsize=9.5)
+        for image in images:
+            picture(left, image)
+            left += CELL + GAP

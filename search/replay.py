@@ -1,0 +1,251 @@
+"""A stored trial trained again from its record, and compared with what it left behind; the database is only read.
+
+What is compared is what is kept: of a finished trial all out-of-fold probabilities, as they were computed (float32); of
+a pruned one the true class's probability after each of its epochs, rounded to float16 then and now.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+
+from search.bench import training_data
+from search.competition import NoData, open_for_training
+from search.devices import usable_cores
+from search.home import Home
+from search.ledger import Ledger, open_ledger
+from search.likeness import MEAN_DIFFERENCE, Likeness, different_facts, is_within, likeness, must_be_equal
+from search.preparation import known_folder
+from search.requests import ReplayRequest
+from search.training import outcome_of
+from storage.stored_studies import StoredStudy
+from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
+from studies.spec import StudySpec
+from trainer.environment import check_torch_pair
+from trainer.imageset import ImageSet
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.outcome import EpochReport, Verdict
+
+
+log = logging.getLogger(__name__)
+
+
+class CannotReplay(ValueError):  # noqa: N818 - named for the fact
+    """There is no such trial, or it left nothing behind that a training could be compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """A trial and its second training."""
+
+    record: TrialRecord
+    outcome: TrialOutcome
+    images: int
+    alike: Likeness
+
+    @property
+    def facts(self) -> dict[str, tuple[Any, Any]]:
+        """What of the machine is not as it was; see `search.likeness`."""
+        return different_facts(self.record.machine, self.outcome.machine)
+
+    @property
+    def exactly(self) -> bool:
+        """Whether nothing but equality will do."""
+        return must_be_equal(self.record.machine, self.outcome.machine)
+
+    @property
+    def allowed(self) -> float:
+        """By how much the metric may differ otherwise: a standard error, or one image where all are right."""
+        return max(self.record.value_se or 0.0, self.outcome.value_se or 0.0, 1 / self.images)
+
+    @property
+    def is_as_recorded(self) -> bool:
+        """Whether the second training came out as the first did, within the tolerance."""
+        difference = abs((self.record.value or 0.0) - (self.outcome.value or 0.0))
+        return is_within(self.alike, exactly=self.exactly, metric_difference=difference, allowed=self.allowed)
+
+
+def replay(request: ReplayRequest) -> bool:
+    """Train the trial again and tell how alike the two are; False: less than they have to be.
+
+    Raises:
+        CannotReplay, UnknownStudyError, NoStudy: there is nothing to compare with.
+        NoData, DataMismatch, DataError, BackboneError: images or weights are not at hand.
+    """
+    check_torch_pair()
+    ledger = open_ledger(request.storage_url)
+    try:
+        study = ledger.study(request.study)
+        record = _record(ledger, study, request.trial)
+        spec = StudySpec.from_dict(study.spec)
+        folder = request.data or known_folder(ledger, study)
+        if folder is None:
+            raise NoData
+        images = open_for_training(folder, spec, study.fingerprint)
+        then = _kept(ledger.runs.curves(record.id), _oof(ledger, record))
+        console = Console()
+        outcome = _train(ledger, study, record, images, request)
+    finally:
+        ledger.database.close()
+    name = f"Trial {record.number} of study {escape(study.name)}"
+    if (outcome.status, outcome.epochs_done) != (record.status, record.epochs_done):
+        console.print(
+            f"{name} was {record.status} after {record.epochs_done} epochs; now it is {outcome.status} after "
+            f"{outcome.epochs_done}: {escape(outcome.reason or 'no reason given')}",
+            highlight=False,
+        )
+        return False
+    now = _kept(outcome.curves, outcome.predictions.get("oof"))
+    alike = likeness(then, now, classes=record.status is TrialStatus.FINISHED)
+    replayed = Replayed(record=record, outcome=outcome, images=len(images.y), alike=alike)
+    console.print(
+        f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:"
+    )
+    for line in told(replayed, study.spec["protocol"]["metric"]):
+        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+    return replayed.is_as_recorded
+
+
+def told(replayed: Replayed, metric: str) -> list[str]:
+    """What came out, for people."""
+    record, outcome, alike = replayed.record, replayed.outcome, replayed.alike
+    finished = record.status is TrialStatus.FINISHED
+    kept = "out-of-fold probabilities (float32)" if finished else "true-class probabilities of every epoch (float16)"
+    if alike.equal:
+        lines = [f"{kept}: bit for bit equal to the stored ones"]
+    else:
+        lines = [f"{kept}: largest absolute difference {alike.largest:.3g}, mean {alike.mean:.3g}"]
+    if alike.agreement is not None:
+        lines.append(f"predicted classes: {alike.agreement:.2%} agree")
+    lines.append(f"{metric}: {_number(record.value)} then, {_number(outcome.value)} now")
+    for fact, (was, is_now) in replayed.facts.items():
+        lines.append(f"{fact}: {_known(was)} then, {_known(is_now)} now")
+    if replayed.exactly:
+        lines.append("tolerance: none, for all that is known of device, threads and releases is as it was")
+    else:
+        lines.append(
+            f"tolerance: mean absolute difference {MEAN_DIFFERENCE:g}, {metric} within one standard error "
+            f"({replayed.allowed:.4f}); other machines or releases, and GPUs always, add up in another order: bfloat16 "
+            "and cuDNN's choice of algorithms, amplified by training"
+        )
+    lines.append(
+        "as recorded" if replayed.is_as_recorded else "NOT as recorded: the difference is beyond the tolerance"
+    )
+    return lines
+
+
+def _record(ledger: Ledger, study: StoredStudy, number: int) -> TrialRecord:
+    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+    record = next((record for record in records if record.number == number), None)
+    if record is None:
+        ended = sorted(record.number for record in records if record.number is not None)
+        known = f"its trials that have ended: {_ranges(ended)}" if ended else "none of its trials has ended yet"
+        raise CannotReplay(f"study {study.name} has no trial {number} that has ended; {known}")
+    if record.status not in (TrialStatus.FINISHED, TrialStatus.PRUNED) or record.epochs_done == 0:
+        raise CannotReplay(
+            f"trial {number} of study {study.name} {record.status} ({record.reason}) and left no predictions to "
+            "compare with; finished and pruned trials can be replayed"
+        )
+    return record
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Such as ``0-7, 9``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def _oof(ledger: Ledger, record: TrialRecord) -> NDArray[np.float32] | None:
+    return ledger.runs.prediction(record.id, "oof") if record.status is TrialStatus.FINISHED else None
+
+
+def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None) -> NDArray[np.floating[Any]]:
+    """What is compared: float32 ``(n, classes)`` of a finished trial, float16 ``(epochs, n)`` of a pruned one."""
+    return np.stack([curve.true_class for curve in curves]) if oof is None else oof
+
+
+def _train(
+    ledger: Ledger, study: StoredStudy, record: TrialRecord, images: ImageSet, request: ReplayRequest
+) -> TrialOutcome:
+    from trainer.crossval import cross_validate
+    from trainer.loader import BatchLoader
+    from trainer.outcome import Verdict
+
+    recipe = Recipe.from_flat(record.recipe or {})
+    metric = study.spec["protocol"]["metric"]
+    data = training_data(images, recipe, ledger.folds(study, record.split), Home(root=request.home).pixels)
+    device = _device(record)
+    last, name = record.epochs_done, f"trial {record.number}"
+    log.info("%s: %d epochs on %s", name, last, device)
+    with (
+        _threads(record.machine.get("threads") if device.type == "cpu" else None),
+        BatchLoader(usable_cores() if device.type == "cuda" else 0) as loader,
+    ):
+
+        def on_epoch(report: EpochReport) -> Verdict:
+            left = (last - report.epoch) * report.seconds
+            log.info(
+                "%s: epoch %d of %d, %s %.4f, about %.0f s left", name, report.epoch, last, metric, report.metric, left
+            )
+            return Verdict.PRUNE if report.epoch == last else Verdict.CONTINUE
+
+        result = cross_validate(
+            recipe,
+            data,
+            metric=metric,
+            seed=record.seed,
+            device=device,
+            on_epoch=on_epoch,
+            checkpoint=None,
+            weights_dir=request.weights,
+            predict_test=False,
+            loader=loader,
+        )
+    return outcome_of(result, metric, images.y)
+
+
+def _device(record: TrialRecord) -> torch.device:
+    """What was trained on a CPU is trained on one again, where it can be equal."""
+    import torch
+
+    use_gpu = torch.cuda.is_available() and record.machine.get("device") != "cpu"
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads meanwhile; None: as it is. The order of its sums depends on it."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        if number is not None:
+            torch.set_num_threads(number)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.6g}"
+
+
+def _known(fact: object) -> str:
+    return "not recorded" if fact is None else str(fact)

@@ -1,0 +1,128 @@
+"""Filters over timm's models: read from a study file, and put to the installed timm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from studies.errors import shown
+from studies.space import BackboneFilter
+from trainer.backbones import FAMILIES, BackboneError, family_of
+from trainer.recipe import RecipeError, suggest
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+FILTER_KEYS = (
+    "match",
+    "exclude",
+    "pretrained",
+    "family",
+    "min_params",
+    "max_params",
+    "min_size",
+    "max_size",
+    "one_per_architecture",
+)
+"""What a filter in a study file may say; each is a field of `BackboneFilter`."""
+
+BACKBONE_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,100}")
+
+MAX_PARAMS = 1e6  # million parameters that a bound may name: more than any network has
+MAX_SIZE = 1e5  # pixels
+
+
+def read_filter(table: Mapping[str, object]) -> BackboneFilter:
+    """Make a filter of one entry of ``[space]``; keys that do not belong to a filter are passed over.
+
+    Raises:
+        RecipeError: a value that its key cannot take.
+    """
+    given: dict[str, Any] = {key: table[key] for key in FILTER_KEYS if key in table}
+    for key in given.keys() & {"match", "exclude", "family"}:
+        given[key] = _read_list(key, given[key])
+    for key in given.keys() & {"pretrained", "one_per_architecture"}:
+        if not isinstance(given[key], bool):
+            raise RecipeError(f"{key} is true or false, not {shown(given[key])}")
+    for key in given.keys() & {"min_params", "max_params"}:
+        given[key] = _read_bound(key, given[key], "a number of millions", MAX_PARAMS)
+    for key in given.keys() & {"min_size", "max_size"}:
+        given[key] = _read_bound(key, given[key], "a number of pixels", MAX_SIZE)
+    for what in ("params", "size"):
+        low, high = given.get(f"min_{what}", 0), given.get(f"max_{what}", MAX_PARAMS)
+        if low > high:
+            raise RecipeError(f"min_{what} = {low:g} lies above max_{what} = {high:g}")
+    return BackboneFilter(**given)
+
+
+def find_backbones(chosen: BackboneFilter) -> list[str]:
+    """The models of the installed timm that a filter finds, in timm's order; only such as give class scores.
+
+    Imports timm, which takes seconds.
+    """
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    names = timm.list_models(list(chosen.match), pretrained=chosen.pretrained, exclude_filters=list(chosen.exclude))
+    found = [name for name in names if _fits(name, get_pretrained_cfg(name), chosen)]
+    return _one_per_architecture(found) if chosen.one_per_architecture else found
+
+
+def _fits(name: str, config: PretrainedCfg | None, chosen: BackboneFilter) -> bool:
+    from trainer.architectures import architecture_of
+
+    if chosen.family and known_family(name) not in chosen.family:
+        return False
+    sized = chosen.min_size is not None or chosen.max_size is not None
+    if sized and (config is None or not _within(config.input_size[-1], chosen.min_size, chosen.max_size)):
+        return False
+    # Asked last: what the table lacks has to be built.
+    architecture = architecture_of(name)
+    return architecture.classifies and _within(architecture.parameters / 1e6, chosen.min_params, chosen.max_params)
+
+
+def known_family(name: str) -> str | None:
+    """The family of a model; None for one that is newer than our rules: it is in no family that is asked for."""
+    try:
+        return family_of(name)
+    except BackboneError:
+        return None
+
+
+def _within(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _one_per_architecture(names: list[str]) -> list[str]:
+    from timm.models import get_pretrained_cfg
+
+    by_architecture: dict[str, list[str]] = {}
+    for name in names:
+        by_architecture.setdefault(name.partition(".")[0], []).append(name)
+    kept = []
+    for architecture, found in by_architecture.items():
+        config = get_pretrained_cfg(architecture)
+        default = f"{architecture}.{config.tag}" if config is not None else ""
+        kept.append(default if default in found else found[0])
+    return kept
+
+
+def _read_list(key: str, raw: object) -> tuple[str, ...]:
+    values = [raw] if isinstance(raw, str) else raw
+    example = "families such as 'cnn'" if key == "family" else "patterns such as 'resnet18*'"
+    # A filter may well exclude nothing; what is to match, or be of, nothing is a mistake.
+    if not isinstance(values, list) or (key != "exclude" and not values):
+        raise RecipeError(f"{key} is a list of {example}, not {shown(raw)}")
+    for value in values:
+        if key == "family" and value not in FAMILIES:
+            raise RecipeError(f"there is no backbone family {shown(value)}{suggest(shown(value), FAMILIES)}")
+        if not isinstance(value, str) or not BACKBONE_PATTERN.fullmatch(value):
+            raise RecipeError(f"{key}: {shown(value)} is no pattern over timm's names, such as 'resnet18*'")
+    return tuple(values)
+
+
+def _read_bound(key: str, raw: object, what: str, high: float) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= high:
+        raise RecipeError(f"{key} is {what} up to {high:,.0f}, not {shown(raw)}")
+    return raw

@@ -1,0 +1,82 @@
+"""The throughput benchmark on a small scale: it runs, and all rivals do the same work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import rival_pipelines
+from benchmarks.rival_pipelines import EVALUATION_BATCH, train_by_hand, train_from_tensors
+from benchmarks.throughput import measure
+from benchmarks.trial_study import trial_runner, write_pictures
+from storage.values import TrialStatus, WorkKind
+
+IMAGES, FOLDS, EPOCHS, BATCH = 52, 2, 2, 8
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("pictures"), IMAGES)
+
+
+class Seen:
+    """Images that networks saw, by whether they were training."""
+
+    def __init__(self) -> None:
+        self.images = {True: 0, False: 0}
+
+    def watch(self, model: torch.nn.Module) -> torch.nn.Module:
+        model.register_forward_pre_hook(self._count)
+        return model
+
+    def _count(self, module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        self.images[module.training] += len(given[0])
+
+
+def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {}
+    for name in ("trial", "tensors", "hand"):
+        seen = Seen()
+        build = rival_pipelines.timm.create_model
+        with monkeypatch.context() as patched:
+            patched.setattr(rival_pipelines.timm, "create_model", lambda *a, b=build, s=seen, **k: s.watch(b(*a, **k)))
+            (tmp_path / name).mkdir()
+            with trial_runner(
+                tmp_path / name,
+                pictures,
+                torch.device("cpu"),
+                backbone="test_resnet",
+                folds=FOLDS,
+                size=32,
+                epochs=EPOCHS,
+                batch_size=BATCH,
+            ) as runner:
+                if name == "trial":
+                    runner.run()
+                    records = runner.ledger.runs.records(runner.stored.id, kind=WorkKind.SEARCH)
+                    assert [record.status for record in records] == [TrialStatus.FINISHED]
+                elif name == "tensors":
+                    train_from_tensors(runner.workload(), channels_last=True, bfloat16=False)
+                else:
+                    train_by_hand(runner.workload())
+        counts[name] = seen.images
+    # A trial also sends one blank image through each new network.
+    counts["trial"][False] -= FOLDS
+    assert counts["tensors"] == {True: IMAGES * EPOCHS, False: IMAGES * EPOCHS}
+    assert counts["trial"] == counts["hand"] == counts["tensors"]
+    assert EVALUATION_BATCH >= BATCH
+
+
+def test_the_table_has_a_ratio_for_every_rival(pictures: Path) -> None:
+    given = argparse.Namespace(folds=FOLDS, size=32, epochs=1, rounds=1, no_hand=True)
+    result = measure("test_resnet", BATCH, pictures, torch.device("cpu"), given)
+    seconds = result["seconds"]
+    assert set(seconds) == {"trial", "ceiling", "plain ceiling"}
+    assert all(len(times) == 1 and times[0] > 0 for times in seconds.values())
+    assert np.isclose(result["row"]["ceiling / trial"], seconds["ceiling"][0] / seconds["trial"][0])

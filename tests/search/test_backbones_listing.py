@@ -1,0 +1,99 @@
+"""``search backbones``: what is listed, and what is measured only once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import trainer.measure
+from search.cli import app
+from studies.errors import StudyError
+from trainer.backbones import BackboneError
+from trainer.measure import Measurement, TooLarge
+
+
+def listing(tmp_path: Path, *arguments: str) -> str:
+    result = CliRunner().invoke(
+        app,
+        ["backbones", *arguments, "--home", str(tmp_path / "home")],
+        env={"COLUMNS": "200", "HF_HUB_OFFLINE": "1"},
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def row(output: str, name: str) -> list[str]:
+    (line,) = (line for line in output.splitlines() if name in line)
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_a_few_are_measured_here_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = listing(tmp_path, "test_vit.*")
+    name, family, parameters, size, speed, memory, _ = row(first, "test_vit.r160_in1k")
+    assert (name, family, parameters, size) == ("test_vit.r160_in1k", "transformer", "0.4", "160")
+    assert float(speed) > 0
+    assert float(memory) > 0
+    assert "in batches of" in first
+
+    def again(*_: object) -> Measurement:
+        raise AssertionError("it is known")
+
+    monkeypatch.setattr(trainer.measure, "measure_training", again)
+    assert row(listing(tmp_path, "test_vit.*"), "test_vit.r160_in1k")[4:6] == [speed, memory]
+    # Known ones are shown in long lists, too.
+    long = listing(tmp_path, "test_*", "--no-measure")
+    assert row(long, "test_vit.r160_in1k")[4:6] == [speed, memory]
+    assert row(long, "test_resnet.r160_in1k")[4:6] == ["-", "-"]
+    assert "--measure" in long
+
+
+def test_what_does_not_fit_is_named_and_the_rest_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(architecture: str, *_: object) -> Measurement:
+        if architecture == "test_vit2":
+            raise TooLarge("test_vit2 does not fit")
+        return Measurement(images_per_second=123.4, memory=2**30)
+
+    monkeypatch.setattr(trainer.measure, "measure_training", measure)
+    output = listing(tmp_path, "test_vit*")
+    assert row(output, "test_vit.r160_in1k")[4:6] == ["123", "1.00"]
+    assert row(output, "test_vit2.r160_in1k")[4:6] == ["-", "-"]
+    assert "Not measured: test_vit2 does not fit" in output
+
+
+def test_a_long_list_is_not_measured_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(*_: object) -> Measurement:
+        raise AssertionError("nobody asked")
+
+    monkeypatch.setattr(trainer.measure, "measure_training", measure)
+    output = listing(tmp_path, "resnet*")
+    assert "images/s" not in output
+    assert "--measure" in output
+    assert "Narrow the pattern" in output
+
+
+def test_the_list_is_narrowed_as_by_a_filter(tmp_path: Path) -> None:
+    output = listing(tmp_path, "*", "--family", "hybrid", "--max-params", "8", "--max-size", "224", "--no-measure")
+    lines = [line for line in output.splitlines() if line.startswith("│")]
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+    assert len(rows) > 5
+    assert {cells[1] for cells in rows} == {"hybrid"}
+    assert all(float(cells[2]) <= 8.0 and int(cells[3]) <= 224 for cells in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "expected"),
+    [
+        (["nosuch"], BackboneError, "there are no timm models nosuch"),
+        (["resnet*", "--max-params", "0.1"], BackboneError, "at most 0.1 million parameters"),
+        (["--family", "cn"], StudyError, "did you mean cnn"),
+        (["a b"], StudyError, "'a b' is no pattern"),
+    ],
+)
+def test_a_mistake_says_what_would_be_valid(
+    tmp_path: Path, arguments: list[str], error: type[Exception], expected: str
+) -> None:
+    with pytest.raises(error, match=expected):
+        listing(tmp_path, *arguments)

@@ -1,0 +1,94 @@
+"""What a study's trials would start from is looked for before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+from huggingface_hub import constants
+from safetensors.torch import save_file
+
+from search.preparation import _check_weights, inits_of
+from studies.spec import StudySpec, load_study
+from trainer.backbones import BackboneError
+
+STUDY = """
+title = "Where to start"
+
+[recipe]
+backbone = "test_resnet"
+{init}
+image_size = 32
+epochs = 1
+
+[space]
+{space}
+
+[search]
+trials = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "nothing"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "weights"
+    path.mkdir()
+    return path
+
+
+def study(tmp_path: Path, space: str, init: str = "scratch") -> StudySpec:
+    file = tmp_path / "starts.toml"
+    file.write_text(STUDY.format(space=space, init=f'init = "{init}"' if init else ""))
+    return load_study(file)
+
+
+def put(folder: Path, name: str) -> None:
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), folder / f"{name}.safetensors")
+
+
+LEARNING_RATE = '"optimizer.lr" = { low = 1e-4, high = 1e-2, log = true }'
+INIT = 'init = ["imagenet", "scratch", "ssl-a", "ssl-b"]'
+CONDITIONAL = """
+"optimizer.name" = ["adamw", "sgd"]
+init = { choices = ["scratch", "ssl-a"], when = { "optimizer.name" = "sgd" } }
+"""
+
+
+def test_every_start_that_a_trial_can_have_is_known(tmp_path: Path) -> None:
+    assert inits_of(study(tmp_path, LEARNING_RATE, "ssl-a")) == ["ssl-a"]
+    assert inits_of(study(tmp_path, INIT)) == ["imagenet", "scratch", "ssl-a", "ssl-b"]
+    # Where the condition does not hold, a trial has what is fixed, or else the default.
+    assert inits_of(study(tmp_path, CONDITIONAL, "scratch")) == ["scratch", "ssl-a"]
+    assert inits_of(study(tmp_path, CONDITIONAL, "")) == ["scratch", "ssl-a", "imagenet"]
+
+
+def test_all_missing_starts_are_named_at_once(tmp_path: Path, folder: Path) -> None:
+    put(folder, "ssl-b")
+    with pytest.raises(BackboneError) as refused:
+        _check_weights(study(tmp_path, INIT), folder)
+    for said in ("test_resnet: https://", "init = 'ssl-a'", str(folder), "ssl-a.safetensors", "did you mean ssl-b?"):
+        assert said in str(refused.value)
+    assert "init = 'ssl-b'" not in str(refused.value)
+    put(folder, "ssl-a")
+    put(folder, "test_resnet")
+    _check_weights(study(tmp_path, INIT), folder)
+
+
+def test_a_checkpoint_needs_a_weights_folder(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="no such folder was given: --weights FOLDER"):
+        _check_weights(study(tmp_path, LEARNING_RATE, "ssl-a"), None)
+    _check_weights(study(tmp_path, LEARNING_RATE, "scratch"), None)
+
+
+def test_what_is_fixed_counts_where_a_condition_does_not_hold(tmp_path: Path, folder: Path) -> None:
+    put(folder, "ssl-a")
+    with pytest.raises(BackboneError, match="pre-trained weights are not at hand"):
+        _check_weights(study(tmp_path, CONDITIONAL, ""), folder)
+    _check_weights(study(tmp_path, CONDITIONAL, "scratch"), folder)

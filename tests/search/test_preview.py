@@ -1,0 +1,181 @@
+"""The picture of what a study does to images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.competition import NoData
+from search.preview import NothingToPreview, PreviewNotWritable, PreviewRequest, preview
+from search.preview_rows import Row, Subject, examples, rows_of
+from studies.errors import StudyError
+from studies.spec import StudySpec, load_study
+from trainer.augment import AUGMENTATIONS
+
+STUDY = """
+title = "Colours and policies"
+[recipe]
+backbone = "test_resnet"
+init = "scratch"
+image_size = 32
+"augment.vflip" = 0.25
+[space]
+"augment.hue" = { low = 0.1, high = 0.4, off = 0.0 }
+"augment.crop" = [
+    { low = 0.0, high = 0.3, when = { "optimizer.name" = "adamw" } },
+    { low = 0.2, high = 0.6, when = { "optimizer.name" = "sgd" } },
+]
+"augment.erase" = [0.0, 0.25, 0.5]
+"optimizer.name" = ["adamw", "sgd"]
+"augment.policy" = ["none", "randaugment", "trivialaugment"]
+"augment.policy_magnitude" = { low = 0.1, high = 0.9, when = { "augment.policy" = "randaugment" } }
+"augment.mix" = ["none", "cutmix"]
+"augment.mix_alpha" = { low = 0.2, high = 1.0, when = { "augment.mix" = "cutmix" } }
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "colours.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for number in range(6):
+        file = tmp_path / "data" / "train" / ("cat" if number % 2 else "dog") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(generator.integers(0, 256, (5, 4, 3), dtype=np.uint8))
+        coarse.resize((48, 60), Image.Resampling.BICUBIC).save(file)
+    return tmp_path / "data"
+
+
+def request(tmp_path: Path, study: str | Path, data: Path | None = None, **changes: object) -> PreviewRequest:
+    settings: dict[str, object] = {
+        "study": str(study),
+        "data": data,
+        "storage_url": f"sqlite:///{tmp_path / 'none.db'}",
+        "home": tmp_path / "home",
+        "output": tmp_path / "preview.png",
+        "images": 2,
+    }
+    return PreviewRequest(**(settings | changes))
+
+
+def subject(seed: int) -> Subject:
+    coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8))
+    whole, larger = (np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)) for side in (32, 40))
+    return Subject(whole=whole, larger=larger)
+
+
+def row(rows: list[Row], name: str) -> Row:
+    return next(row for row in rows if row.name == name)
+
+
+def test_every_augmentation_policy_and_blend_of_the_study_is_a_row_from_low_to_high(study: Path) -> None:
+    rows = rows_of(load_study(str(study)))
+    assert {row.name: [setting.caption for setting in row.settings] for row in rows} == {
+        "crop": ["low: 0 (off)", "high: 0.6"],
+        "randaugment": [
+            "low: magnitude 0.1, 2 operations, 100% of the images",
+            "high: magnitude 0.9, 2 operations, 100% of the images",
+        ],
+        "trivialaugment": ["fixed: 100% of the images"],
+        "vflip": ["fixed: 0.25 (25% of the images)"],
+        "hue": ["low: 0.1", "high: 0.4"],
+        "erase": ["low: 0 (off)", "high: 0.5 (50% of the images)"],
+        "cutmix": ["low: alpha 0.2", "high: alpha 1"],
+    }
+    assert [row.name for row in rows][:3] == ["crop", "randaugment", "trivialaugment"]  # as images go through them
+    assert row(rows, "hue").doc == AUGMENTATIONS["hue"].doc
+
+
+def test_examples_show_each_change_alone_and_more_of_it_at_the_high_end(study: Path) -> None:
+    rows = rows_of(load_study(str(study)))
+    pictures = [subject(seed) for seed in range(3)]
+
+    def shown(name: str, end: int) -> list[np.ndarray]:
+        return examples(row(rows, name), row(rows, name).settings[end], pictures[0], pictures[1:], 3)
+
+    whole = pictures[0].whole.astype(int)
+    for name in ("crop", "randaugment", "hue", "erase"):
+        low, high = ([float(np.abs(image - whole).mean()) for image in shown(name, end)] for end in (0, -1))
+        assert sum(low) < sum(high), name
+        assert high[0] == max(high)
+    assert all(np.array_equal(image, pictures[0].whole) for image in shown("erase", 0))
+    flipped, _, unflipped = shown("vflip", 0)  # a quarter of the images are
+    assert np.array_equal(flipped, pictures[0].whole[::-1])
+    assert np.array_equal(unflipped, pictures[0].whole)
+    blend, *_ = shown("cutmix", 1)
+    sources = [np.isclose(blend, other.whole, atol=1).all(axis=-1) for other in pictures]
+    assert np.logical_or.reduce(sources).all() and (sources[1].any() or sources[2].any())
+    assert all(
+        np.array_equal(a, b) for a, b in zip(shown("trivialaugment", 0), shown("trivialaugment", 0), strict=True)
+    )
+
+
+def test_the_picture_is_the_same_each_time_and_holds_a_row_for_each(study: Path, data: Path, tmp_path: Path) -> None:
+    preview(request(tmp_path, study, data))
+    with Image.open(tmp_path / "preview.png") as image:
+        width, height = image.size
+        first = image.tobytes()
+    preview(request(tmp_path, study, data))
+    with Image.open(tmp_path / "preview.png") as image:
+        assert image.tobytes() == first
+    overrides = ["recipe.augment.erase=0"]
+    preview(request(tmp_path, study, data, overrides=overrides, output=tmp_path / "less.png"))
+    with Image.open(tmp_path / "less.png") as image:
+        assert image.width == width and image.height < height
+
+
+def test_a_sample_study_needs_no_images_of_ones_own(tmp_path: Path) -> None:
+    preview(request(tmp_path, "quickstart", overrides=["recipe.image_size=16"]))
+    with Image.open(tmp_path / "preview.png") as image:
+        assert image.width > 1000
+    assert (tmp_path / "home" / "data" / "digits" / "train.csv").is_file()
+
+
+def test_a_study_that_does_nothing_to_images_says_what_to_add(study: Path, data: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY.partition('"augment.vflip"')[0] + "[space]\ndrop = { low = 0.0, high = 0.5 }\n")
+    with pytest.raises(NothingToPreview, match=r"neither samples nor fixes.*recipe\.augment\.hflip=0\.5.*aug_tuning"):
+        preview(request(tmp_path, study, data))
+    preview(request(tmp_path, study, data, overrides=["recipe.augment.hflip=0.5"]))  # the advice helps
+    assert (tmp_path / "preview.png").is_file()
+
+
+def test_mistakes_are_told(study: Path, data: Path, tmp_path: Path) -> None:
+    for changes, error, words in (
+        ({"study": "quickstrt"}, StudyError, "quickstart"),
+        ({"data": None}, NoData, "--data"),
+        ({"output": tmp_path / "preview.bmp"}, PreviewNotWritable, r"\.png, \.pdf, \.svg"),
+        ({"output": tmp_path / "nowhere" / "preview.png"}, PreviewNotWritable, "there is no folder"),
+    ):
+        with pytest.raises(error, match=words):
+            preview(request(tmp_path, **{"study": study, "data": data, **changes}))
+    assert not list(tmp_path.glob("preview*"))
+
+
+def test_a_stored_study_is_shown_as_it_runs(study: Path, data: Path, tmp_path: Path) -> None:
+    """With its own settings and, where nothing else is said, its own images."""
+    from search.competition import inspect
+    from search.founding import Founding, found
+    from search.ledger import open_ledger
+
+    url = f"sqlite:///{tmp_path / 'retable.db'}"
+    file_spec, overrides = load_study(str(study)), ["recipe.augment.hue=0.2"]
+    spec: StudySpec = load_study(str(study), overrides)
+    competition = inspect(data, spec.data.options)
+    founding = Founding(
+        name="mine", spec=spec, file_spec=file_spec, overrides=tuple(overrides), competition=competition, folder=data
+    )
+    found(open_ledger(url, create=True), founding)
+    preview(request(tmp_path, "mine", storage_url=url))
+    preview(request(tmp_path, study, data, overrides=overrides, output=tmp_path / "file.png"))
+    stored, file = (np.asarray(Image.open(tmp_path / name).convert("L")) for name in ("preview.png", "file.png"))
+    assert stored.shape == file.shape
+    assert np.array_equal(stored[110:], file[110:])  # below the title, which names the study

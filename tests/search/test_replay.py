@@ -1,0 +1,228 @@
+"""A stored trial comes out again as it was recorded, and what does not is told."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import text
+
+from search.bench import Bench
+from search.exit_codes import EXIT_DIFFERENT, EXIT_MISTAKE
+from search.founding import found
+from search.ledger import Ledger
+from search.likeness import MEAN_DIFFERENCE, is_within, likeness, must_be_equal
+from search.replay import CannotReplay, replay
+from search.requests import ReplayRequest
+from storage.blobs import pack
+from storage.values import Failure, TrialStatus
+from tests.search.colours import founding, make_bench, work_on
+from tests.search.test_cli import ENVIRONMENT
+
+
+def asked(bench: Bench, trial: int, **changes: Any) -> ReplayRequest:
+    """As it would be typed: the images are where they were when the study began."""
+    return ReplayRequest(
+        **{
+            "study": bench.study.name,
+            "trial": trial,
+            "data": None,
+            "storage_url": bench.ledger.database.url.render_as_string(hide_password=False),
+            "home": bench.home.root,
+            "weights": None,
+            **changes,
+        }
+    )
+
+
+def content(bench: Bench) -> list[str]:
+    """Everything in the database, as SQL."""
+    with sqlite3.connect(str(bench.ledger.database.url.database)) as connection:
+        return list(connection.iterdump())
+
+
+def alter(ledger: Ledger, statement: str, **values: object) -> None:
+    with ledger.database.writing() as connection:
+        assert connection.execute(text(statement), values).rowcount > 0
+
+
+def test_a_finished_trial_comes_out_again_bit_for_bit(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """In another number of threads than this process has, with pixels of its own, whatever ran before."""
+    work_on(bench)
+    before = content(bench)
+    torch.set_num_threads(2)
+    try:
+        assert replay(asked(bench, 1, home=bench.home.root / "elsewhere"))
+        assert torch.get_num_threads() == 2, "as it was"
+    finally:
+        torch.set_num_threads(1)
+    out = capsys.readouterr().out
+    assert "Trial 1 of study colours, finished after 3 epochs" in out
+    assert "bit for bit equal" in out and "100.00% agree" in out and "tolerance: none" in out
+    assert "threads:" not in out, "with as many as then"
+    assert content(bench) == before
+
+
+def test_a_pruned_trial_is_compared_up_to_where_it_ended(
+    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pruned = ("search.pruner=successive_halving", "search.startup_trials=2")
+    stored = found(ledger, founding(study_file, competition_folder, *pruned, name="halving", budget=8))
+    bench = make_bench(ledger, stored, competition_folder, tmp_path / "home")
+    work_on(bench)
+    record = next(r for r in ledger.runs.records(stored.id) if r.status is TrialStatus.PRUNED)
+    assert record.number is not None and record.epochs_done < 3
+    assert replay(asked(bench, record.number))
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"pruned after {record.epochs_done} epoch" in out
+    assert "true-class probabilities of every epoch (float16): bit for bit equal" in out
+
+    curve = ledger.runs.curves(record.id)[0]
+    changed = curve.true_class.copy()
+    changed[3] = np.nextafter(changed[3], np.float16(2))
+    alter(
+        ledger,
+        "UPDATE retable_curve SET true_class = :blob WHERE trial_id = :id AND epoch = 1",
+        blob=pack(changed),
+        id=record.id,
+    )
+    assert not replay(asked(bench, record.number)), "one unit in the last place of one image"
+    assert "NOT as recorded" in capsys.readouterr().out
+
+
+def test_another_machine_is_told_and_tolerated_but_not_without_limit(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work_on(bench)
+    (record, *_) = bench.ledger.runs.records(bench.study.id)
+    oof = bench.ledger.runs.prediction(record.id, "oof")
+    almost = oof + np.float32(1e-4) * np.array([1, -1, 0], np.float32)
+
+    def store(proba: np.ndarray, machine: Mapping[str, Any]) -> None:
+        import json
+
+        statement = "UPDATE retable_prediction SET proba = :blob WHERE trial_id = :id AND name = 'oof'"
+        alter(bench.ledger, statement, blob=pack(proba), id=record.id)
+        statement = "UPDATE retable_trial SET machine = :machine WHERE id = :id"
+        alter(bench.ledger, statement, machine=json.dumps(dict(machine)), id=record.id)
+
+    store(almost, record.machine)
+    assert not replay(asked(bench, 0)), "the same machine has to give the same bits"
+    assert "NOT as recorded" in capsys.readouterr().out
+
+    other = {**record.machine, "torch": "1.0", "device": "NVIDIA A2"}
+    del other["threads"]
+    store(almost, other)
+    assert replay(asked(bench, 0))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "largest absolute difference 0.0001" in out
+    for part in ("device: NVIDIA A2 then, cpu now", "torch: 1.0 then", "threads: not recorded then, 1 now", "bfloat16"):
+        assert part in out
+
+    store(np.roll(oof, 1, axis=1), other)
+    assert not replay(asked(bench, 0))
+
+
+def test_the_recorded_number_of_threads_is_used(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    work_on(bench)
+    (record, *_) = bench.ledger.runs.records(bench.study.id)
+    alter(
+        bench.ledger,
+        "UPDATE retable_trial SET machine = json_set(machine, '$.threads', 3) WHERE id = :id",
+        id=record.id,
+    )
+    numbers: list[int] = []
+    set_threads = torch.set_num_threads
+
+    def spy(number: int) -> None:
+        numbers.append(number)
+        set_threads(number)
+
+    monkeypatch.setattr(torch, "set_num_threads", spy)
+    replay(asked(bench, 0))
+    assert numbers == [3, 1]
+
+
+def test_trials_that_left_nothing_are_named(bench: Bench) -> None:
+    with pytest.raises(CannotReplay, match="no trial 0 that has ended; none"):
+        replay(asked(bench, 0))
+    item = bench.ledger.queue.take(bench.study.id, "w", 60)
+    assert item is not None
+    trial = bench.optuna_study.ask()
+    named = bench.ledger.queue.name_trial(item, trial.number, dict(bench.spec.default_recipe()))
+    assert named is not None
+    bench.ledger.queue.fail(named, Failure.DISK, "disk full")
+    with pytest.raises(CannotReplay, match=r"trial 0 .* failed \(disk full\)"):
+        replay(asked(bench, 0))
+    with pytest.raises(CannotReplay, match="no trial 7 that has ended; its trials that have ended: 0"):
+        replay(asked(bench, 7))
+
+
+def test_the_command_says_by_its_exit_code_what_came_out(bench: Bench, tmp_path: Path) -> None:
+    work_on(bench)
+
+    def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
+        url = bench.ledger.database.url.render_as_string(hide_password=False)
+        command = [sys.executable, "-m", "search.cli", "replay", *arguments, "--storage", url]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=200, check=False
+        )
+
+    done = typed("2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("as recorded")
+    alter(bench.ledger, "UPDATE retable_trial SET seed = 5 WHERE number = 2")
+    done = typed("2")
+    assert done.returncode == EXIT_DIFFERENT, done.stderr
+    assert "NOT as recorded" in done.stdout
+    done = typed("77")
+    assert done.returncode == EXIT_MISTAKE
+    assert "error: study colours has no trial 77" in done.stderr
+
+
+def test_likeness_counts_what_differs_and_leaves_out_what_was_never_held_out() -> None:
+    then = np.array([[0.5, 0.5 - 2**-10], [0.25, 0.75], [np.nan, np.nan]], np.float32)
+    now = np.array([[0.5, 0.5 + 2**-10], [0.25, 0.75], [np.nan, np.nan]], np.float32)
+    alike = likeness(then, now, classes=True)
+    assert (alike.equal, alike.largest, alike.mean, alike.agreement) == (False, 2**-9, 2**-11, 0.5)
+    assert likeness(then, then.copy(), classes=True).equal
+    assert likeness(then[:1], then[:1].copy(), classes=False).agreement is None
+    with pytest.raises(ValueError, match="different images"):
+        likeness(then, now[::-1], classes=True)
+    with pytest.raises(ValueError, match="cannot be compared"):
+        likeness(then, now.astype(np.float16), classes=True)
+
+
+def test_equality_is_asked_for_only_where_everything_recorded_is_the_same() -> None:
+    machine = {"device": "cpu", "cpu": "x", "threads": 2, "torch": "2", "timm": "1", "micro_batch": 8}
+    assert must_be_equal(machine, {**machine, "seconds": 3.0})
+    for fact in machine:
+        assert not must_be_equal({**machine, fact: "other"}, machine), fact
+        assert not must_be_equal({k: v for k, v in machine.items() if k != fact}, machine), fact
+    gpu = {**machine, "device": "NVIDIA A2"}
+    assert not must_be_equal(gpu, gpu)
+
+
+@pytest.mark.parametrize(
+    ("shift", "metric_difference", "exactly", "within"),
+    [
+        (0.0, 0.0, True, True),
+        (1e-6, 0.0, True, False),
+        (MEAN_DIFFERENCE / 2, 0.05, False, True),
+        (MEAN_DIFFERENCE * 2, 0.0, False, False),
+        (1e-6, 0.051, False, False),
+    ],
+)
+def test_the_tolerance_is_of_probabilities_and_of_the_metric(
+    shift: float, metric_difference: float, exactly: bool, within: bool
+) -> None:
+    then = np.full((4, 2), 0.5, np.float32)
+    alike = likeness(then, then + np.float32(shift), classes=True)
+    assert is_within(alike, exactly=exactly, metric_difference=metric_difference, allowed=0.05) is within

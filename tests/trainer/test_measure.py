@@ -1,0 +1,67 @@
+"""Measuring what a training costs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import trainer.measure
+from trainer.architectures import Architecture
+from trainer.backbones import BackboneError
+from trainer.measure import CLASSES, CPU_BATCH, TooLarge, batch_on, best_device, device_name, measure_training
+
+CPU = torch.device("cpu")
+
+
+def test_memory_holds_weights_gradients_optimizer_and_activations_that_grow_with_the_image() -> None:
+    import timm
+
+    small, large = (measure_training("test_resnet", size, CPU) for size in (64, 128))
+    assert small.images_per_second > large.images_per_second > 0
+    model = timm.create_model("test_resnet", num_classes=CLASSES)
+    weights = sum(weight.nbytes for weight in model.parameters())
+    # Four times the pixels, four times the activations; what is left is weights, gradients, two moments of AdamW.
+    state = (4 * small.memory - large.memory) / 3
+    assert 4.0 * weights < state < 4.2 * weights
+    assert small.memory > state
+
+
+def test_the_random_generator_stays_as_it_was() -> None:
+    before = torch.get_rng_state()
+    measure_training("test_vit", 160, CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_a_cpu_has_no_room_for_is_told_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = Architecture(parameters=10**13, classifies=True)
+    monkeypatch.setattr("trainer.architectures.architecture_of", lambda name: huge)
+    with pytest.raises(TooLarge, match=r"test_resnet needs 149011\.6 GiB without any images; \d"):
+        measure_training("test_resnet", 64, CPU)
+
+
+def test_running_out_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory\nand more")
+
+    monkeypatch.setattr(trainer.measure, "_measure", full)
+    with pytest.raises(TooLarge, match=r"^test_resnet at 64 px and 8 images does not fit: CUDA out of memory$"):
+        measure_training("test_resnet", 64, CPU)
+
+
+def test_an_architecture_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BackboneError, match="no backbone 'resnet17'"):
+        measure_training("resnet17", 64, CPU)
+
+
+def test_a_device_is_named_with_its_batch() -> None:
+    assert batch_on(CPU) == CPU_BATCH
+    assert device_name(CPU).endswith(("thread", "threads"))
+    assert best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_peak_is_what_cuda_says() -> None:
+    measured = measure_training("test_resnet", 64, best_device())
+    assert 4 * 4 * 480_000 < measured.memory < 2**30
+    assert measured.images_per_second > 100

@@ -1,0 +1,165 @@
+"""Checkpoints of one's own: found by a plain name in the weights folder, completely loaded, never trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from tests.trainer.crossval_support import SMALL, competition, run
+from tests.trainer.test_weights import Malice, checkpoint, differing
+from trainer.backbones import BackboneError, create_backbone
+from trainer.modelfolder import save_weights
+from trainer.named_weights import missing_named_message, named_weights, named_weights_digest
+from trainer.recipe import Recipe, RecipeError
+
+TINY = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "weights"
+    path.mkdir()
+    return path
+
+
+def recipe(init: str = "mine", backbone: str = "test_resnet", **changes: Any) -> Recipe:
+    return Recipe.from_flat({"backbone": backbone, "init": init, "image_size": 64, **changes})
+
+
+def classifier_of(backbone: str) -> set[str]:
+    name = timm.get_pretrained_cfg(backbone).classifier
+    return {f"{name}.weight", f"{name}.bias"}
+
+
+@pytest.mark.parametrize("backbone", TINY)
+@pytest.mark.parametrize("classes", [4, 7])
+def test_a_checkpoint_is_loaded_and_its_classifier_kept_where_it_fits(
+    folder: Path, backbone: str, classes: int
+) -> None:
+    state = checkpoint(backbone, classes)
+    save_file(state, folder / "mine.safetensors")
+    model = create_backbone(recipe(backbone=backbone), 4, weights_dir=folder)
+    resized = {"pos_embed"} if backbone == "test_vit" else set()  # to 64 pixels
+    assert differing(model, state) == resized | (classifier_of(backbone) if classes != 4 else set())
+
+
+@pytest.mark.parametrize("backbone", TINY)
+def test_a_checkpoint_without_a_classifier_gets_a_fresh_one(folder: Path, backbone: str) -> None:
+    """As self-supervised pre-training leaves it."""
+    state = checkpoint(backbone)
+    for name in classifier_of(backbone):
+        del state[name]
+    save_file(state, folder / "mine.safetensors")
+    made = create_backbone(recipe(backbone=backbone), 4, weights_dir=folder).state_dict()
+    assert set(made) - set(state) == classifier_of(backbone)
+    assert all(torch.equal(made[name], state[name]) for name in state if name != "pos_embed")
+    assert made[min(classifier_of(backbone))].shape[0] == 4
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+        lambda state: {"state_dict": {}, "state_dict_ema": state},
+        lambda state: {f"module.{name}": value for name, value in state.items()},
+        lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
+    ],
+)
+def test_what_training_scripts_wrap_around_weights_is_taken_off(folder: Path, wrapped: Any) -> None:
+    state = checkpoint(classes=4)
+    torch.save(wrapped(state), folder / "mine.pth")
+    assert differing(create_backbone(recipe(), 4, weights_dir=folder), state) == set()
+
+
+def test_what_was_exported_is_a_checkpoint(folder: Path) -> None:
+    """Its content is recorded with what came out, and a training begins with it."""
+    first = run({"epochs": 2}, keep_models=True)
+    save_weights(folder / "fold0-seed0.safetensors", first.models[0])
+    again = run({"epochs": 1, "init": "fold0-seed0", "optimizer.lr": 1e-8}, weights_dir=folder)
+    assert again.reports[-1].train_loss < 0.8 * first.reports[0].train_loss
+    content = (folder / "fold0-seed0.safetensors").read_bytes()
+    assert again.machine["init_sha256"] == hashlib.sha256(content).hexdigest()[:16]
+    assert again.machine["init_sha256"] == named_weights_digest("fold0-seed0", folder)
+    assert "init_sha256" not in first.machine
+
+
+@pytest.mark.parametrize("backbone", TINY)
+def test_a_checkpoint_of_another_network_is_refused(folder: Path, backbone: str) -> None:
+    for other in set(TINY) - {backbone}:
+        save_file(checkpoint(other), folder / "mine.safetensors")
+        with pytest.raises(BackboneError, match=f"init = 'mine' cannot be loaded into {backbone}"):
+            create_backbone(recipe(backbone=backbone), 4, weights_dir=folder)
+
+
+def test_a_checkpoint_that_lacks_or_adds_something_is_refused(folder: Path) -> None:
+    state = checkpoint()
+    save_file({**state, "projector.weight": torch.zeros(1)}, folder / "mine.safetensors")
+    with pytest.raises(BackboneError, match=r"projector\.weight"):
+        create_backbone(recipe(), 4, weights_dir=folder)
+    del state["layer2.0.conv1.weight"]
+    save_file(state, folder / "mine.safetensors")
+    with pytest.raises(BackboneError, match=r"layer2\.0\.conv1\.weight"):
+        create_backbone(recipe(), 4, weights_dir=folder)
+
+
+def test_only_tensors_are_read(folder: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    torch.save({**checkpoint(), "malice": Malice(proof)}, folder / "mine.pth")
+    with pytest.raises(BackboneError, match="cannot be loaded safely"):
+        create_backbone(recipe(), 4, weights_dir=folder)
+    assert not proof.exists()
+    torch.save({**checkpoint(), "epoch": 7}, folder / "mine.pth")
+    with pytest.raises(BackboneError, match="'epoch' is something else"):
+        create_backbone(recipe(), 4, weights_dir=folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../mine", "/etc/passwd", "sub/mine", ".hidden", "-x", "", "a b", "mine\n", "a" * 101]
+)
+def test_a_name_is_no_path(name: str) -> None:
+    with pytest.raises(RecipeError, match="init"):
+        Recipe.from_flat({"init": name})
+
+
+def test_a_link_does_not_lead_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    save_file(checkpoint(), tmp_path / "secret.safetensors")
+    (folder / "mine.safetensors").symlink_to(tmp_path / "secret.safetensors")
+    with pytest.raises(BackboneError, match="a link out of the weights folder"):
+        create_backbone(recipe(), 4, weights_dir=folder)
+    save_file(checkpoint(), folder / "other.safetensors")
+    (folder / "mine.safetensors").unlink()
+    (folder / "mine.safetensors").symlink_to(folder / "other.safetensors")
+    assert named_weights("mine", folder) == folder / "mine.safetensors"
+
+
+def test_what_is_missing_is_named_with_where_it_was_looked_for(folder: Path) -> None:
+    save_file(checkpoint(), folder / "pretext.safetensors")
+    torch.save(checkpoint(), folder / "old.pth")
+    assert missing_named_message(["imagenet", "scratch", "pretext", "old"], folder) == ""
+    message = missing_named_message(["pretex", "imagenet", "nothing.like.it", "pretex"], folder)
+    assert len(message.splitlines()) == 2
+    assert f"init = 'pretex' is neither imagenet nor scratch, and the weights folder {folder} has no" in message
+    assert "pretex.safetensors or pretex.pth; did you mean pretext?" in message
+    assert "--weights" in missing_named_message(["pretext"], None)
+    assert "did you mean imagenet?" in missing_named_message(["imagnet"], None)
+    assert "does not exist" in missing_named_message(["pretext"], folder / "nowhere")
+    with pytest.raises(BackboneError, match=re.escape(str(folder))):
+        create_backbone(recipe("pretex"), 4, weights_dir=folder)
+
+
+def test_every_fold_begins_with_the_checkpoint(folder: Path) -> None:
+    """With as many classes as are wanted nothing is left to chance but the order of the images."""
+    save_file(checkpoint(classes=3), folder / "mine.safetensors")
+    frozen = {"init": "mine", "freeze": 1.0, "epochs": 1, "optimizer.lr": 1e-8}
+    result = run(frozen, competition(), weights_dir=folder, keep_models=True)
+    state = create_backbone(Recipe.from_flat({**SMALL, **frozen}), 3, weights_dir=folder).state_dict()
+    for model in result.models:
+        assert all(torch.allclose(model[name].float(), state[name].float(), atol=1e-6) for name in state)

@@ -1,0 +1,145 @@
+"""How fast a backbone trains on this machine, and what memory that takes, measured by training it for a few steps."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from trainer.environment import cpu_name
+from trainer.fold_model import FoldModel
+from trainer.memory import tensor_bytes
+from trainer.recipe import Recipe
+
+CLASSES = 10
+GPU_BATCH = 32  # images per step
+CPU_BATCH = 8  # fewer, since a large network takes a second an image there
+STEPS = 5  # that are timed
+PATIENCE = 20.0  # seconds after which no further step is begun
+MEMORY_SHARE = 0.8  # of what a CPU's machine has free, to be taken by what is known beforehand
+STATE_COPIES = 4  # of the weights: themselves, gradients, and two moments of Adam
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a training on one device costs."""
+
+    images_per_second: float
+    """Of training: forward, backward and the optimizer's step, by the median step."""
+    memory: int
+    """Bytes: the peak of what a training on one fold holds at a time (weights, gradients, optimizer, activations)."""
+
+
+class TooLarge(RuntimeError):  # noqa: N818 - named for the fact
+    """The network cannot be trained within this device's memory."""
+
+
+def best_device() -> torch.device:
+    """The GPU that CUDA calls the first, or the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What a measurement holds for: the GPU's model, or the CPU's and the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{cpu_name()}, {threads} thread{'s' * (threads > 1)}"
+
+
+def batch_on(device: torch.device) -> int:
+    """Images per step of a measurement."""
+    return GPU_BATCH if device.type == "cuda" else CPU_BATCH
+
+
+def measure_training(architecture: str, image_size: int, device: torch.device) -> Measurement:
+    """Train ``architecture`` from random weights on blank images, as a fold of a study does, and watch.
+
+    Args:
+        architecture: of timm, without weights.
+        image_size: side of the images in pixels.
+
+    Raises:
+        BackboneError: there is no such architecture, or it takes no images of this size.
+        TooLarge: it does not fit into memory.
+    """
+    recipe = Recipe.from_flat(
+        {"backbone": architecture, "init": "scratch", "image_size": image_size, "batch_size": batch_on(device)}
+    )
+    if device.type == "cpu":
+        _check_room(architecture)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        problem = None
+        try:
+            model = FoldModel(
+                recipe,
+                fold=0,
+                seed=0,
+                train_y=np.zeros(recipe.batch_size, np.int64),
+                num_classes=CLASSES,
+                device=device,
+                weights_dir=None,
+            )
+            return _measure(model, recipe.batch_size, device)
+        except torch.OutOfMemoryError as error:
+            problem = str(error).splitlines()[0]
+        raise TooLarge(f"{architecture} at {image_size} px and {recipe.batch_size} images does not fit: {problem}")
+
+
+def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:
+    # The first step makes the optimizer's state and lets cuDNN choose its algorithms; on a CPU its memory is counted.
+    began = time.perf_counter()
+    activations = _step_counting(model, batch)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < STEPS and time.perf_counter() - began < PATIENCE):
+        before = time.perf_counter()
+        model.rehearse(batch)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - before)
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(device)
+    else:
+        gradients = sum(weight.nbytes for weight in model.evaluated.parameters() if weight.requires_grad)
+        memory = tensor_bytes(model.state()) + gradients + activations
+    return Measurement(images_per_second=batch / statistics.median(seconds), memory=memory)
+
+
+def _step_counting(model: FoldModel, batch: int) -> int:
+    """One training step; bytes that are kept for the backward pass beside weights and buffers, each storage once."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in model.evaluated.state_dict().values()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        # All of them live until the backward pass begins, so no two have the same address.
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model.rehearse(batch)
+    return sum(kept.values())
+
+
+def _check_room(architecture: str) -> None:
+    """On a CPU what is too large is ended by the system, with the whole program: ask before.
+
+    Raises:
+        TooLarge: weights, gradients and the optimizer's state alone take too much.
+    """
+    from trainer.architectures import architecture_of
+
+    need = architecture_of(architecture).parameters * torch.float32.itemsize * STATE_COPIES
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > MEMORY_SHARE * free:
+        raise TooLarge(
+            f"{architecture} needs {need / 2**30:.1f} GiB without any images; {free / 2**30:.1f} GiB are free"
+        )
