@@ -23,7 +23,7 @@ from search.worker import work
 from search.workshop import Tools, Workshop
 from storage.stored_studies import StoredStudy
 from studies.spec import load_study
-from trainer.loader import BatchLoader
+from trainer.loader import BatchLoader, fitting_workers
 
 CLASSES = 13
 PICTURE_SIDE = 256  # pixels of the JPEG files
@@ -121,7 +121,9 @@ def trial_runner(
     stored = found(
         ledger, Founding(name="one", spec=spec, file_spec=spec, overrides=(), competition=competition, folder=pictures)
     )
-    with BatchLoader(usable_cores() if device.type == "cuda" else 0) as loader:
+    with BatchLoader(
+        fitting_workers(device.type, usable_cores() if device.type == "cuda" else torch.get_num_threads())
+    ) as loader:
         tools = Tools(
             worker="benchmark",
             ledger=ledger,

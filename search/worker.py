@@ -94,7 +94,7 @@ def run_worker(request: WorkerRequest) -> None:
 def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Iterator[Tools]:
     import torch
 
-    from trainer.loader import BatchLoader
+    from trainer.loader import BatchLoader, fitting_workers
     from trainer.memory import limit_memory
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -104,10 +104,8 @@ def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Ite
     share = os.environ.get(SHARE_VARIABLE)
     if share and device.type == "cuda":
         limit_memory(float(share))
-    # Beside a GPU the CPU augments, in processes; without one it is busy training, and a thread does.
     cores = int(threads) if threads else usable_cores() // max(1, torch.cuda.device_count())
-    augmenters = max(1, cores) if device.type == "cuda" else 0
-    with BatchLoader(augmenters) as loader:
+    with BatchLoader(fitting_workers(device.type, cores)) as loader:
         yield Tools(
             worker=name,
             ledger=ledger,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -151,6 +152,18 @@ class FoldModel:
         self._optimizer.zero_grad(set_to_none=True)  # the memory is the next fold's until this one's turn comes again
         # The only wait for the device in the epoch: reading each loss at once would leave it idle between batches.
         return EpochOutcome(losses=torch.stack(losses).cpu().numpy(), micro_batch=micro_batch)
+
+    def draws_random_numbers(self) -> bool:
+        """Whether a training step draws from torch's generator: dropout and stochastic depth do. On the CPU only.
+
+        Found out by trying, because networks do it in many ways; a copy tries, so that nothing moves.
+        """
+        twin = copy.deepcopy(self._model).train()
+        size = self._recipe.image_size
+        before = torch.default_generator.get_state()
+        with torch.no_grad():
+            twin(torch.zeros(2, 3, size, size).to(memory_format=torch.channels_last))
+        return not torch.equal(before, torch.default_generator.get_state())
 
     def rehearse(self, micro_batch: int) -> None:
         """Train on one batch of blank images, ``micro_batch`` at a time, to see what memory that takes.

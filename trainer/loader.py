@@ -36,6 +36,8 @@ Batch = npt.NDArray[np.uint8]
 
 KEPT_SLOTS = 512  # blocks of shared memory that a worker process stays attached to
 
+CORES_PER_AUGMENTER = 4  # where the training is on the CPU as well
+
 BATCHES_AHEAD = 2  # per worker: one being read by the training, one being made
 
 
@@ -67,6 +69,7 @@ class BatchLoader:
             raise ValueError(f"workers must be 0 or more, not {workers}")
         self._workers = workers
         self._executor: Executor | None = None
+        self._lock = threading.Lock()
         self.slots = Slots()
         """Where processes put batches."""
 
@@ -88,8 +91,9 @@ class BatchLoader:
         Returns:
             What will hold the batch, or None once it lies in the memory that comes second.
         """
-        if self._executor is None:
-            self._executor = _make_executor(self._workers)
+        with self._lock:
+            if self._executor is None:
+                self._executor = _make_executor(self._workers)
         slot = self.slots.take(len(plan.indices) * size * size * 3) if self._workers else None
         if slot is None:
             return self._executor.submit(_make_batch, job, plan), None
@@ -109,6 +113,17 @@ class BatchLoader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def fitting_workers(device_type: str, cores: int) -> int:
+    """How many processes should augment for a training on ``device_type`` ("cuda", "cpu") that may use ``cores``.
+
+    Beside a GPU the CPU has nothing else to do. On a CPU the training needs the cores, but a thread that augments within
+    it would hold the interpreter up, which costs a small network a quarter of its speed.
+    """
+    if device_type == "cuda":
+        return max(1, cores)
+    return max(1, cores // CORES_PER_AUGMENTER) if cores > 1 else 0
 
 
 class BatchStream:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainer.abreast import Abreast
 from trainer.environment import cpu_name
 from trainer.fold_model import FoldModel, training_precision
 from trainer.loader import Batch, BatchLoader, BatchStream
@@ -32,6 +34,19 @@ MIB = 2**20
 
 class Abandoned(Exception):  # noqa: N818  # a wish that is granted, not a fault
     """The training is to be left at once, in the middle of what it does."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Turn:
+    """How one epoch of one fold went."""
+
+    problem: str = ""
+    """What broke, for people; then the rest means nothing."""
+    micro_batch: int = 1
+    loss: float = float("nan")
+    """Mean over the batches."""
+    proba: Floats = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    """Of the images held out, in their order: shape (held out, C)."""
 
 
 class Lockstep:
@@ -84,44 +99,68 @@ class Lockstep:
             torch.cuda.reset_peak_memory_stats(device)  # of what other trainings and the rehearsal took
         self._evaluation_batch = max(SMALLEST_EVALUATION_BATCH, EVALUATION_FACTOR * recipe.batch_size)
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
-        self._upcoming: tuple[tuple[BatchPlan, ...], BatchStream] | None = None
+        self._streams: dict[tuple[int, int], tuple[tuple[BatchPlan, ...], BatchStream]] = {}
+        # Networks that draw random numbers share torch's generator: side by side, each would depend on the others.
+        alone = device.type != "cpu" or torch.get_num_threads() == 1 or first.draws_random_numbers()
+        self._width = 1 if alone else min(data.num_folds, torch.get_num_threads())
+        self._abreast = Abreast(self._width)
         self.reports: list[EpochReport] = []
 
     def close(self) -> None:
         """Drop batches that were made and not trained on."""
-        if self._upcoming is not None:
-            self._upcoming[1].close()
-            self._upcoming = None
+        for _, stream in self._streams.values():
+            stream.close()
+        self._streams.clear()
+        self._abreast.close()
 
     def train_epoch(self, epoch: int) -> str:
         """Train every fold for one epoch, evaluate, and append to `reports`; or say what went wrong."""
         begun = self._clock()
         oof = np.full_like(self._oof, np.nan)
         losses: list[float] = []
-        for fold, model in self._turns():
-            if self._upcoming is None:
-                self._upcoming = self._open(fold, epoch)
-            plans, stream = self._upcoming
-            outcome = model.train_epoch(epoch, self._batches(plans, stream), self._micro_batch)
-            self._micro_batch = outcome.micro_batch
-            # The next batches are made while this fold is evaluated.
-            self._upcoming = self._open_next(fold, epoch)
-            where = f"fold {fold} (the first is 0), epoch {epoch} of {self._recipe.epochs}"
-            broken = np.flatnonzero(~np.isfinite(outcome.losses))
-            if len(broken):
-                return f"the loss became {outcome.losses[broken[0]]} in {where}, batch {broken[0] + 1} of {len(plans)}"
-            held_out = self._data.held_out(fold)
-            # What is kept is predicted in full float32, as the exported model will; for a point of the curve the
-            # precision of the training is good enough, and on a GPU several times as fast.
-            precision = None if epoch == self._recipe.epochs else self._precision
-            by_view = self._predict(model, self._data.pixels.train, held_out, self._views, precision)
-            oof[held_out] = average_views(by_view, self._views)
-            if not np.isfinite(oof[held_out]).all():
-                return f"predictions that are not finite after {where}"
-            losses.append(float(outcome.losses.mean()))
+        for folds in self._abreast.rounds(len(self._models)):
+            for fold, turn in zip(
+                folds, self._abreast.run([partial(self._turn, fold, epoch) for fold in folds]), strict=True
+            ):
+                if turn.problem:
+                    return turn.problem
+                self._micro_batch = min(self._micro_batch, turn.micro_batch)
+                oof[self._data.held_out(fold)] = turn.proba
+                losses.append(turn.loss)
         self._oof = oof
         self.reports.append(self._report(epoch, float(np.mean(losses)), self._clock() - begun))
         return ""
+
+    def _turn(self, fold: int, epoch: int) -> _Turn:
+        """One fold: train it for an epoch and predict what it holds out."""
+        model = self._models[fold]
+        if self._parked:
+            model.unpark()
+        if (epoch, fold) not in self._streams:
+            self._streams[epoch, fold] = self._open(fold, epoch)
+        plans, stream = self._streams[epoch, fold]
+        outcome = model.train_epoch(epoch, self._batches(plans, stream), self._micro_batch)
+        del self._streams[epoch, fold]
+        # The batches of whoever comes next are made while this fold is evaluated.
+        later, next_fold = divmod(fold + self._width, len(self._models))
+        if epoch + later <= self._recipe.epochs:
+            self._streams[epoch + later, next_fold] = self._open(next_fold, epoch + later)
+        where = f"fold {fold} (the first is 0), epoch {epoch} of {self._recipe.epochs}"
+        broken = np.flatnonzero(~np.isfinite(outcome.losses))
+        if len(broken):
+            loss = outcome.losses[broken[0]]
+            return _Turn(problem=f"the loss became {loss} in {where}, batch {broken[0] + 1} of {len(plans)}")
+        # What is kept is predicted in full float32, as the exported model will; for a point of the curve the
+        # precision of the training is good enough, and on a GPU several times as fast.
+        precision = None if epoch == self._recipe.epochs else self._precision
+        by_view = self._predict(model, self._data.pixels.train, self._data.held_out(fold), self._views, precision)
+        proba = average_views(by_view, self._views)
+        if not np.isfinite(proba).all():
+            return _Turn(problem=f"predictions that are not finite after {where}")
+        # Not after a failure: then what it holds means nothing any more.
+        if self._parked:
+            model.park()
+        return _Turn(micro_batch=outcome.micro_batch, loss=float(outcome.losses.mean()), proba=proba)
 
     def _turns(self) -> Iterator[tuple[int, FoldModel]]:
         """Every fold, one after another; where the memory plan says so, it is on the device during its turn alone."""
@@ -145,11 +184,6 @@ class Lockstep:
         )
         source = self._data.training_source(self._recipe)
         return plans, self._loader.stream(source, self._recipe.augment, self._recipe.image_size, plans)
-
-    def _open_next(self, fold: int, epoch: int) -> tuple[tuple[BatchPlan, ...], BatchStream] | None:
-        if fold + 1 < len(self._models):
-            return self._open(fold + 1, epoch)
-        return self._open(0, epoch + 1) if epoch < self._recipe.epochs else None
 
     def _batches(self, plans: Sequence[BatchPlan], stream: BatchStream) -> Iterator[tuple[Batch, Labels]]:
         for plan, images in zip(plans, stream, strict=True):
@@ -243,16 +277,13 @@ class Lockstep:
         unknown = tuple(view for view in asked if view not in known)
         oof_views = {view: known[view] if view in known else np.full_like(self._oof, np.nan) for view in asked}
         test_views: dict[str, Floats] = {}
-        test = self._data.pixels.test
-        for fold, model in self._turns():
-            if unknown:
-                rows = self._data.held_out(fold)
-                for view, proba in self._predict(model, self._data.pixels.train, rows, unknown).items():
-                    oof_views[view][rows] = proba
-            if predict_test:
-                every = np.arange(len(test), dtype=np.int64)
-                wanted = tuple(dict.fromkeys((*self._views, *asked)))
-                for view, proba in self._predict(model, test, every, wanted).items():
+        wanted = tuple(dict.fromkeys((*self._views, *asked))) if predict_test else ()
+        for folds in self._abreast.rounds(len(self._models)):
+            last = [partial(self._last_turn, fold, unknown, wanted) for fold in folds]
+            for fold, (held_out, test) in zip(folds, self._abreast.run(last), strict=True):
+                for view, proba in held_out.items():
+                    oof_views[view][self._data.held_out(fold)] = proba
+                for view, proba in test.items():
                     test_views[view] = test_views.get(view, np.float32(0)) + proba / np.float32(len(self._models))
         return self.result(
             "finished",
@@ -262,6 +293,21 @@ class Lockstep:
             test_views={view: test_views[view] for view in asked} if predict_test else {},
             models=tuple(_on_host(model.evaluated.state_dict()) for model in self._models) if keep_models else (),
         )
+
+    def _last_turn(
+        self, fold: int, held_out_views: tuple[str, ...], test_views: tuple[str, ...]
+    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """What one fold predicts in the end, by view: of the images that it holds out, and of the test images."""
+        model = self._models[fold]
+        if self._parked:
+            model.unpark()
+        train, test = self._data.pixels.train, self._data.pixels.test
+        held_out = self._predict(model, train, self._data.held_out(fold), held_out_views) if held_out_views else {}
+        every = np.arange(len(test), dtype=np.int64)
+        tested = self._predict(model, test, every, test_views) if test_views else {}
+        if self._parked:
+            model.park()
+        return held_out, tested
 
     def result(self, status: Status, reason: str, **extra: Any) -> CVResult:
         """What came out so far; ``extra`` are further fields of `CVResult`."""
@@ -283,6 +329,7 @@ class Lockstep:
             "timm": importlib.metadata.version("timm"),
             "albumentations": importlib.metadata.version("albumentations"),
             "threads": torch.get_num_threads(),
+            "folds_abreast": self._width,
             "seconds": sum(report.seconds for report in self.reports),
         }
         if self._device.type == "cpu":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import threading
 from multiprocessing.shared_memory import SharedMemory
 
 PREFIX = "retable_"
@@ -18,25 +19,27 @@ log = logging.getLogger(__name__)
 
 
 class Slots:
-    """Blocks of shared memory, each for one batch, used again and again."""
+    """Blocks of shared memory, each for one batch, used again and again. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._free: list[SharedMemory] = []
         self._all: list[SharedMemory] = []
         self._full = False
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> SharedMemory | None:
         """A block of at least ``size`` bytes; None where the host has no room for it, so that batches go by pipe."""
-        fitting = next((slot for slot in self._free if slot.size >= size), None)
-        if fitting is not None:
-            self._free.remove(fitting)
-            return fitting
-        # Those that are free and too small are of an earlier training with smaller images.
-        for slot in self._free:
-            self._all.remove(slot)
-            _destroy(slot)
-        self._free.clear()
-        return None if self._full else self._make(size)
+        with self._lock:
+            fitting = next((slot for slot in self._free if slot.size >= size), None)
+            if fitting is not None:
+                self._free.remove(fitting)
+                return fitting
+            # Those that are free and too small are of an earlier training with smaller images.
+            for slot in self._free:
+                self._all.remove(slot)
+                _destroy(slot)
+            self._free.clear()
+            return None if self._full else self._make(size)
 
     def _make(self, size: int) -> SharedMemory | None:
         try:
@@ -61,16 +64,18 @@ class Slots:
 
     def give_back(self, slot: SharedMemory) -> None:
         """Nobody reads or writes it any more. From any thread."""
-        if slot in self._all:  # and not destroyed since
-            self._free.append(slot)
+        with self._lock:
+            if slot in self._all:  # and not destroyed since
+                self._free.append(slot)
 
     def close(self) -> None:
         """Destroy all blocks; those still mapped by others go when these do."""
-        for slot in self._all:
-            _destroy(slot)
-        self._all.clear()
-        self._free.clear()
-        self._full = False
+        with self._lock:
+            for slot in self._all:
+                _destroy(slot)
+            self._all.clear()
+            self._free.clear()
+            self._full = False
 
 
 def _destroy(slot: SharedMemory) -> None:
