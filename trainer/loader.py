@@ -116,10 +116,10 @@ class BatchLoader:
 
 
 def fitting_workers(device_type: str, cores: int) -> int:
-    """How many processes should augment for a training on ``device_type`` ("cuda", "cpu") that may use ``cores``.
+    """How many processes augment best for a training on ``device_type`` ("cuda", "cpu") that may use ``cores``.
 
-    Beside a GPU the CPU has nothing else to do. On a CPU the training needs the cores, but a thread that augments within
-    it would hold the interpreter up, which costs a small network a quarter of its speed.
+    Beside a GPU the CPU has nothing else to do. On a CPU the training needs the cores, but a thread of it that augments
+    holds the interpreter up, which costs a small network a quarter of its speed.
     """
     if device_type == "cuda":
         return max(1, cores)
