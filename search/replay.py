@@ -185,7 +185,7 @@ def _train(
     ledger: Ledger, study: StoredStudy, record: TrialRecord, images: ImageSet, request: ReplayRequest
 ) -> TrialOutcome:
     from trainer.crossval import cross_validate
-    from trainer.loader import BatchLoader
+    from trainer.loader import BatchLoader, fitting_workers
     from trainer.outcome import Verdict
 
     recipe = Recipe.from_flat(record.recipe or {})
@@ -196,7 +196,7 @@ def _train(
     log.info("%s: %d epochs on %s", name, last, device)
     with (
         _threads(record.machine.get("threads") if device.type == "cpu" else None),
-        BatchLoader(usable_cores() if device.type == "cuda" else 0) as loader,
+        BatchLoader(fitting_workers(device.type, usable_cores())) as loader,
     ):
 
         def on_epoch(report: EpochReport) -> Verdict:

@@ -147,7 +147,9 @@ def test_the_recorded_number_of_threads_is_used(bench: Bench, monkeypatch: pytes
 
     monkeypatch.setattr(torch, "set_num_threads", spy)
     replay(asked(bench, 0))
-    assert numbers == [3, 1]
+    # Folds side by side may divide them in between.
+    assert (numbers[0], numbers[-1]) == (3, 1)
+    assert set(numbers[1:-1]) <= {1, 3}
 
 
 def test_trials_that_left_nothing_are_named(bench: Bench) -> None:
