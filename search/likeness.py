@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 
 MEAN_DIFFERENCE = 0.02
 """Of a probability, over all images: what is tolerated where equality cannot be expected."""
-FACTS = ("device", "cpu", "precision", "threads", "micro_batch", "torch", "timm", "albumentations", "init_sha256")
+FACTS = (
+    "device",
+    "cpu",
+    "precision",
+    "threads",
+    "folds_abreast",
+    "micro_batch",
+    "torch",
+    "timm",
+    "albumentations",
+    "init_sha256",
+)
 """Recorded facts of a machine that change what a training computes."""
 
 
