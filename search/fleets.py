@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search.devices import list_gpus, place_workers, usable_cores
@@ -40,6 +40,10 @@ def plan_fleet(workers: Workers) -> FleetPlan:
 def _local(workers: Workers) -> FleetPlan:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     placement = place_workers(workers.workers, workers.gpus, list_gpus(), visible, usable_cores(), workers.per_gpu)
+    # A person who set this has a reason: others compute here, too, and threads that wait for each other suffer most.
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdecimal() and int(wanted) > 0:
+        placement = replace(placement, threads=min(placement.threads, int(wanted)))
     gpus = len({gpu for gpu in placement.gpus if gpu is not None})
     return FleetPlan(
         where=_counted(len(placement.gpus), f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"),

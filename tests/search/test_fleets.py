@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from search import at_once
-from search.devices import DeviceError
+from search.devices import DeviceError, Placement
+from search.engines.fleet import WorkerCommand
 from search.fleets import ENGINES, plan_fleet
 from search.requests import Workers
 
@@ -26,3 +27,18 @@ def test_local_workers_are_counted_and_refused_before_anything_begins(monkeypatc
     assert plan_fleet(Workers(home=Path("h"), workers=3)).where == "3 workers on the CPU"
     with pytest.raises(DeviceError, match="--workers-per-gpu 2 needs a GPU"):
         plan_fleet(Workers(home=Path("h"), per_gpu=2))
+
+
+@pytest.mark.parametrize(("wanted", "threads"), [("1", 1), ("3,1", 3), ("64", 8), ("", 8), ("0", 8), ("many", 8)])
+def test_fewer_threads_are_taken_where_the_environment_says_so(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, threads: int
+) -> None:
+    placements: list[Placement] = []
+    monkeypatch.setattr("search.fleets.list_gpus", tuple)
+    monkeypatch.setattr("search.fleets.usable_cores", lambda: 16)
+    monkeypatch.setattr("search.fleets.LocalFleet", lambda command, placement, logs: placements.append(placement))
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    planned = plan_fleet(Workers(home=Path("h"), workers=2))
+    assert planned.make is not None
+    planned.make(WorkerCommand(study="s", data=Path("d"), storage_url="sqlite:///x.db", home=Path("h")), Path("logs"))
+    assert [placement.threads for placement in placements] == [threads]
