@@ -81,18 +81,9 @@ def _stored(url: str, name: str) -> tuple[StoredStudy | None, Path | None]:
 
 def _check_weights(spec: StudySpec, weights: Path | None) -> None:
     """Name all that a trial may start from and that is not at hand, pre-trained weights and checkpoints alike."""
-    inits = inits_of(spec)
+    inits = [str(name) for name in spec.values_of("init")]
     missing = missing_weights(backbones_of(spec), weights) if "imagenet" in inits else ()
     problems = [missing_weights_message(missing, weights)] if missing else []
     problems += [missing_named_message(inits, weights)]
     if any(problems):
         raise BackboneError("\n".join(filter(None, problems)))
-
-
-def inits_of(spec: StudySpec) -> list[str]:
-    """Every value of ``init`` that a trial of a study can have, each once."""
-    sampled = [dimension for dimension in spec.space if dimension.field == "init"]
-    names = [str(name) for dimension in sampled for name in dimension.choices or ()]
-    if all(dimension.when for dimension in sampled):
-        names.append(str(spec.recipe["init"]))
-    return list(dict.fromkeys(names))

@@ -193,8 +193,7 @@ def _ends(spec: StudySpec, field: str) -> list[float]:
 
 def _chosen(spec: StudySpec, field: str, names: Sequence[str]) -> list[str]:
     """Those of ``names`` that a field can have in a trial, without "none"."""
-    found = [dimension.choices or () for dimension in spec.space if dimension.field == field]
-    values = [value for choices in found for value in choices] if found else [spec.recipe[field]]
+    values = spec.values_of(field)
     return [name for name in names if name in values and name != "none"]
 
 

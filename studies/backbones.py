@@ -43,11 +43,7 @@ def check_backbones(spec: StudySpec) -> StudySpec:
 
 def backbones_of(spec: StudySpec) -> list[str]:
     """Every backbone that a trial of a resolved study can have, each once."""
-    sampled = [dimension for dimension in spec.space if dimension.field == "backbone"]
-    names = [str(name) for dimension in sampled for name in dimension.choices or ()]
-    if all(dimension.when for dimension in sampled):
-        names.append(str(spec.recipe["backbone"]))
-    return list(dict.fromkeys(names))
+    return [str(name) for name in spec.values_of("backbone")]
 
 
 def _resolve(dimension: Dimension, problems: Problems) -> Dimension:

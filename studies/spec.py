@@ -94,6 +94,15 @@ class StudySpec:
         """
         return assemble(self.space, params, self.recipe)
 
+    def values_of(self, field: str) -> list[Scalar]:
+        """Every value that a trial can have in a field that is not sampled from a range, each once."""
+        sampled = [dimension for dimension in self.space if dimension.field == field]
+        values = [value for dimension in sampled for value in dimension.choices or ()]
+        # Sampled under conditions only, it is what [recipe] says the rest of the time.
+        if all(dimension.when for dimension in sampled):
+            values.append(self.recipe[field])
+        return list(dict.fromkeys(values))
+
     @property
     def spec_hash(self) -> str:
         """SHA-256, hexadecimal, over everything but `FREE_TO_CHANGE`.

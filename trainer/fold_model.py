@@ -263,7 +263,7 @@ def training_precision(device: torch.device) -> torch.dtype:
 
 
 def _seed_generators(device: torch.device, seed: int) -> None:
-    """What `torch.manual_seed` does for the CPU and ``device``, without its detours, which cost 2 % of a small step."""
+    """What `torch.manual_seed` does for the CPU and ``device``, without its detours, which take 0.15 ms a step."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index

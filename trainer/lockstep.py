@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -133,44 +134,40 @@ class Lockstep:
 
     def _turn(self, fold: int, epoch: int) -> _Turn:
         """One fold: train it for an epoch and predict what it holds out."""
-        model = self._models[fold]
-        if self._parked:
-            model.unpark()
-        if (epoch, fold) not in self._streams:
-            self._streams[epoch, fold] = self._open(fold, epoch)
-        plans, stream = self._streams[epoch, fold]
-        outcome = model.train_epoch(epoch, self._batches(plans, stream), self._micro_batch)
-        del self._streams[epoch, fold]
-        # The batches of whoever comes next are made while this fold is evaluated.
-        later, next_fold = divmod(fold + self._width, len(self._models))
-        if epoch + later <= self._recipe.epochs:
-            self._streams[epoch + later, next_fold] = self._open(next_fold, epoch + later)
-        where = f"fold {fold} (the first is 0), epoch {epoch} of {self._recipe.epochs}"
-        broken = np.flatnonzero(~np.isfinite(outcome.losses))
-        if len(broken):
-            loss = outcome.losses[broken[0]]
-            return _Turn(problem=f"the loss became {loss} in {where}, batch {broken[0] + 1} of {len(plans)}")
-        # What is kept is predicted in full float32, as the exported model will; for a point of the curve the
-        # precision of the training is good enough, and on a GPU several times as fast.
-        precision = None if epoch == self._recipe.epochs else self._precision
-        by_view = self._predict(model, self._data.pixels.train, self._data.held_out(fold), self._views, precision)
+        with self._on_device(fold) as model:
+            if (epoch, fold) not in self._streams:
+                self._streams[epoch, fold] = self._open(fold, epoch)
+            plans, stream = self._streams[epoch, fold]
+            outcome = model.train_epoch(epoch, self._batches(plans, stream), self._micro_batch)
+            del self._streams[epoch, fold]
+            # The batches of whoever comes next are made while this fold is evaluated.
+            later, next_fold = divmod(fold + self._width, len(self._models))
+            if epoch + later <= self._recipe.epochs:
+                self._streams[epoch + later, next_fold] = self._open(next_fold, epoch + later)
+            where = f"fold {fold} (the first is 0), epoch {epoch} of {self._recipe.epochs}"
+            broken = np.flatnonzero(~np.isfinite(outcome.losses))
+            if len(broken):
+                loss = outcome.losses[broken[0]]
+                return _Turn(problem=f"the loss became {loss} in {where}, batch {broken[0] + 1} of {len(plans)}")
+            # What is kept is predicted in full float32, as the exported model will; for a point of the curve the
+            # precision of the training is good enough, and on a GPU several times as fast.
+            precision = None if epoch == self._recipe.epochs else self._precision
+            by_view = self._predict(model, self._data.pixels.train, self._data.held_out(fold), self._views, precision)
         proba = average_views(by_view, self._views)
         if not np.isfinite(proba).all():
             return _Turn(problem=f"predictions that are not finite after {where}")
-        # Not after a failure: then what it holds means nothing any more.
-        if self._parked:
-            model.park()
         return _Turn(micro_batch=outcome.micro_batch, loss=float(outcome.losses.mean()), proba=proba)
 
-    def _turns(self) -> Iterator[tuple[int, FoldModel]]:
-        """Every fold, one after another; where the memory plan says so, it is on the device during its turn alone."""
-        for fold, model in enumerate(self._models):
-            if self._parked:
-                model.unpark()
-            yield fold, model
-            # Not after a failure: then what it holds means nothing any more.
-            if self._parked:
-                model.park()
+    @contextmanager
+    def _on_device(self, fold: int) -> Iterator[FoldModel]:
+        """A fold at work; where the memory plan says so, it is on the device meanwhile only."""
+        model = self._models[fold]
+        if self._parked:
+            model.unpark()
+        yield model
+        # Not after an exception: then what it holds means nothing any more.
+        if self._parked:
+            model.park()
 
     def _open(self, fold: int, epoch: int) -> tuple[tuple[BatchPlan, ...], BatchStream]:
         plans = plan_epoch(
@@ -262,8 +259,9 @@ class Lockstep:
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where `content` was taken; it is of the same training, as its identity has shown."""
-        for (_, model), state in zip(self._turns(), content["folds"], strict=True):
-            model.restore(state)
+        for fold, state in zip(range(len(self._models)), content["folds"], strict=True):
+            with self._on_device(fold) as model:
+                model.restore(state)
         self.reports = [EpochReport(**{**r, "true_class": r["true_class"].numpy()}) for r in content["reports"]]
         self._oof = content["oof"].numpy()
         # Never more than was found to fit here: the checkpoint may come from a larger device.
@@ -298,15 +296,11 @@ class Lockstep:
         self, fold: int, held_out_views: tuple[str, ...], test_views: tuple[str, ...]
     ) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """What one fold predicts in the end, by view: of the images that it holds out, and of the test images."""
-        model = self._models[fold]
-        if self._parked:
-            model.unpark()
         train, test = self._data.pixels.train, self._data.pixels.test
-        held_out = self._predict(model, train, self._data.held_out(fold), held_out_views) if held_out_views else {}
         every = np.arange(len(test), dtype=np.int64)
-        tested = self._predict(model, test, every, test_views) if test_views else {}
-        if self._parked:
-            model.park()
+        with self._on_device(fold) as model:
+            held_out = self._predict(model, train, self._data.held_out(fold), held_out_views) if held_out_views else {}
+            tested = self._predict(model, test, every, test_views) if test_views else {}
         return held_out, tested
 
     def result(self, status: Status, reason: str, **extra: Any) -> CVResult:

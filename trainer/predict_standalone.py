@@ -257,7 +257,7 @@ class Normaliser:
         import torch
 
         # One number for every value of a row of pixels: three numbers that alternate would keep the processor from
-        # computing on several values at a time, which takes ten times as long.
+        # computing on several values at a time, which takes six times as long.
         deviation, centre = torch.tensor(std, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64)
         self._scale = (1.0 / (255.0 * deviation)).float().repeat(width).to(device)
         self._offset = (-centre / deviation).float().repeat(width).to(device)

@@ -9,7 +9,7 @@ import timm
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from search.preparation import _check_weights, inits_of
+from search.preparation import _check_weights
 from studies.spec import StudySpec, load_study
 from trainer.backbones import BackboneError
 
@@ -62,11 +62,11 @@ init = { choices = ["scratch", "ssl-a"], when = { "optimizer.name" = "sgd" } }
 
 
 def test_every_start_that_a_trial_can_have_is_known(tmp_path: Path) -> None:
-    assert inits_of(study(tmp_path, LEARNING_RATE, "ssl-a")) == ["ssl-a"]
-    assert inits_of(study(tmp_path, INIT)) == ["imagenet", "scratch", "ssl-a", "ssl-b"]
+    assert study(tmp_path, LEARNING_RATE, "ssl-a").values_of("init") == ["ssl-a"]
+    assert study(tmp_path, INIT).values_of("init") == ["imagenet", "scratch", "ssl-a", "ssl-b"]
     # Where the condition does not hold, a trial has what is fixed, or else the default.
-    assert inits_of(study(tmp_path, CONDITIONAL, "scratch")) == ["scratch", "ssl-a"]
-    assert inits_of(study(tmp_path, CONDITIONAL, "")) == ["scratch", "ssl-a", "imagenet"]
+    assert study(tmp_path, CONDITIONAL, "scratch").values_of("init") == ["scratch", "ssl-a"]
+    assert study(tmp_path, CONDITIONAL, "").values_of("init") == ["scratch", "ssl-a", "imagenet"]
 
 
 def test_all_missing_starts_are_named_at_once(tmp_path: Path, folder: Path) -> None:
