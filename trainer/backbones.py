@@ -171,6 +171,7 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
         BackboneError: unknown name; weights not at hand or not fitting; or images of ``recipe.image_size`` pixels that
             the architecture cannot take (the message names sizes that it can).
     """
+    from trainer.named_weights import BUILT_IN
     from trainer.weights import load_state
 
     name, size = recipe.backbone, recipe.image_size
@@ -183,7 +184,7 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
     state = load_state(name, weights_dir) if recipe.init == "imagenet" else None
     try:
         model = _create(name, num_classes, state, arguments)
-        if recipe.init not in ("imagenet", "scratch"):
+        if recipe.init not in BUILT_IN:
             model = _create_from_named(model, recipe, num_classes, weights_dir, arguments)
         _check_output(model, size, num_classes)
     except BackboneError:
