@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from search.home import Home
 from search.lease import LEASE
 from search.ledger import Ledger
+from search.pruners import Pruner
 from search.training import Task, train
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
@@ -39,6 +40,7 @@ class Bench:
     study: StoredStudy
     spec: StudySpec
     optuna_study: optuna.Study
+    pruner: Pruner
     images: ImageSet
     home: Home
     device: torch.device

@@ -1,7 +1,7 @@
-"""Names in a study file -> Optuna's samplers and pruners.
+"""Names in a study file -> Optuna's samplers.
 
-Samplers and pruners are not stored by Optuna: every worker builds its own from the study, once, and keeps it for all
-its trials (grouped TPE must not be shared between studies).
+Samplers are not stored by Optuna: every worker builds its own from the study, once, and keeps it for all its trials
+(grouped TPE must not be shared between studies).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import optuna
 
-from search.pruning import SuccessiveHalving
 from studies.spec import SearchSettings
 
 
@@ -37,15 +36,6 @@ def _gp(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
 
 SAMPLERS: dict[str, Callable[[int, int], optuna.samplers.BaseSampler]] = {"tpe": _tpe, "random": _random, "gp": _gp}
 
-PRUNERS: dict[str, Callable[[SearchSettings], optuna.pruners.BasePruner]] = {
-    "successive_halving": lambda settings: SuccessiveHalving(
-        min_epochs=settings.min_epochs,
-        reduction_factor=settings.reduction_factor,
-        startup_trials=settings.startup_trials,
-    ),
-    "none": lambda settings: optuna.pruners.NopPruner(),
-}
-
 
 def sampler_seed(settings: SearchSettings, worker: str, trials: int) -> int:
     """A seed of a worker's own: two with one seed would propose the same trials, and so would one that starts again.
@@ -63,8 +53,3 @@ def make_sampler(settings: SearchSettings, seed: int) -> optuna.samplers.BaseSam
     # A third of the budget at random, ten at the most (Optuna's default): small budgets are model-guided too.
     startup_trials = max(3, min(10, settings.trials // 3))
     return SAMPLERS[settings.sampler](seed, startup_trials)
-
-
-def make_pruner(settings: SearchSettings) -> optuna.pruners.BasePruner:
-    """The pruner that a study file names."""
-    return PRUNERS[settings.pruner](settings)

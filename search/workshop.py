@@ -17,7 +17,8 @@ from search.lease import LEASE
 from search.ledger import Ledger
 from search.patience import patiently
 from search.preparation import known_folder
-from search.samplers import make_pruner, make_sampler, sampler_seed
+from search.pruners import make_pruner
+from search.samplers import make_sampler, sampler_seed
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.imageset import ImageSet
@@ -79,7 +80,6 @@ class Workshop:
         optuna_study = patiently(
             lambda: tools.ledger.optuna_study(study.name, make_sampler(spec.search_settings, seed))
         )
-        optuna_study.pruner = make_pruner(spec.search_settings)
         log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
         return Bench(
             worker=tools.worker,
@@ -87,6 +87,7 @@ class Workshop:
             study=study,
             spec=spec,
             optuna_study=optuna_study,
+            pruner=make_pruner(spec.search_settings, tools.ledger, study),
             images=images,
             home=tools.home,
             device=tools.device,

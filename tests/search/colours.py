@@ -14,7 +14,8 @@ from search.competition import inspect
 from search.founding import Founding
 from search.home import Home
 from search.ledger import Ledger
-from search.samplers import make_pruner, make_sampler
+from search.pruners import make_pruner
+from search.samplers import make_sampler
 from search.stopping import StopSignals
 from search.worker import work
 from storage.stored_studies import StoredStudy
@@ -97,13 +98,13 @@ def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, wo
     torch.set_num_threads(1)
     spec = StudySpec.from_dict(stored.spec)
     study = ledger.optuna_study(stored.name, make_sampler(spec.search_settings, seed=0))
-    study.pruner = make_pruner(spec.search_settings)
     return Bench(
         worker=worker,
         ledger=ledger,
         study=stored,
         spec=spec,
         optuna_study=study,
+        pruner=make_pruner(spec.search_settings, ledger, stored),
         images=inspect(folder, spec.data.options).images,
         home=Home(root=home),
         device=torch.device("cpu"),
