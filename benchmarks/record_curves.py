@@ -1,0 +1,187 @@
+"""Record a table of learning curves with a known truth, for `benchmarks.selection`.
+
+    python -m benchmarks.record_curves DATA OUT.npz --seed 1 --recipes 60
+    python -m benchmarks.record_curves DATA OUT.npz --study my_study.toml --set recipe.epochs=8
+
+DATA is a folder of images a class, large enough for `benchmarks.small_competitions` to cut a competition from it.
+Random recipes of the study (the first is its default recipe) are cross-validated by the project's own trainer on
+split 0 and again on fresh splits with fresh seeds, and every fold's model is scored on the private test set.
+``OUT.npz`` is written after every recipe, so a run that is cut short leaves a smaller table.
+
+``R`` recipes, ``S`` splits, ``E`` epochs, ``K`` folds, ``n`` training images, ``C`` classes:
+
+| array | shape | meaning |
+| --- | --- | --- |
+| true_class | (R, E, n) float16 | out-of-fold probability of the true class after every epoch, split 0 |
+| metric, calibrated | (R, E) | out-of-fold accuracy, calibrated soft score, likewise |
+| fold_metrics | (R, E, K) | accuracy of each fold, likewise |
+| seconds | (R, E) | how long the epoch took |
+| oof | (R, S, n, C) float16 | out-of-fold probabilities at the end |
+| folds | (S, n) | fold of each image |
+| y | (n,) | true classes |
+| fold_test | (R, S, K) | private score of each fold's model: the truth is its mean |
+| ens_test | (R, S) | private score of the K models' averaged probabilities |
+| ens_hits | (R, S, m) bool | which test images the averaged models have right |
+| weights | (m,) | what each test image counts |
+| recipes | str | JSON list of the flat recipes |
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.small_competitions import SmallCompetition, cut
+from search.bench import training_data
+from search.competition import inspect
+from search.sampling import sample
+from studies.spec import StudySpec, load_study
+from trainer.backbones import create_backbone, preprocessing_of
+from trainer.crossval import cross_validate
+from trainer.folds import fold_groups, make_folds
+from trainer.imageset import ImageSet
+from trainer.loader import BatchLoader
+from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
+from trainer.predict import predict_proba
+from trainer.recipe import Recipe
+
+STUDY = Path(__file__).with_name("small_competition.toml")
+
+
+def random_recipes(spec: StudySpec, count: int, seed: int) -> list[Recipe]:
+    """The default recipe and ``count - 1`` drawn at random from the study's space."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [Recipe.from_flat(spec.default_recipe()), *(sample(study.ask(), spec) for _ in range(count - 1))]
+
+
+class Recorder:
+    """Trains recipes on one competition and collects what the table holds."""
+
+    def __init__(self, competition: SmallCompetition, spec: StudySpec, splits: int, pixels: Path) -> None:
+        inspected = inspect(competition.folder, spec.data.options)
+        self._images: ImageSet = inspected.images
+        self._spec, self._pixels = spec, pixels
+        groups = fold_groups(self._images, inspected.duplicates.groups)
+        self.folds = np.stack(
+            [make_folds(self._images.y, groups, spec.protocol.folds, split) for split in range(splits)]
+        )
+        # A reader has an order of its own for classes and for test images.
+        label = [self._images.class_names.index(name) for name in competition.class_names]
+        row = {identifier: i for i, identifier in enumerate(competition.test_ids)}
+        rows = [row[Path(identifier).name] for identifier in self._images.test_ids]
+        self.test_y = np.array([label[y] for y in competition.test_y[rows]], dtype=np.int64)
+        self.weights = competition.weights()[rows]
+        self._loader = BatchLoader()
+
+    @property
+    def y(self) -> NDArray[np.int64]:
+        """True classes of the training images, ``(n,)``."""
+        return self._images.y
+
+    def record(self, recipe: Recipe) -> dict[str, NDArray[Any]] | None:
+        """One recipe's row of every array; None if it diverged."""
+        reports: list[EpochReport] = []
+        columns: dict[str, list[Any]] = {"oof": [], "fold_test": [], "ens_test": [], "ens_hits": []}
+        for split, folds in enumerate(self.folds):
+            data = training_data(self._images, recipe, folds, self._pixels)
+            seen: list[EpochReport] = []
+            result = cross_validate(
+                recipe,
+                data,
+                metric="accuracy",
+                seed=split,
+                device="cpu",
+                on_epoch=lambda report: seen.append(report) or Verdict.CONTINUE,  # type: ignore[func-returns-value]  # noqa: B023
+                checkpoint=None,
+                keep_models=True,
+                predict_test=False,
+                loader=self._loader,
+            )
+            if result.status != "finished":
+                return None
+            reports = reports or seen
+            by_fold = self._test_predictions(recipe, data, result)
+            hits = by_fold.argmax(axis=2) == self.test_y
+            ensemble = by_fold.mean(axis=0).argmax(axis=1) == self.test_y
+            columns["oof"].append(result.oof.astype(np.float16))
+            columns["fold_test"].append(hits @ self.weights)
+            columns["ens_test"].append(ensemble @ self.weights)
+            columns["ens_hits"].append(ensemble)
+        return {
+            "true_class": np.stack([report.true_class for report in reports]).astype(np.float16),
+            "metric": np.array([report.metric for report in reports]),
+            "calibrated": np.array([report.calibrated for report in reports]),
+            "fold_metrics": np.array([report.fold_metrics for report in reports]),
+            "seconds": np.array([report.seconds for report in reports]),
+            **{name: np.array(values) for name, values in columns.items()},
+        }
+
+    def _test_predictions(self, recipe: Recipe, data: TrainingData, result: CVResult) -> NDArray[np.float32]:
+        assert data.pixels.test is not None, "a small competition has test images"
+        predictions = []
+        for state in result.models:
+            model = create_backbone(recipe, data.num_classes, weights_dir=None)
+            model.load_state_dict(state)
+            model.eval()
+            proba = predict_proba(model, data.pixels.test, preprocessing=preprocessing_of(recipe.backbone))
+            predictions.append(proba["identity"])
+        return np.stack(predictions)
+
+
+def save(path: Path, rows: list[dict[str, NDArray[Any]]], recipes: list[Recipe], recorder: Recorder) -> None:
+    """Write the table, whole or not at all."""
+    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    described = json.dumps([recipe.to_flat() for recipe in recipes])
+    scratch = path.with_suffix(".part.npz")
+    np.savez_compressed(
+        scratch, **arrays, folds=recorder.folds, y=recorder.y, weights=recorder.weights, recipes=described
+    )
+    scratch.replace(path)
+
+
+def main() -> None:
+    """Parse, cut, record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--study", default=str(STUDY))
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
+    parser.add_argument("--recipes", type=int, default=60)
+    parser.add_argument("--splits", type=int, default=3, help="cross-validations of each recipe")
+    parser.add_argument("--seed", type=int, default=0, help="of the competition and of the recipes")
+    given = parser.parse_args()
+    spec = load_study(given.study, given.overrides)
+    recipes = random_recipes(spec, given.recipes, given.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        competition = cut(given.data, Path(scratch) / "competition", given.seed)
+        recorder = Recorder(competition, spec, given.splits, Path(scratch) / "pixels")
+        rows: list[dict[str, NDArray[Any]]] = []
+        kept: list[Recipe] = []
+        for number, recipe in enumerate(recipes):
+            row = recorder.record(recipe)
+            if row is None:
+                print(f"recipe {number} diverged", flush=True)
+                continue
+            rows.append(row)
+            kept.append(recipe)
+            save(given.out, rows, kept, recorder)
+            print(
+                f"recipe {number}: out-of-fold {row['metric'][-1]:.3f}, truth {row['fold_test'].mean():.3f}, "
+                f"{row['seconds'].sum():.0f} s a split",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    main()
