@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from storage.blobs import pack, unpack
 from storage.database import Database
@@ -29,10 +29,12 @@ class StoredDataset:
     """Images with the same number are near-duplicates; training images first, then test images, ``(n + m,)``."""
     summary: dict[str, Any]
     """Whatever else is to be shown of it."""
+    public_images: int | None = None
+    """How many test images the competition's public scores are computed on; None: nobody said."""
 
 
 class DatasetStore:
-    """Data sets by fingerprint. What is stored once stays as it is."""
+    """Data sets by fingerprint. What is stored once stays as it is, but for ``public_images``, told by people later."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,6 +58,7 @@ class DatasetStore:
                     y=pack(dataset.y.astype(np.int64)),
                     groups=None if dataset.groups is None else pack(dataset.groups.astype(np.int64)),
                     summary=dataset.summary,
+                    public_images=dataset.public_images,
                     created=self._database.clock(),
                 )
                 .on_conflict_do_nothing(index_elements=["fingerprint"])
@@ -82,7 +85,24 @@ class DatasetStore:
             y=unpack(row.y).astype(np.int64, copy=False),
             groups=None if row.groups is None else unpack(row.groups).astype(np.int64, copy=False),
             summary=row.summary,
+            public_images=row.public_images,
         )
+
+    def set_public_images(self, fingerprint: str, public_images: int) -> None:
+        """Remember how many test images public scores are computed on, in place of what was known before.
+
+        Raises:
+            StorageError: the data set is not stored, or has not so many test images.
+        """
+        held = len(self.get(fingerprint).test_ids)
+        if not 1 <= public_images <= held:
+            raise StorageError(
+                f"the public score cannot be on {public_images} images: it is on some or all of the {held} test images"
+            )
+        with self._database.writing() as connection:
+            connection.execute(
+                update(Dataset).where(Dataset.fingerprint == fingerprint).values(public_images=public_images)
+            )
 
     def folds(self, fingerprint: str, *, n_folds: int, split: int, seed: int) -> npt.NDArray[np.int64] | None:
         """The frozen fold of each training image, int64 ``(n,)`` in the order of ``train_ids``; None if not frozen."""

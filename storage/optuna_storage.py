@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import StudyModel, TrialModel
+from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttributeModel
 from optuna.trial import TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
@@ -76,6 +77,23 @@ def running_trials(database: Database, study_name: str) -> list[int]:
             .order_by(TrialModel.number)
         )
         return list(rows.scalars())
+
+
+def user_attribute(database: Database, study_name: str, key: str) -> dict[int, Any]:
+    """One user attribute of all trials of a study that have it, by trial number, read as `running_trials` does.
+
+    Raises:
+        StorageUnavailableError: the database does not answer.
+    """
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(TrialModel.number, TrialUserAttributeModel.value_json)
+            .join(StudyModel, StudyModel.study_id == TrialModel.study_id)
+            .join(TrialUserAttributeModel, TrialUserAttributeModel.trial_id == TrialModel.trial_id)
+            .where(StudyModel.study_name == study_name, TrialUserAttributeModel.key == key)
+            .order_by(TrialModel.number)
+        )
+        return {row.number: json.loads(row.value_json) for row in rows}
 
 
 def create_optuna_tables(database: Database) -> None:

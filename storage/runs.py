@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import and_, func, insert, select, update
 
 from storage.blobs import unpack
 from storage.database import Database
 from storage.errors import StorageError
 from storage.outcomes import TRIAL_COLUMNS, select_curves, trial_record
-from storage.tables import Export, Prediction, Study, Trial
+from storage.tables import Curve, Export, Prediction, Study, Trial
 from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind, finite_or_none
 
 
@@ -31,6 +33,11 @@ class ExportRecord:
     score: float | None
     score_se: float | None
     notes: dict[str, Any]
+    forecast: dict[str, Any] | None
+    """What score on the test images was expected when it was made; None where nobody can tell."""
+    public_score: float | None
+    """What the competition's board said, in the direction in which studies count: higher is better."""
+    private_score: float | None
 
 
 class RunStore:
@@ -103,6 +110,33 @@ class RunStore:
         with self._database.reading() as connection:
             return select_curves(connection, record_id)
 
+    def leader_at(self, study_id: int, epoch: int, epochs: int) -> npt.NDArray[np.float16] | None:
+        """What the best search trial of its length was like after ``epoch`` of ``epochs`` epochs.
+
+        Trials that ended early count as long as they got so far; those that diverged or failed do not.
+
+        Returns:
+            Out-of-fold true-class probabilities, float16 ``(n,)``, of the trial with the highest mean, the earlier of
+            equal ones; None where no trial got so far.
+        """
+        leader = (
+            select(Curve.true_class)
+            .join(Trial, Trial.id == Curve.trial_id)
+            .where(
+                Trial.study_id == study_id,
+                Trial.kind == WorkKind.SEARCH.value,
+                Trial.status.in_([TrialStatus.FINISHED.value, TrialStatus.PRUNED.value]),
+                Trial.recipe["epochs"].as_integer() == epochs,
+                Curve.epoch == epoch,
+                Curve.soft.is_not(None),
+            )
+            .order_by(Curve.soft.desc(), Trial.id)
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            blob = connection.execute(leader).scalar_one_or_none()
+        return None if blob is None else unpack(blob).astype(np.float16, copy=False)
+
     def prediction_names(self, record_id: int) -> tuple[str, ...]:
         """Names of the predictions of a record, sorted."""
         with self._database.reading() as connection:
@@ -133,8 +167,14 @@ class RunStore:
         score: float | None,
         score_se: float | None,
         notes: Mapping[str, Any] | None = None,
+        forecast: Mapping[str, Any] | None = None,
     ) -> int:
-        """Record an export that was written; returns its id."""
+        """Record an export that was written; returns its id.
+
+        Raises:
+            StorageError: a forecast that JSON cannot hold, such as one with a number that is not finite.
+        """
+        _check_forecast(forecast)
         with self._database.writing() as connection:
             return connection.execute(
                 insert(Export)
@@ -146,6 +186,7 @@ class RunStore:
                     score=finite_or_none(score),
                     score_se=finite_or_none(score_se),
                     notes=dict(notes or {}),
+                    forecast=None if forecast is None else dict(forecast),
                 )
                 .returning(Export.id)
             ).scalar_one()
@@ -157,3 +198,36 @@ class RunStore:
                 select(*Export.__table__.columns).where(Export.study_id == study_id).order_by(Export.id)
             )
             return [ExportRecord(**row._mapping) for row in rows]
+
+    def record_scores(
+        self, export_id: int, *, public: float | None = None, private: float | None = None
+    ) -> ExportRecord:
+        """Record what the competition's board said of an export, in place of what was recorded before; None leaves a
+        score as it is.
+
+        Returns:
+            The export as it was before the call.
+
+        Raises:
+            StorageError: no such export, or a score that is not finite.
+        """
+        told = {"public_score": public, "private_score": private}
+        new = {name: float(score) for name, score in told.items() if score is not None}
+        for name, score in new.items():
+            if not math.isfinite(score):
+                raise StorageError(f"a {name.replace('_', ' ')} is a finite number, not {score}")
+        with self._database.writing() as connection:
+            query = select(*Export.__table__.columns).where(Export.id == export_id)
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise StorageError(f"no export has the number {export_id} in {self._database.name}")
+            if new:
+                connection.execute(update(Export).where(Export.id == export_id).values(**new))
+        return ExportRecord(**row._mapping)
+
+
+def _check_forecast(forecast: Mapping[str, Any] | None) -> None:
+    try:
+        json.dumps(None if forecast is None else dict(forecast), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StorageError(f"a forecast holds texts and finite numbers: {error}") from error

@@ -150,6 +150,10 @@ class StudyStore:
         """Change the number of trials in total. What is begun already is never cut short."""
         self._change(study_id, budget=budget)
 
+    def grow_budget(self, study_id: int, trials: int = 1) -> None:
+        """Add to the number of trials in total; a study without a budget has room for them anyway."""
+        self._change(study_id, budget=Study.budget + trials)
+
     def set_deadline(self, study_id: int, deadline: float | None) -> None:
         """Change the deadline (Unix seconds on the database's clock, see `storage.database.Database.now`)."""
         self._change(study_id, deadline=deadline)

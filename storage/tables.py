@@ -61,6 +61,7 @@ class Dataset(Base):
     y: Mapped[bytes]
     groups: Mapped[bytes | None]
     summary: Mapped[dict[str, Any]]
+    public_images: Mapped[int | None]
     created: Mapped[float]
 
 
@@ -207,6 +208,9 @@ class Export(Base):
     score: Mapped[float | None]
     score_se: Mapped[float | None]
     notes: Mapped[dict[str, Any]]
+    forecast: Mapped[dict[str, Any] | None]
+    public_score: Mapped[float | None]
+    private_score: Mapped[float | None]
 
 
 class Worker(Base):

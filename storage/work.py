@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, delete, exists, func, insert, or_, select, update
 
 from storage.database import Database
 from storage.errors import StorageError, UnknownStudyError
@@ -33,6 +33,7 @@ from storage.values import (
 )
 from storage.work_items import (
     HeldItem,
+    WaitingItem,
     WorkItem,
     is_at_home,
     is_begun_search,
@@ -98,6 +99,7 @@ class WorkQueue:
         kinds: Collection[WorkKind] = tuple(WorkKind),
         *,
         home: str | None = None,
+        skip: Collection[int] = (),
     ) -> WorkItem | None:
         """Take the next piece of work, or None if there is none now.
 
@@ -111,6 +113,7 @@ class WorkQueue:
             lease_seconds: how long the item is the worker's own without a `renew`.
             home: identity of the folder in which this worker keeps weights (`search.home.Home`). Items that are bound
                 to a home are given only to workers of it.
+            skip: ids of items that are left to others.
 
         Raises:
             UnknownStudyError: no such study.
@@ -132,7 +135,7 @@ class WorkQueue:
             wanted = {WorkKind(kind) for kind in kinds}
             if study.state == StudyState.STOPPED:
                 wanted -= {WorkKind.SEARCH}
-            row = self._waiting(connection, study_id, wanted, home)
+            row = self._waiting(connection, study_id, wanted, home, skip)
             if row is None and WorkKind.SEARCH in wanted and self._may_begin(connection, study_id, study):
                 row = self._insert_search(connection, study_id)
             if row is None:
@@ -287,6 +290,31 @@ class WorkQueue:
             )
             return True
 
+    def waiting(self, study_id: int, kind: WorkKind) -> list[WaitingItem]:
+        """Items with a given recipe that wait for a worker: never begun, handed back or lost."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Work.id, Work.split, Work.recipe, Work.note)
+                .where(Work.study_id == study_id, Work.kind == WorkKind(kind).value, is_waiting(self._database.clock))
+                .where(Work.recipe.is_not(None))
+                .order_by(Work.id)
+            )
+            return [WaitingItem(**row._mapping) for row in rows]
+
+    def withdraw(self, work_id: int) -> bool:
+        """Take a confirmation or refit back that waits for a worker: it is as if it had never been asked for.
+
+        Returns:
+            False if a worker has it or it has an outcome; then it stays. A search trial, which Optuna knows, does too.
+        """
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                delete(Work)
+                .where(Work.id == work_id, Work.kind != WorkKind.SEARCH.value, is_waiting(self._database.clock))
+                .returning(Work.id)
+            ).one_or_none()
+            return gone is not None
+
     def mark_told(self, work_id: int) -> None:
         """Confirm that Optuna knows the outcome of a stored item. May be repeated."""
         with self._database.writing() as connection:
@@ -310,7 +338,7 @@ class WorkQueue:
         """Who works on what, by item."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(Work.id, Work.kind, Work.trial_number, Work.worker)
+                select(Work.id, Work.kind, Work.trial_number, Work.worker, Work.split, Work.note)
                 .where(Work.study_id == study_id, is_live(self._database.clock))
                 .order_by(Work.id)
             )
@@ -323,7 +351,12 @@ class WorkQueue:
             return {row.id: WorkState(row.state) for row in rows}
 
     def _waiting(
-        self, connection: Connection, study_id: int, kinds: Collection[WorkKind], home: str | None
+        self,
+        connection: Connection,
+        study_id: int,
+        kinds: Collection[WorkKind],
+        home: str | None,
+        skip: Collection[int],
     ) -> Row[Any] | None:
         """The next item to hand out again or for the first time, locked; those that lost too many workers fail."""
         clock = self._database.clock
@@ -334,6 +367,7 @@ class WorkQueue:
                 Work.kind.in_([kind.value for kind in kinds]),
                 is_waiting(clock),
                 is_at_home(home),
+                Work.id.not_in(list(skip)),
             )
             # What was begun comes first: it holds an Optuna trial, which its sampler takes for running.
             .order_by(Work.attempt == 0, Work.id)

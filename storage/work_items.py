@@ -39,6 +39,18 @@ class HeldItem:
     kind: WorkKind
     trial_number: int | None
     worker: str
+    split: int
+    note: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingItem:
+    """A piece of work with a given recipe that waits for a worker."""
+
+    id: int
+    split: int
+    recipe: dict[str, Any]
+    note: dict[str, Any]
 
 
 def leased_item(row: Row[Any], *, attempt: int, worker: str) -> WorkItem:

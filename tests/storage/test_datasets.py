@@ -35,6 +35,20 @@ def test_what_is_stored_first_stays(datasets: DatasetStore) -> None:
     assert again.summary == stored_dataset().summary
 
 
+def test_public_images_are_told_later_and_may_change(datasets: DatasetStore) -> None:
+    assert datasets.get(FINGERPRINT).public_images is None
+    for told in (1, 2):
+        datasets.set_public_images(FINGERPRINT, told)
+        assert datasets.get(FINGERPRINT).public_images == told
+    assert datasets.add(stored_dataset()).public_images == 2, "another study on the same images forgets nothing"
+    for wrong in (0, -1, 3):
+        with pytest.raises(StorageError, match="some or all of the 2 test images"):
+            datasets.set_public_images(FINGERPRINT, wrong)
+    with pytest.raises(StorageError, match="no data set"):
+        datasets.set_public_images("abc", 1)
+    assert datasets.get(FINGERPRINT).public_images == 2
+
+
 def test_labels_must_match_the_ids(datasets: DatasetStore) -> None:
     with pytest.raises(StorageError, match="4 training ids but labels of shape"):
         datasets.add(dataclasses.replace(stored_dataset("e" * 64), y=np.zeros(3, np.int64)))

@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from alembic import command
@@ -15,8 +16,11 @@ from sqlalchemy import inspect, text
 from storage_samples import PROCESSES
 
 from storage import schema
+from storage.blobs import pack
 from storage.database import Database, connect
+from storage.datasets import DatasetStore
 from storage.errors import SchemaError
+from storage.runs import RunStore
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
 from storage.stored_studies import StudyStore
 from storage.tables import TABLE_PREFIX, Base
@@ -24,7 +28,7 @@ from storage.workers import Role, WorkerStore
 
 NEWER = """
 revision = "9999"
-down_revision = "0002"
+down_revision = "0003"
 
 def upgrade():
     from alembic import op
@@ -112,7 +116,7 @@ def test_an_older_database_is_refused_by_workers_and_upgraded_by_start(
     database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "MIGRATIONS", newer_release)
-    with pytest.raises(SchemaError, match=r"older Retable \(revision 0002, this one needs 9999\)"):
+    with pytest.raises(SchemaError, match=r"older Retable \(revision 0003, this one needs 9999\)"):
         require_schema(database)
     create_schema(database)
     require_schema(database)
@@ -143,6 +147,40 @@ def test_what_an_older_release_stored_is_still_there_after_the_upgrade(empty_url
     assert (study.id, study.budget, study.priority, study.served) == (7, 3, 0, None)
     (worker,) = WorkerStore(database).alive(1e12)
     assert (worker.role, worker.home) == (Role.WORKER, None)
+    database.close()
+
+
+def test_exports_of_an_older_release_get_room_for_scores(empty_url: str) -> None:
+    """A database of revision 0002, with an export, made by its own release: the columns have no names here."""
+    database = connect(empty_url)
+    with database.writing() as connection:
+        command.upgrade(schema.alembic_config(connection), "0002")
+        connection.execute(
+            text("INSERT INTO retable_dataset VALUES ('f', '[]', '[]', :tests, :blob, NULL, '{}', 0)"),
+            {"blob": pack(np.zeros(0, np.int64)), "tests": '["a", "b"]'},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO retable_study VALUES "
+                "(7, 'old', 'f', '{}', 'h', '{}', '[]', '{}', 3, NULL, 'running', '', 0, 0, NULL, NULL, NULL)"
+            )
+        )
+        connection.execute(
+            text("INSERT INTO retable_export VALUES (3, 7, 0, 'out', '{}', 0.75, 0.01, :notes)"),
+            {"notes": '{"trial": 4}'},
+        )
+    with pytest.raises(SchemaError, match=r"older Retable \(revision 0002"):
+        require_schema(database)
+    create_schema(database)
+    runs, datasets = RunStore(database), DatasetStore(database)
+    (export,) = runs.exports(7)
+    assert (export.id, export.score, export.notes) == (3, 0.75, {"trial": 4})
+    assert (export.forecast, export.public_score, export.private_score) == (None, None, None)
+    assert datasets.get("f").public_images is None
+    runs.record_scores(3, public=0.5)
+    datasets.set_public_images("f", 2)
+    assert runs.exports(7)[0].public_score == 0.5
+    assert datasets.get("f").public_images == 2
     database.close()
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from storage_samples import StandingClock, finished
+from storage_samples import StandingClock, curve, finished
 
 from storage.database import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore
-from storage.values import Failure, StudyState, TrialStatus, WorkKind
+from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind
 from storage.work import WorkQueue
 from storage.workers import FORGET_AFTER, Role, WorkerStore
 
@@ -105,6 +107,32 @@ class TestRuns:
         assert (first_export.recipe, first_export.notes) == (recipe, {"views": ["id"]})
         assert (second_export.id, second_export.created) == (second, clock.seconds)
 
+    def test_what_the_board_said(self, database: Database, study: StoredStudy) -> None:
+        runs = RunStore(database)
+        forecast = {"expected": 0.7, "low": 0.6, "high": 0.8, "level": 0.9, "test_images": 2, "metric": "accuracy"}
+        number = runs.add_export(study.id, folder="a", recipe={}, score=0.5, score_se=0.1, forecast=forecast)
+        other = runs.add_export(study.id, folder="b", recipe={}, score=0.5, score_se=0.1)
+        assert runs.record_scores(number, public=0.65).public_score is None
+        before = runs.record_scores(number, public=0.75, private=0.0)
+        assert (before.public_score, before.private_score) == (0.65, None), "as it was"
+        assert runs.record_scores(number).private_score == 0.0
+        first, second = runs.exports(study.id)
+        assert (first.public_score, first.private_score, first.forecast) == (0.75, 0.0, forecast)
+        assert (second.id, second.public_score, second.private_score, second.forecast) == (other, None, None, None)
+
+    def test_impossible_scores_and_forecasts_leave_nothing_behind(self, database: Database, study: StoredStudy) -> None:
+        runs = RunStore(database)
+        number = runs.add_export(study.id, folder="a", recipe={}, score=0.5, score_se=0.1)
+        for wrong in (float("nan"), float("inf"), float("-inf")):
+            with pytest.raises(StorageError, match="private score is a finite number"):
+                runs.record_scores(number, public=0.5, private=wrong)
+            with pytest.raises(StorageError, match="finite numbers"):
+                runs.add_export(study.id, folder="b", recipe={}, score=0.5, score_se=0.1, forecast={"low": wrong})
+        with pytest.raises(StorageError, match=f"no export has the number {number + 1}"):
+            runs.record_scores(number + 1, public=0.5)
+        (export,) = runs.exports(study.id)
+        assert (export.public_score, export.private_score) == (None, None)
+
 
 class TestWorkers:
     def test_signs_of_life(self, database: Database, clock: StandingClock, study: StoredStudy) -> None:
@@ -134,3 +162,45 @@ class TestWorkers:
         clock.forward(FORGET_AFTER + 1)
         workers.heartbeat("c", host="h", pid=1, device="cpu")
         assert [worker.name for worker in workers.alive(10 * FORGET_AFTER)] == ["c"]
+
+
+class TestLeaders:
+    def add(
+        self, database: Database, study: StoredStudy, seed: int, outcome: TrialOutcome, kind: WorkKind, epochs: int
+    ) -> None:
+        queue = WorkQueue(database)
+        if kind is not WorkKind.SEARCH:
+            queue.add(study.id, kind, split=1, seed=seed, recipe={"epochs": epochs})
+        item = queue.take(study.id, "w", 60.0, (kind,))
+        assert item is not None
+        if kind is WorkKind.SEARCH:
+            item = queue.name_trial(item, seed, {"epochs": epochs, "seed": seed})
+            assert item is not None
+        assert queue.store(item, outcome)
+
+    def outcome(self, first: float, status: TrialStatus = TrialStatus.FINISHED) -> TrialOutcome:
+        """Two epochs of four images; ``first`` is what the first epoch gives each."""
+        curves = tuple(
+            replace(curve(epoch), soft=value, true_class=np.full(4, value, dtype=np.float16))
+            for epoch, value in ((1, first), (2, 0.5))
+        )
+        return replace(finished(), status=status, curves=curves, predictions={})
+
+    def test_the_best_of_an_epoch_among_trials_of_one_length(
+        self, database: Database, make_study: Callable[..., StoredStudy]
+    ) -> None:
+        study, other = make_study("one", budget=9), make_study("other", budget=9)
+        runs = RunStore(database)
+        assert runs.leader_at(study.id, 1, 2) is None
+        self.add(database, study, 0, self.outcome(0.25), WorkKind.SEARCH, 2)
+        self.add(database, study, 1, self.outcome(0.375, TrialStatus.PRUNED), WorkKind.SEARCH, 2)
+        # None of these may lead: another length, diverged, a confirmation, another study.
+        self.add(database, study, 2, self.outcome(0.75), WorkKind.SEARCH, 5)
+        self.add(database, study, 3, self.outcome(0.75, TrialStatus.DIVERGED), WorkKind.SEARCH, 2)
+        self.add(database, study, 4, self.outcome(0.75), WorkKind.CONFIRM, 2)
+        self.add(database, other, 0, self.outcome(0.75), WorkKind.SEARCH, 2)
+        for epoch, expected in ((1, 0.375), (2, 0.5)):
+            leader = runs.leader_at(study.id, epoch, 2)
+            assert leader is not None
+            assert (leader.dtype, leader.tolist()) == (np.float16, [expected] * 4)
+        assert runs.leader_at(study.id, 3, 2) is None

@@ -1,0 +1,229 @@
+"""``search submissions``: every export, what the competition's board said of it, and what that means."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from search.board import Board, Submission, board_lines
+from search.ledger import Ledger, open_ledger
+from search.submitted import UnusablePredictions, submitted_labels
+from storage.datasets import StoredDataset
+from storage.runs import ExportRecord
+from storage.stored_studies import StoredStudy
+from trainer.metrics import METRICS
+
+
+class NoExport(ValueError):  # noqa: N818 - named for the fact
+    """There is no export, or none of that number."""
+
+
+class ImpossibleScore(ValueError):  # noqa: N818 - named for the fact
+    """A score that the metric cannot have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """What a person says of the board. None: not typed."""
+
+    export: int | None = None
+    """Number of the export; None: the latest."""
+    public: float | None = None
+    private: float | None = None
+    public_images: int | None = None
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything to record."""
+        return any(told is not None for told in (self.public, self.private, self.public_images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An export and the study that it is of."""
+
+    study: StoredStudy
+    export: ExportRecord
+
+    @property
+    def metric(self) -> str:
+        """What the study maximises."""
+        return str(self.study.spec["protocol"]["metric"])
+
+
+def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
+    """List the exports of a study, or of all; first record what was said of one of them.
+
+    Raises:
+        UnknownStudyError: no study of that name.
+        NoExport: there is none of that number.
+        ImpossibleScore: a score outside of what the metric can be.
+        StorageError: a number of public images that there cannot be. In all of these cases nothing was recorded.
+    """
+    ledger = open_ledger(url)
+    console = Console()
+    entries = entries_of(ledger, name)
+    if request.anything or request.export is not None:
+        for line in record(ledger, find_entry(entries, request.export), request):
+            _print(console, line)
+        entries = entries_of(ledger, name)
+    if not entries:
+        _print(
+            console,
+            "Nothing has been exported yet: `search start` ends by exporting, `search export-best` does it again.",
+        )
+    for line in ledger_lines(ledger, entries):
+        _print(console, line)
+
+
+def entries_of(ledger: Ledger, name: str | None) -> list[Entry]:
+    """Every export of a study, or of all studies, the oldest first."""
+    chosen = ledger.studies.all() if name is None else [ledger.studies.get(name)]
+    entries = [Entry(study=study, export=export) for study in chosen for export in ledger.runs.exports(study.id)]
+    return sorted(entries, key=lambda entry: entry.export.id)
+
+
+def find_entry(entries: Sequence[Entry], number: int | None) -> Entry:
+    """The export of that number, or the latest.
+
+    Raises:
+        NoExport: there is none.
+    """
+    if not entries:
+        raise NoExport("nothing has been exported yet, so there is nothing to record a score of: `search export-best`")
+    if number is None:
+        return entries[-1]
+    for entry in entries:
+        if entry.export.id == number:
+            return entry
+    valid = ", ".join(str(entry.export.id) for entry in entries)
+    raise NoExport(f"there is no export {number} here; there are: {valid} (`search submissions` lists them)")
+
+
+def record(ledger: Ledger, entry: Entry, request: ScoreRequest) -> Iterator[str]:
+    """Record what was said, all or nothing, and tell it in lines.
+
+    Raises:
+        ImpossibleScore, StorageError: as `submissions`.
+    """
+    public, private = (
+        None if typed is None else as_scored(entry.metric, typed) for typed in (request.public, request.private)
+    )
+    if request.public_images is not None:
+        ledger.datasets.set_public_images(entry.study.fingerprint, request.public_images)
+        yield f"Public scores of this competition are on {request.public_images} test images."
+    before = ledger.runs.record_scores(entry.export.id, public=public, private=private)
+    for which, new, old in (("public", public, before.public_score), ("private", private, before.private_score)):
+        if new is not None:
+            instead = "" if old is None else f", in place of {old:.4f}"
+            yield f"Recorded: the {which} score of export {entry.export.id} is {new:.4f}{instead}."
+
+
+def as_scored(metric: str, typed: float) -> float:
+    """A score as the board shows it, as studies count: higher is better. A log loss is negated, which boards do not.
+
+    Raises:
+        ImpossibleScore: the metric cannot be that; the message says what it can be.
+    """
+    low, high = METRICS[metric].bounds
+    value = -abs(typed) if metric == "log_loss" else typed
+    if not (low <= value <= high and abs(value) < float("inf")):
+        valid = "any number from 0 on" if metric == "log_loss" else f"from {low:g} to {high:g}"
+        percent = f"; {typed:g} percent is {typed / 100:g}" if high == 1 and 1 < typed <= 100 else ""
+        raise ImpossibleScore(f"{metric} cannot be {typed:g}: it is {valid}{percent}")
+    return value
+
+
+def ledger_lines(ledger: Ledger, entries: Sequence[Entry]) -> Iterator[str]:
+    """The exports by competition (data set and metric), each followed by what the board tells of them."""
+    folders = {entry.export.folder: entry.export.id for entry in entries_of(ledger, None)}
+    competitions: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        competitions.setdefault((entry.study.fingerprint, entry.metric), []).append(entry)
+    for (fingerprint, metric), held in competitions.items():
+        dataset = ledger.datasets.get(fingerprint)
+        public = "" if dataset.public_images is None else f", {dataset.public_images} of them public"
+        yield f"{metric} on {len(dataset.train_ids)} training and {len(dataset.test_ids)} test images{public}"
+        for entry in held:
+            overwritten = folders[entry.export.folder] != entry.export.id
+            yield from _entry_lines(entry, overwritten=overwritten)
+        yield from _told(ledger, held, dataset, folders)
+
+
+def what_it_is(notes: dict[str, object]) -> str:
+    """Which trials, seeds and views an export was made from, after the notes kept with it."""
+    members = notes.get("members")
+    if isinstance(members, list) and members:
+        parts = [
+            f"{one.get('trial')}" + (f" x {one['weight']:.2g}" if isinstance(one.get("weight"), (int, float)) else "")
+            for one in members
+            if isinstance(one, dict)
+        ]
+        facts = [f"trials {', '.join(parts)}"]
+    else:
+        facts = [f"trial {notes.get('trial', '?')}"]
+    seeds, views = notes.get("seeds"), notes.get("views")
+    if isinstance(seeds, int):
+        facts.append(f"{seeds} seed{'s' * (seeds != 1)}")
+    if notes.get("full_data"):
+        facts.append("trained on all images")
+    if isinstance(views, list) and views:
+        facts.append("views " + "+".join(map(str, views)))
+    return ", ".join(facts)
+
+
+def _entry_lines(entry: Entry, *, overwritten: bool) -> Iterator[str]:
+    export = entry.export
+    when = datetime.datetime.fromtimestamp(export.created)
+    yield f"{export.id:4d}  {when:%Y-%m-%d %H:%M}  {entry.study.name}: {what_it_is(export.notes)}"
+    estimate = "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}"
+    public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
+    yield f"      out-of-fold {estimate}   forecast {_forecast(export.forecast)}   public {public}   private {private}"
+    yield f"      {export.folder}{' (holds a later export by now)' * overwritten}"
+
+
+def _forecast(forecast: dict[str, object] | None) -> str:
+    expected, low, high = ((forecast or {}).get(name) for name in ("expected", "low", "high"))
+    if not all(isinstance(number, (int, float)) for number in (expected, low, high)):
+        return "-"
+    return f"{expected:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _told(ledger: Ledger, held: Sequence[Entry], dataset: StoredDataset, folders: dict[str, int]) -> Iterator[str]:
+    if not dataset.test_ids:
+        return
+    submitted: list[Submission] = []
+    for entry in held:
+        export = entry.export
+        labels = None
+        try:
+            overwritten = folders[export.folder] != export.id
+            labels = submitted_labels(ledger, entry.study, export, dataset, overwritten=overwritten)
+        except UnusablePredictions as error:
+            yield f"note: the predictions of export {export.id} are left out: {error}"
+        submitted.append(
+            Submission(
+                number=export.id,
+                estimate=export.score,
+                estimate_error=export.score_se,
+                public=export.public_score,
+                private=export.private_score,
+                labels=labels,
+            )
+        )
+    board = Board(
+        metric=held[0].metric,
+        train_images=len(dataset.train_ids),
+        test_images=len(dataset.test_ids),
+        public_images=dataset.public_images,
+        submissions=tuple(submitted),
+    )
+    lines = board_lines(board)
+    yield from lines or ["Once the board has told: search submissions --public SCORE --public-images IMAGES"]
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,156 @@
+"""What an export submitted for the test images: from the refits in the database, else from the file that it wrote."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.costs import final_recipe
+from search.founding import SEARCH_SPLIT
+from search.ledger import Ledger
+from search.selection import average
+from search.training import FULL_DATA_SPLIT
+from storage.datasets import StoredDataset
+from storage.runs import ExportRecord
+from storage.stored_studies import StoredStudy
+from storage.values import TrialStatus, WorkKind
+from studies.spec import StudySpec
+from trainer.delimited import read_table
+from trainer.predict_standalone import Blend
+from trainer.problems import DataError
+
+FILE = "test_proba.csv"
+MAX_FILE_BYTES = 512 * 2**20
+
+
+class UnusablePredictions(ValueError):  # noqa: N818 - named for the fact
+    """A file of test predictions that is not what the export wrote; the message says what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """A recipe of an export, as its notes have it."""
+
+    recipe: Mapping[str, Any]
+    weight: float
+    views: tuple[str, ...]
+
+
+def submitted_labels(
+    ledger: Ledger, study: StoredStudy, export: ExportRecord, dataset: StoredDataset, *, overwritten: bool
+) -> NDArray[np.int64] | None:
+    """Class of each test image as the export decided, int64 ``(m,)`` in the order of ``dataset.test_ids``; None where
+    its predictions are nowhere at hand.
+
+    Args:
+        overwritten: a later export went to the same folder, so that the file there is not of this one.
+
+    Raises:
+        UnusablePredictions: the database does not have them, and the file is not of this data set or damaged.
+    """
+    shape = (len(dataset.test_ids), len(dataset.class_names))
+    offsets, cuts = (_numbers(export.notes.get(name, ())) for name in ("offsets", "cuts"))
+    temperature = _numbers([export.notes.get("temperature", 1.0)])
+    known = offsets is not None and cuts is not None and temperature is not None and temperature[0] > 0
+    if not shape[0] or not known or len(offsets or ()) not in (0, shape[1]) or len(cuts or ()) not in (0, shape[1] - 1):
+        return None
+    assert offsets is not None and cuts is not None and temperature is not None
+    members = _members(ledger, study, export)
+    tests = [_of_refits(ledger, export, member) for member in members]
+    found = [test for test in tests if test is not None and test.shape == shape]
+    if found and len(found) == len(members):
+        weights = tuple(member.weight for member in members)
+        blend = Blend(weights=weights, temperature=temperature[0], offsets=offsets, cuts=cuts)
+        return blend.labels(blend.probabilities(np.stack(found)))
+    path = Path(export.folder) / FILE
+    if overwritten or not path.is_file():
+        return None
+    # What the file holds is blended already; the rule by which labels are decided comes after.
+    return Blend(weights=(1.0,), offsets=offsets, cuts=cuts).labels(read_test_proba(path, dataset))
+
+
+def read_test_proba(path: Path, dataset: StoredDataset) -> NDArray[np.float64]:
+    """Read what an export wrote: float64 ``(m, C)``, in the order of ``dataset.test_ids``.
+
+    Raises:
+        UnusablePredictions: not a table of probabilities of just these images and classes.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UnusablePredictions(f"{path} is larger than {MAX_FILE_BYTES:,} bytes")
+        table = read_table(path, ",")
+    except (DataError, OSError) as error:
+        raise UnusablePredictions(f"{path}: {error}") from error
+    if table.rows[0] != ("image_id", *(f"p_{name}" for name in dataset.class_names)):
+        raise UnusablePredictions(f"{path} has other columns than image_id and p_CLASS for each class")
+    if tuple(row[0] for row in table.rows[1:]) != dataset.test_ids:
+        raise UnusablePredictions(f"{path} is of other test images, or in another order")
+    try:
+        proba = np.array([[float(cell) for cell in row[1:]] for row in table.rows[1:]])
+    except ValueError as error:
+        raise UnusablePredictions(f"{path}: {error}") from error
+    if not (np.isfinite(proba).all() and (proba >= 0).all() and (proba.sum(axis=1) > 0).all()):
+        raise UnusablePredictions(f"{path} holds numbers that are no probabilities")
+    return proba
+
+
+def _members(ledger: Ledger, study: StoredStudy, export: ExportRecord) -> list[_Member]:
+    """The recipes of an export; none where its notes do not tell how they were blended (a stacked regression)."""
+    notes = export.notes
+    if "members" not in notes:
+        return _valid([(export.recipe, 1.0, notes.get("views"))])
+    final = StudySpec.from_dict(study.spec).final
+    trials = {record.number: record.recipe for record in ledger.runs.records(study.id, kind=WorkKind.SEARCH)}
+    told = [member for member in notes["members"] if isinstance(member, dict)]
+    recipes = [trials.get(member.get("trial")) for member in told]
+    if len(told) != len(notes["members"]) or not all(recipes):
+        return []
+    finals = [final_recipe(recipe or {}, final).to_flat() for recipe in recipes]
+    return _valid((f, m.get("weight"), m.get("views")) for f, m in zip(finals, told, strict=True))
+
+
+def _valid(members: Iterable[tuple[Mapping[str, Any], object, object]]) -> list[_Member]:
+    made = []
+    for recipe, weight, views in members:
+        number = _numbers([weight])
+        if number is None or number[0] < 0 or not isinstance(views, list) or not views:
+            return []
+        made.append(_Member(recipe=recipe, weight=number[0], views=tuple(map(str, views))))
+    return made if math.fsum(member.weight for member in made) > 0 else []
+
+
+def _of_refits(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray[np.float32] | None:
+    """What one recipe predicts, averaged over seeds and views as the export did; None where a refit is missing."""
+    seeds = export.notes.get("seeds")
+    if not isinstance(seeds, int) or seeds < 1:
+        return None
+    split = FULL_DATA_SPLIT if export.notes.get("full_data") else SEARCH_SPLIT
+    refits = {
+        record.seed: record
+        for record in ledger.runs.records(export.study_id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
+        if record.recipe == member.recipe and record.split == split
+    }
+    # The views of the recipe's own test-time augmentation are averaged already.
+    own = member.recipe.get("tta", "none") != "none"
+    names = ["test"] if own else [f"test.{view}" for view in member.views]
+    predictions = []
+    for seed in range(seeds):
+        record = refits.get(seed)
+        if record is None or not set(names) <= set(ledger.runs.prediction_names(record.id)):
+            return None
+        predictions.append(average([ledger.runs.prediction(record.id, name) for name in names]))
+    return average(predictions)
+
+
+def _numbers(values: object) -> tuple[float, ...] | None:
+    """Finite numbers of a stored list; None where it is anything else."""
+    if not isinstance(values, (list, tuple)):
+        return None
+    good = all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+    return tuple(map(float, values)) if good else None
