@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
-from search.competition import inspect_aloud
+from search.competition import Competition, inspect_aloud
 from studies.settings import DataSettings
 from trainer.describe import describe
+from trainer.looks import Progress
 
 
-def check(folder: Path, *, settings: DataSettings, n_folds: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ShiftRequest:
+    """How training and test images are to be compared."""
+
+    backbone: str | None = None
+    """Whose frozen features; None: what is at hand."""
+    weights: Path | None = None
+    """Folder of pre-trained weights."""
+
+
+def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftRequest | None) -> None:
     """Read everything in ``folder``, as `search start` would, and say what was found.
+
+    Args:
+        shift: None: training and test images are not compared.
 
     Raises:
         DataError: listing everything that is wrong with the data.
+        BackboneError: a backbone to compare by that cannot be used.
     """
     console = Console()
+    if shift is not None and shift.backbone is not None:
+        from trainer.backbones import check_backbone
+
+        check_backbone(shift.backbone)
     competition = inspect_aloud(folder, settings.options, console)
-    for line in describe(competition.images, competition.duplicates, n_folds):
+    _print(console, describe(competition.images, competition.duplicates, n_folds))
+    if shift is not None and len(competition.images.test_ids):
+        _print(console, _shift_aloud(console, competition, shift))
+
+
+def _print(console: Console, lines: list[str]) -> None:
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _shift_aloud(console: Console, competition: Competition, request: ShiftRequest) -> list[str]:
+    """With a line on the terminal that says how far it is."""
+    from search.shift_report import shift_lines
+
+    with console.status("Comparing training with test images …") as status:
+
+        def say(what: str) -> Progress:
+            doing = f"{escape(what[:1].upper() + what[1:])} …"
+            status.update(doing)
+            return lambda done, total: status.update(f"{doing} {done} of {total}")
+
+        return shift_lines(competition, backbone=request.backbone, weights=request.weights, say=say)

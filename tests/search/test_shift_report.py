@@ -1,0 +1,130 @@
+"""``search check`` on train/test shift: planted ones are named, none is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save_file
+
+from search.check import ShiftRequest, check
+from search.competition import inspect
+from search.shift_report import shift_groups
+from studies.settings import DataSettings
+from trainer.backbones import BackboneError
+from trainer.imageset import DataOptions
+
+CLASSES = ("a[b]", "c")
+
+
+def paint(seed: int, changed: bool = False) -> NDArray[np.uint8]:
+    """Patches in any colours; changed ones are half as bright."""
+    patches = np.random.default_rng(seed).integers(0, 256, (5, 5, 3)).astype(np.uint8)
+    pixels = np.asarray(Image.fromarray(patches).resize((32, 32), Image.Resampling.BICUBIC))
+    return pixels // 2 if changed else pixels
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Path]:
+    """A competition of 100 training and 70 test images."""
+
+    def write(
+        test: Callable[[int], NDArray[np.uint8]], train: Callable[[int], NDArray[np.uint8]] = paint, tests: int = 70
+    ) -> Path:
+        folder = tmp_path / "competition"
+        for name, count, draw, first in (("train", 100, train, 0), ("test", tests, test, 1000)):
+            (folder / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(draw(first + i)).save(folder / name / f"{name}{i:03}.bmp")
+        rows = [f"train{i:03},{CLASSES[i % 2]}" for i in range(100)]
+        (folder / "train.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+        rows = [f"test{i:03},c" for i in range(tests)]
+        (folder / "sample_submission.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def checked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """What is printed of a folder; neither the hub nor a cache of weights is there."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
+
+    def run(folder: Path, *, shift: bool = True, **options: object) -> str:
+        request = ShiftRequest(**options) if shift else None  # type: ignore[arg-type]
+        capsys.readouterr()
+        check(folder, settings=DataSettings(), n_folds=5, shift=request)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_images_of_one_kind_look_alike(make: Callable[..., Path], checked: Callable[..., str]) -> None:
+    out = checked(make(paint))
+    assert "by descriptors of the pixels (no pre-trained backbone is at hand): AUC 0." in out
+    assert "training and test images look alike" in out
+    assert "most like" not in out and "weighted" not in out and "alone tells" not in out
+
+
+def test_darker_test_images_are_called_darker(make: Callable[..., Path], checked: Callable[..., str]) -> None:
+    """As are a few training images, all of one class, which are found."""
+    dark = range(0, 30, 2)
+    folder = make(lambda i: paint(i, changed=i % 4 > 0), lambda i: paint(i, changed=i in dark))
+    out = checked(folder)
+    assert "they differ" in out
+    assert "  test images are darker (brightness alone: 0." in out
+    listed = out.split("training images most like test images:\n")[1].splitlines()[:5]
+    assert all(line.strip().startswith("train0") and "(a[b]): 0." in line for line in listed), "names are no markup"
+    assert {int(line.split()[0].removeprefix("train")) for line in listed} <= set(dark)
+    assert "  in the third of the training images that is most like test images:\n    a[b]: " in out
+    assert "weighted by likeness to test images, 100 training images would tell as much as " in out
+    quiet = checked(folder, shift=False)
+    assert "shift" not in quiet and "test images: 70" in quiet
+
+
+def test_sides_are_told_first_and_are_no_difference_of_looks(
+    make: Callable[..., Path], checked: Callable[..., str]
+) -> None:
+    out = checked(make(lambda i: np.ascontiguousarray(np.kron(paint(i), np.ones((2, 2, 1), np.uint8)))))
+    lines = [line for line in out.splitlines() if line.startswith("train/test shift")]
+    assert lines[0].startswith("train/test shift: image sides alone tells them apart, AUC 1.00 ± 0.00: a leak")
+    assert lines[1].startswith("train/test shift: file size alone")
+    assert lines[2].startswith("train/test shift by descriptors")
+
+
+def test_few_test_images_are_not_compared(make: Callable[..., Path], checked: Callable[..., str]) -> None:
+    assert "not measured: 100 training and 5 test images; at least 20" in checked(make(paint, tests=5))
+
+
+def test_by_a_backbone_at_hand(make: Callable[..., Path], checked: Callable[..., str], tmp_path: Path) -> None:
+    folder = make(lambda i: paint(i, changed=True))
+    with pytest.raises(BackboneError, match="no backbone 'resnet_18'"):
+        checked(tmp_path / "nowhere", backbone="resnet_18")
+    with pytest.raises(BackboneError, match="not at hand"):
+        checked(folder, backbone="test_resnet.r160_in1k", weights=folder)
+    torch.manual_seed(0)
+    state = timm.create_model("test_resnet.r160_in1k", pretrained=False).state_dict()
+    save_file(state, folder / "test_resnet.r160_in1k.safetensors")
+    out = checked(folder, backbone="test_resnet.r160_in1k", weights=folder)
+    assert "shift by frozen features of test_resnet.r160_in1k: AUC " in out and "they differ" in out
+    assert "darker" not in out
+
+
+def test_what_belongs_together_is_never_on_both_sides(make: Callable[..., Path]) -> None:
+    """Test image 3 shows what training images 2 and 8 show, test image 5 what test image 6 does."""
+    folder = make(
+        lambda i: paint({1003: 2, 1006: 1005}.get(i, i)),
+        lambda i: paint(2 if i == 8 else i),
+    )
+    groups = shift_groups(inspect(folder, DataOptions()))
+    assert groups.shape == (170,)
+    assert groups[2] == groups[8] == groups[103]
+    assert groups[105] == groups[106]
+    assert len(np.unique(groups)) == 170 - 3
