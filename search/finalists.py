@@ -1,0 +1,72 @@
+"""Finalists: the recipes that are confirmed on fresh splits, with what their confirmations left in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.estimates import Estimates, Judged, Round, estimate
+from search.ledger import Ledger
+from storage.stored_studies import StoredStudy
+from storage.values import TrialRecord, TrialStatus, WorkKind
+from trainer.recipe import Recipe
+
+TRIAL_NOTE = "trial"
+"""Key in the note of a confirmation's work item: the number of the search trial whose recipe it repeats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A search trial whose recipe is run again."""
+
+    trial: TrialRecord
+    recipe: Recipe
+    """As it is confirmed and exported: the trial's, with the study's ``[final]`` epochs and image size."""
+    rounds: tuple[TrialRecord, ...]
+    """Its finished confirmations, by split; empty before the first."""
+
+    @property
+    def number(self) -> int:
+        """Of the search trial."""
+        assert self.trial.number is not None, "a finished trial has a number"
+        return self.trial.number
+
+
+def finalists_of(ledger: Ledger, study: StoredStudy) -> list[Finalist]:
+    """Every recipe with at least one finished confirmation, by trial number."""
+    trials = {r.number: r for r in ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)}
+    rounds: dict[int, list[TrialRecord]] = {}
+    for record in ledger.runs.records(study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FINISHED):
+        number = record.note.get(TRIAL_NOTE)
+        if isinstance(number, int) and number in trials:
+            rounds.setdefault(number, []).append(record)
+    return [
+        Finalist(
+            trial=trials[number],
+            recipe=Recipe.from_flat(records[-1].recipe or {}),
+            rounds=tuple(sorted(records, key=lambda record: record.split)),
+        )
+        for number, records in sorted(rounds.items())
+    ]
+
+
+def judge_finalists(ledger: Ledger, study: StoredStudy, finalists: Sequence[Finalist]) -> Estimates:
+    """Compare finalists by their confirmations alone.
+
+    Raises:
+        ValueError: there are none.
+    """
+    y = ledger.datasets.get(study.fingerprint).y
+    folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
+    judged = [
+        Judged(
+            number=finalist.number,
+            rounds=tuple(
+                Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
+                for r in finalist.rounds
+            ),
+            chosen=finalist.number != 0,
+        )
+        for finalist in finalists
+    ]
+    return estimate(judged, y, study.spec["protocol"]["metric"])
