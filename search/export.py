@@ -1,4 +1,4 @@
-"""From a study to a submission: which recipe, which refits, which files."""
+"""What is exported: which recipes, in how many refits. `search.refits` gathers them, `search.export_files` writes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from search.failures import ADVICE
+from search.confirmation import DEFAULT_TRIAL
+from search.confirming import judge, read_confirmation
+from search.costs import final_recipe
+from search.ensembling import Choice, Contender, choose_members
+from search.estimates import Estimates
+from search.finalists import Finalist
 from search.home import Home
 from search.ledger import Ledger
 from search.selection import average, choose
@@ -19,33 +21,57 @@ from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
-from trainer.metrics import score, standard_error
 from trainer.recipe import Recipe
 
-Floats = NDArray[np.float32]
+POOL = 12
+"""Recipes of the tie set that are looked at for an ensemble, the best first: more would cost minutes, not points."""
 
 
-class RefitFailed(RuntimeError):  # noqa: N818 - named for the fact
-    """A refit did not come out, so there is nothing to export."""
+@dataclass(frozen=True, kw_only=True)
+class ExportMember:
+    """A recipe of the final model: the recorded one of a trial, changed only by the study's ``[final]`` table."""
+
+    trial: TrialRecord
+    recipe: Recipe
+    weight: float
+    """In the mean of all members as it was chosen."""
+    rounds: tuple[TrialRecord, ...] = ()
+    """Its confirmations on the splits that every member was confirmed on, by split."""
+
+    @property
+    def number(self) -> int:
+        """Of the search trial."""
+        assert self.trial.number is not None, "a finished trial has a number"
+        return self.trial.number
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """What is to be refitted. The recipe is the recorded one of the trial, changed only by the study's ``[final]``
-    table.
-    """
+    """What is to be refitted."""
 
     study: StoredStudy
     spec: StudySpec
-    trial: TrialRecord
-    recipe: Recipe
+    members: tuple[ExportMember, ...]
+    """The leader first."""
+    choice: Choice
+    """Why these."""
+    estimates: Estimates | None
+    """Of the confirmed recipes; None where none was confirmed."""
     seeds: int
+    """Refits of each member."""
     full_data: bool
+    short_of_time: bool = False
+    """Whether fewer members are refitted than might have been, because of the deadline."""
+
+    @property
+    def leader(self) -> ExportMember:
+        """The best recipe by itself."""
+        return self.members[0]
 
     @property
     def split(self) -> int:
         """The split of the refits: that of the search, or none."""
-        return FULL_DATA_SPLIT if self.full_data else self.trial.split
+        return FULL_DATA_SPLIT if self.full_data else self.leader.trial.split
 
     @property
     def models(self) -> int:
@@ -58,136 +84,119 @@ class ExportPlan:
         return self.spec.protocol.metric
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refits:
-    """The refits of a plan, averaged. ``n`` training images, ``m`` test images, ``C`` classes, S seeds."""
+def plan_export(
+    ledger: Ledger, study: StoredStudy, *, seeds: int | None, full_data: bool, members_at_most: int | None = None
+) -> ExportPlan:
+    """Choose the recipes: among the confirmed ones where there are any, else the best trial of the search.
 
-    records: tuple[TrialRecord, ...]
-    views: tuple[str, ...]
-    """Test-time views that are averaged."""
-    oof_by_seed: tuple[Floats, ...]
-    """Out-of-fold probabilities of each seed, ``(n, C)``; empty where all images were trained on."""
-    test: Floats | None
-    """``(m, C)``; None without test images."""
-    score: float | None
-    """Metric of the averaged out-of-fold probabilities; None where all images were trained on."""
-    score_error: float | None
-    """Its standard error."""
-
-
-def plan_export(ledger: Ledger, study: StoredStudy, *, seeds: int | None, full_data: bool) -> ExportPlan:
-    """Choose the trial and complete its recipe.
+    Args:
+        seeds: refits of each recipe; None: as the study says.
+        members_at_most: recipes for whose refits there is time; None: any number. The leader is exported in any case.
 
     Raises:
         NothingFinished: no trial has finished.
     """
-    spec = StudySpec.from_dict(ledger.studies.get(study.name).spec)
     records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     best = choose(candidates(records))
-    trial = next(record for record in records if record.number == best.number)
-    recipe = Recipe.from_flat(trial.recipe or {})
-    final = {"epochs": spec.final.epochs, "image_size": spec.final.image_size}
+    confirmation = read_confirmation(ledger, study.name)
+    spec = confirmation.spec
+    estimates, short_of_time = judge(ledger, confirmation), False
+    # A confirmation that was cut short after the default recipe alone says nothing about any other.
+    if estimates is not None and any(row.number != DEFAULT_TRIAL for row in estimates.rows):
+        by_number = {finalist.number: finalist for finalist in confirmation.finalists}
+        tied = [by_number[row.number] for row in estimates.rows if row.tied]
+        limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
+        members, choice = _members(ledger, study, spec, tied, max(1, limit))
+        short_of_time = spec.final.ensemble != "none" and limit < min(spec.final.members, len(tied))
+    else:
+        trial = next(record for record in records if record.number == best.number)
+        members = (ExportMember(trial=trial, recipe=final_recipe(trial.recipe or {}, spec.final), weight=1.0),)
+        note = "no recipe was confirmed on fresh splits"
+        estimates, choice = None, Choice(numbers=(best.number,), weights=(1.0,), way="none", note=note)
     return ExportPlan(
         study=study,
         spec=spec,
-        trial=trial,
-        recipe=recipe.replace({name: value for name, value in final.items() if value is not None}),
+        members=members,
+        choice=choice,
+        estimates=estimates,
         seeds=seeds or spec.final.seeds,
         full_data=full_data,
+        short_of_time=short_of_time,
     )
 
 
+def _members(
+    ledger: Ledger, study: StoredStudy, spec: StudySpec, tied: Sequence[Finalist], at_most: int
+) -> tuple[tuple[ExportMember, ...], Choice]:
+    """The members among the tied finalists, of which the first leads."""
+    pool, splits = _comparable(tied[:POOL])
+    contenders = [
+        Contender(
+            number=finalist.number,
+            backbone=finalist.recipe.backbone,
+            oof=average([ledger.runs.prediction(r.id, "oof") for r in finalist.rounds if r.split in splits]),
+        )
+        for finalist in pool
+    ]
+    choice = choose_members(
+        contenders,
+        ledger.datasets.get(study.fingerprint).y,
+        ledger.folds(study, min(splits)),
+        spec.protocol.metric,
+        spec.final.ensemble,
+        at_most,
+    )
+    by_number = {finalist.number: finalist for finalist in pool}
+    members = tuple(
+        ExportMember(
+            trial=by_number[number].trial,
+            recipe=by_number[number].recipe,
+            weight=weight,
+            rounds=tuple(r for r in by_number[number].rounds if r.split in splits),
+        )
+        for number, weight in zip(choice.numbers, choice.weights, strict=True)
+    )
+    return members, choice
+
+
+def _comparable(tied: Sequence[Finalist]) -> tuple[list[Finalist], set[int]]:
+    """Those of them that share a split with all that stand before them and repeat no recipe, and the splits that all of
+    these ran.
+    """
+    pool, splits = [tied[0]], {record.split for record in tied[0].rounds}
+    for finalist in tied[1:]:
+        shared = splits & {record.split for record in finalist.rounds}
+        if shared and all(finalist.recipe != other.recipe for other in pool):
+            pool.append(finalist)
+            splits = shared
+    return pool, splits
+
+
 def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[int]:
-    """Queue one work item a seed, and return their ids. What is refitted already, weights and all, is not done
-    again. They are for workers that share this home, because that is where their weights are collected.
+    """Queue one work item for each member and seed, the leader's first, and return their ids. What is refitted already,
+    weights and all, is not done again. They are for workers that share this home, because that is where their weights
+    are collected.
     """
     ids = []
-    for seed in range(plan.seeds):
-        work_id = ledger.queue.add(
-            plan.study.id,
-            WorkKind.REFIT,
-            split=plan.split,
-            seed=seed,
-            recipe=plan.recipe.to_flat(),
-            home=home.identity(),
-        )
-        record = ledger.runs.record_of(work_id)
-        if record is not None and (
-            record.status is not TrialStatus.FINISHED or len(weight_files(home, plan.study, work_id)) < plan.models
-        ):
-            ledger.queue.reopen(work_id, home=home.identity())
-        ids.append(work_id)
+    for member in plan.members:
+        for seed in range(plan.seeds):
+            work_id = ledger.queue.add(
+                plan.study.id,
+                WorkKind.REFIT,
+                split=plan.split,
+                seed=seed,
+                recipe=member.recipe.to_flat(),
+                home=home.identity(),
+            )
+            record = ledger.runs.record_of(work_id)
+            if record is not None and (
+                record.status is not TrialStatus.FINISHED or len(weight_files(home, plan.study, work_id)) < plan.models
+            ):
+                ledger.queue.reopen(work_id, home=home.identity())
+            ids.append(work_id)
     return ids
 
 
 def weight_files(home: Home, study: StoredStudy, work_id: int) -> list[Path]:
     """The fold models of a refit; empty where they are not on this host."""
     return sorted(ArtifactFolder(home.artifacts).weights(study.name, work_id).glob("fold*.safetensors"))
-
-
-def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[int], y: NDArray[np.int64]) -> Refits:
-    """Read the stored predictions of the refits, choose the test-time views, average.
-
-    Raises:
-        RefitFailed: one of them did not finish; says why.
-    """
-    records = tuple(_finished(ledger, work_id) for work_id in ids)
-    views = _views(ledger, plan, records, y)
-    has_test = "test" in ledger.runs.prediction_names(records[0].id)
-    own = plan.recipe.tta != "none"
-    test = [_over_views(ledger, record, "test", views, own=own) for record in records] if has_test else []
-    if plan.full_data:
-        oof: tuple[Floats, ...] = ()
-        value = error = None
-    else:
-        oof = tuple(_over_views(ledger, record, "oof", views, own=own) for record in records)
-        value, error = (measure(plan.metric, y, average(oof)) for measure in (score, standard_error))
-    return Refits(
-        records=records,
-        views=views,
-        oof_by_seed=oof,
-        test=average(test) if test else None,
-        score=value,
-        score_error=error,
-    )
-
-
-def _finished(ledger: Ledger, work_id: int) -> TrialRecord:
-    record = ledger.runs.record_of(work_id)
-    if record is None:
-        raise RefitFailed("a refit has not ended yet; `search export-best` goes on with it")
-    if record.status is not TrialStatus.FINISHED:
-        helps = f"; what helps: {ADVICE[record.failure]}" if record.failure else ""
-        raise RefitFailed(f"the refit with seed {record.seed} ended as {record.status}: {record.reason}{helps}")
-    return record
-
-
-def _views(ledger: Ledger, plan: ExportPlan, records: Sequence[TrialRecord], y: NDArray[np.int64]) -> tuple[str, ...]:
-    """Those of the recipe: with these the trial was found best. A recipe without any leaves the choice open: the flips
-    that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
-    """
-    from trainer.predict import FLIPS, choose_views
-    from trainer.predict_standalone import TTA
-
-    if plan.recipe.tta != "none":
-        return TTA[plan.recipe.tta]
-    if not plan.spec.final.tta:
-        return ("identity",)
-    if plan.full_data:
-        refits = ledger.runs.records(plan.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
-        records = [r for r in refits if r.split == plan.trial.split and r.recipe == plan.recipe.to_flat()]
-        if not records:
-            return ("identity",)
-    by_view = {view: average([ledger.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
-    return choose_views(y, by_view, plan.metric)
-
-
-def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Floats:
-    """Averaged over ``views``; where these are the recipe's ``own``, the refit has averaged them already."""
-    if own:
-        return ledger.runs.prediction(record.id, name)
-    return average([ledger.runs.prediction(record.id, _key(name, view)) for view in views])
-
-
-def _key(name: str, view: str) -> str:
-    return f"{name}.{view}"

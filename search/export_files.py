@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export import ExportPlan, Refits, weight_files
+from search.export import ExportPlan
+from search.export_model import verify_model, write_model
 from search.home import Home
 from search.ledger import Ledger
-from search.model_card import CardFacts, write_card
-from search.selection import average
+from search.model_card import CardFacts, CardMember, write_card
+from search.reasons import forecast_line, reasons, warnings
+from search.refits import Refits
 from storage.values import TrialStatus
 from trainer.delimited import write_table
 from trainer.figures import confusion_matrix_png
 from trainer.imageset import ImageSet
 from trainer.metrics import METRICS
 from trainer.submission import check_submission, decide_kind, write_submission
-
-TOLERANCE = 1e-5
-"""Largest difference of a probability between the refits' predictions and those of the exported folder."""
-TOLERANCE_ACROSS_DEVICES = 1e-3
-"""The same where the refits ran on another device than this host has: sums in another order, amplified by depth."""
-VERIFIED_IMAGES = 8
-
-
-class ExportBroken(RuntimeError):  # noqa: N818 - named for the fact
-    """The exported model does not predict what its refits predicted. Nothing was written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +33,32 @@ class Export:
     folder: Path
     files: tuple[str, ...]
     metric: str
-    trial: int | None
+    trials: tuple[int, ...]
+    """Whose recipes the model is made of, the leader first."""
     score: float | None
     score_error: float | None
-    views: tuple[str, ...]
+    by_confirmations: bool
+    """Whether the score is that of the confirmations, because the model itself was trained on all images."""
+    views: tuple[tuple[str, ...], ...]
+    """Test-time views of each."""
     submission_kind: str | None
+    reasons: tuple[str, ...]
+    """Why it is made of these, for people."""
+    expected: str
+    """What is expected on the test images, for people; empty where nobody can tell."""
     warnings: tuple[str, ...]
 
 
 def write_export(
-    ledger: Ledger, plan: ExportPlan, refits: Refits, images: ImageSet, home: Home, folder: Path, kind: str | None
+    ledger: Ledger,
+    plan: ExportPlan,
+    refits: Refits,
+    images: ImageSet,
+    home: Home,
+    folder: Path,
+    kind: str | None,
+    *,
+    forecast: Mapping[str, Any] | None = None,
 ) -> Export:
     """Write submission, predictions, model folder and report into ``folder``, and record the export.
 
@@ -57,6 +66,7 @@ def write_export(
 
     Args:
         kind: what the submission holds, where a person wants something else than the sample and the metric say.
+        forecast: what score is expected on the test images, as it is stored (see `search.reasons.forecast_line`).
 
     Raises:
         SubmissionError: the submission would not be valid; nothing was written.
@@ -65,100 +75,74 @@ def write_export(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         made = Path(scratch)
-        _write_model(plan, refits, images, home, made / "model")
+        write_model(plan, refits, images, home, made / "model")
         submission_kind = None
         if refits.test is not None:
-            _verify_model(made / "model", refits, images)
-            submission_kind = _write_submission(plan, refits.test, images, made / "submission.csv", kind)
+            verify_model(made / "model", refits, images)
+            submission_kind = _write_submission(plan, refits, images, made / "submission.csv", kind)
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
-        if refits.oof_by_seed:
+        if refits.has_oof:
             ledger.write_folds(plan.study, plan.split, made / "folds.csv")
-            _write_oof(refits.oof_by_seed, images, ledger.folds(plan.study, plan.split), made / "oof.csv")
-            predicted = average(refits.oof_by_seed).argmax(axis=1)
+            _write_oof(plan, refits, images, ledger.folds(plan.study, plan.split), made / "oof.csv")
+            _, predicted = refits.predict_oof(refits.mean_oof())
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
-        warnings = _warnings(plan, refits)
-        facts = _facts(ledger, plan, refits, images, (*images.warnings, *warnings))
+        facts = _facts(ledger, plan, refits, images, warnings(ledger, plan, refits), forecast)
         (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
         _move_into(made, folder)
     ledger.runs.add_export(
         plan.study.id,
         folder=str(folder.resolve()),
-        recipe=plan.recipe.to_flat(),
-        score=refits.score,
-        score_se=refits.score_error,
-        notes={
-            "trial": plan.trial.number,
-            "seeds": plan.seeds,
-            "full_data": plan.full_data,
-            "views": list(refits.views),
-        },
+        recipe=plan.leader.recipe.to_flat(),
+        score=facts.score,
+        score_se=facts.score_error,
+        notes=_notes(plan, refits),
+        forecast=forecast,
     )
     return Export(
         folder=folder,
         files=tuple(names),
         metric=plan.metric,
-        trial=plan.trial.number,
-        score=refits.score,
-        score_error=refits.score_error,
-        views=refits.views,
+        trials=tuple(refit.member.number for refit in refits.members),
+        score=facts.score,
+        score_error=facts.score_error,
+        by_confirmations=refits.by_confirmations,
+        views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
-        warnings=warnings,
+        reasons=tuple(facts.reasons),
+        expected=facts.expected,
+        warnings=tuple(facts.warnings[len(images.warnings) :]),
     )
 
 
-def _write_model(plan: ExportPlan, refits: Refits, images: ImageSet, home: Home, folder: Path) -> None:
-    from safetensors.torch import load_file
-
-    from trainer.backbones import preprocessing_of
-    from trainer.modelfolder import write_model_folder
-
-    states = {
-        f"seed{record.seed}-{path.stem}": load_file(path)
-        for record in refits.records
-        for path in weight_files(home, plan.study, record.work_id)
+def _notes(plan: ExportPlan, refits: Refits) -> dict[str, Any]:
+    """What is kept of an export: ``members`` only of several recipes, ``trial`` and ``views`` are the leader's."""
+    blend = refits.blend
+    notes: dict[str, Any] = {
+        "trial": plan.leader.number,
+        "seeds": plan.seeds,
+        "full_data": plan.full_data,
+        "views": list(refits.members[0].views),
+        "temperature": blend.temperature,
+        "offsets": list(blend.offsets),
+        "cuts": list(blend.cuts),
     }
-    write_model_folder(
-        folder,
-        recipe=plan.recipe,
-        class_names=images.class_names,
-        preprocessing=preprocessing_of(plan.recipe.backbone),
-        views=refits.views,
-        states=states,
-        data_fingerprint=images.fingerprint,
-    )
+    if len(refits.members) > 1:
+        notes["members"] = [
+            {"trial": m.trial, "weight": m.weight, "backbone": m.backbone, "views": list(m.views)}
+            for m in _card_members(plan, refits)
+        ]
+    return notes
 
 
-def _verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
-    """Predict a few test images with nothing but the folder, from the files, as its users will."""
-    import torch
-
-    from trainer.predict_standalone import load_model_folder, predict_arrays, resize_image
-
-    assert refits.test is not None, "there is nothing to compare with"
-    loaded = load_model_folder(model)
-    some = np.unique(np.linspace(0, len(refits.test) - 1, VERIFIED_IMAGES, dtype=np.int64))
-    pixels = np.stack(
-        [resize_image(images.test_images.read(int(i)), loaded.size, loaded.resize, loaded.interpolation) for i in some]
-    )
-    trained_on = {str(record.machine.get("device", "cpu")) for record in refits.records}
-    device = "cuda" if torch.cuda.is_available() and "cpu" not in trained_on else "cpu"
-    here = torch.cuda.get_device_name() if device == "cuda" else device
-    tolerance = TOLERANCE if trained_on == {here} else TOLERANCE_ACROSS_DEVICES
-    difference = float(np.abs(predict_arrays(loaded, pixels, device=device) - refits.test[some]).max())
-    if not difference <= tolerance:
-        raise ExportBroken(
-            f"the exported model predicts probabilities that differ by {difference:.2g} from its refits'"
-        )
-
-
-def _write_submission(
-    plan: ExportPlan, test: NDArray[np.float32], images: ImageSet, path: Path, override: str | None
-) -> str:
+def _write_submission(plan: ExportPlan, refits: Refits, images: ImageSet, path: Path, override: str | None) -> str:
     form = images.submission
-    assert form is not None, "images with a test part have a submission format"
+    assert form is not None and refits.test is not None, "images with a test part have a submission format"
     kind = decide_kind(form, images.class_names, METRICS[plan.metric].needs, override)
-    write_submission(path, form, images.class_names, images.test_ids, test, kind)
+    proba = refits.test
+    if kind in ("label", "integer"):  # the decision rule need not pick the largest probability
+        proba = np.eye(proba.shape[1], dtype=np.float32)[refits.blend.labels(proba)]
+    write_submission(path, form, images.class_names, images.test_ids, proba, kind)
     check_submission(path, form, images.class_names, kind)
     return kind
 
@@ -169,12 +153,13 @@ def _write_test_probabilities(test: NDArray[np.float32], images: ImageSet, path:
     write_table(path, [header, *rows])
 
 
-def _write_oof(by_seed: Sequence[NDArray[np.float32]], images: ImageSet, folds: NDArray[np.int64], path: Path) -> None:
+def _write_oof(plan: ExportPlan, refits: Refits, images: ImageSet, folds: NDArray[np.int64], path: Path) -> None:
     names = images.class_names
     rows = [["image_id", "fold", "seed", "y_true", "y_pred", *(f"p_{name}" for name in names)]]
-    for seed, oof in enumerate(by_seed):
-        for image_id, fold, y, proba in zip(images.train_ids, folds, images.y, oof, strict=True):
-            rows.append([image_id, str(fold), str(seed), names[y], names[int(proba.argmax())], *_cells(proba)])
+    for seed in range(plan.seeds):
+        oof, labels = refits.predict_oof(refits.oof(seed))
+        for image_id, fold, y, label, proba in zip(images.train_ids, folds, images.y, labels, oof, strict=True):
+            rows.append([image_id, str(fold), str(seed), names[y], names[label], *_cells(proba)])
     write_table(path, rows)
 
 
@@ -182,40 +167,57 @@ def _cells(proba: NDArray[np.float32]) -> list[str]:
     return [f"{value:.8g}" for value in proba]
 
 
-def _warnings(plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
-    """What is to be known of this export; those of the data were told before."""
-    if plan.full_data and refits.views == ("identity",) and plan.spec.final.tta:
-        return ("no test-time augmentation: models that were trained on all images cannot tell which flips help",)
-    return ()
-
-
-def _facts(ledger: Ledger, plan: ExportPlan, refits: Refits, images: ImageSet, warnings: tuple[str, ...]) -> CardFacts:
+def _facts(
+    ledger: Ledger,
+    plan: ExportPlan,
+    refits: Refits,
+    images: ImageSet,
+    own_warnings: tuple[str, ...],
+    forecast: Mapping[str, Any] | None,
+) -> CardFacts:
     from trainer.environment import library_versions
 
-    statuses = [record.status for record in ledger.runs.records(plan.study.id, kind=plan.trial.kind)]
+    leader = plan.leader
+    statuses = [record.status for record in ledger.runs.records(plan.study.id, kind=leader.trial.kind)]
     return CardFacts(
         study=plan.study.name,
         title=plan.spec.title,
         metric=plan.metric,
-        trial=plan.trial.number or 0,
+        members=_card_members(plan, refits),
         trials_finished=statuses.count(TrialStatus.FINISHED),
         trials_pruned=statuses.count(TrialStatus.PRUNED),
-        search_score=plan.trial.value or 0.0,
-        search_error=plan.trial.value_se or 0.0,
-        score=refits.score,
-        score_error=refits.score_error,
+        search_score=leader.trial.value or 0.0,
+        search_error=leader.trial.value_se or 0.0,
+        estimate=None if plan.estimates is None else plan.estimates.of(leader.number),
+        score=None if refits.fitted is None else refits.fitted.score,
+        score_error=None if refits.fitted is None else refits.fitted.error,
         folds=plan.spec.protocol.folds,
         seeds=plan.seeds,
         full_data=plan.full_data,
-        views=refits.views,
+        reasons=reasons(plan, refits),
+        expected="" if forecast is None else forecast_line(forecast, plan.metric),
         class_names=images.class_names,
         class_counts=images.class_counts().tolist(),
         test_images=len(images.test_ids),
         fingerprint=images.fingerprint,
-        recipe=plan.recipe.to_flat(),
         versions=library_versions(),
-        warnings=warnings,
+        warnings=(*images.warnings, *own_warnings),
     )
+
+
+def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
+    stacked = bool(refits.blend.coefficients)
+    return [
+        CardMember(
+            trial=refit.member.number,
+            backbone=refit.member.recipe.backbone,
+            weight=None if stacked else weight,
+            networks=plan.models * len(refit.records),
+            views=refit.views,
+            recipe=refit.member.recipe.to_flat(),
+        )
+        for refit, weight in zip(refits.members, refits.blend.weights, strict=True)
+    ]
 
 
 def _move_into(made: Path, folder: Path) -> None:

@@ -6,41 +6,62 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.estimates import Estimate
 from trainer.recipe import FIELDS, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
+class CardMember:
+    """A recipe of the model."""
+
+    trial: int
+    backbone: str
+    weight: float | None
+    """In the mean of all; None where a regression blends them."""
+    networks: int
+    views: Sequence[str]
+    recipe: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What the card is written from. ``score`` is None where all images were trained on and nothing was held out."""
+    """What the card is written from. ``score`` is None where all images were trained on and no confirmation tells."""
 
     study: str
     title: str
     metric: str
-    trial: int
+    members: Sequence[CardMember]
+    """The leader first."""
     trials_finished: int
     trials_pruned: int
     search_score: float
+    """The leader's in the search."""
     search_error: float
+    estimate: Estimate | None
+    """The leader's from fresh splits; None where it was not confirmed."""
     score: float | None
     score_error: float | None
     folds: int
     seeds: int
     full_data: bool
-    views: Sequence[str]
+    reasons: Sequence[str]
+    """Why it is made of these recipes; see `search.reasons`."""
+    expected: str
+    """What is expected on the test images; empty where nobody can tell."""
     class_names: Sequence[str]
     class_counts: Sequence[int]
     test_images: int
     fingerprint: str
-    recipe: Mapping[str, Scalar]
     versions: Mapping[str, Scalar]
     warnings: Sequence[str]
 
 
 def write_card(facts: CardFacts) -> str:
     """The card as Markdown. Class names come from the data, so they are escaped."""
+    trials = trials_named([member.trial for member in facts.members])
     parts = [
         f"# {_plain(facts.title)}",
-        f"Made by Retable from study `{facts.study}`, trial {facts.trial}, on {datetime.date.today().isoformat()}.",
+        f"Made by Retable from study `{facts.study}`, {trials}, on {datetime.date.today().isoformat()}.",
         "## How good it is",
         _how_good(facts),
         "## What it is",
@@ -54,40 +75,72 @@ def write_card(facts: CardFacts) -> str:
         "## Use it",
         "    python model/predict.py FOLDER_OF_IMAGES --output predictions.csv\n\n"
         "needs torch, timm, numpy and Pillow, nothing of Retable; `search predict model FOLDER_OF_IMAGES` is the same.",
-        "## Recipe",
-        "Settings that differ from their defaults stand first.\n\n" + _recipe_table(facts.recipe),
-        "## Made with",
-        "\n".join(f"- {name} {value}" for name, value in facts.versions.items()),
     ]
+    for member in facts.members:
+        parts += [
+            f"## Recipe of trial {member.trial}" if len(facts.members) > 1 else "## Recipe",
+            "Settings that differ from their defaults stand first.\n\n" + _recipe_table(member.recipe),
+        ]
+    parts += ["## Made with", "\n".join(f"- {name} {value}" for name, value in facts.versions.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def trials_named(numbers: Sequence[int]) -> str:
+    """``trial 3``, or ``trials 3, 7, 12``."""
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def _how_good(facts: CardFacts) -> str:
     lines = []
-    if facts.score is not None and facts.score_error is not None:
-        lines.append(
-            f"- Out-of-fold {facts.metric}: **{facts.score:.4f} ± {facts.score_error:.4f}** (one standard error), of "
-            f"{facts.folds} folds x {facts.seeds} seed{'s' * (facts.seeds > 1)}, averaged as the submission is."
-        )
-    else:
+    leader, score = facts.members[0].trial, f"**{facts.score or 0.0:.4f} ± {facts.score_error or 0.0:.4f}**"
+    if facts.full_data:
         lines.append("- Trained on all images: nothing was held out, so this model itself has no score.")
-    lines += [
-        f"- In the search, trial {facts.trial} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.",
+        if facts.score is not None:
+            lines.append(
+                "- The same recipes, cross-validated on fresh splits and blended in the same way: "
+                f"{facts.metric} {score} (one standard error)."
+            )
+    else:
+        lines.append(
+            f"- Out-of-fold {facts.metric}: {score} (one standard error), of {facts.folds} folds x {facts.seeds} "
+            f"seed{'s' * (facts.seeds > 1)}, averaged as the submission is."
+        )
+    if facts.expected:
+        lines.append(f"- {facts.expected}")
+    lines.append(f"- In the search, trial {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
+    best = (
         f"- It is the best of {facts.trials_finished} finished trials ({facts.trials_pruned} more were stopped early). "
-        "The best of many is partly lucky: expect somewhat less on new images.",
-    ]
+    )
+    if facts.estimate is None:
+        lines.append(f"{best}The best of many is partly lucky: expect somewhat less on new images.")
+    else:
+        rounds = facts.estimate.rounds
+        lines.append(
+            f"- On {rounds} fresh split{'s' * (rounds > 1)} it may be expected to score "
+            f"**{facts.estimate.shrunk:.4f} ± {facts.estimate.error:.4f}** by itself: its scores there, shrunk by how "
+            "much of such differences is noise."
+        )
     return "\n".join(lines)
 
 
 def _what(facts: CardFacts) -> str:
-    models = facts.seeds * (1 if facts.full_data else facts.folds)
+    networks = sum(member.networks for member in facts.members)
     trained = "all images" if facts.full_data else f"{facts.folds} folds"
+    seeds = f"{facts.seeds} seed{'s' * (facts.seeds > 1)}"
+    rows = [
+        f"| {m.trial} | `{m.backbone}` | {'regression' if m.weight is None else f'{m.weight:.3f}'} | {m.networks} "
+        f"| {m.recipe['image_size']} x {m.recipe['image_size']}, {m.recipe['resize']} | {', '.join(m.views)} |"
+        for m in facts.members
+    ]
+    head = "| trial | backbone | weight | networks | input in pixels | test-time views |\n" + "| --- " * 6 + "|"
     return "\n".join(
         [
-            f"- {models} network{'s' * (models > 1)} (`{facts.recipe['backbone']}`), trained on {trained} with "
-            f"{facts.seeds} seed{'s' * (facts.seeds > 1)}; their probabilities are averaged.",
-            f"- Test-time augmentation: {', '.join(facts.views)}.",
-            f"- Input: {facts.recipe['image_size']} x {facts.recipe['image_size']} pixels, {facts.recipe['resize']}.",
+            f"- {networks} network{'s' * (networks > 1)}, trained on {trained} with {seeds}; the probabilities of each "
+            "recipe's networks are averaged.",
+            *(f"- {line}" for line in facts.reasons),
+            "",
+            head,
+            *rows,
         ]
     )
 

@@ -6,6 +6,7 @@ cheap; scikit-learn is imported when a score is computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +36,8 @@ class Metric:
     """What a submission judged by this metric holds."""
     standard_error: Callable[[Labels, Probabilities], float] | None = None
     """Standard error in closed form; None = by bootstrap."""
+    bounds: tuple[float, float] = (0.0, 1.0)
+    """The lowest and the highest score there can be."""
 
 
 def score(name: str, y: Labels, proba: Probabilities) -> float:
@@ -194,6 +197,7 @@ METRICS: dict[str, Metric] = {
         score=_log_loss,
         needs="probabilities",
         standard_error=_log_loss_error,
+        bounds=(-math.inf, 0.0),
     ),
     "roc_auc": Metric(
         doc="area under the ROC curve of each class against the rest, averaged over the classes that occur",
@@ -205,6 +209,7 @@ METRICS: dict[str, Metric] = {
         doc="quadratic weighted kappa, for classes in a meaningful order",
         score=_quadratic_weighted_kappa,
         needs="labels",
+        bounds=(-1.0, 1.0),
     ),
 }
 """Every metric by name."""

@@ -1,7 +1,8 @@
 """Writing a model folder: weights, what they need to be used, and a ``predict.py`` that uses them alone.
 
-config.json              recipe, class names, preprocessing, views, weights with sha256, versions, data fingerprint
-weights/NAME.safetensors one per trained network; their probabilities are averaged
+config.json              class names, blend, versions, data fingerprint; of each member recipe, preprocessing, views,
+                         weights with sha256
+weights/NAME.safetensors one per trained network; those of a member are averaged, the members blended
 predict.py               `trainer.predict_standalone`, which also reads such a folder back
 """
 
@@ -14,6 +15,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +23,34 @@ from trainer import predict_standalone
 from trainer.backbones import Preprocessing, size_arguments
 from trainer.environment import library_versions
 from trainer.files import replacing
-from trainer.predict_standalone import CONFIG_FORMAT, ModelError, load_model_folder
+from trainer.predict_standalone import CONFIG_FORMAT, Blend, ModelError, load_model_folder
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
 
 
+@dataclass(frozen=True, kw_only=True)
+class FolderMember:
+    """One model of a folder: the networks that were trained with one recipe."""
+
+    recipe: Recipe
+    """Backbone, image size and resize policy count for predictions."""
+    preprocessing: Preprocessing
+    """Of the networks; its ``interpolation`` is how images are resized."""
+    views: Sequence[str]
+    """Test-time views to average, see `trainer.predict_standalone.VIEWS`."""
+    states: Mapping[str, Mapping[str, torch.Tensor]]
+    """State dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``; no two members share a
+    name. They are read one after another, so that a mapping may load each on demand."""
+
+
 def write_model_folder(
     folder: Path,
     *,
-    recipe: Recipe,
     class_names: Sequence[str],
-    preprocessing: Preprocessing,
-    views: Sequence[str],
-    states: Mapping[str, Mapping[str, torch.Tensor]],
+    members: Sequence[FolderMember],
+    blend: Blend,
     data_fingerprint: str,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
@@ -43,39 +58,30 @@ def write_model_folder(
 
     Args:
         folder: where; its parent is created.
-        recipe: what the networks were trained with: backbone, image size and resize policy count for predictions.
-        preprocessing: of the networks; its ``interpolation`` is how images are resized.
-        views: test-time views to average, see `trainer.predict_standalone.VIEWS`.
-        states: state dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``. They are
-            read one after another, so that a mapping may load each on demand.
+        members: one at least, in the order in which ``blend`` counts them.
+        blend: how their probabilities become one prediction.
         extra: anything JSON can hold, kept under "extra" for people.
 
     Raises:
-        ModelError: ``folder`` holds something else than a model, a name is impossible, or nothing is to be written.
+        ModelError: ``folder`` holds something else than a model, a name is impossible or given twice, nothing is to be
+            written, or ``blend`` does not fit the members.
     """
     if folder.exists() and not (folder.is_dir() and ((folder / "config.json").is_file() or not any(folder.iterdir()))):
         raise ModelError(f"{folder} exists and is no model folder; it is left alone")
-    if not states:
-        raise ModelError("a model folder needs the weights of at least one network")
+    if not members or not all(member.states for member in members):
+        raise ModelError("a model folder needs the weights of at least one network, of every member")
+    names = [name for member in members for name in member.states]
+    if len(set(names)) < len(names):
+        raise ModelError("two networks of a model folder have the same name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         new, old = Path(temporary, "new"), Path(temporary, "old")
         new.mkdir()
         config = {
             "format": CONFIG_FORMAT,
-            "backbone": recipe.backbone,
-            "model_args": size_arguments(recipe.backbone, recipe.image_size),
             "class_names": list(class_names),
-            "preprocessing": {
-                "mean": list(preprocessing.mean),
-                "std": list(preprocessing.std),
-                "size": recipe.image_size,
-                "resize": recipe.resize,
-                "interpolation": preprocessing.interpolation,
-            },
-            "views": list(views),
-            "weights": [_write_weights(new, name, state) for name, state in states.items()],
-            "recipe": recipe.to_flat(),
+            "members": [_write_member(new, member) for member in members],
+            "blend": {name: value for name, value in asdict(blend).items() if value != ()},
             "data_fingerprint": data_fingerprint,
             "versions": library_versions(),
             "extra": dict(extra or {}),
@@ -92,6 +98,24 @@ def write_model_folder(
             if old.exists():
                 old.rename(folder)
             raise
+
+
+def _write_member(root: Path, member: FolderMember) -> dict[str, Any]:
+    recipe, preprocessing = member.recipe, member.preprocessing
+    return {
+        "backbone": recipe.backbone,
+        "model_args": size_arguments(recipe.backbone, recipe.image_size),
+        "preprocessing": {
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "size": recipe.image_size,
+            "resize": recipe.resize,
+            "interpolation": preprocessing.interpolation,
+        },
+        "views": list(member.views),
+        "weights": [_write_weights(root, name, state) for name, state in member.states.items()],
+        "recipe": recipe.to_flat(),
+    }
 
 
 def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:

@@ -3,8 +3,10 @@
     python predict.py IMAGES [--output predictions.csv] [--device cpu]
 
 IMAGES is a folder, one or several image files, or an ``.npz`` file whose key ``arr_0`` holds images. The result is a
-CSV table ``image_id,p_<class>,...`` of softmax probabilities, averaged over all weights of the folder and over its
-test-time views. Needed: torch, timm (which brings safetensors), numpy and Pillow, nothing else.
+CSV table ``image_id,y_pred,p_<class>,...``. The folder holds one model or several, its members: the probabilities of
+each are averaged over its weights and its test-time views, those of several members are blended as config.json says,
+and ``y_pred`` is the class that its decision rule gives. Needed: torch, timm (which brings safetensors), numpy and
+Pillow, nothing else.
 
 Retable itself decodes, resizes, normalises and predicts with the functions below, so what was trained and what is
 predicted here cannot drift apart; they share one file because it must travel alone. Nothing read is trusted: images,
@@ -43,7 +45,9 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 89_000_000  # pixels of one image; just below the number from which Pillow speaks of a decompression bomb
 MAX_FILE_BYTES = 512 * 2**20  # bytes of one image file
 CHUNK_BYTES = 512 * 2**20  # bytes of resized images that are held in memory at a time
-CONFIG_FORMAT = 1
+CONFIG_FORMAT = 2
+"""How config.json is written; format 1, of one model without a blend, is read as well."""
+SMALLEST_PROBABILITY = 2.0**-23  # before a logarithm is taken: as far as float32 tells a probability from zero
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -320,12 +324,66 @@ def predict_views(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFolder:
-    """A model folder whose config.json was read and checked, and whose weights have their recorded sha256."""
+class Blend:
+    """From the probabilities of M members for C classes to one prediction."""
+
+    weights: tuple[float, ...]
+    """What each member counts in the mean of the probabilities: M numbers, not negative, sum 1."""
+    coefficients: tuple[tuple[float, ...], ...] = ()
+    """Of a multinomial logistic regression on the members' log probabilities, instead of the mean: C rows of M x C,
+    member after member. Empty: the mean."""
+    intercepts: tuple[float, ...] = ()
+    """Of the same: C numbers."""
+    temperature: float = 1.0
+    """Every probability to the power 1 / temperature, normalised again."""
+    offsets: tuple[float, ...] = ()
+    """Added to the log probabilities before the largest decides: C numbers. Empty: none."""
+    cuts: tuple[float, ...] = ()
+    """Of classes in order: the label is the number of cuts that the expected label lies above. C - 1 ascending numbers.
+    Empty: the largest probability decides."""
+
+    def probabilities(self, members: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Blend the probabilities of the members, (M, n, C): (n, C), rows sum to 1."""
+        if self.coefficients:
+            logs = np.concatenate([_logs(member) for member in members], axis=1)
+            blended = _softmax(logs @ np.array(self.coefficients).T + np.array(self.intercepts))
+        else:
+            blended = np.zeros(members.shape[1:])
+            for weight, member in zip(self.weights, members, strict=True):
+                if weight:
+                    blended += weight * member.astype(np.float64)
+        return blended if self.temperature == 1.0 else _softmax(_logs(blended) / self.temperature)
+
+    def labels(self, proba: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """The class of each row of `probabilities`, (n, C): int64 (n,)."""
+        if self.cuts:
+            rows = proba.astype(np.float64)
+            expected = rows @ np.arange(rows.shape[1]) / rows.sum(axis=1)
+            best = np.searchsorted(np.array(self.cuts), expected, side="left")
+        elif self.offsets:
+            best = (_logs(proba) + np.array(self.offsets)).argmax(axis=1)
+        else:
+            best = proba.argmax(axis=1)
+        return np.asarray(best, dtype=np.int64)
+
+
+def _logs(proba: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    rows = proba.astype(np.float64)
+    rows = rows / rows.sum(axis=1, keepdims=True)
+    return np.asarray(np.log(np.clip(rows, SMALLEST_PROBABILITY, 1.0)))
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One model of a folder: networks of one backbone that see images in the same way."""
 
     backbone: str
     model_args: Mapping[str, Any]
-    class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     size: int
@@ -333,6 +391,21 @@ class ModelFolder:
     interpolation: str
     views: tuple[str, ...]
     weights: tuple[Path, ...]
+    classes: int
+
+    @property
+    def form(self) -> tuple[int, str, str]:
+        """Size, resize policy and interpolation: what `resize_image` is to make of an image for it."""
+        return self.size, self.resize, self.interpolation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFolder:
+    """A model folder whose config.json was read and checked, and whose weights have their recorded sha256."""
+
+    class_names: tuple[str, ...]
+    members: tuple[Member, ...]
+    blend: Blend
     timm_version: str
 
 
@@ -355,37 +428,81 @@ def load_model_folder(folder: str | os.PathLike[str]) -> ModelFolder:
         raise ModelError(f"{root / 'config.json'}: {error}") from error
 
 
-def _checked(root: Path, config: Any) -> ModelFolder:
-    def need(good: bool, what: str) -> None:
-        if not good:
-            raise ValueError(what)
+def _need(good: bool, what: str) -> None:
+    if not good:
+        raise ValueError(what)
 
-    need(isinstance(config, dict) and config["format"] == CONFIG_FORMAT, f"format is not {CONFIG_FORMAT}")
-    backbone, names, args = config["backbone"], config["class_names"], config["model_args"]
-    # A plain timm name: nothing that timm would take for a hub repository or a local folder.
-    need(isinstance(backbone, str) and bool(re.fullmatch(r"\w+(\.\w+)?", backbone)), "backbone is not a timm name")
-    need(isinstance(names, list) and len(names) > 1, "class_names holds fewer than two names")
-    need(all(isinstance(name, str) for name in names), "class_names are not all strings")
-    need(isinstance(args, dict) and set(args) <= {"img_size"}, "model_args holds more than img_size")
-    need(all(type(value) is int and 0 < value <= 4096 for value in args.values()), "img_size is not in 1..4096")
-    pre, views = config["preprocessing"], config["views"]
-    need(isinstance(pre, dict), "preprocessing is not a table")
-    mean, std = tuple(map(float, pre["mean"])), tuple(map(float, pre["std"]))
-    need(
-        len(mean) == len(std) == 3 and bool(np.isfinite(mean + std).all()) and min(std) > 0, "mean or std is impossible"
-    )
-    need(type(pre["size"]) is int and 0 < pre["size"] <= 4096, "size is not in 1..4096")
-    need(pre["resize"] in RESIZE_POLICIES, f"resize is not one of {RESIZE_POLICIES}")
-    need(pre["interpolation"] in INTERPOLATIONS, f"interpolation is not one of {tuple(INTERPOLATIONS)}")
-    need(isinstance(views, list) and bool(views) and all(v in VIEWS for v in views), f"views are not of {tuple(VIEWS)}")
-    need(len(set(views)) == len(views), "views holds one of them twice")
-    need(isinstance(config["weights"], list) and bool(config["weights"]), "weights is empty")
+
+def _checked(root: Path, config: Any) -> ModelFolder:
+    _need(isinstance(config, dict) and config["format"] in (1, CONFIG_FORMAT), f"format is not 1 or {CONFIG_FORMAT}")
+    names = config["class_names"]
+    _need(isinstance(names, list) and len(names) > 1, "class_names holds fewer than two names")
+    _need(all(isinstance(name, str) for name in names), "class_names are not all strings")
+    # Format 1 is one member, laid out flat.
+    members = [config] if config["format"] == 1 else config["members"]
+    _need(isinstance(members, list) and bool(members), "members is empty")
+    blend = {"weights": [1.0]} if config["format"] == 1 else config["blend"]
     return ModelFolder(
-        backbone=backbone, model_args=args, class_names=tuple(names), mean=mean, std=std, size=pre["size"],
-        resize=pre["resize"], interpolation=pre["interpolation"], views=tuple(views),
-        weights=tuple(_weights_file(root, entry["file"], entry["sha256"]) for entry in config["weights"]),
+        class_names=tuple(names),
+        members=tuple(_checked_member(root, member, len(names)) for member in members),
+        blend=_checked_blend(blend, len(members), len(names)),
         timm_version=str(config["versions"]["timm"]),
+    )
+
+
+def _checked_member(root: Path, config: Any, classes: int) -> Member:
+    _need(isinstance(config, dict), "a member is not a table")
+    backbone, args = config["backbone"], config["model_args"]
+    # A plain timm name: nothing that timm would take for a hub repository or a local folder.
+    _need(isinstance(backbone, str) and bool(re.fullmatch(r"\w+(\.\w+)?", backbone)), "backbone is not a timm name")
+    _need(isinstance(args, dict) and set(args) <= {"img_size"}, "model_args holds more than img_size")
+    _need(all(type(value) is int and 0 < value <= 4096 for value in args.values()), "img_size is not in 1..4096")
+    pre, views = config["preprocessing"], config["views"]
+    _need(isinstance(pre, dict), "preprocessing is not a table")
+    mean, std = tuple(map(float, pre["mean"])), tuple(map(float, pre["std"]))
+    usable = len(mean) == len(std) == 3 and bool(np.isfinite(mean + std).all()) and min(std) > 0
+    _need(usable, "mean or std is impossible")
+    _need(type(pre["size"]) is int and 0 < pre["size"] <= 4096, "size is not in 1..4096")
+    _need(pre["resize"] in RESIZE_POLICIES, f"resize is not one of {RESIZE_POLICIES}")
+    _need(pre["interpolation"] in INTERPOLATIONS, f"interpolation is not one of {tuple(INTERPOLATIONS)}")
+    known = isinstance(views, list) and bool(views) and all(view in VIEWS for view in views)
+    _need(known, f"views are not of {tuple(VIEWS)}")
+    _need(len(set(views)) == len(views), "views holds one of them twice")
+    _need(isinstance(config["weights"], list) and bool(config["weights"]), "weights is empty")
+    return Member(
+        backbone=backbone, model_args=args, mean=mean, std=std, size=pre["size"], resize=pre["resize"],
+        interpolation=pre["interpolation"], views=tuple(views), classes=classes,
+        weights=tuple(_weights_file(root, entry["file"], entry["sha256"]) for entry in config["weights"]),
     )  # fmt: skip
+
+
+def _checked_blend(config: Any, members: int, classes: int) -> Blend:
+    _need(isinstance(config, dict), "blend is not a table")
+    blend = Blend(
+        weights=_numbers(config["weights"]),
+        coefficients=tuple(_numbers(row) for row in config.get("coefficients", [])),
+        intercepts=_numbers(config.get("intercepts", [])),
+        temperature=float(config.get("temperature", 1.0)),
+        offsets=_numbers(config.get("offsets", [])),
+        cuts=_numbers(config.get("cuts", [])),
+    )
+    sums = len(blend.weights) == members and min(blend.weights) >= 0 and abs(sum(blend.weights) - 1.0) < 1e-6
+    _need(sums, f"the blend's weights are not {members} numbers, none negative, of sum 1")
+    stacked = [len(row) for row in blend.coefficients]
+    fits = stacked == [members * classes] * len(blend.intercepts) and len(stacked) in (0, classes)
+    _need(fits, f"the blend's coefficients are not {classes} x {members * classes}, or its intercepts not {classes}")
+    _need(0.0 < blend.temperature < float("inf"), "the blend's temperature is not a positive number")
+    _need(len(blend.offsets) in (0, classes), f"the blend's offsets are not {classes} numbers")
+    _need(len(blend.cuts) in (0, classes - 1), f"the blend's cuts are not {classes - 1} numbers")
+    _need(list(blend.cuts) == sorted(blend.cuts), "the blend's cuts do not ascend")
+    return blend
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    _need(isinstance(values, list), "the blend holds something else than lists of numbers")
+    numbers = tuple(float(value) for value in values)
+    _need(bool(np.isfinite(numbers).all()), "the blend holds a number that is not finite")
+    return numbers
 
 
 def _weights_file(root: Path, name: str, sha256: str) -> Path:
@@ -398,10 +515,13 @@ def _weights_file(root: Path, name: str, sha256: str) -> Path:
     return path
 
 
-def predict_arrays(
-    model: ModelFolder, images: NDArray[np.uint8], *, batch_size: int = 64, device: str = "cpu"
+def predict_member(
+    model: ModelFolder, member: Member, images: NDArray[np.uint8], *, batch_size: int = 64, device: str = "cpu"
 ) -> NDArray[np.float64]:
-    """Probabilities of images (n, size, size, 3) that are resized already, averaged over weights and views: (n, C).
+    """Probabilities that one member of ``model`` gives, averaged over its weights and views: (n, C).
+
+    Args:
+        images: (n, size, size, 3), resized already to the member's `Member.form`.
 
     Raises:
         ModelError: the weights do not fit the backbone as the installed timm builds it, or predict no numbers.
@@ -410,23 +530,24 @@ def predict_arrays(
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    total = np.zeros((len(images), len(model.class_names)))
+    total = np.zeros((len(images), member.classes))
     try:
         network = timm.create_model(
-            model.backbone, pretrained=False, num_classes=len(model.class_names), **model.model_args
+            member.backbone, pretrained=False, num_classes=member.classes, **member.model_args
         ).to(device)
-        for path in model.weights:
+        for path in member.weights:
             network.load_state_dict(load_file(path))
             views = predict_views(
-                network, images, mean=model.mean, std=model.std, views=model.views, batch_size=batch_size, device=device
-            )
+                network, images, mean=member.mean, std=member.std, views=member.views, batch_size=batch_size,
+                device=device,
+            )  # fmt: skip
             total += np.sum(list(views.values()), axis=0, dtype=np.float64)
     except (RuntimeError, ValueError, AssertionError, SafetensorError) as error:
         hint = f"the model was exported with timm {model.timm_version}, here is {timm.__version__}"
-        raise ModelError(f"{model.backbone} cannot predict: {error} ({hint})") from error
+        raise ModelError(f"{member.backbone} cannot predict: {error} ({hint})") from error
     if not np.isfinite(total).all():
-        raise ModelError(f"the weights of {model.backbone} predict values that are not finite")
-    return total / (len(model.weights) * len(model.views))
+        raise ModelError(f"the weights of {member.backbone} predict values that are not finite")
+    return total / (len(member.weights) * len(member.views))
 
 
 Item = tuple[str, Path | NDArray[Any]]
@@ -460,59 +581,91 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> list[Item]:
     return items
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What a model folder says of n images."""
+
+    ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    proba: NDArray[np.float64]
+    """(n, C), rows sum to 1."""
+    labels: NDArray[np.int64]
+    """Index of the predicted class, by the folder's decision rule: (n,)."""
+
+
 def predict_folder(
     model_dir: str | os.PathLike[str],
     images: Sequence[str | os.PathLike[str]],
     *,
     batch_size: int = 64,
     device: str = "cpu",
-) -> tuple[list[str], tuple[str, ...], NDArray[np.float64]]:
-    """Predict files, folders or ``.npz`` archives with a model folder: image ids (n), class names (C), (n, C).
+) -> Predictions:
+    """Predict files, folders or ``.npz`` archives with a model folder.
 
     Raises:
-        ModelError: see `load_model_folder`, `list_images`, `predict_arrays`.
+        ModelError: see `load_model_folder`, `list_images`, `predict_member`.
         ImageError: images that cannot be read, all of them, one per line.
     """
     model = load_model_folder(model_dir)
     items = list_images(images)
+    forms = tuple(dict.fromkeys(member.form for member in model.members))
     parts, problems = [], []
-    chunk = max(1, CHUNK_BYTES // (model.size**2 * 3))
+    chunk = max(1, CHUNK_BYTES // sum(3 * size**2 for size, _, _ in forms))
     for start in range(0, len(items), chunk):
-        pixels = []
+        rows: list[list[NDArray[np.uint8]]] = []
         for (name, _), read in zip(
-            items[start : start + chunk], _read_all(items[start : start + chunk], model), strict=True
+            items[start : start + chunk], _read_all(items[start : start + chunk], forms), strict=True
         ):
             if isinstance(read, ImageError):
                 problems.append(f"{name}: {read}")
             else:
-                pixels.append(read)
+                rows.append(read)
         if not problems:  # after the first bad image the rest is only looked at, to name all bad ones at once
-            parts.append(predict_arrays(model, np.stack(pixels), batch_size=batch_size, device=device))
+            pixels = {form: np.stack([row[i] for row in rows]) for i, form in enumerate(forms)}
+            by_member = [
+                predict_member(model, member, pixels[member.form], batch_size=batch_size, device=device)
+                for member in model.members
+            ]
+            parts.append(model.blend.probabilities(np.stack(by_member)))
     if problems:
         raise ImageError("\n".join(problems))
-    return [name for name, _ in items], model.class_names, np.concatenate(parts)
+    proba = np.concatenate(parts)
+    return Predictions(
+        ids=tuple(name for name, _ in items),
+        class_names=model.class_names,
+        proba=proba,
+        labels=model.blend.labels(proba),
+    )
 
 
-def _read_all(items: Sequence[Item], model: ModelFolder) -> Iterator[NDArray[np.uint8] | ImageError]:
-    def read(item: Item) -> NDArray[np.uint8] | ImageError:
+def _read_all(
+    items: Sequence[Item], forms: Sequence[tuple[int, str, str]]
+) -> Iterator[list[NDArray[np.uint8]] | ImageError]:
+    """Each image in every form, decoded once."""
+
+    def read(item: Item) -> list[NDArray[np.uint8]] | ImageError:
         try:
             image = read_image(item[1]) if isinstance(item[1], Path) else array_image(item[1])
         except ImageError as error:
             return error
-        return resize_image(image, model.size, model.resize, model.interpolation)
+        return [resize_image(image, *form) for form in forms]
 
     with ThreadPoolExecutor() as pool:
         yield from pool.map(read, items)
 
 
-def write_predictions(path: Path, ids: Sequence[str], classes: Sequence[str], proba: NDArray[np.floating[Any]]) -> None:
-    """Write ``image_id,p_<class>,...``; the file appears whole or not at all."""
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write ``image_id,y_pred,p_<class>,...``; the file appears whole or not at all."""
+    names = predictions.class_names
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(["image_id", *(f"p_{name}" for name in classes)])
-            table.writerows([name, *(f"{value:.9g}" for value in row)] for name, row in zip(ids, proba, strict=True))
+            table.writerow(["image_id", "y_pred", *(f"p_{name}" for name in names)])
+            table.writerows(
+                [image, names[label], *(f"{value:.9g}" for value in row)]
+                for image, label, row in zip(predictions.ids, predictions.labels, predictions.proba, strict=True)
+            )
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -527,14 +680,14 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=64, help="images per batch (%(default)s)")
     given = parser.parse_args()
     try:
-        ids, classes, proba = predict_folder(
+        predictions = predict_folder(
             Path(__file__).resolve().parent, given.images, batch_size=given.batch_size, device=given.device
         )
-        write_predictions(given.output, ids, classes, proba)
+        write_predictions(given.output, predictions)
     except (ModelError, ImageError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{len(ids)} images -> {given.output}\n")
+    sys.stdout.write(f"{len(predictions.ids)} images -> {given.output}\n")
     return 0
 
 

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from search.bench import Bench
-from search.export import RefitFailed, gather_refits, plan_export, queue_refits
-from search.export_files import Export, ExportBroken, write_export
+from search.export import plan_export, queue_refits
+from search.export_files import Export, write_export
+from search.export_model import ExportBroken
 from search.founding import found
 from search.ledger import Ledger, open_ledger
 from search.publishing import publish
+from search.refits import RefitFailed, gather_refits
 from search.selection import NothingFinished
 from storage.values import Failure, WorkKind
 from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on
@@ -82,11 +84,14 @@ def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Exp
     )
     config = json.loads((exported.folder / "model" / "config.json").read_text())
     assert best.recipe is not None
-    assert config["recipe"] == {**best.recipe, "epochs": 4}
-    assert exported.trial == best.number
-    assert len(config["weights"]) == 2 * 2, "folds x seeds"
+    (member,) = config["members"]
+    assert member["recipe"] == {**best.recipe, "epochs": 4}
+    assert exported.trials == (best.number,)
+    assert len(member["weights"]) == 2 * 2, "folds x seeds"
     record = bench.ledger.runs.exports(bench.study.id)[-1]
-    assert record.recipe == config["recipe"] and record.score == exported.score
+    assert record.recipe == member["recipe"] and record.score == exported.score
+    assert "members" not in record.notes and record.notes["trial"] == best.number
+    assert exported.reasons == (f"Trial {best.number} alone: no recipe was confirmed on fresh splits.",)
 
 
 def test_out_of_fold_predictions_give_the_reported_score(exported: Export, searched: Searched) -> None:
@@ -103,11 +108,11 @@ def test_out_of_fold_predictions_give_the_reported_score(exported: Export, searc
 
 
 def test_the_model_folder_alone_predicts_the_same(exported: Export, competition_folder: Path) -> None:
-    ids, classes, proba = predict_folder(exported.folder / "model", [competition_folder / "test"])
+    predicted = predict_folder(exported.folder / "model", [competition_folder / "test"])
     table = rows(exported.folder / "test_proba.csv")
-    assert [f"p_{name}" for name in classes] == table[0][1:]
+    assert [f"p_{name}" for name in predicted.class_names] == table[0][1:]
     by_id = {row[0]: [float(cell) for cell in row[1:]] for row in table[1:]}
-    for name, row in zip(ids, proba, strict=True):
+    for name, row in zip(predicted.ids, predicted.proba, strict=True):
         np.testing.assert_allclose(row, by_id[Path(name).stem], atol=1e-5)
     assert (exported.folder / "confusion_matrix.png").stat().st_size > 1000
     assert f"{exported.score:.4f}" in (exported.folder / "MODEL_CARD.md").read_text()
@@ -206,11 +211,12 @@ def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_thes
     _, plain_oof, plain_test = outcomes["none"]
     assert np.abs(oof - plain_oof).max() > 1e-4 and np.abs(test - plain_test).max() > 1e-4
     truth = bench.images.y
-    assert made.views == ("identity", "hflip")
+    assert made.views == (("identity", "hflip"),)
     assert made.score == pytest.approx(float((oof.argmax(axis=1) == truth).mean())), "same seed, epochs and folds"
     config = json.loads((made.folder / "model" / "config.json").read_text())
-    assert config["views"] == ["identity", "hflip"] and config["recipe"]["tta"] == "hflip"
-    _, _, proba = predict_folder(made.folder / "model", [competition_folder / "test"])
+    (member,) = config["members"]
+    assert member["views"] == ["identity", "hflip"] and member["recipe"]["tta"] == "hflip"
+    proba = predict_folder(made.folder / "model", [competition_folder / "test"]).proba
     ids = [f"t{i:03}" for i in range(len(proba))]
     expected = dict(zip(bench.images.test_ids, test, strict=True))
     np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
@@ -224,7 +230,9 @@ def test_nothing_finished_and_failed_refits_are_said(
         plan_export(ledger, stored, seeds=None, full_data=False)
     bench = searched.bench
     plan = plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
-    work_id = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=77, recipe=plan.recipe.to_flat())
+    work_id = bench.ledger.queue.add(
+        bench.study.id, WorkKind.REFIT, split=0, seed=77, recipe=plan.leader.recipe.to_flat()
+    )
     with pytest.raises(RefitFailed, match="not ended yet"):
         gather_refits(bench.ledger, plan, [work_id], bench.images.y)
     item = bench.ledger.queue.take(bench.study.id, "w", 60)

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.model_card import CardFacts, write_card
+from search.estimates import Estimate
+from search.model_card import CardFacts, CardMember, write_card
 from trainer.recipe import Recipe
 
+MEMBER = CardMember(
+    trial=7,
+    backbone="test_resnet",
+    weight=1.0,
+    networks=15,
+    views=("identity", "hflip"),
+    recipe=Recipe.from_flat({"backbone": "test_resnet", "augment.sepia": 0.3}).to_flat(),
+)
 FACTS = CardFacts(
     study="colours",
     title="Three colours",
     metric="accuracy",
-    trial=7,
+    members=(MEMBER,),
     trials_finished=12,
     trials_pruned=8,
     search_score=0.91,
     search_error=0.02,
+    estimate=None,
     score=0.93,
     score_error=0.019,
     folds=5,
     seeds=3,
     full_data=False,
-    views=("identity", "hflip"),
+    reasons=("Trial 7 alone: nobody ties with it.",),
+    expected="",
     class_names=("<script>alert(1)</script>", "a|b"),
     class_counts=(30, 12),
     test_images=40,
     fingerprint="f" * 64,
-    recipe=Recipe.from_flat({"backbone": "test_resnet", "augment.sepia": 0.3}).to_flat(),
     versions={"torch": "2.14.1"},
     warnings=("<b>careful</b>",),
 )
@@ -47,6 +57,26 @@ def test_class_names_and_warnings_are_escaped() -> None:
 
 
 def test_models_trained_on_everything_claim_no_score() -> None:
-    card = write_card(replace(FACTS, full_data=True, score=None, score_error=None))
+    full = replace(FACTS, full_data=True, members=(replace(MEMBER, networks=3),))
+    card = write_card(replace(full, score=None, score_error=None))
     assert "nothing was held out" in card
     assert "3 networks" in card and "all images" in card
+    assert "± 0.0190" not in card
+    assert "cross-validated on fresh splits and blended in the same way: accuracy **0.9300" in write_card(full)
+
+
+def test_an_ensemble_shows_each_member_its_reasons_and_what_is_expected() -> None:
+    other = replace(MEMBER, trial=12, backbone="test_vit", weight=None)
+    estimate = Estimate(
+        number=7, rounds=3, mean=0.92, shrunk=0.905, error=0.015, behind=0.0, behind_error=0.0,
+        tied=True, fallen=False, chance_best=0.6,
+    )  # fmt: skip
+    reason = "The average of trials 7, 12 gains +0.8 ± 0.5 points over trial 7 alone, out-of-fold, nested."
+    expected = "Expected on the 40 test images: accuracy 0.9000"
+    card = write_card(replace(FACTS, members=(MEMBER, other), estimate=estimate, reasons=(reason,), expected=expected))
+    for part in (reason, expected, "trials 7, 12", "30 networks", "On 3 fresh splits", "**0.9050 ± 0.0150**"):
+        assert part in card
+    assert "| 12 | `test_vit` | regression | 15 |" in card and "| 7 | `test_resnet` | 1.000 | 15 |" in card
+    assert card.index("0.9050") > card.index("In the search, trial 7 scored 0.9100"), "beside the search's own score"
+    assert "## Recipe of trial 7" in card and "## Recipe of trial 12" in card
+    assert "partly lucky" not in card, "fresh splits took the luck out"

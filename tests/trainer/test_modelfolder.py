@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from trainer import predict_standalone
 from trainer.backbones import create_backbone, preprocessing_of
-from trainer.modelfolder import save_weights, write_model_folder
-from trainer.predict_standalone import ModelError, load_model_folder
+from trainer.modelfolder import FolderMember, save_weights, write_model_folder
+from trainer.predict_standalone import Blend, ModelError, load_model_folder
 from trainer.recipe import Recipe
 
 RECIPE = Recipe.from_flat({"backbone": "test_convnext", "init": "scratch", "image_size": 48, "augment.hflip": 0.25})
@@ -29,43 +29,52 @@ def state() -> dict[str, torch.Tensor]:
     return create_backbone(RECIPE, 2, weights_dir=None).state_dict()
 
 
-def write(folder: Path, states: Mapping[str, Mapping[str, torch.Tensor]], **changes: Any) -> None:
+def member(
+    states: Mapping[str, Mapping[str, torch.Tensor]], views: Sequence[str] = ("identity",), recipe: Recipe = RECIPE
+) -> FolderMember:
+    return FolderMember(recipe=recipe, preprocessing=preprocessing_of(recipe.backbone), views=views, states=states)
+
+
+def write(folder: Path, *members: FolderMember, **changes: Any) -> None:
     settings: dict[str, Any] = {
-        "recipe": RECIPE,
         "class_names": ["a", "b"],
-        "preprocessing": preprocessing_of(RECIPE.backbone),
-        "views": ("identity",),
+        "blend": Blend(weights=(1.0 / max(1, len(members)),) * len(members)),
         "data_fingerprint": "abc",
         "extra": {"score": 0.5},
     }
-    write_model_folder(folder, states=states, **{**settings, **changes})
+    write_model_folder(folder, members=members, **{**settings, **changes})
+
+
+def weights_of(folder: Path) -> list[str]:
+    return [path.name for member in load_model_folder(folder).members for path in member.weights]
 
 
 def test_a_model_folder_holds_what_was_trained(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     folder = tmp_path / "deep" / "model"
-    write(folder, {"seed0-fold1": state})
+    write(folder, member({"seed0-fold1": state}))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == ["config.json", "predict.py", "weights/seed0-fold1.safetensors"]
     assert list(folder.parent.iterdir()) == [folder]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert Recipe.from_flat(config["recipe"]) == RECIPE
-    assert config["preprocessing"]["size"] == 48
+    (kept,) = config["members"]
+    assert Recipe.from_flat(kept["recipe"]) == RECIPE
+    assert kept["preprocessing"]["size"] == 48
     assert config["data_fingerprint"] == "abc"
     assert config["extra"] == {"score": 0.5}
     assert {"torch", "timm", "numpy", "python"} <= set(config["versions"])
     assert (folder / "predict.py").read_bytes() == Path(predict_standalone.__file__).read_bytes()
-    stored = folder / config["weights"][0]["file"]
-    assert config["weights"][0]["sha256"] == hashlib.sha256(stored.read_bytes()).hexdigest()
+    stored = folder / kept["weights"][0]["file"]
+    assert kept["weights"][0]["sha256"] == hashlib.sha256(stored.read_bytes()).hexdigest()
     written = load_file(stored)
     assert set(written) == set(state)
     assert all(torch.equal(written[key], value) for key, value in state.items())
-    assert load_model_folder(folder).weights == (stored.resolve(),)
+    assert load_model_folder(folder).members[0].weights == (stored.resolve(),)
 
 
 def test_a_newer_model_replaces_an_older_one(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-    write(tmp_path / "model", {"old": state})
-    write(tmp_path / "model", {"new": state})
-    assert [path.name for path in load_model_folder(tmp_path / "model").weights] == ["new.safetensors"]
+    write(tmp_path / "model", member({"old": state}))
+    write(tmp_path / "model", member({"new": state}))
+    assert weights_of(tmp_path / "model") == ["new.safetensors"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -75,10 +84,10 @@ def test_something_else_is_never_replaced(tmp_path: Path, state: dict[str, torch
     (tmp_path / "file").touch()
     for name in ("photos", "file"):
         with pytest.raises(ModelError, match="left alone"):
-            write(tmp_path / name, {"fold0": state})
+            write(tmp_path / name, member({"fold0": state}))
     assert (tmp_path / "photos" / "holiday.jpg").exists()
     (tmp_path / "empty").mkdir()
-    write(tmp_path / "empty", {"fold0": state})
+    write(tmp_path / "empty", member({"fold0": state}))
 
 
 class Breaking(dict[str, dict[str, torch.Tensor]]):
@@ -92,14 +101,18 @@ class Breaking(dict[str, dict[str, torch.Tensor]]):
 def test_a_failure_leaves_the_older_model_and_nothing_half_written(
     tmp_path: Path, state: dict[str, torch.Tensor]
 ) -> None:
-    write(tmp_path / "model", {"old": state})
+    write(tmp_path / "model", member({"old": state}))
     with pytest.raises(OSError, match="disk gone"):
-        write(tmp_path / "model", Breaking(new=state, other=state))
+        write(tmp_path / "model", member(Breaking(new=state, other=state)))
     with pytest.raises(ModelError, match="views"):
-        write(tmp_path / "model", {"new": state}, views=("rot90",))
+        write(tmp_path / "model", member({"new": state}, views=("rot90",)))
+    with pytest.raises(ModelError, match="same name"):
+        write(tmp_path / "model", member({"new": state}), member({"new": state}))
+    with pytest.raises(ModelError, match="weights are not 1"):
+        write(tmp_path / "model", member({"new": state}), blend=Blend(weights=(0.5, 0.5)))
     with pytest.raises(ValueError, match="JSON"):
-        write(tmp_path / "model", {"new": state}, extra={"score": float("nan")})
-    assert [path.name for path in load_model_folder(tmp_path / "model").weights] == ["old.safetensors"]
+        write(tmp_path / "model", member({"new": state}), extra={"score": float("nan")})
+    assert weights_of(tmp_path / "model") == ["old.safetensors"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -108,13 +121,14 @@ def test_names_that_would_leave_the_folder_are_refused(
     tmp_path: Path, state: dict[str, torch.Tensor], name: str
 ) -> None:
     with pytest.raises(ModelError, match="name of a weights file"):
-        write(tmp_path / "model", {name: state})
+        write(tmp_path / "model", member({name: state}))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="at least one"):
-        write(tmp_path / "model", {})
+    for members in ((), (member({}),)):
+        with pytest.raises(ModelError, match="at least one"):
+            write(tmp_path / "model", *members)
 
 
 def test_shared_and_strided_tensors_are_saved_as_values(tmp_path: Path) -> None:

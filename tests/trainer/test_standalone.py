@@ -19,15 +19,16 @@ import torch
 from PIL import Image
 
 from trainer.backbones import create_backbone, preprocessing_of
-from trainer.modelfolder import write_model_folder
+from trainer.modelfolder import FolderMember, write_model_folder
 from trainer.predict import predict_proba
 from trainer.predict_standalone import (
     TTA,
+    Blend,
     ImageError,
     ModelError,
     load_model_folder,
-    predict_arrays,
     predict_folder,
+    predict_member,
     read_image,
     resize_image,
 )
@@ -39,14 +40,28 @@ RECIPE = Recipe.from_flat({"backbone": "test_vit", "init": "scratch", "image_siz
 VIEWS = ("identity", "hflip")
 
 
-def networks() -> dict[str, torch.nn.Module]:
+SECOND = Recipe.from_flat({"backbone": "test_resnet", "init": "scratch", "image_size": 48, "resize": "crop"})
+BLEND = Blend(weights=(0.75, 0.25), temperature=0.5, offsets=(0.0, 2.0, -2.0))
+
+
+def networks(recipe: Recipe = RECIPE) -> dict[str, torch.nn.Module]:
     made = {}
     for fold in range(2):
         torch.manual_seed(fold)
-        made[f"fold{fold}"] = create_backbone(RECIPE, len(CLASSES), weights_dir=None)
-        for parameter in made[f"fold{fold}"].parameters():
+        network = create_backbone(recipe, len(CLASSES), weights_dir=None)
+        for parameter in network.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)  # so that predictions are far from uniform
+        made[f"{recipe.backbone}-fold{fold}"] = network
     return made
+
+
+def folder_member(recipe: Recipe, views: Sequence[str]) -> FolderMember:
+    return FolderMember(
+        recipe=recipe,
+        preprocessing=preprocessing_of(recipe.backbone),
+        views=views,
+        states={name: network.state_dict() for name, network in networks(recipe).items()},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +69,23 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "model"
     write_model_folder(
         folder,
-        recipe=RECIPE,
         class_names=CLASSES,
-        preprocessing=preprocessing_of("test_vit"),
-        views=VIEWS,
-        states={name: network.state_dict() for name, network in networks().items()},
+        members=[folder_member(RECIPE, VIEWS)],
+        blend=Blend(weights=(1.0,)),
+        data_fingerprint="f" * 64,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ensemble_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two members that share nothing: backbone, size, resize policy, views."""
+    folder = tmp_path_factory.mktemp("export") / "ensemble"
+    write_model_folder(
+        folder,
+        class_names=CLASSES,
+        members=[folder_member(RECIPE, VIEWS), folder_member(SECOND, ("identity", "zoom"))],
+        blend=BLEND,
         data_fingerprint="f" * 64,
     )
     return folder
@@ -78,17 +105,25 @@ def images_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_process(folder: Path, views: Sequence[str] = VIEWS) -> npt.NDArray[np.float64]:
+def in_process(folder: Path, views: Sequence[str] = VIEWS, recipe: Recipe = RECIPE) -> npt.NDArray[np.float64]:
     """Mean over networks and views of what the training code predicts."""
     files = [folder / f"{number}.png" for number in range(4)] + [folder / "more" / "4.png"]
-    preprocessing = preprocessing_of("test_vit")
-    pixels = np.stack([resize_image(read_image(f), SIZE, "pad", preprocessing.interpolation) for f in files])
+    preprocessing = preprocessing_of(recipe.backbone)
+    size, policy = recipe.image_size, recipe.resize
+    pixels = np.stack([resize_image(read_image(f), size, policy, preprocessing.interpolation) for f in files])
     by_view = [
         proba
-        for network in networks().values()
+        for network in networks(recipe).values()
         for proba in predict_proba(network, pixels, preprocessing=preprocessing, views=views, batch_size=2).values()
     ]
     return np.mean(by_view, axis=0, dtype=np.float64)
+
+
+def read_table(path: Path) -> tuple[list[str], list[str], npt.NDArray[np.float64]]:
+    """Header, labels and probabilities of a table of predictions."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, [row[1] for row in rows], np.array([[float(cell) for cell in row[2:]] for row in rows])
 
 
 def run_alone(model_dir: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -112,12 +147,10 @@ def test_a_copied_folder_predicts_alone_what_was_predicted_here(
     )
     done = run_alone(moved, tmp_path, str(images_dir), "--output", "out.csv")
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    assert header == ["image_id", "p_cat", "p_dog, small", "p_Vögel"]
-    assert [row[0] for row in rows] == ["0.png", "1.png", "2.png", "3.png", "more/4.png"]
-    alone = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    header, labels, alone = read_table(tmp_path / "out.csv")
+    assert header == ["image_id", "y_pred", "p_cat", "p_dog, small", "p_Vögel"]
     expected = in_process(images_dir)
+    assert labels == [CLASSES[best] for best in expected.argmax(axis=1)]
     np.testing.assert_allclose(alone, expected, atol=1e-5)
     np.testing.assert_allclose(alone.sum(axis=1), 1.0, atol=1e-5)
     assert np.ptp(expected, axis=0).min() > 0.01  # a constant answer would not have tested anything
@@ -139,20 +172,51 @@ def test_all_bad_images_are_named_at_once_and_nothing_is_written(
 
 
 def test_views_and_weights_are_averaged_as_probabilities(model_dir: Path, images_dir: Path) -> None:
-    ids, classes, proba = predict_folder(model_dir, [images_dir])
-    assert classes == CLASSES
-    assert len(ids) == 5
-    np.testing.assert_allclose(proba, in_process(images_dir), atol=1e-6)
+    predicted = predict_folder(model_dir, [images_dir])
+    assert predicted.class_names == CLASSES
+    assert predicted.ids == ("0.png", "1.png", "2.png", "3.png", "more/4.png")
+    np.testing.assert_allclose(predicted.proba, in_process(images_dir), atol=1e-6)
+
+
+def test_members_of_other_sizes_and_backbones_are_blended_as_the_folder_says(
+    ensemble_dir: Path, images_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [in_process(images_dir), in_process(images_dir, ("identity", "zoom"), SECOND)]
+    mean = 0.75 * members[0] + 0.25 * members[1]
+    expected = mean**2 / (mean**2).sum(axis=1, keepdims=True)
+    labels = (np.log(expected) + np.array(BLEND.offsets)).argmax(axis=1)
+    assert (labels != expected.argmax(axis=1)).any(), "else the rule would not be seen"
+    monkeypatch.setattr("trainer.predict_standalone.CHUNK_BYTES", 2 * 3 * (32**2 + 48**2))
+    here = predict_folder(ensemble_dir, [images_dir])
+    np.testing.assert_allclose(here.proba, expected, atol=1e-5)
+    np.testing.assert_array_equal(here.labels, labels)
+    done = run_alone(ensemble_dir, tmp_path, str(images_dir), "--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    _, named, alone = read_table(tmp_path / "out.csv")
+    np.testing.assert_allclose(alone, expected, atol=1e-5)
+    assert named == [CLASSES[label] for label in labels]
+
+
+def test_a_folder_of_the_first_format_is_read_as_one_member(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    def flatten(config: dict[str, Any]) -> None:
+        (member,) = config.pop("members")
+        del config["blend"]
+        config.update(member, format=1)
+
+    old = edited(model_dir, tmp_path, flatten)
+    assert "members" not in json.loads((old / "config.json").read_text(encoding="utf-8"))
+    np.testing.assert_array_equal(
+        predict_folder(old, [images_dir]).proba, predict_folder(model_dir, [images_dir]).proba
+    )
 
 
 def test_flips_and_zooms_of_a_recipe_travel_with_the_model(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
     views = TTA["hflip_zoom"]
-    folder = edited(model_dir, tmp_path, lambda config: config.update(views=list(views)))
-    assert load_model_folder(folder).views == views
+    folder = edited(model_dir, tmp_path, lambda config: config["members"][0].update(views=list(views)))
+    assert load_model_folder(folder).members[0].views == views
     done = run_alone(folder, tmp_path, str(images_dir), "--output", "out.csv")
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
-        alone = np.array([[float(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]])
+    _, _, alone = read_table(tmp_path / "out.csv")
     np.testing.assert_allclose(alone, in_process(images_dir, views), atol=1e-5)
     assert np.abs(alone - in_process(images_dir)).max() > 1e-4, "with the views of the folder as it was"
 
@@ -160,9 +224,9 @@ def test_flips_and_zooms_of_a_recipe_travel_with_the_model(model_dir: Path, imag
 def test_chunks_and_batches_do_not_change_the_answer(
     model_dir: Path, images_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = predict_folder(model_dir, [images_dir])[2]
+    whole = predict_folder(model_dir, [images_dir]).proba
     monkeypatch.setattr("trainer.predict_standalone.CHUNK_BYTES", 2 * SIZE**2 * 3)
-    np.testing.assert_allclose(predict_folder(model_dir, [images_dir], batch_size=1)[2], whole, atol=1e-6)
+    np.testing.assert_allclose(predict_folder(model_dir, [images_dir], batch_size=1).proba, whole, atol=1e-6)
 
 
 def test_an_npz_and_the_same_images_as_files_agree(model_dir: Path, tmp_path: Path) -> None:
@@ -172,12 +236,12 @@ def test_an_npz_and_the_same_images_as_files_agree(model_dir: Path, tmp_path: Pa
     files = [tmp_path / f"{number}.png" for number in range(3)]
     for file, image in zip(files, pixels, strict=True):
         Image.fromarray(image).save(file)
-    ids, _, from_files = predict_folder(model_dir, files)
-    assert ids == ["0.png", "1.png", "2.png"]
+    from_files = predict_folder(model_dir, files)
+    assert from_files.ids == ("0.png", "1.png", "2.png")
     for archive in ("images.npz", "floats.npz"):
-        ids, _, from_npz = predict_folder(model_dir, [tmp_path / archive])
-        assert ids == ["0", "1", "2"]
-        np.testing.assert_array_equal(from_npz, from_files)
+        from_npz = predict_folder(model_dir, [tmp_path / archive])
+        assert from_npz.ids == ("0", "1", "2")
+        np.testing.assert_array_equal(from_npz.proba, from_files.proba)
 
 
 def test_an_npz_with_pickled_objects_is_refused(model_dir: Path, tmp_path: Path) -> None:
@@ -209,32 +273,51 @@ def edited(model_dir: Path, tmp_path: Path, change: Callable[[dict[str, Any]], o
     return copy
 
 
+FIRST = ("members", 0)
+"""Where the first member lies in config.json."""
+
+
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [
-        (("weights", 0, "file"), "../outside.safetensors", "inside the folder"),
-        (("weights", 0, "file"), "/etc/passwd", "inside the folder"),
-        (("weights", 0, "file"), "predict.py", "safetensors"),
-        (("weights", 0, "file"), 3, "config.json"),
-        (("weights", 0, "sha256"), "0" * 64, "sha256 differs"),
-        (("weights",), [], "weights is empty"),
-        (("backbone",), "hf-hub:someone/something", "timm name"),
-        (("backbone",), "local-dir:/tmp", "timm name"),
-        (("backbone",), None, "timm name"),
-        (("model_args",), {"checkpoint_path": "x"}, "img_size"),
-        (("model_args",), {"img_size": True}, "img_size"),
+        ((*FIRST, "weights", 0, "file"), "../outside.safetensors", "inside the folder"),
+        ((*FIRST, "weights", 0, "file"), "/etc/passwd", "inside the folder"),
+        ((*FIRST, "weights", 0, "file"), "predict.py", "safetensors"),
+        ((*FIRST, "weights", 0, "file"), 3, "config.json"),
+        ((*FIRST, "weights", 0, "sha256"), "0" * 64, "sha256 differs"),
+        ((*FIRST, "weights"), [], "weights is empty"),
+        ((*FIRST, "backbone"), "hf-hub:someone/something", "timm name"),
+        ((*FIRST, "backbone"), "local-dir:/tmp", "timm name"),
+        ((*FIRST, "backbone"), None, "timm name"),
+        ((*FIRST, "model_args"), {"checkpoint_path": "x"}, "img_size"),
+        ((*FIRST, "model_args"), {"img_size": True}, "img_size"),
         (("class_names",), "ab", "class_names"),
         (("class_names",), ["a", 3], "strings"),
-        (("views",), ["rot90"], "views"),
-        (("views",), [], "views"),
-        (("views",), [["zoom"]], "config.json"),
-        (("views",), ["identity", "zoom", "identity"], "twice"),
-        (("format",), 2, "format"),
-        (("preprocessing", "std"), [0, 1, 1], "mean or std"),
-        (("preprocessing", "mean"), [0.5, float("nan"), 0.5], "mean or std"),
-        (("preprocessing", "size"), 10**6, "size"),
-        (("preprocessing", "resize"), "stretch", "resize"),
-        (("preprocessing", "interpolation"), ["bicubic"], "config.json"),
+        ((*FIRST, "views"), ["rot90"], "views"),
+        ((*FIRST, "views"), [], "views"),
+        ((*FIRST, "views"), [["zoom"]], "config.json"),
+        ((*FIRST, "views"), ["identity", "zoom", "identity"], "twice"),
+        (("format",), 3, "format"),
+        (("members",), [], "members is empty"),
+        (("members",), ["model"], "a member is not a table"),
+        (("blend",), [1.0], "blend is not a table"),
+        (("blend", "weights"), [0.5, 0.5], "weights are not 1 numbers"),
+        (("blend", "weights"), [0.9], "of sum 1"),
+        (("blend", "weights"), "1", "lists of numbers"),
+        (("blend", "weights"), [float("nan")], "not finite"),
+        (("blend", "weights"), [], "weights are not 1 numbers"),
+        (("blend", "coefficients"), [[0.0] * 3] * 2, "coefficients"),
+        (("blend", "intercepts"), [0.0] * 3, "coefficients"),
+        (("blend", "temperature"), 0, "temperature"),
+        (("blend", "temperature"), float("nan"), "temperature"),
+        (("blend", "offsets"), [0.0], "offsets are not 3"),
+        (("blend", "cuts"), [1.5, 0.5], "ascend"),
+        (("blend", "cuts"), [0.5], "cuts are not 2"),
+        ((*FIRST, "preprocessing", "std"), [0, 1, 1], "mean or std"),
+        ((*FIRST, "preprocessing", "mean"), [0.5, float("nan"), 0.5], "mean or std"),
+        ((*FIRST, "preprocessing", "size"), 10**6, "size"),
+        ((*FIRST, "preprocessing", "resize"), "stretch", "resize"),
+        ((*FIRST, "preprocessing", "interpolation"), ["bicubic"], "config.json"),
     ],
 )
 def test_an_impossible_config_is_refused(
@@ -253,27 +336,31 @@ def test_an_impossible_config_is_refused(
 def test_every_setting_that_is_used_must_be_there(model_dir: Path, tmp_path: Path) -> None:
     config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
     for number, key in enumerate(
-        ["format", "backbone", "class_names", "model_args", "preprocessing", "views", "weights"]
+        ["format", "class_names", "members", "blend", "backbone", "model_args", "preprocessing", "views", "weights"]
     ):
         (tmp_path / str(number)).mkdir()
-        folder = edited(model_dir, tmp_path / str(number), lambda config, key=key: config.pop(key))
+        folder = edited(
+            model_dir,
+            tmp_path / str(number),
+            lambda config, key=key: (config if key in config else config["members"][0]).pop(key),
+        )
         with pytest.raises(ModelError, match=f"'{key}' is missing"):
             load_model_folder(folder)
-    assert len(config["weights"]) == 2
+    assert len(config["members"][0]["weights"]) == 2
 
 
 def test_weights_behind_a_link_out_of_the_folder_are_refused(model_dir: Path, tmp_path: Path) -> None:
     copy = edited(model_dir, tmp_path, lambda config: None)
     outside = tmp_path / "outside.safetensors"
-    (copy / "weights" / "fold0.safetensors").rename(outside)
-    (copy / "weights" / "fold0.safetensors").symlink_to(outside)
+    (copy / "weights" / "test_vit-fold0.safetensors").rename(outside)
+    (copy / "weights" / "test_vit-fold0.safetensors").symlink_to(outside)
     with pytest.raises(ModelError, match="inside the folder"):
         load_model_folder(copy)
 
 
 def test_changed_weights_are_refused(model_dir: Path, tmp_path: Path) -> None:
     copy = edited(model_dir, tmp_path, lambda config: None)
-    weights = copy / "weights" / "fold0.safetensors"
+    weights = copy / "weights" / "test_vit-fold0.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
@@ -291,9 +378,10 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None
 
 
 def test_weights_of_another_backbone_are_an_error_that_names_the_versions(model_dir: Path, tmp_path: Path) -> None:
-    copy = edited(model_dir, tmp_path, lambda config: config.update(backbone="test_vit2"))
+    copy = edited(model_dir, tmp_path, lambda config: config["members"][0].update(backbone="test_vit2"))
     with pytest.raises(ModelError, match="exported with timm"):
-        predict_arrays(load_model_folder(copy), np.zeros((1, SIZE, SIZE, 3), np.uint8))
+        model = load_model_folder(copy)
+        predict_member(model, model.members[0], np.zeros((1, SIZE, SIZE, 3), np.uint8))
 
 
 def test_a_device_that_is_not_there_is_an_error_in_words(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:

@@ -1,0 +1,154 @@
+"""Ways to make one prediction of several recipes', each fitted on out-of-fold probabilities. Pure functions.
+
+A way is a function of true classes ``y``, int64 ``(n,)``, and of the members' probabilities ``(M, n, C)``, the leader's
+first; it returns a `Blend`. Whether a way is worth using is for `search.ensembling` to judge, on images that it was not
+fitted on.
+
+Members are taken by log loss at the best temperature, whatever the metric: it moves with every image, where a handful
+of changed labels decides about accuracy, and it does not care that label smoothing makes one recipe shyer than another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.calibration import fit_temperature, scale_temperature
+from trainer.decision import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
+from trainer.metrics import SMALLEST_PROBABILITY, Labels, score
+from trainer.predict_standalone import Blend
+
+Stacked = NDArray[np.float32]
+"""Probabilities of M members, ``(M, n, C)``."""
+Way = Callable[[Labels, Stacked], Blend]
+
+LEAST_GAIN = 1e-5
+"""What another member has to take off the mean log loss: copies of a member take off rounding errors."""
+GREEDY_STEPS = 20
+"""Draws of the weighted selection: weights are multiples of a twentieth or coarser."""
+STACK_C = 0.02
+"""Inverse strength of the L2 penalty of the stacked regression, as scikit-learn counts it. Log probabilities spread
+over several units and there are M x C of them for each class: without a strong penalty they fit the images by heart."""
+ABSENT = -20.0
+"""Intercept of a class without an image to fit on: its probability is as good as zero."""
+
+
+def evenly(y: Labels, members: Stacked) -> Blend:
+    """The mean of all."""
+    return Blend(weights=(1.0 / len(members),) * len(members))
+
+
+def equal(backbones: Sequence[str], at_most: int) -> Way:
+    """The mean of the leader and of those who help it: forward selection, each once, until nobody helps.
+
+    As long as a recipe with a backbone that is not in yet helps, the best of these is taken: different networks err
+    differently, which out-of-fold predictions of a few hundred images show only in part.
+
+    Args:
+        backbones: of the members.
+        at_most: members of the mean.
+    """
+
+    def fit(y: Labels, members: Stacked) -> Blend:
+        chosen, total = [0], members[0].astype(np.float64)
+        best = _loss(y, total)
+        while len(chosen) < at_most:
+            left = [i for i in range(len(members)) if i not in chosen]
+            taken = {backbones[i] for i in chosen}
+            for pool in ([i for i in left if backbones[i] not in taken], left):
+                losses = {i: _loss(y, total + members[i]) for i in pool}
+                step = min(losses, key=lambda i: losses[i], default=None)
+                if step is not None and losses[step] < best - LEAST_GAIN:
+                    break
+            else:
+                break
+            best = losses[step]
+            chosen.append(step)
+            total += members[step]
+        return Blend(weights=tuple(1.0 / len(chosen) if i in chosen else 0.0 for i in range(len(members))))
+
+    return fit
+
+
+def greedy(at_most: int) -> Way:
+    """Weighted: forward selection with replacement from the leader on (Caruana et al. 2004, "Ensemble Selection from
+    Libraries of Models"). `GREEDY_STEPS` draws are made even where one helps nobody, because finer weights may; the
+    best number of draws counts, which is their early stopping.
+
+    Args:
+        at_most: different members.
+    """
+
+    def fit(y: Labels, members: Stacked) -> Blend:
+        counts = np.zeros(len(members), np.int64)
+        counts[0] = 1
+        total = members[0].astype(np.float64)
+        best, kept = _loss(y, total), counts.copy()
+        for _ in range(GREEDY_STEPS - 1):
+            full = np.count_nonzero(counts) >= at_most
+            losses = {i: _loss(y, total + members[i]) for i in range(len(members)) if counts[i] or not full}
+            step = min(losses, key=lambda i: losses[i])
+            counts[step] += 1
+            total += members[step]
+            if losses[step] < best - LEAST_GAIN:
+                best, kept = losses[step], counts.copy()
+        return Blend(weights=tuple(float(weight) for weight in kept / kept.sum()))
+
+    return fit
+
+
+def stack(y: Labels, members: Stacked) -> Blend:
+    """Multinomial logistic regression on the log probabilities of all members, with a strong penalty."""
+    from sklearn.linear_model import LogisticRegression
+
+    count, _, classes = members.shape
+    logs = np.concatenate(list(np.log(np.clip(members.astype(np.float64), SMALLEST_PROBABILITY, 1.0))), axis=1)
+    present = np.unique(y)
+    coefficients, intercepts = np.zeros((classes, count * classes)), np.full(classes, ABSENT)
+    if len(present) == 1:
+        intercepts[present] = 0.0
+    else:
+        model = LogisticRegression(C=STACK_C, max_iter=1000).fit(logs, y)
+        # Of two classes scikit-learn keeps one row, that of the second against the first.
+        rows = present if len(present) > 2 else present[1:]
+        intercepts[present] = 0.0
+        coefficients[rows], intercepts[rows] = model.coef_, model.intercept_
+    return Blend(
+        weights=(1.0 / count,) * count,
+        coefficients=tuple(tuple(float(value) for value in row) for row in coefficients),
+        intercepts=tuple(float(value) for value in intercepts),
+    )
+
+
+def calibrated(way: Way) -> Way:
+    """``way``, at the temperature that suits it best."""
+
+    def fit(y: Labels, members: Stacked) -> Blend:
+        blend = way(y, members)
+        return replace(blend, temperature=fit_temperature(y, blend.probabilities(members)))
+
+    return fit
+
+
+def decided(way: Way, metric: str) -> Way:
+    """``way``, with labels by the rule that suits ``metric``, one of `trainer.decision.OFFSET_METRICS` and
+    `CUT_METRICS`.
+    """
+
+    def fit(y: Labels, members: Stacked) -> Blend:
+        blend = way(y, members)
+        proba = blend.probabilities(members)
+        if metric in CUT_METRICS:
+            return replace(blend, cuts=fit_cuts(y, proba, metric))
+        assert metric in OFFSET_METRICS, metric
+        return replace(blend, offsets=fit_offsets(y, proba, metric))
+
+    return fit
+
+
+def _loss(y: Labels, total: NDArray[np.float64]) -> float:
+    """Log loss at the best temperature of probabilities that sum to any number."""
+    return -score("log_loss", y, scale_temperature(total, fit_temperature(y, total)))

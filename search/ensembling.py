@@ -1,0 +1,276 @@
+"""Which recipes make the final model, and whether that is better than the best of them alone. Pure functions of stored
+predictions.
+
+Everything is judged on images that it was not fitted on: for each outer fold the members are chosen, weighted and
+calibrated on the other folds' images, and predict this fold's; the parts together are compared with the leader image by
+image. A gain counts as real where it is larger than `REAL` standard errors; where it is not, the simpler of two ways is
+used. So the winner of many ways does not win by having been looked at the most.
+
+What is compared is what an export would be. Each recipe's prediction is the mean of the same rounds of confirmation,
+the leader's as well, because each is refitted with the same seeds. So no member brings more trainings than the leader
+does; an ensemble of M recipes as a whole does, M times as many, and that is the choice that ``final.members`` makes.
+
+The leader was chosen on these same images, its score is partly luck, and an ensemble's is not: the comparison leans
+toward the leader. It leans toward the ensemble in another way: an out-of-fold prediction is that of one network a
+recipe and round, while test images are predicted by all folds' networks, whose average has taken part of the noise away
+that other recipes would. Expect less on the test images than the gain says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
+from trainer.decision import CUT_METRICS, OFFSET_METRICS
+from trainer.metrics import METRICS, Labels, Probabilities, score, standard_error
+from trainer.predict_standalone import Blend
+
+REAL = 1.0
+"""Standard errors that a gain has to exceed."""
+PER_IMAGE = ("accuracy", "log_loss")
+"""Metrics that are means over images, so that a difference has a standard error in closed form."""
+IN_POINTS = ("accuracy", "balanced_accuracy", "macro_f1")
+"""Metrics whose differences are told in points, hundredths."""
+JACKKNIFE_GROUPS = 50
+"""Parts that are left out in turn to find the standard error of a difference of any other metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """How much better one prediction is than another on the same images, in units of the metric."""
+
+    mean: float
+    error: float
+    """Standard error over the draw of the images, paired."""
+
+    @property
+    def real(self) -> bool:
+        """Whether it is more than noise; see `REAL`. A gain that cannot be computed (NaN) is none."""
+        return self.mean > REAL * self.error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A recipe that may become a member. ``n`` images, ``C`` classes."""
+
+    number: int
+    """Of the search trial that found it."""
+    backbone: str
+    oof: NDArray[np.float32]
+    """Out-of-fold probabilities, ``(n, C)``: the mean over the rounds that all contenders ran."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The recipes of a final model, the leader first."""
+
+    numbers: tuple[int, ...]
+    """Of the search trials that found them."""
+    weights: tuple[float, ...]
+    """Of their mean, sum 1. Of a stacked regression, which is fitted on the refits, equal ones."""
+    way: str
+    """``none``, ``equal``, ``greedy`` or ``stack``."""
+    judged: tuple[int, ...] = ()
+    """The ensemble that ``gain`` is of; empty where there was nothing to judge."""
+    gain: Gain | None = None
+    """Of that ensemble over the leader alone, nested."""
+    note: str = ""
+    """Why nothing was judged, or what became of another way that was asked for, for people."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Nested:
+    """A way as it does on images that it was not fitted on."""
+
+    folds: NDArray[np.int64]
+    """Outer fold of each image, ``(n,)``."""
+    blends: tuple[Blend, ...]
+    """Fitted without the images of each fold."""
+
+    def predict(self, members: Stacked) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Probabilities ``(n, C)`` and labels ``(n,)`` of the images, each by the blend that has not seen it."""
+        proba = np.zeros(members.shape[1:], np.float32)
+        labels = np.zeros(members.shape[1], np.int64)
+        for fold, blend in enumerate(self.blends):
+            rows = self.folds == fold
+            part = blend.probabilities(members[:, rows])
+            proba[rows], labels[rows] = part, blend.labels(part)
+        return proba, labels
+
+    def judged(self, members: Stacked, metric: str) -> Probabilities:
+        """What ``metric`` is to judge, ``(n, C)``: probabilities, or certainty of the label where it needs labels."""
+        proba, labels = self.predict(members)
+        return proba if METRICS[metric].needs == "probabilities" else np.eye(proba.shape[1])[labels]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedBlend:
+    """The final model's blend, fitted on all images, and what it does on images that it was not fitted on."""
+
+    blend: Blend
+    nested: Nested
+    way: str
+    """As in `Choice`, after the last judgement."""
+    score: float
+    """Of the nested predictions."""
+    error: float
+    """Its standard error."""
+    gain: Gain
+    """Over the leader alone, without temperature and with the most probable class for a label."""
+    notes: tuple[str, ...]
+    """What was tried and what came of it, for people."""
+
+
+def paired_gain(metric: str, y: Labels, new: Probabilities, old: Probabilities) -> Gain:
+    """How much better ``new`` predicts than ``old``, both ``(n, C)``.
+
+    The standard error is that of a mean of differences where the metric is a mean over images, and by a jackknife that
+    leaves out one of `JACKKNIFE_GROUPS` random groups of images at a time for all others.
+    """
+    gain = score(metric, y, new) - score(metric, y, old)
+    n = len(y)
+    if metric in PER_IMAGE:
+        rows = [slice(i, i + 1) for i in range(n)]
+        differences = np.array([score(metric, y[r], new[r]) - score(metric, y[r], old[r]) for r in rows])
+        return Gain(mean=gain, error=float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"))
+    groups = np.random.default_rng(0).permutation(n) % min(JACKKNIFE_GROUPS, n)
+    kept = [groups != group for group in range(groups.max() + 1)]
+    without = np.array([score(metric, y[k], new[k]) - score(metric, y[k], old[k]) for k in kept])
+    return Gain(mean=gain, error=float(np.sqrt((len(kept) - 1) * without.var())))
+
+
+def nest(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64]) -> Nested:
+    """Fit ``way`` once for each outer fold, on the images of the others."""
+    outer = range(int(folds.max()) + 1)
+    return Nested(folds=folds, blends=tuple(way(y[folds != k], members[:, folds != k]) for k in outer))
+
+
+def choose_members(
+    contenders: Sequence[Contender], y: Labels, folds: NDArray[np.int64], metric: str, way: str, at_most: int
+) -> Choice:
+    """Choose the recipes of the final model.
+
+    Args:
+        contenders: recipes that may as well be the best, the leader first, at least one.
+        y: true classes, ``(n,)``.
+        folds: outer fold of each image, ``(n,)``.
+        metric: a name in `trainer.metrics.METRICS`.
+        way: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
+        at_most: members.
+    """
+    single = Choice(numbers=(contenders[0].number,), weights=(1.0,), way="none")
+    if way == "none":
+        return replace(single, note='as final.ensemble = "none" asks')
+    if at_most < 2:
+        return replace(single, note="no more than one recipe is to be refitted")
+    if len(contenders) < 2:
+        return replace(single, note="no other confirmed recipe ties with it")
+    members = np.stack([contender.oof for contender in contenders])
+    backbones = [contender.backbone for contender in contenders]
+    leader = members[0]
+    averaged = _judge(equal(backbones, at_most), y, members, folds, metric)
+    even = _choice(contenders, averaged.way(y, members), "equal", paired_gain(metric, y, averaged.judged, leader))
+    holds = _is_better(even)
+    best = even if holds else replace(single, judged=even.judged, gain=even.gain)
+    if way == "equal":
+        return best
+    if way == "greedy":
+        other = _judge(greedy(at_most), y, members, folds, metric)
+    else:
+        # A regression gives every member a say, so who takes part is settled beforehand, by rank alone.
+        order = _preferred(backbones, at_most)
+        contenders, members = [contenders[i] for i in order], members[order]
+        other = _judge(stack, y, members, folds, metric)
+    chosen = _choice(contenders, other.way(y, members), way, paired_gain(metric, y, other.judged, leader))
+    beyond = paired_gain(metric, y, other.judged, averaged.judged if holds else leader)
+    if beyond.real and _is_better(chosen):
+        return chosen
+    over = "the equal average" if holds else f"trial {best.numbers[0]} alone"
+    return replace(best, note=f"{way} ensemble: {shown_gain(beyond, metric)} over {over}, which is used instead")
+
+
+def fit_final(
+    members: Stacked, y: Labels, folds: NDArray[np.int64], metric: str, way: str, *, calibrate: bool
+) -> FittedBlend:
+    """Fit the blend of recipes that were chosen before, on their refits' own out-of-fold predictions.
+
+    A weighted or stacked blend falls back to the plain mean, and labels by a rule to those by the largest probability,
+    where they are not really better. A temperature is used unless it makes the nested score worse: one number hardly
+    learns images by heart.
+
+    Args:
+        members: ``(M, n, C)``, the leader's first.
+        folds: outer fold of each image, ``(n,)``.
+        metric: a name in `trainer.metrics.METRICS`.
+        way: of the `Choice`.
+        calibrate: ``final.calibrate``.
+    """
+    notes = []
+    used, best = "equal" if len(members) > 1 else "none", _judge(evenly, y, members, folds, metric)
+    if len(members) > 1 and way in ("greedy", "stack"):
+        other = _judge(greedy(len(members)) if way == "greedy" else stack, y, members, folds, metric)
+        gain = paired_gain(metric, y, other.judged, best.judged)
+        verdict = "used" if gain.real else "not used"
+        notes.append(f"{way} blend of the refits: {shown_gain(gain, metric)} over their equal average; {verdict}")
+        used, best = (way, other) if gain.real else (used, best)
+    if calibrate and METRICS[metric].needs == "probabilities":
+        scaled = _judge(calibrated(best.way), y, members, folds, metric)
+        gain = paired_gain(metric, y, scaled.judged, best.judged)
+        verdict = "used" if gain.mean > 0.0 else "not used"
+        notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {verdict}")
+        best = scaled if gain.mean > 0.0 else best
+    if metric in (*OFFSET_METRICS, *CUT_METRICS):
+        ruled = _judge(decided(best.way, metric), y, members, folds, metric)
+        gain = paired_gain(metric, y, ruled.judged, best.judged)
+        kind = "cut points on the expected class" if metric in CUT_METRICS else "offsets of the classes"
+        verdict = "used" if gain.real else "not used"
+        notes.append(f"labels by {kind}: {shown_gain(gain, metric)} over the most probable class; {verdict}")
+        best = ruled if gain.real else best
+    return FittedBlend(
+        blend=best.way(y, members),
+        nested=best.nested,
+        way=used,
+        score=score(metric, y, best.judged),
+        error=standard_error(metric, y, best.judged),
+        gain=paired_gain(metric, y, best.judged, members[0]),
+        notes=tuple(notes),
+    )
+
+
+def shown_gain(gain: Gain, metric: str) -> str:
+    """With sign and standard error: in points, hundredths, where the metric is a share."""
+    if metric in IN_POINTS:
+        return f"{100 * gain.mean:+.1f} ± {100 * gain.error:.1f} points"
+    return f"{gain.mean:+.4f} ± {gain.error:.4f}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Judged:
+    way: Way
+    nested: Nested
+    judged: Probabilities
+
+
+def _judge(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], metric: str) -> _Judged:
+    nested = nest(way, y, members, folds)
+    return _Judged(way=way, nested=nested, judged=nested.judged(members, metric))
+
+
+def _choice(contenders: Sequence[Contender], blend: Blend, way: str, gain: Gain) -> Choice:
+    parts = [(c.number, weight) for c, weight in zip(contenders, blend.weights, strict=True) if weight > 0.0]
+    numbers, weights = tuple(number for number, _ in parts), tuple(weight for _, weight in parts)
+    return Choice(numbers=numbers, weights=weights, way=way, judged=numbers, gain=gain)
+
+
+def _is_better(choice: Choice) -> bool:
+    return choice.gain is not None and choice.gain.real and len(choice.numbers) > 1
+
+
+def _preferred(backbones: Sequence[str], at_most: int) -> list[int]:
+    """The leader, then the first of each other backbone, then the rest by rank."""
+    firsts = [i for i, backbone in enumerate(backbones) if backbone not in backbones[:i]]
+    return [*firsts, *(i for i in range(len(backbones)) if i not in firsts)][:at_most]

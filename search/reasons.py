@@ -1,0 +1,89 @@
+"""What is said of a final model, in the card and on the console: why these recipes, what is expected, what to doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.confirmation import DEFAULT_TRIAL
+from search.ensembling import Choice, Gain, paired_gain, shown_gain
+from search.export import ExportPlan
+from search.ledger import Ledger
+from search.refits import Refits
+from storage.values import TrialStatus, WorkKind
+
+WAYS = {"equal": "average", "greedy": "weighted average", "stack": "stacked regression"}
+"""What an ensemble of each ``final.ensemble`` is called."""
+
+
+def reasons(plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
+    """Why the final model is made of these recipes in this way, a sentence each."""
+    choice = plan.choice
+    lines = [why(choice, plan.metric)]
+    if choice.gain is not None and choice.note:
+        lines.append(f"{choice.note[0].upper()}{choice.note[1:]}.")
+    if refits.fitted is not None:
+        lines += [f"{note[0].upper()}{note[1:]} (nested)." for note in refits.fitted.notes]
+        if len(refits.members) > 1 and refits.has_oof:
+            gain = shown_gain(refits.fitted.gain, plan.metric)
+            lines.append(f"On the refits' own out-of-fold predictions it gains {gain} over trial {plan.leader.number}.")
+    return tuple(lines)
+
+
+def why(choice: Choice, metric: str) -> str:
+    """Why several recipes make the model, or why one does."""
+    leader = choice.numbers[0]
+    if choice.gain is None:
+        return f"Trial {leader} alone: {choice.note}."
+    if len(choice.judged) < 2:
+        return f"Trial {leader} alone: no average with recipes that tie with it predicts better out-of-fold."
+    name = WAYS[choice.way] if len(choice.numbers) > 1 else WAYS["equal"]
+    ensemble = f"the {name} of trials {', '.join(map(str, choice.judged))}"
+    gains = f"gains {shown_gain(choice.gain, metric)}"
+    if len(choice.numbers) > 1:
+        said = f"{ensemble[0].upper()}{ensemble[1:]} {gains} over trial {leader} alone, out-of-fold, nested"
+        return f"{said}; less where the networks of all folds are averaged anyway, as for the test images."
+    return f"Trial {leader} alone: {ensemble} {gains} over it, out-of-fold, nested, which is not beyond doubt."
+
+
+def warnings(ledger: Ledger, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
+    """What is to be known of this export; what there is to say of the data was told before."""
+    lines = [*refits.left_out]
+    if plan.short_of_time:
+        count = len(plan.members)
+        lines.append(f"before the deadline there is time for the refits of {count} recipe{'s' * (count > 1)} only")
+    if plan.full_data and plan.spec.final.tta and any(m.views == ("identity",) for m in refits.members):
+        lines.append("no test-time augmentation: models that were trained on all images cannot tell which flips help")
+    doubt = _against_default(ledger, plan)
+    if doubt is not None:
+        leader, gain = plan.leader.number, shown_gain(doubt, plan.metric)
+        where = "on fresh splits" if plan.estimates else "in the search"
+        lines.append(f"trial {leader} is not clearly better than the default recipe: {gain} {where}")
+    return tuple(lines)
+
+
+def forecast_line(forecast: Mapping[str, Any], metric: str) -> str:
+    """What is expected on the test images, from a forecast as it is stored with an export."""
+    return (
+        f"Expected on the {forecast['test_images']} test images: {metric} {forecast['expected']:.4f}, between "
+        f"{forecast['low']:.4f} and {forecast['high']:.4f} with {forecast['level']:.0%} probability."
+    )
+
+
+def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:
+    """What the leader gains over the default recipe, where that is not more than noise; None where it is, where the
+    leader is the default recipe, or where the default recipe did not finish.
+    """
+    if plan.leader.number == DEFAULT_TRIAL:
+        return None
+    if plan.estimates is not None:
+        row = next((row for row in plan.estimates.rows if row.number == DEFAULT_TRIAL), None)
+        return Gain(mean=row.behind, error=row.behind_error) if row is not None and row.tied else None
+    records = ledger.runs.records(plan.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    default = next((record for record in records if record.number == DEFAULT_TRIAL), None)
+    if default is None:
+        return None
+    y = ledger.datasets.get(plan.study.fingerprint).y
+    leads, other = (ledger.runs.prediction(record.id, "oof") for record in (plan.leader.trial, default))
+    gain = paired_gain(plan.metric, y, leads, other)
+    return None if gain.real else gain

@@ -1,0 +1,227 @@
+"""Several recipes in one model: planned from confirmations, refitted, exported, and predicting alone what it should."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from search.bench import Bench
+from search.confirming import freeze_split
+from search.costs import final_recipe
+from search.ensembling import shown_gain
+from search.export import ExportPlan, plan_export, queue_refits
+from search.export_files import Export, write_export
+from search.finalists import TRIAL_NOTE
+from search.founding import found
+from search.ledger import open_ledger
+from search.refits import RefitFailed, Refits, gather_refits
+from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
+from tests.search.colours import STUDY, founding, make_bench, work_on
+from trainer.metrics import score
+from trainer.predict_standalone import load_model_folder, predict_folder
+
+ENSEMBLE = STUDY.replace("[space]", '[space]\nbackbone = ["test_resnet", "test_vit"]').replace(
+    "epochs = 3", "epochs = 1"
+)
+FINAL = '\n[final]\nimage_size = 48\nensemble = "equal"\nmembers = 2\n'
+SPLITS = (1, 2)
+FORECAST = {"expected": 0.9, "low": 0.75, "high": 1.0, "level": 0.9, "test_images": 6, "metric": "accuracy"}
+
+
+def wrong_on(y: NDArray[np.int64], third: int) -> NDArray[np.float32]:
+    """Sure and right on two thirds of the images, wrong and unsure on one."""
+    wrong = (np.arange(len(y)) // 3) % 3 == third
+    proba = np.where(wrong[:, None], 0.4 * np.eye(3)[y] + 0.5 * np.eye(3)[(y + 1) % 3], 0.85 * np.eye(3)[y])
+    return (proba + (1.0 - proba.sum(axis=1, keepdims=True)) / 3).astype(np.float32)
+
+
+def confirm(bench: Bench, trial: TrialRecord, split: int, oof: NDArray[np.float32]) -> None:
+    queue = bench.ledger.queue
+    recipe = final_recipe(trial.recipe or {}, bench.spec.final).to_flat()
+    queue.add(bench.study.id, WorkKind.CONFIRM, split=split, seed=split, recipe=recipe, note={TRIAL_NOTE: trial.number})
+    item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
+    assert item is not None
+    value = score("accuracy", bench.images.y, oof)
+    assert queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=value, predictions={"oof": oof}))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[Bench]:
+    """A searched study with the default recipe and one of another backbone confirmed, each wrong where the other is
+    right.
+    """
+    folder = tmp_path_factory.mktemp("ensemble")
+    (folder / "colours.toml").write_text(ENSEMBLE + FINAL)
+    ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
+    stored = found(ledger, founding(folder / "colours.toml", competition_folder, budget=4))
+    made = make_bench(ledger, stored, competition_folder, folder / "home")
+    work_on(made)
+    for split in SPLITS:
+        freeze_split(ledger, stored, split, made.images)
+        for third, trial in enumerate(chosen(made)):
+            confirm(made, trial, split, wrong_on(made.images.y, third))
+    yield made
+    made.loader.close()
+    ledger.database.close()
+
+
+def chosen(bench: Bench) -> list[TrialRecord]:
+    """The default recipe, and the first of the other backbone."""
+    records = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    return [next(r for r in records if (r.recipe or {})["backbone"] == name) for name in ("test_resnet", "test_vit")]
+
+
+def refit(bench: Bench, plan: ExportPlan) -> Refits:
+    ids = queue_refits(bench.ledger, plan, bench.home)
+    work_on(bench)
+    return gather_refits(bench.ledger, plan, ids, bench.images.y)
+
+
+@pytest.fixture(scope="module")
+def plan(bench: Bench) -> ExportPlan:
+    return plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
+
+
+@pytest.fixture(scope="module")
+def refits(bench: Bench, plan: ExportPlan) -> Refits:
+    return refit(bench, plan)
+
+
+@pytest.fixture(scope="module")
+def exported(bench: Bench, plan: ExportPlan, refits: Refits, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    output = tmp_path_factory.mktemp("out") / "export"
+    return write_export(bench.ledger, plan, refits, bench.images, bench.home, output, None, forecast=FORECAST)
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_recipes_that_err_differently_are_both_refitted_as_they_were_confirmed(bench: Bench, plan: ExportPlan) -> None:
+    numbers = {trial.number for trial in chosen(bench)}
+    assert set(plan.choice.numbers) == numbers and plan.choice.weights == (0.5, 0.5)
+    assert {member.number for member in plan.members} == numbers
+    assert plan.choice.gain is not None and plan.choice.gain.mean == pytest.approx(9 / 30)
+    assert {member.recipe.image_size for member in plan.members} == {48}, "[final] counts"
+    assert all(tuple(r.split for r in member.rounds) == SPLITS for member in plan.members)
+    assert plan.estimates is not None and plan.leader.number == plan.estimates.leader.number
+
+
+def test_the_plan_yields_to_settings_and_to_the_deadline(bench: Bench) -> None:
+    short = plan_export(bench.ledger, bench.study, seeds=None, full_data=False, members_at_most=1)
+    assert len(short.members) == 1 and short.short_of_time
+    both = plan_export(bench.ledger, bench.study, seeds=3, full_data=False, members_at_most=9)
+    assert len(both.members) == 2 and both.seeds == 3 and not both.short_of_time
+
+
+def test_the_model_is_the_mean_of_its_members_refits(refits: Refits, bench: Bench, exported: Export) -> None:
+    tests = [member.test for member in refits.members if member.test is not None]
+    assert refits.test is not None and len(tests) == 2
+    np.testing.assert_allclose(refits.test, np.mean(tests, axis=0), atol=1e-6)
+    assert np.abs(tests[0] - tests[1]).max() > 1e-3, "two different models"
+    oof = np.mean([member.oof_by_seed[0] for member in refits.members], axis=0)
+    assert exported.score == pytest.approx(score("accuracy", bench.images.y, oof))
+    table = rows(exported.folder / "oof.csv")
+    np.testing.assert_allclose([[float(cell) for cell in row[5:]] for row in table[1:]], oof, atol=1e-6)
+
+
+def test_the_folder_predicts_alone_what_the_refits_did(
+    exported: Export, competition_folder: Path, tmp_path: Path
+) -> None:
+    config = json.loads((exported.folder / "model" / "config.json").read_text())
+    assert {member["backbone"] for member in config["members"]} == {"test_resnet", "test_vit"}
+    assert [len(member["weights"]) for member in config["members"]] == [2, 2]
+    done = subprocess.run(
+        [sys.executable, exported.folder / "model" / "predict.py", competition_folder / "test", "--output", "p.csv"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    proba = {row[0]: [float(cell) for cell in row[1:]] for row in rows(exported.folder / "test_proba.csv")[1:]}
+    labels = dict(rows(exported.folder / "submission.csv")[1:])
+    alone = rows(tmp_path / "p.csv")[1:]
+    assert len(alone) == 6
+    for image, label, *cells in alone:
+        np.testing.assert_allclose([float(cell) for cell in cells], proba[Path(image).stem], atol=1e-5)
+        assert label == labels[Path(image).stem]
+
+
+def test_the_card_the_record_and_the_console_say_why(bench: Bench, plan: ExportPlan, exported: Export) -> None:
+    card = (exported.folder / "MODEL_CARD.md").read_text()
+    assert plan.choice.gain is not None and plan.estimates is not None
+    gain = shown_gain(plan.choice.gain, "accuracy")
+    numbers = ", ".join(map(str, plan.choice.numbers))
+    reason = f"The average of trials {numbers} gains {gain} over trial {plan.leader.number} alone, out-of-fold, nested"
+    assert exported.reasons[0].startswith(reason) and reason in card
+    assert f"**{plan.estimates.leader.shrunk:.4f} ± {plan.estimates.leader.error:.4f}**" in card
+    expected = "Expected on the 6 test images: accuracy 0.9000, between 0.7500 and 1.0000 with 90% probability."
+    assert exported.expected == expected and expected in card
+    record = bench.ledger.runs.exports(bench.study.id)[-1]
+    assert [(m["trial"], m["weight"]) for m in record.notes["members"]] == [(n, 0.5) for n in plan.choice.numbers]
+    assert {m["backbone"] for m in record.notes["members"]} == {"test_resnet", "test_vit"}
+    assert record.forecast == FORECAST and record.score == exported.score
+
+
+def test_a_leader_that_does_not_beat_the_default_recipe_is_no_secret(bench: Bench, exported: Export) -> None:
+    leader = exported.trials[0]
+    doubts = [line for line in exported.warnings if "not clearly better than the default recipe" in line]
+    assert len(doubts) == (leader != 0), "they are equally good here"
+
+
+def test_labels_follow_the_decision_rule_everywhere(
+    bench: Bench, plan: ExportPlan, refits: Refits, competition_folder: Path, tmp_path: Path
+) -> None:
+    ruled = replace(refits, blend=replace(refits.blend, offsets=(30.0, 0.0, 0.0)))
+    made = write_export(bench.ledger, plan, ruled, bench.images, bench.home, tmp_path / "ruled", None)
+    first = bench.images.class_names[0]
+    assert {row[1] for row in rows(made.folder / "submission.csv")[1:]} == {first}
+    predicted = predict_folder(made.folder / "model", [competition_folder / "test"])
+    assert set(predicted.labels) == {0} and predicted.proba.argmax(axis=1).max() > 0
+    assert load_model_folder(made.folder / "model").blend == ruled.blend
+    assert bench.ledger.runs.exports(bench.study.id)[-1].notes["offsets"] == [30.0, 0.0, 0.0]
+
+
+def test_full_data_is_scored_by_the_confirmations(bench: Bench, tmp_path: Path) -> None:
+    plan = plan_export(bench.ledger, bench.study, seeds=1, full_data=True)
+    gathered = refit(bench, plan)
+    made = write_export(bench.ledger, plan, gathered, bench.images, bench.home, tmp_path / "full", None)
+    assert gathered.by_confirmations and not gathered.has_oof
+    assert made.score == 1.0 and made.by_confirmations, "the mean of the two is right everywhere"
+    assert not (made.folder / "oof.csv").exists()
+    config = json.loads((made.folder / "model" / "config.json").read_text())
+    assert [len(member["weights"]) for member in config["members"]] == [1, 1]
+    assert "this model itself has no score" in (made.folder / "MODEL_CARD.md").read_text()
+
+
+def test_a_member_that_cannot_be_refitted_is_left_out_the_leader_is_not(bench: Bench, plan: ExportPlan) -> None:
+    leader, other = queue_refits(bench.ledger, plan, bench.home)
+
+    def breaks(work_id: int) -> None:
+        bench.ledger.queue.reopen(work_id, home=bench.home.identity())
+        item = bench.ledger.queue.take(bench.study.id, "w", 60, [WorkKind.REFIT], home=bench.home.identity())
+        assert item is not None and item.id == work_id
+        bench.ledger.queue.fail(item, Failure.DISK, "disk full")
+
+    breaks(other)
+    gathered = gather_refits(bench.ledger, plan, [leader, other], bench.images.y)
+    assert [m.member.number for m in gathered.members] == [plan.leader.number]
+    assert gathered.blend.weights == (1.0,)
+    assert "disk full" in gathered.left_out[0] and f"trial {plan.members[1].number}" in gathered.left_out[0]
+    breaks(leader)
+    with pytest.raises(RefitFailed, match="disk full"):
+        gather_refits(bench.ledger, plan, [leader, other], bench.images.y)
