@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 import optuna
 
@@ -21,6 +22,10 @@ from storage.database import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainer.outcome import EpochReport
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ def run_item(
     orphans: Collection[int] = (),
     *,
     overdue: Callable[[], bool] = lambda: False,
+    out_of_time: Callable[[Recipe, EpochReport], bool] = lambda recipe, report: False,
 ) -> None:
     """Run a work item that this worker has just taken.
 
@@ -42,6 +48,7 @@ def run_item(
         stop_requested: whether to stop after the epoch under way.
         orphans: Optuna trials that nobody works on; one of them is taken on before a new one is asked for.
         overdue: whether to leave the training at once, for the last checkpoint to be continued from.
+        out_of_time: whether a training would end too late for the study's deadline; then it is handed back, as above.
 
     Raises:
         WorkerLeaves: the item is taken care of, but this worker would only meet the same trouble again.
@@ -55,7 +62,14 @@ def run_item(
                 if named is None:
                     return
                 item = named
-            task = Task(item=item, trial=trial, lease=lease, stop_requested=stop_requested, overdue=overdue)
+            task = Task(
+                item=item,
+                trial=trial,
+                lease=lease,
+                stop_requested=stop_requested,
+                overdue=overdue,
+                out_of_time=out_of_time,
+            )
             outcome = bench.train(bench, task)
         except LeaseLost:
             log.info("%s was taken over by another worker and is dropped here", called(item))

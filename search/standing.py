@@ -6,13 +6,15 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.deadline import is_time_for_another
+from search.confirmation import DEFAULT_TRIAL, finalist_count
+from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
 from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
 from search.selection import Candidate, rank
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
-from storage.workers import Role
+from storage.workers import Role, WorkerRecord
+from studies.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,12 @@ class Standing:
     waiting: int
     """Begun and handed back or lost; the next worker goes on with them."""
     in_time: bool
-    """Whether another trial could still end before the deadline."""
+    """Whether another trial could still end early enough for all that follows before the deadline."""
+    confirms_done: int
+    confirms_running: int
+    confirms_waiting: int
+    in_time_to_confirm: bool
+    """Whether another confirmation could."""
     refits_done: int
     refits_open: int
     workers: int
@@ -44,6 +51,11 @@ class Standing:
     def count(self, status: TrialStatus) -> int:
         """Search trials that ended so."""
         return sum(record.status is status for record in self.records)
+
+    @property
+    def confirms_open(self) -> int:
+        """Confirmations that were asked for and have not ended."""
+        return self.confirms_running + self.confirms_waiting
 
     @property
     def counted(self) -> int:
@@ -84,25 +96,69 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
     """
     study = ledger.studies.get(name)
     counts = ledger.queue.counts(study.id)
-    trials, refits = counts[WorkKind.SEARCH], counts[WorkKind.REFIT]
+    trials, confirms, refits = (counts[kind] for kind in WorkKind)
     if before is not None and ledger.runs.count(study.id, WorkKind.SEARCH) == len(before.records):
         records = before.records
     else:
         records = tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH))
-    finished = [record.seconds for record in records if record.status is TrialStatus.FINISHED]
-    mean = statistics.mean(finished) if finished else None
-    present = [process for process in ledger.workers.alive(SEEN_WITHIN) if process.study_id in (study.id, None)]
+    present = present_at(ledger, study)
     workers = [process for process in present if process.role is Role.WORKER]
+    in_time, in_time_to_confirm = kinds_in_time(ledger, study, records, workers=len(workers))
     return Standing(
         study=study,
         metric=study.spec["protocol"]["metric"],
         records=records,
-        in_time=is_time_for_another(study, mean, ledger.database.now()),
+        in_time=in_time,
         running=trials[WorkState.LEASED],
         waiting=trials[WorkState.QUEUED],
+        confirms_done=confirms[WorkState.STORED],
+        confirms_running=confirms[WorkState.LEASED],
+        confirms_waiting=confirms[WorkState.QUEUED],
+        in_time_to_confirm=in_time_to_confirm,
         refits_done=refits[WorkState.STORED],
         refits_open=refits[WorkState.QUEUED] + refits[WorkState.LEASED],
         workers=len(workers),
         homes=frozenset(process.home for process in workers),
         supervisors=sum(process.role is Role.SUPERVISOR for process in present),
+    )
+
+
+def present_at(ledger: Ledger, study: StoredStudy) -> list[WorkerRecord]:
+    """The processes that work on the study, wait for it, or are free for any."""
+    return [process for process in ledger.workers.alive(SEEN_WITHIN) if process.study_id in (study.id, None)]
+
+
+def kinds_in_time(
+    ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], *, workers: int
+) -> tuple[bool, bool]:
+    """Whether another trial, and whether another confirmation, could end early enough before the study's deadline.
+
+    Args:
+        records: of all its search trials.
+        workers: how many live.
+    """
+    if study.deadline is None:
+        return True, True
+    costs, now = read_costs(ledger, study, records, workers=workers), ledger.database.now()
+    return (
+        is_time_for_trial(costs, now=now, deadline=study.deadline),
+        confirmations_in_time(costs, now=now, deadline=study.deadline) > 0,
+    )
+
+
+def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], *, workers: int) -> Costs:
+    """What the study's trainings take; arguments as of `kinds_in_time`."""
+    spec = StudySpec.from_dict(study.spec)
+    counted = sum(record.status is not TrialStatus.FAILED for record in records)
+    ranking = [candidate.number for candidate in rank(candidates(records))]
+    exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalist_count(counted, spec.confirm))]}
+    running = any(item.kind is WorkKind.SEARCH for item in ledger.queue.held(study.id))
+    begun = study.created if study.running_since is None else study.running_since
+    return measure_costs(
+        spec,
+        records,
+        [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
+        ledger.runs.records(study.id, kind=WorkKind.CONFIRM),
+        workers=workers,
+        under_way=ledger.database.now() - begun if running else 0.0,
     )

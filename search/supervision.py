@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.engines.fleet import Fleet
+from search.finalists import TRIAL_NOTE
 from search.ledger import Ledger
 from search.patience import patiently
 from search.progress import ProgressView
@@ -16,7 +17,9 @@ from search.pruning import EPOCHS_ATTRIBUTE
 from search.standing import Standing, read_standing
 from search.stopping import StopSignals
 from search.sweeping import SWEEP_INTERVAL, sweep_all
-from storage.values import StudyState
+from search.warm_starts import origins_of
+from storage.values import StudyState, WorkKind
+from storage.work_items import HeldItem
 from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds
@@ -55,12 +58,14 @@ def watch(
     signals: StopSignals,
     console: Console,
     shown: int = 0,
+    on_standing: Callable[[Standing], None] | None = None,
 ) -> None:
     """Show progress until ``over``, and keep the study in order meanwhile. Without a fleet the workers are elsewhere,
     and are waited for.
 
     Args:
         shown: how many ended trials the person has seen already.
+        on_standing: called with every look at the study.
 
     Raises:
         Interrupted: a stop was requested; the fleet has handed its work back.
@@ -71,7 +76,9 @@ def watch(
     default = StudySpec.from_dict(stored.spec).default_recipe()
     standing: Standing | None = None
     swept = -SWEEP_INTERVAL
-    with ProgressView(console, default, shown=shown) as view:
+    with ProgressView(
+        console, default, shown=shown, origins=lambda: patiently(lambda: origins_of(ledger, name))
+    ) as view:
         while True:
             alive = fleet is None or fleet.tend()
             if fleet is not None:
@@ -81,6 +88,8 @@ def watch(
                 swept = time.monotonic()
             standing = patiently(lambda: read_standing(ledger, name, standing))  # noqa: B023 - called at once
             view.show(standing, _now(ledger, standing, fleet))
+            if on_standing is not None:
+                on_standing(standing)
             if over(standing):
                 return
             if signals.requested:
@@ -116,11 +125,21 @@ def _now(ledger: Ledger, standing: Standing, fleet: Fleet | None) -> str:
     return " · ".join(part for part in (doing, trouble) if part)
 
 
+def confirmation_at(item: HeldItem) -> str:
+    """A confirmation for people: which trial's recipe, on which fresh split."""
+    return f"trial {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"
+
+
 def what_runs(ledger: Ledger, standing: Standing) -> str:
-    """The trials under way with their epochs, or the refits."""
+    """The trials under way with their epochs, or the confirmations, or the refits."""
     if standing.refits_open:
         total = standing.refits_done + standing.refits_open
         return f"refit {standing.refits_done + 1} of {total}"
+    if standing.confirms_open:
+        total = standing.confirms_done + standing.confirms_open
+        held = patiently(lambda: ledger.queue.held(standing.study.id))
+        at = [confirmation_at(item) for item in held if item.kind is WorkKind.CONFIRM]
+        return f"confirming {standing.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
     if not standing.running:
         return "workers are starting" if not standing.workers else ""
     trials = patiently(

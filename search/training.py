@@ -43,6 +43,8 @@ class Task:
     """Whether to stop after the epoch under way, with a checkpoint."""
     overdue: Callable[[], bool]
     """Whether to leave it in the middle."""
+    out_of_time: Callable[[Recipe, EpochReport], bool] = lambda recipe, report: False
+    """Whether it would end too late for the study's deadline; asked after an epoch, and obeyed like a stop."""
 
     @property
     def name(self) -> str:
@@ -75,7 +77,10 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
             patiently(lambda: trial.report(report.soft, report.epoch))
         if task.stop_requested():
             return Verdict.STOP
-        if trial is not None and patiently(trial.should_prune):
+        if task.out_of_time(recipe, report):
+            log.info("%s would end too late for the deadline and is handed back", task.name)
+            return Verdict.STOP
+        if trial is not None and patiently(lambda: bench.pruner.gives_up(trial, report)):
             return Verdict.PRUNE
         return Verdict.CONTINUE
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.bench import Bench
 from search.competition import DataMismatch, NoData
-from search.deadline import is_time_for_another
 from search.devices import usable_cores
 from search.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
@@ -20,6 +20,7 @@ from search.home import Home
 from search.lease import LEASE
 from search.ledger import Ledger, open_ledger
 from search.objective import run_item
+from search.overtime import Overtime
 from search.patience import patiently
 from search.presence import Presence, process_name
 from search.stopping import GRACE, StopSignals
@@ -30,6 +31,10 @@ from storage.values import StudyState, WorkKind
 from storage.work_items import WorkItem
 from trainer.environment import check_torch_pair
 from trainer.problems import DataError
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainer.outcome import EpochReport
 
 POLL_INTERVAL = 2.0  # seconds between looks at the queue while others still work
 AGAIN_AFTER = 300.0  # seconds after which a study whose images were not found is looked at once more
@@ -160,6 +165,7 @@ class _Shift:
         self._only, self._quota, self._at = only, quota, at
         self._identity = home.identity()
         self._not_here: dict[int, float] = {}  # studies whose images are elsewhere, and when that was found
+        self._overtime = Overtime(ledger)
         self._searched: dict[int, float] = {}  # by study, when orphans were last looked for
         self._swept = self._tidied = -float("inf")
         self._latest: int | None = None  # study that the log spoke of last
@@ -185,7 +191,14 @@ class _Shift:
             item = self._take(bench)
             if item is not None:
                 self._turn_to(study)
-                run_item(bench, item, self._stop_test(item), orphans, overdue=lambda: self._signals.overdue)
+                run_item(
+                    bench,
+                    item,
+                    self._stop_test(item),
+                    orphans,
+                    overdue=lambda: self._signals.overdue,
+                    out_of_time=self._time_test(study, item),
+                )
                 return True
         return False
 
@@ -226,8 +239,10 @@ class _Shift:
 
     def _take(self, bench: Bench) -> WorkItem | None:
         queue, study_id = self._ledger.queue, bench.study.id
-        kinds = patiently(lambda: _kinds_in_time(bench))
-        return patiently(lambda: queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity))
+        study = patiently(lambda: self._ledger.studies.get(bench.study.name))  # its deadline as it is now
+        kinds = patiently(lambda: self._overtime.kinds_to_begin(study))
+        skip = self._overtime.given_up(study)
+        return patiently(lambda: queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity, skip=skip))
 
     def _stop_test(self, item: WorkItem) -> Callable[[], bool]:
         """Whether to stop after an epoch: this process is to end, or the study is paused or its search stopped."""
@@ -239,6 +254,10 @@ class _Shift:
             return state is StudyState.PAUSED or (state is StudyState.STOPPED and item.kind is WorkKind.SEARCH)
 
         return stop
+
+    def _time_test(self, study: StoredStudy, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
+        """Whether a training would end too late for the study's deadline."""
+        return lambda recipe, report: patiently(lambda: self._overtime.is_too_late(study.name, item, recipe, report))
 
     def _keep_house(self) -> None:
         now = time.monotonic()
@@ -252,13 +271,3 @@ class _Shift:
     def _others_work(self) -> bool:
         studies = [self._only] if self._only is not None else patiently(self._ledger.studies.all)
         return any(patiently(lambda: [self._ledger.queue.held(study.id) for study in studies]))
-
-
-def _kinds_in_time(bench: Bench) -> tuple[WorkKind, ...]:
-    """What may be begun now: no more trials once another would end too late, but what the export needs."""
-    study = bench.ledger.studies.get(bench.study.name)
-    if study.deadline is None:
-        return tuple(WorkKind)
-    if is_time_for_another(study, bench.ledger.runs.mean_seconds(study.id), bench.ledger.database.now()):
-        return tuple(WorkKind)
-    return (WorkKind.CONFIRM, WorkKind.REFIT)

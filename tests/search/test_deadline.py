@@ -1,45 +1,351 @@
-"""A deadline covers the search and the refits: early is allowed, late is not."""
+"""A deadline covers search, confirmation and refits: early is allowed, late is not."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import heapq
+import math
+from dataclasses import dataclass, field, replace
+from itertools import count
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from search.bench import Bench
-from search.deadline import is_time_for_another, refit_seconds
+from search.confirmation import Contender, money_for, next_step
+from search.costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
+from search.deadline import (
+    EXPORT_SECONDS,
+    MARGIN,
+    Costs,
+    confirmations_in_time,
+    is_time_for_trial,
+    latest_end,
+    measure_costs,
+    refits_in_time,
+)
 from search.ledger import Ledger
+from search.overtime import Overtime, refits_before_deadline
 from search.standing import read_standing
 from search.supervision import search_is_over
-from storage.stored_studies import StoredStudy
-from storage.values import WorkKind
+from storage.values import TrialRecord, TrialStatus, WorkKind
+from storage.work_items import WorkItem
+from studies.spec import StudySpec, load_study
 from tests.search.colours import work_on
+from trainer.outcome import EpochReport
+from trainer.recipe import Recipe
+
+SPEC = load_study("quickstart")
 
 
-def test_without_a_deadline_there_is_always_time(stored: StoredStudy) -> None:
-    assert is_time_for_another(stored, 150.0, now=1e12)
+def record(
+    number: int, seconds: float, *, status: TrialStatus = TrialStatus.FINISHED, epochs_done: int = 6
+) -> TrialRecord:
+    return TrialRecord(
+        id=number,
+        work_id=number,
+        study_id=1,
+        kind=WorkKind.SEARCH,
+        number=number,
+        split=0,
+        seed=0,
+        recipe=SPEC.default_recipe(),
+        machine={},
+        note={},
+        worker="w",
+        attempt=1,
+        status=status,
+        failure=None,
+        reason="",
+        value=0.5,
+        value_se=0.1,
+        soft=0.5,
+        epochs_done=epochs_done,
+        seconds=seconds,
+        finished=0.0,
+    )
 
 
-def test_a_trial_and_the_refits_must_fit(bench: Bench) -> None:
-    study = replace(bench.study, deadline=10_000.0)
-    # Trials take 150 s, one refit as long, and a fifth on top: 360 s.
-    assert is_time_for_another(study, 150.0, now=9_640.0)
-    assert not is_time_for_another(study, 150.0, now=9_641.0)
-    assert is_time_for_another(study, None, now=9_999.0), "nothing is known yet"
-    assert not is_time_for_another(study, None, now=10_000.0)
+def with_final(**changes: int) -> StudySpec:
+    return replace(SPEC, final=replace(SPEC.final, **changes))
 
 
-def test_longer_and_larger_refits_take_longer(bench: Bench) -> None:
-    final = replace(bench.spec.final, epochs=6, image_size=64, seeds=3)
-    assert refit_seconds(replace(bench.spec, final=final), 10.0) == pytest.approx(10 * 3 * 2 * 4)
+class TestCosts:
+    def test_longer_and_larger_trainings_take_longer(self) -> None:
+        final = replace(SPEC.final, epochs=12, image_size=64)
+        recipe = SPEC.default_recipe()
+        assert length_ratio(recipe, final) == pytest.approx(2 * 4)
+        assert length_ratio(recipe, SPEC.final) == 1.0
+        assert final_recipe(recipe, final).to_flat() == {**recipe, "epochs": 12, "image_size": 64}
+
+    def test_another_trial_may_be_one_of_the_slow_ones(self) -> None:
+        assert upper([]) is None
+        assert upper([3.0]) == 3.0
+        assert upper([float(n) for n in range(1, 21)]) == 18.0
+
+    def test_before_a_trial_has_finished_those_given_up_tell_what_a_whole_one_takes(self) -> None:
+        pruned = record(1, 4.0, status=TrialStatus.PRUNED, epochs_done=2)
+        assert whole_seconds([pruned]) == [12.0]
+        assert whole_seconds([pruned, record(0, 15.0)]) == [15.0]
+        assert whole_seconds([record(2, 0.0, status=TrialStatus.FAILED, epochs_done=0)]) == []
+
+    def test_what_was_foretold_is_corrected_by_what_came(self) -> None:
+        assert correction([], []) == 1.0
+        assert correction([10.0, 10.0], [12.0, 18.0]) == 1.5
+
+    def test_workers_share_the_work(self) -> None:
+        assert wall_seconds(5, 10.0, 2) == 30.0
+        assert wall_seconds(0, 10.0, 2) == 0.0
 
 
-def test_when_time_is_up_no_trial_begins_but_refits_do(bench: Bench, ledger: Ledger) -> None:
-    assert not search_is_over(read_standing(ledger, "colours"))
-    ledger.studies.set_deadline(bench.study.id, ledger.database.now() - 1.0)
-    work_on(bench)
-    assert ledger.runs.records(bench.study.id) == []
-    assert search_is_over(read_standing(ledger, "colours"))
-    ledger.queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=0, recipe=bench.spec.default_recipe())
-    work_on(bench)
-    assert [record.kind for record in ledger.runs.records(bench.study.id)] == [WorkKind.REFIT]
+class TestDivision:
+    def test_a_trial_a_first_round_and_the_refits_must_fit(self) -> None:
+        records = [record(n, 100.0) for n in range(5)]
+        costs = measure_costs(with_final(seeds=2), records, records, (), workers=1)
+        assert (costs.trial, costs.final, costs.contenders, costs.refits) == (100.0, 100.0, 2, 2)
+        follows = MARGIN * (100 + 2 * 100 + 2 * 100) + EXPORT_SECONDS
+        assert is_time_for_trial(costs, now=1000.0, deadline=1000.0 + follows)
+        assert not is_time_for_trial(costs, now=1000.1, deadline=1000.0 + follows)
+
+    def test_few_trials_are_not_confirmed_so_nothing_is_kept_free_for_it(self) -> None:
+        records = [record(n, 100.0) for n in range(4)]
+        costs = measure_costs(SPEC, records, records, (), workers=1)
+        assert costs.contenders == 0 and costs.confirmation_wall == 0.0
+        follows = MARGIN * 200 + EXPORT_SECONDS
+        assert is_time_for_trial(costs, now=0.0, deadline=follows)
+        assert not is_time_for_trial(costs, now=0.1, deadline=follows)
+
+    def test_confirmation_keeps_its_whole_share_free_once_that_is_more(self) -> None:
+        records = [record(n, 100.0) for n in range(100)]
+        costs = measure_costs(SPEC, records, records, (), workers=2)
+        assert costs.confirmation == pytest.approx(11 * 3 * 100.0), "no more than all rounds of all"
+        assert costs.confirmation_wall == pytest.approx(MARGIN * costs.confirmation / 2)
+
+    def test_the_slowest_that_may_be_exported_decides_about_the_refits(self) -> None:
+        records = [*(record(n, 10.0) for n in range(20)), record(20, 200.0)]
+        costs = measure_costs(SPEC, records, [records[0], records[20]], (), workers=1)
+        assert (costs.trial, costs.final) == (10.0, 200.0)
+
+    def test_nothing_known_one_trial_begins_and_others_only_while_it_could_still_be_short(self) -> None:
+        nothing = measure_costs(SPEC, (), (), (), workers=4)
+        assert is_time_for_trial(nothing, now=9_999.0, deadline=10_000.0)
+        assert not is_time_for_trial(nothing, now=10_000.0, deadline=10_000.0)
+        begun = measure_costs(SPEC, (), (), (), workers=4, under_way=400.0)
+        assert is_time_for_trial(begun, now=400.0, deadline=1201.0)
+        assert not is_time_for_trial(begun, now=400.0, deadline=1199.0)
+
+    def test_how_many_confirmations_and_refits_fit(self) -> None:
+        costs = Costs(workers=2, trial=10.0, final=10.0, finished=True, refits=2)
+        deadline = 3 * MARGIN * 10 + EXPORT_SECONDS
+        assert refits_in_time(costs, now=0.0, deadline=deadline + 0.01) == 6
+        assert confirmations_in_time(costs, now=0.0, deadline=deadline + 0.01) == 4
+        assert refits_in_time(costs, now=deadline, deadline=deadline) == 0
+        assert confirmations_in_time(Costs(workers=2), now=0.0, deadline=1e9) == 0, "nothing is known"
+
+    def test_a_trial_under_way_has_to_leave_time_for_the_refits_of_its_own_recipe(self) -> None:
+        costs = Costs(workers=1, trial=10.0, final=10.0, finished=True, contenders=2)
+        first_round = MARGIN * 2 * 10
+        quick = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, final=10.0)
+        slow = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, final=100.0)
+        assert quick == pytest.approx(1000 - first_round - MARGIN * 10 - EXPORT_SECONDS)
+        assert slow == pytest.approx(1000 - first_round - MARGIN * 100 - EXPORT_SECONDS)
+        assert latest_end(costs, WorkKind.CONFIRM, deadline=1000.0, final=10.0) == pytest.approx(quick + first_round)
+        assert latest_end(costs, WorkKind.REFIT, deadline=1000.0, final=10.0) == math.inf
+        assert latest_end(replace(costs, finished=False), WorkKind.SEARCH, deadline=1.0, final=10.0) == math.inf
+
+
+@dataclass
+class Simulation:
+    """A study run against the clock by the rules above, with trainings that only take time."""
+
+    deadline: float
+    workers: int
+    spec: StudySpec
+    ratio: float
+    """Of a training at the exported length to a trial."""
+    trials: list[float]
+    """Seconds of each trial to come, again and again."""
+    wobble: list[float]
+    """How much longer than foretold confirmations and refits take, again and again."""
+    records: list[TrialRecord] = field(default_factory=list)
+    confirmations: list[TrialRecord] = field(default_factory=list)
+    now: float = 0.0
+    epochs: int = 6
+
+    def costs(self, running: bool = False) -> Costs:
+        best = sorted(self.records, key=lambda r: r.number or 0)[:3]
+        under_way = self.now if running else 0.0
+        return measure_costs(
+            self.spec, self.records, best, self.confirmations, workers=self.workers, under_way=under_way
+        )
+
+    def search(self) -> None:
+        numbers = count()
+        free = self.workers
+        events: list[tuple[float, int, int]] = []  # end of an epoch, trial, epoch
+        while True:
+            while free and is_time_for_trial(self.costs(bool(events)), now=self.now, deadline=self.deadline):
+                number = next(numbers)
+                heapq.heappush(events, (self.now + self.length(number) / self.epochs, number, 1))
+                free -= 1
+            if not events:
+                return
+            self.now, number, epoch = heapq.heappop(events)
+            each = self.length(number) / self.epochs
+            ends = self.now + (self.epochs - epoch) * each
+            final = self.length(number) * self.ratio
+            if epoch == self.epochs:
+                self.records.append(record(number, self.length(number)))
+            elif ends <= latest_end(self.costs(), WorkKind.SEARCH, deadline=self.deadline, final=final):
+                heapq.heappush(events, (self.now + each, number, epoch + 1))
+                continue
+            free += 1
+
+    def length(self, number: int) -> float:
+        return self.trials[number % len(self.trials)]
+
+    def confirm(self) -> None:
+        costs = self.costs()
+        number = max(0, costs.contenders - 1) if len(self.records) >= 5 else 0
+        race = [Contender(number=r.number or 0, seconds=r.seconds * self.ratio) for r in self.records[: number + 1]]
+        race = [replace(c, needed=place < 2) for place, c in enumerate(race)] if number else []
+        while True:
+            spent = sum(r.seconds for r in self.confirmations)
+            money = money_for(sum(r.seconds for r in self.records), self.spec.confirm.share) - spent
+            at_once = confirmations_in_time(self.costs(), now=self.now, deadline=self.deadline)
+            step = next_step(race, rounds=self.spec.confirm.rounds, money=money, at_once=at_once)
+            if not step.items:
+                return
+            took = {c.number: c.seconds * self.next_wobble() for c in race}
+            lanes = [self.now] * self.workers
+            for n, split in step.items:
+                begin = heapq.heappop(lanes)
+                heapq.heappush(lanes, begin + took[n])
+                self.confirmations.append(replace(record(n, took[n]), kind=WorkKind.CONFIRM, split=split))
+            self.now = max(lanes)
+            ran = dict(step.items)
+            race = [replace(c, splits=c.splits | ({ran[c.number]} if c.number in ran else set())) for c in race]
+            race.sort(key=lambda c: c.number)
+
+    def next_wobble(self) -> float:
+        self.wobble.append(self.wobble.pop(0))
+        return self.wobble[-1]
+
+    def export(self) -> None:
+        seeds = max(1, min(self.spec.final.seeds, refits_in_time(self.costs(), now=self.now, deadline=self.deadline)))
+        exported = max(r.seconds for r in self.records[:3]) * self.ratio
+        self.now += wall_seconds(seeds, exported * max(self.wobble), self.workers) + EXPORT_SECONDS
+
+
+@given(
+    trials=st.lists(st.floats(20.0, 400.0), min_size=1, max_size=12),
+    workers=st.integers(1, 5),
+    longer=st.integers(1, 3),
+    seeds=st.integers(1, 4),
+    trials_in_deadline=st.floats(1.0, 60.0),
+    wobble=st.lists(st.floats(0.9, 1.15), min_size=1, max_size=5),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_schedule_ends_late_and_none_wastes_most_of_its_time(
+    trials: list[float], workers: int, longer: int, seeds: int, trials_in_deadline: float, wobble: list[float]
+) -> None:
+    spec = with_final(epochs=6 * longer, seeds=seeds)
+    longest, deadline = max(trials), trials_in_deadline * float(np.mean(trials))
+    simulation = Simulation(deadline, workers, spec, float(longer), trials, wobble)
+    simulation.search()
+    simulation.confirm()
+    simulation.export()
+    # The first trials of all workers are begun before anything is known.
+    first = max(trials[n % len(trials)] for n in range(workers))
+    least = first + MARGIN * longest * longer + EXPORT_SECONDS
+    if least <= deadline:
+        assert simulation.now <= deadline + 1e-6
+    # After the slowest possible division, more than half is used.
+    reserve = MARGIN * longest * (2 + longer * (2 + math.ceil(seeds / workers))) + EXPORT_SECONDS
+    if deadline >= 4 * reserve:
+        assert simulation.now >= 0.5 * deadline
+
+
+class TestAgainstADatabase:
+    def test_when_time_is_up_no_trial_begins_but_refits_do(self, bench: Bench, ledger: Ledger) -> None:
+        assert not search_is_over(read_standing(ledger, "colours"))
+        ledger.studies.set_deadline(bench.study.id, ledger.database.now() - 1.0)
+        work_on(bench)
+        assert ledger.runs.records(bench.study.id) == []
+        standing = read_standing(ledger, "colours")
+        assert search_is_over(standing) and not standing.in_time_to_confirm
+        for kind in (WorkKind.CONFIRM, WorkKind.REFIT):
+            ledger.queue.add(bench.study.id, kind, split=0, seed=0, recipe=bench.spec.default_recipe())
+        work_on(bench)
+        assert [record.kind for record in ledger.runs.records(bench.study.id)] == [WorkKind.REFIT]
+        assert refits_before_deadline(ledger, bench.study) == 0
+
+    def test_a_trial_that_would_end_too_late_is_handed_back_and_not_taken_again(
+        self, bench: Bench, ledger: Ledger
+    ) -> None:
+        """One trial has finished in no time; the next one shows in its first epoch that it takes for ever."""
+        ledger.studies.set_budget(bench.study.id, 1)
+        work_on(bench)
+        ledger.studies.set_budget(bench.study.id, 3)
+        ledger.studies.set_deadline(bench.study.id, ledger.database.now() + 1000.0)
+        study = ledger.studies.get("colours")
+        item = ledger.queue.take(study.id, bench.worker, 60.0)
+        assert item is not None
+        overtime, recipe = Overtime(ledger), Recipe.from_flat(bench.spec.default_recipe())
+        quick, slow = (report(seconds) for seconds in (1.0, 500.0))
+        assert not overtime.is_too_late("colours", item, recipe, quick)
+        assert overtime.given_up(study) == set()
+        assert overtime.is_too_late("colours", item, recipe, slow)
+        assert not overtime.is_too_late("colours", replace(item, kind=WorkKind.REFIT), recipe, slow)
+        assert not overtime.is_too_late("colours", item, recipe, replace(slow, epoch=3)), "it has ended"
+        assert ledger.queue.hand_back(item)
+        assert overtime.given_up(study) == {item.id}
+        assert WorkKind.SEARCH in overtime.kinds_to_begin(study)
+        other = ledger.queue.take(study.id, bench.worker, 60.0, skip=overtime.given_up(study))
+        assert isinstance(other, WorkItem) and other.id != item.id
+        ledger.studies.set_deadline(study.id, ledger.database.now() + 9000.0)
+        assert overtime.given_up(ledger.studies.get("colours")) == set(), "with more time it may be taken again"
+
+    def test_a_worker_stops_at_the_epoch_after_which_time_is_too_short(
+        self, bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+
+        def too_late(self: Overtime, name: str, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
+            asked.append(report.epoch)
+            self._given_up[item.id] = deadline
+            return report.epoch == 2
+
+        deadline = ledger.database.now() + 1e6
+        ledger.studies.set_deadline(bench.study.id, deadline)
+        ledger.studies.set_budget(bench.study.id, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Overtime, "is_too_late", too_late)
+            work_on(bench)
+        assert asked == [1, 2]
+        assert ledger.runs.records(bench.study.id) == []
+        work_on(bench)
+        (ended,) = ledger.runs.records(bench.study.id)
+        assert (ended.epochs_done, ended.attempt) == (3, 2), "the next worker goes on from the checkpoint"
+
+    def test_how_many_refits_fit_is_read_from_what_trials_took(self, bench: Bench, ledger: Ledger) -> None:
+        work_on(bench)
+        assert refits_before_deadline(ledger, bench.study) is None
+        seconds = max(r.seconds for r in ledger.runs.records(bench.study.id))
+        ledger.studies.set_deadline(bench.study.id, ledger.database.now() + EXPORT_SECONDS + 20 * seconds + 60.0)
+        fitting = refits_before_deadline(ledger, bench.study)
+        assert fitting is not None and fitting >= 15
+
+
+def report(seconds: float) -> EpochReport:
+    return EpochReport(
+        epoch=1,
+        epochs=3,
+        true_class=np.zeros(1, np.float32),
+        metric=0.5,
+        soft=0.5,
+        fold_metrics=(0.5,),
+        train_loss=1.0,
+        seconds=seconds,
+    )

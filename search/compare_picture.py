@@ -1,0 +1,118 @@
+"""The picture of `search compare`: a forest plot, one row for each finalist, the best on top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TIED, BEATEN, DEFAULT_BAND, HINT = "#1b6ca8", "#9aa5b1", "#fff4d6", "0.4"
+"""Blue and grey differ in brightness too, for those who do not see colours."""
+WIDTH = 8.5  # inches
+ROW = 0.38  # inches
+FRAME = 1.75  # inches above and below the rows
+DPI = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One row."""
+
+    label: str
+    estimate: float
+    error: float
+    """Standard error of ``estimate``."""
+    searched: float | None
+    """What the search measured on its own split."""
+    tied: bool
+    """With the leader, or the leader."""
+    default: bool
+    note: str
+    """What stands at the right edge."""
+
+
+def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -> None:
+    """Write the picture in the format of the path's ending, a file that appears whole.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: an ending that is no format.
+    """
+    # Not pyplot: it keeps global state and wants a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, FRAME + ROW * len(marks)), dpi=DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for row, mark in enumerate(marks):
+        _draw_row(axes, row, mark)
+    leader = marks[0]
+    axes.axvline(leader.estimate, color=TIED, linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
+    axes.set_title(title, loc="left", fontsize=12, pad=22, parse_math=False)
+    axes.set_yticks(range(len(marks)), [mark.label for mark in marks], fontsize=9.5, parse_math=False)
+    axes.set_ylim(len(marks) - 0.4, -0.6)
+    axes.set_xlabel(f"{metric} of one cross-validated model, higher is better", fontsize=9.5, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=9, color="0.7")
+    axes.grid(axis="x", color="0.92", zorder=-1)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color("0.7")
+    axes.text(1.01, 1.02, "chance best", transform=axes.transAxes, fontsize=8.5, color=HINT, va="bottom")
+    _draw_legend(axes)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip(".").lower())
+
+
+def _draw_row(axes: Axes, row: int, mark: Mark) -> None:
+    colour = TIED if mark.tied else BEATEN
+    if mark.default:
+        axes.axhspan(row - 0.42, row + 0.42, color=DEFAULT_BAND, zorder=-2, linewidth=0)
+    axes.errorbar(
+        mark.estimate, row, xerr=mark.error, fmt="o", markersize=6.5, color=colour, elinewidth=2, capsize=0, zorder=3
+    )
+    if mark.searched is not None:
+        axes.plot(mark.searched, row, "o", markersize=6.5, mfc="white", mec=colour, mew=1.3, zorder=4)
+    axes.text(
+        1.01,
+        row,
+        mark.note,
+        transform=axes.get_yaxis_transform(),
+        fontsize=9.5,
+        color=colour if mark.tied else HINT,
+        va="center",
+    )
+
+
+def _draw_legend(axes: Axes) -> None:
+    """One line above the rows, in the order in which one reads them."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    def dot(colour: str, label: str, *, hollow: bool = False) -> Line2D:
+        face = "white" if hollow else colour
+        return Line2D([], [], marker="o", linestyle="", markersize=6.5, mfc=face, mec=colour, mew=1.3, label=label)
+
+    axes.legend(
+        handles=[
+            dot(TIED, "leads or ties, ± one standard error"),
+            dot(BEATEN, "behind"),
+            dot("0.4", "as the search saw it", hollow=True),
+            Patch(facecolor=DEFAULT_BAND, label="default recipe"),
+        ],
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
+        handletextpad=0.3,
+        columnspacing=1.2,
+        borderaxespad=0.1,
+    )

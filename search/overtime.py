@@ -1,0 +1,74 @@
+"""What a worker may begin and go on with before a study's deadline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.costs import length_ratio
+from search.deadline import latest_end, refits_in_time
+from search.ledger import Ledger
+from search.standing import kinds_in_time, present_at, read_costs
+from storage.stored_studies import StoredStudy
+from storage.values import WorkKind
+from storage.work_items import WorkItem
+from storage.workers import Role
+from studies.spec import StudySpec
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainer.outcome import EpochReport
+
+
+class Overtime:
+    """Keeps one worker from trainings that would end too late."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._given_up: dict[int, float] = {}  # trials' work items that were too late, and for which deadline
+
+    def kinds_to_begin(self, study: StoredStudy) -> tuple[WorkKind, ...]:
+        """What may be begun now: nothing that would leave too little time for what follows it, and refits always."""
+        if study.deadline is None:
+            return tuple(WorkKind)
+        records = self._ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+        trials, confirmations = kinds_in_time(self._ledger, study, records, workers=self._workers(study))
+        return (*[WorkKind.SEARCH] * trials, *[WorkKind.CONFIRM] * confirmations, WorkKind.REFIT)
+
+    def given_up(self, study: StoredStudy) -> set[int]:
+        """Work items of trials that this worker has handed back for want of time, and would be the first to take."""
+        return {work_id for work_id, deadline in self._given_up.items() if deadline == study.deadline}
+
+    def is_too_late(self, name: str, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
+        """Whether a training of ``recipe`` that has just ended an epoch would end too late, were the epochs to come
+        like this one.
+        """
+        study, kind = self._ledger.studies.get(name), item.kind
+        left = report.epochs - report.epoch
+        if study.deadline is None or kind is WorkKind.REFIT or not left:
+            return False
+        records = self._ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+        costs = read_costs(self._ledger, study, records, workers=self._workers(study))
+        final = report.epochs * report.seconds
+        if kind is WorkKind.SEARCH:
+            final *= length_ratio(recipe.to_flat(), StudySpec.from_dict(study.spec).final)
+        end = self._ledger.database.now() + left * report.seconds
+        late = end > latest_end(costs, kind, deadline=study.deadline, final=final)
+        if late and kind is WorkKind.SEARCH:
+            self._given_up[item.id] = study.deadline
+        return late
+
+    def _workers(self, study: StoredStudy) -> int:
+        return sum(process.role is Role.WORKER for process in present_at(self._ledger, study))
+
+
+def refits_before_deadline(ledger: Ledger, study: StoredStudy) -> int | None:
+    """How many refits fit before the study's deadline, each of one recipe with one seed, begun now and together; 0 or
+    more. None: there is no deadline.
+    """
+    study = ledger.studies.get(study.name)
+    if study.deadline is None:
+        return None
+    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+    workers = sum(process.role is Role.WORKER for process in present_at(ledger, study))
+    costs = read_costs(ledger, study, records, workers=workers)
+    return refits_in_time(costs, now=ledger.database.now(), deadline=study.deadline)

@@ -1,0 +1,80 @@
+"""A valid submission on disk from the first finished trial on, long before the export replaces it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from search.ledger import Ledger
+from search.patience import patiently
+from search.standing import Standing
+from storage.stored_studies import StoredStudy
+from studies.spec import StudySpec
+from trainer.imageset import ImageSet
+from trainer.metrics import METRICS
+from trainer.problems import DataError
+from trainer.submission import check_submission, decide_kind, write_submission
+
+SUBMISSION = "submission.csv"
+MODEL = "model"
+"""What lies beside a submission that was exported: that one is not provisional."""
+
+
+class ProvisionalSubmission:
+    """Writes the test predictions of the best trial so far, each time there is a better one.
+
+    They are the average of the trial's fold models, as the search has stored them. An export in the same folder is
+    never overwritten.
+    """
+
+    def __init__(self, ledger: Ledger, study: StoredStudy, images: ImageSet, folder: Path, console: Console) -> None:
+        self._ledger, self._study, self._images = ledger, study, images
+        self._folder, self._console = folder, console
+        self._metric = StudySpec.from_dict(study.spec).protocol.metric
+        self._written: int | None = None
+        self._off = images.submission is None or (folder / MODEL).exists()
+
+    def update(self, standing: Standing) -> None:
+        """Write the best trial's predictions, unless they are written or not stored. What keeps a submission from being
+        written is told once, and then no other is tried: the export will meet it too.
+        """
+        if self._off or not standing.ranking or standing.ranking[0].number == self._written:
+            return
+        best = standing.ranking[0].number
+        record = next(record for record in standing.records if record.number == best)
+        if "test" not in patiently(lambda: self._ledger.runs.prediction_names(record.id)):
+            return
+        first = self._written is None
+        try:
+            self._write(record.id)
+        except (DataError, OSError) as problem:
+            self._off = True
+            self._say(f"[yellow]note:[/] no provisional submission: {escape(str(problem))}")
+            return
+        self._written = best
+        if first:
+            path = escape(str(self._folder / SUBMISSION))
+            self._say(f"From now on {path} is a valid submission, of the best trial so far; the export replaces it.")
+
+    def _write(self, record_id: int) -> None:
+        """
+        Raises:
+            SubmissionError: it would not be valid; what lay there before stays.
+            OSError: it cannot be written.
+        """
+        images, form = self._images, self._images.submission
+        assert form is not None, "there is nothing to submit"
+        proba = patiently(lambda: self._ledger.runs.prediction(record_id, "test"))
+        kind = decide_kind(form, images.class_names, METRICS[self._metric].needs)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{self._folder.name}-", dir=self._folder.parent) as scratch:
+            made = Path(scratch) / SUBMISSION
+            write_submission(made, form, images.class_names, images.test_ids, proba, kind)
+            check_submission(made, form, images.class_names, kind)
+            made.replace(self._folder / SUBMISSION)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)

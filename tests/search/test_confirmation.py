@@ -1,0 +1,130 @@
+"""Which finalists run again, on which split, and when it is enough: rules on plain values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.confirmation import Contender, choose_finalists, finalist_count, money_for, next_step
+from studies.settings import ConfirmSettings
+
+SETTINGS = ConfirmSettings()
+
+
+def recipes(*numbers: int) -> dict[int, str]:
+    return {number: f"recipe {number}" for number in numbers}
+
+
+@pytest.mark.parametrize(("counted", "expected"), [(0, 0), (4, 0), (5, 1), (8, 1), (10, 2), (49, 9), (1000, 10)])
+def test_a_fifth_of_the_trials_are_finalists(counted: int, expected: int) -> None:
+    assert finalist_count(counted, SETTINGS) == expected
+    assert finalist_count(counted, replace(SETTINGS, rounds=0)) == 0
+    assert finalist_count(counted, replace(SETTINGS, finalists=1)) == min(1, expected)
+
+
+def test_the_best_run_beside_the_default_recipe_wherever_that_ranks() -> None:
+    known = recipes(0, 1, 2, 3, 4)
+    assert choose_finalists([3, 1, 4, 2, 0], known, 2) == [3, 0, 1]
+    assert choose_finalists([0, 3, 1, 4, 2], known, 2) == [3, 0, 1]
+    assert choose_finalists([3, 1], known, 5) == [3, 1], "the default recipe failed"
+    assert choose_finalists([3, 1], known, 0) == []
+
+
+def test_a_recipe_is_confirmed_once_however_many_trials_found_it() -> None:
+    known = recipes(0, 1, 2) | {3: "recipe 1", 4: "recipe 0"}
+    assert choose_finalists([4, 3, 1, 2, 0], known, 3) == [3, 0, 2]
+    assert choose_finalists([4, 3, 1, 2, 0], known, 3, confirmed=[1]) == [1, 0, 2], "its first trial keeps it"
+
+
+def test_who_was_confirmed_stays_when_better_trials_come() -> None:
+    assert choose_finalists([9, 8, 3, 1, 0], recipes(0, 1, 3, 8, 9), 2, confirmed=[0, 1, 3]) == [9, 0, 8, 3, 1]
+
+
+def test_the_share_is_of_the_whole() -> None:
+    assert money_for(300.0, 0.25) == pytest.approx(100.0)
+    assert money_for(300.0, 0.0) == 0.0
+
+
+def contender(number: int, *splits: int, seconds: float = 10.0, **more: bool) -> Contender:
+    return Contender(number=number, seconds=seconds, splits=frozenset(splits), **more)
+
+
+def test_the_first_round_is_for_all_that_the_money_pays_and_for_leader_and_default_in_any_case() -> None:
+    four = [contender(7, needed=True), contender(0, needed=True), contender(3), contender(5)]
+    assert next_step(four, rounds=3, money=40.0).items == ((7, 1), (0, 1), (3, 1), (5, 1))
+    step = next_step(four, rounds=3, money=39.0)
+    assert step.items == ((7, 1), (0, 1), (3, 1)) and step.left_out == (5,) and "share" in step.why
+    assert next_step(four, rounds=3, money=-5.0).items == ((7, 1), (0, 1))
+    step = next_step(four, rounds=3, money=40.0, at_once=2)
+    assert step.items == ((7, 1), (0, 1)) and "time" in step.why
+    step = next_step(four, rounds=3, money=40.0, at_once=1)
+    assert step.items == () and "no time" in step.why, "one alone could be compared with nobody"
+
+
+def test_whoever_falls_or_breaks_stops_and_one_alone_ends_it() -> None:
+    three = [contender(7, 1), contender(3, 1), contender(0, 1, fallen=True)]
+    assert next_step(three, rounds=3, money=100.0).items == ((7, 2), (3, 2))
+    assert next_step(
+        [contender(7, 1), contender(3, dropped=True), contender(0, 1, fallen=True)], rounds=3, money=100.0
+    ) == (next_step([contender(7, 1), contender(0, 1, fallen=True)], rounds=3, money=100.0))
+    step = next_step(three[:1] + three[2:], rounds=3, money=100.0)
+    assert step.items == () and "clearly beaten" in step.why
+    assert next_step([contender(7, dropped=True)], rounds=3, money=100.0).items == ()
+
+
+def test_a_later_round_that_cannot_be_paid_is_for_the_best_two_at_least() -> None:
+    three = [contender(n, 1) for n in (7, 3, 0)]
+    assert next_step(three, rounds=3, money=25.0).items == ((7, 2), (3, 2))
+    step = next_step(three, rounds=3, money=15.0)
+    assert step.items == () and "used up" in step.why
+    step = next_step(three, rounds=3, money=100.0, at_once=1)
+    assert step.items == () and "deadline" in step.why
+
+
+def test_new_finalists_catch_up_before_anybody_goes_on() -> None:
+    mixed = [contender(9, needed=True), contender(7, 1, 2, 3), contender(0, 1, 2, 3)]
+    assert next_step(mixed, rounds=3, money=100.0).items == ((9, 1),)
+    mixed[0] = contender(9, 1)
+    assert next_step(mixed, rounds=3, money=100.0).items == ((9, 2),)
+    mixed[0] = contender(9, 1, 2, 3)
+    assert next_step(mixed, rounds=3, money=100.0).why == "all that are left ran 3 rounds"
+
+
+@st.composite
+def races(draw: st.DrawFn) -> tuple[list[Contender], int, float, list[float]]:
+    count = draw(st.integers(1, 8))
+    costs = draw(st.lists(st.floats(1.0, 50.0), min_size=count, max_size=count))
+    start = [Contender(number=n, seconds=s, needed=n < 2) for n, s in enumerate(costs)]
+    return start, draw(st.integers(1, 5)), draw(st.floats(0.0, 600.0)), draw(st.lists(st.floats(0, 1), min_size=40))
+
+
+@given(races())
+def test_every_race_ends_within_its_money_and_runs_nothing_twice(
+    race: tuple[list[Contender], int, float, list[float]],
+) -> None:
+    contenders, rounds, money, luck = race
+    needed = sum(c.seconds for c in contenders if c.needed)
+    ran: set[tuple[int, int]] = set()
+    spent = 0.0
+    for turn in range(100):
+        step = next_step(contenders, rounds=rounds, money=money - spent)
+        if not step.items:
+            break
+        by_number = {c.number: c for c in contenders}
+        for number, split in step.items:
+            assert (number, split) not in ran and 1 <= split <= rounds
+            assert not by_number[number].fallen and not by_number[number].dropped
+            ran.add((number, split))
+            spent += by_number[number].seconds
+        splits = {n: frozenset(s for m, s in ran if m == n) for n in by_number}
+        fall = luck[turn % len(luck)] > 0.5
+        contenders = [replace(c, splits=splits[c.number]) for c in contenders]
+        if fall:
+            contenders[-1] = replace(contenders[-1], fallen=bool(contenders[-1].splits) and len(contenders) > 1)
+    else:
+        raise AssertionError("it never ends")
+    assert spent <= max(money, needed) + 1e-6
+    assert {(c.number, 1) for c in contenders if c.needed} <= ran
