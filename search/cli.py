@@ -131,15 +131,25 @@ def check(
     ] = None,
     skip_bad: SkipBad = False,
     n_folds: Annotated[int, typer.Option("--folds", min=2, max=50, help="Number of folds to plan for.")] = 5,
+    shift: Annotated[
+        bool, typer.Option("--shift/--no-shift", help="Whether training and test images are compared.")
+    ] = True,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="Compare them by its frozen features; default: what is at hand, else pixels."),
+    ] = None,
+    weights: Weights = None,
 ) -> None:
-    """What is in a folder: format, classes, sizes, duplicates, what would be submitted."""
+    """What is in a folder: format, classes, sizes, duplicates, train/test shift, what would be submitted."""
+    from search.check import ShiftRequest
     from search.check import check as run
     from studies.settings import DataSettings
 
     settings = DataSettings(
         id_column=id_column, label_column=label_column, group_column=group_column, skip_bad=skip_bad
     )
-    run(data, settings=settings, n_folds=n_folds)
+    request = ShiftRequest(backbone=backbone, weights=weights) if shift else None
+    run(data, settings=settings, n_folds=n_folds, shift=request)
 
 
 @app.command()
@@ -233,6 +243,17 @@ def start(
     grace: Grace = GRACE,
     checkpoint_quota: Quota = None,
     assignments: Set = None,
+    begin_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STUDY[:TRIAL]",
+            help="Begin a new study at that trial's recipe, default: the best: what is not sampled is fixed to it.",
+        ),
+    ] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Whether a new study first tries what did well in others.")
+    ] = True,
     skip_bad: SkipBad = False,
     folds: Annotated[
         Path | None, typer.Option("--folds", help="Folds to use, as written in folds.csv: columns image_id, fold.")
@@ -265,6 +286,8 @@ def start(
             hours=hours,
             priority=priority,
             overrides=overrides,
+            begin_from=begin_from,
+            memory=memory,
             folds=folds,
             output=output,
             workers=WorkersRequest(
@@ -389,6 +412,25 @@ def stop(
         _export(study=study, data=data, storage_url=storage_url, workers=workers, gpus=gpus, weights=weights, home=home)
 
 
+@app.command(name="try")
+def try_recipe(
+    study: Study = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A sampled field's value; repeatable.")
+    ] = None,
+    like: Annotated[
+        int | None,
+        typer.Option("--like", min=0, metavar="TRIAL", help="What is not set is as in this trial; default: trial 0."),
+    ] = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+) -> None:
+    """Queue one recipe of your own, on top of the budget: the next free worker runs it."""
+    from search.requests import TryRequest
+    from search.trying import try_recipe as run
+
+    run(TryRequest(study=study, storage_url=storage_url, assignments=assignments or (), like=like))
+
+
 @app.command()
 def retry(
     numbers: Annotated[list[int] | None, typer.Argument(metavar="TRIAL", help="Failed trials, by number.")] = None,
@@ -414,6 +456,48 @@ def folds(
     from search.show import export_folds
 
     export_folds(study, storage_url, output)
+
+
+@app.command()
+def confirm(
+    study: Study = None,
+    data: Data = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    weights: Weights = None,
+    grace: Grace = GRACE,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """The best trials and the default recipe again on fresh splits, and how they compare. Ctrl-C is safe."""
+    from search.requests import ConfirmRequest
+    from search.requests import Workers as WorkersRequest
+    from search.service import confirm as run
+
+    run(
+        ConfirmRequest(
+            study=study,
+            data=data,
+            storage_url=storage_url,
+            workers=WorkersRequest(workers=workers, gpus=_gpu_indices(gpus), weights=weights, home=home, grace=grace),
+        )
+    )
+
+
+@app.command()
+def compare(
+    study: Study = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Picture to write: .png, .pdf or .svg; default: retable/STUDY/compare.png."),
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """What was confirmed on fresh splits: how good each recipe is, who ties with whom, as a table and a picture."""
+    from search.compare import compare as run
+
+    run(study, storage_url, home, picture)
 
 
 @app.command(name="export-best")
@@ -563,6 +647,31 @@ def backbones(
             home=home,
         )
     )
+
+
+@app.command()
+def submissions(
+    study: Annotated[
+        str | None, typer.Option("--study", "-s", help="Name of a stored study; default: all of them.")
+    ] = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    export: Annotated[
+        int | None, typer.Option("--export", help="Number of the export that a score is of; default: the latest.")
+    ] = None,
+    public: Annotated[float | None, typer.Option("--public", help="Its score on the public board, to record.")] = None,
+    private: Annotated[
+        float | None, typer.Option("--private", help="Its score on the private board, to record.")
+    ] = None,
+    public_images: Annotated[
+        int | None,
+        typer.Option("--public-images", help="How many test images public scores are on; remembered with the data."),
+    ] = None,
+) -> None:
+    """Every export, what the board said of it, what the differences mean, and which two to hand in."""
+    from search.submissions import ScoreRequest
+    from search.submissions import submissions as run
+
+    run(study, storage_url, ScoreRequest(export=export, public=public, private=private, public_images=public_images))
 
 
 @app.command()

@@ -49,6 +49,8 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(
         "  " + "  ".join(f"{setting}={value}" for setting, value in explanation.settings), highlight=False, markup=False
     )
+    if explanation.begun_from:
+        console.print(f"Begun from {escape(explanation.begun_from)}, whose recipe is its trial 0", highlight=False)
     fixed = Table(title="Fixed in every trial", title_justify="left")
     for column in ("setting", "value", "meaning"):
         fixed.add_column(column, overflow="fold", no_wrap=column == "setting")
@@ -61,6 +63,12 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
         facts += [f"only when {row.when}"] * bool(row.when)
         console.print(f"  [bold]{escape(row.name)}[/]  [dim]{escape(row.doc)}[/]", highlight=False)
         console.print(Padding(escape(row.values), (0, 0, 0, 6)), highlight=False)
+        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
+    if explanation.portfolio:
+        console.print("Portfolio: known to do well, tried after the default recipe as far as the budget allows")
+    for entry in explanation.portfolio:
+        facts = [entry.settings, *([f"when {entry.when}"] * bool(entry.when))]
+        console.print(f"  [bold]{escape(entry.source)}[/]", highlight=False)
         console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
 
 

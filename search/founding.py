@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.trial import TrialState
 
 from search.competition import Competition, DataMismatch
 from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.telling import SIBLINGS
+from search.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
 from storage.datasets import StoredDataset
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState
 from studies.explain import differences
 from studies.spec import StudySpec
 from trainer.folds import fold_groups, make_folds, read_folds_csv
+from trainer.imageset import ImageSet
+from trainer.picture_statistics import picture_statistics
 
 SEARCH_SPLIT = 0
 """The split that all search trials use; confirmation uses others."""
@@ -46,6 +50,8 @@ class Founding:
     """A table of folds to use instead of making them."""
     budget: int | None = None
     """Trials in total, where a person said so; else as the study has it."""
+    memory: bool = False
+    """Whether recipes that did well in earlier studies are tried early, see `search.warm_starts`."""
     made: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,12 +68,12 @@ class Founding:
                     f"--set protocol.folds={read.max() + 1} makes them agree"
                 )
             return read
-        groups = fold_groups(images, self.competition.duplicates)
+        groups = fold_groups(images, self.competition.duplicates.groups)
         return make_folds(images.y, groups, protocol.folds, protocol.split_seed)
 
 
 def found(ledger: Ledger, founding: Founding) -> StoredStudy:
-    """Store data set, folds and study, and lay down trial 0.
+    """Store data set, folds and study, and lay down trial 0 and what else is to be tried early.
 
     May be repeated after it was interrupted: the study's own row is written last.
 
@@ -76,7 +82,7 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
         which is not ours.
     """
     images, protocol = founding.competition.images, founding.spec.protocol
-    ledger.datasets.add(
+    dataset = ledger.datasets.add(
         StoredDataset(
             fingerprint=images.fingerprint,
             class_names=images.class_names,
@@ -88,6 +94,7 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
                 "folder": str(founding.folder.resolve()),
                 "reader": images.reader,
                 "skipped": list(images.skipped),
+                **_pictures(ledger, images),
             },
         )
     )
@@ -100,7 +107,8 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
             "folds never change once a study used them. Another division needs a number of its own: "
             "--set protocol.split_seed=1"
         )
-    _lay_down(ledger, founding)
+    budget = founding.budget or founding.spec.search_settings.trials
+    _lay_down(ledger, founding, plan_warm_starts(ledger, founding.spec, dataset, budget, memory=founding.memory))
     return ledger.studies.create(
         founding.name,
         fingerprint=images.fingerprint,
@@ -108,30 +116,55 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
         spec_hash=founding.spec.spec_hash,
         file_spec=founding.file_spec.to_dict(),
         overrides=founding.overrides,
-        budget=founding.budget or founding.spec.search_settings.trials,
+        budget=budget,
     )
 
 
-def _lay_down(ledger: Ledger, founding: Founding) -> None:
-    """Create the Optuna studies; trial 0 of the main one is the default recipe, waiting for a worker."""
-    backend = ledger.optuna_storage
+def _pictures(ledger: Ledger, images: ImageSet) -> dict[str, object]:
+    """What the summary of a data set says of its pictures; nothing where the data set is stored already."""
+    if any(study.fingerprint == images.fingerprint for study in ledger.studies.all()):
+        return {}
+    return {PICTURES: picture_statistics(images.train_images).to_dict()}
+
+
+def _lay_down(ledger: Ledger, founding: Founding, planned: Sequence[WarmStart]) -> None:
+    """Create the Optuna studies; the first trials of the main one are those ``planned``, waiting for a worker.
+
+    What an interrupted founding laid down is gone on with, or, where something else is planned by now, replaced.
+    """
+    epochs = founding.spec.recipe["epochs"]
     for suffix in ("", *SIBLINGS.values()):
-        study = optuna.create_study(
-            study_name=founding.name + suffix, storage=backend, direction="maximize", load_if_exists=True
-        )
-        trials = study.get_trials(deepcopy=False)
-        if len(trials) > 1 or any(trial.state.is_finished() for trial in trials):
+        study = _optuna_study(ledger, founding, suffix)
+        laid = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
+        starts = [] if suffix else planned
+        if laid != [start.params for start in starts[: len(laid)]]:
+            optuna.delete_study(study_name=study.study_name, storage=ledger.optuna_storage)
+            study, laid = _optuna_study(ledger, founding, suffix), []
+        for start in starts[len(laid) :]:
+            attributes = {EPOCHS_ATTRIBUTE: epochs, ORIGIN_ATTRIBUTE: start.origin}
+            study.enqueue_trial(dict(start.params), user_attrs=attributes)
+
+
+def _optuna_study(ledger: Ledger, founding: Founding, suffix: str) -> optuna.Study:
+    """A new Optuna study, or that of an interrupted founding: nothing in it but trials of ours that wait.
+
+    Raises:
+        StudyChanged: it is neither.
+    """
+    study = optuna.create_study(
+        study_name=founding.name + suffix, storage=ledger.optuna_storage, direction="maximize", load_if_exists=True
+    )
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state is not TrialState.WAITING or EPOCHS_ATTRIBUTE not in trial.user_attrs:
             raise StudyChanged(
                 f"{ledger.database.name} holds an Optuna study {study.study_name!r} that is not Retable's; "
                 "choose another name with --name"
             )
-        with warnings.catch_warnings():
-            # Marked experimental; the dashboard labels its axes by it.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names([founding.spec.protocol.metric])
-        if not suffix and not trials:
-            recipe = founding.spec.default_recipe()
-            study.enqueue_trial(founding.spec.default_params(), user_attrs={EPOCHS_ATTRIBUTE: recipe["epochs"]})
+    with warnings.catch_warnings():
+        # Marked experimental; the dashboard labels its axes by it.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([founding.spec.protocol.metric])
+    return study
 
 
 def resume(ledger: Ledger, stored: StoredStudy, founding: Founding) -> StoredStudy:
@@ -142,7 +175,9 @@ def resume(ledger: Ledger, stored: StoredStudy, founding: Founding) -> StoredStu
         StudyChanged: settings that trials depend on are other ones, or folds are given to a study that has some.
     """
     _compare(stored, founding)
-    before, now = StudySpec.from_dict(stored.spec), founding.spec
+    before = StudySpec.from_dict(stored.spec)
+    # A portfolio is laid down once: the record keeps the one that was.
+    now = replace(founding.spec, portfolio=before.portfolio)
     if before != now:
         ledger.studies.set_spec(stored.id, spec=now.to_dict(), file_spec=founding.file_spec.to_dict())
     edited = before.search_settings.trials != now.search_settings.trials

@@ -15,6 +15,7 @@ from search.competition import NoData, inspect_aloud
 from search.founding import Founding
 from search.home import Home
 from search.ledger import Ledger, open_ledger
+from search.lineage import ancestor_again, begin_at
 from search.requests import StartRequest
 from storage.stored_studies import StoredStudy
 from studies.backbones import backbones_of, check_backbones
@@ -32,20 +33,25 @@ def prepare(request: StartRequest, console: Console) -> Founding:
 
     Raises:
         StudyError, BackboneError, DataError, NoData, EnvironmentProblem, StorageError: bad input; nothing was written.
+        NoSuchTrial, NothingFinished: there is no trial to begin at.
     """
     file_spec = load_study(request.study)
     name = check_name(request.name or find_study(request.study).name)
-    stored, known_folder = _stored(request.storage_url, name)
+    ledger = _ledger_if_any(request.storage_url)
+    stored = ledger.studies.find(name) if ledger else None
     # What a study was begun with need not be typed again.
     overrides = request.overrides or (stored.overrides if stored else ())
-    spec = load_study(request.study, overrides) if overrides else file_spec
-    data, competition = request.data or known_folder, None
+    begun = ancestor_again(ledger, stored, request.begin_from)
+    spec = load_study(request.study, overrides, recipe=begun.recipe if begun else None)
+    data, competition = request.data or (known_folder(ledger, stored) if ledger and stored else None), None
     if data is not None:
         competition = inspect_aloud(data, spec.data.options, console)
     elif spec.data.sample is None:
         raise NoData
     check_torch_pair()
-    spec, file_spec = check_backbones(spec), check_backbones(file_spec)
+    spec, file_spec = check_backbones(spec), check_backbones(file_spec, lenient=False)
+    if begun is not None:
+        spec = begin_at(spec, begun, overrides, console if stored is None else None)
     _check_weights(spec, request.workers.weights)
     if data is None or competition is None:
         data = write_digits(Home(root=request.workers.home).samples / "digits")
@@ -59,6 +65,7 @@ def prepare(request: StartRequest, console: Console) -> Founding:
         folder=data,
         folds=request.folds,
         budget=request.trials,
+        memory=request.memory,
     )
 
 
@@ -68,15 +75,13 @@ def known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 
 
-def _stored(url: str, name: str) -> tuple[StoredStudy | None, Path | None]:
-    """The study of that name, if there is one, and where its images are, if they still are."""
+def _ledger_if_any(url: str) -> Ledger | None:
+    """The database, if it is there."""
     try:
         check_database(url)
     except NoStudy:
-        return None, None
-    ledger = open_ledger(url, create=True)
-    stored = ledger.studies.find(name)
-    return stored, None if stored is None else known_folder(ledger, stored)
+        return None
+    return open_ledger(url, create=True)
 
 
 def _check_weights(spec: StudySpec, weights: Path | None) -> None:

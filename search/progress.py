@@ -5,7 +5,7 @@ On a terminal the moving line is redrawn in place; elsewhere (a log file, a pipe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -30,15 +30,24 @@ STYLES: dict[TrialStatus, str] = {
 class ProgressView:
     """Shows one `Standing` after another. Use as a context manager: the terminal is restored at the end."""
 
-    def __init__(self, console: Console, default: Mapping[str, Scalar], *, shown: int = 0) -> None:
+    def __init__(
+        self,
+        console: Console,
+        default: Mapping[str, Scalar],
+        *,
+        shown: int = 0,
+        origins: Callable[[], Mapping[int, str]] = dict,
+    ) -> None:
         """
         Args:
             default: the recipe of trial 0; of every trial those settings are shown that differ from it.
+            origins: tells who proposed trials, where it was no sampler, by number (see `search.warm_starts`).
             shown: how many ended trials have been printed before.
         """
         self._console = console
         self._default = default
         self._shown = shown
+        self._origins = origins
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> ProgressView:
@@ -52,20 +61,24 @@ class ProgressView:
 
     def show(self, standing: Standing, now: str) -> None:
         """Print what has ended since the last call and redraw the moving line; ``now`` says what runs at the moment."""
-        for record in standing.records[self._shown :]:
-            print_trial(self._console, record, self._default)
+        new = standing.records[self._shown :]
+        origins = self._origins() if new else {}
+        for record in new:
+            print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
         self._shown = len(standing.records)
         self._live.update(Text(bar_line(standing, now), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
-def print_trial(console: Console, record: TrialRecord, default: Mapping[str, Scalar]) -> None:
+def print_trial(console: Console, record: TrialRecord, default: Mapping[str, Scalar], origin: str = "") -> None:
     """Print one ended trial on one line: cut at the edge of a terminal, whole in a file."""
-    line = trial_line(record, default)
+    line = trial_line(record, default, origin)
     console.print(line, highlight=False, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
 
 
-def trial_line(record: TrialRecord, default: Mapping[str, Scalar]) -> str:
-    """One ended trial, with Rich's markup: number, status, score, seconds, and how its recipe differs from trial 0."""
+def trial_line(record: TrialRecord, default: Mapping[str, Scalar], origin: str = "") -> str:
+    """One ended trial, with Rich's markup: number, status, score, seconds, who proposed it where it was no sampler, and
+    how its recipe differs from trial 0.
+    """
     number = "  ?" if record.number is None else f"{record.number:3d}"
     style = STYLES[record.status]
     if record.status is TrialStatus.FINISHED:
@@ -75,7 +88,8 @@ def trial_line(record: TrialRecord, default: Mapping[str, Scalar]) -> str:
     else:
         score = ""
     what = escape(record.reason) if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) else ""
-    what = what or recipe_difference(record, default)
+    proposer = origin.partition(":")[0] if record.number else ""
+    what = what or f"{escape(proposer)}: " * bool(proposer) + recipe_difference(record, default)
     return f"trial {number}  [{style}]{record.status:8}[/]  {score:18} {record.seconds:6.1f} s  [dim]{what}[/]"
 
 
@@ -83,12 +97,16 @@ def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str
     """The settings of a trial that differ from trial 0, in the order of the recipe's fields."""
     if record.number == 0:
         return "the default recipe"
-    recipe = record.recipe or {}
+    return escape(difference(record.recipe or {}, default))
+
+
+def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> str:
+    """The settings of a flat recipe that differ from ``default``, in the order of the recipe's fields."""
     changed = [name for name in FIELDS if name in recipe and recipe[name] != default.get(name)]
     # The last part of a name suffices where no other setting ends so.
     brief = {name: name.removesuffix(".name").rpartition(".")[2] for name in changed}
     names = {name: name if list(brief.values()).count(brief[name]) > 1 else brief[name] for name in changed}
-    return escape(" ".join(f"{names[name]}={short(recipe[name])}" for name in changed))
+    return " ".join(f"{names[name]}={short(recipe[name])}" for name in changed)
 
 
 def short(value: Scalar) -> str:

@@ -60,8 +60,22 @@ class StartRequest:
     hours: float | None
     priority: int | None
     overrides: Sequence[str]
+    begin_from: str | None
+    """``STUDY`` or ``STUDY:TRIAL`` of the same database, at whose recipe a new study begins."""
+    memory: bool
+    """Whether a new study tries what did well in earlier ones."""
     folds: Path | None
     output: Path | None
+    workers: Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmRequest:
+    """``search confirm``. None: not typed."""
+
+    study: str | None
+    data: Path | None
+    storage_url: str
     workers: Workers
 
 
@@ -89,3 +103,15 @@ class ReplayRequest:
     storage_url: str
     home: Path
     weights: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryRequest:
+    """``search try``. None: not typed."""
+
+    study: str | None
+    storage_url: str
+    assignments: Sequence[str]
+    """``FIELD=VALUE``, as typed."""
+    like: int | None
+    """Number of the trial that gives what is not assigned; None: the default recipe."""

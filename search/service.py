@@ -1,33 +1,40 @@
-"""The verbs that do work: start and export-best."""
+"""The verbs that do work: start, confirm and export-best."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from search.compare import show_comparison
 from search.competition import NoData, open_for_training
+from search.confirming import run_confirmation
 from search.engines.fleet import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.exit_codes import EXIT_INTERRUPTED
-from search.export import ExportPlan, gather_refits, plan_export, queue_refits
+from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import write_export
 from search.fleets import FleetPlan, plan_fleet
 from search.founding import found, resume
 from search.home import Home
 from search.ledger import Ledger, open_ledger
+from search.overtime import refits_before_deadline
 from search.preparation import known_folder, prepare
 from search.presence import Presence, process_name
+from search.provisional import ProvisionalSubmission
 from search.publishing import publish
-from search.requests import ExportRequest, StartRequest, Workers
+from search.refits import gather_refits
+from search.requests import ConfirmRequest, ExportRequest, StartRequest, Workers
 from search.retrying import retry_blameless
 from search.standing import Standing, read_standing
 from search.stopping import StopSignals
-from search.summary import print_export, print_interrupted, print_ranking, print_study
+from search.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
+from search.warm_starts import origins_of
 from storage.stored_studies import StoredStudy
 from storage.workers import Role
 from studies.spec import StudySpec
@@ -36,7 +43,7 @@ from trainer.imageset import ImageSet
 
 
 def start(request: StartRequest) -> None:
-    """Begin or continue a study, search, and export the best.
+    """Begin or continue a study, search, confirm the best, and export.
 
     Everything that can be wrong is found out before anything is written.
 
@@ -62,6 +69,8 @@ def start(request: StartRequest) -> None:
         console.print(again.sentence(name), highlight=False)
     _set_deadline(ledger, stored, request.hours)
     print_study(console, stored, founding.spec, founding.competition, planned.where, planned.notes)
+    if verb == "begins":
+        print_warm_starts(console, origins_of(ledger, name))
 
     with ExitStack() as stack:
         stack.enter_context(_supervising(ledger, stored, home))
@@ -70,21 +79,55 @@ def start(request: StartRequest) -> None:
             stack.enter_context(fleet)
         signals = _signals(fleet, request.workers)
         try:
-            watch(ledger, name, search_is_over, fleet=fleet, signals=signals, console=console)
+            provisional = ProvisionalSubmission(ledger, stored, images, request.output or home.exports(name), console)
+            look = provisional.update
+            watch(ledger, name, search_is_over, fleet=fleet, signals=signals, console=console, on_standing=look)
             standing = read_standing(ledger, name)
             print_ranking(console, standing)
-            plan = plan_export(ledger, stored, seeds=None, full_data=False)
-            ids = queue_refits(ledger, plan, home)
             shown = len(standing.records)
+
+            def until(over: Callable[[Standing], bool]) -> None:
+                watch(ledger, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+
+            run_confirmation(ledger, stored, images, home, until, console)
+            show_comparison(console, ledger, name, home)
+            plan = _plan_in_time(ledger, stored, console)
+            ids = queue_refits(ledger, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
-            over = refits_are_over if isinstance(fleet, LocalFleet) else _over_or_nobody_here(home)
-            watch(ledger, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+            until(refits_are_over if isinstance(fleet, LocalFleet) else _over_or_nobody_here(home))
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
     if not refits_are_over(read_standing(ledger, name)):
         _run_refits(ledger, stored, founding.folder, request.workers, home, console, shown=shown)
     _finish(console, ledger, plan, ids, images, home, request.output, None)
+
+
+def confirm(request: ConfirmRequest) -> None:
+    """Run the best trials' recipes again on fresh splits, with local workers where none live, and compare them.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+        DataMismatch, DataError: the images at hand are not the study's.
+    """
+    check_torch_pair()
+    console = Console()
+    ledger = open_ledger(request.storage_url)
+    stored = ledger.study(request.study)
+    home = Home(root=request.workers.home)
+    data = request.data or known_folder(ledger, stored)
+    if data is None:
+        raise NoData
+    images = open_for_training(data, StudySpec.from_dict(stored.spec), stored.fingerprint)
+    shown = len(read_standing(ledger, stored.name).records)
+    with ExitStack() as stack:
+        until = _helped(stack, ledger, stored, data, request.workers, home, console, shown=shown)
+        try:
+            run_confirmation(ledger, stored, images, home, until, console)
+        except Interrupted:
+            print_interrupted(console, stored.name)
+            raise SystemExit(EXIT_INTERRUPTED) from None
+    show_comparison(console, ledger, stored.name, home)
 
 
 def export_best(request: ExportRequest) -> None:
@@ -150,6 +193,58 @@ def _run_refits(
         except Interrupted:
             print_interrupted(console, stored.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _helped(
+    stack: ExitStack,
+    ledger: Ledger,
+    stored: StoredStudy,
+    data: Path,
+    workers: Workers,
+    home: Home,
+    console: Console,
+    *,
+    shown: int,
+) -> Callable[[Callable[[Standing], bool]], None]:
+    """A `watch` that leaves the work to whoever lives, and once nobody does to local workers, which ``stack`` ends."""
+    fleet: Fleet | None = None
+    signals = _signals(None, workers)
+
+    def until(over: Callable[[Standing], bool]) -> None:
+        nonlocal fleet, signals
+        if fleet is None:
+            idle = partial(_over_or_nobody, over)
+            watch(ledger, stored.name, idle, fleet=None, signals=signals, console=console, shown=shown)
+            if over(read_standing(ledger, stored.name)):
+                return
+            here = replace(workers, engine="local", workers=workers.workers or None)
+            fleet = _fleet(plan_fleet(here), ledger, stored, data, here, home)
+            assert fleet is not None, "there is at least one worker"
+            stack.enter_context(fleet)
+            signals = _signals(fleet, workers)
+        watch(ledger, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+
+    return until
+
+
+def _over_or_nobody(over: Callable[[Standing], bool], standing: Standing) -> bool:
+    return over(standing) or not (standing.workers or standing.paused)
+
+
+def _plan_in_time(ledger: Ledger, stored: StoredStudy, console: Console) -> ExportPlan:
+    """The export for which there is time: fewer recipes first, then fewer seeds, one of one in any case."""
+    fitting = refits_before_deadline(ledger, stored)
+    seeds = StudySpec.from_dict(stored.spec).final.seeds
+    if fitting is None:
+        return plan_export(ledger, stored, seeds=None, full_data=False)
+    if fitting < seeds:
+        console.print(
+            f"[yellow]note:[/] before the deadline there is time for {fitting} of {seeds} refits"
+            + ("" if fitting else ", so the export may come late; the provisional submission is there"),
+            highlight=False,
+        )
+    seeds = max(1, min(seeds, fitting))
+    return plan_export(ledger, stored, seeds=seeds, full_data=False, members_at_most=max(1, fitting // seeds))
 
 
 def _over_or_nobody_here(home: Home) -> Callable[[Standing], bool]:

@@ -66,9 +66,9 @@ def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> N
     """
     from trainer.predict_standalone import predict_folder, write_predictions
 
-    ids, classes, proba = predict_folder(model, images, device=device)
-    write_predictions(output, ids, classes, proba)
-    Console().print(f"{len(ids)} images predicted to {output}", highlight=False)
+    predictions = predict_folder(model, images, device=device)
+    write_predictions(output, predictions)
+    Console().print(f"{len(predictions.ids)} images predicted to {output}", highlight=False)
 
 
 def _ledger_if_any(url: str) -> Ledger | None:

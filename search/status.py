@@ -12,13 +12,15 @@ from rich.markup import escape
 
 from search.disk import GIB, DiskUse, disk_use
 from search.failures import ADVICE
+from search.finalists import TRIAL_NOTE
 from search.home import Home
 from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
 from search.progress import bar_line, print_trial
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.standing import Standing, read_standing
-from search.supervision import search_is_over, what_runs
+from search.supervision import confirmation_at, search_is_over, what_runs
+from search.warm_starts import origins_of
 from storage.stored_studies import StoredStudy
 from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from storage.workers import Role, WorkerRecord
@@ -41,11 +43,15 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
     left_out = 0 if everything else max(0, len(standing.records) - SHOWN_TRIALS)
     if left_out:
         console.print(f"... {left_out} earlier trials; --all shows them", highlight=False)
+    origins = origins_of(ledger, study.name)
     for record in standing.records[left_out:]:
-        print_trial(console, record, default)
+        print_trial(console, record, default, origins.get(record.number or 0, ""))
     console.print(
         bar_line(standing, what_runs(ledger, standing) if standing.workers else ""), highlight=False, markup=False
     )
+    if standing.confirms_done or standing.confirms_open:
+        ended = f"{standing.confirms_done} of {standing.confirms_done + standing.confirms_open} confirmations done"
+        console.print(f"{ended}; `search compare --study {study.name}` shows them", highlight=False)
     if standing.waiting:
         console.print(f"{standing.waiting} trial(s) wait for a worker to go on with them", highlight=False)
     for line in (*_failure_lines(ledger, standing), *_worker_lines(ledger, study), *_export_lines(ledger, study)):
@@ -130,6 +136,8 @@ def _failure_lines(ledger: Ledger, standing: Standing) -> list[str]:
 
 
 def _what(record: TrialRecord) -> str:
+    if record.kind is WorkKind.CONFIRM:
+        return f"confirmation of trial {record.note.get(TRIAL_NOTE, '?')} on split {record.split}"
     if record.kind is not WorkKind.SEARCH:
         return f"{record.kind}, seed {record.seed}"
     return "a trial before it had a number" if record.number is None else f"trial {record.number}"
@@ -156,7 +164,9 @@ def _doing(ledger: Ledger, study: StoredStudy) -> dict[str, str]:
     epochs = {t.number: f"epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials}
     doing = {}
     for held in ledger.queue.held(study.id):
-        if held.kind is not WorkKind.SEARCH:
+        if held.kind is WorkKind.CONFIRM:
+            doing[held.worker] = f"confirming {confirmation_at(held)}"
+        elif held.kind is not WorkKind.SEARCH:
             doing[held.worker] = f"a {held.kind}"
         elif held.trial_number is None:
             doing[held.worker] = "asking for a trial"
@@ -169,6 +179,8 @@ def _export_lines(ledger: Ledger, study: StoredStudy) -> list[str]:
     lines = []
     for export in ledger.runs.exports(study.id)[-3:]:
         score = "" if export.score is None else f", out-of-fold {export.score:.4f} ± {export.score_se or 0.0:.4f}"
+        told = (("public", export.public_score), ("private", export.private_score))
+        board = "".join(f", {which} {value:.4f}" for which, value in told if value is not None)
         when = datetime.datetime.fromtimestamp(export.created)
-        lines.append(f"exported {when:%Y-%m-%d %H:%M} to {escape(export.folder)}{score}")
+        lines.append(f"exported {when:%Y-%m-%d %H:%M} to {escape(export.folder)}{score}{board}")
     return lines

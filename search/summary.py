@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from search.competition import Competition
 from search.export_files import Export
+from search.model_card import trials_named
 from search.progress import recipe_difference
 from search.standing import Standing
 from storage.stored_studies import StoredStudy
@@ -54,6 +55,13 @@ def print_study(
         console.print(f"{mark}{escape(line)}", highlight=False)
 
 
+def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
+    """Which trials a new study begins with besides the default recipe, and why, a line each."""
+    for number, origin in origins.items():
+        if number:
+            console.print(f"trial {number:3d}  planned   {escape(origin)}", highlight=False, soft_wrap=True)
+
+
 def print_ranking(console: Console, standing: Standing) -> None:
     """The best finished trials, and what became of the others."""
     default = StudySpec.from_dict(standing.study.spec).default_recipe()
@@ -78,12 +86,17 @@ def print_ranking(console: Console, standing: Standing) -> None:
 def print_export(console: Console, export: Export) -> None:
     """What was written, how good it is, and what to type next."""
     console.print()
+    named = trials_named(export.trials)
     if export.score is not None:
+        how = "cross-validated in confirmation" if export.by_confirmations else "out-of-fold"
+        views = "; ".join(dict.fromkeys(", ".join(views) for views in export.views))
         console.print(
-            f"Trial {export.trial} refitted: out-of-fold {export.metric} "
-            f"[bold]{export.score:.4f} ± {export.score_error:.4f}[/] (test-time views: {', '.join(export.views)})",
+            f"{named[0].upper()}{named[1:]} refitted: {how} {export.metric} "
+            f"[bold]{export.score:.4f} ± {export.score_error:.4f}[/] (test-time views: {views})",
             highlight=False,
         )
+    for line in (*export.reasons, *filter(None, [export.expected])):
+        console.print(escape(line), highlight=False)
     for line in export.warnings:
         console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
     console.print(f"Written to [bold]{escape(str(export.folder))}[/]:", highlight=False)

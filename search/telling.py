@@ -76,7 +76,7 @@ def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
     sibling.add_trial(
         optuna.create_trial(
             value=record.value,
-            user_attrs={**_attributes(record), **recipe, "seed": record.seed, "split": record.split},
+            user_attrs={**_attributes(record), **recipe, **record.note, "seed": record.seed, "split": record.split},
         )
     )
 

@@ -8,6 +8,7 @@ from studies.conditions import settle
 from studies.dimensions import MAX_CHOICES
 from studies.errors import Problems, listed
 from studies.filters import find_backbones
+from studies.portfolio import settle_portfolio
 from studies.space import Dimension, branches, describe
 from studies.spec import StudySpec
 from trainer.backbones import BackboneError, check_backbone
@@ -15,10 +16,14 @@ from trainer.backbones import BackboneError, check_backbone
 SHOWN_NAMES = 8  # of the models that a filter finds, in a message
 
 
-def check_backbones(spec: StudySpec) -> StudySpec:
+def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
     """Ask timm about every backbone of a study, and put the models found in place of a filter.
 
     Imports timm, which takes seconds; call it after everything that can be checked without.
+
+    Args:
+        lenient: entries of the portfolio with values that the backbones found do not have are left out; else they are
+            mistakes.
 
     Raises:
         StudyError: naming every backbone that timm does not know, with the nearest names; or a filter finds none.
@@ -38,7 +43,9 @@ def check_backbones(spec: StudySpec) -> StudySpec:
     candidates = dict(branches([replace(dimension, name="") for dimension in dimensions]))
     space = settle(candidates, spec.recipe, explicit=spec.recipe.keys(), lenient=True, problems=problems)
     problems.raise_if_any()
-    return replace(spec, space=space)
+    portfolio = settle_portfolio(spec.portfolio, space, spec.recipe, lenient=lenient, problems=problems, filtered=True)
+    problems.raise_if_any()
+    return replace(spec, space=space, portfolio=portfolio)
 
 
 def backbones_of(spec: StudySpec) -> list[str]:

@@ -291,7 +291,7 @@ def _named(field: str, dimensions: Sequence[Dimension]) -> list[Dimension]:
 
 
 def _title(dimension: Dimension) -> str:
-    return f"{describe(dimension)} ({describe_conditions(dimension) or 'always'})"
+    return f"{describe(dimension)} ({describe_conditions(dimension.when) or 'always'})"
 
 
 def _all_values(dimension: Dimension) -> Sequence[Scalar]:

@@ -11,7 +11,7 @@ from studies.document import GROUPS, flatten, known_field, shorten
 from studies.errors import Problems, listed, shown
 from studies.filters import BACKBONE_PATTERN, FILTER_KEYS, read_filter
 from studies.settings import check_scalar
-from studies.space import FAMILY, Dimension, describe, is_multiple, is_pattern
+from studies.space import FAMILY, Condition, Dimension, describe, is_multiple, is_pattern
 from trainer.backbones import FAMILIES
 from trainer.recipe import FieldInfo, RecipeError, Scalar, suggest
 
@@ -106,7 +106,7 @@ def _read_table(info: FieldInfo, table: Mapping[str, object], note: Note) -> Dim
     if len(kinds) != 1:
         note(" needs either choices, or low and high" + (", or a filter by match" if info.path == "backbone" else ""))
         return None
-    when = _read_when(table.get("when", {}), note)
+    when = read_when(table.get("when", {}), note)
     try:
         dimension = _DOMAINS[kinds[0]](info, table)
     except RecipeError as error:
@@ -126,7 +126,7 @@ def _read_choices(info: FieldInfo, table: Mapping[str, object]) -> Dimension:
         raise RecipeError(f"choices is a list of at least one value, not {shown(raw)}")
     if len(raw) > MAX_CHOICES:
         raise RecipeError(f"{len(raw)} choices are more than {MAX_CHOICES}")
-    choices = tuple(_check_value(info, value) for value in raw)
+    choices = tuple(check_value(info, value) for value in raw)
     twice = [value for value in dict.fromkeys(choices) if choices.count(value) > 1]
     if twice:
         raise RecipeError(f"choices holds {listed(twice)} more than once")
@@ -182,7 +182,7 @@ def _read_default(info: FieldInfo, dimension: Dimension, table: Mapping[str, obj
     if table.get("default") is None:
         return None
     try:
-        value = _check_value(info, table["default"])
+        value = check_value(info, table["default"])
     except RecipeError as error:
         note(f": default: {error}")
         return None
@@ -200,7 +200,8 @@ def _read_name(info: FieldInfo, table: Mapping[str, object], note: Note) -> str:
     return name if "name" in table else ""
 
 
-def _read_when(raw: object, note: Note) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+def read_when(raw: object, note: Note) -> tuple[Condition, ...]:
+    """The conditions of a table's ``when``; what is wrong is told to ``note`` and left out."""
     if not isinstance(raw, Mapping):
         note(f": when is a table such as {{ 'optimizer.name' = 'sgd' }}, not {shown(raw)}")
         return ()
@@ -227,13 +228,18 @@ def _check_condition(field: str, value: object) -> Scalar:
             raise RecipeError(f"{shown(value)} is no pattern over timm's names, such as 'convnext*' or '!convnext*'")
         return value
     if field != FAMILY:
-        return _check_value(known_field(field), value)
+        return check_value(known_field(field), value)
     if not isinstance(value, str) or value not in FAMILIES:
         raise RecipeError(f"there is no backbone family {shown(value)}{suggest(shown(value), FAMILIES)}")
     return value
 
 
-def _check_value(info: FieldInfo, value: object) -> Scalar:
+def check_value(info: FieldInfo, value: object) -> Scalar:
+    """One value of a field, from an untrusted file.
+
+    Raises:
+        RecipeError: the field cannot take it.
+    """
     checked = check_scalar(info, value)
     if info.path == "backbone":
         check_backbone_name(checked)

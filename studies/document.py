@@ -14,7 +14,9 @@ from trainer.recipe import FIELDS, FieldInfo, field_info, suggest
 GROUPS = frozenset(path.partition(".")[0] for path in FIELDS if "." in path)
 """Recipe fields come in these groups, which a file may write as nested tables."""
 
-TABLES = ("protocol", "recipe", "space", "search", "final", "data")
+TABLES = ("protocol", "recipe", "space", "search", "confirm", "final", "data")
+PORTFOLIO = "portfolio"
+"""Beside the tables, an array of tables; see `studies.portfolio`."""
 MAX_KEY = 80  # characters that a message repeats of an unknown key
 
 
@@ -26,6 +28,8 @@ class Document:
     title: object
     recipe: Mapping[str, object] = field(default_factory=dict)
     space: Mapping[str, object] = field(default_factory=dict)
+    portfolio: object = field(default_factory=list)
+    """As it was written; not even the form is judged."""
     sections: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """By the names of `studies.settings.SECTIONS`; tables that are not given are missing."""
     overridden: Mapping[str, str] = field(default_factory=dict)
@@ -42,15 +46,17 @@ def parse_document(file: StudyFile, problems: Problems) -> Document:
         raw = tomllib.loads(file.text)
     except (ValueError, RecursionError) as error:
         raise StudyError(_syntax_message(file, error)) from error
+    valid = ("title", *TABLES, PORTFOLIO)
     for key in raw:
-        if key != "title" and key not in TABLES:
-            problems.add("", f"there is no table [{shorten(key)}]{suggest(key[:MAX_KEY], ('title', *TABLES))}")
+        if key not in valid:
+            problems.add("", f"there is no table [{shorten(key)}]{suggest(key[:MAX_KEY], valid)}")
     tables = {name: _table(name, raw.get(name, {}), problems) for name in TABLES}
     return Document(
         label=file.label,
         title=raw.get("title", file.name),
         recipe=flatten("recipe", tables["recipe"], problems),
         space=flatten("space", tables["space"], problems),
+        portfolio=raw.get(PORTFOLIO, []),
         sections={name: tables[name] for name in SECTIONS if name in raw},
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from studies.space import Dimension, branches, describe, describe_conditions
+from studies.space import Dimension, branches, describe, describe_conditions, written
 from studies.spec import FREE_TO_CHANGE, StudySpec
 from trainer.recipe import FIELDS, Scalar
 
@@ -37,6 +37,15 @@ class SampledRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PortfolioRow:
+    """A recipe that is tried early: where it is known from, what it sets, and for what (empty: anything)."""
+
+    source: str
+    settings: str
+    when: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """What ``search studies NAME`` shows. ``settings`` are (setting, value) pairs: how trials are judged and run."""
 
@@ -44,6 +53,9 @@ class Explanation:
     settings: tuple[tuple[str, str], ...]
     fixed: tuple[FixedRow, ...]
     sampled: tuple[SampledRow, ...]
+    portfolio: tuple[PortfolioRow, ...]
+    begun_from: str
+    """``STUDY:TRIAL`` whose recipe it begins at; empty: none."""
 
 
 def explain(spec: StudySpec) -> Explanation:
@@ -61,12 +73,21 @@ def explain(spec: StudySpec) -> Explanation:
             SampledRow(
                 name=dimension.name,
                 values=describe(dimension),
-                when=describe_conditions(dimension),
+                when=describe_conditions(dimension.when),
                 default=dimension.default,
                 doc=FIELDS[dimension.field].doc,
             )
             for dimension in spec.space
         ),
+        portfolio=tuple(
+            PortfolioRow(
+                source=entry.source,
+                settings=" ".join(f"{field}={written([value])}" for field, value in entry.settings),
+                when=describe_conditions(entry.when),
+            )
+            for entry in spec.portfolio
+        ),
+        begun_from=spec.begun_from,
     )
 
 
@@ -108,7 +129,7 @@ def _binding_rows(spec: StudySpec) -> Iterator[tuple[str, _Row]]:
         for dimension in dimensions:
             yield dimension.name, _choices(dimension) or f"sampled from {describe(dimension)}"
             yield f"{dimension.name} in trial 0", str(dimension.default)
-            yield f"{dimension.name} when", describe_conditions(dimension) or "always"
+            yield f"{dimension.name} when", describe_conditions(dimension.when) or "always"
 
 
 def _choices(dimension: Dimension) -> tuple[str, ...] | None:

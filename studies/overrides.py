@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 
-from studies.document import TABLES, Document, shorten
+from studies.document import PORTFOLIO, TABLES, Document, shorten
 from studies.errors import StudyError, listed
 from studies.settings import SECTIONS, setting_names
 from trainer.recipe import FIELDS, suggest
@@ -52,6 +52,8 @@ def _apply(document: Document, text: str) -> Document:
     document = dataclasses.replace(document, overridden=overridden)
     if table == "title" and not key:
         return dataclasses.replace(document, title=given.strip().strip("\"'"))
+    if table == PORTFOLIO and not key:
+        return dataclasses.replace(document, portfolio=value)
     if table in SECTIONS and key in setting_names(table):
         if key.endswith("_column") and not isinstance(value, str):
             value = given.strip()  # a column may well be called 2021
@@ -83,8 +85,8 @@ def _override_space(document: Document, key: str, value: object, words: str) -> 
 
 
 def _nearest(name: str) -> str:
-    valid = [f"recipe.{path}" for path in FIELDS] + [f"space.{path}" for path in FIELDS] + ["title"]
+    valid = [f"recipe.{path}" for path in FIELDS] + [f"space.{path}" for path in FIELDS] + ["title", PORTFOLIO]
     valid += [f"{table}.{key}" for table in SECTIONS for key in setting_names(table)]
     if name in FIELDS:
         return f"; did you mean recipe.{name}?"
-    return suggest(shorten(name), valid) or f"; settings begin with {listed(('title', *TABLES))}"
+    return suggest(shorten(name), valid) or f"; settings begin with {listed(('title', *TABLES, PORTFOLIO))}"

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("tpe", "random", "gp")
 """Names of samplers; `search.samplers` maps them to Optuna's."""
-PRUNERS = ("successive_halving", "none")
-"""Names of pruners; `search.samplers` maps them to Optuna's."""
+PRUNERS = ("paired_race", "successive_halving", "none")
+"""Names of pruners; `search.pruners` maps them to what they stand for."""
+ENSEMBLES = ("equal", "none", "greedy", "stack")
+"""Ways to make one model of several recipes; `search.ensembling` judges them."""
 SAMPLES = ("digits",)
 """Competitions that ship with Retable; `trainer.samples` writes them out."""
 
@@ -51,10 +53,24 @@ class SearchSettings:
     sampler: str = _setting("tpe", "who proposes the next trial", choices=SAMPLERS)
     trials: int = _setting(50, "budget: trials in total", low=1, high=100_000)
     seed: int = _setting(0, "seed of the sampler; all trainings of a search share one seed", low=0, high=2**31 - 1)
-    pruner: str = _setting("successive_halving", "who gives a trial up early", choices=PRUNERS)
+    pruner: str = _setting("paired_race", "who gives a trial up early", choices=PRUNERS)
     min_epochs: int = _setting(1, "epochs before a trial is first judged", low=1, high=10_000)
-    reduction_factor: int = _setting(2, "of this many trials one goes on", low=2, high=16)
-    startup_trials: int = _setting(4, "trials seen at an epoch before any is given up there", low=2, high=1000)
+    race_margin: float = _setting(
+        2.0, "paired race: standard errors behind the leader at which a trial is given up", low=0.1, high=100.0
+    )
+    reduction_factor: int = _setting(2, "successive halving: of this many trials one goes on", low=2, high=16)
+    startup_trials: int = _setting(
+        4, "successive halving: trials seen at an epoch before any is given up there", low=2, high=1000
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmSettings:
+    """How the best trials are confirmed on fresh splits before one is exported (`search.confirmation`)."""
+
+    finalists: int = _setting(10, "trials that are confirmed at most, beside the default recipe", low=1, high=100)
+    rounds: int = _setting(3, "fresh splits for each at most; 0: no confirmation", low=0, high=20)
+    share: float = _setting(0.25, "of all training time at most", low=0.0, high=0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +81,9 @@ class FinalSettings:
     image_size: int | None = _setting(None, "image size", low=FIELDS["image_size"].low, high=FIELDS["image_size"].high)
     seeds: int = _setting(1, "refits of every fold, with seeds of their own", low=1, high=100)
     tta: bool = _setting(True, "average over those flips that help out-of-fold")
+    ensemble: str = _setting("equal", "how several recipes become one model, where that gains", choices=ENSEMBLES)
+    members: int = _setting(5, "recipes of the final model at most", low=1, high=20)
+    calibrate: bool = _setting(True, "fit a temperature, where the metric judges probabilities")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +112,7 @@ class DataSettings:
 SECTIONS: dict[str, type] = {
     "protocol": ProtocolSettings,
     "search": SearchSettings,
+    "confirm": ConfirmSettings,
     "final": FinalSettings,
     "data": DataSettings,
 }

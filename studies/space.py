@@ -25,6 +25,9 @@ FAMILY = "backbone.family"
 GRID_TOLERANCE = 1e-6
 """How far from a multiple of the step a number may lie, in steps: 0.1 + 0.2 is not 0.3."""
 
+Condition = tuple[str, tuple[Scalar, ...]]
+"""A field, or `FAMILY`, and the values of which it has to have one; see `holds`."""
+
 SWITCH = ".on"
 """What is added to the name of a range that can be off for the parameter that says whether it is on."""
 
@@ -70,8 +73,8 @@ class Dimension:
     integer: bool = False
     off: Scalar | None = None
     """Beside the interval, the value that the field has where it is switched off; None: there is no such switch."""
-    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
-    """(field or `FAMILY`, values) pairs, all of which must hold (see `holds`); none: always active."""
+    when: tuple[Condition, ...] = ()
+    """All of them must hold; none: always active."""
     default: Scalar | None = None
     """The value in trial 0, always one that the dimension contains; None only while ``match`` is unresolved."""
     match: BackboneFilter | None = None
@@ -145,6 +148,12 @@ def setting_of(settings: Mapping[str, Scalar], field: str) -> Scalar:
 def field_behind(field: str) -> str:
     """The recipe field that decides about a condition on ``field``."""
     return "backbone" if field == FAMILY else field
+
+
+def default_of(dimension: Dimension) -> Scalar:
+    """The value in trial 0, of a dimension that is resolved."""
+    assert dimension.default is not None, "dimensions of a resolved study have a default"
+    return dimension.default
 
 
 def choose(
@@ -251,11 +260,11 @@ def written(values: Iterable[Scalar], between: str = ", ") -> str:
     return between.join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
 
 
-def describe_conditions(dimension: Dimension) -> str:
-    """When a dimension is active, in one line; empty where always: ``optimizer.name = adamw or radam``."""
+def describe_conditions(when: Iterable[Condition]) -> str:
+    """Conditions in one line; empty where there are none: ``optimizer.name = adamw or radam``."""
     return " and ".join(
         f"{field} = {written(values, ' or ')}".replace("= !", "= not ").replace("or !", "nor ")
-        for field, values in dimension.when
+        for field, values in when
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,16 @@ from typing import Any
 from studies.catalog import find_study
 from studies.conditions import settle
 from studies.dimensions import check_backbone_name, read_dimensions
-from studies.document import TABLES, Document, known_field, parse_document
+from studies.document import PORTFOLIO, TABLES, Document, known_field, parse_document
 from studies.errors import Problems, StudyError, shown
 from studies.overrides import apply_overrides
+from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, settle_portfolio
+from studies.proposals import starting_at
 from studies.settings import (
     MAX_TEXT,
     PRUNERS,
     SAMPLERS,
+    ConfirmSettings,
     DataSettings,
     FinalSettings,
     ProtocolSettings,
@@ -31,12 +35,13 @@ from studies.settings import (
     check_scalar,
     read_section,
 )
-from studies.space import Dimension, assemble, choose
+from studies.space import Dimension, assemble, choose, default_of
 from trainer.recipe import FIELDS, RecipeError, Scalar
 
 __all__ = [
     "PRUNERS",
     "SAMPLERS",
+    "ConfirmSettings",
     "DataSettings",
     "FinalSettings",
     "ProtocolSettings",
@@ -46,8 +51,26 @@ __all__ = [
     "load_study",
 ]
 
-FREE_TO_CHANGE = ("title", "search.trials", "final")
+FREE_TO_CHANGE = (
+    "title",
+    "search.trials",
+    "search.pruner",
+    "search.race_margin",
+    "search.min_epochs",
+    "search.reduction_factor",
+    "search.startup_trials",
+    "confirm",
+    "final",
+    "portfolio",
+    "begun_from",
+)
 """What may change while a study runs, since nothing that was measured depends on it."""
+
+ADDED_LATER: Mapping[str, object] = {"confirm": {}, "portfolio": [], "begun_from": ""}
+"""What studies that older releases stored lack, and what stands for it."""
+
+BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
+"""Study and trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +84,13 @@ class StudySpec:
     space: tuple[Dimension, ...]
     """In an order in which each dimension follows all that its conditions speak of."""
     search_settings: SearchSettings
+    confirm: ConfirmSettings
     final: FinalSettings
     data: DataSettings
+    portfolio: tuple[PortfolioEntry, ...] = ()
+    """Recipes that are laid down after the default recipe, see `studies.portfolio`."""
+    begun_from: str = ""
+    """``STUDY:TRIAL`` whose recipe this study fixes and varies, see `load_study`; empty: none."""
 
     @property
     def is_resolved(self) -> bool:
@@ -76,7 +104,7 @@ class StudySpec:
             StudyError: the backbone filter is not resolved yet.
         """
         self._require_resolved()
-        return choose(self.space, self.recipe, _default_of)
+        return choose(self.space, self.recipe, default_of)
 
     def default_recipe(self) -> dict[str, Scalar]:
         """The flat recipe of trial 0.
@@ -85,6 +113,43 @@ class StudySpec:
             StudyError: as `default_params`.
         """
         return self.assemble(self.default_params())
+
+    def portfolio_params(self) -> list[tuple[PortfolioEntry, Mapping[str, Scalar]]]:
+        """What the portfolio's entries sample, by parameter name; those that equal trial 0 or one before are left out.
+
+        Raises:
+            StudyError: as `default_params`.
+        """
+        self._require_resolved()
+        known: list[Mapping[str, Scalar]] = [self.default_params()]
+        distinct = []
+        for entry, params in portfolio_params(self.portfolio, self.space, self.recipe):
+            if params not in known:
+                known.append(params)
+                distinct.append((entry, params))
+        return distinct
+
+    def begun_at(
+        self, begun_from: str, recipe: Mapping[str, Scalar], overrides: Sequence[str] = ()
+    ) -> tuple[StudySpec, list[str]]:
+        """The same study with trial 0 at another study's ``recipe``; to be called once the backbone filter is resolved.
+
+        Args:
+            begun_from: ``STUDY:TRIAL`` of the recipe, which `load_study` was given too.
+            overrides: as for `load_study`; a default that was given there stays.
+
+        Returns:
+            The study, and the sampled fields that cannot have the recipe's value in it.
+        """
+        self._require_resolved()
+        given = [text.partition("=")[0].strip().replace('"', "") for text in overrides]
+        kept = {field for field in recipe if f"space.{field}.default" in given}
+        wanted = {field: value for field, value in recipe.items() if field not in kept}
+        space, lost = starting_at(self.space, self.recipe, wanted)
+        problems = Problems(self.title)
+        portfolio = settle_portfolio(self.portfolio, space, self.recipe, lenient=True, problems=problems)
+        problems.raise_if_any()
+        return dataclasses.replace(self, space=space, portfolio=portfolio, begun_from=begun_from), lost
 
     def assemble(self, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """The flat recipe, complete, that sampled values by parameter name stand for.
@@ -122,6 +187,7 @@ class StudySpec:
         return {
             "protocol": dataclasses.asdict(self.protocol),
             "search": dataclasses.asdict(self.search_settings),
+            "confirm": dataclasses.asdict(self.confirm),
             "final": dataclasses.asdict(self.final),
             "data": dataclasses.asdict(self.data),
         }
@@ -138,6 +204,8 @@ class StudySpec:
             "recipe": dict(self.recipe),
             "space": [_dimension_to_dict(dimension) for dimension in self.space],
             **self.sections,
+            "portfolio": [entry.to_dict() for entry in self.portfolio],
+            "begun_from": self.begun_from,
         }
 
     def _require_resolved(self) -> None:
@@ -152,7 +220,9 @@ class StudySpec:
             StudyError: ``stored`` is no study of ours; everything wrong with it is listed.
         """
         problems = Problems("the stored study")
-        known = {"title", *TABLES}
+        known = {"title", *TABLES, *ADDED_LATER}
+        if isinstance(stored, Mapping):
+            stored = {**ADDED_LATER, **stored}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
         space = _stored_space(stored["space"], problems)
@@ -166,19 +236,26 @@ class StudySpec:
             title=stored["title"],
             recipe=tables.pop("recipe"),
             space=space,
+            portfolio=stored[PORTFOLIO],
             sections=tables,
         )
+        begun_from = stored["begun_from"]
+        if not isinstance(begun_from, str) or (begun_from and not BEGUN_FROM.fullmatch(begun_from)):
+            problems.add("", f"begun_from is STUDY:TRIAL, not {shown(begun_from)}")
         spec = _build(document, problems, lenient=False)
         spec._require_resolved()
-        return spec
+        return dataclasses.replace(spec, begun_from=begun_from)
 
 
-def load_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
+def load_study(
+    name_or_path: str | Path, overrides: Sequence[str] = (), *, recipe: Mapping[str, Scalar] | None = None
+) -> StudySpec:
     """Read a bundled study by name, or a user's by path, and change it by ``FIELD=VALUE`` overrides.
 
-    The file is checked as it stands. Overrides come after that, one after another, and may make parts of it idle: a
-    sampled field that is fixed (``recipe.backbone=resnet18``) is no longer sampled, and what was sampled only under a
-    condition that can no longer hold is left out.
+    The file is checked as it stands. With ``recipe``, flat and complete, everything that the file does not sample is
+    then fixed to that recipe's value, whatever the file's [recipe] says. Overrides come after that, one after another,
+    and may make parts of it idle: a sampled field that is fixed (``recipe.backbone=resnet18``) is no longer sampled,
+    and what was sampled only under a condition that can no longer hold is left out.
 
     Raises:
         StudyError: listing every problem with its file and key, or the override that caused it.
@@ -187,8 +264,10 @@ def load_study(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Study
     problems = Problems(file.label)
     document = parse_document(file, problems)
     spec = _build(document, problems, lenient=False)
-    if not overrides:
+    if not overrides and recipe is None:
         return spec
+    if recipe is not None:
+        document = dataclasses.replace(document, recipe=dict(recipe))
     document = apply_overrides(document, overrides)
     return _build(document, Problems(file.label, document.overridden), lenient=True)
 
@@ -202,17 +281,22 @@ def _build(document: Document, problems: Problems, *, lenient: bool) -> StudySpe
     sections = document.sections
     base = _read_recipe(document, problems)
     candidates = {path: read_dimensions(path, raw, problems) for path, raw in document.space.items()}
+    portfolio: Sequence[PortfolioEntry] = read_portfolio(document.portfolio, problems)
     if not problems:
         # Conditions speak of other entries: they are looked at once every entry is right.
         space = settle(candidates, base, explicit=document.recipe.keys(), lenient=lenient, problems=problems)
+    if not problems:
+        portfolio = settle_portfolio(portfolio, space, base, lenient=lenient, problems=problems)
     spec = StudySpec(
         title=_read_title(document, problems),
         protocol=read_section("protocol", ProtocolSettings, sections.get("protocol", {}), problems),
         recipe=base,
         space=() if problems else space,
         search_settings=read_section("search", SearchSettings, sections.get("search", {}), problems),
+        confirm=read_section("confirm", ConfirmSettings, sections.get("confirm", {}), problems),
         final=read_section("final", FinalSettings, sections.get("final", {}), problems),
         data=read_section("data", DataSettings, sections.get("data", {}), problems),
+        portfolio=() if problems else tuple(portfolio),
     )
     problems.raise_if_any()
     return spec
@@ -236,11 +320,6 @@ def _read_recipe(document: Document, problems: Problems) -> dict[str, Scalar]:
         except RecipeError as error:
             problems.add("recipe", str(error), path)
     return base
-
-
-def _default_of(dimension: Dimension) -> Scalar:
-    assert dimension.default is not None, "dimensions of a resolved study have a default"
-    return dimension.default
 
 
 def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
     lines += duplicate_lines(image_set, duplicates)
     if image_set.skipped:
         lines.append(f"left out: {len(image_set.skipped)} training images")
-    groups = fold_groups(image_set, duplicates)
+    groups = fold_groups(image_set, duplicates.groups)
     warnings = [*image_set.warnings, *fold_warnings(image_set.y, groups, image_set.class_names, n_folds)]
     return [*lines, *(f"warning: {warning}" for warning in warnings)]
 

@@ -9,18 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.delimited import read_table, write_table
-from trainer.duplicates import DuplicateReport
 from trainer.imageset import ImageSet
 from trainer.problems import DataError, listed
 
 COLUMNS = ("image_id", "label", "group", "fold")
 
 
-def fold_groups(image_set: ImageSet, duplicates: DuplicateReport) -> NDArray[np.int64]:
+def fold_groups(image_set: ImageSet, duplicate_groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """What must stay together: int64 (n,), numbered from 0 in order of the first training image.
 
     Images are joined if they are duplicates, have one id, or have the same value in the group column (an empty value
     joins nothing). Joining goes on: a duplicate of a patient's picture pulls in that patient's other pictures.
+
+    Args:
+        duplicate_groups: as in `trainer.duplicates.DuplicateReport`.
     """
     n = len(image_set.train_ids)
     parent = list(range(n))
@@ -34,7 +36,7 @@ def fold_groups(image_set: ImageSet, duplicates: DuplicateReport) -> NDArray[np.
     first_of: dict[tuple[str, str], int] = {}
     for i in range(n):
         # An id may be listed twice, with two labels.
-        keys = [("duplicate", str(duplicates.groups[i])), ("id", image_set.train_ids[i])]
+        keys = [("duplicate", str(duplicate_groups[i])), ("id", image_set.train_ids[i])]
         if image_set.groups is not None and image_set.groups[i]:
             keys.append(("column", image_set.groups[i]))
         for key in keys:

@@ -38,14 +38,14 @@ class _HubOutOfReach(Exception):  # noqa: N818  # a fact, not a fault: the calle
     pass
 
 
-def weights_at_hand(name: str, weights_dir: Path | None) -> Weights | None:
-    """Where the weights of ``name`` are, or None. The hub is asked only for what is not on this machine.
+def weights_at_hand(name: str, weights_dir: Path | None, *, ask_hub: bool = True) -> Weights | None:
+    """Where the weights of ``name`` are, or None. The hub is asked only for what is not on this machine, if at all.
 
     Raises:
         BackboneError: unknown backbone, or a weights folder that does not exist.
     """
     try:
-        return _find(name, weights_dir, ask_hub=True)
+        return _find(name, weights_dir, ask_hub=ask_hub)
     except _HubOutOfReach:
         return None
 

@@ -122,7 +122,7 @@ def test_bad_data_stop_a_study_before_it_begins(run: Run, study_file: Path, tmp_
 
 def test_check_explains_a_folder(run: Run, competition_folder: Path) -> None:
     out = run("check", competition_folder, "--folds", "20").stdout
-    for part in ("train.csv", "30", "'picture'", "red", "test images: 6", "fewer than the 20 folds"):
+    for part in ("train.csv", "30", "'picture'", "red", "test images: 6", "fewer than the 20 folds", "shift: not"):
         assert part in out
 
 
@@ -168,7 +168,7 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     assert (tmp_path / "f.csv").read_text() == (out / "folds.csv").read_text()
 
     run("predict", out / "model", competition_folder / "test", "--output", tmp_path / "p.csv")
-    predicted = {Path(row[0]).stem: row[1:] for row in list(csv.reader((tmp_path / "p.csv").open()))[1:]}
+    predicted = {Path(row[0]).stem: row[2:] for row in list(csv.reader((tmp_path / "p.csv").open()))[1:]}
     for image, *cells in list(csv.reader((out / "test_proba.csv").open()))[1:]:
         assert [float(c) for c in predicted[image]] == pytest.approx([float(c) for c in cells], abs=1e-5)
 

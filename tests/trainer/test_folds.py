@@ -76,9 +76,9 @@ def test_duplicates_and_the_group_column_join(tmp_path: Path) -> None:
         save(tmp_path / f"{name}.png", seed)
     image_set = read_images(tmp_path)
     duplicates = find_duplicates(image_set)
-    np.testing.assert_array_equal(fold_groups(image_set, duplicates), [0, 1, 0, 2, 3])
+    np.testing.assert_array_equal(fold_groups(image_set, duplicates.groups), [0, 1, 0, 2, 3])
     grouped = replace(image_set, groups=("", "p1", "p2", "", "p2"))
-    np.testing.assert_array_equal(fold_groups(grouped, duplicates), [0, 1, 0, 2, 0])
+    np.testing.assert_array_equal(fold_groups(grouped, duplicates.groups), [0, 1, 0, 2, 0])
 
 
 def test_rare_classes_are_named() -> None:

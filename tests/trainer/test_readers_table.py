@@ -231,7 +231,7 @@ def test_an_image_with_two_labels_keeps_both_in_one_fold_and_is_reported(kaggle:
     assert found.class_names[found.y[0]] == "dog" and found.class_names[found.y[6]] == "cat"
     expected = "rows 2 and 8: the image 'a0' has the labels 'dog' and 'cat'; both rows are kept, in one fold"
     assert any(expected in warning for warning in found.warnings)
-    groups = fold_groups(found, find_duplicates(found))
+    groups = fold_groups(found, find_duplicates(found).groups)
     assert groups[0] == groups[6] and len(set(groups.tolist())) == 6
 
 

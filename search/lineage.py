@@ -1,0 +1,120 @@
+"""``search start --from STUDY[:TRIAL]``: the recipe of another study at which a new one begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+
+from search.ledger import Ledger
+from search.selection import NothingFinished, choose, rank
+from search.standing import candidates
+from storage.stored_studies import StoredStudy
+from storage.values import TrialRecord, TrialStatus, WorkKind
+from studies.spec import StudySpec
+from trainer.recipe import Recipe, RecipeError, Scalar
+
+SHOWN_TRIALS = 10  # finished trials that a message names
+
+
+class NoSuchTrial(ValueError):  # noqa: N818 - named for the fact
+    """A study has no finished trial of that number, or not a usable one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ancestor:
+    """A finished trial that a study begins at."""
+
+    study: str
+    trial: int
+    score: str
+    """For people: metric, value and standard error."""
+    recipe: dict[str, Scalar]
+    """Flat and complete."""
+
+    @property
+    def name(self) -> str:
+        """As the new study remembers it: ``STUDY:TRIAL``."""
+        return f"{self.study}:{self.trial}"
+
+
+def ancestor(ledger: Ledger, given: str) -> Ancestor:
+    """The trial that ``given``, ``STUDY`` or ``STUDY:TRIAL``, stands for; without a number the best one.
+
+    Raises:
+        UnknownStudyError: no such study; the message lists those that there are.
+        NothingFinished: the study has no finished trial yet.
+        NoSuchTrial: the study has no finished trial of that number, or its recipe is none that this release knows.
+    """
+    name, number = _taken_apart(given)
+    study = ledger.studies.get(name)
+    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    finished = candidates(records)
+    if not finished:
+        raise NothingFinished(f"--from {given}: no trial of study {name} has finished yet")
+    chosen = choose(finished).number if number is None else number
+    record = next((record for record in records if record.number == chosen), None)
+    if record is None:
+        best = [str(candidate.number) for candidate in rank(finished)]
+        shown = ", ".join(best[:SHOWN_TRIALS]) + (" …" if len(best) > SHOWN_TRIALS else "")
+        raise NoSuchTrial(f"study {name} has no finished trial {chosen}; finished, best first: {shown}")
+    return _checked(study, record)
+
+
+def ancestor_again(ledger: Ledger | None, stored: StoredStudy | None, given: str | None) -> Ancestor | None:
+    """What a study begins at, whether that was typed now or when it was begun: which trial is the best may have changed
+    since.
+
+    Args:
+        ledger: None where there is no database yet.
+        stored: the study of the name that was typed, if there is one.
+        given: as typed; None: nothing.
+
+    Raises:
+        NoSuchTrial: there is no database that could hold it; else as `ancestor`.
+    """
+    remembered = str(stored.spec.get("begun_from", "")) if stored else ""
+    if given is None or given == remembered.rpartition(":")[0]:
+        given = remembered or given
+    if given is None:
+        return None
+    if ledger is None:
+        raise NoSuchTrial(f"--from {given}: there is no database with such a study yet; --storage URL names one")
+    return ancestor(ledger, given)
+
+
+def begin_at(spec: StudySpec, begun: Ancestor, overrides: Sequence[str], console: Console | None) -> StudySpec:
+    """The study with its trial 0 at an ancestor's recipe; says on ``console`` what of it could not be kept.
+
+    Args:
+        spec: resolved, as `studies.spec.load_study` makes it with the ancestor's recipe.
+    """
+    moved, lost = spec.begun_at(begun.name, begun.recipe, overrides)
+    if console is not None:
+        console.print(f"Trial 0 is trial {begun.trial} of study {begun.study} ({begun.score}).", highlight=False)
+        now = moved.default_recipe()
+        for field in lost:
+            what = f"{field} = {begun.recipe[field]} is not in this study's range, trial 0 has {now[field]} instead"
+            console.print(f"[yellow]note:[/] {escape(what)}", highlight=False, soft_wrap=True)
+    return moved
+
+
+def _taken_apart(given: str) -> tuple[str, int | None]:
+    name, colon, number = given.rpartition(":")
+    if not colon:
+        return given, None
+    if not number.isascii() or not number.isdigit():
+        raise NoSuchTrial(f"--from takes STUDY or STUDY:TRIAL, such as aug_tuning:12, not {given!r}")
+    return name, int(number)
+
+
+def _checked(study: StoredStudy, record: TrialRecord) -> Ancestor:
+    assert record.number is not None, "finished trials have a number"
+    try:
+        recipe = Recipe.from_flat(record.recipe or {}).to_flat()
+    except RecipeError as error:
+        raise NoSuchTrial(f"the recipe of trial {record.number} of {study.name} cannot be used: {error}") from error
+    score = f"{study.spec['protocol']['metric']} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"
+    return Ancestor(study=study.name, trial=record.number, score=score, recipe=recipe)

@@ -1,0 +1,136 @@
+"""``search try``: one recipe that a person has in mind, queued for the next free worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.markup import escape
+
+from search.ledger import Ledger, open_ledger
+from search.progress import difference
+from search.pruning import EPOCHS_ATTRIBUTE
+from search.requests import TryRequest
+from search.standing import read_standing
+from search.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
+from storage.stored_studies import StoredStudy
+from storage.values import StudyState
+from studies.dimensions import check_value
+from studies.document import known_field, shorten
+from studies.errors import StudyError
+from studies.overrides import parse_value
+from studies.proposals import Fit, fit
+from studies.spec import StudySpec
+from trainer.recipe import RecipeError, Scalar
+
+
+class CannotTry(ValueError):  # noqa: N818 - named for the fact
+    """A recipe that this study cannot try, or has tried already."""
+
+
+def try_recipe(request: TryRequest) -> None:
+    """Queue a recipe on top of the budget: the default one, or that of a trial, with some fields changed.
+
+    Raises:
+        CannotTry: a field that is not sampled, a value outside its range, or a recipe that another trial has; nothing
+            is queued then.
+        UnknownStudyError, NoStudy: no such study.
+    """
+    ledger, console = open_ledger(request.storage_url), Console()
+    study = ledger.study(request.study)
+    spec = StudySpec.from_dict(study.spec)
+    optuna_study = ledger.optuna_study(study.name)
+    trials = optuna_study.get_trials(deepcopy=False)
+    like = spec.default_recipe() if request.like is None else _recipe_of(spec, trials, request.like)
+    wanted = _wanted(spec, study.name, request.assignments)
+    found = fit(spec.space, spec.recipe, wanted, like=like)
+    assert found is not None, "there is no condition that could fail"
+    if found.misfits:
+        raise CannotTry("\n".join(f"study {study.name}: {misfit}" for misfit in found.misfits))
+    _refuse_twice(trials, found.params)
+    number = _enqueue(ledger, study, optuna_study, spec, found, request.like)
+    changes = difference(found.settings, spec.default_recipe()) or "the default recipe"
+    console.print(f"Trial {number} of study {study.name} waits: {changes}", highlight=False, soft_wrap=True)
+    for field in [field for field in like if field not in wanted and found.settings[field] != like[field]]:
+        what = f"{field} = {like[field]} does not go with that; it is {found.settings[field]}"
+        console.print(f"[yellow]note:[/] {escape(what)}", highlight=False, soft_wrap=True)
+    _say_who_runs_it(ledger, console, study)
+
+
+def parameters_of(trial: FrozenTrial) -> Mapping[str, Scalar]:
+    """What a trial samples, by parameter name, also of one that waits with its values given."""
+    given: Mapping[str, Scalar] = trial.system_attrs.get("fixed_params", {})
+    return trial.params or given
+
+
+def _recipe_of(spec: StudySpec, trials: Sequence[FrozenTrial], number: int) -> Mapping[str, Scalar]:
+    if number >= len(trials):
+        raise CannotTry(f"--like {number}: the trials of this study have the numbers 0 to {len(trials) - 1}")
+    try:
+        return spec.assemble(parameters_of(trials[number]))
+    except StudyError as error:
+        raise CannotTry(f"--like {number}: the recipe of that trial is not known (yet)") from error
+
+
+def _wanted(spec: StudySpec, name: str, assignments: Sequence[str]) -> dict[str, Scalar]:
+    """The assigned fields; all that is wrong with them is told at once, except what depends on other fields."""
+    sampled = dict.fromkeys(dimension.field for dimension in spec.space)
+    wanted: dict[str, Scalar] = {}
+    problems = []
+    for text in assignments:
+        left, equals, given = text.partition("=")
+        field = left.strip().replace('"', "").removeprefix("recipe.")
+        try:
+            if not equals or not given.strip():
+                raise RecipeError("give FIELD=VALUE, such as optimizer.lr=1e-3")
+            wanted[field] = check_value(known_field(field), parse_value(given.strip()))
+        except RecipeError as error:
+            problems.append(f"--set {shorten(text)}: {error}")
+            continue
+        if field not in sampled:
+            problems.append(
+                f"--set {shorten(text)}: {field} is {spec.recipe[field]} in every trial of study {name}. "
+                f"Sampled are: {', '.join(sampled) or 'no fields'}. A study of its own has another: search start "
+                f"--study FILE --name NEW --from {name} --set recipe.{field}={given.strip()}"
+            )
+    if problems:
+        raise CannotTry("\n".join(problems))
+    return wanted
+
+
+def _refuse_twice(trials: Sequence[FrozenTrial], params: Mapping[str, Scalar]) -> None:
+    for trial in trials:
+        if trial.state is not TrialState.FAIL and parameters_of(trial) == params:
+            state = {TrialState.WAITING: "waits to be run", TrialState.RUNNING: "is running"}
+            raise CannotTry(f"trial {trial.number} has this recipe already; it {state.get(trial.state, 'has ended')}")
+
+
+def _enqueue(
+    ledger: Ledger, study: StoredStudy, optuna_study: optuna.Study, spec: StudySpec, found: Fit, like: int | None
+) -> int:
+    """Queue it, then let the budget grow: a death in between costs a sampled trial, not a person's."""
+    origin = BY_HAND if like is None else f"{BY_HAND}: like trial {like}"
+    before = len(optuna_study.get_trials(deepcopy=False))
+    optuna_study.enqueue_trial(
+        dict(found.params), user_attrs={EPOCHS_ATTRIBUTE: spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
+    )
+    ledger.studies.grow_budget(study.id)
+    added = optuna_study.get_trials(deepcopy=False)[before:]
+    return next(trial.number for trial in added if parameters_of(trial) == found.params)
+
+
+def _say_who_runs_it(ledger: Ledger, console: Console, study: StoredStudy) -> None:
+    standing, begin = read_standing(ledger, study.name), f"`search start --study {study.name}"
+    if study.state is not StudyState.RUNNING:
+        console.print(f"The study is {study.state}: `search resume --study {study.name}` goes on.", highlight=False)
+    elif not standing.in_time:
+        console.print(f"The study's deadline leaves no time for it: {begin} --hours H` does.", highlight=False)
+    elif not ledger.queue.may_begin(study.id):
+        needed = standing.counted + standing.running + standing.waiting + 1
+        console.print(f"The budget is used up: {begin} --trials {needed}` runs it.", highlight=False)
+    elif standing.workers:
+        console.print(f"{standing.workers} worker(s) at hand; the next that is free runs it.", highlight=False)
+    else:
+        console.print(f"Nobody works on it: {begin}` runs it.", highlight=False)

@@ -1,0 +1,134 @@
+"""What a new study tries right after its default recipe: its portfolio, and what did well in earlier studies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from search.ledger import Ledger
+from search.memory import EarlierStudy, EarlierTrial, Recollection, Traits, distance, is_near, recollect, traits_of
+from search.standing import candidates
+from storage.datasets import StoredDataset
+from storage.optuna_storage import user_attribute
+from storage.stored_studies import StoredStudy
+from storage.values import TrialStatus, WorkKind
+from studies.spec import StudySpec
+from trainer.picture_statistics import PictureStatistics
+from trainer.recipe import Recipe, RecipeError, Scalar
+
+ORIGIN_ATTRIBUTE = "origin"
+"""User attribute of trials that no sampler proposed: who did, a colon, and what is known of it."""
+
+DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
+"""What origins begin with."""
+
+SHARE = 5
+"""Of this many trials of the budget one is known beforehand."""
+MOST = 5
+"""Recipes beside the default that a study begins with at most, whatever its budget."""
+
+LOOKED_AT = 20
+"""Earlier studies whose trials are read, the nearest ones."""
+
+PICTURES = "pictures"
+"""Key of a stored data set's summary: its `PictureStatistics`."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """A recipe to be tried early."""
+
+    params: Mapping[str, Scalar]
+    """Values by parameter name."""
+    origin: str
+    """For people, see `ORIGIN_ATTRIBUTE`."""
+
+
+def plan_warm_starts(
+    ledger: Ledger, spec: StudySpec, dataset: StoredDataset, budget: int, *, memory: bool
+) -> list[WarmStart]:
+    """The default recipe, then what is known to do well: recipes of earlier studies with the same metric, the
+    portfolio, recipes of earlier studies with other metrics. Beside the default at most a fifth of the budget, one at
+    least and `MOST` at most. What is nearly the same as something before it is left out.
+
+    Args:
+        spec: resolved.
+        dataset: as it is stored.
+        memory: whether earlier studies of this database are asked.
+    """
+    room = min(MOST, max(1, budget // SHARE), budget - 1)
+    default = WarmStart(params=spec.default_params(), origin=f"{DEFAULT}: the study's own recipe")
+    planned = [default]
+    earlier = _nearest_studies(ledger, dataset) if memory else []
+    metric = spec.protocol.metric
+    alike = [study for study in earlier if study.metric == metric]
+    others = [study for study in earlier if study.metric != metric]
+    for offers in (_recollected(spec, alike), _portfolio(spec), _recollected(spec, others)):
+        for offer in offers:
+            if len(planned) <= room and not any(is_near(spec.space, offer.params, had.params) for had in planned):
+                planned.append(offer)
+    return planned
+
+
+def origins_of(ledger: Ledger, study: str) -> dict[int, str]:
+    """Who proposed the trials of a study that no sampler did, by number."""
+    origins = user_attribute(ledger.database, study, ORIGIN_ATTRIBUTE)
+    return {number: str(origin) for number, origin in origins.items()}
+
+
+def _portfolio(spec: StudySpec) -> Iterator[WarmStart]:
+    for entry, params in spec.portfolio_params():
+        yield WarmStart(params=params, origin=f"{PORTFOLIO}: {entry.source}")
+
+
+def _recollected(spec: StudySpec, earlier: Sequence[EarlierStudy]) -> Iterator[WarmStart]:
+    for recollection in recollect(earlier, spec.space, spec.recipe):
+        yield WarmStart(params=recollection.params, origin=_remembered(recollection))
+
+
+def _remembered(recollection: Recollection) -> str:
+    study, result = recollection.study, recollection.trial.result
+    where = "these images" if study.same_data else f"other images, distance {study.distance:.2f}"
+    return f"{MEMORY}: {study.name} trial {result.number} ({study.metric} {result.value:.4f} on {where})"
+
+
+def _nearest_studies(ledger: Ledger, dataset: StoredDataset) -> list[EarlierStudy]:
+    """The nearest studies that have finished trials; of those on the same data the latest first."""
+    here = _traits(dataset)
+    known: dict[str, Traits] = {}
+    studies = ledger.studies.all()
+    for study in studies:
+        if study.fingerprint not in known:
+            known[study.fingerprint] = _traits(ledger.datasets.get(study.fingerprint))
+
+    def farness(study: StoredStudy) -> tuple[bool, float, int]:
+        away = distance(here, known[study.fingerprint])
+        return study.fingerprint != dataset.fingerprint, away, -study.id
+
+    nearest = sorted(studies, key=farness)[:LOOKED_AT]
+    read = (_read(ledger, study, dataset.fingerprint, farness(study)[1]) for study in nearest)
+    return [study for study in read if study.trials]
+
+
+def _read(ledger: Ledger, study: StoredStudy, fingerprint: str, away: float) -> EarlierStudy:
+    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    recipes = {record.number: record.recipe for record in records}
+    trials = []
+    for result in candidates(records):
+        try:
+            recipe = Recipe.from_flat(recipes[result.number] or {}).to_flat()
+        except RecipeError as error:
+            log.info("trial %d of study %s is not remembered: %s", result.number, study.name, error)
+            continue
+        trials.append(EarlierTrial(result=result, recipe=recipe))
+    metric = str(study.spec.get("protocol", {}).get("metric", ""))
+    same_data = study.fingerprint == fingerprint
+    return EarlierStudy(name=study.name, same_data=same_data, distance=away, metric=metric, trials=trials)
+
+
+def _traits(dataset: StoredDataset) -> Traits:
+    pictures = PictureStatistics.from_dict(dataset.summary.get(PICTURES))
+    return traits_of(dataset.fingerprint, dataset.y, len(dataset.class_names), pictures)

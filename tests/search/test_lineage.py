@@ -1,0 +1,150 @@
+"""`search start --from`: which trial is meant, what of it is kept, and how the study is gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from search.founding import Founding, StudyChanged, found, resume
+from search.ledger import Ledger
+from search.lineage import NoSuchTrial, ancestor, ancestor_again
+from search.preparation import prepare
+from search.requests import StartRequest, Workers
+from search.selection import NothingFinished
+from storage.errors import UnknownStudyError
+from storage.stored_studies import StoredStudy
+from storage.values import TrialStatus
+from tests.search.colours import STUDY
+from tests.search.ended import end_next
+
+NEW = """
+[protocol]
+folds = 3
+
+[recipe]
+backbone = "resnet18"
+epochs = 9
+init = "imagenet"
+
+[space]
+"optimizer.lr" = { low = 1e-4, high = 2e-3, log = true }
+"augment.hflip" = { low = 0.1, high = 0.5, off = 0.0 }
+"augment.sepia" = { low = 0.1, high = 0.5, off = 0.0 }
+
+[search]
+trials = 4
+"""
+
+
+@pytest.fixture
+def old(ledger: Ledger, stored: StoredStudy) -> StoredStudy:
+    """Three trials: 0.7, 0.9, and one that was pruned."""
+    end_next(ledger, stored, 0.7)
+    end_next(ledger, stored, 0.9)
+    end_next(ledger, stored, 0.95, TrialStatus.PRUNED)
+    return stored
+
+
+Type = Callable[..., Founding]
+
+
+@pytest.fixture
+def typed(url: str, tmp_path: Path, competition_folder: Path) -> Type:
+    """What `search start --study new.toml --name new` makes of its arguments."""
+    file = tmp_path / "new.toml"
+    file.write_text(NEW)
+
+    def typed(*overrides: str, begin_from: str | None = None, console: Console | None = None) -> Founding:
+        request = StartRequest(
+            study=str(file),
+            name="new",
+            data=competition_folder,
+            storage_url=url,
+            trials=None,
+            hours=None,
+            priority=None,
+            overrides=overrides,
+            begin_from=begin_from,
+            memory=False,
+            folds=None,
+            output=None,
+            workers=Workers(home=tmp_path / "home"),
+        )
+        return prepare(request, console or Console(quiet=True))
+
+    return typed
+
+
+def test_the_best_trial_is_meant_or_the_one_that_was_named(ledger: Ledger, old: StoredStudy) -> None:
+    assert ancestor(ledger, "colours").name == "colours:1"
+    first = ancestor(ledger, "colours:0")
+    assert (first.trial, first.recipe["optimizer.lr"], first.score) == (0, 5e-3, "accuracy 0.7000 ± 0.0100")
+
+
+def test_what_there_is_not_is_told_with_what_there_is(ledger: Ledger, stored: StoredStudy) -> None:
+    with pytest.raises(UnknownStudyError, match=r"'flowers'.*stored: colours"):
+        ancestor(ledger, "flowers:1")
+    with pytest.raises(NothingFinished, match="--from colours: no trial of study colours has finished yet"):
+        ancestor(ledger, "colours")
+    end_next(ledger, stored, 0.7)
+    end_next(ledger, stored, 0.9, TrialStatus.PRUNED)
+    with pytest.raises(NoSuchTrial, match="no finished trial 1; finished, best first: 0"):
+        ancestor(ledger, "colours:1")
+    with pytest.raises(NoSuchTrial, match="STUDY:TRIAL"):
+        ancestor(ledger, "colours:best")
+    with pytest.raises(NoSuchTrial, match="no database"):
+        ancestor_again(None, None, "colours")
+
+
+def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, typed: Type) -> None:
+    console = Console(record=True, width=200)
+    begun = typed("recipe.epochs=2", begin_from="colours:0", console=console).spec
+    default = begun.default_recipe()
+    kept = {name: default[name] for name in ("backbone", "init", "batch_size", "image_size", "augment.hflip", "epochs")}
+    assert kept == {
+        "backbone": "test_resnet",
+        "init": "scratch",
+        "batch_size": 8,
+        "image_size": 32,
+        "augment.hflip": 0.5,
+        "epochs": 2,
+    }, "what [recipe] of the new file states gives way, what --set says does not"
+    assert {dimension.field for dimension in begun.space} == {"optimizer.lr", "augment.hflip", "augment.sepia"}
+    assert begun.protocol.folds == 3
+    assert begun.begun_from == "colours:0"
+    said = console.export_text()
+    assert "Trial 0 is trial 0 of study colours (accuracy 0.7000 ± 0.0100)." in said
+    assert f"note: optimizer.lr = 0.005 is not in this study's range, trial 0 has {default['optimizer.lr']}" in said
+    assert said.count("note: ") == 1
+
+
+def test_the_same_command_goes_on_and_so_does_a_shorter_one(ledger: Ledger, old: StoredStudy, typed: Type) -> None:
+    begun = found(ledger, typed("recipe.epochs=2", begin_from="colours"))
+    assert begun.spec["begun_from"] == "colours:1"
+    # Another trial becomes the best meanwhile: the study remembers which one it began at.
+    ledger.studies.set_budget(old.id, 9)
+    end_next(ledger, old, 0.99)
+    console = Console(record=True)
+    for again in (
+        typed("recipe.epochs=2", begin_from="colours", console=console),
+        typed("recipe.epochs=2", begin_from="colours:1"),
+        typed("recipe.epochs=2"),
+        typed(),
+    ):
+        assert replace(resume(ledger, begun, again), running_since=None) == replace(begun, running_since=None)
+    assert "Trial 0 is" not in console.export_text(), "that was said when it began"
+    with pytest.raises(StudyChanged, match="begun with other settings"):
+        resume(ledger, begun, typed("recipe.epochs=2", begin_from="colours:0"))
+
+
+def test_a_study_that_began_without_is_another_one(
+    ledger: Ledger, old: StoredStudy, typed: Type, study_file: Path
+) -> None:
+    plain = found(ledger, typed("recipe.backbone=test_resnet", "recipe.init=scratch"))
+    assert study_file.read_text() == STUDY
+    with pytest.raises(StudyChanged, match="batch_size: 32 -> 8"):
+        resume(ledger, plain, typed("recipe.backbone=test_resnet", begin_from="colours"))

@@ -1,0 +1,173 @@
+"""What a study begins with: its portfolio and what did well before, laid down once whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from rich.console import Console
+from sqlalchemy import update
+
+from search.founding import StudyChanged, found, resume
+from search.ledger import Ledger
+from search.summary import print_warm_starts
+from search.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
+from storage.stored_studies import StoredStudy
+from storage.tables import Dataset, Trial
+from tests.databases import DIALECTS
+from tests.search.colours import STUDY, founding, write_competition
+from tests.search.ended import end_next
+
+PORTFOLIO = STUDY + "".join(
+    f'[[portfolio]]\nsource = "paper {n}"\n"optimizer.name" = "sgd"\n"optimizer.lr" = {rate}\n'
+    for n, rate in enumerate((0.02, 0.03, 0.02, 0.05, 0.07, 0.09, 0.015))
+)
+
+Begin = Callable[..., StoredStudy]
+
+
+@pytest.fixture
+def begin(ledger: Ledger, study_file: Path, competition_folder: Path) -> Begin:
+    def begin(name: str, *overrides: str, text: str = STUDY, budget: int = 3, **changes: Any) -> StoredStudy:
+        study_file.write_text(text)
+        begun = founding(study_file, competition_folder, *overrides, name=name, budget=budget)
+        return found(ledger, replace(begun, **changes))
+
+    return begin
+
+
+def origins(ledger: Ledger, stored: StoredStudy) -> list[str]:
+    return list(origins_of(ledger, stored.name).values())[1:]
+
+
+def laid_down(ledger: Ledger, name: str) -> list[dict[str, Any]]:
+    return [trial.system_attrs["fixed_params"] for trial in ledger.optuna_study(name).get_trials()]
+
+
+@pytest.mark.parametrize(("budget", "known"), [(1, 0), (2, 1), (9, 1), (10, 2), (25, 5), (1000, MOST)])
+def test_a_fifth_of_the_budget_is_known_beforehand(ledger: Ledger, begin: Begin, budget: int, known: int) -> None:
+    stored = begin("colours", text=PORTFOLIO, budget=budget)
+    distinct = ["paper 0", "paper 1", "paper 3", "paper 4", "paper 5", "paper 6"]
+    assert origins(ledger, stored) == [f"portfolio: {paper}" for paper in distinct[:known]]
+    assert len(laid_down(ledger, "colours")) == 1 + known
+
+
+def test_the_best_of_earlier_studies_comes_first(ledger: Ledger, begin: Begin) -> None:
+    for name, metric, rate in (("old", "accuracy", 0.03), ("new", "accuracy", 0.06), ("other", "macro_f1", 0.09)):
+        earlier = begin(
+            name,
+            f"space.optimizer.lr={{low=0.01, high=0.1, log=true, default={rate}}}",
+            "recipe.optimizer.name=sgd",
+            f"protocol.metric={metric}",
+        )
+        end_next(ledger, earlier, 0.8)
+        end_next(ledger, earlier, 0.7)
+    # The same studies without their memory do not know of each other.
+    stored = begin("latest", text=PORTFOLIO, budget=25, memory=True)
+    assert origins(ledger, stored) == [
+        "memory: new trial 0 (accuracy 0.8000 on these images)",
+        "memory: old trial 0 (accuracy 0.8000 on these images)",
+        "portfolio: paper 0",
+        "portfolio: paper 3",
+        "portfolio: paper 4",
+    ], "paper 1 is what the old study did"
+    assert laid_down(ledger, "latest")[1]["optimizer.lr@sgd"] == 0.06
+    without = begin("without", budget=25, memory=False)
+    assert origins(ledger, without) == []
+    bare = begin("bare", budget=25, memory=True)
+    assert origins(ledger, bare)[2] == "memory: other trial 0 (macro_f1 0.8000 on these images)"
+
+
+def test_other_images_are_told_apart_and_old_rows_are_read(
+    ledger: Ledger, begin: Begin, study_file: Path, tmp_path: Path
+) -> None:
+    earlier = begin("earlier", "recipe.optimizer.name=sgd")
+    end_next(ledger, earlier, 0.8)
+    summary = ledger.datasets.get(earlier.fingerprint).summary
+    assert {"mean", "std", "side"} == summary["pictures"].keys()
+    assert summary["pictures"]["side"] == 40.0
+    (tmp_path / "others").mkdir()
+    folder = write_competition(tmp_path / "others", seed=1)
+    study_file.write_text(STUDY)
+    for name in ("second", "third"):
+        stored = found(ledger, replace(founding(study_file, folder, name=name), memory=True))
+        (origin,) = origins(ledger, stored)
+        assert origin.startswith("memory: earlier trial 0 (accuracy 0.8000 on other images, distance 0.0")
+        with ledger.database.writing() as connection:
+            connection.execute(update(Dataset).values(summary={"folder": "x", "pictures": {"mean": "damaged"}}))
+
+
+def test_a_damaged_recipe_is_not_remembered(ledger: Ledger, begin: Begin) -> None:
+    earlier = begin("earlier", "recipe.optimizer.name=sgd")
+    end_next(ledger, earlier, 0.8)
+    with ledger.database.writing() as connection:
+        connection.execute(update(Trial).values(recipe={"optimizer.lr": "1; drop table", "nonsense": 1}))
+    assert origins(ledger, begin("later", memory=True)) == []
+
+
+def test_a_founding_that_was_interrupted_goes_on(ledger: Ledger, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = begin("whole", text=PORTFOLIO, budget=25)
+    enqueue, left = optuna.Study.enqueue_trial, [3]
+
+    def killed(study: optuna.Study, *args: Any, **kwargs: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        enqueue(study, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "enqueue_trial", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin("colours", text=PORTFOLIO, budget=25)
+    assert len(laid_down(ledger, "colours")) == 3
+    stored = begin("colours", text=PORTFOLIO, budget=25)
+    assert laid_down(ledger, "colours") == laid_down(ledger, "whole")
+    assert origins(ledger, stored) == origins(ledger, whole)
+
+
+def test_what_was_laid_down_for_another_plan_is_replaced(
+    ledger: Ledger, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.studies, "create", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            begin("colours", text=PORTFOLIO, budget=25)
+    begin("colours", "space.loss.label_smoothing.default=0.05")
+    (params,) = laid_down(ledger, "colours")
+    assert params["loss.label_smoothing"] == 0.05
+
+
+def test_a_foreign_study_is_left_alone(ledger: Ledger, begin: Begin) -> None:
+    foreign = optuna.create_study(study_name="colours", storage=ledger.optuna_storage)
+    foreign.enqueue_trial({"x": 1.0})
+    with pytest.raises(StudyChanged, match="not Retable's"):
+        begin("colours")
+    assert laid_down(ledger, "colours") == [{"x": 1.0}]
+
+
+def test_a_portfolio_that_changed_is_not_laid_down_again(
+    ledger: Ledger, begin: Begin, study_file: Path, competition_folder: Path
+) -> None:
+    stored = begin("colours")
+    study_file.write_text(PORTFOLIO)
+    resumed = resume(ledger, stored, founding(study_file, competition_folder))
+    assert len(laid_down(ledger, "colours")) == 1
+    assert resumed.spec["portfolio"] == [], "the record tells what was laid down"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
+def test_who_proposed_what_is_told(ledger: Ledger, begin: Begin) -> None:
+    stored = begin("colours", text=PORTFOLIO.replace("paper 0", "[bold]paper[/] 0"), budget=5)
+    end_next(ledger, stored, 0.5)
+    end_next(ledger, stored, 0.6)
+    end_next(ledger, stored, 0.7)
+    told = origins_of(ledger, "colours")
+    assert told.keys() == {0, 1}, "the sampler's own trials have none"
+    assert ledger.optuna_study("colours").trials[1].user_attrs[ORIGIN_ATTRIBUTE] == told[1]
+    console = Console(record=True, width=100)
+    print_warm_starts(console, told)
+    assert console.export_text() == "trial   1  planned   portfolio: [bold]paper[/] 0\n"
