@@ -1,4 +1,4 @@
-"""Record a table of learning curves with a known truth, for `benchmarks.selection`.
+"""Record a table of learning curves with a known truth, on which rules for giving trials up can be replayed.
 
     python -m benchmarks.record_curves DATA OUT.npz --seed 1 --recipes 60
     python -m benchmarks.record_curves DATA OUT.npz --study my_study.toml --set recipe.epochs=8

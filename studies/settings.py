@@ -53,7 +53,7 @@ class SearchSettings:
     sampler: str = _setting("tpe", "who proposes the next trial", choices=SAMPLERS)
     trials: int = _setting(50, "budget: trials in total", low=1, high=100_000)
     seed: int = _setting(0, "seed of the sampler; all trainings of a search share one seed", low=0, high=2**31 - 1)
-    pruner: str = _setting("paired_race", "who gives a trial up early", choices=PRUNERS)
+    pruner: str = _setting("successive_halving", "who gives a trial up early", choices=PRUNERS)
     min_epochs: int = _setting(1, "epochs before a trial is first judged", low=1, high=10_000)
     race_margin: float = _setting(
         2.0, "paired race: standard errors behind the leader at which a trial is given up", low=0.1, high=100.0

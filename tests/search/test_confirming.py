@@ -97,13 +97,13 @@ def test_the_best_and_the_default_recipe_run_on_fresh_splits_within_the_share(se
 def test_typed_again_it_does_nothing_twice_and_with_more_trials_only_new_finalists_run(
     searched: Bench, ledger: Ledger
 ) -> None:
-    change(searched, confirm={"share": 0.5})
+    change(searched, confirm={"share": 0.5, "rounds": 2})
     confirm(searched)
     first = split_counts(ledger, searched.study)
-    assert {split for _, split in first} == {1, 2, 3} and set(first.values()) == {1}
+    assert {split for _, split in first} == {1, 2} and set(first.values()) == {1}
     confirm(searched)
     assert split_counts(ledger, searched.study) == first
-    ledger.studies.set_budget(searched.study.id, 20)
+    ledger.studies.set_budget(searched.study.id, 15)
     better = pretending(searched, lambda task: 0.9)
     work_on(better)
     confirm(better)
@@ -148,7 +148,7 @@ def test_it_is_skipped_for_few_trials_and_where_nobody_wants_it(bench: Bench, le
 def test_whatever_failed_drops_its_finalist_with_a_sentence_and_can_be_tried_again(
     searched: Bench, ledger: Ledger, url: str
 ) -> None:
-    change(searched, confirm={"share": 0.6})
+    change(searched, confirm={"share": 0.6, "rounds": 2})
     leader = read_confirmation(ledger, "colours").numbers[0]
 
     def breaking(bench: Bench, task: Task) -> TrialOutcome | None:
@@ -160,10 +160,10 @@ def test_whatever_failed_drops_its_finalist_with_a_sentence_and_can_be_tried_aga
     assert f"trial {leader} is no finalist any more: on split 1 it failed" in said and "no [such] colour" in said
     failed = ledger.runs.records(searched.study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FAILED)
     assert [(r.note[TRIAL_NOTE], r.failure) for r in failed] == [(leader, Failure.BUG)]
-    assert {split for number, split in split_counts(ledger, searched.study) if number != leader} == {1, 2, 3}
+    assert {split for number, split in split_counts(ledger, searched.study) if number != leader} == {1, 2}
     retry(None, url, None)
     confirm(searched)
-    assert {split for number, split in split_counts(ledger, searched.study) if number == leader} == {1, 2, 3}
+    assert {split for number, split in split_counts(ledger, searched.study) if number == leader} == {1, 2}
 
 
 def test_an_interruption_and_a_lost_worker_lose_nothing(searched: Bench, ledger: Ledger) -> None:
@@ -212,7 +212,7 @@ def test_after_a_change_of_the_export_only_trainings_of_that_length_count(search
     queue_next(searched)
     work_on(searched)
     assert len(read_confirmation(ledger, "colours").finalists) == 3
-    change(searched, confirm={"share": 0.6}, final={"epochs": 6})
+    change(searched, confirm={"share": 0.6, "rounds": 1}, final={"epochs": 6})
     confirmation = read_confirmation(ledger, "colours")
     assert confirmation.finalists == () and confirmation.spent == 3 * SECONDS
     queue_next(searched)

@@ -64,6 +64,13 @@ class TestTaking:
         take(queue, study)
         assert queue.take(study.id, "w1", LEASE) is None
 
+    def test_what_is_to_be_skipped_is_left_to_others(self, queue: WorkQueue, study: StoredStudy) -> None:
+        trial = take_named(queue, study, 0)
+        assert queue.hand_back(trial)
+        other = queue.take(study.id, "w1", LEASE, skip={trial.id})
+        assert other is not None and other.id != trial.id
+        assert take(queue, study, "w2").id == trial.id
+
     def test_a_raised_budget_allows_more(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
         for _ in range(3):
             take(queue, study)
@@ -327,6 +334,46 @@ class TestLooking:
         assert queue.held(study.id) == []
         counts = queue.counts(study.id)[WorkKind.SEARCH]
         assert (counts[WorkState.LEASED], counts[WorkState.QUEUED]) == (0, 2), "nobody works on them"
+
+    def test_what_waits_for_a_worker_and_what_is_in_hand(
+        self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
+    ) -> None:
+        ids = [
+            queue.add(study.id, WorkKind.CONFIRM, split=split, seed=split, recipe=RECIPE, note={"trial": 7})
+            for split in (1, 2)
+        ]
+        queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe=RECIPE)
+        item = take(queue, study)
+        (waiting,) = queue.waiting(study.id, WorkKind.CONFIRM)
+        assert (waiting.id, waiting.split, waiting.recipe, waiting.note) == (ids[1], 2, RECIPE, {"trial": 7})
+        assert [(h.id, h.split, h.note) for h in queue.held(study.id)] == [(item.id, 1, {"trial": 7})]
+        clock.forward(LEASE)
+        assert [w.id for w in queue.waiting(study.id, WorkKind.CONFIRM)] == ids, "its worker is lost"
+        assert queue.waiting(study.id, WorkKind.SEARCH) == []
+
+
+class TestWithdrawing:
+    def test_what_waits_is_as_if_it_had_never_been_asked_for(
+        self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
+    ) -> None:
+        first = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=RECIPE)
+        item = take(queue, study)
+        assert not queue.withdraw(first), "a worker has it"
+        clock.forward(LEASE)
+        assert queue.withdraw(first)
+        assert not queue.withdraw(first)
+        assert not queue.store(item, finished()), "its worker was only slow"
+        assert queue.counts(study.id)[WorkKind.CONFIRM] == dict.fromkeys(WorkState, 0)
+        queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=RECIPE)
+        assert queue.store(take(queue, study), finished())
+
+    def test_outcomes_and_trials_stay(self, queue: WorkQueue, study: StoredStudy) -> None:
+        done = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=RECIPE)
+        assert queue.store(take(queue, study), finished())
+        trial = take_named(queue, study, 0)
+        assert queue.hand_back(trial)
+        assert not queue.withdraw(done) and not queue.withdraw(trial.id)
+        assert take(queue, study).id == trial.id
 
 
 class TestAdding:

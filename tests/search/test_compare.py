@@ -1,0 +1,109 @@
+"""What `search compare` says of finalists, and its picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from search.bench import Bench
+from search.compare import (
+    NothingConfirmed,
+    PictureNotWritable,
+    compare,
+    compare_finalists,
+    draw_comparison,
+    print_comparison,
+)
+from search.confirming import judge, plan_step, queue_step, read_confirmation
+from search.ledger import Ledger
+from search.standing import read_standing
+from storage.values import WorkKind
+from tests.search.colours import work_on
+from tests.search.untrained import pretending
+
+
+def confirmed(bench: Bench, good: float, default: float) -> Bench:
+    """Ten trials as good as ``good``, the default recipe as good as ``default``, and one round of confirmations."""
+    recipe = bench.spec.default_recipe()
+    ready = pretending(bench, lambda task: default if task.item.recipe == recipe else good)
+    bench.ledger.studies.set_budget(bench.study.id, 10)
+    work_on(ready)
+    queue(ready)
+    work_on(ready)
+    return ready
+
+
+def queue(bench: Bench) -> None:
+    confirmation = read_confirmation(bench.ledger, bench.study.name)
+    step = plan_step(bench.ledger, confirmation, judge(bench.ledger, confirmation))
+    queue_step(bench.ledger, confirmation, step, bench.images)
+
+
+def said(ledger: Ledger) -> str:
+    output = io.StringIO()
+    print_comparison(Console(file=output, width=200), compare_finalists(ledger, "colours"))
+    return " ".join(output.getvalue().split())
+
+
+def test_a_search_that_beat_the_default_recipe(bench: Bench, ledger: Ledger, url: str, tmp_path: Path) -> None:
+    confirmed(bench, good=0.95, default=0.3)
+    comparison = compare_finalists(ledger, "colours")
+    estimates = comparison.estimates
+    assert estimates.rows[-1].number == 0 and not estimates.rows[-1].tied
+    text = said(ledger)
+    for row in estimates.rows:
+        assert f"{row.mean:.4f}" in text and f"{row.shrunk:.4f} ± {row.error:.4f}" in text
+    behind = estimates.rows[-1]
+    assert f"The leader beats the default recipe by {behind.behind:.4f} ± {behind.behind_error:.4f}." in text
+    assert "the default recipe" in text and "label_smoothing=" in text
+    best = read_standing(ledger, "colours").ranking[0]
+    assert f"trial {best.number} scored {best.value:.4f} there, and" in text
+    assert "has not been shown" not in text
+
+    compare(None, url, tmp_path / "home", None)
+    picture = tmp_path / "home" / "colours" / "compare.png"
+    pixels = np.asarray(Image.open(picture).convert("RGB"))
+    assert pixels.shape[1] > 800
+    for colour in ((0x1B, 0x6C, 0xA8), (0x9A, 0xA5, 0xB1), (0xFF, 0xF4, 0xD6)):
+        assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "ties, the beaten and the default"
+
+
+def test_a_search_that_did_not(bench: Bench, ledger: Ledger) -> None:
+    confirmed(bench, good=0.5, default=0.95)
+    text = said(ledger)
+    assert "The search has not been shown to beat the default recipe: the default recipe leads." in text
+
+
+def test_it_works_in_the_middle_of_a_confirmation_and_says_so(bench: Bench, ledger: Ledger, tmp_path: Path) -> None:
+    ready = confirmed(bench, good=0.8, default=0.8)
+    confirmation = read_confirmation(ledger, "colours")
+    study = ledger.studies.get("colours")
+    spec = {**study.spec, "confirm": {**study.spec["confirm"], "share": 0.6}}
+    ledger.studies.set_spec(study.id, spec=spec, file_spec=study.file_spec)
+    queue(ready)
+    waiting = len(ledger.queue.waiting(study.id, WorkKind.CONFIRM))
+    assert waiting
+    total = waiting + len(confirmation.finalists)
+    assert f"Confirmation is under way: {len(confirmation.finalists)} of {total} done" in said(ledger)
+    draw_comparison(tmp_path / "c.svg", compare_finalists(ledger, "colours"))
+    assert (tmp_path / "c.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_without_any_confirmation_it_says_what_to_type(bench: Bench, ledger: Ledger, url: str, tmp_path: Path) -> None:
+    with pytest.raises(NothingConfirmed, match="no trial has finished"):
+        compare(None, url, tmp_path, None)
+    ready = pretending(bench, lambda task: 0.7)
+    work_on(ready)
+    with pytest.raises(NothingConfirmed, match="takes 5 trials, and 3 counted"):
+        compare(None, url, tmp_path, None)
+    ledger.studies.set_budget(bench.study.id, 5)
+    work_on(ready)
+    with pytest.raises(NothingConfirmed, match="`search confirm --study colours` does it"):
+        compare(None, url, tmp_path, None)
+    with pytest.raises(PictureNotWritable, match=r"\.png, \.pdf, \.svg"):
+        compare(None, url, tmp_path, tmp_path / "picture.bmp")
