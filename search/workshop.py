@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import optuna
+
 from search.bench import Bench
 from search.competition import DataMismatch, NoData, open_for_training
 from search.engines.process import PLACE_VARIABLE
@@ -80,6 +82,7 @@ class Workshop:
         optuna_study = patiently(
             lambda: tools.ledger.optuna_study(study.name, make_sampler(spec.search_settings, seed))
         )
+        optuna_study.pruner = optuna.pruners.NopPruner()  # `search.pruners` decides, and sees more than numbers
         log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
         return Bench(
             worker=tools.worker,

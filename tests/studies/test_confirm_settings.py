@@ -1,0 +1,34 @@
+"""The [confirm] table: read, checked, free to change, and absent from what older releases stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from studies.explain import differences, explain
+from studies.spec import ConfirmSettings, StudyError, StudySpec, load_study
+
+
+def test_a_quarter_of_the_time_is_for_up_to_ten_finalists_unless_the_file_says_otherwise() -> None:
+    assert load_study("quickstart").confirm == ConfirmSettings(finalists=10, rounds=3, share=0.25)
+    changed = load_study("quickstart", ["confirm.rounds=0", "confirm.share=0.5"])
+    assert (changed.confirm.rounds, changed.confirm.share) == (0, 0.5)
+    assert ("confirm.rounds", "0") in explain(changed).settings
+
+
+@pytest.mark.parametrize("wrong", ["confirm.share=1.0", "confirm.finalists=0", "confirm.rounds=-1", "confirm.round=1"])
+def test_what_cannot_be_is_refused(wrong: str) -> None:
+    with pytest.raises(StudyError, match=r"confirm\.(share|finalists|rounds?)|share|finalists|rounds"):
+        load_study("quickstart", [wrong])
+
+
+def test_it_may_change_while_a_study_runs() -> None:
+    before, after = load_study("quickstart"), load_study("quickstart", ["confirm.rounds=1"])
+    assert before != after and before.spec_hash == after.spec_hash
+    assert differences(before, after) == []
+
+
+def test_a_study_stored_before_there_was_confirmation_is_still_read() -> None:
+    spec = load_study("quickstart")
+    stored = spec.to_dict()
+    assert stored.pop("confirm") == {"finalists": 10, "rounds": 3, "share": 0.25}
+    assert StudySpec.from_dict(stored) == spec
