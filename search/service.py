@@ -94,7 +94,8 @@ def start(request: StartRequest) -> None:
             plan = _plan_in_time(ledger, stored, console)
             ids = queue_refits(ledger, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
-            until(refits_are_over if isinstance(fleet, LocalFleet) else _over_or_nobody_here(home))
+            elsewhere = partial(_either, refits_are_over, _nobody_here(home))
+            until(refits_are_over if isinstance(fleet, LocalFleet) else elsewhere)
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
@@ -121,7 +122,7 @@ def confirm(request: ConfirmRequest) -> None:
     images = open_for_training(data, StudySpec.from_dict(stored.spec), stored.fingerprint)
     shown = len(read_standing(ledger, stored.name).records)
     with ExitStack() as stack:
-        until = _helped(stack, ledger, stored, data, request.workers, home, console, shown=shown)
+        until = _helped(stack, ledger, stored, data, request.workers, home, console, shown=shown, nobody=_nobody)
         try:
             run_confirmation(ledger, stored, images, home, until, console)
         except Interrupted:
@@ -178,18 +179,9 @@ def _run_refits(
 ) -> None:
     """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
     with ExitStack() as stack:
+        until = _helped(stack, ledger, stored, data, workers, home, console, shown=shown, nobody=_nobody_here(home))
         try:
-            signals = _signals(None, workers)
-            over = _over_or_nobody_here(home)
-            watch(ledger, stored.name, over, fleet=None, signals=signals, console=console, shown=shown)
-            if refits_are_over(read_standing(ledger, stored.name)):
-                return
-            here = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = _fleet(plan_fleet(here), ledger, stored, data, here, home)
-            assert fleet is not None, "there is at least one worker"
-            stack.enter_context(fleet)
-            signals = _signals(fleet, workers)
-            watch(ledger, stored.name, refits_are_over, fleet=fleet, signals=signals, console=console, shown=shown)
+            until(refits_are_over)
         except Interrupted:
             print_interrupted(console, stored.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
@@ -205,30 +197,36 @@ def _helped(
     console: Console,
     *,
     shown: int,
+    nobody: Callable[[Standing], bool],
 ) -> Callable[[Callable[[Standing], bool]], None]:
-    """A `watch` that leaves the work to whoever lives, and once nobody does to local workers, which ``stack`` ends."""
+    """A `watch` that leaves the work to whoever lives, once ``nobody`` does to local workers, which ``stack`` ends."""
     fleet: Fleet | None = None
-    signals = _signals(None, workers)
 
     def until(over: Callable[[Standing], bool]) -> None:
-        nonlocal fleet, signals
+        nonlocal fleet
         if fleet is None:
-            idle = partial(_over_or_nobody, over)
-            watch(ledger, stored.name, idle, fleet=None, signals=signals, console=console, shown=shown)
+            signals = _signals(None, workers)
+            either = partial(_either, over, nobody)
+            watch(ledger, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
             if over(read_standing(ledger, stored.name)):
                 return
             here = replace(workers, engine="local", workers=workers.workers or None)
             fleet = _fleet(plan_fleet(here), ledger, stored, data, here, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
-            signals = _signals(fleet, workers)
+        signals = _signals(fleet, workers)
         watch(ledger, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
     return until
 
 
-def _over_or_nobody(over: Callable[[Standing], bool], standing: Standing) -> bool:
-    return over(standing) or not (standing.workers or standing.paused)
+def _either(first: Callable[[Standing], bool], second: Callable[[Standing], bool], standing: Standing) -> bool:
+    return first(standing) or second(standing)
+
+
+def _nobody(standing: Standing) -> bool:
+    """Whether no worker lives, while the study is not paused."""
+    return not standing.workers and not standing.paused
 
 
 def _plan_in_time(ledger: Ledger, stored: StoredStudy, console: Console) -> ExportPlan:
@@ -247,14 +245,10 @@ def _plan_in_time(ledger: Ledger, stored: StoredStudy, console: Console) -> Expo
     return plan_export(ledger, stored, seeds=seeds, full_data=False, members_at_most=max(1, fitting // seeds))
 
 
-def _over_or_nobody_here(home: Home) -> Callable[[Standing], bool]:
-    """Whether the refits are over, or no worker lives that keeps their weights in this home, or the study is paused."""
+def _nobody_here(home: Home) -> Callable[[Standing], bool]:
+    """Whether no worker lives that keeps weights in this home, while the study is not paused."""
     identity = home.identity()
-
-    def over(standing: Standing) -> bool:
-        return refits_are_over(standing) or (identity not in standing.homes and not standing.paused)
-
-    return over
+    return lambda standing: identity not in standing.homes and not standing.paused
 
 
 def _supervising(ledger: Ledger, stored: StoredStudy, home: Home) -> Presence:
