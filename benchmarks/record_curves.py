@@ -13,7 +13,7 @@ split 0 and again on fresh splits with fresh seeds, and every fold's model is sc
 | array | shape | meaning |
 | --- | --- | --- |
 | true_class | (R, E, n) float16 | out-of-fold probability of the true class after every epoch, split 0 |
-| metric, calibrated | (R, E) | out-of-fold accuracy, calibrated soft score, likewise |
+| metric | (R, E) | out-of-fold accuracy, likewise |
 | fold_metrics | (R, E, K) | accuracy of each fold, likewise |
 | seconds | (R, E) | how long the epoch took |
 | oof | (R, S, n, C) float16 | out-of-fold probabilities at the end |
@@ -120,7 +120,6 @@ class Recorder:
         return {
             "true_class": np.stack([report.true_class for report in reports]).astype(np.float16),
             "metric": np.array([report.metric for report in reports]),
-            "calibrated": np.array([report.calibrated for report in reports]),
             "fold_metrics": np.array([report.fold_metrics for report in reports]),
             "seconds": np.array([report.seconds for report in reports]),
             **{name: np.array(values) for name, values in columns.items()},

@@ -71,7 +71,7 @@ def board_lines(board: Board) -> list[str]:
 def points(metric: str, difference: float, *, signed: bool = False) -> str:
     """A difference of scores for people: in points where the metric is a share, else as it is."""
     sign = "+" if signed else ""
-    return f"{100 * difference:{sign}.1f} points" if METRICS[metric].bounds == (0.0, 1.0) else f"{difference:{sign}.4f}"
+    return f"{100 * difference:{sign}.1f} points" if METRICS[metric].is_share else f"{difference:{sign}.4f}"
 
 
 def disagreement(first: Submission, second: Submission) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from search.confirming import Confirmation, judge, read_confirmation, why_skippe
 from search.estimates import Estimate, Estimates
 from search.home import Home
 from search.ledger import Ledger, open_ledger
-from search.progress import recipe_difference
+from search.progress import recipe_difference, trials_named
 from search.standing import read_standing
 from storage.values import TrialRecord
 
@@ -63,20 +64,19 @@ def compare(name: str | None, url: str, home: Path, picture: Path | None) -> Non
     console, ledger = Console(), open_ledger(url)
     study = ledger.study(name)
     path = Home(root=home).exports(study.name) / PICTURE if picture is None else picture
-    comparison = compare_finalists(ledger, study.name)
-    print_comparison(console, comparison)
-    draw_comparison(path, comparison)
-    console.print(f"As a picture: {escape(str(path))}", highlight=False, soft_wrap=True)
+    _show(console, compare_finalists(ledger, study.name), path)
 
 
 def show_comparison(console: Console, ledger: Ledger, name: str, home: Home) -> None:
     """Print the comparison and draw it beside the exports, where anybody has been confirmed."""
-    if read_confirmation(ledger, name).finalists:
-        comparison = compare_finalists(ledger, name)
-        print_comparison(console, comparison)
-        path = home.exports(name) / PICTURE
-        draw_comparison(path, comparison)
-        console.print(f"As a picture: {escape(str(path))}", highlight=False, soft_wrap=True)
+    with suppress(NothingConfirmed):
+        _show(console, compare_finalists(ledger, name), home.exports(name) / PICTURE)
+
+
+def _show(console: Console, comparison: Comparison, path: Path) -> None:
+    print_comparison(console, comparison)
+    draw_comparison(path, comparison)
+    console.print(f"As a picture: {escape(str(path))}", highlight=False, soft_wrap=True)
 
 
 def compare_finalists(ledger: Ledger, name: str) -> Comparison:
@@ -174,7 +174,7 @@ def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
         )
     tied = [row.number for row in rows if row.tied and row is not leader]
     if tied:
-        lines.append(f"=  {_trials(tied)} may as well be the best: within one standard error of the leader.")
+        lines.append(f"=  {trials_named(tied)} may as well be the best: within one standard error of the leader.")
     elif len(rows) > 1:
         lines.append(f"Trial {leader.number} leads, and nobody else is within one standard error of it.")
     lines += _against_default(leader, rows)
@@ -202,7 +202,3 @@ def _against_default(leader: Estimate, rows: tuple[Estimate, ...]) -> list[str]:
             f"{default.behind:.4f} ± {default.behind_error:.4f} better."
         ]
     return [f"The leader beats the default recipe by {default.behind:.4f} ± {default.behind_error:.4f}."]
-
-
-def _trials(numbers: list[int]) -> str:
-    return f"trial{'s' * (len(numbers) != 1)} " + ", ".join(map(str, numbers))

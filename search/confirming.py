@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,12 +25,12 @@ from search.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
 from search.home import Home
 from search.ledger import Ledger
 from search.patience import patiently
+from search.progress import trials_named
 from search.selection import rank
-from search.standing import Standing, candidates, present_at, read_costs
+from search.standing import Standing, candidates, read_costs
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
-from storage.workers import Role
 from studies.spec import StudySpec
 from trainer.folds import fold_groups, make_folds
 from trainer.imageset import ImageSet
@@ -82,13 +82,9 @@ def read_confirmation(ledger: Ledger, name: str) -> Confirmation:
     finals = {n: final_recipe(r.recipe or {}, spec.final).to_flat() for n, r in trials.items()}
     confirmations = ledger.runs.records(study.id, kind=WorkKind.CONFIRM)
     # Those of another [final] are of other trainings than the one that will be exported.
-    current = {r.id for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe}
-    finalists = [
-        replace(finalist, rounds=rounds)
-        for finalist in finalists_of(ledger, study)
-        if (rounds := tuple(r for r in finalist.rounds if r.id in current))
-    ]
-    counted = sum(record.status is not TrialStatus.FAILED for record in records)
+    current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
+    finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))
+    counted = sum(record.counts for record in records)
     ranking = [candidate.number for candidate in rank(candidates(records))]
     numbers = choose_finalists(
         ranking,
@@ -104,7 +100,7 @@ def read_confirmation(ledger: Ledger, name: str) -> Confirmation:
         best=ranking[0] if ranking else None,
         counted=counted,
         finalists=tuple(finalists),
-        broken=tuple(r for r in confirmations if r.id in current and r.status is not TrialStatus.FINISHED),
+        broken=tuple(r for r in current if r.status is not TrialStatus.FINISHED),
         seconds=sum(record.seconds for record in records),
         spent=sum(record.seconds for record in confirmations),
     )
@@ -119,10 +115,7 @@ def plan_step(ledger: Ledger, confirmation: Confirmation, estimates: Estimates |
     study, settings = confirmation.study, confirmation.spec.confirm
     at_once = None
     if study.deadline is not None:
-        records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
-        workers = sum(process.role is Role.WORKER for process in present_at(ledger, study))
-        costs = read_costs(ledger, study, records, workers=workers)
-        at_once = confirmations_in_time(costs, now=ledger.database.now(), deadline=study.deadline)
+        at_once = confirmations_in_time(read_costs(ledger, study), now=ledger.database.now(), deadline=study.deadline)
     return next_step(
         _contenders(confirmation, estimates),
         rounds=settings.rounds,
@@ -229,7 +222,7 @@ def run_confirmation(
         estimates = patiently(lambda: judge(ledger, confirmation))  # noqa: B023 - called at once
         step = patiently(lambda: plan_step(ledger, confirmation, estimates))  # noqa: B023 - called at once
         if step.left_out:
-            _say(console, f"Confirmation: {step.why}; left out: {_trials(step.left_out)}.")
+            _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
         if not step.items:
             _say(console, f"Confirmation is over: {step.why}." if not step.left_out else "")
             return
@@ -287,11 +280,7 @@ def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None
     who = "the finalist" if count == 1 else f"{count} finalists"
     fallen = [] if estimates is None else [row.number for row in estimates.rows if row.fallen]
     line = f"Confirming {who} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
-    return line + (f"; clearly beaten: {_trials(fallen)}" if fallen else "")
-
-
-def _trials(numbers: Sequence[int]) -> str:
-    return f"trial{'s' * (len(numbers) != 1)} " + ", ".join(map(str, numbers))
+    return line + (f"; clearly beaten: {trials_named(fallen)}" if fallen else "")
 
 
 def _say(console: Console, line: str) -> None:

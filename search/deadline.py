@@ -86,8 +86,7 @@ def measure_costs(
     known = [seconds for seconds in (upper(finals), *costliest, *confirmed) if seconds is not None]
     if trial is not None and not known:
         known = [trial * length_ratio(spec.default_recipe(), spec.final)]
-    counted = sum(record.status is not TrialStatus.FAILED for record in records)
-    finalists = finalist_count(counted, spec.confirm)
+    finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
     search_seconds = sum(record.seconds for record in records) + (trial or 0.0)
     contenders = finalists + any(record.number == DEFAULT_TRIAL for record in finished) if finalists else 0
     final = max(known) if known else None

@@ -33,8 +33,6 @@ REAL = 1.0
 """Standard errors that a gain has to exceed."""
 PER_IMAGE = ("accuracy", "log_loss")
 """Metrics that are means over images, so that a difference has a standard error in closed form."""
-IN_POINTS = ("accuracy", "balanced_accuracy", "macro_f1")
-"""Metrics whose differences are told in points, hundredths."""
 JACKKNIFE_GROUPS = 50
 """Parts that are left out in turn to find the standard error of a difference of any other metric."""
 
@@ -54,7 +52,7 @@ class Gain:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class PossibleMember:
     """A recipe that may become a member. ``n`` images, ``C`` classes."""
 
     number: int
@@ -150,7 +148,7 @@ def nest(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64]) -> Nes
 
 
 def choose_members(
-    contenders: Sequence[Contender], y: Labels, folds: NDArray[np.int64], metric: str, way: str, at_most: int
+    contenders: Sequence[PossibleMember], y: Labels, folds: NDArray[np.int64], metric: str, way: str, at_most: int
 ) -> Choice:
     """Choose the recipes of the final model.
 
@@ -243,7 +241,7 @@ def fit_final(
 
 def shown_gain(gain: Gain, metric: str) -> str:
     """With sign and standard error: in points, hundredths, where the metric is a share."""
-    if metric in IN_POINTS:
+    if METRICS[metric].is_share:
         return f"{100 * gain.mean:+.1f} ± {100 * gain.error:.1f} points"
     return f"{gain.mean:+.4f} ± {gain.error:.4f}"
 
@@ -260,7 +258,7 @@ def _judge(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], metr
     return _Judged(way=way, nested=nested, judged=nested.judged(members, metric))
 
 
-def _choice(contenders: Sequence[Contender], blend: Blend, way: str, gain: Gain) -> Choice:
+def _choice(contenders: Sequence[PossibleMember], blend: Blend, way: str, gain: Gain) -> Choice:
     parts = [(c.number, weight) for c, weight in zip(contenders, blend.weights, strict=True) if weight > 0.0]
     numbers, weights = tuple(number for number, _ in parts), tuple(weight for _, weight in parts)
     return Choice(numbers=numbers, weights=weights, way=way, judged=numbers, gain=gain)

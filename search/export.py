@@ -9,7 +9,7 @@ from pathlib import Path
 from search.confirmation import DEFAULT_TRIAL
 from search.confirming import judge, read_confirmation
 from search.costs import final_recipe
-from search.ensembling import Choice, Contender, choose_members
+from search.ensembling import Choice, PossibleMember, choose_members
 from search.estimates import Estimates
 from search.finalists import Finalist
 from search.home import Home
@@ -96,10 +96,9 @@ def plan_export(
     Raises:
         NothingFinished: no trial has finished.
     """
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-    best = choose(candidates(records))
     confirmation = read_confirmation(ledger, study.name)
-    spec = confirmation.spec
+    trials, spec = confirmation.trials, confirmation.spec
+    best = choose(candidates(list(trials.values())))
     estimates, short_of_time = judge(ledger, confirmation), False
     # A confirmation that was cut short after the default recipe alone says nothing about any other.
     if estimates is not None and any(row.number != DEFAULT_TRIAL for row in estimates.rows):
@@ -109,7 +108,7 @@ def plan_export(
         members, choice = _members(ledger, study, spec, tied, max(1, limit))
         short_of_time = spec.final.ensemble != "none" and limit < min(spec.final.members, len(tied))
     else:
-        trial = next(record for record in records if record.number == best.number)
+        trial = trials[best.number]
         members = (ExportMember(trial=trial, recipe=final_recipe(trial.recipe or {}, spec.final), weight=1.0),)
         note = "no recipe was confirmed on fresh splits"
         estimates, choice = None, Choice(numbers=(best.number,), weights=(1.0,), way="none", note=note)
@@ -131,7 +130,7 @@ def _members(
     """The members among the tied finalists, of which the first leads."""
     pool, splits = _comparable(tied[:POOL])
     contenders = [
-        Contender(
+        PossibleMember(
             number=finalist.number,
             backbone=finalist.recipe.backbone,
             oof=average([ledger.runs.prediction(r.id, "oof") for r in finalist.rounds if r.split in splits]),

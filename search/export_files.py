@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.estimates import Estimate
 from search.export import ExportPlan
 from search.export_model import verify_model, write_model
 from search.home import Home
@@ -35,6 +36,8 @@ class Export:
     metric: str
     trials: tuple[int, ...]
     """Whose recipes the model is made of, the leader first."""
+    estimate: Estimate | None
+    """Of the leader alone, from fresh splits; None where nobody was confirmed."""
     score: float | None
     score_error: float | None
     by_confirmations: bool
@@ -104,6 +107,7 @@ def write_export(
         files=tuple(names),
         metric=plan.metric,
         trials=tuple(refit.member.number for refit in refits.members),
+        estimate=facts.estimate,
         score=facts.score,
         score_error=facts.score_error,
         by_confirmations=refits.by_confirmations,

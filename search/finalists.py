@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from search.confirmation import DEFAULT_TRIAL
 from search.estimates import Estimates, Judged, Round, estimate
 from search.ledger import Ledger
 from storage.stored_studies import StoredStudy
-from storage.values import TrialRecord, TrialStatus, WorkKind
+from storage.values import TrialRecord
 from trainer.recipe import Recipe
 
 TRIAL_NOTE = "trial"
@@ -32,14 +33,16 @@ class Finalist:
         return self.trial.number
 
 
-def finalists_of(ledger: Ledger, study: StoredStudy) -> list[Finalist]:
-    """Every recipe with at least one finished confirmation, by trial number."""
-    trials = {r.number: r for r in ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)}
+def finalists_of(trials: Mapping[int, TrialRecord], confirmations: Iterable[TrialRecord]) -> list[Finalist]:
+    """Every recipe with at least one confirmation, by trial number.
+
+    Args:
+        trials: finished search trials by number.
+        confirmations: finished ones of these, one of each split.
+    """
     rounds: dict[int, list[TrialRecord]] = {}
-    for record in ledger.runs.records(study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FINISHED):
-        number = record.note.get(TRIAL_NOTE)
-        if isinstance(number, int) and number in trials:
-            rounds.setdefault(number, []).append(record)
+    for record in confirmations:
+        rounds.setdefault(record.note[TRIAL_NOTE], []).append(record)
     return [
         Finalist(
             trial=trials[number],
@@ -65,7 +68,7 @@ def judge_finalists(ledger: Ledger, study: StoredStudy, finalists: Sequence[Fina
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
-            chosen=finalist.number != 0,
+            chosen=finalist.number != DEFAULT_TRIAL,
         )
         for finalist in finalists
     ]

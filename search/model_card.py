@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.estimates import Estimate
+from search.progress import trials_named
 from trainer.recipe import FIELDS, Scalar
 
 
@@ -85,11 +86,6 @@ def write_card(facts: CardFacts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def trials_named(numbers: Sequence[int]) -> str:
-    """``trial 3``, or ``trials 3, 7, 12``."""
-    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-
-
 def _how_good(facts: CardFacts) -> str:
     lines = []
     leader, score = facts.members[0].trial, f"**{facts.score or 0.0:.4f} ± {facts.score_error or 0.0:.4f}**"
@@ -103,7 +99,8 @@ def _how_good(facts: CardFacts) -> str:
     else:
         lines.append(
             f"- Out-of-fold {facts.metric}: {score} (one standard error), of {facts.folds} folds x {facts.seeds} "
-            f"seed{'s' * (facts.seeds > 1)}, averaged as the submission is."
+            f"seed{'s' * (facts.seeds > 1)}, averaged as the submission is"
+            + ("." if facts.estimate is None else ", on the split by which the search chose: it flatters.")
         )
     if facts.expected:
         lines.append(f"- {facts.expected}")

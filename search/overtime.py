@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from search.costs import length_ratio
 from search.deadline import latest_end, refits_in_time
 from search.ledger import Ledger
-from search.standing import kinds_in_time, present_at, read_costs
+from search.standing import kinds_in_time, read_costs
 from storage.stored_studies import StoredStudy
 from storage.values import WorkKind
 from storage.work_items import WorkItem
-from storage.workers import Role
 from studies.spec import StudySpec
 from trainer.recipe import Recipe
 
@@ -30,8 +29,7 @@ class Overtime:
         """What may be begun now: nothing that would leave too little time for what follows it, and refits always."""
         if study.deadline is None:
             return tuple(WorkKind)
-        records = self._ledger.runs.records(study.id, kind=WorkKind.SEARCH)
-        trials, confirmations = kinds_in_time(self._ledger, study, records, workers=self._workers(study))
+        trials, confirmations = kinds_in_time(self._ledger, study)
         return (*[WorkKind.SEARCH] * trials, *[WorkKind.CONFIRM] * confirmations, WorkKind.REFIT)
 
     def given_up(self, study: StoredStudy) -> set[int]:
@@ -46,8 +44,7 @@ class Overtime:
         left = report.epochs - report.epoch
         if study.deadline is None or kind is WorkKind.REFIT or not left:
             return False
-        records = self._ledger.runs.records(study.id, kind=WorkKind.SEARCH)
-        costs = read_costs(self._ledger, study, records, workers=self._workers(study))
+        costs = read_costs(self._ledger, study)
         final = report.epochs * report.seconds
         if kind is WorkKind.SEARCH:
             final *= length_ratio(recipe.to_flat(), StudySpec.from_dict(study.spec).final)
@@ -57,9 +54,6 @@ class Overtime:
             self._given_up[item.id] = study.deadline
         return late
 
-    def _workers(self, study: StoredStudy) -> int:
-        return sum(process.role is Role.WORKER for process in present_at(self._ledger, study))
-
 
 def refits_before_deadline(ledger: Ledger, study: StoredStudy) -> int | None:
     """How many refits fit before the study's deadline, each of one recipe with one seed, begun now and together; 0 or
@@ -68,7 +62,4 @@ def refits_before_deadline(ledger: Ledger, study: StoredStudy) -> int | None:
     study = ledger.studies.get(study.name)
     if study.deadline is None:
         return None
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
-    workers = sum(process.role is Role.WORKER for process in present_at(ledger, study))
-    costs = read_costs(ledger, study, records, workers=workers)
-    return refits_in_time(costs, now=ledger.database.now(), deadline=study.deadline)
+    return refits_in_time(read_costs(ledger, study), now=ledger.database.now(), deadline=study.deadline)

@@ -5,7 +5,7 @@ On a terminal the moving line is redrawn in place; elsewhere (a log file, a pipe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -107,6 +107,11 @@ def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> s
     brief = {name: name.removesuffix(".name").rpartition(".")[2] for name in changed}
     names = {name: name if list(brief.values()).count(brief[name]) > 1 else brief[name] for name in changed}
     return " ".join(f"{names[name]}={short(recipe[name])}" for name in changed)
+
+
+def trials_named(numbers: Sequence[int]) -> str:
+    """``trial 3``, or ``trials 3, 7, 12``."""
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def short(value: Scalar) -> str:

@@ -60,7 +60,7 @@ class Standing:
     @property
     def counted(self) -> int:
         """Trials that count against the budget and have ended."""
-        return len(self.records) - self.count(TrialStatus.FAILED)
+        return sum(record.counts for record in self.records)
 
     @property
     def ranking(self) -> list[Candidate]:
@@ -103,7 +103,7 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
         records = tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH))
     present = present_at(ledger, study)
     workers = [process for process in present if process.role is Role.WORKER]
-    in_time, in_time_to_confirm = kinds_in_time(ledger, study, records, workers=len(workers))
+    in_time, in_time_to_confirm = kinds_in_time(ledger, study, records)
     return Standing(
         study=study,
         metric=study.spec["protocol"]["metric"],
@@ -129,29 +129,30 @@ def present_at(ledger: Ledger, study: StoredStudy) -> list[WorkerRecord]:
 
 
 def kinds_in_time(
-    ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], *, workers: int
+    ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord] | None = None
 ) -> tuple[bool, bool]:
     """Whether another trial, and whether another confirmation, could end early enough before the study's deadline.
 
     Args:
-        records: of all its search trials.
-        workers: how many live.
+        records: of all its search trials, where they are at hand.
     """
     if study.deadline is None:
         return True, True
-    costs, now = read_costs(ledger, study, records, workers=workers), ledger.database.now()
+    costs, now = read_costs(ledger, study, records), ledger.database.now()
     return (
         is_time_for_trial(costs, now=now, deadline=study.deadline),
         confirmations_in_time(costs, now=now, deadline=study.deadline) > 0,
     )
 
 
-def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], *, workers: int) -> Costs:
-    """What the study's trainings take; arguments as of `kinds_in_time`."""
+def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord] | None = None) -> Costs:
+    """What the study's trainings take, by those that have ended and by who works; as `kinds_in_time`."""
     spec = StudySpec.from_dict(study.spec)
-    counted = sum(record.status is not TrialStatus.FAILED for record in records)
+    if records is None:
+        records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+    finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
     ranking = [candidate.number for candidate in rank(candidates(records))]
-    exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalist_count(counted, spec.confirm))]}
+    exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     running = any(item.kind is WorkKind.SEARCH for item in ledger.queue.held(study.id))
     begun = study.created if study.running_since is None else study.running_since
     return measure_costs(
@@ -159,6 +160,6 @@ def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord
         records,
         [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
         ledger.runs.records(study.id, kind=WorkKind.CONFIRM),
-        workers=workers,
+        workers=sum(process.role is Role.WORKER for process in present_at(ledger, study)),
         under_way=ledger.database.now() - begun if running else 0.0,
     )

@@ -12,8 +12,7 @@ from rich.table import Table
 
 from search.competition import Competition
 from search.export_files import Export
-from search.model_card import trials_named
-from search.progress import recipe_difference
+from search.progress import recipe_difference, trials_named
 from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus
@@ -89,10 +88,22 @@ def print_export(console: Console, export: Export) -> None:
     named = trials_named(export.trials)
     if export.score is not None:
         how = "cross-validated in confirmation" if export.by_confirmations else "out-of-fold"
+        value = f"{export.score:.4f} ± {export.score_error:.4f}"
+        value = value if export.estimate else f"[bold]{value}[/]"
         views = "; ".join(dict.fromkeys(", ".join(views) for views in export.views))
         console.print(
-            f"{named[0].upper()}{named[1:]} refitted: {how} {export.metric} "
-            f"[bold]{export.score:.4f} ± {export.score_error:.4f}[/] (test-time views: {views})",
+            f"{named[0].upper()}{named[1:]} refitted: {how} {export.metric} {value} (test-time views: {views})",
+            highlight=False,
+        )
+    if export.estimate is not None:
+        console.print(
+            f"{export.metric} of trial {export.estimate.number} alone on fresh splits: "
+            f"[bold]{export.estimate.shrunk:.4f} ± {export.estimate.error:.4f}[/]"
+            + (
+                ""
+                if export.by_confirmations or export.score is None
+                else "; the score above is on the split by which the search chose, so expect this one"
+            ),
             highlight=False,
         )
     for line in (*export.reasons, *filter(None, [export.expected])):

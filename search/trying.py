@@ -114,7 +114,7 @@ def _enqueue(
     origin = BY_HAND if like is None else f"{BY_HAND}: like trial {like}"
     before = len(optuna_study.get_trials(deepcopy=False))
     optuna_study.enqueue_trial(
-        dict(found.params), user_attrs={EPOCHS_ATTRIBUTE: spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
+        dict(found.params), user_attrs={EPOCHS_ATTRIBUTE: found.settings["epochs"], ORIGIN_ATTRIBUTE: origin}
     )
     ledger.studies.grow_budget(study.id)
     added = optuna_study.get_trials(deepcopy=False)[before:]

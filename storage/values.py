@@ -158,6 +158,11 @@ class TrialRecord:
     finished: float
     """Unix seconds, database's clock."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether it counts against the budget: a failure tells the sampler nothing."""
+        return self.status is not TrialStatus.FAILED
+
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of a flat recipe, independent of the order of its fields.

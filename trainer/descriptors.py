@@ -16,15 +16,12 @@ What one picture is described by:
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.images import Images
-from trainer.looks import Progress, cores
-from trainer.predict_standalone import ImageError
+from trainer.looks import Progress, each_picture
 from trainer.problems import DataError
 
 Floats = NDArray[np.float64]
@@ -46,25 +43,11 @@ def describe_images(images: Images, progress: Progress | None = None) -> NDArray
     Raises:
         DataError: pictures that cannot be read, all named.
     """
-
-    def one(index: int) -> NDArray[np.float32] | str:
-        try:
-            return describe_picture(images.read(index))
-        except ImageError as error:
-            return f"{images.name(index)}: {error}"
-
-    rows: list[NDArray[np.float32]] = []
-    problems: list[str] = []
-    with ThreadPoolExecutor(cores()) as pool:
-        for done, result in enumerate(pool.map(one, range(len(images))), 1):
-            if isinstance(result, str):
-                problems.append(result)
-            else:
-                rows.append(result)
-            if progress is not None:
-                progress(done, len(images))
+    described = list(each_picture(images, describe_picture, progress))
+    problems = [row for row in described if isinstance(row, str)]
     if problems:
         raise DataError(problems)
+    rows = [row for row in described if not isinstance(row, str)]
     return np.stack(rows) if rows else np.zeros((0, NUMBERS), np.float32)
 
 

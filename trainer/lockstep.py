@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from trainer.abreast import Abreast
-from trainer.calibration import calibrated_soft
 from trainer.environment import cpu_name
 from trainer.fold_model import FoldModel, training_precision
 from trainer.loader import Batch, BatchLoader, BatchStream
@@ -246,7 +245,6 @@ class Lockstep:
             ),
             train_loss=train_loss,
             seconds=seconds,
-            calibrated=calibrated_soft(y[judged], self._oof[judged]) if judged.any() else float("nan"),
         )
 
     def content(self) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from PIL import Image
 
 from trainer.images import Images
 from trainer.predict_standalone import ImageError
+
+Made = TypeVar("Made")
 
 THUMBNAIL = 32  # pixels, side of the thumbnail; also what the perceptual hash works on
 Progress = Callable[[int, int], None]
@@ -57,23 +60,38 @@ def look_at(images: Images, progress: Progress | None = None) -> tuple[Looks, di
     thumbnails = np.zeros((total, THUMBNAIL, THUMBNAIL), np.uint8)
     sizes = np.zeros((total, 2), np.int64)
 
-    def look(index: int) -> str | None:
-        try:
-            picture = images.read(index)
-        except ImageError as error:
-            return f"{images.name(index)}: {error}"
-        hashes[index], thumbnails[index] = signature(picture)
-        sizes[index] = picture.shape[:2]
-        return None
+    def look(picture: NDArray[np.uint8]) -> tuple[np.uint64, NDArray[np.uint8], tuple[int, ...]]:
+        return *signature(picture), picture.shape[:2]
 
     bad: dict[int, str] = {}
-    with ThreadPoolExecutor(cores()) as pool:
-        for index, problem in enumerate(pool.map(look, range(total))):
-            if problem is not None:
-                bad[index] = problem
-            if progress is not None:
-                progress(index + 1, total)
+    for index, seen in enumerate(each_picture(images, look, progress)):
+        if isinstance(seen, str):
+            bad[index] = seen
+        else:
+            hashes[index], thumbnails[index], sizes[index] = seen
     return Looks(hashes=hashes, thumbnails=thumbnails, sizes=sizes), bad
+
+
+def each_picture(
+    images: Images, use: Callable[[NDArray[np.uint8]], Made], progress: Progress | None = None
+) -> Iterator[Made | str]:
+    """What ``use`` makes of every picture, in order; of one that cannot be read, one sentence that names it and why.
+
+    Args:
+        use: called with pictures, uint8 (height, width, 3), on several threads at a time; makes no texts.
+    """
+
+    def one(index: int) -> Made | str:
+        try:
+            return use(images.read(index))
+        except ImageError as error:
+            return f"{images.name(index)}: {error}"
+
+    with ThreadPoolExecutor(cores()) as pool:
+        for done, made in enumerate(pool.map(one, range(len(images))), 1):
+            yield made
+            if progress is not None:
+                progress(done, len(images))
 
 
 def signature(picture: NDArray[np.uint8]) -> tuple[np.uint64, NDArray[np.uint8]]:

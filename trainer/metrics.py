@@ -39,6 +39,11 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     """The lowest and the highest score there can be."""
 
+    @property
+    def is_share(self) -> bool:
+        """Whether people tell its differences in points, hundredths."""
+        return self.bounds == (0.0, 1.0)
+
 
 def score(name: str, y: Labels, proba: Probabilities) -> float:
     """Score predictions by the metric called ``name``; higher is better.

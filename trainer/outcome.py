@@ -101,9 +101,6 @@ class EpochReport:
     train_loss: float
     """Mean loss over the epoch's batches, of all folds."""
     seconds: float
-    calibrated: float = float("nan")
-    """``soft`` at the temperature that suits these predictions best (`trainer.calibration`): of finished trainings the
-    score that foretells best which recipe is better."""
 
 
 Status = Literal["finished", "pruned", "stopped", "diverged"]

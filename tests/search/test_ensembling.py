@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
-from search.ensembling import Contender, Gain, choose_members, fit_final, nest, paired_gain, shown_gain
+from search.ensembling import Gain, PossibleMember, choose_members, fit_final, nest, paired_gain, shown_gain
 from trainer.calibration import scale_temperature
 from trainer.metrics import METRICS, score
 
@@ -30,10 +30,10 @@ def draw(
     return y, softmax(common + rng.normal(0, noise, (members, n, CLASSES))), rng.permutation(n).astype(np.int64) % 3
 
 
-def contenders(members: Stacked, *backbones: str) -> list[Contender]:
+def contenders(members: Stacked, *backbones: str) -> list[PossibleMember]:
     names = backbones or ("a",) * len(members)
     return [
-        Contender(number=10 + i, backbone=name, oof=oof)
+        PossibleMember(number=10 + i, backbone=name, oof=oof)
         for i, (name, oof) in enumerate(zip(names, members, strict=True))
     ]
 
