@@ -9,18 +9,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities
+from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, mean_over, true_class_probability
 
 RANGE = (0.05, 20.0)
 """Temperatures that are tried: beyond them a model is as good as certain, or as good as undecided."""
 
 
-def fit_temperature(y: Labels, proba: Probabilities) -> float:
+def fit_temperature(y: Labels, proba: Probabilities, weights: Weights | None = None) -> float:
     """The temperature in `RANGE` with the smallest log loss: above 1 the model was too sure of itself, below 1 too shy.
 
     Args:
         y: int64 (n,).
         proba: (n, C), each row the probabilities of an image that the model was not trained on.
+        weights: how much each image counts, (n,); None: all the same.
 
     Raises:
         ValueError: no images, or shapes that do not belong together.
@@ -35,7 +36,7 @@ def fit_temperature(y: Labels, proba: Probabilities) -> float:
     def loss(log_temperature: float) -> float:
         scaled = logs / np.exp(log_temperature)
         peak = scaled.max(axis=1)
-        return float((np.log(np.exp(scaled - peak[:, None]).sum(axis=1)) + peak - scaled[rows, y]).mean())
+        return mean_over(np.log(np.exp(scaled - peak[:, None]).sum(axis=1)) + peak - scaled[rows, y], weights)
 
     low, high = np.log(RANGE[0]), np.log(RANGE[1])
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x))
@@ -48,14 +49,14 @@ def scale_temperature(proba: Probabilities, temperature: float) -> NDArray[np.fl
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def calibrated_soft(y: Labels, proba: Probabilities) -> float:
+def calibrated_soft(y: Labels, proba: Probabilities, weights: Weights | None = None) -> float:
     """Mean probability of the true class at the best temperature: 0 .. 1.
 
     Without it the soft score favours recipes that make a network sure of itself, and label smoothing and mixup do the
     opposite.
     """
-    calibrated = scale_temperature(proba, fit_temperature(y, proba))
-    return float(calibrated[np.arange(len(y)), y].mean(dtype=np.float64))
+    calibrated = scale_temperature(proba, fit_temperature(y, proba, weights))
+    return mean_over(true_class_probability(y, calibrated), weights)
 
 
 def _logs(proba: Probabilities) -> NDArray[np.float64]:

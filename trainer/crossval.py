@@ -126,7 +126,10 @@ def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     few = np.linspace(0, len(data.y) - 1, num=16, dtype=np.int64)
     # The pictures to crop from also say how large they are, which no setting of the recipe does.
-    for array in (data.y, data.folds, data.pixels.train[few], data.training_source(recipe).train[few]):
+    pictures = (data.pixels.train[few], data.training_source(recipe).train[few])
+    # A checkpoint holds scores, which depend on the weights.
+    weights = () if data.weights is None else (data.weights,)
+    for array in (data.y, data.folds, *pictures, *weights):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, score
+from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, score
 
 Values = NDArray[np.float64]
 
@@ -41,31 +41,33 @@ CUT_REACH = 0.5
 """Farthest that one search moves a cut, in classes."""
 
 
-def fit_offsets(y: Labels, proba: Probabilities, metric: str) -> tuple[float, ...]:
+def fit_offsets(y: Labels, proba: Probabilities, metric: str, weights: Weights | None = None) -> tuple[float, ...]:
     """Offsets that raise ``metric`` when they are added to the log probabilities: C numbers of mean 0.
 
     Args:
         y: int64 (n,).
         proba: (n, C), of images that the model was not trained on.
         metric: one of `OFFSET_METRICS`.
+        weights: how much each image counts, (n,); None: all the same.
 
     Raises:
         KeyError, ValueError: as `trainer.metrics.score`.
     """
     classes = proba.shape[1]
     logs = np.log(np.clip(proba.astype(np.float64), SMALLEST_PROBABILITY, 1.0))
-    prior = np.log((np.bincount(y, minlength=classes) + 0.5) / (len(y) + 0.5 * classes))
+    counts = np.bincount(y, None if weights is None else weights / weights.mean(), minlength=classes)
+    prior = np.log((counts + 0.5) / (len(y) + 0.5 * classes))
     # Along the first line lies plain argmax (the start) and, at the far end, the correction for the whole prior.
     lines = [prior.mean() - prior, *(OFFSET_REACH * np.eye(classes))]
 
     def judge(offsets: Values) -> float:
-        return score_labels(y, (logs + offsets).argmax(axis=1), classes, metric)
+        return score_labels(y, (logs + offsets).argmax(axis=1), classes, metric, weights)
 
     offsets = _climb(np.zeros(classes), lines, judge)
     return tuple(float(value) for value in offsets - offsets.mean())
 
 
-def fit_cuts(y: Labels, proba: Probabilities, metric: str) -> tuple[float, ...]:
+def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | None = None) -> tuple[float, ...]:
     """Cut points on the expected label that raise ``metric``: C - 1 ascending numbers.
 
     The start is rounding: 0.5, 1.5 and so on.
@@ -74,6 +76,7 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str) -> tuple[float, ...]:
         y: int64 (n,), classes in their order.
         proba: (n, C), of images that the model was not trained on.
         metric: one of `CUT_METRICS`.
+        weights: how much each image counts, (n,); None: all the same.
 
     Raises:
         KeyError, ValueError: as `trainer.metrics.score`.
@@ -83,7 +86,7 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str) -> tuple[float, ...]:
     expected = rows @ np.arange(classes) / rows.sum(axis=1)
 
     def judge(cuts: Values) -> float:
-        return score_labels(y, np.searchsorted(np.sort(cuts), expected, side="left"), classes, metric)
+        return score_labels(y, np.searchsorted(np.sort(cuts), expected, side="left"), classes, metric, weights)
 
     start = np.arange(classes - 1) + 0.5
     # All cuts together first: a model that shrinks toward the middle wants them closer to each other.
@@ -92,9 +95,11 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str) -> tuple[float, ...]:
     return tuple(float(cut) for cut in np.sort(_climb(start, [*lines, *(CUT_REACH * np.eye(classes - 1))], judge)))
 
 
-def score_labels(y: Labels, labels: NDArray[np.integer], classes: int, metric: str) -> float:
+def score_labels(
+    y: Labels, labels: NDArray[np.integer], classes: int, metric: str, weights: Weights | None = None
+) -> float:
     """Score labels as `trainer.metrics.score` scores the probabilities of which they are the largest."""
-    return score(metric, y, np.eye(classes)[labels])
+    return score(metric, y, np.eye(classes)[labels], weights)
 
 
 def _climb(start: Values, lines: Sequence[Values], judge: Callable[[Values], float]) -> Values:

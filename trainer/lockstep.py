@@ -19,7 +19,7 @@ from trainer.environment import cpu_name
 from trainer.fold_model import FoldModel, training_precision
 from trainer.loader import Batch, BatchLoader, BatchStream
 from trainer.memory import plan_memory
-from trainer.metrics import score, true_class_probability
+from trainer.metrics import mean_over, score, true_class_probability, weights_of
 from trainer.named_weights import BUILT_IN, named_weights_digest
 from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 from trainer.predict import average_views, predict_proba
@@ -229,17 +229,18 @@ class Lockstep:
                 torch.cuda.empty_cache()
 
     def _report(self, epoch: int, train_loss: float, seconds: float) -> EpochReport:
-        y, folds = self._data.y, self._data.folds
+        y, folds, weights = self._data.y, self._data.folds, self._data.weights
         judged = np.isfinite(self._oof[:, 0])
+        counting = weights_of(weights, judged)
         true_class = true_class_probability(y, self._oof)
         return EpochReport(
             epoch=epoch,
             epochs=self._recipe.epochs,
             true_class=true_class,
-            metric=score(self._metric, y[judged], self._oof[judged]) if judged.any() else float("nan"),
-            soft=float(true_class[judged].mean(dtype=np.float64)) if judged.any() else float("nan"),
+            metric=score(self._metric, y[judged], self._oof[judged], counting) if judged.any() else float("nan"),
+            soft=mean_over(true_class[judged], counting) if judged.any() else float("nan"),
             fold_metrics=tuple(
-                score(self._metric, y[rows], self._oof[rows])
+                score(self._metric, y[rows], self._oof[rows], weights_of(weights, rows))
                 for rows in (np.flatnonzero(folds == fold) for fold in range(len(self._models)))
                 if len(rows)
             ),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.loader import PixelSource
+from trainer.metrics import Weights
 from trainer.recipe import Recipe, Scalar
 
 if TYPE_CHECKING:
@@ -34,18 +35,26 @@ class TrainingData:
     num_classes: int
     cropped: PixelSource | None = None
     """The training images again, larger, for recipes that crop: a crop keeps its detail. None: of `pixels`."""
+    weights: Weights | None = None
+    """How much each training image counts in every score: float64, shape (n,), finite, above 0; None: all the same. The
+    training itself does not depend on it."""
 
     def __post_init__(self) -> None:
         """Check that the parts belong together.
 
         Raises:
-            ValueError: different lengths, labels out of range, a fold that holds out nothing or trains on fewer than 2.
+            ValueError: different lengths, labels out of range, weights that are none, a fold that holds out nothing or
+                trains on fewer than 2.
         """
         n = len(self.pixels.train)
         if self.cropped is not None and len(self.cropped.train) != n:
             raise ValueError(f"{n} images, but {len(self.cropped.train)} to crop from")
         if self.y.shape != (n,) or self.folds.shape != (n,):
             raise ValueError(f"{n} images, but labels of shape {self.y.shape} and folds of shape {self.folds.shape}")
+        if self.weights is not None and not (
+            self.weights.shape == (n,) and np.all(np.isfinite(self.weights) & (self.weights > 0))
+        ):
+            raise ValueError(f"{n} images have {n} finite weights above 0, not those of shape {self.weights.shape}")
         if n and not 0 <= int(self.y.min()) <= int(self.y.max()) < self.num_classes:
             raise ValueError(f"labels {self.y.min()} .. {self.y.max()} do not fit {self.num_classes} classes")
         if n and int(self.folds.min()) < ALWAYS_TRAINED:
@@ -94,9 +103,10 @@ class EpochReport:
     """Probability that the model which has not seen an image gives its class: float32, shape (n,), NaN where the image
     is never held out."""
     metric: float
-    """The metric on all held-out images together; higher is better."""
+    """The metric on all held-out images together, by their weights; higher is better."""
     soft: float
-    """Mean of ``true_class`` over the held-out images: 0 .. 1. Foretells the final metric better than its value."""
+    """Mean of ``true_class`` over the held-out images, by their weights: 0 .. 1. Foretells the final metric better than
+    its value."""
     fold_metrics: tuple[float, ...]
     train_loss: float
     """Mean loss over the epoch's batches, of all folds."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer import predict_standalone
-from trainer.metrics import score
+from trainer.metrics import Weights, score, weights_of
 from trainer.predict_standalone import TTA, predict_views
 
 if TYPE_CHECKING:
@@ -65,13 +65,17 @@ def average_views(by_view: Mapping[str, npt.NDArray[np.float32]], views: Sequenc
 
 
 def choose_views(
-    y: npt.NDArray[np.int64], oof_views: Mapping[str, npt.NDArray[np.floating[Any]]], metric: str
+    y: npt.NDArray[np.int64],
+    oof_views: Mapping[str, npt.NDArray[np.floating[Any]]],
+    metric: str,
+    weights: Weights | None = None,
 ) -> tuple[str, ...]:
     """The views whose averaged out-of-fold probabilities (n, C) are best, "identity" always among them.
 
     Greedy: of the views left, the one that gives the lowest log loss together with those already taken is added, as
     long as it makes the log loss lower and ``metric`` no worse. Log loss decides because it moves with every image,
-    where a handful of changed labels decides about accuracy. Rows that were never held out (NaN) do not count.
+    where a handful of changed labels decides about accuracy. Rows that were never held out (NaN) do not count, the
+    others by ``weights``, (n,), where these are given.
 
     Raises:
         ValueError: no "identity", or a view that does not exist.
@@ -79,22 +83,22 @@ def choose_views(
     if "identity" not in oof_views or set(oof_views) - set(VIEWS):
         raise ValueError(f"views are 'identity' and others of {', '.join(VIEWS)}, not {', '.join(oof_views)}")
     known = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
-    truth = y[known]
+    truth, counting = y[known], weights_of(weights, known)
 
     def judge(views: Sequence[str]) -> tuple[float, float]:
         mean = np.stack([oof_views[view][known] for view in views]).mean(axis=0, dtype=np.float64)
-        return score("log_loss", truth, mean), score(metric, truth, mean)
+        return score("log_loss", truth, mean, counting), score(metric, truth, mean, counting)
 
-    chosen = ["identity"]
-    best = judge(chosen)
+    taken = ["identity"]
+    best = judge(taken)
     left = [view for view in VIEWS if view in oof_views and view != "identity"]
     while left:
-        judged = {view: judge([*chosen, view]) for view in left}
+        judged = {view: judge([*taken, view]) for view in left}
         helpful = [view for view in left if judged[view][0] > best[0] and not judged[view][1] < best[1]]
         if not helpful:
             break
         view = max(helpful, key=lambda name: judged[name])
-        chosen.append(view)
+        taken.append(view)
         left.remove(view)
         best = judged[view]
-    return tuple(chosen)
+    return tuple(taken)

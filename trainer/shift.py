@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.folds import make_folds
-from trainer.metrics import score, standard_error
+from trainer.metrics import effective_images, score, standard_error
 from trainer.problems import DataError
 
 Floats = NDArray[np.float64]
@@ -117,12 +117,12 @@ def importance_weights(train: Floats, n_test: int) -> tuple[Floats, float]:
         n_test: m, at least 1.
 
     Returns:
-        Weights float64 ``(n,)``, positive, mean 1; and how many images with equal weights would give a mean as certain
-        (Kish 1965): ``(sum w)^2 / sum w^2``, between 1 and n.
+        Weights float64 ``(n,)``, positive, mean 1; and how many images with equal weights would give a mean as certain,
+        see `trainer.metrics.effective_images`.
     """
     ratios = np.clip(train / (1 - train) * len(train) / n_test, *CLIP)
     weights = ratios / ratios.mean()
-    return weights, float(weights.sum() ** 2 / (weights**2).sum())
+    return weights, effective_images(weights)
 
 
 def striking_classes(y: NDArray[np.int64], train: Floats) -> tuple[Striking, ...]:

@@ -1,0 +1,53 @@
+"""Weights change what a cross-validation reports, and nothing that it trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from crossval_support import after, competition, run
+
+from trainer.metrics import mean_over, score
+from trainer.outcome import ALWAYS_TRAINED, EpochReport, Verdict
+
+WEIGHTS = np.where(np.arange(72) % 4 == 0, 3.0, 1.0 / 3.0)
+
+
+def test_reports_are_weighted_and_the_predictions_are_the_same() -> None:
+    plain = competition()
+    data = replace(plain, weights=WEIGHTS)
+    data.folds[:6] = ALWAYS_TRAINED
+    weighted, unweighted = run({"epochs": 2}, data), run({"epochs": 2}, replace(data, weights=None))
+    assert weighted.oof.tobytes() == unweighted.oof.tobytes()
+    last, before = weighted.reports[-1], unweighted.reports[-1]
+    known = np.isfinite(weighted.oof[:, 0])
+    assert last.metric == score("accuracy", data.y[known], weighted.oof[known], WEIGHTS[known]) != before.metric
+    assert last.soft == mean_over(last.true_class[known], WEIGHTS[known]) != before.soft
+    first = data.folds == 0
+    assert last.fold_metrics[0] == score("accuracy", data.y[first], weighted.oof[first], WEIGHTS[first])
+    assert (last.true_class[known] == before.true_class[known]).all()
+
+
+def test_a_checkpoint_of_other_weights_is_not_used(tmp_path: Path) -> None:
+    data, file = replace(competition(), weights=WEIGHTS), tmp_path / "checkpoint"
+    stop = after(1, Verdict.STOP)
+    assert run(data=data, on_epoch=stop, checkpoint=file).status == "stopped"
+    kept = file.read_bytes()
+    for other, epochs in ((data, [2]), (replace(data, weights=WEIGHTS[::-1].copy()), [1, 2])):
+        seen: list[int] = []
+
+        def on_epoch(report: EpochReport, seen: list[int] = seen) -> Verdict:
+            seen.append(report.epoch)
+            return after(2, Verdict.PRUNE)(report)
+
+        run(data=other, on_epoch=on_epoch, checkpoint=file)
+        assert seen == epochs
+        file.write_bytes(kept)
+
+
+@pytest.mark.parametrize("weights", [np.ones(71), np.zeros(72), np.full(72, np.inf)])
+def test_what_are_no_weights_is_refused(weights: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="72 finite weights above 0"):
+        replace(competition(), weights=weights)
