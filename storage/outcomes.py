@@ -47,6 +47,7 @@ def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome
             value=finite_or_none(outcome.value),
             value_se=finite_or_none(outcome.value_se),
             soft=finite_or_none(outcome.soft),
+            calibrated=finite_or_none(outcome.calibrated),
             epochs_done=outcome.epochs_done,
             seconds=outcome.seconds,
             finished=clock(),

@@ -84,18 +84,6 @@ class RunStore:
                 select(func.count()).where(Trial.study_id == study_id, Trial.kind == kind.value)
             ).scalar_one()
 
-    def mean_seconds(self, study_id: int) -> float | None:
-        """How long the finished search trials took on average; None while none has finished."""
-        with self._database.reading() as connection:
-            mean: float | None = connection.execute(
-                select(func.avg(Trial.seconds)).where(
-                    Trial.study_id == study_id,
-                    Trial.kind == WorkKind.SEARCH.value,
-                    Trial.status == TrialStatus.FINISHED.value,
-                )
-            ).scalar_one()
-            return mean
-
     def consecutive_failures(self, study_id: int) -> int:
         """How many search trials failed since the last one that did not, and since the study was last set running."""
         since = select(func.coalesce(Study.running_since, 0.0)).where(Study.id == study_id).scalar_subquery()

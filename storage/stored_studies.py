@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, update
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Row, insert, select, update
 
+from storage.blobs import pack, unpack
 from storage.database import Database
-from storage.errors import StudyExistsError, UnknownStudyError
-from storage.tables import Study
+from storage.errors import StorageError, StudyExistsError, UnknownStudyError
+from storage.tables import Study, StudyWeights
 from storage.values import StudyState, storable_text
 
 
@@ -48,6 +51,25 @@ class StoredStudy:
     created: float
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageWeights:
+    """How much each of a study's ``n`` training images counts in its scores. Treat the array as read-only.
+
+    Raises:
+        StorageError: not ``n`` finite numbers above 0.
+    """
+
+    values: npt.NDArray[np.float64]
+    """float64 ``(n,)``, in the order of the data set's training ids."""
+    about: Mapping[str, Any]
+    """What they were made from, to be shown; plain JSON."""
+
+    def __post_init__(self) -> None:
+        values = self.values
+        if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values) & (values > 0.0)):
+            raise StorageError(f"weights of images are finite numbers above 0, not {values.dtype} of {values.shape}")
+
+
 class StudyStore:
     """Studies by name."""
 
@@ -66,8 +88,12 @@ class StudyStore:
         data_options: Mapping[str, Any] | None = None,
         budget: int | None,
         deadline: float | None = None,
+        weights: ImageWeights | None = None,
     ) -> StoredStudy:
         """Store a new study, running. Its data set must be stored already. Optuna's study is the caller's to create.
+
+        Args:
+            weights: how much each training image counts, for ever; None: all the same.
 
         Raises:
             StudyExistsError: the name is taken, perhaps a moment ago by another process.
@@ -92,6 +118,11 @@ class StudyStore:
                 .on_conflict_do_nothing(index_elements=["name"])
                 .returning(Study.id)
             ).scalar_one_or_none()
+            if created is not None and weights is not None:
+                values = pack(weights.values.astype(np.float64))
+                connection.execute(
+                    insert(StudyWeights).values(study_id=created, weights=values, about=dict(weights.about))
+                )
         if created is None:
             raise StudyExistsError(f"a study called {name!r} exists already in {self._database.name}")
         return self.get(name)
@@ -118,6 +149,16 @@ class StudyStore:
         """All studies, the oldest first."""
         with self._database.reading() as connection:
             return [_study(row) for row in connection.execute(select(*Study.__table__.columns).order_by(Study.id))]
+
+    def weights(self, study_id: int) -> ImageWeights | None:
+        """How much each training image counts in the study's scores; None: all the same."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(StudyWeights.weights, StudyWeights.about).where(StudyWeights.study_id == study_id)
+            ).one_or_none()
+        if row is None:
+            return None
+        return ImageWeights(values=unpack(row.weights).astype(np.float64, copy=False), about=row.about)
 
     def state(self, study_id: int) -> StudyState:
         """The state alone: cheap enough to ask after every epoch.

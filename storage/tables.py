@@ -105,6 +105,16 @@ class Study(Base):
     created: Mapped[float]
 
 
+class StudyWeights(Base):
+    """How much each training image counts in the scores of a study; no row: all the same."""
+
+    __tablename__ = "retable_study_weights"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"), primary_key=True, autoincrement=False)
+    weights: Mapped[bytes]
+    about: Mapped[dict[str, Any]]
+
+
 class Work(Base):
     """What is to be done and who is doing it. Written by `storage.work` alone."""
 
@@ -165,6 +175,7 @@ class Trial(Base):
     value: Mapped[float | None]
     value_se: Mapped[float | None]
     soft: Mapped[float | None]
+    calibrated: Mapped[float | None]
     epochs_done: Mapped[int]
     seconds: Mapped[float]
     finished: Mapped[float]
@@ -193,6 +204,24 @@ class Prediction(Base):
     trial_id: Mapped[int] = mapped_column(ForeignKey("retable_trial.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     proba: Mapped[bytes]
+
+
+class Import(Base):
+    """Predictions that were made elsewhere and may take part in a study's final model."""
+
+    __tablename__ = "retable_import"
+    __table_args__ = (UniqueConstraint("study_id", "label"), UniqueConstraint("study_id", "digest"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"))
+    label: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    oof: Mapped[bytes]
+    test: Mapped[bytes | None]
+    value: Mapped[float | None]
+    value_se: Mapped[float | None]
+    notes: Mapped[dict[str, Any]]
+    created: Mapped[float]
 
 
 class Export(Base):

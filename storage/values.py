@@ -107,6 +107,8 @@ class TrialOutcome:
     held out (a refit on all images), so that nothing could be scored."""
     value_se: float | None = None
     soft: float | None = None
+    calibrated: float | None = None
+    """``soft`` of the predictions at the end, once they are as sure as they are right (`trainer.calibration`)."""
     epochs_done: int = 0
     seconds: float = 0.0
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -153,6 +155,8 @@ class TrialRecord:
     value: float | None
     value_se: float | None
     soft: float | None
+    calibrated: float | None
+    """None unless finished, or where an older release stored it."""
     epochs_done: int
     seconds: float
     finished: float

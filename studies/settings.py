@@ -21,6 +21,8 @@ PRUNERS = ("paired_race", "successive_halving", "none")
 """Names of pruners; `search.pruners` maps them to what they stand for."""
 ENSEMBLES = ("equal", "none", "greedy", "stack")
 """Ways to make one model of several recipes; `search.ensembling` judges them."""
+WEIGHTINGS = ("none", "test_like")
+"""Ways to weight validation: all images the same, or those more that are more like the test images."""
 SAMPLES = ("digits",)
 """Competitions that ship with Retable; `trainer.samples` writes them out."""
 
@@ -44,6 +46,7 @@ class ProtocolSettings:
     metric: str = _setting("accuracy", "what is maximised; log loss is negated", choices=METRICS)
     folds: int = _setting(5, "parts of the cross-validation", low=2, high=50)
     split_seed: int = _setting(0, "which of all divisions into folds", low=0, high=2**31 - 1)
+    weighting: str = _setting("none", "which images count more in every score", choices=WEIGHTINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,9 @@ class SearchSettings:
     sampler: str = _setting("tpe", "who proposes the next trial", choices=SAMPLERS)
     trials: int = _setting(50, "budget: trials in total", low=1, high=100_000)
     seed: int = _setting(0, "seed of the sampler; all trainings of a search share one seed", low=0, high=2**31 - 1)
+    patience: int = _setting(
+        0, "trials that may gain nothing beyond noise before the search stops; 0: any number", low=0, high=100_000
+    )
     pruner: str = _setting("successive_halving", "who gives a trial up early", choices=PRUNERS)
     min_epochs: int = _setting(1, "epochs before a trial is first judged", low=1, high=10_000)
     race_margin: float = _setting(
@@ -61,6 +67,9 @@ class SearchSettings:
     reduction_factor: int = _setting(2, "successive halving: of this many trials one goes on", low=2, high=16)
     startup_trials: int = _setting(
         4, "successive halving: trials seen at an epoch before any is given up there", low=2, high=1000
+    )
+    last_rung: float = _setting(
+        1.0, "successive halving: share of a trial's epochs after which it is not given up any more", low=0.01, high=1.0
     )
 
 

@@ -54,11 +54,13 @@ __all__ = [
 FREE_TO_CHANGE = (
     "title",
     "search.trials",
+    "search.patience",
     "search.pruner",
     "search.race_margin",
     "search.min_epochs",
     "search.reduction_factor",
     "search.startup_trials",
+    "search.last_rung",
     "confirm",
     "final",
     "portfolio",

@@ -28,7 +28,7 @@ from storage.workers import Role, WorkerStore
 
 NEWER = """
 revision = "9999"
-down_revision = "0003"
+down_revision = "0006"
 
 def upgrade():
     from alembic import op
@@ -116,7 +116,7 @@ def test_an_older_database_is_refused_by_workers_and_upgraded_by_start(
     database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "MIGRATIONS", newer_release)
-    with pytest.raises(SchemaError, match=r"older Retable \(revision 0003, this one needs 9999\)"):
+    with pytest.raises(SchemaError, match=r"older Retable \(revision 0006, this one needs 9999\)"):
         require_schema(database)
     create_schema(database)
     require_schema(database)

@@ -1,0 +1,149 @@
+"""Predictions that were made elsewhere: rows to values and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import delete, select
+
+from storage.blobs import pack, unpack
+from storage.database import Database
+from storage.errors import StorageError
+from storage.tables import Import
+from storage.values import finite_or_none
+
+Floats = npt.NDArray[np.float32]
+
+
+class LabelTakenError(StorageError):
+    """Other predictions are stored under that label."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImportedPredictions:
+    """What is to be stored: class probabilities of the study's ``n`` training and ``m`` test images, of ``C`` classes.
+
+    Raises:
+        StorageError: arrays of impossible shape.
+    """
+
+    oof: Floats
+    """Out-of-fold, ``(n, C)``, in the order of the data set's training ids."""
+    test: Floats | None
+    """``(m, C)``, in the order of its test ids; None where it has no test images."""
+
+    def __post_init__(self) -> None:
+        shapes = [part.shape for part in (self.oof, self.test) if part is not None]
+        if any(len(shape) != 2 for shape in shapes) or len({shape[-1] for shape in shapes}) != 1:
+            raise StorageError(f"predictions are of shape (images, classes), not {' and '.join(map(str, shapes))}")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the numbers: the same predictions from another file are the same."""
+        parts = [part.astype("<f4").tobytes() for part in (self.oof, self.test) if part is not None]
+        sizes = [len(part).to_bytes(8, "big") for part in parts]
+        return hashlib.sha256(b"".join([*sizes, *parts])).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRecord:
+    """Stored predictions, without the numbers (see `ImportStore.predictions`)."""
+
+    id: int
+    study_id: int
+    label: str
+    """Unique in the study."""
+    digest: str
+    value: float | None
+    """The study's metric of the out-of-fold part; None where it is not finite."""
+    value_se: float | None
+    notes: dict[str, Any]
+    """What whoever imported them noticed."""
+    created: float
+    """Unix seconds, database's clock."""
+
+
+_COLUMNS = tuple(getattr(Import, name) for name in ImportRecord.__dataclass_fields__)
+
+
+class ImportStore:
+    """Imported predictions of all studies of one database. What is stored is removed or stays as it is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        study_id: int,
+        label: str,
+        predictions: ImportedPredictions,
+        *,
+        value: float | None = None,
+        value_se: float | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> tuple[ImportRecord, bool]:
+        """Store predictions, unless the study has just these already.
+
+        Returns:
+            What is stored, perhaps under another label, and whether this call stored it.
+
+        Raises:
+            LabelTakenError: the study has other predictions of that label; nothing was written.
+        """
+        digest = predictions.digest
+        with self._database.writing() as connection:
+            added = connection.execute(
+                self._database.insert(Import)
+                .values(
+                    study_id=study_id,
+                    label=label,
+                    digest=digest,
+                    oof=pack(predictions.oof.astype(np.float32)),
+                    test=None if predictions.test is None else pack(predictions.test.astype(np.float32)),
+                    value=finite_or_none(value),
+                    value_se=finite_or_none(value_se),
+                    notes=dict(notes or {}),
+                    created=self._database.clock(),
+                )
+                .on_conflict_do_nothing()
+                .returning(Import.id)
+            ).one_or_none()
+            stored = connection.execute(
+                select(*_COLUMNS).where(Import.study_id == study_id, Import.digest == digest)
+            ).one_or_none()
+        if stored is None:
+            raise LabelTakenError(f"other predictions are stored as {label!r} already")
+        return ImportRecord(**stored._mapping), added is not None
+
+    def all(self, study_id: int) -> list[ImportRecord]:
+        """Everything that was imported into a study, the oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(*_COLUMNS).where(Import.study_id == study_id).order_by(Import.id))
+            return [ImportRecord(**row._mapping) for row in rows]
+
+    def predictions(self, import_id: int) -> ImportedPredictions:
+        """The numbers of one record.
+
+        Raises:
+            StorageError: there is no such record (any more).
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(select(Import.oof, Import.test).where(Import.id == import_id)).one_or_none()
+        if row is None:
+            raise StorageError(f"imported predictions {import_id} are not stored in {self._database.name} any more")
+        parts = [None if blob is None else unpack(blob).astype(np.float32, copy=False) for blob in row]
+        assert parts[0] is not None
+        return ImportedPredictions(oof=parts[0], test=parts[1])
+
+    def remove(self, study_id: int, label: str) -> bool:
+        """Remove what is stored under a label; False: nothing is."""
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                delete(Import).where(Import.study_id == study_id, Import.label == label).returning(Import.id)
+            ).one_or_none()
+            return gone is not None
