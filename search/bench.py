@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,11 +60,23 @@ class Bench:
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Pixels at the recipe's size, labels and the frozen folds of a split; without a split, nothing is held out."""
         folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self.ledger.folds(self.study, split)
-        return training_data(self.images, recipe, folds, self.home.pixels)
+        return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights)
+
+    @cached_property
+    def image_weights(self) -> NDArray[np.float64] | None:
+        """How much each training image counts in the study's scores, ``(n,)``; None: all the same."""
+        return self.ledger.weights(self.study)
 
 
-def training_data(images: ImageSet, recipe: Recipe, folds: NDArray[np.int64], folder: Path) -> TrainingData:
-    """Pixels at the recipe's size, decoded into ``folder`` unless they are there, with labels and folds ``(n,)``.
+def training_data(
+    images: ImageSet,
+    recipe: Recipe,
+    folds: NDArray[np.int64],
+    folder: Path,
+    weights: NDArray[np.float64] | None = None,
+) -> TrainingData:
+    """Pixels at the recipe's size, decoded into ``folder`` unless they are there, with labels and folds ``(n,)``, and
+    how much each image counts in scores, ``(n,)`` (None: all the same).
 
     Where the recipe crops, the training images are there once more, larger, for crops that keep their detail.
     """
@@ -88,4 +101,5 @@ def training_data(images: ImageSet, recipe: Recipe, folds: NDArray[np.int64], fo
         y=images.y,
         folds=folds,
         num_classes=len(images.class_names),
+        weights=weights,
     )

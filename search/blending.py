@@ -1,8 +1,8 @@
 """Ways to make one prediction of several recipes', each fitted on out-of-fold probabilities. Pure functions.
 
-A way is a function of true classes ``y``, int64 ``(n,)``, and of the members' probabilities ``(M, n, C)``, the leader's
-first; it returns a `Blend`. Whether a way is worth using is for `search.ensembling` to judge, on images that it was not
-fitted on.
+A way is a function of true classes ``y``, int64 ``(n,)``, of the members' probabilities ``(M, n, C)``, the leader's
+first, and of how much each image counts, ``(n,)`` (None: all the same); it returns a `Blend`. Whether a way is worth
+using is for `search.ensembling` to judge, on images that it was not fitted on.
 
 Members are taken by log loss at the best temperature, whatever the metric: it moves with every image, where a handful
 of changed labels decides about accuracy, and it does not care that label smoothing makes one recipe shyer than another.
@@ -10,20 +10,27 @@ of changed labels decides about accuracy, and it does not care that label smooth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.calibration import fit_temperature, scale_temperature
 from trainer.decision import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
-from trainer.metrics import SMALLEST_PROBABILITY, Labels, score
+from trainer.metrics import SMALLEST_PROBABILITY, Labels, Weights, score
 from trainer.predict_standalone import Blend
 
 Stacked = NDArray[np.float32]
 """Probabilities of M members, ``(M, n, C)``."""
-Way = Callable[[Labels, Stacked], Blend]
+
+
+class Way(Protocol):
+    """A way to blend, see the head of this module."""
+
+    def __call__(self, y: Labels, members: Stacked, weights: Weights | None = None) -> Blend: ...
+
 
 LEAST_GAIN = 1e-5
 """What another member has to take off the mean log loss: copies of a member take off rounding errors."""
@@ -36,7 +43,7 @@ ABSENT = -20.0
 """Intercept of a class without an image to fit on: its probability is as good as zero."""
 
 
-def evenly(y: Labels, members: Stacked) -> Blend:
+def evenly(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
     """The mean of all."""
     return Blend(weights=(1.0 / len(members),) * len(members))
 
@@ -52,14 +59,14 @@ def equal(backbones: Sequence[str], at_most: int) -> Way:
         at_most: members of the mean.
     """
 
-    def fit(y: Labels, members: Stacked) -> Blend:
+    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
         chosen, total = [0], members[0].astype(np.float64)
-        best = _loss(y, total)
+        best = _loss(y, total, weights)
         while len(chosen) < at_most:
             left = [i for i in range(len(members)) if i not in chosen]
             taken = {backbones[i] for i in chosen}
             for pool in ([i for i in left if backbones[i] not in taken], left):
-                losses = {i: _loss(y, total + members[i]) for i in pool}
+                losses = {i: _loss(y, total + members[i], weights) for i in pool}
                 step = min(losses, key=lambda i: losses[i], default=None)
                 if step is not None and losses[step] < best - LEAST_GAIN:
                     break
@@ -82,14 +89,14 @@ def greedy(at_most: int) -> Way:
         at_most: different members.
     """
 
-    def fit(y: Labels, members: Stacked) -> Blend:
+    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
         counts = np.zeros(len(members), np.int64)
         counts[0] = 1
         total = members[0].astype(np.float64)
-        best, kept = _loss(y, total), counts.copy()
+        best, kept = _loss(y, total, weights), counts.copy()
         for _ in range(GREEDY_STEPS - 1):
             full = np.count_nonzero(counts) >= at_most
-            losses = {i: _loss(y, total + members[i]) for i in range(len(members)) if counts[i] or not full}
+            losses = {i: _loss(y, total + members[i], weights) for i in range(len(members)) if counts[i] or not full}
             step = min(losses, key=lambda i: losses[i])
             counts[step] += 1
             total += members[step]
@@ -100,7 +107,7 @@ def greedy(at_most: int) -> Way:
     return fit
 
 
-def stack(y: Labels, members: Stacked) -> Blend:
+def stack(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
     """Multinomial logistic regression on the log probabilities of all members, with a strong penalty."""
     from sklearn.linear_model import LogisticRegression
 
@@ -111,7 +118,9 @@ def stack(y: Labels, members: Stacked) -> Blend:
     if len(present) == 1:
         intercepts[present] = 0.0
     else:
-        model = LogisticRegression(C=STACK_C, max_iter=1000).fit(logs, y)
+        # Of mean 1, so that the penalty weighs as much as without any.
+        counting = None if weights is None else weights / weights.mean()
+        model = LogisticRegression(C=STACK_C, max_iter=1000).fit(logs, y, sample_weight=counting)
         # Of two classes scikit-learn keeps one row, that of the second against the first.
         rows = present if len(present) > 2 else present[1:]
         intercepts[present] = 0.0
@@ -126,9 +135,9 @@ def stack(y: Labels, members: Stacked) -> Blend:
 def calibrated(way: Way) -> Way:
     """``way``, at the temperature that suits it best."""
 
-    def fit(y: Labels, members: Stacked) -> Blend:
-        blend = way(y, members)
-        return replace(blend, temperature=fit_temperature(y, blend.probabilities(members)))
+    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+        blend = way(y, members, weights)
+        return replace(blend, temperature=fit_temperature(y, blend.probabilities(members), weights))
 
     return fit
 
@@ -138,17 +147,17 @@ def decided(way: Way, metric: str) -> Way:
     `CUT_METRICS`.
     """
 
-    def fit(y: Labels, members: Stacked) -> Blend:
-        blend = way(y, members)
+    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+        blend = way(y, members, weights)
         proba = blend.probabilities(members)
         if metric in CUT_METRICS:
-            return replace(blend, cuts=fit_cuts(y, proba, metric))
+            return replace(blend, cuts=fit_cuts(y, proba, metric, weights))
         assert metric in OFFSET_METRICS, metric
-        return replace(blend, offsets=fit_offsets(y, proba, metric))
+        return replace(blend, offsets=fit_offsets(y, proba, metric, weights))
 
     return fit
 
 
-def _loss(y: Labels, total: NDArray[np.float64]) -> float:
+def _loss(y: Labels, total: NDArray[np.float64], weights: Weights | None) -> float:
     """Log loss at the best temperature of probabilities that sum to any number."""
-    return -score("log_loss", y, scale_temperature(total, fit_temperature(y, total)))
+    return -score("log_loss", y, scale_temperature(total, fit_temperature(y, total, weights)), weights)

@@ -1,5 +1,5 @@
 """What a competition's board says of submissions, in words: which differences mean anything, whether the board agrees
-with the out-of-fold estimates, which two to hand in. Pure functions; the arithmetic is `search.handing_in`.
+with the estimates, which two to hand in. Pure functions; the arithmetic is `search.handing_in`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def disagreement(first: Submission, second: Submission) -> float | None:
 
 def score_error(board: Board, one: Submission, score: float, images: int) -> float:
     """Standard error of a score on ``images`` images: binomial for accuracy; of another metric the standard error of
-    the out-of-fold estimate, which is on more or fewer images; inf where there is no such estimate.
+    the estimate, which is on more or fewer images; inf where there is no such estimate.
     """
     if board.metric == "accuracy":
         return proportion_error(score, images)
@@ -161,7 +161,7 @@ def _differences(board: Board, which: str, images: int) -> Iterator[str]:
         how = "" if apart is None else f", they differ on {apart:.0%} of the test images"
         head = f"Export {best.number} against {other.number}: {points(board.metric, difference, signed=True)} {which}"
         if not math.isfinite(error):
-            yield f"{head}{how}: what that means cannot be told without an out-of-fold estimate"
+            yield f"{head}{how}: what that means cannot be told without an estimate"
         else:
             yield f"{head} (± {points(board.metric, error)}{how}): {_verdict(difference, error)}"
 
@@ -190,7 +190,7 @@ def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
     for one, score in outside:
         where = "lower" if score < 0 else "higher"
         yield (
-            f"Export {one.number}: the public score {one.public:.4f} is {where} than the out-of-fold estimate "
+            f"Export {one.number}: the public score {one.public:.4f} is {where} than the estimate "
             f"{one.estimate:.4f} ± {one.estimate_error:.4f} allows (z = {score:+.1f})."
         )
     together = float(np.mean(z)) / _mean_error(judged)
@@ -201,7 +201,7 @@ def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
         )
     elif not outside:
         yield (
-            f"The board agrees with the out-of-fold estimates (z = {min(z):+.1f}"
+            f"The board agrees with the estimates (z = {min(z):+.1f}"
             f"{f' to {max(z):+.1f}' * (len(z) > 1)}; beyond ±{REAL:.0f} it would not)."
         )
 
@@ -240,7 +240,7 @@ def _hand_in(board: Board) -> Iterator[str]:
     def named(i: int) -> str:
         return f"export {board.submissions[i].number} ({beliefs[i].mean:.4f} ± {beliefs[i].error:.4f})"
 
-    by = "estimate and public score together" if board.public_images else "the out-of-fold estimates alone"
+    by = "estimate and public score together" if board.public_images else "the estimates alone"
     same = correlations[first, second] == 1
     yield (
         f"To hand in, by {by}: {named(first)}, and {named(second)}, "

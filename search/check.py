@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
-from search.competition import Competition, inspect_aloud
+from search.competition import inspect_aloud
 from studies.settings import DataSettings
 from trainer.describe import describe
-from trainer.looks import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +40,14 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
     competition = inspect_aloud(folder, settings.options, console)
     _print(console, describe(competition.images, competition.duplicates, n_folds))
     if shift is not None and len(competition.images.test_ids):
-        _print(console, _shift_aloud(console, competition, shift))
+        from search.shift_features import aloud
+        from search.shift_report import shift_lines
+
+        with aloud(console) as say:
+            lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=say)
+        _print(console, lines)
 
 
 def _print(console: Console, lines: list[str]) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _shift_aloud(console: Console, competition: Competition, request: ShiftRequest) -> list[str]:
-    """With a line on the terminal that says how far it is."""
-    from search.shift_report import shift_lines
-
-    with console.status("Comparing training with test images …") as status:
-
-        def say(what: str) -> Progress:
-            doing = f"{escape(what[:1].upper() + what[1:])} …"
-            status.update(doing)
-            return lambda done, total: status.update(f"{doing} {done} of {total}")
-
-        return shift_lines(competition, backbone=request.backbone, weights=request.weights, say=say)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from search.options import (
     SkipBad,
     Storage,
     StoredIn,
+    Studies,
     Study,
     StudyFile,
     Weights,
@@ -159,6 +161,10 @@ def start(
     hours: Annotated[
         float | None, typer.Option("--hours", min=0.01, help="Begin no trial that would end later than this.")
     ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option("--patience", min=0, help="Stop once this many trials gained nothing beyond noise; 0: never."),
+    ] = None,
     priority: Annotated[
         int | None, typer.Option("--priority", help="Workers of many studies serve the highest first; default: 0.")
     ] = None,
@@ -223,6 +229,7 @@ def start(
             storage_url=storage_url,
             trials=trials,
             hours=hours,
+            patience=patience,
             priority=priority,
             overrides=overrides,
             begin_from=begin_from,
@@ -348,7 +355,16 @@ def stop(
 
     exported_elsewhere = run(study, storage_url)
     if not (no_export or exported_elsewhere):
-        _export(study=study, data=data, storage_url=storage_url, workers=workers, gpus=gpus, weights=weights, home=home)
+        named = [] if study is None else [study]
+        _export(
+            studies=named,
+            data=data,
+            storage_url=storage_url,
+            workers=workers,
+            gpus=gpus,
+            weights=weights,
+            home=home,
+        )
 
 
 @app.command(name="try")
@@ -441,7 +457,7 @@ def compare(
 
 @app.command(name="export-best")
 def export_best(
-    study: Study = None,
+    study: Studies = None,
     data: Data = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
     output: Annotated[
@@ -461,9 +477,9 @@ def export_best(
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """Refit the best trial's recipe and write submission, predictions, model folder and report."""
+    """Refit the best recipes, of one study or of several; write submission, predictions, model folder and report."""
     _export(
-        study=study,
+        studies=study or (),
         data=data,
         storage_url=storage_url,
         output=output,
@@ -479,7 +495,7 @@ def export_best(
 
 def _export(
     *,
-    study: str | None,
+    studies: Sequence[str],
     data: Path | None,
     storage_url: str,
     workers: int | None,
@@ -497,7 +513,7 @@ def _export(
 
     run(
         ExportRequest(
-            study=study,
+            studies=studies,
             data=data,
             storage_url=storage_url,
             output=output,
@@ -507,6 +523,40 @@ def _export(
             workers=WorkersRequest(workers=workers, gpus=_gpu_indices(gpus), weights=weights, home=home),
         )
     )
+
+
+@app.command(name="import")
+def import_predictions(
+    study: Study = None,
+    oof: Annotated[
+        Path | None,
+        typer.Option("--oof", help="Out-of-fold probabilities: a table with the image id and a column for each class."),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", help="The same model's probabilities for the test images.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="LABEL", help="What they are called; default: as the file.")
+    ] = None,
+    remove: Annotated[
+        str | None, typer.Option("--remove", metavar="LABEL", help="Forget what was imported under that name.")
+    ] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="What was imported.")] = False,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+) -> None:
+    """Admit predictions of a model that was made elsewhere: `export-best` blends them in where that is a real gain."""
+    if sum([oof is not None, remove is not None, list_them]) != 1:
+        raise typer.BadParameter("say one of: --oof FILE --test FILE to import, --list, --remove LABEL")
+    from search.importing import import_predictions as run
+    from search.importing import list_imports, remove_import
+    from search.requests import ImportRequest
+
+    if oof is not None:
+        run(ImportRequest(study=study, storage_url=storage_url, oof=oof, test=test, label=name))
+    elif remove is not None:
+        remove_import(study, storage_url, remove)
+    else:
+        list_imports(study, storage_url)
 
 
 @app.command()

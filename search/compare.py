@@ -18,6 +18,7 @@ from search.home import Home
 from search.ledger import Ledger, open_ledger
 from search.progress import recipe_difference, trials_named
 from search.standing import read_standing
+from search.weighting import weights_lines
 from storage.values import TrialRecord
 
 PICTURE = "compare.png"
@@ -97,7 +98,11 @@ def compare_finalists(ledger: Ledger, name: str) -> Comparison:
         estimates=estimates,
         trials=trials,
         differences={number: recipe_difference(record, default) for number, record in trials.items()},
-        lines=(*_open_lines(ledger, name), *_verdict(confirmation, estimates)),
+        lines=(
+            *_open_lines(ledger, name),
+            *weights_lines(ledger, confirmation.study),
+            *_verdict(confirmation, estimates),
+        ),
     )
 
 

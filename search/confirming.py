@@ -85,7 +85,7 @@ def read_confirmation(ledger: Ledger, name: str) -> Confirmation:
     current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
     finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))
     counted = sum(record.counts for record in records)
-    ranking = [candidate.number for candidate in rank(candidates(records))]
+    ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
     numbers = choose_finalists(
         ranking,
         {number: recipe_hash(recipe) for number, recipe in finals.items()},

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
+from search.member_names import MemberName
 from trainer.decision import CUT_METRICS, OFFSET_METRICS
-from trainer.metrics import METRICS, Labels, Probabilities, score, standard_error
+from trainer.metrics import METRICS, Labels, Probabilities, Weights, mean_error, score, standard_error, weights_of
 from trainer.predict_standalone import Blend
 
 REAL = 1.0
@@ -53,10 +54,9 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class PossibleMember:
-    """A recipe that may become a member. ``n`` images, ``C`` classes."""
+    """What may become a member: a recipe, or imported predictions. ``n`` images, ``C`` classes."""
 
-    number: int
-    """Of the search trial that found it."""
+    name: MemberName
     backbone: str
     oof: NDArray[np.float32]
     """Out-of-fold probabilities, ``(n, C)``: the mean over the rounds that all contenders ran."""
@@ -64,15 +64,14 @@ class PossibleMember:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The recipes of a final model, the leader first."""
+    """The members of a final model, the leader first."""
 
-    numbers: tuple[int, ...]
-    """Of the search trials that found them."""
+    names: tuple[MemberName, ...]
     weights: tuple[float, ...]
     """Of their mean, sum 1. Of a stacked regression, which is fitted on the refits, equal ones."""
     way: str
     """``none``, ``equal``, ``greedy`` or ``stack``."""
-    judged: tuple[int, ...] = ()
+    judged: tuple[MemberName, ...] = ()
     """The ensemble that ``gain`` is of; empty where there was nothing to judge."""
     gain: Gain | None = None
     """Of that ensemble over the leader alone, nested."""
@@ -117,38 +116,50 @@ class FittedBlend:
     """Of the nested predictions."""
     error: float
     """Its standard error."""
+    plain: float
+    """What the members' equal average scores, without temperature and with the most probable class for a label."""
     gain: Gain
-    """Over the leader alone, without temperature and with the most probable class for a label."""
+    """Over the leader alone, as plain."""
     notes: tuple[str, ...]
     """What was tried and what came of it, for people."""
 
 
-def paired_gain(metric: str, y: Labels, new: Probabilities, old: Probabilities) -> Gain:
+def paired_gain(metric: str, y: Labels, new: Probabilities, old: Probabilities, weights: Weights | None = None) -> Gain:
     """How much better ``new`` predicts than ``old``, both ``(n, C)``.
 
     The standard error is that of a mean of differences where the metric is a mean over images, and by a jackknife that
     leaves out one of `JACKKNIFE_GROUPS` random groups of images at a time for all others.
+
+    Args:
+        weights: how much each image counts, ``(n,)``; None: all the same.
     """
-    gain = score(metric, y, new) - score(metric, y, old)
+    gain = score(metric, y, new, weights) - score(metric, y, old, weights)
     n = len(y)
     if metric in PER_IMAGE:
         rows = [slice(i, i + 1) for i in range(n)]
         differences = np.array([score(metric, y[r], new[r]) - score(metric, y[r], old[r]) for r in rows])
-        return Gain(mean=gain, error=float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"))
+        return Gain(mean=gain, error=mean_error(differences, weights))
     groups = np.random.default_rng(0).permutation(n) % min(JACKKNIFE_GROUPS, n)
     kept = [groups != group for group in range(groups.max() + 1)]
-    without = np.array([score(metric, y[k], new[k]) - score(metric, y[k], old[k]) for k in kept])
+    parts = [(y[k], new[k], old[k], weights_of(weights, k)) for k in kept]
+    without = np.array([score(metric, t, a, w) - score(metric, t, b, w) for t, a, b, w in parts])
     return Gain(mean=gain, error=float(np.sqrt((len(kept) - 1) * without.var())))
 
 
-def nest(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64]) -> Nested:
-    """Fit ``way`` once for each outer fold, on the images of the others."""
-    outer = range(int(folds.max()) + 1)
-    return Nested(folds=folds, blends=tuple(way(y[folds != k], members[:, folds != k]) for k in outer))
+def nest(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], weights: Weights | None = None) -> Nested:
+    """Fit ``way`` once for each outer fold, on the images of the others, by their ``weights``."""
+    others = [folds != k for k in range(int(folds.max()) + 1)]
+    return Nested(folds=folds, blends=tuple(way(y[k], members[:, k], weights_of(weights, k)) for k in others))
 
 
 def choose_members(
-    contenders: Sequence[PossibleMember], y: Labels, folds: NDArray[np.int64], metric: str, way: str, at_most: int
+    contenders: Sequence[PossibleMember],
+    y: Labels,
+    folds: NDArray[np.int64],
+    metric: str,
+    way: str,
+    at_most: int,
+    weights: Weights | None = None,
 ) -> Choice:
     """Choose the recipes of the final model.
 
@@ -159,8 +170,9 @@ def choose_members(
         metric: a name in `trainer.metrics.METRICS`.
         way: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
         at_most: members.
+        weights: how much each image counts, ``(n,)``; None: all the same.
     """
-    single = Choice(numbers=(contenders[0].number,), weights=(1.0,), way="none")
+    single = Choice(names=(contenders[0].name,), weights=(1.0,), way="none")
     if way == "none":
         return replace(single, note='as final.ensemble = "none" asks')
     if at_most < 2:
@@ -170,29 +182,38 @@ def choose_members(
     members = np.stack([contender.oof for contender in contenders])
     backbones = [contender.backbone for contender in contenders]
     leader = members[0]
-    averaged = _judge(equal(backbones, at_most), y, members, folds, metric)
-    even = _choice(contenders, averaged.way(y, members), "equal", paired_gain(metric, y, averaged.judged, leader))
+    averaged = _judge(equal(backbones, at_most), y, members, folds, metric, weights)
+    gain = paired_gain(metric, y, averaged.judged, leader, weights)
+    even = _choice(contenders, averaged.way(y, members, weights), "equal", gain)
     holds = _is_better(even)
     best = even if holds else replace(single, judged=even.judged, gain=even.gain)
     if way == "equal":
         return best
     if way == "greedy":
-        other = _judge(greedy(at_most), y, members, folds, metric)
+        other = _judge(greedy(at_most), y, members, folds, metric, weights)
     else:
         # A regression gives every member a say, so who takes part is settled beforehand, by rank alone.
         order = _preferred(backbones, at_most)
         contenders, members = [contenders[i] for i in order], members[order]
-        other = _judge(stack, y, members, folds, metric)
-    chosen = _choice(contenders, other.way(y, members), way, paired_gain(metric, y, other.judged, leader))
-    beyond = paired_gain(metric, y, other.judged, averaged.judged if holds else leader)
-    if beyond.real and _is_better(chosen):
-        return chosen
-    over = "the equal average" if holds else f"trial {best.numbers[0]} alone"
+        other = _judge(stack, y, members, folds, metric, weights)
+    gain = paired_gain(metric, y, other.judged, leader, weights)
+    asked = _choice(contenders, other.way(y, members, weights), way, gain)
+    beyond = paired_gain(metric, y, other.judged, averaged.judged if holds else leader, weights)
+    if beyond.real and _is_better(asked):
+        return asked
+    over = "the equal average" if holds else f"{best.names[0]} alone"
     return replace(best, note=f"{way} ensemble: {shown_gain(beyond, metric)} over {over}, which is used instead")
 
 
 def fit_final(
-    members: Stacked, y: Labels, folds: NDArray[np.int64], metric: str, way: str, *, calibrate: bool
+    members: Stacked,
+    y: Labels,
+    folds: NDArray[np.int64],
+    metric: str,
+    way: str,
+    *,
+    calibrate: bool,
+    weights: Weights | None = None,
 ) -> FittedBlend:
     """Fit the blend of recipes that were chosen before, on their refits' own out-of-fold predictions.
 
@@ -206,35 +227,38 @@ def fit_final(
         metric: a name in `trainer.metrics.METRICS`.
         way: of the `Choice`.
         calibrate: ``final.calibrate``.
+        weights: how much each image counts, ``(n,)``; None: all the same.
     """
     notes = []
-    used, best = "equal" if len(members) > 1 else "none", _judge(evenly, y, members, folds, metric)
+    used, plain = "equal" if len(members) > 1 else "none", _judge(evenly, y, members, folds, metric, weights)
+    best = plain
     if len(members) > 1 and way in ("greedy", "stack"):
-        other = _judge(greedy(len(members)) if way == "greedy" else stack, y, members, folds, metric)
-        gain = paired_gain(metric, y, other.judged, best.judged)
+        other = _judge(greedy(len(members)) if way == "greedy" else stack, y, members, folds, metric, weights)
+        gain = paired_gain(metric, y, other.judged, best.judged, weights)
         verdict = "used" if gain.real else "not used"
         notes.append(f"{way} blend of the refits: {shown_gain(gain, metric)} over their equal average; {verdict}")
         used, best = (way, other) if gain.real else (used, best)
     if calibrate and METRICS[metric].needs == "probabilities":
-        scaled = _judge(calibrated(best.way), y, members, folds, metric)
-        gain = paired_gain(metric, y, scaled.judged, best.judged)
+        scaled = _judge(calibrated(best.way), y, members, folds, metric, weights)
+        gain = paired_gain(metric, y, scaled.judged, best.judged, weights)
         verdict = "used" if gain.mean > 0.0 else "not used"
         notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {verdict}")
         best = scaled if gain.mean > 0.0 else best
     if metric in (*OFFSET_METRICS, *CUT_METRICS):
-        ruled = _judge(decided(best.way, metric), y, members, folds, metric)
-        gain = paired_gain(metric, y, ruled.judged, best.judged)
+        ruled = _judge(decided(best.way, metric), y, members, folds, metric, weights)
+        gain = paired_gain(metric, y, ruled.judged, best.judged, weights)
         kind = "cut points on the expected class" if metric in CUT_METRICS else "offsets of the classes"
         verdict = "used" if gain.real else "not used"
         notes.append(f"labels by {kind}: {shown_gain(gain, metric)} over the most probable class; {verdict}")
         best = ruled if gain.real else best
     return FittedBlend(
-        blend=best.way(y, members),
+        blend=best.way(y, members, weights),
         nested=best.nested,
         way=used,
-        score=score(metric, y, best.judged),
-        error=standard_error(metric, y, best.judged),
-        gain=paired_gain(metric, y, best.judged, members[0]),
+        score=score(metric, y, best.judged, weights),
+        error=standard_error(metric, y, best.judged, weights),
+        plain=score(metric, y, plain.judged, weights),
+        gain=paired_gain(metric, y, best.judged, members[0], weights),
         notes=tuple(notes),
     )
 
@@ -246,6 +270,11 @@ def shown_gain(gain: Gain, metric: str) -> str:
     return f"{gain.mean:+.4f} ± {gain.error:.4f}"
 
 
+def shown_difference(difference: float, metric: str) -> str:
+    """A difference whose error is not told, as `shown_gain`."""
+    return f"{100 * difference:+.1f} points" if METRICS[metric].is_share else f"{difference:+.4f}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Judged:
     way: Way
@@ -253,19 +282,21 @@ class _Judged:
     judged: Probabilities
 
 
-def _judge(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], metric: str) -> _Judged:
-    nested = nest(way, y, members, folds)
+def _judge(
+    way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], metric: str, weights: Weights | None
+) -> _Judged:
+    nested = nest(way, y, members, folds, weights)
     return _Judged(way=way, nested=nested, judged=nested.judged(members, metric))
 
 
 def _choice(contenders: Sequence[PossibleMember], blend: Blend, way: str, gain: Gain) -> Choice:
-    parts = [(c.number, weight) for c, weight in zip(contenders, blend.weights, strict=True) if weight > 0.0]
-    numbers, weights = tuple(number for number, _ in parts), tuple(weight for _, weight in parts)
-    return Choice(numbers=numbers, weights=weights, way=way, judged=numbers, gain=gain)
+    parts = [(c.name, weight) for c, weight in zip(contenders, blend.weights, strict=True) if weight > 0.0]
+    names, weights = tuple(name for name, _ in parts), tuple(weight for _, weight in parts)
+    return Choice(names=names, weights=weights, way=way, judged=names, gain=gain)
 
 
 def _is_better(choice: Choice) -> bool:
-    return choice.gain is not None and choice.gain.real and len(choice.numbers) > 1
+    return choice.gain is not None and choice.gain.real and len(choice.names) > 1
 
 
 def _preferred(backbones: Sequence[str], at_most: int) -> list[int]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.calibration import fit_temperature, scale_temperature
-from trainer.metrics import score, standard_error, true_class_probability
+from trainer.metrics import Weights, mean_over, score, standard_error, true_class_probability, weights_of
 
 Values = NDArray[np.float64]
 
@@ -56,6 +56,8 @@ class Judged:
     number: int
     """Of the search trial that found it."""
     rounds: tuple[Round, ...]
+    study: str = ""
+    """Whose trial that is; empty where all are of one study."""
     chosen: bool = True
     """Whether it is here because it did well. One that is here anyway (the default recipe) does not look better than it
     is, so it is not shrunk and does not say what the others are shrunk toward."""
@@ -83,6 +85,8 @@ class Estimate:
     """More than `FALLEN_BEYOND` standard errors behind."""
     chance_best: float
     """Probability that it is truly the best of them, 0 to 1."""
+    study: str = ""
+    """As in `Judged`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,33 +104,34 @@ class Estimates:
         """The best by ``shrunk``."""
         return self.rows[0]
 
-    def of(self, number: int) -> Estimate:
-        """The estimate of the recipe that trial ``number`` found.
+    def of(self, number: int, study: str = "") -> Estimate:
+        """The estimate of the recipe that trial ``number`` found, in ``study`` where they are of several.
 
         Raises:
             KeyError: it is not among them.
         """
         for row in self.rows:
-            if row.number == number:
+            if (row.study, row.number) == (study, number):
                 return row
-        raise KeyError(number)
+        raise KeyError((study, number))
 
 
-def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str) -> Estimates:
+def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weights: Weights | None = None) -> Estimates:
     """Compare recipes.
 
     Args:
         judged: one at least, each with one round at least; rounds of the same split have the same folds.
         y: true classes, ``(n,)``.
         metric: a name in `trainer.metrics.METRICS`.
+        weights: how much each image counts, ``(n,)``; None: all the same.
 
     Raises:
         ValueError: nothing to compare, or the same recipe twice.
     """
-    numbers = [recipe.number for recipe in judged]
+    numbers = [(recipe.study, recipe.number) for recipe in judged]
     if not judged or not all(recipe.rounds for recipe in judged) or len(set(numbers)) < len(numbers):
         raise ValueError(f"needs different recipes with a cross-validation each, not {numbers}")
-    whole, by_fold = _tables(judged, y, metric)
+    whole, by_fold = _tables(judged, y, metric, weights)
     chosen = np.array([recipe.chosen for recipe in judged])
     folds = int(judged[0].rounds[0].folds.max()) + 1
     overlap = 1.0 / (folds - 1)  # test / train of one fold
@@ -137,7 +142,8 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str) -> Est
     shrunk, spread, between = _shrink(means[used].T, noise[:, used, used], chosen)
     means, residual = means[0], float(left_by_fold[0, 0])
     # What the noise of the recipes leaves open comes on top of which images there happen to be.
-    sampling = np.array([np.mean([standard_error(metric, y, r.oof) for r in recipe.rounds]) for recipe in judged])
+    errors = [[standard_error(metric, y, round_.oof, weights) for round_ in recipe.rounds] for recipe in judged]
+    sampling = np.array([np.mean(of_rounds) for of_rounds in errors])
     chances = _chances(shrunk, spread)
     lead = int(np.argmax(shrunk))
     pairs = [_pair(by_fold[0, lead], by_fold[0, i], 2.0 * residual, overlap) for i in range(len(judged))]
@@ -153,18 +159,21 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str) -> Est
             tied=i == lead or pairs[i][0] <= TIED_WITHIN * pairs[i][1],
             fallen=i != lead and pairs[i][0] > FALLEN_BEYOND * pairs[i][1],
             chance_best=float(chances[i]),
+            study=recipe.study,
         )
         for i, recipe in enumerate(judged)
     ]
     variance = float(noise[:, 0, 0].mean())
     return Estimates(
-        rows=tuple(sorted(rows, key=lambda row: (-row.shrunk, row.number))),
+        rows=tuple(sorted(rows, key=lambda row: (-row.shrunk, row.study, row.number))),
         reliability=between / (between + variance) if between + variance > 0.0 else 0.0,
         noise=float(np.sqrt(variance)),
     )
 
 
-def _tables(judged: Sequence[Judged], y: NDArray[np.int64], metric: str) -> tuple[Values, Values]:
+def _tables(
+    judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weights: Weights | None
+) -> tuple[Values, Values]:
     """The metric and the calibrated soft score, of whole rounds, ``(2, recipes, splits)``, and of their folds,
     ``(2, recipes, splits x folds)``; NaN where a recipe did not run a split, or a fold cannot be scored.
     """
@@ -175,11 +184,13 @@ def _tables(judged: Sequence[Judged], y: NDArray[np.int64], metric: str) -> tupl
     for i, recipe in enumerate(judged):
         for round_ in recipe.rounds:
             at = splits.index(round_.split)
-            soft = true_class_probability(y, scale_temperature(round_.oof, fit_temperature(y, round_.oof)))
-            whole[:, i, at] = score(metric, y, round_.oof), soft.mean(dtype=np.float64)
+            temperature = fit_temperature(y, round_.oof, weights)
+            soft = true_class_probability(y, scale_temperature(round_.oof, temperature))
+            whole[:, i, at] = score(metric, y, round_.oof, weights), mean_over(soft, weights)
             for fold in range(folds):
                 rows = round_.folds == fold
-                by_fold[:, i, at, fold] = score(metric, y[rows], round_.oof[rows]), soft[rows].mean(dtype=np.float64)
+                part = weights_of(weights, rows)
+                by_fold[:, i, at, fold] = score(metric, y[rows], round_.oof[rows], part), mean_over(soft[rows], part)
     by_fold[:, np.isnan(by_fold).any(axis=0)] = np.nan
     return whole, by_fold.reshape(2, len(judged), -1)
 

@@ -16,9 +16,12 @@ from search.export import ExportPlan
 from search.export_model import verify_model, write_model
 from search.home import Home
 from search.ledger import Ledger
+from search.member_names import MemberName
+from search.members import ExportMember, ImportedMember
 from search.model_card import CardFacts, CardMember, write_card
-from search.reasons import forecast_line, reasons, warnings
-from search.refits import Refits
+from search.reasons import chances_line, forecast_line, reasons, warnings
+from search.refits import Imported, MemberRefits, Refits
+from search.weighting import weights_lines
 from storage.values import TrialStatus
 from trainer.delimited import write_table
 from trainer.figures import confusion_matrix_png
@@ -34,8 +37,8 @@ class Export:
     folder: Path
     files: tuple[str, ...]
     metric: str
-    trials: tuple[int, ...]
-    """Whose recipes the model is made of, the leader first."""
+    members: tuple[MemberName, ...]
+    """What it is made of, the leader first."""
     estimate: Estimate | None
     """Of the leader alone, from fresh splits; None where nobody was confirmed."""
     score: float | None
@@ -43,7 +46,7 @@ class Export:
     by_confirmations: bool
     """Whether the score is that of the confirmations, because the model itself was trained on all images."""
     views: tuple[tuple[str, ...], ...]
-    """Test-time views of each."""
+    """Test-time views of each recipe."""
     submission_kind: str | None
     reasons: tuple[str, ...]
     """Why it is made of these, for people."""
@@ -78,7 +81,7 @@ def write_export(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         made = Path(scratch)
-        write_model(plan, refits, images, home, made / "model")
+        write_model(refits, images, home, made / "model")
         submission_kind = None
         if refits.test is not None:
             verify_model(made / "model", refits, images)
@@ -106,7 +109,7 @@ def write_export(
         folder=folder,
         files=tuple(names),
         metric=plan.metric,
-        trials=tuple(refit.member.number for refit in refits.members),
+        members=tuple(part.member.name for part in refits.everyone),
         estimate=facts.estimate,
         score=facts.score,
         score_error=facts.score_error,
@@ -120,7 +123,9 @@ def write_export(
 
 
 def _notes(plan: ExportPlan, refits: Refits) -> dict[str, Any]:
-    """What is kept of an export: ``members`` only of several recipes, ``trial`` and ``views`` are the leader's."""
+    """What is kept of an export: ``members`` only of several, ``trial``, ``study`` and ``views`` are the leader's;
+    ``study`` only where it is another than the export's own.
+    """
     blend = refits.blend
     notes: dict[str, Any] = {
         "trial": plan.leader.number,
@@ -131,12 +136,25 @@ def _notes(plan: ExportPlan, refits: Refits) -> dict[str, Any]:
         "offsets": list(blend.offsets),
         "cuts": list(blend.cuts),
     }
-    if len(refits.members) > 1:
+    stacked = bool(blend.coefficients)
+    if len(refits.everyone) > 1:
         notes["members"] = [
-            {"trial": m.trial, "weight": m.weight, "backbone": m.backbone, "views": list(m.views)}
-            for m in _card_members(plan, refits)
+            {**_note(plan, part), "weight": None if stacked else weight}
+            for part, weight in zip(refits.everyone, blend.weights, strict=True)
         ]
-    return notes
+    return {**notes, **_foreign(plan, plan.leader)}
+
+
+def _note(plan: ExportPlan, part: MemberRefits | Imported) -> dict[str, Any]:
+    foreign = _foreign(plan, part.member)
+    if isinstance(part, Imported):
+        return {**foreign, "imported": part.member.record.label, "digest": part.member.record.digest}
+    return {**foreign, "trial": part.member.number, "backbone": part.member.backbone, "views": list(part.views)}
+
+
+def _foreign(plan: ExportPlan, member: ExportMember | ImportedMember) -> dict[str, str]:
+    """Which other study a member is from."""
+    return {} if member.study.id == plan.study.id else {"study": member.study.name}
 
 
 def _write_submission(plan: ExportPlan, refits: Refits, images: ImageSet, path: Path, override: str | None) -> str:
@@ -182,9 +200,10 @@ def _facts(
     from trainer.environment import library_versions
 
     leader = plan.leader
-    statuses = [record.status for record in ledger.runs.records(plan.study.id, kind=leader.trial.kind)]
+    kind = leader.trial.kind
+    statuses = [record.status for study in plan.studies for record in ledger.runs.records(study.id, kind=kind)]
     return CardFacts(
-        study=plan.study.name,
+        studies=[study.name for study in plan.studies],
         title=plan.spec.title,
         metric=plan.metric,
         members=_card_members(plan, refits),
@@ -192,7 +211,7 @@ def _facts(
         trials_pruned=statuses.count(TrialStatus.PRUNED),
         search_score=leader.trial.value or 0.0,
         search_error=leader.trial.value_se or 0.0,
-        estimate=None if plan.estimates is None else plan.estimates.of(leader.number),
+        estimate=None if plan.estimates is None else plan.estimates.of(leader.number, leader.name.study),
         score=None if refits.fitted is None else refits.fitted.score,
         score_error=None if refits.fitted is None else refits.fitted.error,
         folds=plan.spec.protocol.folds,
@@ -200,6 +219,8 @@ def _facts(
         full_data=plan.full_data,
         reasons=reasons(plan, refits),
         expected="" if forecast is None else forecast_line(forecast, plan.metric),
+        chances="" if forecast is None else chances_line(forecast),
+        weighting=" ".join(weights_lines(ledger, plan.study)),
         class_names=images.class_names,
         class_counts=images.class_counts().tolist(),
         test_images=len(images.test_ids),
@@ -211,17 +232,23 @@ def _facts(
 
 def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
     stacked = bool(refits.blend.coefficients)
-    return [
-        CardMember(
-            trial=refit.member.number,
-            backbone=refit.member.recipe.backbone,
-            weight=None if stacked else weight,
-            networks=plan.models * len(refit.records),
-            views=refit.views,
-            recipe=refit.member.recipe.to_flat(),
+    members = []
+    for part, share in zip(refits.everyone, refits.blend.weights, strict=True):
+        weight = None if stacked else share
+        if isinstance(part, Imported):
+            members.append(CardMember(name=part.member.name, weight=weight))
+            continue
+        members.append(
+            CardMember(
+                name=part.member.name,
+                backbone=part.member.backbone,
+                weight=weight,
+                networks=plan.models * len(part.records),
+                views=part.views,
+                recipe=part.member.recipe.to_flat(),
+            )
         )
-        for refit, weight in zip(refits.members, refits.blend.weights, strict=True)
-    ]
+    return members
 
 
 def _move_into(made: Path, folder: Path) -> None:

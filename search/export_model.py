@@ -1,4 +1,7 @@
-"""The model folder of an export: written from the refits' weights, and compared with what the refits predicted."""
+"""The model folder of an export: written from the refits' weights, and compared with what the refits predicted. Where
+imported predictions take part in the export, the folder holds the refits and their own blend, which is what it is
+compared with.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export import ExportPlan, weight_files
+from search.export import weight_files
 from search.home import Home
 from search.refits import MemberRefits, Refits
 from trainer.imageset import ImageSet
@@ -33,11 +36,11 @@ class ExportBroken(RuntimeError):  # noqa: N818 - named for the fact
 class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
     """The networks of a member by name, each read from its file when asked for: all may be larger than memory."""
 
-    def __init__(self, plan: ExportPlan, refit: MemberRefits, home: Home) -> None:
+    def __init__(self, refit: MemberRefits, home: Home) -> None:
         self._files = {
-            f"trial{refit.member.number}-seed{record.seed}-{path.stem}": path
+            f"{_prefix(refit)}trial{refit.member.number}-seed{record.seed}-{path.stem}": path
             for record in refit.records
-            for path in weight_files(home, plan.study, record.work_id)
+            for path in weight_files(home, refit.member.study, record.work_id)
         }
 
     def __getitem__(self, name: str) -> Mapping[str, torch.Tensor]:
@@ -53,7 +56,12 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
         return len(self._files)
 
 
-def write_model(plan: ExportPlan, refits: Refits, images: ImageSet, home: Home, folder: Path) -> None:
+def _prefix(refit: MemberRefits) -> str:
+    """Before the names of a member's networks, where trials of several studies have the same numbers."""
+    return f"{refit.member.name.study}-" * bool(refit.member.name.study)
+
+
+def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> None:
     """Write the model folder.
 
     Raises:
@@ -70,18 +78,18 @@ def write_model(plan: ExportPlan, refits: Refits, images: ImageSet, home: Home, 
                 recipe=refit.member.recipe,
                 preprocessing=preprocessing_of(refit.member.recipe.backbone),
                 views=refit.views,
-                states=_StoredStates(plan, refit, home),
+                states=_StoredStates(refit, home),
             )
             for refit in refits.members
         ],
-        blend=refits.blend,
+        blend=refits.model.blend,
         data_fingerprint=images.fingerprint,
     )
 
 
 def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
     """Predict a few test images with nothing but the folder, from the files, as its users will: each member is compared
-    with its own refits, and what the blend makes of all test predictions with what it made before.
+    with its own refits, and what the blend makes of all their test predictions with what it made before.
 
     Raises:
         ExportBroken: the folder predicts something else.
@@ -90,9 +98,10 @@ def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
 
     from trainer.predict_standalone import load_model_folder, predict_member, resize_image
 
-    assert refits.test is not None, "there is nothing to compare with"
+    together = refits.model.test
+    assert together is not None, "there is nothing to compare with"
     loaded = load_model_folder(model)
-    some = np.unique(np.linspace(0, len(refits.test) - 1, VERIFIED_IMAGES, dtype=np.int64))
+    some = np.unique(np.linspace(0, len(together) - 1, VERIFIED_IMAGES, dtype=np.int64))
     pictures = [images.test_images.read(int(i)) for i in some]
     for member, refit in zip(loaded.members, refits.members, strict=True):
         assert refit.test is not None, "all members have predictions of the test images, or none"
@@ -103,7 +112,7 @@ def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
         tolerance = TOLERANCE if trained_on == {here} else TOLERANCE_ACROSS_DEVICES
         _compare(predict_member(loaded, member, pixels, device=device), refit.test[some], tolerance)
     tests = np.stack([refit.test for refit in refits.members if refit.test is not None])
-    _compare(loaded.blend.probabilities(tests), refits.test, TOLERANCE_OF_BLEND)
+    _compare(loaded.blend.probabilities(tests), together, TOLERANCE_OF_BLEND)
 
 
 def _compare(exported: NDArray[np.floating[Any]], refitted: NDArray[np.float32], tolerance: float) -> None:

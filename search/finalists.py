@@ -53,8 +53,14 @@ def finalists_of(trials: Mapping[int, TrialRecord], confirmations: Iterable[Tria
     ]
 
 
-def judge_finalists(ledger: Ledger, study: StoredStudy, finalists: Sequence[Finalist]) -> Estimates:
+def judge_finalists(
+    ledger: Ledger, study: StoredStudy, finalists: Sequence[Finalist], names: Mapping[int, str] | None = None
+) -> Estimates:
     """Compare finalists by their confirmations alone.
+
+    Args:
+        study: whose data, protocol and splits are those of all finalists.
+        names: of the studies by id, where the finalists are of several.
 
     Raises:
         ValueError: there are none.
@@ -64,6 +70,7 @@ def judge_finalists(ledger: Ledger, study: StoredStudy, finalists: Sequence[Fina
     judged = [
         Judged(
             number=finalist.number,
+            study=(names or {}).get(finalist.trial.study_id, ""),
             rounds=tuple(
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
@@ -72,4 +79,4 @@ def judge_finalists(ledger: Ledger, study: StoredStudy, finalists: Sequence[Fina
         )
         for finalist in finalists
     ]
-    return estimate(judged, y, study.spec["protocol"]["metric"])
+    return estimate(judged, y, study.spec["protocol"]["metric"], ledger.weights(study))

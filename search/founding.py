@@ -17,6 +17,7 @@ from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.telling import SIBLINGS
 from search.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
+from search.weighting import Weighting
 from storage.datasets import StoredDataset
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState
@@ -52,6 +53,8 @@ class Founding:
     """Trials in total, where a person said so; else as the study has it."""
     memory: bool = False
     """Whether recipes that did well in earlier studies are tried early, see `search.warm_starts`."""
+    weighting: Weighting | None = None
+    """How much each training image counts in the scores of a new study; None: all the same, or the study is stored."""
     made: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,8 +83,11 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
     Raises:
         StudyChanged: imported folds differ from those that the data has already, or Optuna has a study of that name
         which is not ours.
+        ValueError: the study asks for weights and none were made, or the other way round.
     """
     images, protocol = founding.competition.images, founding.spec.protocol
+    if (protocol.weighting == "none") != (founding.weighting is None):
+        raise ValueError(f"protocol.weighting is {protocol.weighting!r}, with weights {founding.weighting}")
     dataset = ledger.datasets.add(
         StoredDataset(
             fingerprint=images.fingerprint,
@@ -117,6 +123,7 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
         file_spec=founding.file_spec.to_dict(),
         overrides=founding.overrides,
         budget=budget,
+        weights=founding.weighting.stored if founding.weighting else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Which two submissions to hand in: what is known of each, and the better of two. Pure functions of numbers.
 
 What a submission is worth is its expected score on images like the test images. Two things are known of it: the
-out-of-fold estimate, from n training images, and the public score, from m test images. Both are means over images, so
+estimate, from n training images, and the public score, from m test images. Both are means over images, so
 their errors shrink with the root of the number of images, and they are independent, because the images are others.
 """
 

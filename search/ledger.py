@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from search.at_once import NoStudy, check_database
 from storage.database import Database, connect
 from storage.datasets import DatasetStore
+from storage.errors import StorageError
 from storage.fleet_storage import FleetStorage
+from storage.imports import ImportStore
 from storage.recovery import WorkRecovery
 from storage.runs import RunStore
 from storage.schema import create_schema, require_schema
-from storage.stored_studies import StoredStudy, StudyStore
+from storage.stored_studies import ImageWeights, StoredStudy, StudyStore
 from storage.work import WorkQueue
 from storage.workers import WorkerStore
 from trainer.folds import write_folds_csv
@@ -31,6 +33,7 @@ class Ledger:
     studies: StudyStore
     datasets: DatasetStore
     runs: RunStore
+    imports: ImportStore
     queue: WorkQueue
     recovery: WorkRecovery
     workers: WorkerStore
@@ -66,6 +69,32 @@ class Ledger:
         if folds is None:
             raise LookupError(f"split {split} of {n_folds} folds was never frozen for study {study.name}")
         return folds
+
+    def weights(self, study: StoredStudy) -> NDArray[np.float64] | None:
+        """How much each of the study's training images counts in its scores, ``(n,)``; None: all the same.
+
+        Raises:
+            StorageError: as `image_weights`.
+        """
+        stored = self.image_weights(study)
+        return None if stored is None else stored.values
+
+    def image_weights(self, study: StoredStudy) -> ImageWeights | None:
+        """The same, with what the weights were made from.
+
+        Raises:
+            StorageError: there are none, though the study asks for some.
+        """
+        # Studies of older releases do not have the setting; for most others nothing need be read.
+        if study.spec.get("protocol", {}).get("weighting", "none") == "none":
+            return None
+        stored = self.studies.weights(study.id)
+        if stored is None:
+            raise StorageError(
+                f"study {study.name} is weighted toward the test images, but {self.database.name} holds no weights of "
+                "it: somebody altered it. Take a copy from before, or begin a new study with --name"
+            )
+        return stored
 
     def write_folds(self, study: StoredStudy, split: int, path: Path) -> None:
         """Write the frozen folds as a table: image_id, label, duplicate group, fold."""
@@ -104,6 +133,7 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
         studies=StudyStore(database),
         datasets=DatasetStore(database),
         runs=RunStore(database),
+        imports=ImportStore(database),
         queue=WorkQueue(database),
         recovery=WorkRecovery(database),
         workers=WorkerStore(database),

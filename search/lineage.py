@@ -51,7 +51,7 @@ def ancestor(ledger: Ledger, given: str) -> Ancestor:
     name, number = _taken_apart(given)
     study = ledger.studies.get(name)
     records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-    finished = candidates(records)
+    finished = candidates(records, str(study.spec["protocol"]["metric"]))
     if not finished:
         raise NothingFinished(f"--from {given}: no trial of study {name} has finished yet")
     chosen = choose(finished).number if number is None else number

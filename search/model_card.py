@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.estimates import Estimate
-from search.progress import trials_named
+from search.member_names import MemberName, members_named
 from trainer.recipe import FIELDS, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardMember:
-    """A recipe of the model."""
+    """A member of the model; imported predictions have neither networks nor a recipe."""
 
-    trial: int
-    backbone: str
+    name: MemberName
+    backbone: str = "-"
     weight: float | None
     """In the mean of all; None where a regression blends them."""
-    networks: int
-    views: Sequence[str]
-    recipe: Mapping[str, Scalar]
+    networks: int = 0
+    views: Sequence[str] = ()
+    recipe: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     """What the card is written from. ``score`` is None where all images were trained on and no confirmation tells."""
 
-    study: str
+    studies: Sequence[str]
+    """Whose trials it is made of, the export's own first."""
     title: str
     metric: str
     members: Sequence[CardMember]
@@ -49,6 +50,10 @@ class CardFacts:
     """Why it is made of these recipes; see `search.reasons`."""
     expected: str
     """What is expected on the test images; empty where nobody can tell."""
+    chances: str
+    """Which finalists may truly be the best; empty where there is but one."""
+    weighting: str = ""
+    """Which images count more in all scores, a sentence; empty: none does."""
     class_names: Sequence[str]
     class_counts: Sequence[int]
     test_images: int
@@ -59,10 +64,11 @@ class CardFacts:
 
 def write_card(facts: CardFacts) -> str:
     """The card as Markdown. Class names come from the data, so they are escaped."""
-    trials = trials_named([member.trial for member in facts.members])
+    members = members_named(member.name for member in facts.members)
+    origin = ("study " if len(facts.studies) == 1 else "studies ") + ", ".join(f"`{name}`" for name in facts.studies)
     parts = [
         f"# {_plain(facts.title)}",
-        f"Made by Retable from study `{facts.study}`, {trials}, on {datetime.date.today().isoformat()}.",
+        f"Made by Retable from {origin}, {members}, on {datetime.date.today().isoformat()}.",
         "## How good it is",
         _how_good(facts),
         "## What it is",
@@ -78,8 +84,10 @@ def write_card(facts: CardFacts) -> str:
         "needs torch, timm, numpy and Pillow, nothing of Retable; `search predict model FOLDER_OF_IMAGES` is the same.",
     ]
     for member in facts.members:
+        if not member.recipe:
+            continue
         parts += [
-            f"## Recipe of trial {member.trial}" if len(facts.members) > 1 else "## Recipe",
+            f"## Recipe of {member.name}" if len(facts.members) > 1 else "## Recipe",
             "Settings that differ from their defaults stand first.\n\n" + _recipe_table(member.recipe),
         ]
     parts += ["## Made with", "\n".join(f"- {name} {value}" for name, value in facts.versions.items())]
@@ -88,7 +96,7 @@ def write_card(facts: CardFacts) -> str:
 
 def _how_good(facts: CardFacts) -> str:
     lines = []
-    leader, score = facts.members[0].trial, f"**{facts.score or 0.0:.4f} ± {facts.score_error or 0.0:.4f}**"
+    leader, score = facts.members[0].name, f"**{facts.score or 0.0:.4f} ± {facts.score_error or 0.0:.4f}**"
     if facts.full_data:
         lines.append("- Trained on all images: nothing was held out, so this model itself has no score.")
         if facts.score is not None:
@@ -102,9 +110,11 @@ def _how_good(facts: CardFacts) -> str:
             f"seed{'s' * (facts.seeds > 1)}, averaged as the submission is"
             + ("." if facts.estimate is None else ", on the split by which the search chose: it flatters.")
         )
+    if facts.weighting:
+        lines.append(f"- {facts.weighting}")
     if facts.expected:
-        lines.append(f"- {facts.expected}")
-    lines.append(f"- In the search, trial {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
+        lines += [f"- {line}" for line in (facts.expected, facts.chances) if line]
+    lines.append(f"- In the search, {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
     best = (
         f"- It is the best of {facts.trials_finished} finished trials ({facts.trials_pruned} more were stopped early). "
     )
@@ -125,8 +135,8 @@ def _what(facts: CardFacts) -> str:
     trained = "all images" if facts.full_data else f"{facts.folds} folds"
     seeds = f"{facts.seeds} seed{'s' * (facts.seeds > 1)}"
     rows = [
-        f"| {m.trial} | `{m.backbone}` | {'regression' if m.weight is None else f'{m.weight:.3f}'} | {m.networks} "
-        f"| {m.recipe['image_size']} x {m.recipe['image_size']}, {m.recipe['resize']} | {', '.join(m.views)} |"
+        f"| {m.name.short} | `{m.backbone}` | {'regression' if m.weight is None else f'{m.weight:.3f}'} "
+        f"| {m.networks or '-'} | {_input(m.recipe)} | {', '.join(m.views) or '-'} |"
         for m in facts.members
     ]
     head = "| trial | backbone | weight | networks | input in pixels | test-time views |\n" + "| --- " * 6 + "|"
@@ -140,6 +150,10 @@ def _what(facts: CardFacts) -> str:
             *rows,
         ]
     )
+
+
+def _input(recipe: Mapping[str, Scalar]) -> str:
+    return f"{recipe['image_size']} x {recipe['image_size']}, {recipe['resize']}" if recipe else "-"
 
 
 def _data(facts: CardFacts) -> str:

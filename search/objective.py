@@ -15,6 +15,7 @@ from search.lease import LeaseKeeper
 from search.patience import patiently
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.sampling import sample
+from search.stalling import stop_if_stalled
 from search.sweeping import stop_after_failures
 from search.telling import tell
 from search.training import LeaseLost, Task, called
@@ -111,6 +112,8 @@ def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
     tell(bench.ledger, bench.study.id, bench.optuna_study, item.id)
     if outcome.status is TrialStatus.FAILED:
         stop_after_failures(bench.ledger, bench.study.id)
+    elif item.kind is WorkKind.SEARCH:
+        stop_if_stalled(bench.ledger, bench.study.name)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 
 

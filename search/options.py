@@ -8,6 +8,15 @@ from typing import Annotated
 import typer
 
 Study = Annotated[str | None, typer.Option("--study", "-s", help="Name of a stored study; default: the latest.")]
+Studies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--study",
+        "-s",
+        help="Name of a stored study; default: the latest. Repeatable: several of the same images, folds and metric "
+        "are blended, into the first one's folder.",
+    ),
+]
 StudyFile = Annotated[
     str, typer.Option("--study", "-s", help="A shipped study (see `search studies`) or the path of a .toml file.")
 ]

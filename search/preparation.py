@@ -11,12 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from search.at_once import NoStudy, check_database
-from search.competition import NoData, inspect_aloud
+from search.competition import Competition, NoData, inspect_aloud
 from search.founding import Founding
 from search.home import Home
 from search.ledger import Ledger, open_ledger
 from search.lineage import ancestor_again, begin_at
 from search.requests import StartRequest
+from search.shift_features import aloud
+from search.weighting import Weighting, weigh
 from storage.stored_studies import StoredStudy
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import check_name, find_study
@@ -27,6 +29,8 @@ from trainer.named_weights import missing_named_message
 from trainer.samples import write_digits
 from trainer.weights import missing_weights, missing_weights_message
 
+PATIENCE = "search.patience="
+
 
 def prepare(request: StartRequest, console: Console) -> Founding:
     """Read and check the study and its images.
@@ -34,6 +38,7 @@ def prepare(request: StartRequest, console: Console) -> Founding:
     Raises:
         StudyError, BackboneError, DataError, NoData, EnvironmentProblem, StorageError: bad input; nothing was written.
         NoSuchTrial, NothingFinished: there is no trial to begin at.
+        CannotWeight: scores cannot be weighted toward the test images, as the study asks.
     """
     file_spec = load_study(request.study)
     name = check_name(request.name or find_study(request.study).name)
@@ -41,6 +46,8 @@ def prepare(request: StartRequest, console: Console) -> Founding:
     stored = ledger.studies.find(name) if ledger else None
     # What a study was begun with need not be typed again.
     overrides = request.overrides or (stored.overrides if stored else ())
+    if request.patience is not None:
+        overrides = [*(o for o in overrides if not o.startswith(PATIENCE)), f"{PATIENCE}{request.patience}"]
     begun = ancestor_again(ledger, stored, request.begin_from)
     spec = load_study(request.study, overrides, recipe=begun.recipe if begun else None)
     data, competition = request.data or (known_folder(ledger, stored) if ledger and stored else None), None
@@ -66,6 +73,7 @@ def prepare(request: StartRequest, console: Console) -> Founding:
         folds=request.folds,
         budget=request.trials,
         memory=request.memory,
+        weighting=_weighting(spec, competition, request.workers.weights, console) if stored is None else None,
     )
 
 
@@ -73,6 +81,14 @@ def known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:
     """Where the data was when the study began, if it is still there; its fingerprint is compared in any case."""
     folder = ledger.datasets.get(stored.fingerprint).summary.get("folder")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+
+
+def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, console: Console) -> Weighting | None:
+    """How much each image is to count in the scores of a new study; None: all the same."""
+    if spec.protocol.weighting == "none":
+        return None
+    with aloud(console) as say:
+        return weigh(competition, weights=weights, say=say)
 
 
 def _ledger_if_any(url: str) -> Ledger | None:

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from search.member_names import MemberName, members_named
 from search.standing import Standing
 from storage.values import TrialRecord, TrialStatus
 from trainer.recipe import FIELDS, Scalar
@@ -111,7 +112,7 @@ def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> s
 
 def trials_named(numbers: Sequence[int]) -> str:
     """``trial 3``, or ``trials 3, 7, 12``."""
-    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+    return members_named(MemberName(trial=number) for number in numbers)
 
 
 def short(value: Scalar) -> str:

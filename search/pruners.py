@@ -48,13 +48,17 @@ class OptunaPruner:
 
 PRUNERS: dict[str, Callable[[SearchSettings, Ledger, StoredStudy], Pruner]] = {
     "paired_race": lambda settings, ledger, study: PairedRace(
-        partial(ledger.runs.leader_at, study.id), margin=settings.race_margin, min_epochs=settings.min_epochs
+        partial(ledger.runs.leader_at, study.id),
+        margin=settings.race_margin,
+        min_epochs=settings.min_epochs,
+        weights=ledger.weights(study),
     ),
     "successive_halving": lambda settings, ledger, study: OptunaPruner(
         SuccessiveHalving(
             min_epochs=settings.min_epochs,
             reduction_factor=settings.reduction_factor,
             startup_trials=settings.startup_trials,
+            last_rung=settings.last_rung,
         )
     ),
     "none": lambda settings, ledger, study: Never(),

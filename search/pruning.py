@@ -23,16 +23,22 @@ EPOCHS_ATTRIBUTE = "epochs"
 class SuccessiveHalving(optuna.pruners.BasePruner):
     """At each rung a trial goes on only while it is among the best ``1 / reduction_factor`` seen there so far.
 
-    Rungs are the epochs ``min_epochs * reduction_factor ** k`` below the last epoch. A trial is judged only once at
-    least ``startup_trials`` trials (itself included) have reported at the rung; ties pass.
+    Rungs are the epochs ``min_epochs * reduction_factor ** k`` below the last epoch, none beyond the share
+    ``last_rung`` of all epochs: who stops late saves little and was nearly a finished trial. A trial is judged only
+    once at least ``startup_trials`` trials (itself included) have reported at the rung; ties pass.
     """
 
-    def __init__(self, *, min_epochs: int = 1, reduction_factor: int = 2, startup_trials: int = 4) -> None:
-        if min_epochs < 1 or reduction_factor < 2 or startup_trials < 2:
-            raise ValueError("needs min_epochs >= 1, reduction_factor >= 2 and startup_trials >= 2")
+    def __init__(
+        self, *, min_epochs: int = 1, reduction_factor: int = 2, startup_trials: int = 4, last_rung: float = 1.0
+    ) -> None:
+        if min_epochs < 1 or reduction_factor < 2 or startup_trials < 2 or not 0.0 < last_rung <= 1.0:
+            raise ValueError(
+                "needs min_epochs >= 1, reduction_factor >= 2, startup_trials >= 2, last_rung above 0 and at most 1"
+            )
         self.min_epochs = min_epochs
         self.reduction_factor = reduction_factor
         self.startup_trials = startup_trials
+        self.last_rung = last_rung
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether ``trial`` stops at the epoch that it reported last."""
@@ -53,7 +59,8 @@ class SuccessiveHalving(optuna.pruners.BasePruner):
         """The epochs (1-based) after which a trial of ``epochs`` epochs is judged; never the last one."""
         rungs = []
         rung = self.min_epochs
-        while rung < epochs:
+        last = min(epochs - 1, math.floor(self.last_rung * epochs + 1e-9))  # 0.29 * 100 is 28.999...
+        while rung <= last:
             rungs.append(rung)
             rung *= self.reduction_factor
         return rungs

@@ -20,6 +20,8 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from trainer.metrics import Weights, mean_error, mean_over, weights_of
+
 if TYPE_CHECKING:
     from trainer.outcome import EpochReport
 
@@ -29,35 +31,48 @@ Floating = NDArray[np.floating[Any]]
 class PairedRace:
     """Gives a trial up when the leader of its epoch is better by more than so many standard errors."""
 
-    def __init__(self, leader_at: Callable[[int, int], Floating | None], *, margin: float, min_epochs: int = 1) -> None:
+    def __init__(
+        self,
+        leader_at: Callable[[int, int], Floating | None],
+        *,
+        margin: float,
+        min_epochs: int = 1,
+        weights: Weights | None = None,
+    ) -> None:
         """
         Args:
             leader_at: (epoch, total epochs) -> true-class probabilities ``(n,)`` of the trial of the same length with
                 the best mean after that epoch; None where there is none.
             margin: standard errors, above 0.
             min_epochs: epochs before a trial is first judged.
+            weights: how much each image counts, ``(n,)``; None: all the same.
         """
         self._leader_at = leader_at
         self._margin = margin
         self._min_epochs = min_epochs
+        self._weights = weights
 
     def gives_up(self, trial: optuna.Trial, report: EpochReport) -> bool:
         """Whether ``trial`` stops at the epoch of ``report``. Trial 0 never does."""
         if trial.number == 0 or report.epoch < self._min_epochs or report.epoch >= report.epochs:
             return False
         leader = self._leader_at(report.epoch, report.epochs)
-        return leader is not None and errors_behind(report.true_class, leader) > self._margin
+        return leader is not None and errors_behind(report.true_class, leader, self._weights) > self._margin
 
 
-def errors_behind(own: Floating, leader: Floating) -> float:
+def errors_behind(own: Floating, leader: Floating, weights: Weights | None = None) -> float:
     """How many standard errors of the paired mean difference ``leader`` is better than ``own``, both ``(n,)``.
 
     Images that either has no prediction of (NaN) do not count. Fewer than two images, or predictions that are all the
     same: 0.
+
+    Args:
+        weights: how much each image counts, ``(n,)``; None: all the same.
     """
     differences = leader.astype(np.float64) - own.astype(np.float64)
-    differences = differences[np.isfinite(differences)]
+    known = np.isfinite(differences)
+    differences, weights = differences[known], weights_of(weights, known)
     if len(differences) < 2:
         return 0.0
-    error = float(np.std(differences, ddof=1)) / np.sqrt(len(differences))
-    return float(differences.mean()) / error if error > 0.0 else 0.0
+    error = mean_error(differences, weights)
+    return mean_over(differences, weights) / error if error > 0.0 else 0.0

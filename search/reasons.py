@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from search.confirmation import DEFAULT_TRIAL
-from search.ensembling import Choice, Gain, paired_gain, shown_gain
+from search.ensembling import Choice, Gain, paired_gain, shown_difference, shown_gain
 from search.export import ExportPlan
+from search.imported import doubts_of
 from search.ledger import Ledger
+from search.member_names import members_named
 from search.refits import Refits
 from storage.values import TrialStatus, WorkKind
 
@@ -24,31 +26,31 @@ def reasons(plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
         lines.append(f"{choice.note[0].upper()}{choice.note[1:]}.")
     if refits.fitted is not None:
         lines += [f"{note[0].upper()}{note[1:]} (nested)." for note in refits.fitted.notes]
-        if len(refits.members) > 1 and refits.has_oof:
+        if len(refits.members) + len(refits.imported) > 1 and refits.has_oof:
             gain = shown_gain(refits.fitted.gain, plan.metric)
-            lines.append(f"On the refits' own out-of-fold predictions it gains {gain} over trial {plan.leader.number}.")
+            lines.append(f"On the refits' own out-of-fold predictions it gains {gain} over {plan.leader.name}.")
     return tuple(lines)
 
 
 def why(choice: Choice, metric: str) -> str:
     """Why several recipes make the model, or why one does."""
-    leader = choice.numbers[0]
+    leader = choice.names[0]
     if choice.gain is None:
-        return f"Trial {leader} alone: {choice.note}."
+        return f"{leader.first} alone: {choice.note}."
     if len(choice.judged) < 2:
-        return f"Trial {leader} alone: no average with recipes that tie with it predicts better out-of-fold."
-    name = WAYS[choice.way] if len(choice.numbers) > 1 else WAYS["equal"]
-    ensemble = f"the {name} of trials {', '.join(map(str, choice.judged))}"
+        return f"{leader.first} alone: no average with others that may as well be the best predicts better out-of-fold."
+    several = len(choice.names) > 1
+    ensemble = f"the {WAYS[choice.way if several else 'equal']} of {members_named(choice.judged)}"
     gains = f"gains {shown_gain(choice.gain, metric)}"
-    if len(choice.numbers) > 1:
-        said = f"{ensemble[0].upper()}{ensemble[1:]} {gains} over trial {leader} alone, out-of-fold, nested"
+    if several:
+        said = f"{ensemble[0].upper()}{ensemble[1:]} {gains} over {leader} alone, out-of-fold, nested"
         return f"{said}; less where the networks of all folds are averaged anyway, as for the test images."
-    return f"Trial {leader} alone: {ensemble} {gains} over it, out-of-fold, nested, which is not beyond doubt."
+    return f"{leader.first} alone: {ensemble} {gains} over it, out-of-fold, nested, which is not beyond doubt."
 
 
 def warnings(ledger: Ledger, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
     """What is to be known of this export; what there is to say of the data was told before."""
-    lines = [*refits.left_out]
+    lines = [*refits.left_out, *plan.notes, *_of_imported(plan, refits)]
     if plan.short_of_time:
         count = len(plan.members)
         lines.append(f"before the deadline there is time for the refits of {count} recipe{'s' * (count > 1)} only")
@@ -56,9 +58,9 @@ def warnings(ledger: Ledger, plan: ExportPlan, refits: Refits) -> tuple[str, ...
         lines.append("no test-time augmentation: models that were trained on all images cannot tell which flips help")
     doubt = _against_default(ledger, plan)
     if doubt is not None:
-        leader, gain = plan.leader.number, shown_gain(doubt, plan.metric)
+        leader, gain = plan.leader.name, shown_gain(doubt, plan.metric)
         where = "on fresh splits" if plan.estimates else "in the search"
-        lines.append(f"trial {leader} is not clearly better than the default recipe: {gain} {where}")
+        lines.append(f"{leader} is not clearly better than the default recipe: {gain} {where}")
     return tuple(lines)
 
 
@@ -66,8 +68,31 @@ def forecast_line(forecast: Mapping[str, Any], metric: str) -> str:
     """What is expected on the test images, from a forecast as it is stored with an export."""
     return (
         f"Expected on the {forecast['test_images']} test images: {metric} {forecast['expected']:.4f}, between "
-        f"{forecast['low']:.4f} and {forecast['high']:.4f} with {forecast['level']:.0%} probability."
+        f"{forecast['low']:.4f} and {forecast['high']:.4f} with {forecast['level']:.0%} probability"
+        f" (one network {forecast['single']:.4f}, averaging all {shown_difference(forecast['averaging'], metric)})."
     )
+
+
+def chances_line(forecast: Mapping[str, Any]) -> str:
+    """How probably each finalist is truly the best, of those for whom that is a percent at least; empty without any."""
+    chances = [f"{name} {chance:.0%}" for name, chance in forecast["chances"].items() if chance >= 0.01]
+    return f"Truly the best of the finalists: {', '.join(chances)}." if len(chances) > 1 else ""
+
+
+def _of_imported(plan: ExportPlan, refits: Refits) -> Iterator[str]:
+    """What imported members leave open, and what the model folder is without them."""
+    for part in refits.imported:
+        unknown = "whether its out-of-fold predictions were really held out cannot be checked"
+        yield "; ".join([f"{part.member.name} was made elsewhere: {unknown}", *doubts_of(part.member.record)])
+    if refits.runnable is not None:
+        names = members_named(refit.member.name for refit in refits.members)
+        fitted = refits.runnable.fitted
+        how = "cross-validated in confirmation, its recipes have" if refits.by_confirmations else "out-of-fold it has"
+        own = "" if fitted is None else f"; {how} {plan.metric} {fitted.score:.4f} ± {fitted.error:.4f}"
+        yield (
+            f"the model folder holds {names} only, because imported predictions cannot be run: what it predicts is not "
+            f"what submission.csv holds{own}"
+        )
 
 
 def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:
@@ -77,13 +102,14 @@ def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:
     if plan.leader.number == DEFAULT_TRIAL:
         return None
     if plan.estimates is not None:
-        row = next((row for row in plan.estimates.rows if row.number == DEFAULT_TRIAL), None)
+        default_name = (plan.leader.name.study, DEFAULT_TRIAL)
+        row = next((row for row in plan.estimates.rows if (row.study, row.number) == default_name), None)
         return Gain(mean=row.behind, error=row.behind_error) if row is not None and row.tied else None
-    records = ledger.runs.records(plan.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = ledger.runs.records(plan.leader.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     default = next((record for record in records if record.number == DEFAULT_TRIAL), None)
     if default is None:
         return None
     y = ledger.datasets.get(plan.study.fingerprint).y
     leads, other = (ledger.runs.prediction(record.id, "oof") for record in (plan.leader.trial, default))
-    gain = paired_gain(plan.metric, y, leads, other)
+    gain = paired_gain(plan.metric, y, leads, other, ledger.weights(plan.study))
     return None if gain.real else gain

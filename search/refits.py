@@ -1,4 +1,6 @@
-"""Refits, gathered: each member's views and predictions, and the blend that makes one prediction of them."""
+"""Refits, gathered: each member's views and predictions, and the blend that makes one prediction of them, and of what
+was imported.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.ensembling import FittedBlend, fit_final
-from search.export import ExportMember, ExportPlan
+from search.export import ExportPlan
 from search.failures import ADVICE
 from search.ledger import Ledger
+from search.members import ExportMember, ImportedMember
+from search.pool import predictions_of
 from search.selection import average
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.predict_standalone import Blend
@@ -39,11 +43,36 @@ class MemberRefits:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Imported:
+    """Predictions that were imported, as they are blended with the refits'."""
+
+    member: ImportedMember
+    oof: Floats
+    """``(n, C)``."""
+    test: Floats | None
+    """``(m, C)``; None without test images."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Runnable:
+    """What the refits alone predict together: what a model folder does, where imported predictions are in the export,
+    of which nothing can be run.
+    """
+
+    blend: Blend
+    fitted: FittedBlend | None
+    """How it was fitted; None where there were no out-of-fold predictions to fit it on."""
+    test: Floats | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Refits:
     """All members, and what they predict together."""
 
     members: tuple[MemberRefits, ...]
     """The leader first."""
+    imported: tuple[Imported, ...] = ()
+    """In the blend they come after the members."""
     blend: Blend
     fitted: FittedBlend | None
     """How the blend was fitted; None where there were no out-of-fold predictions to fit it on."""
@@ -51,6 +80,8 @@ class Refits:
     """Whether it was fitted and scored on the members' confirmations, because the refits hold nothing out."""
     test: Floats | None
     """Blended, ``(m, C)``; None without test images."""
+    runnable: Runnable | None = None
+    """The members without what was imported; None where nothing was, so that they are the whole."""
     left_out: tuple[str, ...] = ()
     """Members whose refits failed, with the reason, for people."""
 
@@ -59,13 +90,23 @@ class Refits:
         """Whether the refits have out-of-fold predictions of their own."""
         return bool(self.members[0].oof_by_seed)
 
+    @property
+    def everyone(self) -> tuple[MemberRefits | Imported, ...]:
+        """All that are blended, in the order of the blend."""
+        return (*self.members, *self.imported)
+
+    @property
+    def model(self) -> Refits | Runnable:
+        """What a model folder holds: its blend, and what it predicts for the test images."""
+        return self if self.runnable is None else self.runnable
+
     def oof(self, seed: int) -> Floats:
-        """Out-of-fold probabilities of the members of one seed, ``(M, n, C)``."""
-        return np.stack([member.oof_by_seed[seed] for member in self.members])
+        """Out-of-fold probabilities of the members of one seed, and the imported ones, ``(M, n, C)``."""
+        return np.stack([*(member.oof_by_seed[seed] for member in self.members), *(i.oof for i in self.imported)])
 
     def mean_oof(self) -> Floats:
         """The same, the mean over the seeds."""
-        return np.stack([average(member.oof_by_seed) for member in self.members])
+        return np.stack([*(average(member.oof_by_seed) for member in self.members), *(i.oof for i in self.imported)])
 
     def predict_oof(self, members: Floats) -> tuple[Floats, NDArray[np.int64]]:
         """What the model makes of out-of-fold probabilities ``(M, n, C)``, each image by a blend that was fitted
@@ -94,18 +135,19 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[int], y: NDArr
         except _Failed as error:
             if place == 0:
                 raise
-            left_out.append(f"trial {member.number} is not in the ensemble: {error}")
+            left_out.append(f"{member.name} is not in the ensemble: {error}")
             continue
         members.append(_gather(ledger, plan, member, records, y))
-    fitted, by_confirmations = _fit(ledger, plan, members, y)
-    blend = fitted.blend if fitted else Blend(weights=(1.0 / len(members),) * len(members))
-    tests = [member.test for member in members if member.test is not None]
+    imported = [_read_imported(ledger, member) for member in plan.imported]
+    whole = _together(ledger, plan, members, imported, y)
     return Refits(
         members=tuple(members),
-        blend=blend,
-        fitted=fitted,
-        by_confirmations=by_confirmations,
-        test=blend.probabilities(np.stack(tests)).astype(np.float32) if tests else None,
+        imported=tuple(imported),
+        blend=whole.blend,
+        fitted=whole.fitted,
+        by_confirmations=plan.full_data and whole.fitted is not None,
+        test=whole.test,
+        runnable=_together(ledger, plan, members, [], y) if imported else None,
         left_out=tuple(left_out),
     )
 
@@ -137,22 +179,50 @@ def _gather(
     )
 
 
-def _fit(
-    ledger: Ledger, plan: ExportPlan, members: Sequence[MemberRefits], y: NDArray[np.int64]
-) -> tuple[FittedBlend | None, bool]:
-    """The blend, and whether the confirmations decided about it."""
+def _read_imported(ledger: Ledger, member: ImportedMember) -> Imported:
+    stored = ledger.imports.predictions(member.record.id)
+    return Imported(member=member, oof=stored.oof, test=stored.test)
+
+
+def _together(
+    ledger: Ledger,
+    plan: ExportPlan,
+    members: Sequence[MemberRefits],
+    imported: Sequence[Imported],
+    y: NDArray[np.int64],
+) -> Runnable:
+    """One prediction of all: by a blend that is fitted on the refits' out-of-fold predictions, on the confirmations of
+    models that hold nothing out, and as it was planned where there are none.
+    """
+    fitted = None
+    parts = _judged(ledger, plan, members)
+    if parts is not None:
+        predictions, folds = parts
+        stacked = np.stack([*predictions, *(part.oof for part in imported)])
+        final = plan.spec.final
+        weights = ledger.weights(plan.study)
+        fitted = fit_final(stacked, y, folds, plan.metric, plan.choice.way, calibrate=final.calibrate, weights=weights)
+    everyone: list[MemberRefits | Imported] = [*members, *imported]
+    shares = np.array([part.member.weight for part in everyone])
+    blend = fitted.blend if fitted else Blend(weights=tuple((shares / shares.sum()).tolist()))
+    tests = [part.test for part in everyone if part.test is not None]
+    return Runnable(
+        blend=blend,
+        fitted=fitted,
+        test=blend.probabilities(np.stack(tests)).astype(np.float32) if tests else None,
+    )
+
+
+def _judged(
+    ledger: Ledger, plan: ExportPlan, members: Sequence[MemberRefits]
+) -> tuple[list[Floats], NDArray[np.int64]] | None:
+    """The out-of-fold predictions of each member to fit a blend on, and the folds that go with them."""
     if not plan.full_data:
-        predictions = [average(member.oof_by_seed) for member in members]
-        folds = ledger.folds(plan.study, plan.split)
-    elif all(member.member.rounds for member in members):
-        rounds = [member.member.rounds for member in members]
-        predictions = [average([ledger.runs.prediction(r.id, "oof") for r in records]) for records in rounds]
-        folds = ledger.folds(plan.study, rounds[0][0].split)
-    else:
-        return None, False
-    final = plan.spec.final
-    fitted = fit_final(np.stack(predictions), y, folds, plan.metric, plan.choice.way, calibrate=final.calibrate)
-    return fitted, plan.full_data
+        return [average(member.oof_by_seed) for member in members], ledger.folds(plan.study, plan.split)
+    rounds = [member.member.rounds for member in members]
+    if not all(rounds):
+        return None
+    return [predictions_of(ledger, member.member) for member in members], ledger.folds(plan.study, rounds[0][0].split)
 
 
 def _views(
@@ -169,12 +239,12 @@ def _views(
     if not plan.spec.final.tta:
         return ("identity",)
     if plan.full_data:
-        refits = ledger.runs.records(plan.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
+        refits = ledger.runs.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
         records = [r for r in refits if r.split == member.trial.split and r.recipe == member.recipe.to_flat()]
         if not records:
             return ("identity",)
     by_view = {view: average([ledger.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
-    return choose_views(y, by_view, plan.metric)
+    return choose_views(y, by_view, plan.metric, ledger.weights(plan.study))
 
 
 def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Floats:

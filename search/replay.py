@@ -190,7 +190,8 @@ def _train(
 
     recipe = Recipe.from_flat(record.recipe or {})
     metric = study.spec["protocol"]["metric"]
-    data = training_data(images, recipe, ledger.folds(study, record.split), Home(root=request.home).pixels)
+    weights = ledger.weights(study)
+    data = training_data(images, recipe, ledger.folds(study, record.split), Home(root=request.home).pixels, weights)
     device = _device(record)
     last, name = record.epochs_done, f"trial {record.number}"
     log.info("%s: %d epochs on %s", name, last, device)
@@ -218,7 +219,7 @@ def _train(
             predict_test=False,
             loader=loader,
         )
-    return outcome_of(result, metric, images.y)
+    return outcome_of(result, metric, images.y, weights)
 
 
 def _device(record: TrialRecord) -> torch.device:

@@ -58,6 +58,8 @@ class StartRequest:
     storage_url: str
     trials: int | None
     hours: float | None
+    patience: int | None
+    """Trials that may gain nothing beyond noise before the search stops; 0: any number."""
     priority: int | None
     overrides: Sequence[str]
     begin_from: str | None
@@ -83,7 +85,8 @@ class ConfirmRequest:
 class ExportRequest:
     """``search export-best``. None: not typed."""
 
-    study: str | None
+    studies: Sequence[str]
+    """Whose recipes may take part; the export is the first one's. None of them: the latest study."""
     data: Path | None
     storage_url: str
     output: Path | None
@@ -91,6 +94,17 @@ class ExportRequest:
     full_data: bool
     submission_kind: str | None
     workers: Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """``search import``. None: not typed."""
+
+    study: str | None
+    storage_url: str
+    oof: Path
+    test: Path | None
+    label: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

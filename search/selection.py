@@ -1,7 +1,8 @@
 """From what is kept to what is chosen. Pure functions of stored values: no database, no torch.
 
-This is the one place where a winner is picked. Today it is the finished trial with the best out-of-fold metric, ties
-broken by the mean probability of the true class (which ranks recipes more steadily than accuracy does) and then by age.
+This is the one place where a winner is picked. A metric that counts right and wrong labels throws away how nearly an
+image was right, and among the best of many its differences are mostly luck. So finished trials are ranked by the metric
+and the calibrated soft score together (`worth`); both come from the same out-of-fold predictions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.metrics import METRICS
+
+SOFT_WEIGHT = 2.0
+"""What the soft score counts beside a metric of labels. On recorded tables of curves (`benchmarks/`) anything from 1 up
+chose better recipes than the metric alone did."""
+
 
 class NothingFinished(ValueError):  # noqa: N818 - named for the fact
     """There is no finished trial to choose from."""
@@ -19,19 +26,33 @@ class NothingFinished(ValueError):  # noqa: N818 - named for the fact
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A finished trial: its out-of-fold metric at the last epoch, that metric's standard error, its mean true-class
-    probability.
-    """
+    """A finished trial by its out-of-fold predictions at the last epoch."""
 
     number: int
     value: float
+    """The metric."""
     standard_error: float
+    """Of the metric."""
     soft: float
+    """Mean probability of the true class, calibrated."""
+    worth: float
+    """By what it is ranked, see `worth`."""
+
+
+def worth(metric: str, value: float, soft: float) -> float:
+    """By what finished trials are ranked, higher is better.
+
+    Args:
+        metric: a name in `trainer.metrics.METRICS`. One that judges probabilities needs no help.
+        value: the metric.
+        soft: mean probability of the true class, calibrated, 0 to 1.
+    """
+    return value + SOFT_WEIGHT * soft if METRICS[metric].needs == "labels" else value
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Best first."""
-    return sorted(candidates, key=lambda c: (-c.value, -c.soft, c.number))
+    """Best first; of equal ones the better metric, then the elder."""
+    return sorted(candidates, key=lambda c: (-c.worth, -c.value, c.number))
 
 
 def choose(candidates: Iterable[Candidate]) -> Candidate:

@@ -19,10 +19,12 @@ from search.exit_codes import EXIT_INTERRUPTED
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import write_export
 from search.fleets import FleetPlan, plan_fleet
+from search.forecasting import forecast_export
 from search.founding import found, resume
 from search.home import Home
 from search.ledger import Ledger, open_ledger
 from search.overtime import refits_before_deadline
+from search.pool import check_alike
 from search.preparation import known_folder, prepare
 from search.presence import Presence, process_name
 from search.provisional import ProvisionalSubmission
@@ -35,6 +37,7 @@ from search.stopping import StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.warm_starts import origins_of
+from search.weighting import weights_lines
 from storage.stored_studies import StoredStudy
 from storage.workers import Role
 from studies.spec import StudySpec
@@ -68,7 +71,8 @@ def start(request: StartRequest) -> None:
     if again.total:
         console.print(again.sentence(name), highlight=False)
     _set_deadline(ledger, stored, request.hours)
-    print_study(console, stored, founding.spec, founding.competition, planned.where, planned.notes)
+    notes = (*planned.notes, *weights_lines(ledger, stored))
+    print_study(console, stored, founding.spec, founding.competition, planned.where, notes)
     if verb == "begins":
         print_warm_starts(console, origins_of(ledger, name))
 
@@ -132,28 +136,34 @@ def confirm(request: ConfirmRequest) -> None:
 
 
 def export_best(request: ExportRequest) -> None:
-    """Refit the best finished trial and write the export, with local workers where none live.
+    """Refit the best recipes of a study, or of several, and write the export, with local workers where none live.
 
     Raises:
+        StudiesDiffer: several studies that cannot be blended; nothing was begun.
         NothingFinished, RefitFailed, SubmissionError, ExportBroken: there is nothing to export, or not like this.
         DataMismatch, DataError: the images at hand are not the study's.
     """
     check_torch_pair()
     console = Console()
     ledger = open_ledger(request.storage_url)
-    stored = ledger.study(request.study)
+    named = [ledger.study(name) for name in dict.fromkeys(request.studies)]
+    stored, *also = named or [ledger.study(None)]
+    check_alike([stored, *also])
     spec = StudySpec.from_dict(stored.spec)
     home = Home(root=request.workers.home)
     data = request.data or known_folder(ledger, stored)
     if data is None:
         raise NoData
     images = open_for_training(data, spec, stored.fingerprint)
-    plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data)
-    standing = read_standing(ledger, stored.name)
-    print_ranking(console, standing)
+    plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data, also=also)
+    standings = [read_standing(ledger, study.name) for study in plan.studies]
+    for standing in standings:
+        print_ranking(console, standing)
     ids = queue_refits(ledger, plan, home)
-    if not refits_are_over(read_standing(ledger, stored.name)):
-        _run_refits(ledger, stored, data, request.workers, home, console, shown=len(standing.records))
+    for standing in standings:
+        if not refits_are_over(read_standing(ledger, standing.study.name)):
+            shown = len(standing.records)
+            _run_refits(ledger, standing.study, data, request.workers, home, console, shown=shown)
     _finish(console, ledger, plan, ids, images, home, request.output, request.submission_kind)
 
 
@@ -169,7 +179,9 @@ def _finish(
 ) -> None:
     refits = gather_refits(ledger, plan, ids, images.y)
     folder = output or home.exports(plan.study.name)
-    export = write_export(ledger, plan, refits, images, home, folder, submission_kind)
+    foretold = forecast_export(ledger, plan, refits)
+    forecast = None if foretold is None else foretold.to_json()
+    export = write_export(ledger, plan, refits, images, home, folder, submission_kind, forecast=forecast)
     publish(ledger, plan.study.name, home, export.folder)
     print_export(console, export)
 

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.competition import Competition
-from trainer.descriptors import SCALARS, describe_images
-from trainer.embeddings import embed, extractor_at_hand, load_extractor
-from trainer.folds import fold_groups
+from search.shift_features import Features, Say, shift_features, shift_groups
+from search.weighting import ALIKE, SETTING, is_shifted, why_not
+from trainer.descriptors import SCALARS
 from trainer.leaks import leaks_of
-from trainer.looks import Progress
 from trainer.shift import Shift, TooFewImages, importance_weights, measure_shift, striking_classes
 
-ALIKE = 0.6  # area below which parts count as alike, however certain it is
-DIFFERENT = 0.75  # area from which they differ plainly
-APART = 0.9  # area from which hardly any training image is like the test images
-SURE = 2.0  # standard errors from 0.5 that an area has to be, to mean anything
+DIFFERENT = 0.75  # area from which parts differ plainly
 SHOWN = 5  # most test-like training images, and striking classes, that are listed
-
-Say = Callable[[str], Progress]
-"""Called with what is being done; what it returns is called with (images done, images in all)."""
 
 _DIRECTIONS = {
     "brightness": ("darker", "brighter"),
@@ -34,19 +25,6 @@ _DIRECTIONS = {
     "blockiness": ("less compressed", "more compressed"),
 }
 """Of each of `trainer.descriptors.SCALARS`: what test images are where theirs are lower, and where they are higher."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Features:
-    """What the images are compared by."""
-
-    name: str
-    train: NDArray[np.float32]
-    """``(n, d)``"""
-    test: NDArray[np.float32]
-    """``(m, d)``"""
-    described: bool
-    """Whether the first columns are `trainer.descriptors.SCALARS`."""
 
 
 def shift_lines(competition: Competition, *, backbone: str | None, weights: Path | None, say: Say) -> list[str]:
@@ -68,7 +46,7 @@ def shift_lines(competition: Competition, *, backbone: str | None, weights: Path
             name: measure_shift(values[:n], values[n:], groups, model="forest")
             for name, values in leaks_of(images).items()
         }
-        features = _features(competition, backbone, weights, say)
+        features = shift_features(competition, backbone=backbone, weights=weights, say=say)
         say("comparing training with test images")
         shift = measure_shift(features.train, features.test, groups)
     except TooFewImages as error:
@@ -77,10 +55,11 @@ def shift_lines(competition: Competition, *, backbone: str | None, weights: Path
         f"train/test shift: {name} alone tells them apart, AUC {leak.auc:.2f} ± {leak.standard_error:.2f}: a leak, or "
         "a sign that they were made differently"
         for name, leak in leaks.items()
-        if leak.auc > ALIKE and _is_sure(leak)
+        if is_shifted(leak)
     ]
-    lines.append(f"train/test shift by {features.name}: AUC {_told(shift)}")
-    if not (_is_sure(shift) and shift.auc >= ALIKE):
+    why = " (no pre-trained backbone is at hand)" * features.described
+    lines.append(f"train/test shift by {features.name}{why}: AUC {_told(shift)}")
+    if not is_shifted(shift):
         return lines
     if features.described:
         lines += [f"  {line}" for line in _how_they_look(features)]
@@ -90,49 +69,9 @@ def shift_lines(competition: Competition, *, backbone: str | None, weights: Path
     return lines
 
 
-def shift_groups(competition: Competition) -> NDArray[np.int64]:
-    """What must not be on both sides of a fold, int64 ``(n + m,)``: groups of the training images as their folds have
-    them, and each test image with the training images that it is a near-duplicate of.
-    """
-    of_training = fold_groups(competition.images, competition.duplicates.groups)
-    duplicates = competition.duplicates.groups
-    n = len(of_training)
-    joined = {int(group): int(of_training[i]) for i, group in enumerate(duplicates[:n])}
-    rest = [joined.setdefault(int(group), n + i) for i, group in enumerate(duplicates[n:])]
-    return np.concatenate([of_training, np.array(rest, np.int64)])
-
-
-def _features(competition: Competition, backbone: str | None, weights: Path | None, say: Say) -> Features:
-    parts = (competition.images.train_images, competition.images.test_images)
-    name = backbone or extractor_at_hand(weights)
-    if name is None:
-        train, test = (
-            describe_images(images, say(f"describing {which} images"))
-            for images, which in zip(parts, ("training", "test"), strict=True)
-        )
-        return Features(
-            name="descriptors of the pixels (no pre-trained backbone is at hand)",
-            train=train,
-            test=test,
-            described=True,
-        )
-    import torch
-
-    model, size = load_extractor(name, weights, "cuda" if torch.cuda.is_available() else "cpu")
-    train, test = (
-        embed(model, images, size=size, progress=say(f"{name} looks at {which} images"))
-        for images, which in zip(parts, ("training", "test"), strict=True)
-    )
-    return Features(name=f"frozen features of {name}", train=train, test=test, described=False)
-
-
-def _is_sure(shift: Shift) -> bool:
-    return shift.auc - SURE * shift.standard_error > 0.5
-
-
 def _told(shift: Shift) -> str:
     area = f"{shift.auc:.2f} ± {shift.standard_error:.2f}"
-    if not _is_sure(shift) or shift.auc < ALIKE:
+    if not is_shifted(shift):
         return f"{area}: training and test images look alike"
     how = "differ" if shift.auc >= DIFFERENT else "differ somewhat"
     return f"{area}: they {how}: out-of-fold scores may not hold on the test images"
@@ -168,8 +107,11 @@ def _striking(competition: Competition, shift: Shift) -> Iterator[str]:
 
 
 def _weighted(shift: Shift) -> str:
-    n = len(shift.train)
-    if shift.auc >= APART:
-        return "hardly any training image is like the test images, so that weighting them cannot mend it"
-    _, effective = importance_weights(shift.train, len(shift.test))
-    return f"weighted by likeness to test images, {n} training images would tell as much as {effective:.0f}"
+    problem = why_not(shift)
+    if problem:
+        return problem
+    values, effective = importance_weights(shift.train, len(shift.test))
+    return (
+        f"weighted by likeness to test images, {len(values)} training images would tell as much as {effective:.0f}: "
+        f"`search start --set {SETTING}` judges so, nearer to the test images and less precisely"
+    )

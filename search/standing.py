@@ -10,7 +10,7 @@ from search.confirmation import DEFAULT_TRIAL, finalist_count
 from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
 from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
-from search.selection import Candidate, rank
+from search.selection import Candidate, rank, worth
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from storage.workers import Role, WorkerRecord
@@ -65,24 +65,41 @@ class Standing:
     @property
     def ranking(self) -> list[Candidate]:
         """Finished trials, the best first."""
-        return rank(candidates(self.records))
+        return rank(candidates(self.records, self.metric))
 
     def seconds_left(self) -> float | None:
-        """Estimate for the rest of the search; None before the first trial has ended, or without a budget."""
+        """Estimate for the rest of the search; None before the first trial has ended, without a budget, or
+        once it was stopped.
+        """
         ended = [record.seconds for record in self.records if record.status is not TrialStatus.FAILED]
-        if not ended or self.study.budget is None:
+        if not ended or self.study.budget is None or self.study.state is StudyState.STOPPED:
             return None
         left = max(0, self.study.budget - self.counted)
         return left * statistics.mean(ended) / max(1, self.running, self.workers)
 
 
-def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:
-    """The finished trials among ``records``, as selection wants them."""
+def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
+    """The finished trials among ``records``, as selection wants them.
+
+    Args:
+        metric: of their study.
+    """
     return [
-        Candidate(number=r.number, value=r.value, standard_error=r.value_se or 0.0, soft=r.soft or 0.0)
+        Candidate(
+            number=r.number,
+            value=r.value,
+            standard_error=r.value_se or 0.0,
+            soft=_soft(r),
+            worth=worth(metric, r.value, _soft(r)),
+        )
         for r in records
         if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None
     ]
+
+
+def _soft(record: TrialRecord) -> float:
+    """Calibrated; as it is where an older release stored the trial."""
+    return record.calibrated if record.calibrated is not None else record.soft or 0.0
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:
@@ -151,7 +168,7 @@ def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord
     if records is None:
         records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
     finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
-    ranking = [candidate.number for candidate in rank(candidates(records))]
+    ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     running = any(item.kind is WorkKind.SEARCH for item in ledger.queue.held(study.id))
     begun = study.created if study.running_since is None else study.running_since

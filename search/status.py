@@ -13,7 +13,9 @@ from rich.markup import escape
 from search.disk import GIB, DiskUse, disk_use
 from search.failures import ADVICE
 from search.finalists import TRIAL_NOTE
+from search.forecasting import read_optimism
 from search.home import Home
+from search.imported import described
 from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
 from search.progress import bar_line, print_trial
@@ -21,6 +23,7 @@ from search.pruning import EPOCHS_ATTRIBUTE
 from search.standing import Standing, read_standing
 from search.supervision import confirmation_at, search_is_over, what_runs
 from search.warm_starts import origins_of
+from search.weighting import weights_lines
 from storage.stored_studies import StoredStudy
 from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from storage.workers import Role, WorkerRecord
@@ -40,6 +43,8 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
     console.print(_heading(ledger, standing), highlight=False)
     if study.state_reason:
         console.print(f"[yellow]{escape(study.state_reason)}[/]", highlight=False)
+    for line in weights_lines(ledger, study):
+        console.print(line, highlight=False)
     left_out = 0 if everything else max(0, len(standing.records) - SHOWN_TRIALS)
     if left_out:
         console.print(f"... {left_out} earlier trials; --all shows them", highlight=False)
@@ -49,12 +54,14 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
     console.print(
         bar_line(standing, what_runs(ledger, standing) if standing.workers else ""), highlight=False, markup=False
     )
+    for line in optimism_lines(ledger, standing):
+        console.print(line, highlight=False)
     if standing.confirms_done or standing.confirms_open:
         ended = f"{standing.confirms_done} of {standing.confirms_done + standing.confirms_open} confirmations done"
         console.print(f"{ended}; `search compare --study {study.name}` shows them", highlight=False)
     if standing.waiting:
         console.print(f"{standing.waiting} trial(s) wait for a worker to go on with them", highlight=False)
-    for line in (*_failure_lines(ledger, standing), *_worker_lines(ledger, study), *_export_lines(ledger, study)):
+    for line in (*_failure_lines(ledger, standing), *_worker_lines(ledger, study), *_kept_lines(ledger, study)):
         console.print(line, highlight=False)
     console.print(disk_line(disk_use(ledger, Home(root=home))), highlight=False)
     if standing.paused:
@@ -87,6 +94,16 @@ def show_failed(name: str | None, url: str) -> None:
     for failure in sorted({record.failure or Failure.BUG for record in failed}):
         console.print(f"  {failure:8} {escape(ADVICE[failure])}", highlight=False, soft_wrap=True)
     console.print(f"Then: search retry --failed --study {study.name}", highlight=False)
+
+
+def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
+    """What the best trial shows, and what that is worth: the more were tried, the more of it is luck."""
+    if standing.count(TrialStatus.FINISHED) < 2:
+        return []
+    optimism = read_optimism(ledger, standing.study)
+    assert optimism is not None, "a finished trial can be chosen"
+    best, honest = optimism.best, optimism.honest
+    return [f"best seen {best.value:.4f} (trial {best.number}), honest {honest.score:.4f} ± {honest.error:.4f}"]
 
 
 def state_of(standing: Standing) -> str:
@@ -173,6 +190,13 @@ def _doing(ledger: Ledger, study: StoredStudy) -> dict[str, str]:
         else:
             doing[held.worker] = f"trial {held.trial_number} {epochs.get(held.trial_number, '')}".rstrip()
     return doing
+
+
+def _kept_lines(ledger: Ledger, study: StoredStudy) -> list[str]:
+    """What was imported, and what was exported."""
+    metric = str(study.spec["protocol"]["metric"])
+    imports = [f"imported {record.label}: {described(record, metric)}" for record in ledger.imports.all(study.id)]
+    return [*imports, *_export_lines(ledger, study)]
 
 
 def _export_lines(ledger: Ledger, study: StoredStudy) -> list[str]:

@@ -157,14 +157,15 @@ def what_it_is(notes: dict[str, object]) -> str:
     """Which trials, seeds and views an export was made from, after the notes kept with it."""
     members = notes.get("members")
     if isinstance(members, list) and members:
+        told = [one for one in members if isinstance(one, dict)]
         parts = [
-            f"{one.get('trial')}" + (f" x {one['weight']:.2g}" if isinstance(one.get("weight"), (int, float)) else "")
-            for one in members
-            if isinstance(one, dict)
+            _named(one) + (f" x {one['weight']:.2g}" if isinstance(one.get("weight"), (int, float)) else "")
+            for one in told
         ]
-        facts = [f"trials {', '.join(parts)}"]
+        recipes = sum("imported" not in one for one in told)
+        facts = [f"trial{'s' * (recipes != 1)} {', '.join(parts)}"]
     else:
-        facts = [f"trial {notes.get('trial', '?')}"]
+        facts = [f"trial {_named({'trial': '?', **notes})}"]
     seeds, views = notes.get("seeds"), notes.get("views")
     if isinstance(seeds, int):
         facts.append(f"{seeds} seed{'s' * (seeds != 1)}")
@@ -175,6 +176,12 @@ def what_it_is(notes: dict[str, object]) -> str:
     return ", ".join(facts)
 
 
+def _named(note: dict[str, object]) -> str:
+    """A member of an export, after what was noted of it; with its study where that is another than the export's."""
+    study = f"{note['study']}:" if "study" in note else ""
+    return f"imported {study}{note['imported']}" if "imported" in note else f"{study}{note.get('trial')}"
+
+
 def _entry_lines(entry: Entry, *, overwritten: bool) -> Iterator[str]:
     export = entry.export
     when = datetime.datetime.fromtimestamp(export.created)
@@ -183,6 +190,16 @@ def _entry_lines(entry: Entry, *, overwritten: bool) -> Iterator[str]:
     public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
     yield f"      out-of-fold {estimate}   forecast {_forecast(export.forecast)}   public {public}   private {private}"
     yield f"      {export.folder}{' (holds a later export by now)' * overwritten}"
+
+
+def believed(export: ExportRecord) -> tuple[float | None, float | None]:
+    """What an export may be expected to score, and the standard error of that: by its forecast where it has one. Its
+    own out-of-fold score is on the split by which the search chose, and so flatters.
+    """
+    expected, error = ((export.forecast or {}).get(name) for name in ("expected", "error"))
+    if isinstance(expected, (int, float)) and isinstance(error, (int, float)):
+        return float(expected), float(error)
+    return export.score, export.score_se
 
 
 def _forecast(forecast: dict[str, object] | None) -> str:
@@ -204,11 +221,12 @@ def _told(ledger: Ledger, held: Sequence[Entry], dataset: StoredDataset, folders
             labels = submitted_labels(ledger, entry.study, export, dataset, overwritten=overwritten)
         except UnusablePredictions as error:
             yield f"note: the predictions of export {export.id} are left out: {error}"
+        estimate, estimate_error = believed(export)
         submitted.append(
             Submission(
                 number=export.id,
-                estimate=export.score,
-                estimate_error=export.score_se,
+                estimate=estimate,
+                estimate_error=estimate_error,
                 public=export.public_score,
                 private=export.private_score,
                 labels=labels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,15 @@ class UnusablePredictions(ValueError):  # noqa: N818 - named for the fact
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
-    """A recipe of an export, as its notes have it."""
+    """A recipe of an export, as its notes have it, or imported predictions."""
 
-    recipe: Mapping[str, Any]
+    study: StoredStudy
     weight: float
-    views: tuple[str, ...]
+    recipe: Mapping[str, Any]
+    """Empty of imported predictions."""
+    views: tuple[str, ...] = ()
+    digest: str = ""
+    """Of imported predictions."""
 
 
 def submitted_labels(
@@ -62,7 +66,7 @@ def submitted_labels(
         return None
     assert offsets is not None and cuts is not None and temperature is not None
     members = _members(ledger, study, export)
-    tests = [_of_refits(ledger, export, member) for member in members]
+    tests = [_predicted(ledger, export, member) for member in members]
     found = [test for test in tests if test is not None and test.shape == shape]
     if found and len(found) == len(members):
         weights = tuple(member.weight for member in members)
@@ -101,28 +105,44 @@ def read_test_proba(path: Path, dataset: StoredDataset) -> NDArray[np.float64]:
 
 
 def _members(ledger: Ledger, study: StoredStudy, export: ExportRecord) -> list[_Member]:
-    """The recipes of an export; none where its notes do not tell how they were blended (a stacked regression)."""
+    """The members of an export; none where its notes do not tell how they were blended (a stacked regression)."""
     notes = export.notes
     if "members" not in notes:
-        return _valid([(export.recipe, 1.0, notes.get("views"))])
-    final = StudySpec.from_dict(study.spec).final
-    trials = {record.number: record.recipe for record in ledger.runs.records(study.id, kind=WorkKind.SEARCH)}
-    told = [member for member in notes["members"] if isinstance(member, dict)]
-    recipes = [trials.get(member.get("trial")) for member in told]
-    if len(told) != len(notes["members"]) or not all(recipes):
-        return []
-    finals = [final_recipe(recipe or {}, final).to_flat() for recipe in recipes]
-    return _valid((f, m.get("weight"), m.get("views")) for f, m in zip(finals, told, strict=True))
+        told, recipe = [{"weight": 1.0, **notes}], export.recipe
+    else:
+        told, recipe = [note for note in notes["members"] if isinstance(note, dict)], None
+    members = [_member(ledger, study, note, recipe) for note in told]
+    good = [member for member in members if member is not None]
+    complete = len(good) == len(notes.get("members", told))
+    return good if complete and math.fsum(member.weight for member in good) > 0 else []
 
 
-def _valid(members: Iterable[tuple[Mapping[str, Any], object, object]]) -> list[_Member]:
-    made = []
-    for recipe, weight, views in members:
-        number = _numbers([weight])
-        if number is None or number[0] < 0 or not isinstance(views, list) or not views:
-            return []
-        made.append(_Member(recipe=recipe, weight=number[0], views=tuple(map(str, views))))
-    return made if math.fsum(member.weight for member in made) > 0 else []
+def _member(
+    ledger: Ledger, own: StoredStudy, note: Mapping[str, Any], recipe: Mapping[str, Any] | None
+) -> _Member | None:
+    """A member from its note, and from its recipe where that is stored with the export; None where they do not tell."""
+    study = ledger.studies.find(note["study"]) if isinstance(note.get("study"), str) else own
+    weight = _numbers([note.get("weight")])
+    if study is None or weight is None or weight[0] < 0:
+        return None
+    if isinstance(note.get("digest"), str):
+        return _Member(study=study, weight=weight[0], recipe={}, digest=note["digest"])
+    if recipe is None:
+        trials = {record.number: record.recipe for record in ledger.runs.records(study.id, kind=WorkKind.SEARCH)}
+        found = trials.get(note.get("trial"))
+        recipe = final_recipe(found, StudySpec.from_dict(study.spec).final).to_flat() if found else None
+    views = note.get("views")
+    if recipe is None or not isinstance(views, list) or not views:
+        return None
+    return _Member(study=study, weight=weight[0], recipe=recipe, views=tuple(map(str, views)))
+
+
+def _predicted(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray[np.float32] | None:
+    """What a member predicts for the test images; None where that is not stored (any more)."""
+    if not member.digest:
+        return _of_refits(ledger, export, member)
+    record = next((record for record in ledger.imports.all(member.study.id) if record.digest == member.digest), None)
+    return None if record is None else ledger.imports.predictions(record.id).test
 
 
 def _of_refits(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray[np.float32] | None:
@@ -133,7 +153,7 @@ def _of_refits(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray
     split = FULL_DATA_SPLIT if export.notes.get("full_data") else SEARCH_SPLIT
     refits = {
         record.seed: record
-        for record in ledger.runs.records(export.study_id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
+        for record in ledger.runs.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
         if record.recipe == member.recipe and record.split == split
     }
     # The views of the recipe's own test-time augmentation are averaged already.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,8 @@ from rich.table import Table
 
 from search.competition import Competition
 from search.export_files import Export
-from search.progress import recipe_difference, trials_named
+from search.member_names import members_named
+from search.progress import recipe_difference
 from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus
@@ -85,29 +86,8 @@ def print_ranking(console: Console, standing: Standing) -> None:
 def print_export(console: Console, export: Export) -> None:
     """What was written, how good it is, and what to type next."""
     console.print()
-    named = trials_named(export.trials)
-    if export.score is not None:
-        how = "cross-validated in confirmation" if export.by_confirmations else "out-of-fold"
-        value = f"{export.score:.4f} ± {export.score_error:.4f}"
-        value = value if export.estimate else f"[bold]{value}[/]"
-        views = "; ".join(dict.fromkeys(", ".join(views) for views in export.views))
-        console.print(
-            f"{named[0].upper()}{named[1:]} refitted: {how} {export.metric} {value} (test-time views: {views})",
-            highlight=False,
-        )
-    if export.estimate is not None:
-        console.print(
-            f"{export.metric} of trial {export.estimate.number} alone on fresh splits: "
-            f"[bold]{export.estimate.shrunk:.4f} ± {export.estimate.error:.4f}[/]"
-            + (
-                ""
-                if export.by_confirmations or export.score is None
-                else "; the score above is on the split by which the search chose, so expect this one"
-            ),
-            highlight=False,
-        )
-    for line in (*export.reasons, *filter(None, [export.expected])):
-        console.print(escape(line), highlight=False)
+    for line in (*_how_good(export), *map(escape, export.reasons)):
+        console.print(line, highlight=False)
     for line in export.warnings:
         console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
     console.print(f"Written to [bold]{escape(str(export.folder))}[/]:", highlight=False)
@@ -117,6 +97,29 @@ def print_export(console: Console, export: Export) -> None:
     for command, why in _next_steps(export):
         console.print(f"  {command}", highlight=False, soft_wrap=True)
         console.print(f"      [dim]{why}[/]", highlight=False)
+
+
+def _how_good(export: Export) -> Iterator[str]:
+    """What it scored, and what to expect of it: by the forecast; where there is nothing to forecast by fresh splits."""
+    named, first = members_named(export.members), export.members[0]
+    foretold = bool(export.expected or export.estimate)
+    if export.score is not None:
+        how = "cross-validated in confirmation" if export.by_confirmations else "out-of-fold"
+        value = f"{export.score:.4f} ± {export.score_error:.4f}"
+        # Names of studies stay as they are; nothing of what was imported is refitted.
+        named = named if first.study else f"{named[0].upper()}{named[1:]}"
+        verb = "refitted" if all(member.trial is not None for member in export.members) else "together"
+        views = "; ".join(dict.fromkeys(", ".join(views) for views in export.views))
+        flatters = foretold and not export.by_confirmations
+        yield (
+            f"{named} {verb}: {how} {export.metric} {value if foretold else f'[bold]{value}[/]'} "
+            f"(test-time views: {views})" + ", on the split by which the search chose: it flatters" * flatters
+        )
+    if export.expected:
+        yield f"[bold]{escape(export.expected)}[/]"
+    elif export.estimate is not None:
+        value = f"{export.estimate.shrunk:.4f} ± {export.estimate.error:.4f}"
+        yield f"Expect {export.metric} [bold]{value}[/] of {first} alone: that is what it scored on fresh splits"
 
 
 def _next_steps(export: Export) -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ from search.lease import LeaseKeeper
 from search.patience import patiently
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
-from trainer.metrics import standard_error
+from trainer.calibration import calibrated_soft
+from trainer.metrics import Labels, Weights, standard_error, weights_of
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         folder = bench.artifacts.weights(bench.study.name, item.id)
         for fold, state in enumerate(result.models):
             save_weights(folder / weights_name(fold), state)
-    return outcome_of(result, bench.spec.protocol.metric, bench.images.y)
+    return outcome_of(result, bench.spec.protocol.metric, bench.images.y, bench.image_weights)
 
 
 def called(item: WorkItem) -> str:
@@ -132,11 +133,16 @@ def _keeps_test_predictions(bench: Bench, kind: WorkKind) -> bool:
     return kind is WorkKind.REFIT or len(bench.images.test_ids) <= TEST_PER_TRAIN * len(bench.images.train_ids)
 
 
-def outcome_of(result: CVResult, metric: str, y: np.ndarray[tuple[int], np.dtype[np.int64]]) -> TrialOutcome:
-    """A cross-validation's result as it is stored. Nothing held out: no value, no out-of-fold predictions."""
+def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None = None) -> TrialOutcome:
+    """A cross-validation's result as it is stored. Nothing held out: no value, no out-of-fold predictions.
+
+    Args:
+        weights: how much each image counts, ``(n,)``, as in the training's data; None: all the same.
+    """
     last = result.reports[-1] if result.reports else None
     held_out = np.isfinite(result.oof).all(axis=1)
     scored = last is not None and bool(held_out.any())
+    judged = (y[held_out], result.oof[held_out], weights_of(weights, held_out))
     predictions = {}
     if result.status == "finished":
         kept = {"test": result.test, **{f"test.{view}": p for view, p in result.test_views.items()}}
@@ -147,8 +153,9 @@ def outcome_of(result: CVResult, metric: str, y: np.ndarray[tuple[int], np.dtype
         status=TrialStatus(result.status),
         reason=result.reason,
         value=last.metric if last is not None and scored else None,
-        value_se=standard_error(metric, y[held_out], result.oof[held_out]) if scored else None,
+        value_se=standard_error(metric, *judged) if scored else None,
         soft=last.soft if last is not None and scored else None,
+        calibrated=calibrated_soft(*judged) if "oof" in predictions else None,
         epochs_done=result.epochs_done,
         seconds=sum(report.seconds for report in result.reports),
         machine=result.machine,

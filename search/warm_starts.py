@@ -14,6 +14,7 @@ from storage.optuna_storage import user_attribute
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
+from trainer.metrics import METRICS
 from trainer.picture_statistics import PictureStatistics
 from trainer.recipe import Recipe, RecipeError, Scalar
 
@@ -116,15 +117,15 @@ def _nearest_studies(ledger: Ledger, dataset: StoredDataset) -> list[EarlierStud
 def _read(ledger: Ledger, study: StoredStudy, fingerprint: str, away: float) -> EarlierStudy:
     records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     recipes = {record.number: record.recipe for record in records}
+    metric = str(study.spec.get("protocol", {}).get("metric", ""))
     trials = []
-    for result in candidates(records):
+    for result in candidates(records, metric) if metric in METRICS else ():
         try:
             recipe = Recipe.from_flat(recipes[result.number] or {}).to_flat()
         except RecipeError as error:
             log.info("trial %d of study %s is not remembered: %s", result.number, study.name, error)
             continue
         trials.append(EarlierTrial(result=result, recipe=recipe))
-    metric = str(study.spec.get("protocol", {}).get("metric", ""))
     same_data = study.fingerprint == fingerprint
     return EarlierStudy(name=study.name, same_data=same_data, distance=away, metric=metric, trials=trials)
 

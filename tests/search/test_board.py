@@ -54,7 +54,7 @@ def test_a_board_of_unknown_size_tells_nothing_but_what_to_type() -> None:
     said = text(submission(1, public=0.656), submission(2, public=0.3, labels=labels(0.3)), public_images=None)
     assert "--public-images N" in said
     assert "points" not in said and "against" not in said
-    assert "by the out-of-fold estimates alone" in said
+    assert "by the estimates alone" in said
 
 
 def test_differences_are_paired_where_predictions_are_at_hand() -> None:
@@ -80,7 +80,7 @@ def test_other_metrics_take_their_error_from_the_estimate() -> None:
 
 def test_scores_outside_of_what_the_estimate_allows() -> None:
     low = text(submission(1, public=0.45))
-    assert "Export 1: the public score 0.4500 is lower than the out-of-fold estimate 0.7000 ± 0.0180 allows" in low
+    assert "Export 1: the public score 0.4500 is lower than the estimate 0.7000 ± 0.0180 allows" in low
     assert "see `search check`" in low
     high = text(submission(1, public=0.9))
     assert "is higher than" in high and "search check" not in high and "agrees" not in high

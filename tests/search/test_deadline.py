@@ -59,6 +59,7 @@ def record(
         failure=None,
         reason="",
         value=0.5,
+        calibrated=None,
         value_se=0.1,
         soft=0.5,
         epochs_done=epochs_done,

@@ -75,7 +75,8 @@ def test_traits_come_from_the_labels() -> None:
 
 def trial(number: int, value: float, error: float = 0.01, **changes: Any) -> EarlierTrial:
     recipe = {**DEFAULT, **{name.replace("__", "."): value for name, value in changes.items()}}
-    return EarlierTrial(result=Candidate(number=number, value=value, standard_error=error, soft=0.5), recipe=recipe)
+    result = Candidate(number=number, value=value, standard_error=error, soft=0.5, worth=value)
+    return EarlierTrial(result=result, recipe=recipe)
 
 
 def study(name: str, away: float, *trials: EarlierTrial) -> EarlierStudy:

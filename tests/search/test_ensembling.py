@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
-from search.ensembling import Gain, PossibleMember, choose_members, fit_final, nest, paired_gain, shown_gain
+from search.ensembling import Choice, Gain, PossibleMember, choose_members, fit_final, nest, paired_gain, shown_gain
+from search.member_names import MemberName
 from trainer.calibration import scale_temperature
 from trainer.metrics import METRICS, score
 
@@ -30,10 +31,14 @@ def draw(
     return y, softmax(common + rng.normal(0, noise, (members, n, CLASSES))), rng.permutation(n).astype(np.int64) % 3
 
 
+def numbers(choice: Choice) -> list[int | None]:
+    return [name.trial for name in choice.names]
+
+
 def contenders(members: Stacked, *backbones: str) -> list[PossibleMember]:
     names = backbones or ("a",) * len(members)
     return [
-        PossibleMember(number=10 + i, backbone=name, oof=oof)
+        PossibleMember(name=MemberName(trial=10 + i), backbone=name, oof=oof)
         for i, (name, oof) in enumerate(zip(names, members, strict=True))
     ]
 
@@ -43,10 +48,10 @@ def test_independent_recipes_are_averaged_and_the_gain_is_real() -> None:
     for way in ("equal", "greedy"):
         choice = choose_members(contenders(members), y, folds, "accuracy", way, 5)
         assert choice.way in (way, "equal") and choice.gain is not None and choice.gain.real
-        assert choice.numbers[0] == 10 and len(choice.numbers) >= 3
+        assert numbers(choice)[0] == 10 and len(choice.names) >= 3
         assert sum(choice.weights) == pytest.approx(1.0)
         weights = np.array(choice.weights)
-        mean = np.tensordot(weights, members[[number - 10 for number in choice.numbers]], 1)
+        mean = np.tensordot(weights, members[[number - 10 for number in numbers(choice)]], 1)
         assert score("accuracy", y, mean) > score("accuracy", y, members[0])
 
 
@@ -57,7 +62,7 @@ def test_copies_of_the_leader_never_gain(metric: str, way: str) -> None:
     y, members, folds = draw(1, 1, n=90)
     copies = contenders(np.repeat(members, 4, axis=0), "a", "b", "c", "d")
     choice = choose_members(copies, y, folds, metric, way, 5)
-    assert choice.numbers == (10,) and choice.weights == (1.0,) and choice.way == "none"
+    assert numbers(choice) == [10] and choice.weights == (1.0,) and choice.way == "none"
     assert choice.gain is not None and choice.gain.mean == 0.0 and not choice.gain.real
 
 
@@ -73,7 +78,7 @@ def test_members_that_only_add_noise_seem_to_gain_no_more_often_than_by_chance()
         others = logits + rng.normal(0, 0.7, (3, *logits.shape))
         members = softmax(np.concatenate([logits[None], others]))
         folds = rng.permutation(len(y)) % 3
-        seeming += len(choose_members(contenders(members), y, folds, "log_loss", "equal", 4).numbers) > 1
+        seeming += len(choose_members(contenders(members), y, folds, "log_loss", "equal", 4).names) > 1
     assert seeming < 13
 
 
@@ -93,14 +98,14 @@ def test_members_are_capped_and_nobody_is_judged_without_need() -> None:
     capped = choose_members(contenders(members), y, folds, "accuracy", "equal", 2)
     assert len(capped.judged) <= 2
     greedily = choose_members(contenders(members), y, folds, "log_loss", "greedy", 2)
-    assert len(greedily.numbers) <= 2
+    assert len(greedily.names) <= 2
     for way, at_most, count, reason in (
         ("none", 5, 5, "final.ensemble"),
         ("equal", 1, 5, "no more than one"),
         ("equal", 5, 1, "ties"),
     ):
         alone = choose_members(contenders(members)[:count], y, folds, "accuracy", way, at_most)
-        assert alone.numbers == (10,) and alone.gain is None and reason in alone.note
+        assert numbers(alone) == [10] and alone.gain is None and reason in alone.note
 
 
 def test_a_weighted_or_stacked_ensemble_gives_way_to_the_simpler_one() -> None:
@@ -117,7 +122,7 @@ def test_a_stack_wins_where_a_recipe_takes_one_class_for_another() -> None:
     swapped = members[:, :, [1, 0, 2]]
     swapped[0] = members[0][:, [1, 2, 0]]
     choice = choose_members(contenders(swapped), y, folds, "accuracy", "stack", 5)
-    assert choice.way == "stack" and choice.numbers == (10, 11)
+    assert choice.way == "stack" and numbers(choice) == [10, 11]
     final = fit_final(swapped, y, folds, "accuracy", "stack", calibrate=True)
     assert final.way == "stack" and final.score > score("accuracy", y, swapped[0]) + 0.3
     assert final.gain.mean == pytest.approx(final.score - score("accuracy", y, swapped[0]))

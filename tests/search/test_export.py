@@ -18,9 +18,11 @@ from search.export_files import Export, write_export
 from search.export_model import ExportBroken
 from search.founding import found
 from search.ledger import Ledger, open_ledger
+from search.member_names import MemberName
 from search.publishing import publish
 from search.refits import RefitFailed, gather_refits
-from search.selection import NothingFinished
+from search.selection import NothingFinished, rank
+from search.standing import candidates
 from storage.values import Failure, WorkKind
 from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on
 from trainer.predict_standalone import predict_folder
@@ -79,14 +81,14 @@ def test_the_submission_has_the_samples_ids_order_and_header(exported: Export, c
 
 def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Export, searched: Searched) -> None:
     bench = searched.bench
-    best = max(
-        bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH), key=lambda r: (r.value or 0, r.soft or 0)
-    )
+    trials = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)
+    number = rank(candidates(trials, "accuracy"))[0].number
+    best = next(trial for trial in trials if trial.number == number)
     config = json.loads((exported.folder / "model" / "config.json").read_text())
     assert best.recipe is not None
     (member,) = config["members"]
     assert member["recipe"] == {**best.recipe, "epochs": 4}
-    assert exported.trials == (best.number,)
+    assert exported.members == (MemberName(trial=best.number),)
     assert len(member["weights"]) == 2 * 2, "folds x seeds"
     record = bench.ledger.runs.exports(bench.study.id)[-1]
     assert record.recipe == member["recipe"] and record.score == exported.score

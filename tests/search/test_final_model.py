@@ -22,9 +22,12 @@ from search.ensembling import shown_gain
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
+from search.forecasting import forecast_export, read_optimism
 from search.founding import found
 from search.ledger import open_ledger
 from search.refits import RefitFailed, Refits, gather_refits
+from search.standing import read_standing
+from search.status import optimism_lines
 from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on
 from trainer.metrics import score
@@ -35,7 +38,17 @@ ENSEMBLE = STUDY.replace("[space]", '[space]\nbackbone = ["test_resnet", "test_v
 )
 FINAL = '\n[final]\nimage_size = 48\nensemble = "equal"\nmembers = 2\n'
 SPLITS = (1, 2)
-FORECAST = {"expected": 0.9, "low": 0.75, "high": 1.0, "level": 0.9, "test_images": 6, "metric": "accuracy"}
+FORECAST = {
+    "expected": 0.9,
+    "low": 0.75,
+    "high": 1.0,
+    "level": 0.9,
+    "error": 0.05,
+    "test_images": 6,
+    "single": 0.88,
+    "averaging": 0.02,
+    "chances": {"trial 0": 0.3, "trial 1": 0.7},
+}
 
 
 def wrong_on(y: NDArray[np.int64], third: int) -> NDArray[np.float32]:
@@ -110,7 +123,7 @@ def rows(path: Path) -> list[list[str]]:
 
 def test_recipes_that_err_differently_are_both_refitted_as_they_were_confirmed(bench: Bench, plan: ExportPlan) -> None:
     numbers = {trial.number for trial in chosen(bench)}
-    assert set(plan.choice.numbers) == numbers and plan.choice.weights == (0.5, 0.5)
+    assert {name.trial for name in plan.choice.names} == numbers and plan.choice.weights == (0.5, 0.5)
     assert {member.number for member in plan.members} == numbers
     assert plan.choice.gain is not None and plan.choice.gain.mean == pytest.approx(9 / 30)
     assert {member.recipe.image_size for member in plan.members} == {48}, "[final] counts"
@@ -165,20 +178,23 @@ def test_the_card_the_record_and_the_console_say_why(bench: Bench, plan: ExportP
     card = (exported.folder / "MODEL_CARD.md").read_text()
     assert plan.choice.gain is not None and plan.estimates is not None
     gain = shown_gain(plan.choice.gain, "accuracy")
-    numbers = ", ".join(map(str, plan.choice.numbers))
+    numbers = ", ".join(name.short for name in plan.choice.names)
     reason = f"The average of trials {numbers} gains {gain} over trial {plan.leader.number} alone, out-of-fold, nested"
     assert exported.reasons[0].startswith(reason) and reason in card
     assert f"**{plan.estimates.leader.shrunk:.4f} ± {plan.estimates.leader.error:.4f}**" in card
-    expected = "Expected on the 6 test images: accuracy 0.9000, between 0.7500 and 1.0000 with 90% probability."
-    assert exported.expected == expected and expected in card
+    expected = "Expected on the 6 test images: accuracy 0.9000, between 0.7500 and 1.0000 with 90% probability"
+    assert exported.expected == f"{expected} (one network 0.8800, averaging all +2.0 points)."
+    assert exported.expected in card
+    assert "Truly the best of the finalists: trial 0 30%, trial 1 70%." in card
     record = bench.ledger.runs.exports(bench.study.id)[-1]
-    assert [(m["trial"], m["weight"]) for m in record.notes["members"]] == [(n, 0.5) for n in plan.choice.numbers]
+    halves = [(name.trial, 0.5) for name in plan.choice.names]
+    assert [(m["trial"], m["weight"]) for m in record.notes["members"]] == halves
     assert {m["backbone"] for m in record.notes["members"]} == {"test_resnet", "test_vit"}
     assert record.forecast == FORECAST and record.score == exported.score
 
 
 def test_a_leader_that_does_not_beat_the_default_recipe_is_no_secret(bench: Bench, exported: Export) -> None:
-    leader = exported.trials[0]
+    leader = exported.members[0].trial
     doubts = [line for line in exported.warnings if "not clearly better than the default recipe" in line]
     assert len(doubts) == (leader != 0), "they are equally good here"
 
@@ -225,3 +241,23 @@ def test_a_member_that_cannot_be_refitted_is_left_out_the_leader_is_not(bench: B
     breaks(leader)
     with pytest.raises(RefitFailed, match="disk full"):
         gather_refits(bench.ledger, plan, [leader, other], bench.images.y)
+
+
+def test_what_is_expected_of_the_export(bench: Bench) -> None:
+    plan = plan_export(bench.ledger, bench.study, seeds=1, full_data=False)
+    refits = refit(bench, plan)
+    told = forecast_export(bench.ledger, plan, refits)
+    assert told is not None and plan.estimates is not None
+    assert told.test_images == len(bench.images.test_ids)
+    assert told.chances == {f"trial {row.number}": row.chance_best for row in plan.estimates.rows}
+    assert told.averaging > 0.05, "where one of them is wrong the other is surer"
+    assert told.expected == pytest.approx(min(1.0, told.single + told.averaging)) and told.low < told.expected
+
+
+def test_the_best_of_the_search_seen_and_honest(bench: Bench) -> None:
+    optimism = read_optimism(bench.ledger, bench.study)
+    assert optimism is not None
+    (line,) = optimism_lines(bench.ledger, read_standing(bench.ledger, bench.study.name))
+    best, honest = optimism.best, optimism.honest
+    assert line == (f"best seen {best.value:.4f} (trial {best.number}), honest {honest.score:.4f} ± {honest.error:.4f}")
+    assert 0.0 <= honest.score <= 1.0

@@ -66,6 +66,7 @@ def typed(url: str, tmp_path: Path, competition_folder: Path) -> Type:
             storage_url=url,
             trials=None,
             hours=None,
+            patience=None,
             priority=None,
             overrides=overrides,
             begin_from=begin_from,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from search.estimates import Estimate
+from search.member_names import MemberName
 from search.model_card import CardFacts, CardMember, write_card
 from trainer.recipe import Recipe
 
 MEMBER = CardMember(
-    trial=7,
+    name=MemberName(trial=7),
     backbone="test_resnet",
     weight=1.0,
     networks=15,
@@ -17,7 +18,7 @@ MEMBER = CardMember(
     recipe=Recipe.from_flat({"backbone": "test_resnet", "augment.sepia": 0.3}).to_flat(),
 )
 FACTS = CardFacts(
-    study="colours",
+    studies=["colours"],
     title="Three colours",
     metric="accuracy",
     members=(MEMBER,),
@@ -33,6 +34,7 @@ FACTS = CardFacts(
     full_data=False,
     reasons=("Trial 7 alone: nobody ties with it.",),
     expected="",
+    chances="",
     class_names=("<script>alert(1)</script>", "a|b"),
     class_counts=(30, 12),
     test_images=40,
@@ -66,7 +68,7 @@ def test_models_trained_on_everything_claim_no_score() -> None:
 
 
 def test_an_ensemble_shows_each_member_its_reasons_and_what_is_expected() -> None:
-    other = replace(MEMBER, trial=12, backbone="test_vit", weight=None)
+    other = replace(MEMBER, name=MemberName(trial=12), backbone="test_vit", weight=None)
     estimate = Estimate(
         number=7, rounds=3, mean=0.92, shrunk=0.905, error=0.015, behind=0.0, behind_error=0.0,
         tied=True, fallen=False, chance_best=0.6,

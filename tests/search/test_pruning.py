@@ -62,6 +62,33 @@ def test_between_rungs_and_at_the_last_epoch_nobody_stops(study: optuna.Study) -
     assert not report(study, [0.1] * 8, epochs=8).should_prune()
 
 
+def test_nobody_stops_beyond_the_last_rung() -> None:
+    pruner = SuccessiveHalving(reduction_factor=3, last_rung=0.5)
+    assert {epochs: pruner.rungs(epochs) for epochs in (1, 2, 5, 6, 12, 18)} == {
+        1: [],
+        2: [1],
+        5: [1],
+        6: [1, 3],
+        12: [1, 3],
+        18: [1, 3, 9],
+    }
+
+
+@given(st.integers(1, 300), st.integers(1, 5), st.integers(2, 6), st.floats(0.01, 1.0))
+def test_rungs_are_those_of_the_whole_length_up_to_the_last(epochs: int, first: int, factor: int, last: float) -> None:
+    every = SuccessiveHalving(min_epochs=first, reduction_factor=factor).rungs(epochs)
+    some = SuccessiveHalving(min_epochs=first, reduction_factor=factor, last_rung=last).rungs(epochs)
+    assert some == every[: len(some)]
+    assert all(rung <= last * epochs + 1e-6 for rung in some)
+    assert all(rung > last * epochs - 1e-6 for rung in every[len(some) :])
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
+def test_a_last_rung_is_a_share(share: float) -> None:
+    with pytest.raises(ValueError, match="last_rung above 0 and at most 1"):
+        SuccessiveHalving(last_rung=share)
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1), st.integers(2, 5))
 def test_the_best_always_survives_and_survivors_are_the_top_share(rivals: list[float], own: float, factor: int) -> None:
     pruner = SuccessiveHalving(reduction_factor=factor, startup_trials=2)

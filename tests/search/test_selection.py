@@ -5,17 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.selection import Candidate, NothingFinished, average, choose, rank
+from search.selection import Candidate, NothingFinished, average, choose, rank, worth
 
 
-def candidate(number: int, value: float, soft: float = 0.5) -> Candidate:
-    return Candidate(number=number, value=value, standard_error=0.01, soft=soft)
+def candidate(number: int, value: float, soft: float = 0.5, metric: str = "accuracy") -> Candidate:
+    return Candidate(number=number, value=value, standard_error=0.01, soft=soft, worth=worth(metric, value, soft))
 
 
-def test_the_best_metric_wins_then_the_surer_then_the_elder() -> None:
-    tied = [candidate(3, 0.9, 0.6), candidate(2, 0.9, 0.7), candidate(1, 0.9, 0.7), candidate(0, 0.8, 0.9)]
+def test_the_best_by_metric_and_soft_score_wins_then_the_elder() -> None:
+    tied = [candidate(3, 0.9, 0.6), candidate(2, 0.9, 0.7), candidate(1, 0.9, 0.7), candidate(0, 0.8, 0.6)]
     assert [c.number for c in rank(tied)] == [1, 2, 3, 0]
     assert choose(tied).number == 1
+
+
+def test_a_metric_of_labels_is_helped_by_the_soft_score_and_one_of_probabilities_is_not() -> None:
+    lucky, sure = (0.90, 0.60), (0.89, 0.70)
+    for metric, first in (("accuracy", 1), ("macro_f1", 1), ("log_loss", 0), ("roc_auc", 0)):
+        both = [candidate(number, *scores, metric=metric) for number, scores in enumerate((lucky, sure))]
+        assert choose(both).number == first, metric
 
 
 def test_nothing_finished_is_said() -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from search.check import ShiftRequest, check
 from search.competition import inspect
-from search.shift_report import shift_groups
+from search.shift_features import shift_groups
 from studies.settings import DataSettings
 from trainer.backbones import BackboneError
 from trainer.imageset import DataOptions

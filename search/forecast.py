@@ -1,0 +1,168 @@
+"""What score a final model will have on the test images, and how far that may be off. Pure functions of stored
+predictions; `search.forecasting` reads these.
+
+A cross-validation judges one network an image, each trained on a part of the images; the test images are predicted by
+the average of all networks. So the forecast is what one network of these recipes is worth (`search.optimism`, which
+takes out what is luck), and what averaging adds. The variance of an average of ``N`` networks is a share ``1 / N`` of
+what one has beyond what all have in common, and so the gain is taken to be ``full_gain (1 - 1 / N)``; cross-validations
+of one recipe on several splits show what it is for their number (bagging: Breiman 1996).
+
+The interval covers which training images there were to judge by, which test images there are, the luck of trainings
+and of the choice, and how well the gain of averaging is known. For scores between two bounds it is normal on the
+arcsine scale, on which shares spread alike wherever they lie (Anscombe 1948), and so never passes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.metrics import METRICS, Labels, Weights, score, weights_of
+
+LEVEL = 0.9
+"""Probability with which the test score is to lie in the interval."""
+PARTS = 20
+"""Parts of the images that the jackknife leaves out in turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaging:
+    """What averaging networks adds to the score of one."""
+
+    full_gain: float
+    """Of infinitely many, in units of the metric, at least 0."""
+    error: float
+    """Its standard error."""
+
+    def of(self, networks: int) -> Averaging:
+        """What so many add, 1 at least, and the standard error of that."""
+        share = 1.0 - 1.0 / networks
+        return Averaging(full_gain=self.full_gain * share, error=self.error * share)
+
+
+NO_AVERAGING = Averaging(full_gain=0.0, error=0.0)
+"""Where no recipe was cross-validated twice, so that nobody can tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What is expected of an export on the test images. Scores are of the study's metric, higher is better."""
+
+    expected: float
+    low: float
+    high: float
+    level: float
+    """Probability that the score lies from ``low`` to ``high``."""
+    error: float
+    """Standard error of ``expected``, were there any number of test images."""
+    test_images: int
+    single: float
+    """What one network may be expected to show."""
+    averaging: float
+    """What averaging all networks adds."""
+    chances: dict[str, float]
+    """Of each finalist, by what it is called: probability that it is truly the best of them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored with an export."""
+        return asdict(self)
+
+
+def averaging_gain(
+    cross_validations: Sequence[Sequence[NDArray[np.float32]]], y: Labels, metric: str, weights: Weights | None = None
+) -> Averaging:
+    """What averaging adds, by recipes that were cross-validated more than once, with a jackknife over the images for
+    the standard error.
+
+    Args:
+        cross_validations: of each recipe, or of several recipes that are averaged with each other, the out-of-fold
+            probabilities ``(n, C)`` of each cross-validation. Groups of less than two say nothing.
+        y: true classes, ``(n,)``.
+        metric: a name in `trainer.metrics.METRICS`.
+        weights: how much each image counts, ``(n,)``; None: all the same.
+    """
+    groups = [(np.stack(group), 1.0 - 1.0 / len(group)) for group in cross_validations if len(group) > 1]
+    if not groups:
+        return NO_AVERAGING
+
+    def gain(kept: NDArray[np.bool_]) -> float:
+        labels, own = y[kept], weights_of(weights, kept)
+        gains = []
+        for stack, share in groups:
+            single = [score(metric, labels, proba[kept], own) for proba in stack]
+            together = score(metric, labels, stack[:, kept].mean(axis=0, dtype=np.float64), own)
+            gains.append((together - float(np.mean(single))) / share)
+        return float(np.mean(gains))
+
+    part_of = np.random.default_rng(0).permutation(len(y)) % min(PARTS, len(y))
+    without = np.array([gain(part_of != part) for part in range(int(part_of.max()) + 1)])
+    return Averaging(
+        full_gain=max(0.0, gain(np.ones(len(y), dtype=np.bool_))),
+        error=float(np.sqrt((len(without) - 1) * without.var())),
+    )
+
+
+def forecast(
+    *,
+    single: float,
+    single_error: float,
+    sampling_error: float,
+    averaging: Averaging,
+    networks: int,
+    metric: str,
+    train_images: int,
+    test_images: int,
+    chances: Mapping[str, float],
+) -> Forecast:
+    """What to expect on the test images.
+
+    Args:
+        single: what one network may be expected to show on new images.
+        single_error: its standard error, over the draw of the training images and the luck of trainings.
+        sampling_error: the part of it that comes from the draw of ``train_images`` images alone.
+        averaging: what averaging infinitely many adds.
+        networks: how many are averaged, at least 1.
+        metric: a name in `trainer.metrics.METRICS`.
+        test_images: at least 1.
+        chances: of each finalist, by what it is called, that it is truly the best.
+    """
+    added = averaging.of(networks)
+    low, high = METRICS[metric].bounds
+    expected = min(max(single + added.full_gain, low), high)
+    of_test = sampling_error * math.sqrt(train_images / test_images)
+    error = math.hypot(single_error, added.error)
+    whole = math.hypot(error, of_test)
+    return Forecast(
+        expected=expected,
+        **_interval(expected, whole, (low, high), images=min(train_images, test_images)),
+        level=LEVEL,
+        error=error,
+        test_images=test_images,
+        single=single,
+        averaging=added.full_gain,
+        chances=dict(chances),
+    )
+
+
+def _interval(expected: float, error: float, bounds: tuple[float, float], images: int) -> dict[str, float]:
+    """``low`` and ``high`` at `LEVEL`; normal on the arcsine scale between two bounds, else normal."""
+    low, high = bounds
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return {"low": max(low, expected - z * error), "high": min(high, expected + z * error)}
+    # Half an image from the bounds: at them the scale has no slope.
+    nearest = 0.5 / images
+    share = min(max((expected - low) / (high - low), nearest), 1.0 - nearest)
+    angle = math.asin(math.sqrt(share))
+    width = z * error / (high - low) / (2.0 * math.sqrt(share * (1.0 - share)))
+
+    def back(angle: float) -> float:
+        return low + (high - low) * math.sin(min(max(angle, 0.0), math.pi / 2.0)) ** 2
+
+    return {"low": min(expected, back(angle - width)), "high": max(expected, back(angle + width))}

@@ -1,0 +1,114 @@
+"""What the database says of how good the best is: the forecast of an export, and the search's best, seen and honest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.confirming import Confirmation, read_confirmation
+from search.export import ExportPlan
+from search.forecast import NO_AVERAGING, Forecast, averaging_gain, forecast
+from search.ledger import Ledger
+from search.member_names import MemberName
+from search.optimism import POOL, Honest, Tried, honest_score
+from search.refits import Floats, Refits
+from search.selection import Candidate, rank
+from search.standing import candidates
+from storage.stored_studies import StoredStudy
+from trainer.metrics import effective_images
+
+GROUPS = 5
+"""Recipes, the best first, that show what averaging adds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimism:
+    """How much of the search's best score is luck."""
+
+    best: Candidate
+    honest: Honest
+
+
+def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
+    """The best trial of the search, and what choosing it is worth; None before any has finished."""
+    confirmation = read_confirmation(ledger, study.name)
+    ranking = _ranking(confirmation)
+    if not ranking:
+        return None
+    y, metric = ledger.datasets.get(study.fingerprint).y, confirmation.spec.protocol.metric
+    honest = honest_score(list(_tried(ledger, confirmation)), y, metric, ledger.weights(study))
+    return Optimism(best=ranking[0], honest=honest)
+
+
+def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecast | None:
+    """What an export may be expected to score on the test images; None where there are none.
+
+    What a decision rule, weights of members or a temperature added out-of-fold, nested, is taken to be added there too;
+    what test-time views added is not, because averaging networks takes most of it. Of a blend with imported predictions
+    nobody knows how many networks made them: only what it gained out-of-fold is counted.
+    """
+    if refits.test is None:
+        return None
+    y, metric, weights = ledger.datasets.get(plan.study.fingerprint).y, plan.metric, ledger.weights(plan.study)
+    confirmations = [read_confirmation(ledger, study.name) for study in plan.studies]
+    honest = honest_score([t for c in confirmations for t in _tried(ledger, c)], y, metric, weights)
+    single, error = honest.score, honest.error
+    if plan.estimates is not None:
+        row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
+        members = [plan.estimates.of(part.member.number, part.member.name.study) for part in refits.members]
+        single += float(np.mean([member.shrunk for member in members])) - row.shrunk
+        error = max(error, row.error)
+    averaging, networks = NO_AVERAGING, 1
+    if not refits.imported:
+        averaging = averaging_gain(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights)
+        networks = plan.models * plan.seeds * len(refits.members)
+        single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
+    elif refits.fitted is not None:
+        single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
+    rows = plan.estimates.rows if plan.estimates is not None else ()
+    chances = {str(MemberName(trial=row.number, study=row.study)): row.chance_best for row in rows}
+    return forecast(
+        single=single,
+        single_error=error,
+        sampling_error=honest.error,
+        averaging=averaging,
+        networks=networks,
+        metric=metric,
+        train_images=len(y) if weights is None else round(effective_images(weights)),
+        test_images=len(refits.test),
+        chances=chances,
+    )
+
+
+def _ranking(confirmation: Confirmation) -> list[Candidate]:
+    return rank(candidates(list(confirmation.trials.values()), confirmation.spec.protocol.metric))
+
+
+def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
+    """The best of the search, and whoever was confirmed."""
+    rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
+    best = [candidate.number for candidate in _ranking(confirmation)[:POOL]]
+    for number in dict.fromkeys([*best, *rounds]):
+        fresh = tuple(ledger.runs.prediction(record.id, "oof") for record in rounds.get(number, ()))
+        yield Tried(searched=ledger.runs.prediction(confirmation.trials[number].id, "oof"), fresh=fresh)
+
+
+def _groups(
+    ledger: Ledger, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
+) -> Iterator[list[Floats]]:
+    """Cross-validations that show what averaging adds: of all members together where there are several, else of each of
+    the best that was trained in the same way more than once.
+    """
+    if len(refits.members) > 1:
+        yield [ledger.runs.prediction(r.id, "oof") for part in refits.members for r in part.member.judged_by]
+        return
+    for confirmation in confirmations:
+        rows = plan.estimates.rows if plan.estimates is not None else ()
+        place = {row.number: i for i, row in enumerate(rows) if row.study in ("", confirmation.study.name)}
+        finalists = sorted(confirmation.finalists, key=lambda finalist: place.get(finalist.number, len(place)))
+        for finalist in finalists[:GROUPS]:
+            alike = [finalist.trial] if finalist.trial.recipe == finalist.recipe.to_flat() else []
+            yield [ledger.runs.prediction(record.id, "oof") for record in (*alike, *finalist.rounds)]

@@ -1,0 +1,203 @@
+"""``search import``: predictions of a model that was made elsewhere, for the same images."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from search.founding import SEARCH_SPLIT
+from search.import_doubts import fold_doubts, score_doubts
+from search.imported import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
+from search.ledger import Ledger, open_ledger
+from search.requests import ImportRequest
+from search.selection import rank
+from search.standing import candidates
+from storage.datasets import StoredDataset
+from storage.imports import ImportedPredictions, LabelTakenError
+from storage.stored_studies import StoredStudy
+from storage.values import TrialStatus, WorkKind
+from studies.catalog import NAME_PATTERN
+from trainer.metrics import score, standard_error
+from trainer.probabilities import ProbabilityTable, read_probabilities
+from trainer.problems import DataError, listed
+
+MAX_LABEL = 64  # characters
+
+
+class ImportMistake(ValueError):  # noqa: N818 - named for the fact
+    """Something cannot be imported, or removed, as it was asked for. Nothing was changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The study's best trial by the search's own scores."""
+
+    number: int
+    value: float
+    error: float
+    oof: NDArray[np.float32] | None
+    """``(n, C)``; None where it is not stored."""
+
+
+def import_predictions(request: ImportRequest) -> None:
+    """Read, check and store predictions, and say what there is to doubt of them.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+        ImportMistake: a name that cannot be, one that is taken, or a file that is not asked for, or is missing.
+        DataError: the files do not hold the probabilities of just these images and classes. Nothing was stored.
+    """
+    console, ledger = Console(), open_ledger(request.storage_url)
+    study = ledger.study(request.study)
+    dataset, metric = ledger.datasets.get(study.fingerprint), str(study.spec["protocol"]["metric"])
+    label = _label(request)
+    oof, test = _read(request, dataset, study)
+    best, mean, weights = _best_of(ledger, study, metric), oof.mean, ledger.weights(study)
+    groups = None if dataset.groups is None else dataset.groups[: len(dataset.y)]
+    mild = list(fold_doubts(oof.folds, ledger.folds(study, SEARCH_SPLIT), groups))
+    grave = list(score_doubts(metric, dataset.y, mean, None if best is None else best.oof, weights))
+    files = [path.name for path in (request.oof, request.test) if path is not None]
+    try:
+        record, added = ledger.imports.add(
+            study.id,
+            label,
+            ImportedPredictions(oof=mean, test=None if test is None else test.mean),
+            value=score(metric, dataset.y, mean, weights),
+            value_se=standard_error(metric, dataset.y, mean, weights),
+            notes={SEEDS: len(oof.proba), FILES: files, DOUBTS: [*grave, *mild]},
+        )
+    except LabelTakenError as error:
+        raise ImportMistake(
+            f"study {study.name} holds other predictions that are called {label!r}. Give these another --name, or "
+            f"forget those first: search import --study {study.name} --remove {label}"
+        ) from error
+    if not added:
+        _say(console, f"Study {study.name} has just these predictions already, as {record.label!r}: nothing changed.")
+        return
+    _say(console, f"Imported {label!r} into study {study.name}: {described(record, metric)}.")
+    if best is not None:
+        _say(console, f"The study's best so far, trial {best.number}, has {best.value:.4f} ± {best.error:.4f}.")
+    for line in grave:
+        _mark(console, "[bold red]doubtful:[/]", line)
+    if grave:
+        _say(console, "Was an image predicted by a model that was trained on it? That would spoil the final model.")
+    for line in (*mild, "whether these predictions were really held out cannot be checked"):
+        _mark(console, "[yellow]note:[/]", line)
+    _say(console, f"`search export-best --study {study.name}` blends it in where that is a real gain.")
+
+
+def list_imports(name: str | None, url: str) -> None:
+    """What was imported into a study."""
+    console, ledger = Console(), open_ledger(url)
+    study = ledger.study(name)
+    records = ledger.imports.all(study.id)
+    if not records:
+        _say(console, f"Nothing was imported into study {study.name}: search import --oof FILE --test FILE does it.")
+        return
+    metric = str(study.spec["protocol"]["metric"])
+    table = Table(title=f"Imported into {study.name}", title_justify="left")
+    for column in ("name", "when", f"out-of-fold {metric}", "seeds", "files", "doubts"):
+        table.add_column(column)
+    for record in records:
+        table.add_row(
+            record.label,
+            f"{datetime.datetime.fromtimestamp(record.created):%Y-%m-%d %H:%M}",
+            shown_value(record),
+            str(record.notes.get(SEEDS, "?")),
+            escape(", ".join(map(str, record.notes.get(FILES, ())))),
+            escape("; ".join(doubts_of(record))) or "-",
+        )
+    console.print(table)
+
+
+def remove_import(name: str | None, url: str, label: str) -> None:
+    """Forget what was imported under a label; exports that were made with it stay as they are.
+
+    Raises:
+        ImportMistake: there is nothing of that label; says what there is.
+    """
+    console, ledger = Console(), open_ledger(url)
+    study = ledger.study(name)
+    if not ledger.imports.remove(study.id, label):
+        there = listed(record.label for record in ledger.imports.all(study.id)) or "nothing"
+        raise ImportMistake(f"study {study.name} has no imported predictions called {label!r}; there is: {there}")
+    _say(console, f"{label!r} is removed from study {study.name}.")
+
+
+def _say(console: Console, line: str) -> None:
+    """A line of plain text."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _mark(console: Console, mark: str, line: str) -> None:
+    console.print(f"{mark} {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _label(request: ImportRequest) -> str:
+    """The name that was given, or the file's; that of its folder where it is called as exports call theirs.
+
+    Raises:
+        ImportMistake: predictions cannot be called that.
+    """
+    label = request.label
+    if label is None:
+        path = request.oof.resolve()
+        label = re.sub(r"[^A-Za-z0-9._-]+", "-", path.parent.name if path.stem == "oof" else path.stem)
+        label = label.lstrip("._-")[:MAX_LABEL]
+    if not NAME_PATTERN.fullmatch(label):
+        raise ImportMistake(
+            f"predictions cannot be called {label!r}: --name takes up to {MAX_LABEL} letters, digits, dots, dashes and "
+            "underscores, beginning with a letter or digit"
+        )
+    return label
+
+
+def _read(
+    request: ImportRequest, dataset: StoredDataset, study: StoredStudy
+) -> tuple[ProbabilityTable, ProbabilityTable | None]:
+    """Both files; what is wrong with either is told at once."""
+    if dataset.test_ids and request.test is None:
+        raise ImportMistake(
+            f"study {study.name} has {len(dataset.test_ids)} test images: --test FILE gives the same model's "
+            "probabilities for them, without which it cannot take part in a submission"
+        )
+    if request.test is not None and not dataset.test_ids:
+        raise ImportMistake(f"study {study.name} has no test images: leave --test out")
+    labels = [dataset.class_names[label] for label in dataset.y]
+    tables: list[ProbabilityTable] = []
+    problems: list[str] = []
+    advice: dict[str, None] = {}
+    wanted = [(request.oof, dataset.train_ids, "training image", labels)]
+    if request.test is not None:
+        wanted.append((request.test, dataset.test_ids, "test image", []))
+    for path, ids, what, truth in wanted:
+        try:
+            tables.append(read_probabilities(path, ids, dataset.class_names, what=what, labels=truth))
+        except DataError as error:
+            problems += error.problems
+            advice[error.advice] = None
+    if problems:
+        raise DataError(problems, "\n".join(filter(None, advice)))
+    return tables[0], tables[1] if len(tables) > 1 else None
+
+
+def _best_of(ledger: Ledger, study: StoredStudy, metric: str) -> Best | None:
+    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    ranking = rank(candidates(records, metric))
+    if not ranking:
+        return None
+    record = next(record for record in records if record.number == ranking[0].number)
+    stored = "oof" in ledger.runs.prediction_names(record.id)
+    return Best(
+        number=ranking[0].number,
+        value=ranking[0].value,
+        error=ranking[0].standard_error,
+        oof=ledger.runs.prediction(record.id, "oof") if stored else None,
+    )

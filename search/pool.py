@@ -1,0 +1,220 @@
+"""Who may take part in a final model: recipes of one study or of several on the same images, and imported predictions.
+
+Of a study that confirmed its recipes on fresh splits, all that may as well be the best; the finalists of several
+studies are judged together, because the same split of the same images has the same folds in all of them. Of a study
+that confirmed nothing, its best trial: then everybody is compared on the split of the search, where all of them ran.
+
+Imported predictions never lead: whether they were held out cannot be checked, and there is nothing of them to refit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.confirmation import DEFAULT_TRIAL
+from search.confirming import Confirmation, read_confirmation
+from search.costs import final_recipe
+from search.estimates import Estimates
+from search.finalists import judge_finalists
+from search.ledger import Ledger
+from search.member_names import MemberName
+from search.members import ExportMember, ImportedMember
+from search.selection import NothingFinished, average, rank
+from search.standing import candidates
+from storage.stored_studies import StoredStudy
+from studies.spec import StudySpec
+
+POOL = 12
+"""Recipes that are looked at for an ensemble, the best first: more would cost minutes, not points."""
+
+
+class StudiesDiffer(ValueError):  # noqa: N818 - named for the fact
+    """Studies whose predictions cannot be compared image by image; the message says what differs in which."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool:
+    """Possible members, all with predictions of the same images from comparable cross-validations."""
+
+    recipes: tuple[ExportMember, ...]
+    """The leader first; no recipe twice."""
+    imported: tuple[ImportedMember, ...]
+    estimates: Estimates | None
+    """Of the confirmed recipes; None where none was confirmed."""
+    split: int
+    """Whose folds are the outer ones of a nested comparison: a split that all recipes ran."""
+    notes: tuple[str, ...] = ()
+    """What to doubt, for people."""
+
+    @property
+    def everyone(self) -> tuple[ExportMember | ImportedMember, ...]:
+        """Recipes and imported predictions, the leader first."""
+        return (*self.recipes, *self.imported)
+
+
+def read_pool(ledger: Ledger, sources: Sequence[StoredStudy]) -> Pool:
+    """The possible members that studies have.
+
+    Raises:
+        StudiesDiffer: they are not of the same images, folds and metric.
+        NothingFinished: no trial of one of them has finished.
+    """
+    check_alike(sources)
+    _check_weights(ledger, sources)
+    confirmations = [read_confirmation(ledger, study.name) for study in sources]
+    names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
+    best = {confirmation.study.id: _best(confirmation, names) for confirmation in confirmations}
+    confirmed = [confirmation for confirmation in confirmations if _is_confirmed(confirmation)]
+    estimates, tied = _judged_together(ledger, confirmed, names)
+    unconfirmed = sorted(
+        (best[c.study.id] for c in confirmations if c not in confirmed), key=lambda pair: pair[0], reverse=True
+    )
+    if unconfirmed:
+        recipes = _different([*tied[: max(1, POOL - len(unconfirmed))], *(member for _, member in unconfirmed)])
+        recipes = [replace(member, rounds=()) for member in recipes]
+        split = recipes[0].trial.split
+    else:
+        recipes = _comparable(tied[:POOL])
+        split = recipes[0].rounds[0].split
+    return Pool(
+        recipes=tuple(recipes),
+        imported=tuple(_imported(ledger, sources, names)),
+        estimates=estimates,
+        split=split,
+        notes=tuple(_notes([member for _, member in unconfirmed], names)),
+    )
+
+
+def predictions_of(ledger: Ledger, member: ExportMember | ImportedMember) -> NDArray[np.float32]:
+    """The out-of-fold probabilities by which a possible member is compared with the others, ``(n, C)``."""
+    if isinstance(member, ImportedMember):
+        return ledger.imports.predictions(member.record.id).oof
+    return average([ledger.runs.prediction(record.id, "oof") for record in member.judged_by])
+
+
+def check_alike(sources: Sequence[StoredStudy]) -> None:
+    """Whether predictions of these studies can be compared image by image.
+
+    Raises:
+        StudiesDiffer: they cannot; every difference is named.
+    """
+    first, problems = sources[0], []
+    for study in sources[1:]:
+        if study.fingerprint != first.fingerprint:
+            prints = f"fingerprint {study.fingerprint[:12]}, that of {first.name} is {first.fingerprint[:12]}"
+            problems.append(f"{study.name} is on other images ({prints})")
+        own, other = (StudySpec.from_dict(one.spec).sections["protocol"] for one in (study, first))
+        for setting in own:
+            if own[setting] != other[setting]:
+                problems.append(
+                    f"{study.name} has protocol.{setting} = {own[setting]}, {first.name} has {other[setting]}"
+                )
+    if problems:
+        raise StudiesDiffer(
+            "these studies cannot be blended, which takes the same images, folds and metric:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+        )
+
+
+def _check_weights(ledger: Ledger, sources: Sequence[StoredStudy]) -> None:
+    """Studies of one protocol may still be weighted by features of different backbones.
+
+    Raises:
+        StudiesDiffer: their images count differently.
+    """
+    first, *others = [(study, ledger.image_weights(study)) for study in sources]
+    for study, weights in others:
+        if weights is not None and first[1] is not None and not np.array_equal(weights.values, first[1].values):
+            by = f"{study.name} by {weights.about.get('features')}, {first[0].name} by {first[1].about.get('features')}"
+            raise StudiesDiffer(
+                f"these studies cannot be blended: their scores are weighted toward the test images, {by}"
+            )
+
+
+def _is_confirmed(confirmation: Confirmation) -> bool:
+    """A confirmation that was cut short after the default recipe alone says nothing about any other."""
+    return any(finalist.number != DEFAULT_TRIAL for finalist in confirmation.finalists)
+
+
+def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, ExportMember]:
+    """The best finished trial by the search's own scores, and its worth."""
+    study, spec = confirmation.study, confirmation.spec
+    ranking = rank(candidates(list(confirmation.trials.values()), spec.protocol.metric))
+    if not ranking:
+        which = f"no trial of study {study.name}" if names else "no trial"
+        raise NothingFinished(f"{which} has finished yet, so there is nothing to export")
+    trial = confirmation.trials[ranking[0].number]
+    name = MemberName(trial=ranking[0].number, study=names.get(study.id, ""))
+    recipe = final_recipe(trial.recipe or {}, spec.final)
+    return ranking[0].worth, ExportMember(name=name, study=study, trial=trial, recipe=recipe)
+
+
+def _judged_together(
+    ledger: Ledger, confirmed: Sequence[Confirmation], names: dict[int, str]
+) -> tuple[Estimates | None, list[ExportMember]]:
+    """What the confirmations say of all finalists, and those that may as well be the best, the leader first."""
+    if not confirmed:
+        return None, []
+    finalists = {
+        (names.get(confirmation.study.id, ""), finalist.number): (confirmation.study, finalist)
+        for confirmation in confirmed
+        for finalist in confirmation.finalists
+    }
+    estimates = judge_finalists(ledger, confirmed[0].study, [f for _, f in finalists.values()], names)
+    tied = []
+    for row in estimates.rows:
+        if row.tied:
+            study, finalist = finalists[row.study, row.number]
+            name = MemberName(trial=row.number, study=row.study)
+            tied.append(
+                ExportMember(
+                    name=name, study=study, trial=finalist.trial, recipe=finalist.recipe, rounds=finalist.rounds
+                )
+            )
+    return estimates, tied
+
+
+def _different(members: Iterable[ExportMember]) -> list[ExportMember]:
+    """The first with each recipe."""
+    kept: list[ExportMember] = []
+    for member in members:
+        if all(member.recipe != other.recipe for other in kept):
+            kept.append(member)
+    return kept
+
+
+def _comparable(tied: Sequence[ExportMember]) -> list[ExportMember]:
+    """Those of them that share a split with all that stand before them and repeat no recipe, with the rounds on the
+    splits that all of these ran.
+    """
+    pool, splits = [tied[0]], {record.split for record in tied[0].rounds}
+    for member in _different(tied)[1:]:
+        shared = splits & {record.split for record in member.rounds}
+        if shared:
+            pool.append(member)
+            splits = shared
+    return [replace(member, rounds=tuple(r for r in member.rounds if r.split in splits)) for member in pool]
+
+
+def _imported(ledger: Ledger, sources: Sequence[StoredStudy], names: dict[int, str]) -> Iterable[ImportedMember]:
+    """What was imported into the studies, the same predictions once."""
+    seen: set[str] = set()
+    for study in sources:
+        for record in ledger.imports.all(study.id):
+            if record.digest not in seen:
+                seen.add(record.digest)
+                name = MemberName(label=record.label, study=names.get(study.id, ""))
+                yield ImportedMember(name=name, study=study, record=record)
+
+
+def _notes(unconfirmed: Sequence[ExportMember], names: dict[int, str]) -> Iterable[str]:
+    if names and unconfirmed:
+        which = ", ".join(member.study.name for member in unconfirmed)
+        yield (
+            f"nothing was confirmed on fresh splits in {which}: all recipes are compared on the split of the search, "
+            f"by which they were chosen (`search confirm --study {unconfirmed[0].study.name}` mends that)"
+        )

@@ -1,0 +1,60 @@
+"""When a search stops by itself because further trials gain less than the noise (``search.patience``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search.ensembling import paired_gain, shown_gain
+from search.ledger import Ledger
+from search.patience import patiently
+from search.selection import rank
+from search.standing import candidates
+from storage.stored_studies import StoredStudy
+from storage.values import StudyState, TrialRecord, WorkKind
+from studies.spec import StudySpec
+
+
+def stop_if_stalled(ledger: Ledger, name: str) -> None:
+    """Stop the study called ``name`` if its last ``search.patience`` trials, counted from when a person last set it
+    going, gained nothing beyond noise.
+    """
+    study = patiently(lambda: ledger.studies.get(name))
+    spec = StudySpec.from_dict(study.spec)
+    patience = spec.search_settings.patience
+    if not patience or study.state is not StudyState.RUNNING:
+        return
+    records = [r for r in patiently(lambda: ledger.runs.records(study.id, kind=WorkKind.SEARCH)) if r.counts]
+    since = study.running_since or 0.0
+    if sum(record.finished >= since for record in records) < patience:
+        return
+    reason = why_stalled(ledger, study, records, patience, spec.protocol.metric)
+    if reason:
+        patiently(lambda: ledger.studies.set_state(study.id, StudyState.STOPPED, reason))
+
+
+def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], patience: int, metric: str) -> str:
+    """Why further trials are not worth their while, for people; empty where they may be.
+
+    The best trial is compared, image by image, with the one that was best ``patience`` trials ago. Both were chosen on
+    these images, the later one from more; if even so it is not better by more than noise, the search goes nowhere.
+
+    Args:
+        records: trials that count, in the order in which they ended.
+    """
+    ranking, before = (rank(candidates(part, metric)) for part in (records, records[:-patience]))
+    if not before:
+        return ""
+    best, was = ranking[0].number, before[0].number
+    if best == was:
+        return f"the last {patience} trials found nothing better than trial {was}"
+    by_number = {record.number: record for record in records}
+    new, old = (
+        patiently(lambda: ledger.runs.prediction(by_number[number].id, "oof"))  # noqa: B023 - called at once
+        for number in (best, was)
+    )
+    y = patiently(lambda: ledger.datasets.get(study.fingerprint)).y
+    gain = paired_gain(metric, y, new, old, patiently(lambda: ledger.weights(study)))
+    if gain.real:
+        return ""
+    found = f"trial {best} gains {shown_gain(gain, metric)} over trial {was}"
+    return f"the last {patience} trials found nothing better beyond noise: {found}"

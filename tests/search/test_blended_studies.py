@@ -1,0 +1,306 @@
+"""Several studies and imported predictions in one model: who may take part, who is refused, and what is exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from search.bench import Bench
+from search.confirming import freeze_split
+from search.costs import final_recipe
+from search.ensembling import shown_gain
+from search.export import ExportPlan, plan_export, queue_refits
+from search.export_files import Export, write_export
+from search.finalists import TRIAL_NOTE
+from search.founding import found
+from search.ledger import Ledger, open_ledger
+from search.member_names import MemberName, members_named
+from search.pool import StudiesDiffer, check_alike, read_pool
+from search.refits import Refits, gather_refits
+from search.selection import NothingFinished
+from search.submissions import what_it_is
+from search.submitted import submitted_labels
+from storage.imports import ImportedPredictions
+from storage.stored_studies import StoredStudy
+from storage.values import TrialOutcome, TrialStatus, WorkKind
+from tests.search.colours import STUDY, founding, make_bench, work_on, write_competition
+from tests.search.untrained import pretending
+from trainer.imageset import ImageSet
+from trainer.metrics import score
+from trainer.predict_standalone import load_model_folder, predict_folder
+
+SHORT = STUDY.replace("epochs = 3", "epochs = 1").replace("trials = 3", "trials = 2")
+FINAL = '\n[final]\ntta = false\nensemble = "equal"\n'
+
+
+def wrong_on(images: ImageSet, third: int) -> NDArray[np.float32]:
+    """Right on two thirds of the images, wrong on one, so sure of it that it takes two others to put that right."""
+    y = images.y
+    wrong = (np.arange(len(y)) // 3) % 3 == third
+    proba = np.where(wrong[:, None], 0.2 * np.eye(3)[y] + 0.7 * np.eye(3)[(y + 1) % 3], 0.4 * np.eye(3)[y])
+    return (proba + (1.0 - proba.sum(axis=1, keepdims=True)) / 3).astype(np.float32)
+
+
+def confirm(bench: Bench, number: int, third: int) -> None:
+    """A confirmation of a trial on the first fresh split, wrong on a third of the images."""
+    queue, oof = bench.ledger.queue, wrong_on(bench.images, third)
+    freeze_split(bench.ledger, bench.study, 1, bench.images)
+    trial = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)[number]
+    recipe = final_recipe(trial.recipe or {}, bench.spec.final).to_flat()
+    queue.add(bench.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe, note={TRIAL_NOTE: trial.number})
+    item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
+    assert item is not None
+    value = score("accuracy", bench.images.y, oof)
+    assert queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=value, predictions={"oof": oof}))
+
+
+def bring_in(bench: Bench, label: str, third: int, doubts: tuple[str, ...] = ()) -> ImportedPredictions:
+    """Imported predictions that are wrong on a third of the training images and always say the second class of test
+    images.
+    """
+    test = np.tile(np.array([0.0, 1.0, 0.0], np.float32), (len(bench.images.test_ids), 1))
+    made = ImportedPredictions(oof=wrong_on(bench.images, third), test=test)
+    bench.ledger.imports.add(bench.study.id, label, made, notes={"doubts": list(doubts)})
+    return made
+
+
+class Two:
+    """Studies ``one`` and ``two`` of the same images, searched, and a bench for each."""
+
+    def __init__(self, folder: Path, images: Path, *, trained: bool) -> None:
+        self.ledger: Ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
+        (folder / "study.toml").write_text(SHORT + FINAL)
+        self.benches: list[Bench] = []
+        for name, backbone in (("one", "test_resnet"), ("two", "test_vit")):
+            made = founding(folder / "study.toml", images, f"recipe.backbone={backbone}", name=name, budget=2)
+            bench = make_bench(self.ledger, found(self.ledger, made), images, folder / "home")
+            work_on(bench if trained else pretending(bench, lambda task: 0.6))
+            self.benches.append(bench)
+        self.studies: list[StoredStudy] = [bench.study for bench in self.benches]
+
+    def close(self) -> None:
+        for bench in self.benches:
+            bench.loader.close()
+        self.ledger.database.close()
+
+
+@pytest.fixture
+def two(tmp_path: Path, competition_folder: Path) -> Iterator[Two]:
+    made = Two(tmp_path, competition_folder, trained=False)
+    yield made
+    made.close()
+
+
+def names(pool_or_plan: object) -> list[str]:
+    return [str(member.name) for member in pool_or_plan]  # type: ignore[attr-defined]
+
+
+def test_members_are_called_so_that_nobody_mistakes_them() -> None:
+    plain, more = MemberName(trial=3), MemberName(trial=7)
+    there, big = MemberName(trial=3, study="aug_tuning"), MemberName(label="big")
+    assert (str(plain), str(there), str(big)) == ("trial 3", "aug_tuning:3", "imported big")
+    assert (plain.first, there.first, big.first) == ("Trial 3", "aug_tuning:3", "Imported big")
+    assert members_named([plain]) == "trial 3" and members_named([plain, more]) == "trials 3, 7"
+    assert members_named([plain, more, big]) == "trials 3, 7 and imported big"
+    assert members_named([there, MemberName(trial=0, study="full"), big]) == "aug_tuning:3, full:0 and imported big"
+
+
+class TestWhoMayTakePart:
+    def test_finalists_of_several_studies_are_judged_together(self, two: Two) -> None:
+        for third, bench in enumerate(two.benches):
+            confirm(bench, 1, third)
+        pool = read_pool(two.ledger, two.studies)
+        assert sorted(names(pool.recipes)) == ["one:1", "two:1"]
+        assert pool.estimates is not None and pool.split == 1 and pool.notes == ()
+        leader = pool.recipes[0]
+        assert pool.estimates.of(leader.number, leader.name.study) is pool.estimates.leader
+        assert [record.split for member in pool.recipes for record in member.rounds] == [1, 1]
+
+    def test_where_one_confirmed_nothing_all_are_compared_on_the_search_split(self, two: Two) -> None:
+        confirm(two.benches[1], 1, 0)
+        pool = read_pool(two.ledger, two.studies)
+        assert pool.recipes[0].name == MemberName(trial=1, study="two"), "only confirmed scores are estimates"
+        assert [member.study.name for member in pool.recipes] == ["two", "one"]
+        assert pool.split == 0 and all(member.judged_by == (member.trial,) for member in pool.recipes)
+        assert "nothing was confirmed on fresh splits in one" in pool.notes[0]
+
+    def test_without_any_confirmation_the_best_of_each_take_part(self, two: Two) -> None:
+        pool = read_pool(two.ledger, two.studies)
+        assert len(pool.recipes) == 2 and pool.estimates is None and pool.split == 0
+        alone = plan_export(two.ledger, two.studies[0], seeds=None, full_data=False)
+        assert alone.choice.note == "no recipe was confirmed on fresh splits" and len(alone.members) == 1
+
+    def test_what_was_imported_never_leads_however_good_it_is(self, two: Two) -> None:
+        one = two.benches[0]
+        sure = np.eye(3, dtype=np.float32)
+        made = ImportedPredictions(oof=sure[one.images.y], test=sure[[0] * len(one.images.test_ids)])
+        two.ledger.imports.add(one.study.id, "big", made)
+        plan = plan_export(two.ledger, one.study, seeds=None, full_data=False)
+        assert names(plan.imported) == ["imported big"] and plan.imported[0].weight == 0.5
+        assert plan.choice.names == (plan.leader.name, plan.imported[0].name) and not plan.leader.name.study
+
+    def test_the_same_recipe_and_the_same_predictions_count_once(self, two: Two, competition_folder: Path) -> None:
+        one = two.benches[0]
+        again = founding(
+            Path(str(two.ledger.database.url.database)).parent / "study.toml",
+            competition_folder,
+            "recipe.backbone=test_resnet",
+            name="again",
+            budget=1,
+        )
+        bench = make_bench(two.ledger, found(two.ledger, again), competition_folder, one.home.root)
+        work_on(pretending(bench, lambda task: 0.9))
+        bench.loader.close()
+        for each in (one, bench):
+            confirm(each, 0, 0)
+        confirm(one, 1, 1)
+        bring_in(one, "big", 2)
+        bring_in(bench, "huge", 2)
+        pool = read_pool(two.ledger, [one.study, bench.study])
+        recipes = [member.recipe for member in pool.recipes]
+        assert len(recipes) == len({str(recipe.to_flat()) for recipe in recipes})
+        assert names(pool.imported) == ["imported one:big"]
+
+    def test_studies_that_cannot_be_compared_are_refused_with_every_difference(
+        self, two: Two, tmp_path: Path, competition_folder: Path
+    ) -> None:
+        file, elsewhere = tmp_path / "study.toml", tmp_path / "else"
+        elsewhere.mkdir()
+        changes = ("protocol.metric=log_loss", "protocol.folds=3", "protocol.split_seed=4")
+        other = found(two.ledger, founding(file, competition_folder, *changes, name="other"))
+        images = found(two.ledger, founding(file, write_competition(elsewhere, seed=1), name="images"))
+        with pytest.raises(StudiesDiffer) as caught:
+            check_alike([two.studies[0], two.studies[1], other, images])
+        for part in (
+            "other has protocol.metric = log_loss, one has accuracy",
+            "other has protocol.folds = 3, one has 2",
+            "other has protocol.split_seed = 4, one has 0",
+            "images is on other images",
+        ):
+            assert part in str(caught.value)
+        assert "two has" not in str(caught.value)
+        with pytest.raises(StudiesDiffer):
+            plan_export(two.ledger, two.studies[0], seeds=None, full_data=False, also=[other])
+        fresh = found(two.ledger, founding(file, competition_folder, name="fresh"))
+        with pytest.raises(NothingFinished, match="no trial of study fresh has finished"):
+            plan_export(two.ledger, two.studies[0], seeds=None, full_data=False, also=[fresh])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[Two]:
+    """A recipe of each study and imported predictions, each wrong where the others are right."""
+    made = Two(tmp_path_factory.mktemp("blended"), competition_folder, trained=True)
+    for third, bench in enumerate(made.benches):
+        confirm(bench, 1, third)
+    bring_in(made.benches[1], "big", 2, ("it is too good",))
+    yield made
+    made.close()
+
+
+def refit(two: Two, plan: ExportPlan) -> Refits:
+    one = two.benches[0]
+    ids = queue_refits(two.ledger, plan, one.home)
+    for bench in two.benches:
+        work_on(bench)
+    return gather_refits(two.ledger, plan, ids, one.images.y)
+
+
+@pytest.fixture(scope="module")
+def plan(trained: Two) -> ExportPlan:
+    return plan_export(trained.ledger, trained.studies[0], seeds=None, full_data=False, also=trained.studies[1:])
+
+
+@pytest.fixture(scope="module")
+def refits(trained: Two, plan: ExportPlan) -> Refits:
+    return refit(trained, plan)
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Two, plan: ExportPlan, refits: Refits, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    one, output = trained.benches[0], tmp_path_factory.mktemp("out") / "export"
+    return write_export(trained.ledger, plan, refits, one.images, one.home, output, None)
+
+
+def table(path: Path) -> dict[str, list[str]]:
+    with path.open(newline="") as file:
+        return {row[0]: row[1:] for row in list(csv.reader(file))[1:]}
+
+
+class TestTheExport:
+    def test_recipes_are_refitted_where_they_were_found(self, trained: Two, plan: ExportPlan, refits: Refits) -> None:
+        assert sorted(names(plan.members)) == ["one:1", "two:1"] and names(plan.imported) == ["imported two:big"]
+        for study in trained.studies:
+            (record,) = trained.ledger.runs.records(study.id, kind=WorkKind.REFIT)
+            (own,) = [part for part in refits.members if part.member.study.id == study.id]
+            assert record.recipe == own.member.recipe.to_flat() and own.records == (record,)
+
+    def test_imported_predictions_count_by_their_weight(self, refits: Refits, exported: Export) -> None:
+        assert refits.test is not None and refits.blend.weights == pytest.approx((1 / 3,) * 3)
+        tests = [part.test for part in refits.everyone if part.test is not None]
+        np.testing.assert_allclose(refits.test, np.mean(tests, axis=0), atol=1e-6)
+        written = table(exported.folder / "test_proba.csv")
+        np.testing.assert_allclose([[float(v) for v in row] for row in written.values()], refits.test, atol=1e-6)
+        assert table(exported.folder / "submission.csv").keys() == written.keys()
+
+    def test_the_model_folder_is_the_refits_alone_and_says_so(
+        self, trained: Two, refits: Refits, exported: Export, competition_folder: Path
+    ) -> None:
+        config = json.loads((exported.folder / "model" / "config.json").read_text())
+        assert {member["backbone"] for member in config["members"]} == {"test_resnet", "test_vit"}
+        assert refits.runnable is not None and refits.runnable.test is not None
+        assert load_model_folder(exported.folder / "model").blend == refits.runnable.blend
+        proba = predict_folder(exported.folder / "model", [competition_folder / "test"]).proba
+        ids = [f"t{i:03}" for i in range(len(proba))]
+        expected = dict(zip(trained.benches[0].images.test_ids, refits.runnable.test, strict=True))
+        np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
+        assert refits.test is not None and np.abs(refits.runnable.test - refits.test).max() > 0.1
+        card = (exported.folder / "MODEL_CARD.md").read_text()
+        for lines in (card, "\n".join(exported.warnings)):
+            assert "imported predictions cannot be run: what it predicts is not what submission.csv holds" in lines
+            assert "imported two:big was made elsewhere" in lines and "it is too good" in lines
+
+    def test_card_record_and_reasons_name_the_studies(self, trained: Two, plan: ExportPlan, exported: Export) -> None:
+        card = (exported.folder / "MODEL_CARD.md").read_text()
+        assert "from studies `one`, `two`" in card and "| imported two:big | `-` | 0.333 | - | - | - |" in card
+        assert "## Recipe of one:1" in card and "## Recipe of two:1" in card and "Recipe of imported" not in card
+        assert plan.choice.gain is not None
+        leader = plan.leader.name
+        said = f"The average of {members_named(plan.choice.names)} gains {shown_gain(plan.choice.gain, 'accuracy')}"
+        assert exported.reasons[0].startswith(f"{said} over {leader} alone")
+        record = trained.ledger.runs.exports(trained.studies[0].id)[-1]
+        assert not trained.ledger.runs.exports(trained.studies[1].id)
+        told = what_it_is(record.notes)
+        assert "imported two:big x 0.33" in told and "two:1 x 0.33" in told and "trials" in told
+
+    def test_the_ledger_finds_what_was_submitted(self, trained: Two, refits: Refits, exported: Export) -> None:
+        ledger, (one, other) = trained.ledger, trained.studies
+        record = ledger.runs.exports(one.id)[0]
+        dataset = ledger.datasets.get(one.fingerprint)
+        assert refits.test is not None
+        expected = refits.blend.labels(refits.test)
+        labels = submitted_labels(ledger, one, record, dataset, overwritten=True)
+        np.testing.assert_array_equal(labels, expected)
+        made = ledger.imports.predictions(ledger.imports.all(other.id)[0].id)
+        ledger.imports.remove(other.id, "big")
+        try:
+            assert submitted_labels(ledger, one, record, dataset, overwritten=True) is None
+            found_again = submitted_labels(ledger, one, record, dataset, overwritten=False)
+            np.testing.assert_array_equal(found_again, expected)
+        finally:
+            ledger.imports.add(other.id, "big", made, notes={"doubts": ["it is too good"]})
+
+    def test_models_of_all_images_are_blended_by_the_confirmations(self, trained: Two, tmp_path: Path) -> None:
+        one = trained.benches[0]
+        plan = plan_export(trained.ledger, one.study, seeds=1, full_data=True, also=trained.studies[1:])
+        gathered = refit(trained, plan)
+        made = write_export(trained.ledger, plan, gathered, one.images, one.home, tmp_path / "full", None)
+        assert made.by_confirmations and made.score == 1.0, "the mean of the three is right everywhere"
+        assert any("cross-validated in confirmation, its recipes have accuracy" in line for line in made.warnings)
+        files = sorted(path.name for path in (made.folder / "model" / "weights").iterdir())
+        assert files == ["one-trial1-seed0-fold0.safetensors", "two-trial1-seed0-fold0.safetensors"]

@@ -1,0 +1,132 @@
+"""Who is chosen, given up or averaged where images count differently: those that count decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.blending import Way, calibrated, decided, equal, evenly, greedy, stack
+from search.ensembling import PossibleMember, choose_members, fit_final, paired_gain
+from search.estimates import Judged, Round, estimate
+from search.member_names import MemberName
+from search.racing import PairedRace, errors_behind
+from trainer.metrics import Labels, Probabilities
+from trainer.outcome import EpochReport
+
+N, CLASSES = 240, 3
+HEAVY = np.arange(N) % 4 == 0
+WEIGHTS = np.where(HEAVY, 3.0, 1.0 / 3.0)
+FOLDS = (np.arange(N) // 4 % 4).astype(np.int64)
+
+
+def predictions(seed: int, heavy: float, light: float) -> tuple[Labels, Probabilities]:
+    """Labels, and predictions of one skill on the images that count much and another on the others."""
+    y = np.random.default_rng(7).integers(0, CLASSES, N)
+    logits = np.random.default_rng(seed).normal(size=(N, CLASSES))
+    logits += np.where(HEAVY, heavy, light)[:, None] * np.eye(CLASSES)[y]
+    powers = np.exp(logits)
+    return y, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+Y, SPECIALIST = predictions(1, heavy=3.0, light=0.8)
+_, GENERALIST = predictions(2, heavy=0.8, light=2.5)
+
+
+def judged(*oofs: Probabilities) -> list[Judged]:
+    return [Judged(number=i, rounds=(Round(split=0, folds=FOLDS, oof=oof),)) for i, oof in enumerate(oofs)]
+
+
+def test_the_images_that_count_say_who_leads() -> None:
+    plain, weighted = (estimate(judged(GENERALIST, SPECIALIST), Y, "accuracy", w) for w in (None, WEIGHTS))
+    assert (plain.leader.number, weighted.leader.number) == (0, 1)
+    assert weighted.of(0).fallen and not plain.of(0).fallen
+    # Fewer images decide, and each is known less well.
+    assert weighted.leader.error > plain.leader.error
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "log_loss"])
+def test_equal_weights_change_no_choice(metric: str) -> None:
+    same = np.full(N, 0.4)
+    oofs = [predictions(seed, 1.5, 1.5)[1] for seed in range(5)]
+    plain, weighted = (estimate(judged(*oofs), Y, metric, w) for w in (None, same))
+    for one, other in zip(plain.rows, weighted.rows, strict=True):
+        assert one.number == other.number and other.shrunk == pytest.approx(one.shrunk, abs=1e-5)
+        assert other.error == pytest.approx(one.error, rel=1e-3, abs=1e-5)
+    finals = [fit_final(np.stack(oofs[:2]), Y, FOLDS, metric, "equal", calibrate=True, weights=w) for w in (None, same)]
+    assert finals[1].score == pytest.approx(finals[0].score, abs=1e-6)
+    assert finals[1].error == pytest.approx(finals[0].error, abs=1e-6)
+    gains = [paired_gain(metric, Y, oofs[0], oofs[1], w) for w in (None, same)]
+    assert gains[1].mean == gains[0].mean and gains[1].error == pytest.approx(gains[0].error)
+
+
+def test_an_ensemble_is_judged_by_the_images_that_count() -> None:
+    """A member that helps where hardly any test image is does not help."""
+    names = [MemberName(trial=i) for i in range(2)]
+    contenders = [
+        PossibleMember(name=name, backbone=str(name), oof=oof)
+        for name, oof in zip(names, (SPECIALIST, GENERALIST), strict=True)
+    ]
+    assert len(choose_members(contenders, Y, FOLDS, "log_loss", "equal", 2).names) == 2
+    assert choose_members(contenders, Y, FOLDS, "log_loss", "equal", 2, WEIGHTS).names == (names[0],)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        evenly,
+        equal(["a", "b"], 2),
+        greedy(2),
+        stack,
+        calibrated(evenly),
+        decided(evenly, "balanced_accuracy"),
+        decided(evenly, "qwk"),
+    ],
+)
+def test_ways_fit_an_image_of_weight_two_as_two_images(way: Way) -> None:
+    members = np.stack([SPECIALIST, GENERALIST])
+    times = np.where(HEAVY, 2, 1)
+    rows = np.repeat(np.arange(N), times)
+    weighted, repeated = way(Y, members, times.astype(np.float64)), way(Y[rows], members[:, rows])
+    assert weighted.weights == pytest.approx(repeated.weights)
+    assert weighted.temperature == pytest.approx(repeated.temperature, rel=1e-3)
+    assert weighted.cuts == pytest.approx(repeated.cuts, abs=1e-6)
+    assert weighted.offsets == pytest.approx(repeated.offsets, abs=0.05)
+    if way is not stack:  # whose penalty counts for more among fewer images
+        return
+    apart = np.abs(weighted.probabilities(members) - repeated.probabilities(members))
+    assert apart.max() < 0.1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_the_paired_error_is_that_of_the_weighted_mean(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    own, leader = generator.random((2, 50))
+    weights = generator.uniform(0.2, 5.0, 50)
+    plain = errors_behind(own, leader)
+    assert errors_behind(own, leader, np.full(50, 0.3)) == pytest.approx(plain)
+    assert errors_behind(own, leader, weights) == pytest.approx(-errors_behind(leader, own, weights))
+    own[:10] = np.nan
+    assert errors_behind(own, leader, weights) == pytest.approx(errors_behind(own[10:], leader[10:], weights[10:]))
+
+
+def test_a_race_is_lost_on_the_images_that_count() -> None:
+    own = np.where(HEAVY, 0.4, 0.6) + np.random.default_rng(0).normal(0.0, 0.05, N)
+    leader = np.full(N, 0.5)
+    study = optuna.create_study()
+    _, trial = study.ask(), study.ask()
+    report = EpochReport(
+        epoch=1,
+        epochs=3,
+        true_class=own.astype(np.float32),
+        metric=0.5,
+        soft=0.5,
+        fold_metrics=(),
+        train_loss=1.0,
+        seconds=1.0,
+    )
+    given_up = [PairedRace(lambda *_: leader, margin=2.0, weights=w).gives_up(trial, report) for w in (None, WEIGHTS)]
+    assert given_up == [False, True]

@@ -1,0 +1,254 @@
+"""Validation weighted toward the test images, from the founding of a study to its export."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from sqlalchemy import text
+
+from search.bench import Bench
+from search.competition import Competition, inspect
+from search.export import plan_export, queue_refits
+from search.export_files import write_export
+from search.founding import Founding, StudyChanged, found, resume
+from search.ledger import Ledger
+from search.pool import StudiesDiffer, check_alike, read_pool
+from search.preparation import prepare
+from search.refits import gather_refits
+from search.replay import replay
+from search.requests import ReplayRequest, StartRequest, Workers
+from search.shift_report import shift_lines
+from search.weighting import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
+from storage.errors import StorageError
+from storage.stored_studies import ImageWeights
+from storage.values import WorkKind
+from tests.search.colours import COLOURS, founding, make_bench, work_on
+from trainer.imageset import DataOptions
+from trainer.looks import Progress
+from trainer.metrics import effective_images, mean_over, score, standard_error
+from trainer.shift import Shift
+
+ASKED = "protocol.weighting=test_like"
+DARK = 0.8
+"""Share of the test images that are of the dark style."""
+
+
+def write(folder: Path, train_dark: float = 1 / 3, test_dark: float = DARK, tests: int = 50) -> Path:
+    """Pictures of three colours, 90 to train on, in two styles: bright, and dark."""
+    rng = np.random.default_rng(0)
+
+    def draw(path: Path, colour: tuple[int, int, int], dark: bool) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.clip(np.array(colour) + rng.normal(0, 50, (32, 32, 3)), 0, 255) * (0.4 if dark else 1.0)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+    names = list(COLOURS)
+    for part, count, share in (("train", 90, train_dark), ("test", tests, test_dark)):
+        table = [["id", "label"]]
+        for i in range(count):
+            draw(folder / part / f"{part}{i:03}.png", COLOURS[names[i % 3]], dark=i // 3 % 10 < round(10 * share))
+            table.append([f"{part}{i:03}", names[i % 3]])
+        name = "train.csv" if part == "train" else "sample_submission.csv"
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows(table)
+    return folder
+
+
+def silent(what: str) -> Progress:
+    return lambda done, total: None
+
+
+def is_dark(competition: Competition) -> np.ndarray:
+    images = competition.images.train_images
+    return np.array([images.read(i).mean() < 60 for i in range(len(images))])
+
+
+@pytest.fixture(autouse=True)
+def no_backbone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever this machine has: descriptors tell these styles apart."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("styles"))
+
+
+@pytest.fixture(scope="module")
+def competition(folder: Path) -> Competition:
+    return inspect(folder, DataOptions())
+
+
+@pytest.fixture(scope="module")
+def weighting(competition: Competition) -> Weighting:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.shift_features.extractor_at_hand", lambda weights: None)
+        return weigh(competition, weights=None, say=silent)
+
+
+@pytest.fixture
+def weighted(folder: Path, study_file: Path, weighting: Weighting) -> Founding:
+    return replace(founding(study_file, folder, ASKED, name="weighted", budget=2), weighting=weighting)
+
+
+def test_a_weighted_score_is_nearer_to_the_test_score(competition: Competition, weighting: Weighting) -> None:
+    """Of models that are right of 9 in 10 bright images and of 5 in 10 dark ones."""
+    hits = np.where(is_dark(competition), 0.5, 0.9)
+    test = DARK * 0.5 + (1 - DARK) * 0.9
+    plain, nearer = mean_over(hits) - test, mean_over(hits, weighting.values) - test
+    assert plain > 0.15 and abs(nearer) < plain / 3
+    assert weighting.values.mean() == pytest.approx(1.0)
+    assert 0.3 * 90 < effective_images(weighting.values) < 70
+
+
+def test_check_says_how_to_weight(competition: Competition) -> None:
+    lines = shift_lines(competition, backbone=None, weights=None, say=silent)
+    assert "`search start --set protocol.weighting=test_like`" in lines[-1]
+
+
+def test_weights_that_would_mean_nothing_are_refused(tmp_path: Path) -> None:
+    cases = {"few": {"tests": 8}, "apart": {"train_dark": 0.0, "test_dark": 1.0}}
+    said = {}
+    for name, styles in cases.items():
+        found_there = inspect(write(tmp_path / name, **styles), DataOptions())  # type: ignore[arg-type]
+        with pytest.raises(CannotWeight) as refused:
+            weigh(found_there, weights=None, say=silent)
+        said[name] = str(refused.value)
+    assert "90 training and 8 test images; at least 20" in said["few"]
+    assert "hardly any training image" in said["apart"] and "by descriptors of the pixels" in said["apart"]
+    assert all("without it all training images count the same" in message for message in said.values())
+
+
+def test_scores_never_rest_on_a_handful() -> None:
+    few, many = (np.where(np.arange(500) < count, 0.9, 0.1) for count in (20, 250))
+    handful, enough = (
+        Shift(auc=0.8, standard_error=0.02, train=train, test=np.full(500, 0.5)) for train in (few, many)
+    )
+    assert "500 training images would tell as much as 74" in why_not(handful)
+    assert why_not(enough) == ""
+    assert why_not(replace(enough, auc=0.95)).startswith("hardly any")
+
+
+def test_a_study_is_prepared_with_weights_once(
+    folder: Path, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: Ledger
+) -> None:
+    typed = {
+        "study": str(study_file),
+        "data": folder,
+        "storage_url": ledger.database.url.render_as_string(hide_password=False),
+        "trials": 2,
+        "overrides": (ASKED,),
+        "memory": False,
+        "workers": Workers(home=tmp_path / "home"),
+    }
+    request = StartRequest(**{**{field.name: None for field in fields(StartRequest)}, **typed})  # type: ignore[arg-type]
+    begun = prepare(request, Console(quiet=True))
+    assert begun.weighting is not None and begun.weighting.features.startswith("descriptors")
+    stored = found(ledger, begun)
+    frozen = ledger.weights(stored)
+    assert frozen is not None and frozen.tobytes() == begun.weighting.values.tobytes()
+    # Typed again, with or without the setting, nothing is measured again: weights are frozen.
+    monkeypatch.setattr("search.preparation.weigh", None)
+    for overrides in ((), (ASKED,)):
+        again = prepare(replace(request, overrides=overrides), Console(quiet=True))
+        assert again.weighting is None
+        assert ledger.weights(resume(ledger, stored, again)) is not None
+    with pytest.raises(StudyChanged, match=r"protocol\.weighting: test_like -> none"):
+        resume(ledger, stored, prepare(replace(request, overrides=("search.trials=4",)), Console(quiet=True)))
+
+
+def test_no_test_images(study_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "no test"
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = np.random.default_rng(i).integers(0, 200, (8, 8, 3)).astype(np.uint8) + np.uint8(colour[0] // 5)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    with pytest.raises(CannotWeight, match="needs test images"):
+        weigh(inspect(folder, DataOptions()), weights=None, say=silent)
+
+
+def test_a_study_that_asks_for_weights_has_some(ledger: Ledger, weighted: Founding) -> None:
+    with pytest.raises(ValueError, match="test_like"):
+        found(ledger, replace(weighted, weighting=None))
+    assert ledger.studies.find("weighted") is None
+
+
+@pytest.fixture
+def searched(ledger: Ledger, weighted: Founding, folder: Path, tmp_path: Path) -> Iterator[Bench]:
+    bench = make_bench(ledger, found(ledger, weighted), folder, tmp_path / "home")
+    work_on(bench)
+    yield bench
+    bench.loader.close()
+
+
+def test_every_score_of_the_study_is_weighted(
+    searched: Bench, ledger: Ledger, weighting: Weighting, tmp_path: Path
+) -> None:
+    study, y, own = searched.study, searched.images.y, weighting.values
+    record = ledger.runs.records(study.id, kind=WorkKind.SEARCH)[0]
+    oof = ledger.runs.prediction(record.id, "oof")
+    assert record.value == score("accuracy", y, oof, own)
+    assert record.value_se == standard_error("accuracy", y, oof, own)
+    curve = ledger.runs.curves(record.id)[-1]
+    assert curve.metric == record.value
+    assert record.soft == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
+    url = ledger.database.url.render_as_string(hide_password=False)
+    assert replay(ReplayRequest(study="weighted", trial=0, data=None, storage_url=url, home=tmp_path, weights=None))
+
+    plan = plan_export(ledger, study, seeds=None, full_data=False)
+    ids = queue_refits(ledger, plan, searched.home)
+    work_on(searched)
+    refits = gather_refits(ledger, plan, ids, y)
+    assert refits.fitted is not None
+    judged = refits.fitted.nested.judged(refits.mean_oof(), "accuracy")
+    assert refits.fitted.score == score("accuracy", y, judged, own)
+    assert refits.fitted.error == standard_error("accuracy", y, judged, own)
+    export = write_export(ledger, plan, refits, searched.images, searched.home, tmp_path / "out", None)
+    card = (export.folder / "MODEL_CARD.md").read_text()
+    effective = f"the 90 images count as {effective_images(own):.0f} equal ones"
+    assert f"- Scores are weighted toward the test images: {effective}" in card
+    assert "told apart by descriptors of the pixels, AUC 0." in card
+
+
+def test_studies_that_are_weighted_otherwise_are_not_blended(
+    ledger: Ledger, weighted: Founding, weighting: Weighting, study_file: Path, folder: Path
+) -> None:
+    one = found(ledger, weighted)
+    plain = found(ledger, founding(study_file, folder, name="plain"))
+    other = found(ledger, replace(weighted, name="other", weighting=replace(weighting, values=weighting.values[::-1])))
+    with pytest.raises(StudiesDiffer, match=r"protocol\.weighting = none, weighted has test_like"):
+        read_pool(ledger, [one, plain])
+    with pytest.raises(StudiesDiffer, match="weighted toward the test images, other by"):
+        read_pool(ledger, [one, other])
+
+
+def test_studies_of_older_releases_weigh_nothing(ledger: Ledger, study_file: Path, folder: Path) -> None:
+    begun = founding(study_file, folder, name="old")
+    stored = found(ledger, begun)
+    protocol = {key: value for key, value in stored.spec["protocol"].items() if key != "weighting"}
+    old = replace(stored, spec={**stored.spec, "protocol": protocol})
+    assert ledger.weights(old) is None and weights_lines(ledger, old) == []
+    assert resume(ledger, old, begun).name == "old"
+    assert check_alike([old, stored]) is None
+
+
+def test_weights_that_are_gone_are_missed(ledger: Ledger, weighted: Founding) -> None:
+    stored = found(ledger, weighted)
+    with ledger.database.writing() as connection:
+        connection.execute(text("DELETE FROM retable_study_weights"))
+    with pytest.raises(StorageError, match="weighted"):
+        ledger.weights(stored)
+
+
+def test_what_is_said_of_weights_of_an_unknown_origin() -> None:
+    line = weights_line(ImageWeights(values=np.array([1.0, 1.0, 2.0]), about={}))
+    assert "3 images count as 3 equal ones" in line and "not recorded" in line
