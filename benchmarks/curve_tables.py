@@ -1,0 +1,236 @@
+"""Recorded tables of learning curves with a known truth, read into one value.
+
+Two formats are known: what `benchmarks.record_curves` writes (arrays in its docstring), and the one of
+``shared/curves``, which holds the out-of-fold probabilities of every epoch (``oof`` of shape (R, E, n, C)), ``y``,
+``fold_test``, ``ens_test`` and the recipes as JSON in ``cfg``; its folds are scikit-learn's
+``StratifiedKFold(K, shuffle=True, random_state=0)``.
+
+``R`` recipes, ``S`` splits, ``E`` epochs, ``K`` folds, ``n`` training images, ``m`` test images, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SHARED = Path("../shared/curves/small_natural_images.npz")
+"""The table that lies beside the repository, seen from its root."""
+
+_COMMON = {"oof", "y", "fold_test", "ens_test"}
+_RECORDED = _COMMON | {"true_class", "metric", "fold_metrics", "seconds", "folds", "recipes"}
+_SHARED = _COMMON | {"cfg"}
+
+
+class CurveTableError(Exception):
+    """A file is no table of curves: which one, what is wrong with it, what would be right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveTable:
+    """What is known of ``R`` recipes trained on one data set. Probabilities and accuracies are 0 .. 1."""
+
+    name: str
+    """The file's stem."""
+    true_class: Floats
+    """(R, E, n): out-of-fold probability of the true class after every epoch, first split."""
+    metric: Floats
+    """(R, E): out-of-fold accuracy, likewise."""
+    fold_metrics: Floats
+    """(R, E, K): accuracy of each fold, likewise."""
+    seconds: Floats
+    """(R, E), above 0: what the epoch of all folds cost; 1 where it was not recorded."""
+    oof: NDArray[np.float32]
+    """(R, S, n, C): out-of-fold probabilities at the end, each split."""
+    folds: Ints
+    """(S, n): fold of each image, 0 .. K - 1."""
+    y: Ints
+    """(n,): true classes, 0 .. C - 1."""
+    fold_test: Floats
+    """(R, S, K): accuracy of each fold's final model on unseen test images."""
+    ens_test: Floats
+    """(R, S): accuracy of the K models' averaged probabilities, likewise."""
+    ens_hits: NDArray[np.bool_] | None
+    """(R, S, m): which test images the averaged models have right; None where it was not recorded."""
+    weights: Floats | None
+    """(m,), sum 1: what each test image counts in the accuracies above; None as `ens_hits`."""
+    recipes: list[dict[str, Any]]
+    """R flat recipes, names and numbers."""
+    oof_by_epoch: NDArray[np.float32] | None
+    """(R, E, n, C): out-of-fold probabilities after every epoch, first split; None where it was not recorded."""
+    default_first: bool = False
+    """Whether the first recipe is a study's default one, which a search has anyway, and the others were drawn."""
+
+    @property
+    def truth(self) -> Floats:
+        """(R,), in points (0 .. 100): the mean test accuracy of all fold models of all splits."""
+        return np.asarray(100.0 * self.fold_test.mean(axis=(1, 2)))
+
+    @property
+    def drawn(self) -> CurveTable:
+        """The table of the recipes that were drawn at random."""
+        return self.only(np.arange(1, len(self.recipes))) if self.default_first and len(self.recipes) > 2 else self
+
+    @property
+    def soft(self) -> Floats:
+        """(R, E), in points: mean out-of-fold probability of the true class, what trials report after every epoch."""
+        return np.asarray(100.0 * self.true_class.mean(axis=2))
+
+    def only(self, rows: NDArray[np.integer[Any]]) -> CurveTable:
+        """The table of these recipes alone, all taken as drawn; ``rows`` are numbers 0 .. R - 1, at least two."""
+        return replace(
+            self,
+            true_class=self.true_class[rows],
+            metric=self.metric[rows],
+            fold_metrics=self.fold_metrics[rows],
+            seconds=self.seconds[rows],
+            oof=self.oof[rows],
+            fold_test=self.fold_test[rows],
+            ens_test=self.ens_test[rows],
+            ens_hits=None if self.ens_hits is None else self.ens_hits[rows],
+            recipes=[self.recipes[int(row)] for row in rows],
+            oof_by_epoch=None if self.oof_by_epoch is None else self.oof_by_epoch[rows],
+            default_first=False,
+        )
+
+
+def load_table(path: Path) -> CurveTable:
+    """Read and check a table of either format.
+
+    Raises:
+        CurveTableError: no such file, no ``.npz``, arrays missing, of wrong shapes, or out of their range.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if name in _RECORDED | _SHARED | {"ens_hits", "weights"}}
+    except FileNotFoundError:
+        raise CurveTableError(
+            f"{path}: no such file; record one with `python -m benchmarks.record_curves DATA {path}`"
+        ) from None
+    # TypeError: a single array. NumPy's own words are left out, they advise to unpickle what is no array.
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise CurveTableError(
+            f"{path}: not a table of curves in NumPy's .npz format, as `python -m benchmarks.record_curves` writes them"
+        ) from error
+    known = _SHARED if "cfg" in arrays else _RECORDED
+    if missing := sorted(known - arrays.keys()):
+        raise CurveTableError(f"{path}: not a table of curves, these arrays are missing: {', '.join(missing)}")
+    try:
+        table = (_from_shared if "cfg" in arrays else _from_recorded)(Path(path).stem, arrays)
+    except (IndexError, ValueError, TypeError) as error:  # shapes that do not fit, text where numbers belong
+        raise CurveTableError(f"{path}: damaged table of curves ({error})") from error
+    if problem := _problem(table):
+        raise CurveTableError(f"{path}: damaged table of curves, {problem}")
+    return table
+
+
+def _from_recorded(name: str, arrays: Mapping[str, NDArray[Any]]) -> CurveTable:
+    return CurveTable(
+        name=name,
+        true_class=arrays["true_class"].astype(np.float64),
+        metric=arrays["metric"].astype(np.float64),
+        fold_metrics=arrays["fold_metrics"].astype(np.float64),
+        seconds=arrays["seconds"].astype(np.float64),
+        oof=arrays["oof"].astype(np.float32),
+        folds=arrays["folds"].astype(np.int64),
+        y=arrays["y"].astype(np.int64),
+        fold_test=arrays["fold_test"].astype(np.float64),
+        ens_test=arrays["ens_test"].astype(np.float64),
+        ens_hits=arrays["ens_hits"].astype(np.bool_) if "ens_hits" in arrays else None,
+        weights=arrays["weights"].astype(np.float64) if "weights" in arrays else None,
+        recipes=_recipes(arrays["recipes"]),
+        oof_by_epoch=None,
+        default_first=True,
+    )
+
+
+def _from_shared(name: str, arrays: Mapping[str, NDArray[Any]]) -> CurveTable:
+    from sklearn.model_selection import StratifiedKFold
+
+    proba = arrays["oof"].astype(np.float32)
+    y = arrays["y"].astype(np.int64)
+    if proba.ndim != 4 or y.shape != proba.shape[2:3]:
+        raise ValueError(f"oof of shape {proba.shape} and y of shape {y.shape} do not belong together")
+    count = arrays["fold_test"].shape[1]
+    folds = np.empty(len(y), dtype=np.int64)
+    for fold, (_, held_out) in enumerate(
+        StratifiedKFold(count, shuffle=True, random_state=0).split(np.zeros(len(y)), y)
+    ):
+        folds[held_out] = fold
+    hits = proba.argmax(axis=3) == y
+    return CurveTable(
+        name=name,
+        true_class=np.take_along_axis(proba, y[None, None, :, None], axis=3)[..., 0].astype(np.float64),
+        metric=hits.mean(axis=2),
+        fold_metrics=np.stack([hits[:, :, folds == fold].mean(axis=2) for fold in range(count)], axis=2),
+        seconds=np.ones(proba.shape[:2]),
+        oof=proba[:, -1:],
+        folds=folds[None],
+        y=y,
+        fold_test=arrays["fold_test"].astype(np.float64)[:, None],
+        ens_test=arrays["ens_test"].astype(np.float64)[:, None],
+        ens_hits=None,
+        weights=None,
+        recipes=_recipes(arrays["cfg"]),
+        oof_by_epoch=proba,
+    )
+
+
+def _recipes(text: NDArray[Any]) -> list[dict[str, Any]]:
+    recipes = json.loads(str(text[()]))
+    if not isinstance(recipes, list) or not all(isinstance(recipe, dict) for recipe in recipes):
+        raise ValueError("the recipes are no JSON list of objects")
+    return recipes
+
+
+def _problem(table: CurveTable) -> str | None:
+    """What is wrong with a table; None if nothing is."""
+    if table.true_class.ndim != 3 or table.oof.ndim != 4 or table.fold_test.ndim != 3:
+        return "true_class needs three dimensions, oof four, fold_test three"
+    recipes, epochs, images = table.true_class.shape
+    splits, classes, folds = table.oof.shape[1], table.oof.shape[3], table.fold_test.shape[2]
+    if recipes < 2 or min(epochs, images, splits, classes, folds) < 1:
+        return f"it needs at least two recipes and holds {recipes}, with {epochs} epochs and {images} images"
+    shapes = {
+        "metric": (recipes, epochs),
+        "fold_metrics": (recipes, epochs, folds),
+        "seconds": (recipes, epochs),
+        "oof": (recipes, splits, images, classes),
+        "folds": (splits, images),
+        "y": (images,),
+        "fold_test": (recipes, splits, folds),
+        "ens_test": (recipes, splits),
+    }
+    for name, shape in shapes.items():
+        if getattr(table, name).shape != shape:
+            return f"{name} has shape {getattr(table, name).shape} where the other arrays want {shape}"
+    if len(table.recipes) != recipes:
+        return f"it lists {len(table.recipes)} recipes where the arrays hold {recipes}"
+    for name in ("true_class", "metric", "fold_metrics", "oof", "fold_test", "ens_test"):
+        values = getattr(table, name)
+        # Half precision rounds up to a thousandth; comparisons with NaN are False.
+        if not (values.min() >= -1e-3 and values.max() <= 1.001):
+            return f"{name} holds values outside of 0 .. 1"
+    if not (np.isfinite(table.seconds).all() and table.seconds.min() > 0.0):
+        return "seconds must be above 0"
+    if table.y.min() < 0 or table.y.max() >= classes:
+        return f"y holds classes outside of 0 .. {classes - 1}"
+    if table.folds.min() < 0 or table.folds.max() >= folds:
+        return f"folds holds numbers outside of 0 .. {folds - 1}"
+    if (table.ens_hits is None) != (table.weights is None):
+        return "ens_hits and weights belong together"
+    if table.ens_hits is not None and table.weights is not None:
+        if table.weights.ndim != 1 or table.ens_hits.shape != (recipes, splits, len(table.weights)):
+            return f"ens_hits has shape {table.ens_hits.shape} where weights has {table.weights.shape}"
+        if not (table.weights.min() >= 0.0 and abs(table.weights.sum() - 1.0) < 1e-6):
+            return "weights must be at least 0 and sum to 1"
+    return None
