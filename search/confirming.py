@@ -202,7 +202,7 @@ def run_confirmation(
     """Confirm a study's finalists, round after round, and say how it goes. Interrupted and called again it goes on.
 
     Args:
-        home: from which checkpoints are removed of what is given up.
+        home: from which checkpoints and weights are removed of what is given up.
 
     Raises:
         Whatever ``until`` does.
@@ -220,6 +220,7 @@ def run_confirmation(
         confirmation = patiently(lambda: read_confirmation(ledger, study.name))
         _tell_broken(console, confirmation.broken, told)
         estimates = patiently(lambda: judge(ledger, confirmation))  # noqa: B023 - called at once
+        _forget_fallen(confirmation, estimates, home)
         step = patiently(lambda: plan_step(ledger, confirmation, estimates))  # noqa: B023 - called at once
         if step.left_out:
             _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
@@ -260,6 +261,16 @@ def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everyth
             lambda: ledger.queue.withdraw(item.id)  # noqa: B023 - called at once
         ):
             ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
+
+
+def _forget_fallen(confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
+    """Remove the weights of those that are clearly beaten: they will not be exported, and all finalists' take room."""
+    fallen = {row.number for row in estimates.rows if row.fallen} if estimates is not None else set()
+    artifacts = ArtifactFolder(home.artifacts)
+    for finalist in confirmation.finalists:
+        if finalist.number in fallen:
+            for record in finalist.rounds:
+                artifacts.remove_weights(confirmation.study.name, record.work_id)
 
 
 def _tell_broken(console: Console, broken: Sequence[TrialRecord], told: set[int]) -> None:

@@ -40,7 +40,7 @@ class Costs:
     confirmation: float = 0.0
     """Seconds of training that are left for their confirmation."""
     refits: int = 1
-    """Trainings of the export, for one recipe."""
+    """Trainings of the export, for one recipe, beside its first confirmation where that is one of them."""
 
     @property
     def refit_wall(self) -> float:
@@ -68,6 +68,7 @@ def measure_costs(
     *,
     workers: int,
     under_way: float = 0.0,
+    kept: bool = False,
 ) -> Costs:
     """Costs by what has ended.
 
@@ -76,6 +77,7 @@ def measure_costs(
         best: of those that may be exported.
         confirmations: of all confirmations.
         under_way: seconds since the first of the trials that are under way began, 0 where none is.
+        kept: whether all workers keep weights where the export will be made, so that confirmations count as refits.
     """
     finished = [record for record in records if record.status is TrialStatus.FINISHED and record.recipe]
     trial = upper(whole_seconds(records))
@@ -99,7 +101,7 @@ def measure_costs(
         under_way=0.0 if trial is not None else under_way,
         contenders=contenders,
         confirmation=max(0.0, min(share, contenders * spec.confirm.rounds * (final or 0.0))),
-        refits=spec.final.seeds,
+        refits=spec.final.seeds - (1 if kept and contenders else 0),
     )
 
 

@@ -1,7 +1,8 @@
-"""What is exported: which recipes, in how many refits. `search.refits` gathers them, `search.export_files` writes."""
+"""What is exported: which recipes, how often trained. `search.refits` gathers them, `search.export_files` writes."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ class ExportPlan:
     estimates: Estimates | None
     """Of the confirmed recipes; None where none was confirmed."""
     seeds: int
-    """Refits of each member."""
+    """Trainings of each member at least. Confirmations count where their weights are at hand."""
     full_data: bool
     short_of_time: bool = False
     """Whether fewer members are refitted than might have been, because of the deadline."""
@@ -55,12 +56,12 @@ class ExportPlan:
 
     @property
     def split(self) -> int:
-        """The split of the refits: that of the search, or none."""
+        """The split of refits: that of the search, or none."""
         return FULL_DATA_SPLIT if self.full_data else self.leader.trial.split
 
     @property
     def models(self) -> int:
-        """Networks that one refit trains."""
+        """Networks of one training."""
         return 1 if self.full_data else self.spec.protocol.folds
 
     @property
@@ -82,7 +83,7 @@ def plan_export(
     what was imported.
 
     Args:
-        seeds: refits of each recipe; None: as the study says.
+        seeds: trainings of each recipe at least; None: as the study says.
         members_at_most: recipes for whose refits there is time; None: any number. The leader is exported in any case.
         also: further studies of the same images, folds and metric, whose recipes may take part.
 
@@ -128,30 +129,56 @@ def _choose(ledger: Ledger, study: StoredStudy, spec: StudySpec, pool: Pool, at_
     )
 
 
-def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[int]:
-    """Queue one work item for each recipe and seed, the leader's first, in the study that found the recipe, and return
-    their ids. What is refitted already, weights and all, is not done again. They are for workers that share this home,
-    because that is where their weights are collected.
+def kept_splits(plan: ExportPlan, home: Home) -> list[int]:
+    """Fresh splits on which every member was confirmed with weights that are in ``home``: the networks of these
+    confirmations take part in the final model. A model that is trained on all images takes none.
     """
-    ids = []
-    for member in plan.members:
-        for seed in range(plan.seeds):
-            work_id = ledger.queue.add(
-                member.study.id,
-                WorkKind.REFIT,
-                split=plan.split,
-                seed=seed,
-                recipe=member.recipe.to_flat(),
-                home=home.identity(),
-            )
-            record = ledger.runs.record_of(work_id)
-            weights = weight_files(home, member.study, work_id)
-            if record is not None and (record.status is not TrialStatus.FINISHED or len(weights) < plan.models):
-                ledger.queue.reopen(work_id, home=home.identity())
-            ids.append(work_id)
-    return ids
+    if plan.full_data or not plan.members:
+        return []
+    splits = [
+        {r.split for r in member.rounds if len(weight_files(home, member.study, r.work_id)) == plan.models}
+        for member in plan.members
+    ]
+    return sorted(set.intersection(*splits))
+
+
+def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[tuple[int, ...]]:
+    """The work items whose networks make the final model, those of each member: its confirmations on `kept_splits`, and
+    as many refits as are missing of the plan's seeds. These are queued, the leader's first, in the study that found the
+    recipe.
+
+    What is refitted already, weights and all, is not done again. Refits are for workers that share this home, because
+    that is where their weights are collected.
+    """
+    kept = kept_splits(plan, home)
+    # The seed of a confirmation is its split: none is used twice.
+    free = (seed for seed in itertools.count() if seed not in kept)
+    seeds = list(itertools.islice(free, max(0, plan.seeds - len(kept))))
+    return [
+        (
+            *(record.work_id for record in member.rounds if record.split in kept),
+            *(_queue_refit(ledger, plan, member, seed, home) for seed in seeds),
+        )
+        for member in plan.members
+    ]
+
+
+def _queue_refit(ledger: Ledger, plan: ExportPlan, member: ExportMember, seed: int, home: Home) -> int:
+    work_id = ledger.queue.add(
+        member.study.id,
+        WorkKind.REFIT,
+        split=plan.split,
+        seed=seed,
+        recipe=member.recipe.to_flat(),
+        home=home.identity(),
+    )
+    record = ledger.runs.record_of(work_id)
+    weights = weight_files(home, member.study, work_id)
+    if record is not None and (record.status is not TrialStatus.FINISHED or len(weights) < plan.models):
+        ledger.queue.reopen(work_id, home=home.identity())
+    return work_id
 
 
 def weight_files(home: Home, study: StoredStudy, work_id: int) -> list[Path]:
-    """The fold models of a refit; empty where they are not on this host."""
-    return sorted(ArtifactFolder(home.artifacts).weights(study.name, work_id).glob("fold*.safetensors"))
+    """The fold models of a confirmation or refit; empty where they are not on this host."""
+    return ArtifactFolder(home.artifacts).kept_weights(study.name, work_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,8 @@ def write_export(
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
         if refits.has_oof:
             ledger.write_folds(plan.study, plan.split, made / "folds.csv")
-            _write_oof(plan, refits, images, ledger.folds(plan.study, plan.split), made / "oof.csv")
+            folds = [ledger.folds(plan.study, record.split) for record in refits.trainings]
+            _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
         facts = _facts(ledger, plan, refits, images, warnings(ledger, plan, refits), forecast)
@@ -129,7 +130,8 @@ def _notes(plan: ExportPlan, refits: Refits) -> dict[str, Any]:
     blend = refits.blend
     notes: dict[str, Any] = {
         "trial": plan.leader.number,
-        "seeds": plan.seeds,
+        "seeds": len(refits.trainings),
+        "trainings": [[record.split, record.seed] for record in refits.trainings],
         "full_data": plan.full_data,
         "views": list(refits.members[0].views),
         "temperature": blend.temperature,
@@ -175,13 +177,18 @@ def _write_test_probabilities(test: NDArray[np.float32], images: ImageSet, path:
     write_table(path, [header, *rows])
 
 
-def _write_oof(plan: ExportPlan, refits: Refits, images: ImageSet, folds: NDArray[np.int64], path: Path) -> None:
+def _write_oof(refits: Refits, images: ImageSet, folds: Sequence[NDArray[np.int64]], path: Path) -> None:
+    """
+    Args:
+        folds: of each training, ``(n,)``.
+    """
     names = images.class_names
     rows = [["image_id", "fold", "seed", "y_true", "y_pred", *(f"p_{name}" for name in names)]]
-    for seed in range(plan.seeds):
-        oof, labels = refits.predict_oof(refits.oof(seed))
-        for image_id, fold, y, label, proba in zip(images.train_ids, folds, images.y, labels, oof, strict=True):
-            rows.append([image_id, str(fold), str(seed), names[y], names[label], *_cells(proba)])
+    for training, record in enumerate(refits.trainings):
+        oof, labels = refits.predict_oof(refits.oof(training))
+        parts = zip(images.train_ids, folds[training], images.y, labels, oof, strict=True)
+        for image_id, fold, y, label, proba in parts:
+            rows.append([image_id, str(fold), str(record.seed), names[y], names[label], *_cells(proba)])
     write_table(path, rows)
 
 
@@ -215,7 +222,7 @@ def _facts(
         score=None if refits.fitted is None else refits.fitted.score,
         score_error=None if refits.fitted is None else refits.fitted.error,
         folds=plan.spec.protocol.folds,
-        seeds=plan.seeds,
+        seeds=len(refits.trainings),
         full_data=plan.full_data,
         reasons=reasons(plan, refits),
         expected="" if forecast is None else forecast_line(forecast, plan.metric),

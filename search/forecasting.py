@@ -64,7 +64,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     averaging, networks = NO_AVERAGING, 1
     if not refits.imported:
         averaging = averaging_gain(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights)
-        networks = plan.models * plan.seeds * len(refits.members)
+        networks = plan.models * len(refits.trainings) * len(refits.members)
         single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)

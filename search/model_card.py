@@ -108,7 +108,7 @@ def _how_good(facts: CardFacts) -> str:
         lines.append(
             f"- Out-of-fold {facts.metric}: {score} (one standard error), of {facts.folds} folds x {facts.seeds} "
             f"seed{'s' * (facts.seeds > 1)}, averaged as the submission is"
-            + ("." if facts.estimate is None else ", on the split by which the search chose: it flatters.")
+            + ("." if facts.estimate is None else ", on images by which the recipe was chosen: it flatters.")
         )
     if facts.weighting:
         lines.append(f"- {facts.weighting}")

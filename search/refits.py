@@ -1,5 +1,5 @@
 """Refits, gathered: each member's views and predictions, and the blend that makes one prediction of them, and of what
-was imported.
+was imported. Confirmations whose weights were kept count as refits: they are the same training on another split.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class RefitFailed(RuntimeError):  # noqa: N818 - named for the fact
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MemberRefits:
-    """The refits of one recipe. ``n`` training images, ``m`` test images, ``C`` classes, S seeds."""
+    """The refits of one recipe. ``n`` training images, ``m`` test images, ``C`` classes, T trainings."""
 
     member: ExportMember
     records: tuple[TrialRecord, ...]
-    """One of each seed."""
+    """One of each training, the same splits and seeds for all members."""
     views: tuple[str, ...]
     """Test-time views that are averaged."""
-    oof_by_seed: tuple[Floats, ...]
-    """Out-of-fold probabilities of each seed, ``(n, C)``; empty where all images were trained on."""
+    oof_by_training: tuple[Floats, ...]
+    """Out-of-fold probabilities of each, ``(n, C)``; empty where all images were trained on."""
     test: Floats | None
-    """Mean over the seeds, ``(m, C)``; None without test images."""
+    """Mean over the trainings, ``(m, C)``; None without test images."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +88,7 @@ class Refits:
     @property
     def has_oof(self) -> bool:
         """Whether the refits have out-of-fold predictions of their own."""
-        return bool(self.members[0].oof_by_seed)
+        return bool(self.members[0].oof_by_training)
 
     @property
     def everyone(self) -> tuple[MemberRefits | Imported, ...]:
@@ -100,13 +100,21 @@ class Refits:
         """What a model folder holds: its blend, and what it predicts for the test images."""
         return self if self.runnable is None else self.runnable
 
-    def oof(self, seed: int) -> Floats:
-        """Out-of-fold probabilities of the members of one seed, and the imported ones, ``(M, n, C)``."""
-        return np.stack([*(member.oof_by_seed[seed] for member in self.members), *(i.oof for i in self.imported)])
+    @property
+    def trainings(self) -> tuple[TrialRecord, ...]:
+        """The leader's, whose splits and seeds are those of all members."""
+        return self.members[0].records
+
+    def oof(self, training: int) -> Floats:
+        """Out-of-fold probabilities of one training (0, 1, ...) of each member, and imported ones: ``(M, n, C)``."""
+        own = (member.oof_by_training[training] for member in self.members)
+        return np.stack([*own, *(part.oof for part in self.imported)])
 
     def mean_oof(self) -> Floats:
-        """The same, the mean over the seeds."""
-        return np.stack([*(average(member.oof_by_seed) for member in self.members), *(i.oof for i in self.imported)])
+        """The same, the mean over the trainings."""
+        return np.stack(
+            [*(average(member.oof_by_training) for member in self.members), *(i.oof for i in self.imported)]
+        )
 
     def predict_oof(self, members: Floats) -> tuple[Floats, NDArray[np.int64]]:
         """What the model makes of out-of-fold probabilities ``(M, n, C)``, each image by a blend that was fitted
@@ -116,7 +124,7 @@ class Refits:
         return self.fitted.nested.predict(members)
 
 
-def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[int], y: NDArray[np.int64]) -> Refits:
+def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]], y: NDArray[np.int64]) -> Refits:
     """Read the stored predictions of the refits, choose the test-time views of each member, fit the blend.
 
     A member whose refits failed is left out; the others make the model.
@@ -129,9 +137,8 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[int], y: NDArr
     """
     members, left_out = [], []
     for place, member in enumerate(plan.members):
-        own = ids[place * plan.seeds : (place + 1) * plan.seeds]
         try:
-            records = tuple(_finished(ledger, work_id) for work_id in own)
+            records = tuple(_finished(ledger, work_id) for work_id in ids[place])
         except _Failed as error:
             if place == 0:
                 raise
@@ -162,7 +169,7 @@ def _finished(ledger: Ledger, work_id: int) -> TrialRecord:
         raise RefitFailed("a refit has not ended yet; `search export-best` goes on with it")
     if record.status is not TrialStatus.FINISHED:
         helps = f"; what helps: {ADVICE[record.failure]}" if record.failure else ""
-        raise _Failed(f"the refit with seed {record.seed} ended as {record.status}: {record.reason}{helps}")
+        raise _Failed(f"the {record.kind} with seed {record.seed} ended as {record.status}: {record.reason}{helps}")
     return record
 
 
@@ -175,7 +182,7 @@ def _gather(
     test = [_over_views(ledger, record, "test", views, own=own) for record in records] if has_test else []
     oof = () if plan.full_data else tuple(_over_views(ledger, r, "oof", views, own=own) for r in records)
     return MemberRefits(
-        member=member, records=records, views=views, oof_by_seed=oof, test=average(test) if test else None
+        member=member, records=records, views=views, oof_by_training=oof, test=average(test) if test else None
     )
 
 
@@ -218,7 +225,7 @@ def _judged(
 ) -> tuple[list[Floats], NDArray[np.int64]] | None:
     """The out-of-fold predictions of each member to fit a blend on, and the folds that go with them."""
     if not plan.full_data:
-        return [average(member.oof_by_seed) for member in members], ledger.folds(plan.study, plan.split)
+        return [average(member.oof_by_training) for member in members], ledger.folds(plan.study, plan.split)
     rounds = [member.member.rounds for member in members]
     if not all(rounds):
         return None

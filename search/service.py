@@ -16,7 +16,7 @@ from search.confirming import run_confirmation
 from search.engines.fleet import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.exit_codes import EXIT_INTERRUPTED
-from search.export import ExportPlan, plan_export, queue_refits
+from search.export import ExportPlan, kept_splits, plan_export, queue_refits
 from search.export_files import write_export
 from search.fleets import FleetPlan, plan_fleet
 from search.forecasting import forecast_export
@@ -95,7 +95,7 @@ def start(request: StartRequest) -> None:
 
             run_confirmation(ledger, stored, images, home, until, console)
             show_comparison(console, ledger, name, home)
-            plan = _plan_in_time(ledger, stored, console)
+            plan = _plan_in_time(ledger, stored, home, console)
             ids = queue_refits(ledger, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
             elsewhere = partial(_either, refits_are_over, _nobody_here(home))
@@ -171,7 +171,7 @@ def _finish(
     console: Console,
     ledger: Ledger,
     plan: ExportPlan,
-    ids: Sequence[int],
+    ids: Sequence[Sequence[int]],
     images: ImageSet,
     home: Home,
     output: Path | None,
@@ -241,19 +241,23 @@ def _nobody(standing: Standing) -> bool:
     return not standing.workers and not standing.paused
 
 
-def _plan_in_time(ledger: Ledger, stored: StoredStudy, console: Console) -> ExportPlan:
-    """The export for which there is time: fewer recipes first, then fewer seeds, one of one in any case."""
-    fitting = refits_before_deadline(ledger, stored)
-    seeds = StudySpec.from_dict(stored.spec).final.seeds
-    if fitting is None:
-        return plan_export(ledger, stored, seeds=None, full_data=False)
-    if fitting < seeds:
+def _plan_in_time(ledger: Ledger, stored: StoredStudy, home: Home, console: Console) -> ExportPlan:
+    """The export for which there is time: fewer recipes first, then fewer seeds, one of one in any case. Confirmations
+    whose weights are here cost nothing any more.
+    """
+    plan, fitting = plan_export(ledger, stored, seeds=None, full_data=False), refits_before_deadline(ledger, stored)
+    kept = len(kept_splits(plan, home))
+    if fitting is None or max(0, plan.seeds - kept) * len(plan.members) <= fitting:
+        return plan
+    if kept:
+        return replace(plan, seeds=kept + fitting // len(plan.members))
+    if fitting < plan.seeds:
         console.print(
-            f"[yellow]note:[/] before the deadline there is time for {fitting} of {seeds} refits"
+            f"[yellow]note:[/] before the deadline there is time for {fitting} of {plan.seeds} refits"
             + ("" if fitting else ", so the export may come late; the provisional submission is there"),
             highlight=False,
         )
-    seeds = max(1, min(seeds, fitting))
+    seeds = max(1, min(plan.seeds, fitting))
     return plan_export(ledger, stored, seeds=seeds, full_data=False, members_at_most=max(1, fitting // seeds))
 
 

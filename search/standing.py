@@ -171,12 +171,15 @@ def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord
     ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     running = any(item.kind is WorkKind.SEARCH for item in ledger.queue.held(study.id))
+    present = present_at(ledger, study)
+    homes = {process.home for process in present}
     begun = study.created if study.running_since is None else study.running_since
     return measure_costs(
         spec,
         records,
         [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
         ledger.runs.records(study.id, kind=WorkKind.CONFIRM),
-        workers=sum(process.role is Role.WORKER for process in present_at(ledger, study)),
+        workers=sum(process.role is Role.WORKER for process in present),
+        kept=len(homes) == 1 and None not in homes,
         under_way=ledger.database.now() - begun if running else 0.0,
     )

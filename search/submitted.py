@@ -146,26 +146,36 @@ def _predicted(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray
 
 
 def _of_refits(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray[np.float32] | None:
-    """What one recipe predicts, averaged over seeds and views as the export did; None where a refit is missing."""
-    seeds = export.notes.get("seeds")
-    if not isinstance(seeds, int) or seeds < 1:
-        return None
-    split = FULL_DATA_SPLIT if export.notes.get("full_data") else SEARCH_SPLIT
-    refits = {
-        record.seed: record
-        for record in ledger.runs.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
-        if record.recipe == member.recipe and record.split == split
+    """What one recipe predicts, averaged over trainings and views as the export did; None where one is missing."""
+    trainings = _trainings(export.notes)
+    records = {
+        (record.split, record.seed): record
+        for kind in (WorkKind.CONFIRM, WorkKind.REFIT)
+        for record in ledger.runs.records(member.study.id, kind=kind, status=TrialStatus.FINISHED)
+        if record.recipe == member.recipe
     }
     # The views of the recipe's own test-time augmentation are averaged already.
     own = member.recipe.get("tta", "none") != "none"
     names = ["test"] if own else [f"test.{view}" for view in member.views]
     predictions = []
-    for seed in range(seeds):
-        record = refits.get(seed)
+    for training in trainings:
+        record = records.get(training)
         if record is None or not set(names) <= set(ledger.runs.prediction_names(record.id)):
             return None
         predictions.append(average([ledger.runs.prediction(record.id, name) for name in names]))
-    return average(predictions)
+    return average(predictions) if predictions else None
+
+
+def _trainings(notes: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Split and seed of each training of an export; none where its notes do not tell."""
+    told = notes.get("trainings")
+    if told is None:  # an older release refitted with the first seeds
+        seeds = notes.get("seeds")
+        split = FULL_DATA_SPLIT if notes.get("full_data") else SEARCH_SPLIT
+        return [(split, seed) for seed in range(seeds)] if isinstance(seeds, int) else []
+    pairs = [tuple(pair) for pair in told if isinstance(pair, list)] if isinstance(told, list) else []
+    good = all(len(pair) == 2 and all(isinstance(number, int) for number in pair) for pair in pairs)
+    return [(pair[0], pair[1]) for pair in pairs] if good else []
 
 
 def _numbers(values: object) -> tuple[float, ...] | None:

@@ -113,7 +113,7 @@ def _how_good(export: Export) -> Iterator[str]:
         flatters = foretold and not export.by_confirmations
         yield (
             f"{named} {verb}: {how} {export.metric} {value if foretold else f'[bold]{value}[/]'} "
-            f"(test-time views: {views})" + ", on the split by which the search chose: it flatters" * flatters
+            f"(test-time views: {views})" + ", on images by which it was chosen: it flatters" * flatters
         )
     if export.expected:
         yield f"[bold]{escape(export.expected)}[/]"

@@ -66,7 +66,8 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
 
     item, trial, lease = task.item, task.trial, task.lease
     recipe = Recipe.from_flat(item.recipe or {})
-    refit = item.kind is WorkKind.REFIT
+    # Confirmations too: their networks take part in the final model.
+    kept = item.kind is not WorkKind.SEARCH
     # Only an earlier attempt can have reported anything.
     reported = set() if trial is None or item.attempt == 1 else patiently(lambda: set(_intermediate(trial)))
 
@@ -96,9 +97,9 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         abandon=lambda: lease.lost or task.overdue(),
         checkpoint=bench.artifacts.checkpoint(bench.study.name, item.id),
         weights_dir=bench.weights_dir,
-        keep_models=refit,
+        keep_models=kept,
         # From these the export chooses, unless the recipe itself says which views are averaged.
-        views=FLIPS if refit and recipe.tta == "none" else ("identity",),
+        views=FLIPS if kept and recipe.tta == "none" else ("identity",),
         predict_test=_keeps_test_predictions(bench, item.kind),
         loader=bench.loader,
     )
@@ -106,7 +107,7 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         raise LeaseLost
     if result.status == "stopped":
         return None
-    if refit and result.status == "finished":
+    if kept and result.status == "finished":
         folder = bench.artifacts.weights(bench.study.name, item.id)
         for fold, state in enumerate(result.models):
             save_weights(folder / weights_name(fold), state)
@@ -121,7 +122,7 @@ def called(item: WorkItem) -> str:
 
 
 def weights_name(fold: int) -> str:
-    """File name of one fold model of a refit."""
+    """File name of one fold model of a confirmation or refit."""
     return f"fold{fold}.safetensors"
 
 
@@ -130,7 +131,7 @@ TEST_PER_TRAIN = 5
 
 
 def _keeps_test_predictions(bench: Bench, kind: WorkKind) -> bool:
-    return kind is WorkKind.REFIT or len(bench.images.test_ids) <= TEST_PER_TRAIN * len(bench.images.train_ids)
+    return kind is not WorkKind.SEARCH or len(bench.images.test_ids) <= TEST_PER_TRAIN * len(bench.images.train_ids)
 
 
 def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None = None) -> TrialOutcome:

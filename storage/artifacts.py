@@ -76,10 +76,27 @@ class ArtifactFolder:
         return found
 
     def weights(self, study: str, work_id: int) -> Path:
-        """The folder of the fold models of a refit, created."""
-        folder = self.root / "weights" / safe_name(study) / str(int(work_id))
+        """The folder of the fold models of a confirmation or refit, created."""
+        folder = self._weights_folder(study, work_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def kept_weights(self, study: str, work_id: int) -> list[Path]:
+        """The fold models that are here, by fold; none where they were never kept here."""
+        return sorted(self._weights_folder(study, work_id).glob("fold*.safetensors"))
+
+    def remove_weights(self, study: str, work_id: int) -> None:
+        """Remove the fold models of a training, if they are here.
+
+        Raises:
+            OSError: something is there and cannot be removed.
+        """
+        folder = self._weights_folder(study, work_id)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def _weights_folder(self, study: str, work_id: int) -> Path:
+        return self.root / "weights" / safe_name(study) / str(int(work_id))
 
     def pictures(self) -> FileSystemArtifactStore:
         """Optuna's artifact store, as the dashboard and `optuna.artifacts.upload_artifact` want it."""

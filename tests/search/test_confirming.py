@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,14 +25,20 @@ from search.confirming import (
     run_confirmation,
 )
 from search.control import retry
+from search.export import ExportPlan, kept_splits, plan_export, queue_refits
+from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
+from search.home import Home
 from search.lease import LEASE
 from search.ledger import Ledger
+from search.refits import gather_refits
 from search.standing import Standing, read_standing
 from search.status import show_status
+from search.submitted import submitted_labels
 from search.supervision import Interrupted, what_runs
 from search.telling import SIBLINGS
 from search.training import Task
+from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
@@ -258,7 +267,9 @@ def test_fresh_splits_differ_keep_groups_together_and_stay_as_they_are(bench: Be
     np.testing.assert_array_equal(ledger.folds(bench.study, 1), before)
 
 
-def test_a_real_confirmation_trains_on_its_split(bench: Bench, ledger: Ledger) -> None:
+def test_real_confirmations_train_on_their_split_and_become_the_model(
+    bench: Bench, ledger: Ledger, tmp_path: Path
+) -> None:
     ledger.studies.set_budget(bench.study.id, 5)
     change(bench, confirm={"rounds": 1})
     work_on(pretending(bench, even))
@@ -271,6 +282,54 @@ def test_a_real_confirmation_trains_on_its_split(bench: Bench, ledger: Ledger) -
     right = oof.argmax(axis=1) == bench.images.y
     assert curves[-1].fold_metrics == pytest.approx([float(right[folds == fold].mean()) for fold in (0, 1)])
     assert ledger.queue.counts(bench.study.id)[WorkKind.CONFIRM][WorkState.STORED] == 2
+
+    plan = plan_export(ledger, bench.study, seeds=None, full_data=False, members_at_most=1)
+    assert kept_splits(plan, bench.home) == [1]
+    assert queue_refits(ledger, plan, bench.home) == [(plan.leader.rounds[0].work_id,)]
+    assert not ledger.queue.waiting(bench.study.id, WorkKind.REFIT), "nothing is left to train"
+    exported = export(bench, plan, tmp_path / "confirmed")
+    with (exported.folder / "oof.csv").open() as file:
+        assert [row["fold"] for row in csv.DictReader(file)] == [str(fold) for fold in folds]
+    dataset = ledger.datasets.get(bench.study.fingerprint)
+    (record,) = ledger.runs.exports(bench.study.id)
+    shutil.rmtree(exported.folder)
+    stored = submitted_labels(ledger, bench.study, record, dataset, overwritten=False)
+    refits = gather_refits(ledger, plan, queue_refits(ledger, plan, bench.home), bench.images.y)
+    assert stored is not None and refits.test is not None
+    assert stored.tolist() == refits.blend.labels(refits.test).tolist()
+
+    more = replace(plan, seeds=2)
+    export(bench, more, tmp_path / "more")
+    ((kept, refitted),) = queue_refits(ledger, more, bench.home)
+    refit = ledger.runs.record_of(refitted)
+    assert kept == plan.leader.rounds[0].work_id and refit is not None
+    assert (refit.kind, refit.split, refit.seed) == (WorkKind.REFIT, 0, 0)
+    elsewhere = Home(root=tmp_path / "elsewhere")
+    assert kept_splits(plan, elsewhere) == [], "weights that are not here are trained again"
+
+
+def export(bench: Bench, plan: ExportPlan, folder: Path) -> Export:
+    ids = queue_refits(bench.ledger, plan, bench.home)
+    work_on(bench)
+    refits = gather_refits(bench.ledger, plan, ids, bench.images.y)
+    return write_export(bench.ledger, plan, refits, bench.images, bench.home, folder, None)
+
+
+def test_weights_of_the_clearly_beaten_are_not_kept(searched: Bench, ledger: Ledger) -> None:
+    kept = {}
+
+    def quality(task: Task) -> float:
+        folder = ArtifactFolder(searched.home.artifacts).weights("colours", task.item.id)
+        (folder / "fold0.safetensors").write_bytes(b"weights")
+        kept[task.item.id] = folder
+        return 0.1 if task.item.recipe == searched.spec.default_recipe() else 0.9
+
+    confirm(pretending(searched, quality))
+    beaten = [
+        r.work_id for r in ledger.runs.records(searched.study.id, kind=WorkKind.CONFIRM) if r.note[TRIAL_NOTE] == 0
+    ]
+    assert beaten and not any(kept[work_id].exists() for work_id in beaten)
+    assert sum(folder.exists() for folder in kept.values()) == len(kept) - len(beaten)
 
 
 def queue_next(bench: Bench) -> None:

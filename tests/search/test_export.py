@@ -236,10 +236,10 @@ def test_nothing_finished_and_failed_refits_are_said(
         bench.study.id, WorkKind.REFIT, split=0, seed=77, recipe=plan.leader.recipe.to_flat()
     )
     with pytest.raises(RefitFailed, match="not ended yet"):
-        gather_refits(bench.ledger, plan, [work_id], bench.images.y)
+        gather_refits(bench.ledger, plan, [(work_id,)], bench.images.y)
     item = bench.ledger.queue.take(bench.study.id, "w", 60)
     assert item is not None
     bench.ledger.queue.fail(item, Failure.DISK, "disk full")
     with pytest.raises(RefitFailed, match="seed 77 ended as failed: disk full"):
-        gather_refits(bench.ledger, plan, [work_id], bench.images.y)
+        gather_refits(bench.ledger, plan, [(work_id,)], bench.images.y)
     assert queue_refits(bench.ledger, plan, bench.home), "the others are done and stay"

@@ -143,7 +143,7 @@ def test_the_model_is_the_mean_of_its_members_refits(refits: Refits, bench: Benc
     assert refits.test is not None and len(tests) == 2
     np.testing.assert_allclose(refits.test, np.mean(tests, axis=0), atol=1e-6)
     assert np.abs(tests[0] - tests[1]).max() > 1e-3, "two different models"
-    oof = np.mean([member.oof_by_seed[0] for member in refits.members], axis=0)
+    oof = np.mean([member.oof_by_training[0] for member in refits.members], axis=0)
     assert exported.score == pytest.approx(score("accuracy", bench.images.y, oof))
     table = rows(exported.folder / "oof.csv")
     np.testing.assert_allclose([[float(cell) for cell in row[5:]] for row in table[1:]], oof, atol=1e-6)
@@ -225,7 +225,7 @@ def test_full_data_is_scored_by_the_confirmations(bench: Bench, tmp_path: Path) 
 
 
 def test_a_member_that_cannot_be_refitted_is_left_out_the_leader_is_not(bench: Bench, plan: ExportPlan) -> None:
-    leader, other = queue_refits(bench.ledger, plan, bench.home)
+    (leader,), (other,) = ids = queue_refits(bench.ledger, plan, bench.home)
 
     def breaks(work_id: int) -> None:
         bench.ledger.queue.reopen(work_id, home=bench.home.identity())
@@ -234,13 +234,13 @@ def test_a_member_that_cannot_be_refitted_is_left_out_the_leader_is_not(bench: B
         bench.ledger.queue.fail(item, Failure.DISK, "disk full")
 
     breaks(other)
-    gathered = gather_refits(bench.ledger, plan, [leader, other], bench.images.y)
+    gathered = gather_refits(bench.ledger, plan, ids, bench.images.y)
     assert [m.member.number for m in gathered.members] == [plan.leader.number]
     assert gathered.blend.weights == (1.0,)
     assert "disk full" in gathered.left_out[0] and f"trial {plan.members[1].number}" in gathered.left_out[0]
     breaks(leader)
     with pytest.raises(RefitFailed, match="disk full"):
-        gather_refits(bench.ledger, plan, [leader, other], bench.images.y)
+        gather_refits(bench.ledger, plan, ids, bench.images.y)
 
 
 def test_what_is_expected_of_the_export(bench: Bench) -> None:
