@@ -1,0 +1,233 @@
+"""Rules for giving trials up early: the project's own, Optuna's, and what else was tried; for `benchmarks.replay`.
+
+`screen` is no rule but plans by the budget; `promotions` resumes trials; Optuna's users train one fold after another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import optuna
+
+from benchmarks.curve_tables import CurveTable, Floats, Ints
+from benchmarks.replay import Seen, Trace, trace_of
+from search.pruning import SuccessiveHalving
+from search.racing import errors_behind
+
+
+class Never:
+    """No pruning."""
+
+    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+        return False
+
+
+class Halving:
+    """The project's successive halving, asked as its worker asks it."""
+
+    def __init__(self, pruner: SuccessiveHalving) -> None:
+        self._pruner = pruner
+
+    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+        if epoch not in self._pruner.rungs(seen.scores.shape[1]):
+            return False
+        rivals = [float(seen.scores[other, epoch - 1]) for other in seen.rivals(recipe, epoch)]
+        return not self._pruner.survives(float(seen.scores[recipe, epoch - 1]), rivals)
+
+
+class PairedHalving:
+    """Halving that spares whoever is within ``margin`` standard errors of the last that goes on, paired by image.
+
+    ``rungs`` None: judged after every epoch, a race against the best part in place of the best.
+    """
+
+    def __init__(
+        self, distances: Distances, *, factor: int, margin: float, startup: int = 2, rungs: Sequence[int] | None = None
+    ) -> None:
+        self._distances, self._factor, self._margin = distances, factor, margin
+        self._startup, self._rungs = startup, rungs
+
+    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+        if self._rungs is not None and epoch not in self._rungs:
+            return False
+        rivals = sorted(seen.rivals(recipe, epoch), key=lambda other: -seen.scores[other, epoch - 1])
+        reported = len(rivals) + 1
+        if reported < self._startup:
+            return False
+        last = rivals[min(len(rivals), -(-reported // self._factor)) - 1]
+        return self._distances.of(recipe, last, epoch) > self._margin
+
+
+class Foretold:
+    """Gives up whoever is not likely to end above the best that has finished.
+
+    Its end is foretold as the score now plus what finished trials gained from this epoch on; how uncertain that is,
+    from how much these gains differ, begun with ``PRIOR`` trials' worth of a standard deviation of 2 points.
+    """
+
+    PRIOR = 3
+
+    def __init__(self, *, chance: float, startup: int = 2) -> None:
+        self._chance, self._startup = chance, startup
+
+    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+        if len(seen.finished) < self._startup:
+            return False
+        scores, count = seen.scores, len(seen.finished)
+        epochs = scores.shape[1]
+        gains = scores[seen.finished, -1] - scores[seen.finished, epoch - 1]
+        prior = self.PRIOR * 2.0**2 * (1.0 - epoch / epochs)
+        variance = (float(((gains - gains.mean()) ** 2).sum()) + prior) / (count - 1 + self.PRIOR)
+        error = math.sqrt(variance * (1.0 + 1.0 / count))
+        ahead = float(scores[recipe, epoch - 1] + gains.mean() - scores[seen.finished, -1].max())
+        return 0.5 * (1.0 + math.erf(ahead / error / math.sqrt(2.0))) < self._chance
+
+
+class Distances:
+    """`errors_behind` of any two recipes at any epoch, each computed once."""
+
+    def __init__(self, table: CurveTable) -> None:
+        self._true_class = table.true_class
+        self.of = lru_cache(maxsize=None)(self._of)
+
+    def _of(self, own: int, leader: int, epoch: int) -> float:
+        return errors_behind(self._true_class[own, epoch - 1], self._true_class[leader, epoch - 1])
+
+
+class Race:
+    """The project's paired race; ``against`` the best (1), second best (2) ... of the epoch."""
+
+    def __init__(self, distances: Distances, *, margin: float, against: int = 1) -> None:
+        self._distances, self._margin, self._against = distances, margin, against
+
+    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+        rivals = sorted(seen.rivals(recipe, epoch), key=lambda other: -seen.scores[other, epoch - 1])
+        if len(rivals) < self._against:
+            return False
+        return self._distances.of(recipe, rivals[self._against - 1], epoch) > self._margin
+
+
+class OptunaRule:
+    """One of Optuna's pruners, driven through a real study in memory: ask, report, `should_prune`, tell.
+
+    One worker only: a trial is told when the next one reports for the first time.
+    """
+
+    def __init__(self, pruner: optuna.pruners.BasePruner, name: str) -> None:
+        """
+        Args:
+            pruner: fresh.
+            name: of the study; Hyperband deals its brackets out by it.
+        """
+        self._study = optuna.create_study(
+            study_name=name, direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0)
+        )
+        self._running: tuple[optuna.Trial, int, bool] | None = None  # which, its recipe, whether it was given up
+
+    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+        if epoch == 1:
+            self._tell(seen)
+            trial = self._study.ask()
+        else:
+            assert self._running is not None and self._running[1] == recipe, "one worker only"
+            trial = self._running[0]
+        trial.report(float(seen.scores[recipe, epoch - 1]), step=epoch)
+        stops = trial.should_prune()
+        self._running = (trial, recipe, stops)
+        return stops
+
+    def _tell(self, seen: Seen) -> None:
+        if self._running is None:
+            return
+        trial, recipe, stopped = self._running
+        if stopped:
+            self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            last = float(seen.scores[recipe, -1])
+            trial.report(last, step=seen.scores.shape[1])
+            self._study.tell(trial, last)
+
+
+def fold_after_fold(
+    table: CurveTable, order: Ints, cost: Floats, pruner: optuna.pruners.BasePruner, name: str
+) -> Trace:
+    """One of Optuna's pruners as its users have it: a fold is trained to its end, its accuracy reported, then the next.
+
+    The pruner is asked after every fold but the last, where stopping would save nothing. A recipe's epoch in the trace
+    is its last once all folds are trained, and before that the share of the folds that are, rounded down.
+    """
+    study = optuna.create_study(
+        study_name=name, direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    epochs, folds = cost.shape[1], table.fold_metrics.shape[2]
+    reports: list[tuple[float, int, int]] = []
+    spent = 0.0
+    for recipe in order.tolist():
+        trial = study.ask()
+        values = 100.0 * table.fold_metrics[recipe, -1]
+        for fold, value in enumerate(values):
+            spent += float(cost[recipe].sum()) / folds
+            reports.append((spent, recipe, epochs * (fold + 1) // folds))
+            trial.report(float(value), step=fold)
+            if fold + 1 < folds and trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, float(values.mean()))
+    return trace_of(reports)
+
+
+def screen(order: Ints, cost: Floats, budget: float, keep: int, *, scores: Floats) -> Trace:
+    """Train as many as the budget allows for one epoch, then the best ``keep`` of them to the end.
+
+    Plans with the mean cost of a recipe, and stops short of an epoch that would exceed the budget.
+    """
+    epochs = cost.shape[1]
+    first, rest = float(cost[:, 0].mean()), float(cost[:, 1:].sum(axis=1).mean())
+    width = min(len(order), max(keep, int((budget - keep * rest + 1e-9) / first)))
+    reports: list[tuple[float, int, int]] = []
+    spent = 0.0
+    for recipe in order[:width].tolist():
+        spent += float(cost[recipe, 0])
+        reports.append((spent, recipe, 1))
+    best = sorted(order[:width].tolist(), key=lambda recipe: -scores[recipe, 0])[:keep]
+    for recipe in best:
+        for epoch in range(2, epochs + 1):
+            spent += float(cost[recipe, epoch - 1])
+            reports.append((spent, recipe, epoch))
+    return trace_of([report for report in reports if report[0] <= budget * (1.0 + 1e-9)])
+
+
+def promotions(order: Ints, cost: Floats, pruner: SuccessiveHalving, *, scores: Floats) -> Trace:
+    """Successive halving with trials that pause at a rung and are resumed once they are in its better part (ASHA).
+
+    Not what the product does: its trials stop for good. One worker. A reference for what resuming would give.
+    """
+    epochs = cost.shape[1]
+    rungs = [*pruner.rungs(epochs), epochs]
+    at: list[list[int]] = [[] for _ in rungs]  # recipes that reported at each rung, oldest first
+    promoted: list[set[int]] = [set() for _ in rungs]
+    waiting = iter(order.tolist())
+    reports: list[tuple[float, int, int]] = []
+    spent = 0.0
+    while True:
+        chosen: tuple[int, int] | None = None  # recipe, rung that it goes for
+        for level in reversed(range(len(rungs) - 1)):
+            best = sorted(at[level], key=lambda recipe: -scores[recipe, rungs[level] - 1])
+            free = [r for r in best[: len(best) // pruner.reduction_factor] if r not in promoted[level]]
+            if free:
+                promoted[level].add(free[0])
+                chosen = (free[0], level + 1)
+                break
+        if chosen is None:
+            recipe = next(waiting, None)
+            if recipe is None:
+                return trace_of(reports)
+            chosen = (recipe, 0)
+        recipe, level = chosen
+        for epoch in range(1 if level == 0 else rungs[level - 1] + 1, rungs[level] + 1):
+            spent += float(cost[recipe, epoch - 1])
+            reports.append((spent, recipe, epoch))
+        at[level].append(recipe)
