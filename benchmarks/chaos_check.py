@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.bench import Bench
 from search.ledger import Ledger
+from search.standing import candidates
 from search.training import outcome_of
 from storage.stored_studies import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
@@ -77,7 +78,7 @@ def compare(ledger: Ledger, stored: StoredStudy, data: Path, home: Path, logs: S
     return Verdict(
         finished=len(finished),
         failed=sum(record.status is TrialStatus.FAILED for record in records),
-        agree=_agree(records, trials) and not ledger.queue.untold(stored.id),
+        agree=_agree(records, trials, bench.spec.protocol.metric) and not ledger.queue.untold(stored.id),
         left_running=sum(not trial.state.is_finished() for trial in trials),
         other_recipes=sum(_is_other(bench, record, by_number.get(record.number or 0)) for record in finished),
         compared=len(finished),
@@ -89,8 +90,9 @@ def compare(ledger: Ledger, stored: StoredStudy, data: Path, home: Path, logs: S
     )
 
 
-def _agree(records: Sequence[TrialRecord], trials: Sequence[FrozenTrial]) -> bool:
-    ours = Counter((record.number, record.status is TrialStatus.FINISHED, record.value) for record in records)
+def _agree(records: Sequence[TrialRecord], trials: Sequence[FrozenTrial], metric: str) -> bool:
+    worths = {candidate.number: candidate.worth for candidate in candidates(records, metric)}
+    ours = Counter((r.number, r.status is TrialStatus.FINISHED, worths.get(r.number or 0)) for r in records)
     theirs = Counter((trial.number, trial.state is TrialState.COMPLETE, trial.value) for trial in trials)
     return ours == theirs
 

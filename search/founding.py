@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from search.competition import Competition, DataMismatch
 from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
+from search.selection import worth_name
 from search.telling import SIBLINGS
 from search.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
 from search.weighting import Weighting
@@ -170,7 +171,8 @@ def _optuna_study(ledger: Ledger, founding: Founding, suffix: str) -> optuna.Stu
     with warnings.catch_warnings():
         # Marked experimental; the dashboard labels its axes by it.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([founding.spec.protocol.metric])
+        metric = founding.spec.protocol.metric
+        study.set_metric_names([metric if suffix else worth_name(metric)])
     return study
 
 

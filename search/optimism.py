@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.selection import SOFT_WEIGHT
-from trainer.calibration import fit_temperature, scale_temperature
+from trainer.calibration import scale_temperature
 from trainer.metrics import (
     SMALLEST_PROBABILITY,
     Labels,
@@ -33,6 +34,8 @@ PARTS = 10
 """Parts of the images; a choice sees all but one of them."""
 REPEATS = 10
 """Divisions into parts that are averaged: with one alone the answer would depend on the draw."""
+TEMPERATURES = tuple(np.geomspace(0.1, 10.0, 21).tolist())
+"""Of which the best is taken for the soft score: a finer choice would not change who is chosen."""
 POOL = 30
 """Recipes that are looked at, the best first: none of the others would ever be chosen."""
 
@@ -71,14 +74,16 @@ def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weight
     """
     if not tried:
         raise ValueError("nothing was tried, so there is no best")
-    worths = np.stack([_worths(recipe, y, metric, weights) for recipe in tried])
-    pool = np.argsort(-worths.sum(axis=1), kind="stable")[:POOL]
-    worths, generator = worths[pool], np.random.default_rng(0)
+    evidence = [
+        [_Evidence.of(proba, y, metric, weights) for proba in (recipe.searched, *recipe.fresh)] for recipe in tried
+    ]
+    whole = np.array([_worths(rounds, np.ones((len(y), 1)), metric)[0] for rounds in evidence])
+    pool, generator = np.argsort(-whole, kind="stable")[:POOL], np.random.default_rng(0)
     scores = []
     for repeat in range(REPEATS):
         part_of = generator.permutation(len(y)) % min(PARTS, len(y))
-        of_part = worths @ np.eye(part_of.max() + 1)[part_of]
-        chosen = (of_part.sum(axis=1, keepdims=True) - of_part).argmax(axis=0)
+        kept = np.arange(part_of.max() + 1) != part_of[:, None]
+        chosen = np.array([_worths(evidence[recipe], kept, metric) for recipe in pool]).argmax(axis=0)
         judges = [_judges(tried[recipe], repeat) for recipe in pool[chosen]]
         proba = np.stack(judges)[part_of, np.arange(len(y))]
         scores.append(score(metric, y, proba, weights))
@@ -89,22 +94,43 @@ def _judges(recipe: Tried, repeat: int) -> NDArray[np.float32]:
     return recipe.fresh[repeat % len(recipe.fresh)] if recipe.fresh else recipe.searched
 
 
-def _worths(recipe: Tried, y: Labels, metric: str, weights: Weights | None) -> Values:
-    """What each image says for choosing the recipe, ``(n,)``, averaged over its cross-validations."""
-    rounds = (recipe.searched, *recipe.fresh)
-    worths: Values = np.mean([_worth_of_images(proba, y, metric, weights) for proba in rounds], axis=0)
-    return worths if weights is None else worths * weights
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Evidence:
+    """What each image says for a cross-validation, times what the image counts, so that any part of them can be asked.
+    For metrics other than accuracy and log loss the soft score stands in: it needs no image of every class.
 
-
-def _worth_of_images(proba: NDArray[np.float32], y: Labels, metric: str, weights: Weights | None) -> Values:
-    """As `search.selection.worth` for metrics that are means over the images; for the others the soft score stands in,
-    which needs no part to have images of every class.
+    ``G`` temperatures: the best one of a part is found by its images alone.
     """
-    if metric == "log_loss":
-        return np.log(np.maximum(true_class_probability(y, proba), SMALLEST_PROBABILITY)).astype(np.float64)
-    sure = true_class_probability(y, scale_temperature(proba, fit_temperature(y, proba, weights))).astype(np.float64)
-    if metric != "accuracy":
-        return sure
-    hits = (proba.argmax(axis=1) == y).astype(np.float64)
-    worths: Values = hits + SOFT_WEIGHT * sure
-    return worths
+
+    hits: Values
+    """1 where right, ``(n,)``; 0 for metrics other than accuracy."""
+    log_likelihood: Values
+    """At each temperature, ``(G, n)``."""
+    soft: Values
+    """Probability of the true class at each temperature, ``(G, n)``."""
+    counts: Values
+    """Of the images, ``(n,)``."""
+
+    @classmethod
+    def of(cls, proba: NDArray[np.float32], y: Labels, metric: str, weights: Weights | None) -> _Evidence:
+        counts = np.ones(len(y)) if weights is None else weights
+        # Log loss is judged as it is.
+        temperatures = (1.0,) if metric == "log_loss" else TEMPERATURES
+        soft = np.stack([true_class_probability(y, scale_temperature(proba, t)) for t in temperatures])
+        likelihood = np.log(np.maximum(soft, SMALLEST_PROBABILITY), dtype=np.float64)
+        hits = (proba.argmax(axis=1) == y) * float(metric == "accuracy")
+        return cls(hits=hits * counts, log_likelihood=likelihood * counts, soft=soft * counts, counts=counts)
+
+    def worth(self, parts: NDArray[Any], metric: str) -> Values:
+        """As `search.selection.worth`, of parts of the images: ``(n, P)`` of 0 and 1 -> ``(P,)``."""
+        likelihood, count = self.log_likelihood @ parts, self.counts @ parts
+        if metric == "log_loss":
+            return np.asarray(likelihood[0] / count)
+        best = likelihood.argmax(axis=0)
+        soft = (self.soft @ parts)[best, np.arange(parts.shape[1])]
+        return np.asarray((self.hits @ parts + SOFT_WEIGHT * soft) / count)
+
+
+def _worths(rounds: Sequence[_Evidence], parts: NDArray[Any], metric: str) -> Values:
+    """Of each part of the images, ``(P,)``, averaged over a recipe's cross-validations."""
+    return np.asarray(np.mean([evidence.worth(parts, metric) for evidence in rounds], axis=0))

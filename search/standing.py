@@ -89,16 +89,16 @@ def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
             number=r.number,
             value=r.value,
             standard_error=r.value_se or 0.0,
-            soft=_soft(r),
-            worth=worth(metric, r.value, _soft(r)),
+            soft=soft_of(r),
+            worth=worth(metric, r.value, soft_of(r)),
         )
         for r in records
         if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None
     ]
 
 
-def _soft(record: TrialRecord) -> float:
-    """Calibrated; as it is where an older release stored the trial."""
+def soft_of(record: TrialRecord) -> float:
+    """Mean probability of the true class: calibrated, but as it is where an older release stored the trial."""
     return record.calibrated if record.calibrated is not None else record.soft or 0.0
 
 

@@ -13,8 +13,11 @@ from optuna.trial import TrialState
 
 from search.ledger import Ledger
 from search.patience import patiently
+from search.selection import worth, worth_name
+from search.standing import soft_of
 from storage.fleet_storage import TrialWrites
 from storage.values import TrialRecord, TrialStatus, WorkKind
+from trainer.metrics import METRICS
 
 STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
@@ -28,6 +31,9 @@ SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: "
 """What is added to a study's name for the Optuna study that shows its confirmations and refits."""
 
 WORK_ATTRIBUTE = "work_item"
+
+WORTHS = {worth_name(metric): metric for metric in METRICS}
+"""Metrics by what Optuna calls the worth of a trial."""
 
 
 def tell(ledger: Ledger, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
@@ -59,9 +65,20 @@ def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> Non
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         if state is TrialState.COMPLETE and record.value is not None:
             # What `tell` does for a value that is known to be a finite number, without reading the trial again.
-            backend.set_trial_state_values(trial_id, state, [record.value])
+            backend.set_trial_state_values(trial_id, state, [told_value(study, record, record.value)])
         else:
             study.tell(record.number, state=state, skip_if_finished=True)
+
+
+def told_value(study: optuna.Study, record: TrialRecord, value: float) -> float:
+    """What Optuna is told of a finished trial: what it is worth (`search.selection`), which is less a matter of luck
+    than the metric; the metric itself in a study that an older release began so.
+
+    Args:
+        value: the record's metric.
+    """
+    metric = WORTHS.get((study.metric_names or [""])[0])
+    return value if metric is None else worth(metric, value, soft_of(record))
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
@@ -87,7 +104,7 @@ def _attributes(record: TrialRecord) -> dict[str, object]:
         WORK_ATTRIBUTE: record.work_id,
         "metric": record.value,
         "standard_error": record.value_se,
-        "true_class_probability": record.soft,
+        "true_class_probability": record.soft if record.calibrated is None else record.calibrated,
         "seconds": round(record.seconds, 1),
     }
     if record.reason:

@@ -64,12 +64,12 @@ class SearchSettings:
     race_margin: float = _setting(
         2.0, "paired race: standard errors behind the leader at which a trial is given up", low=0.1, high=100.0
     )
-    reduction_factor: int = _setting(2, "successive halving: of this many trials one goes on", low=2, high=16)
+    reduction_factor: int = _setting(3, "successive halving: of this many trials one goes on", low=2, high=16)
     startup_trials: int = _setting(
-        4, "successive halving: trials seen at an epoch before any is given up there", low=2, high=1000
+        2, "successive halving: trials seen at an epoch before any is given up there", low=2, high=1000
     )
     last_rung: float = _setting(
-        1.0, "successive halving: share of a trial's epochs after which it is not given up any more", low=0.01, high=1.0
+        0.5, "successive halving: share of a trial's epochs after which it is not given up any more", low=0.01, high=1.0
     )
 
 

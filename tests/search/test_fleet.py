@@ -24,6 +24,7 @@ from search.lease import LEASE
 from search.ledger import Ledger
 from search.objective import run_item
 from search.patience import patiently
+from search.standing import candidates
 from search.stopping import StopSignals
 from search.sweeping import sweep
 from search.training import Task, train
@@ -391,5 +392,6 @@ def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
     (record,) = ledger.runs.records(bench.study.id)
     assert (record.worker, record.attempt) == ("rival", 2)
     trial = bench.optuna_study.get_trials()[0]
-    assert (trial.state, trial.value) == (TrialState.COMPLETE, record.value)
+    worth = candidates([record], bench.spec.protocol.metric)[0].worth
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, worth)
     assert ledger.queue.states(bench.study.id) == {record.work_id: WorkState.STORED}
