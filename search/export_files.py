@@ -45,6 +45,8 @@ class Export:
     score_error: float | None
     by_confirmations: bool
     """Whether the score is that of the confirmations, because the model itself was trained on all images."""
+    networks: int
+    """That are averaged, of all recipes together."""
     views: tuple[tuple[str, ...], ...]
     """Test-time views of each recipe."""
     submission_kind: str | None
@@ -115,6 +117,7 @@ def write_export(
         score=facts.score,
         score_error=facts.score_error,
         by_confirmations=refits.by_confirmations,
+        networks=plan.models * len(refits.trainings) * len(refits.members),
         views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
         reasons=tuple(facts.reasons),

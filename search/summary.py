@@ -106,13 +106,13 @@ def _how_good(export: Export) -> Iterator[str]:
     if export.score is not None:
         how = "cross-validated in confirmation" if export.by_confirmations else "out-of-fold"
         value = f"{export.score:.4f} ± {export.score_error:.4f}"
-        # Names of studies stay as they are; nothing of what was imported is refitted.
+        # Names of studies stay as they are.
         named = named if first.study else f"{named[0].upper()}{named[1:]}"
-        verb = "refitted" if all(member.trial is not None for member in export.members) else "together"
+        networks = f"{export.networks} network{'s' * (export.networks > 1)}"
         views = "; ".join(dict.fromkeys(", ".join(views) for views in export.views))
         flatters = foretold and not export.by_confirmations
         yield (
-            f"{named} {verb}: {how} {export.metric} {value if foretold else f'[bold]{value}[/]'} "
+            f"{named} ({networks}): {how} {export.metric} {value if foretold else f'[bold]{value}[/]'} "
             f"(test-time views: {views})" + ", on images by which it was chosen: it flatters" * flatters
         )
     if export.expected:
