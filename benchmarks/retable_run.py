@@ -23,6 +23,7 @@ NAME = "competition"
 LEAST_HOURS = 0.01
 """That `search start --hours` takes."""
 TRIALS = 10_000  # so that the time decides
+WORKERS = 2  # as many as the rivals have processes: one to a core
 START_UP = 120.0  # seconds that it may take before its clock starts
 LATENESS = 300.0  # seconds after its deadline at which it is ended by force
 FAREWELL = 5.0  # seconds between asking it to end and telling it
@@ -56,7 +57,7 @@ def command(study: str, overrides: Sequence[str], data: Path, place: Path, *, ho
         *(sys.executable, "-m", "search.cli", "start"),
         *("--study", study, "--name", NAME, "--data", str(data)),
         *("--storage", _url(place), "--home", str(place / "home")),
-        *("--hours", f"{hours:.6f}", "--trials", str(TRIALS)),
+        *("--hours", f"{hours:.6f}", "--trials", str(TRIALS), "--workers", str(WORKERS)),
         *(part for text in (f"search.seed={seed}", *overrides) for part in ("--set", text)),
     ]
 

@@ -18,7 +18,9 @@ from search.refits import Floats, Refits
 from search.selection import Candidate, rank
 from search.standing import candidates
 from storage.stored_studies import StoredStudy
+from storage.values import TrialRecord
 from trainer.metrics import effective_images
+from trainer.recipe import Recipe
 
 GROUPS = 5
 """Recipes, the best first, that show what averaging adds."""
@@ -102,13 +104,20 @@ def _groups(
     """Cross-validations that show what averaging adds: of all members together where there are several, else of each of
     the best that was trained in the same way more than once.
     """
+
+    def read(trial: TrialRecord, recipe: Recipe, rounds: Sequence[TrialRecord]) -> list[Floats]:
+        # The search trained it in the same way, unless the [final] table says otherwise.
+        alike = [trial] if trial.recipe == recipe.to_flat() else []
+        records = {record.id: record for record in (*alike, *rounds)}
+        return [ledger.runs.prediction(record_id, "oof") for record_id in records]
+
     if len(refits.members) > 1:
-        yield [ledger.runs.prediction(r.id, "oof") for part in refits.members for r in part.member.judged_by]
+        members = [part.member for part in refits.members]
+        yield [oof for member in members for oof in read(member.trial, member.recipe, member.judged_by)]
         return
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()
         place = {row.number: i for i, row in enumerate(rows) if row.study in ("", confirmation.study.name)}
         finalists = sorted(confirmation.finalists, key=lambda finalist: place.get(finalist.number, len(place)))
         for finalist in finalists[:GROUPS]:
-            alike = [finalist.trial] if finalist.trial.recipe == finalist.recipe.to_flat() else []
-            yield [ledger.runs.prediction(record.id, "oof") for record in (*alike, *finalist.rounds)]
+            yield read(finalist.trial, finalist.recipe, finalist.rounds)
