@@ -29,10 +29,10 @@ from search.confirmation import TRIALS_PER_FINALIST
 from search.estimates import Judged, Round, estimate
 from search.forecast import Averaging, averaging_gain, forecast
 from search.optimism import Tried, honest_score
-from search.selection import worth
+from search.selection import soft_score, worth
 from studies.settings import ConfirmSettings
 from trainer.calibration import calibrated_soft
-from trainer.metrics import score
+from trainer.metrics import score, true_class_probability
 
 METRIC = "accuracy"
 SEEN = 2 / 3
@@ -79,7 +79,8 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     oof = [[table.oof[row, split][seen] for split in range(splits)] for row in rows]
     y = table.y[seen]
     accuracies = np.array([score(METRIC, y, rounds[0]) for rounds in oof])
-    worths = [worth(METRIC, a, calibrated_soft(y, rounds[0])) for a, rounds in zip(accuracies, oof, strict=True)]
+    softs = [soft_score(true_class_probability(y, o[0]).mean(), calibrated_soft(y, o[0])) for o in oof]
+    worths = [worth(METRIC, a, soft) for a, soft in zip(accuracies, softs, strict=True)]
     ranking = [int(place) for place in np.argsort(-np.array(worths), kind="stable")]
     wanted = min(ConfirmSettings().finalists, count // TRIALS_PER_FINALIST)
     finalists = [0, *[place for place in ranking if place][:wanted]]

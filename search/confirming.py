@@ -269,7 +269,7 @@ def _forget_fallen(confirmation: Confirmation, estimates: Estimates | None, home
     artifacts = ArtifactFolder(home.artifacts)
     for finalist in confirmation.finalists:
         if finalist.number in fallen:
-            for record in finalist.rounds:
+            for record in (finalist.trial, *finalist.rounds):
                 artifacts.remove_weights(confirmation.study.name, record.work_id)
 
 

@@ -16,7 +16,7 @@ from search.pool import Pool, predictions_of, read_pool
 from search.training import FULL_DATA_SPLIT
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
-from storage.values import TrialStatus, WorkKind
+from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
 
@@ -37,7 +37,7 @@ class ExportPlan:
     estimates: Estimates | None
     """Of the confirmed recipes; None where none was confirmed."""
     seeds: int
-    """Trainings of each member at least. Confirmations count where their weights are at hand."""
+    """Trainings of each member at least; those of search and confirmation count where their networks are at hand."""
     full_data: bool
     short_of_time: bool = False
     """Whether fewer members are refitted than might have been, because of the deadline."""
@@ -78,6 +78,7 @@ def plan_export(
     full_data: bool,
     members_at_most: int | None = None,
     also: Sequence[StoredStudy] = (),
+    home: Home | None = None,
 ) -> ExportPlan:
     """Choose the members: among the confirmed recipes where there are any, else the best trial of the search, and among
     what was imported.
@@ -86,12 +87,15 @@ def plan_export(
         seeds: trainings of each recipe at least; None: as the study says.
         members_at_most: recipes for whose refits there is time; None: any number. The leader is exported in any case.
         also: further studies of the same images, folds and metric, whose recipes may take part.
+        home: whose kept networks may take part, see `search.pool`; None: nobody's. A model that is trained on all
+            images takes none.
 
     Raises:
         NothingFinished: no trial has finished.
         StudiesDiffer: the studies cannot be compared.
     """
-    pool, spec = read_pool(ledger, (study, *also)), StudySpec.from_dict(study.spec)
+    pool = read_pool(ledger, (study, *also), None if full_data else home)
+    spec = StudySpec.from_dict(study.spec)
     limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
     choice = _choose(ledger, study, spec, pool, max(1, limit))
     weights = dict(zip(choice.names, choice.weights, strict=True))
@@ -129,38 +133,46 @@ def _choose(ledger: Ledger, study: StoredStudy, spec: StudySpec, pool: Pool, at_
     )
 
 
-def kept_splits(plan: ExportPlan, home: Home) -> list[int]:
-    """Fresh splits on which every member was confirmed with weights that are in ``home``: the networks of these
-    confirmations take part in the final model. A model that is trained on all images takes none.
-    """
-    if plan.full_data or not plan.members:
-        return []
-    splits = [
-        {r.split for r in member.rounds if len(weight_files(home, member.study, r.work_id)) == plan.models}
-        for member in plan.members
-    ]
-    return sorted(set.intersection(*splits))
+def missing_refits(plan: ExportPlan, home: Home) -> int:
+    """How many trainings there are still to be done, for all members."""
+    return sum(len(seeds) for _, seeds in _trainings(plan, home))
 
 
 def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[tuple[int, ...]]:
-    """The work items whose networks make the final model, those of each member: its confirmations on `kept_splits`, and
-    as many refits as are missing of the plan's seeds. These are queued, the leader's first, in the study that found the
-    recipe.
+    """The work items whose networks make the final model, those of each member: its trainings in search and
+    confirmation whose networks are in ``home``, and as many refits as are missing of the plan's seeds. These are
+    queued, the leader's first, in the study that found the recipe.
 
     What is refitted already, weights and all, is not done again. Refits are for workers that share this home, because
     that is where their weights are collected.
     """
-    kept = kept_splits(plan, home)
-    # The seed of a confirmation is its split: none is used twice.
-    free = (seed for seed in itertools.count() if seed not in kept)
-    seeds = list(itertools.islice(free, max(0, plan.seeds - len(kept))))
     return [
-        (
-            *(record.work_id for record in member.rounds if record.split in kept),
-            *(_queue_refit(ledger, plan, member, seed, home) for seed in seeds),
-        )
-        for member in plan.members
+        (*(record.work_id for record in kept), *(_queue_refit(ledger, plan, member, seed, home) for seed in seeds))
+        for member, (kept, seeds) in zip(plan.members, _trainings(plan, home), strict=True)
     ]
+
+
+def _trainings(plan: ExportPlan, home: Home) -> list[tuple[tuple[TrialRecord, ...], list[int]]]:
+    """Of each member: the trainings whose networks are in ``home``, and the seeds of the refits that are missing.
+
+    At least one training has the same split and seed for all, so that predictions of one training can be blended.
+    """
+    kept = [() if plan.full_data else _kept(plan, member, home) for member in plan.members]
+    used = {record.seed for records in kept for record in records}
+    shared = set.intersection(*({(record.split, record.seed) for record in records} for records in kept))
+    first = plan.leader.trial.seed
+    wanted = []
+    for records in kept:
+        own = {(record.split, record.seed) for record in records}
+        begin = [] if shared or not used or (plan.split, first) in own else [first]
+        fresh = (seed for seed in itertools.count() if seed not in {*used, *begin})
+        missing = max(0, plan.seeds - len(records) - len(begin))
+        wanted.append((records, [*begin, *itertools.islice(fresh, missing)]))
+    return wanted
+
+
+def _kept(plan: ExportPlan, member: ExportMember, home: Home) -> tuple[TrialRecord, ...]:
+    return tuple(r for r in member.trainings if len(weight_files(home, member.study, r.work_id)) == plan.models)
 
 
 def _queue_refit(ledger: Ledger, plan: ExportPlan, member: ExportMember, seed: int, home: Home) -> int:
@@ -180,5 +192,5 @@ def _queue_refit(ledger: Ledger, plan: ExportPlan, member: ExportMember, seed: i
 
 
 def weight_files(home: Home, study: StoredStudy, work_id: int) -> list[Path]:
-    """The fold models of a confirmation or refit; empty where they are not on this host."""
+    """The fold models of a training; empty where they are not on this host."""
     return ArtifactFolder(home.artifacts).kept_weights(study.name, work_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def write_export(
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
         if refits.has_oof:
             ledger.write_folds(plan.study, plan.split, made / "folds.csv")
-            folds = [ledger.folds(plan.study, record.split) for record in refits.trainings]
+            folds = {split: ledger.folds(plan.study, split) for split, _ in refits.shared_trainings}
             _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
@@ -117,7 +117,7 @@ def write_export(
         score=facts.score,
         score_error=facts.score_error,
         by_confirmations=refits.by_confirmations,
-        networks=plan.models * len(refits.trainings) * len(refits.members),
+        networks=plan.models * sum(len(part.records) for part in refits.members),
         views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
         reasons=tuple(facts.reasons),
@@ -133,8 +133,8 @@ def _notes(plan: ExportPlan, refits: Refits) -> dict[str, Any]:
     blend = refits.blend
     notes: dict[str, Any] = {
         "trial": plan.leader.number,
-        "seeds": len(refits.trainings),
-        "trainings": [[record.split, record.seed] for record in refits.trainings],
+        "seeds": len(refits.members[0].records),
+        "trainings": _trainings(refits.members[0]),
         "full_data": plan.full_data,
         "views": list(refits.members[0].views),
         "temperature": blend.temperature,
@@ -154,7 +154,18 @@ def _note(plan: ExportPlan, part: MemberRefits | Imported) -> dict[str, Any]:
     foreign = _foreign(plan, part.member)
     if isinstance(part, Imported):
         return {**foreign, "imported": part.member.record.label, "digest": part.member.record.digest}
-    return {**foreign, "trial": part.member.number, "backbone": part.member.backbone, "views": list(part.views)}
+    return {
+        **foreign,
+        "trial": part.member.number,
+        "backbone": part.member.backbone,
+        "views": list(part.views),
+        "trainings": _trainings(part),
+    }
+
+
+def _trainings(part: MemberRefits) -> list[list[int]]:
+    """Split and seed of each."""
+    return [[record.split, record.seed] for record in part.records]
 
 
 def _foreign(plan: ExportPlan, member: ExportMember | ImportedMember) -> dict[str, str]:
@@ -180,18 +191,18 @@ def _write_test_probabilities(test: NDArray[np.float32], images: ImageSet, path:
     write_table(path, [header, *rows])
 
 
-def _write_oof(refits: Refits, images: ImageSet, folds: Sequence[NDArray[np.int64]], path: Path) -> None:
+def _write_oof(refits: Refits, images: ImageSet, folds: Mapping[int, NDArray[np.int64]], path: Path) -> None:
     """
     Args:
-        folds: of each training, ``(n,)``.
+        folds: of each split, ``(n,)``.
     """
     names = images.class_names
     rows = [["image_id", "fold", "seed", "y_true", "y_pred", *(f"p_{name}" for name in names)]]
-    for training, record in enumerate(refits.trainings):
-        oof, labels = refits.predict_oof(refits.oof(training))
-        parts = zip(images.train_ids, folds[training], images.y, labels, oof, strict=True)
+    for split, seed in refits.shared_trainings:
+        oof, labels = refits.predict_oof(refits.oof(split, seed))
+        parts = zip(images.train_ids, folds[split], images.y, labels, oof, strict=True)
         for image_id, fold, y, label, proba in parts:
-            rows.append([image_id, str(fold), str(record.seed), names[y], names[label], *_cells(proba)])
+            rows.append([image_id, str(fold), str(seed), names[y], names[label], *_cells(proba)])
     write_table(path, rows)
 
 
@@ -225,7 +236,7 @@ def _facts(
         score=None if refits.fitted is None else refits.fitted.score,
         score_error=None if refits.fitted is None else refits.fitted.error,
         folds=plan.spec.protocol.folds,
-        seeds=len(refits.trainings),
+        seeds=len(refits.members[0].records),
         full_data=plan.full_data,
         reasons=reasons(plan, refits),
         expected="" if forecast is None else forecast_line(forecast, plan.metric),

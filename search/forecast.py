@@ -40,7 +40,7 @@ class Averaging:
     error: float
     """Its standard error."""
 
-    def of(self, networks: int) -> Averaging:
+    def of(self, networks: float) -> Averaging:
         """What so many add, 1 at least, and the standard error of that."""
         share = 1.0 - 1.0 / networks
         return Averaging(full_gain=self.full_gain * share, error=self.error * share)
@@ -114,7 +114,7 @@ def forecast(
     single_error: float,
     sampling_error: float,
     averaging: Averaging,
-    networks: int,
+    networks: float,
     metric: str,
     train_images: int,
     test_images: int,
@@ -127,7 +127,7 @@ def forecast(
         single_error: its standard error, over the draw of the training images and the luck of trainings.
         sampling_error: the part of it that comes from the draw of ``train_images`` images alone.
         averaging: what averaging infinitely many adds.
-        networks: how many are averaged, at least 1.
+        networks: how many are averaged, at least 1; of unequal weights as many as are worth as much.
         metric: a name in `trainer.metrics.METRICS`.
         test_images: at least 1.
         chances: of each finalist, by what it is called, that it is truly the best.

@@ -13,6 +13,7 @@ from search.export import ExportPlan
 from search.forecast import NO_AVERAGING, Forecast, averaging_gain, forecast
 from search.ledger import Ledger
 from search.member_names import MemberName
+from search.members import ExportMember
 from search.optimism import POOL, Honest, Tried, honest_score
 from search.refits import Floats, Refits
 from search.selection import Candidate, rank
@@ -60,13 +61,13 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     single, error = honest.score, honest.error
     if plan.estimates is not None:
         row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
-        members = [plan.estimates.of(part.member.number, part.member.name.study) for part in refits.members]
-        single += float(np.mean([member.shrunk for member in members])) - row.shrunk
+        single += float(np.mean([_behind(plan, part.member) for part in refits.members]))
         error = max(error, row.error)
-    averaging, networks = NO_AVERAGING, 1
+    averaging, networks = NO_AVERAGING, 1.0
     if not refits.imported:
         averaging = averaging_gain(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights)
-        networks = plan.models * len(refits.trainings) * len(refits.members)
+        # Of an equal mean of recipes with so many networks each: as many as an equal mean of all would need.
+        networks = len(refits.members) ** 2 / sum(1.0 / (plan.models * len(part.records)) for part in refits.members)
         single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
@@ -83,6 +84,16 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
         test_images=len(refits.test),
         chances=chances,
     )
+
+
+def _behind(plan: ExportPlan, member: ExportMember) -> float:
+    """How much better a member is than the leader, as one network: by confirmations, by the search for want of them."""
+    assert plan.estimates is not None
+    leader, name = plan.leader, member.name
+    row = next((r for r in plan.estimates.rows if (r.number, r.study) == (name.trial, name.study)), None)
+    if row is not None:
+        return row.shrunk - plan.estimates.of(leader.number, leader.name.study).shrunk
+    return (member.trial.value or 0.0) - (leader.trial.value or 0.0)
 
 
 def _ranking(confirmation: Confirmation) -> list[Candidate]:
@@ -113,7 +124,7 @@ def _groups(
 
     if len(refits.members) > 1:
         members = [part.member for part in refits.members]
-        yield [oof for member in members for oof in read(member.trial, member.recipe, member.judged_by)]
+        yield [oof for member in members for oof in read(member.trial, member.recipe, member.rounds)]
         return
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()

@@ -23,7 +23,9 @@ class ExportMember:
     weight: float = 1.0
     """In the mean of all members as it was chosen."""
     rounds: tuple[TrialRecord, ...] = ()
-    """Its confirmations on the splits that every member was confirmed on, by split."""
+    """Its confirmations, by split."""
+    by_search: bool = False
+    """Whether it is compared with others by the search's trial: not all of them were confirmed on the same splits."""
 
     @property
     def number(self) -> int:
@@ -39,7 +41,13 @@ class ExportMember:
     @property
     def judged_by(self) -> tuple[TrialRecord, ...]:
         """The cross-validations by which it is compared with others."""
-        return self.rounds or (self.trial,)
+        return (self.trial,) if self.by_search or not self.rounds else self.rounds
+
+    @property
+    def trainings(self) -> tuple[TrialRecord, ...]:
+        """What trained it as it is exported, by split: the search, unless the export is longer, and confirmations."""
+        alike = self.trial.recipe == self.recipe.to_flat()
+        return (self.trial, *self.rounds) if alike else self.rounds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,8 +106,8 @@ def _how_good(facts: CardFacts) -> str:
             )
     else:
         lines.append(
-            f"- Out-of-fold {facts.metric}: {score} (one standard error), of {facts.folds} folds x {facts.seeds} "
-            f"seed{'s' * (facts.seeds > 1)}, averaged as the submission is"
+            f"- Out-of-fold {facts.metric}: {score} (one standard error), each image by those networks that did not "
+            "see it, averaged as the submission is"
             + ("." if facts.estimate is None else ", on images by which the recipe was chosen: it flatters.")
         )
     if facts.weighting:
@@ -132,8 +132,8 @@ def _how_good(facts: CardFacts) -> str:
 
 def _what(facts: CardFacts) -> str:
     networks = sum(member.networks for member in facts.members)
-    trained = "all images" if facts.full_data else f"{facts.folds} folds"
-    seeds = f"{facts.seeds} seed{'s' * (facts.seeds > 1)}"
+    trained = f"all images with {facts.seeds} seed{'s' * (facts.seeds > 1)}"
+    trained = trained if facts.full_data else f"all but one of {facts.folds} folds each"
     rows = [
         f"| {m.name.short} | `{m.backbone}` | {'regression' if m.weight is None else f'{m.weight:.3f}'} "
         f"| {m.networks or '-'} | {_input(m.recipe)} | {', '.join(m.views) or '-'} |"
@@ -142,7 +142,7 @@ def _what(facts: CardFacts) -> str:
     head = "| trial | backbone | weight | networks | input in pixels | test-time views |\n" + "| --- " * 6 + "|"
     return "\n".join(
         [
-            f"- {networks} network{'s' * (networks > 1)}, trained on {trained} with {seeds}; the probabilities of each "
+            f"- {networks} network{'s' * (networks > 1)}, trained on {trained}; the probabilities of each "
             "recipe's networks are averaged.",
             *(f"- {line}" for line in facts.reasons),
             "",

@@ -11,6 +11,7 @@ import optuna
 
 from search.bench import Bench
 from search.failures import Action, Policy, WorkerLeaves, policy_for
+from search.keeping import forget_the_beaten
 from search.lease import LeaseKeeper
 from search.patience import patiently
 from search.pruning import EPOCHS_ATTRIBUTE
@@ -113,6 +114,8 @@ def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
     if outcome.status is TrialStatus.FAILED:
         stop_after_failures(bench.ledger, bench.study.id)
     elif item.kind is WorkKind.SEARCH:
+        if outcome.status is TrialStatus.FINISHED:
+            patiently(lambda: forget_the_beaten(bench.ledger, bench.study, bench.spec, bench.artifacts))
         stop_if_stalled(bench.ledger, bench.study.name)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.selection import SOFT_WEIGHT
+from search.selection import SOFT_WEIGHT, soft_score
 from trainer.calibration import scale_temperature
 from trainer.metrics import (
     SMALLEST_PROBABILITY,
@@ -34,8 +34,9 @@ PARTS = 10
 """Parts of the images; a choice sees all but one of them."""
 REPEATS = 10
 """Divisions into parts that are averaged: with one alone the answer would depend on the draw."""
-TEMPERATURES = tuple(np.geomspace(0.1, 10.0, 21).tolist())
+TEMPERATURES = (*np.geomspace(0.1, 1.0, 10, endpoint=False), 1.0, *np.geomspace(10.0, 1.0, 10, endpoint=False)[::-1])
 """Of which the best is taken for the soft score: a finer choice would not change who is chosen."""
+UNCALIBRATED = TEMPERATURES.index(1.0)
 POOL = 30
 """Recipes that are looked at, the best first: none of the others would ever be chosen."""
 
@@ -126,8 +127,8 @@ class _Evidence:
         likelihood, count = self.log_likelihood @ parts, self.counts @ parts
         if metric == "log_loss":
             return np.asarray(likelihood[0] / count)
-        best = likelihood.argmax(axis=0)
-        soft = (self.soft @ parts)[best, np.arange(parts.shape[1])]
+        best, sums = likelihood.argmax(axis=0), self.soft @ parts
+        soft = soft_score(sums[UNCALIBRATED], sums[best, np.arange(parts.shape[1])])
         return np.asarray((self.hits @ parts + SOFT_WEIGHT * soft) / count)
 
 

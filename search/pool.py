@@ -20,13 +20,17 @@ from search.confirming import Confirmation, read_confirmation
 from search.costs import final_recipe
 from search.estimates import Estimates
 from search.finalists import judge_finalists
+from search.home import Home
+from search.keeping import is_as_exported
 from search.ledger import Ledger
 from search.member_names import MemberName
 from search.members import ExportMember, ImportedMember
 from search.selection import NothingFinished, average, rank
 from search.standing import candidates
+from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
+from trainer.recipe import Recipe
 
 POOL = 12
 """Recipes that are looked at for an ensemble, the best first: more would cost minutes, not points."""
@@ -56,8 +60,12 @@ class Pool:
         return (*self.recipes, *self.imported)
 
 
-def read_pool(ledger: Ledger, sources: Sequence[StoredStudy]) -> Pool:
+def read_pool(ledger: Ledger, sources: Sequence[StoredStudy], home: Home | None = None) -> Pool:
     """The possible members that studies have.
+
+    Args:
+        home: whose kept networks may take part although their trials were not confirmed: they cost nothing any more.
+            None: nobody's.
 
     Raises:
         StudiesDiffer: they are not of the same images, folds and metric.
@@ -73,9 +81,13 @@ def read_pool(ledger: Ledger, sources: Sequence[StoredStudy]) -> Pool:
     unconfirmed = sorted(
         (best[c.study.id] for c in confirmations if c not in confirmed), key=lambda pair: pair[0], reverse=True
     )
-    if unconfirmed:
-        recipes = _different([*tied[: max(1, POOL - len(unconfirmed))], *(member for _, member in unconfirmed)])
-        recipes = [replace(member, rounds=()) for member in recipes]
+    others = [member for _, member in unconfirmed]
+    if home is not None:
+        others += [member for confirmation in confirmations for member in _kept(confirmation, names, home)]
+    others = [member for member in _different([*tied, *others]) if member not in tied]
+    if others:
+        recipes = [*tied[: max(1, POOL - len(others))], *others[: POOL - 1 if tied else POOL]]
+        recipes = [replace(member, by_search=True) for member in recipes]
         split = recipes[0].trial.split
     else:
         recipes = _comparable(tied[:POOL])
@@ -151,6 +163,19 @@ def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, Exp
     name = MemberName(trial=ranking[0].number, study=names.get(study.id, ""))
     recipe = final_recipe(trial.recipe or {}, spec.final)
     return ranking[0].worth, ExportMember(name=name, study=study, trial=trial, recipe=recipe)
+
+
+def _kept(confirmation: Confirmation, names: dict[int, str], home: Home) -> Iterable[ExportMember]:
+    """Finished trials that were not confirmed and whose networks are in ``home``, the best first."""
+    study, spec, artifacts = confirmation.study, confirmation.spec, ArtifactFolder(home.artifacts)
+    confirmed = {finalist.number for finalist in confirmation.finalists}
+    for candidate in rank(candidates(list(confirmation.trials.values()), spec.protocol.metric)):
+        trial = confirmation.trials[candidate.number]
+        recipe = Recipe.from_flat(trial.recipe or {})
+        here = len(artifacts.kept_weights(study.name, trial.work_id)) == spec.protocol.folds
+        if candidate.number not in confirmed and here and is_as_exported(recipe, spec.final):
+            name = MemberName(trial=candidate.number, study=names.get(study.id, ""))
+            yield ExportMember(name=name, study=study, trial=trial, recipe=recipe)
 
 
 def _judged_together(

@@ -1,5 +1,6 @@
 """Refits, gathered: each member's views and predictions, and the blend that makes one prediction of them, and of what
-was imported. Confirmations whose weights were kept count as refits: they are the same training on another split.
+was imported. Trainings of search and confirmation whose networks were kept count as refits: they are the same, on the
+same split or another.
 """
 
 from __future__ import annotations
@@ -33,13 +34,21 @@ class MemberRefits:
 
     member: ExportMember
     records: tuple[TrialRecord, ...]
-    """One of each training, the same splits and seeds for all members."""
+    """One of each training."""
     views: tuple[str, ...]
     """Test-time views that are averaged."""
     oof_by_training: tuple[Floats, ...]
     """Out-of-fold probabilities of each, ``(n, C)``; empty where all images were trained on."""
     test: Floats | None
     """Mean over the trainings, ``(m, C)``; None without test images."""
+
+    def oof_of(self, split: int, seed: int) -> Floats:
+        """Out-of-fold probabilities of one training, ``(n, C)``."""
+        return next(
+            oof
+            for record, oof in zip(self.records, self.oof_by_training, strict=True)
+            if (record.split, record.seed) == (split, seed)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,13 +110,14 @@ class Refits:
         return self if self.runnable is None else self.runnable
 
     @property
-    def trainings(self) -> tuple[TrialRecord, ...]:
-        """The leader's, whose splits and seeds are those of all members."""
-        return self.members[0].records
+    def shared_trainings(self) -> list[tuple[int, int]]:
+        """Split and seed of those trainings that all members had, in the leader's order."""
+        own = [[(record.split, record.seed) for record in member.records] for member in self.members]
+        return [training for training in own[0] if all(training in others for others in own)]
 
-    def oof(self, training: int) -> Floats:
-        """Out-of-fold probabilities of one training (0, 1, ...) of each member, and imported ones: ``(M, n, C)``."""
-        own = (member.oof_by_training[training] for member in self.members)
+    def oof(self, split: int, seed: int) -> Floats:
+        """Out-of-fold probabilities of one of `shared_trainings` of each member, and imported ones: ``(M, n, C)``."""
+        own = (member.oof_of(split, seed) for member in self.members)
         return np.stack([*own, *(part.oof for part in self.imported)])
 
     def mean_oof(self) -> Floats:

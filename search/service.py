@@ -16,7 +16,7 @@ from search.confirming import run_confirmation
 from search.engines.fleet import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.exit_codes import EXIT_INTERRUPTED
-from search.export import ExportPlan, kept_splits, plan_export, queue_refits
+from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import write_export
 from search.fleets import FleetPlan, plan_fleet
 from search.forecasting import forecast_export
@@ -155,7 +155,7 @@ def export_best(request: ExportRequest) -> None:
     if data is None:
         raise NoData
     images = open_for_training(data, spec, stored.fingerprint)
-    plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data, also=also)
+    plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data, also=also, home=home)
     standings = [read_standing(ledger, study.name) for study in plan.studies]
     for standing in standings:
         print_ranking(console, standing)
@@ -242,23 +242,23 @@ def _nobody(standing: Standing) -> bool:
 
 
 def _plan_in_time(ledger: Ledger, stored: StoredStudy, home: Home, console: Console) -> ExportPlan:
-    """The export for which there is time: fewer recipes first, then fewer seeds, one of one in any case. Confirmations
-    whose weights are here cost nothing any more.
+    """The export for which there is time: fewer seeds first, then fewer recipes, one of one in any case. What search
+    and confirmation trained costs nothing any more.
     """
-    plan, fitting = plan_export(ledger, stored, seeds=None, full_data=False), refits_before_deadline(ledger, stored)
-    kept = len(kept_splits(plan, home))
-    if fitting is None or max(0, plan.seeds - kept) * len(plan.members) <= fitting:
-        return plan
-    if kept:
-        return replace(plan, seeds=kept + fitting // len(plan.members))
-    if fitting < plan.seeds:
+    plan = plan_export(ledger, stored, seeds=None, full_data=False, home=home)
+    fitting = refits_before_deadline(ledger, stored)
+    for seeds in range(plan.seeds, 0, -1):
+        fewer = replace(plan, seeds=seeds)
+        if fitting is None or missing_refits(fewer, home) <= fitting:
+            return fewer
+    assert fitting is not None, "without a deadline everything fits"
+    if not fitting:
         console.print(
-            f"[yellow]note:[/] before the deadline there is time for {fitting} of {plan.seeds} refits"
-            + ("" if fitting else ", so the export may come late; the provisional submission is there"),
+            "[yellow]note:[/] before the deadline there is no time for a refit, so the export may come late; "
+            "the provisional submission is there",
             highlight=False,
         )
-    seeds = max(1, min(plan.seeds, fitting))
-    return plan_export(ledger, stored, seeds=seeds, full_data=False, members_at_most=max(1, fitting // seeds))
+    return plan_export(ledger, stored, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
 
 
 def _nobody_here(home: Home) -> Callable[[Standing], bool]:

@@ -10,7 +10,7 @@ from search.confirmation import DEFAULT_TRIAL, finalist_count
 from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
 from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
-from search.selection import Candidate, rank, worth
+from search.selection import Candidate, rank, soft_score, worth
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from storage.workers import Role, WorkerRecord
@@ -98,8 +98,9 @@ def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
 
 
 def soft_of(record: TrialRecord) -> float:
-    """Mean probability of the true class: calibrated, but as it is where an older release stored the trial."""
-    return record.calibrated if record.calibrated is not None else record.soft or 0.0
+    """The soft score of `search.selection`; uncalibrated where an older release stored the trial."""
+    soft = record.soft or 0.0
+    return soft if record.calibrated is None else soft_score(soft, record.calibrated)
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:

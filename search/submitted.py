@@ -42,6 +42,8 @@ class _Member:
     recipe: Mapping[str, Any]
     """Empty of imported predictions."""
     views: tuple[str, ...] = ()
+    trainings: tuple[tuple[int, int], ...] = ()
+    """Split and seed of each, where they are told of it alone."""
     digest: str = ""
     """Of imported predictions."""
 
@@ -134,7 +136,8 @@ def _member(
     views = note.get("views")
     if recipe is None or not isinstance(views, list) or not views:
         return None
-    return _Member(study=study, weight=weight[0], recipe=recipe, views=tuple(map(str, views)))
+    trainings = tuple(_trainings(note)) if "trainings" in note else ()
+    return _Member(study=study, weight=weight[0], recipe=recipe, views=tuple(map(str, views)), trainings=trainings)
 
 
 def _predicted(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray[np.float32] | None:
@@ -147,10 +150,10 @@ def _predicted(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray
 
 def _of_refits(ledger: Ledger, export: ExportRecord, member: _Member) -> NDArray[np.float32] | None:
     """What one recipe predicts, averaged over trainings and views as the export did; None where one is missing."""
-    trainings = _trainings(export.notes)
+    trainings = member.trainings or _trainings(export.notes)
     records = {
         (record.split, record.seed): record
-        for kind in (WorkKind.CONFIRM, WorkKind.REFIT)
+        for kind in (WorkKind.SEARCH, WorkKind.CONFIRM, WorkKind.REFIT)
         for record in ledger.runs.records(member.study.id, kind=kind, status=TrialStatus.FINISHED)
         if record.recipe == member.recipe
     }

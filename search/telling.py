@@ -104,7 +104,7 @@ def _attributes(record: TrialRecord) -> dict[str, object]:
         WORK_ATTRIBUTE: record.work_id,
         "metric": record.value,
         "standard_error": record.value_se,
-        "true_class_probability": record.soft if record.calibrated is None else record.calibrated,
+        "true_class_probability": record.soft,
         "seconds": round(record.seconds, 1),
     }
     if record.reason:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 
+from search.keeping import may_be_exported
 from search.lease import LeaseKeeper
 from search.patience import patiently
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
@@ -66,8 +67,7 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
 
     item, trial, lease = task.item, task.trial, task.lease
     recipe = Recipe.from_flat(item.recipe or {})
-    # Confirmations too: their networks take part in the final model.
-    kept = item.kind is not WorkKind.SEARCH
+    in_search = item.kind is WorkKind.SEARCH
     # Only an earlier attempt can have reported anything.
     reported = set() if trial is None or item.attempt == 1 else patiently(lambda: set(_intermediate(trial)))
 
@@ -86,6 +86,11 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
             return Verdict.PRUNE
         return Verdict.CONTINUE
 
+    def worth_keeping(last: EpochReport) -> bool:
+        if not _keeps_test_predictions(bench, item.kind):
+            return False  # of what was not predicted nothing can be exported
+        return patiently(lambda: may_be_exported(bench.ledger, bench.study, bench.spec, recipe, last))
+
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
         recipe,
@@ -97,9 +102,10 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         abandon=lambda: lease.lost or task.overdue(),
         checkpoint=bench.artifacts.checkpoint(bench.study.name, item.id),
         weights_dir=bench.weights_dir,
-        keep_models=kept,
+        keep_models=True,
         # From these the export chooses, unless the recipe itself says which views are averaged.
-        views=FLIPS if kept and recipe.tta == "none" else ("identity",),
+        views=FLIPS if recipe.tta == "none" else ("identity",),
+        worth_keeping=worth_keeping if in_search else None,
         predict_test=_keeps_test_predictions(bench, item.kind),
         loader=bench.loader,
     )
@@ -107,7 +113,7 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         raise LeaseLost
     if result.status == "stopped":
         return None
-    if kept and result.status == "finished":
+    if result.models:
         folder = bench.artifacts.weights(bench.study.name, item.id)
         for fold, state in enumerate(result.models):
             save_weights(folder / weights_name(fold), state)
@@ -122,7 +128,7 @@ def called(item: WorkItem) -> str:
 
 
 def weights_name(fold: int) -> str:
-    """File name of one fold model of a confirmation or refit."""
+    """File name of one fold model."""
     return f"fold{fold}.safetensors"
 
 

@@ -76,7 +76,7 @@ class ArtifactFolder:
         return found
 
     def weights(self, study: str, work_id: int) -> Path:
-        """The folder of the fold models of a confirmation or refit, created."""
+        """The folder of the fold models of a training, created."""
         folder = self._weights_folder(study, work_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -233,12 +233,12 @@ def table(path: Path) -> dict[str, list[str]]:
 
 
 class TestTheExport:
-    def test_recipes_are_refitted_where_they_were_found(self, trained: Two, plan: ExportPlan, refits: Refits) -> None:
+    def test_the_networks_are_those_of_the_searches(self, trained: Two, plan: ExportPlan, refits: Refits) -> None:
         assert sorted(names(plan.members)) == ["one:1", "two:1"] and names(plan.imported) == ["imported two:big"]
         for study in trained.studies:
-            (record,) = trained.ledger.runs.records(study.id, kind=WorkKind.REFIT)
+            assert not trained.ledger.runs.records(study.id, kind=WorkKind.REFIT), "nothing is trained twice"
             (own,) = [part for part in refits.members if part.member.study.id == study.id]
-            assert record.recipe == own.member.recipe.to_flat() and own.records == (record,)
+            assert own.records == (own.member.trial,) and own.member.trial.study_id == study.id
 
     def test_imported_predictions_count_by_their_weight(self, refits: Refits, exported: Export) -> None:
         assert refits.test is not None and refits.blend.weights == pytest.approx((1 / 3,) * 3)

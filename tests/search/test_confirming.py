@@ -25,7 +25,7 @@ from search.confirming import (
     run_confirmation,
 )
 from search.control import retry
-from search.export import ExportPlan, kept_splits, plan_export, queue_refits
+from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
 from search.home import Home
@@ -284,7 +284,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     assert ledger.queue.counts(bench.study.id)[WorkKind.CONFIRM][WorkState.STORED] == 2
 
     plan = plan_export(ledger, bench.study, seeds=None, full_data=False, members_at_most=1)
-    assert kept_splits(plan, bench.home) == [1]
+    assert missing_refits(plan, bench.home) == 0
     assert queue_refits(ledger, plan, bench.home) == [(plan.leader.rounds[0].work_id,)]
     assert not ledger.queue.waiting(bench.study.id, WorkKind.REFIT), "nothing is left to train"
     exported = export(bench, plan, tmp_path / "confirmed")
@@ -305,7 +305,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     assert kept == plan.leader.rounds[0].work_id and refit is not None
     assert (refit.kind, refit.split, refit.seed) == (WorkKind.REFIT, 0, 0)
     elsewhere = Home(root=tmp_path / "elsewhere")
-    assert kept_splits(plan, elsewhere) == [], "weights that are not here are trained again"
+    assert missing_refits(plan, elsewhere) == 1, "networks that are not here are trained again"
 
 
 def export(bench: Bench, plan: ExportPlan, folder: Path) -> Export:

@@ -1,0 +1,58 @@
+"""Which trials of a search keep their networks: those that the final model may be made of.
+
+A trial that is as long as the export is a training of the final model already. Only the best keep their networks, and
+only as long as they are among the best: the networks of all would fill a disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.costs import final_recipe
+from search.ledger import Ledger
+from search.selection import rank, worth
+from search.standing import candidates
+from storage.artifacts import ArtifactFolder
+from storage.stored_studies import StoredStudy
+from storage.values import TrialStatus, WorkKind
+from studies.settings import FinalSettings
+from studies.spec import StudySpec
+from trainer.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainer.outcome import EpochReport
+
+
+def is_as_exported(recipe: Recipe, final: FinalSettings) -> bool:
+    """Whether a recipe would be exported as it is: neither longer nor larger."""
+    return final_recipe(recipe.to_flat(), final) == recipe
+
+
+def kept_trials(final: FinalSettings) -> int:
+    """How many trials keep their networks."""
+    return final.members if final.ensemble != "none" else 1
+
+
+def may_be_exported(ledger: Ledger, study: StoredStudy, spec: StudySpec, recipe: Recipe, last: EpochReport) -> bool:
+    """Whether a trial that has just ended its last epoch is among the best so far, before it is calibrated."""
+    if not is_as_exported(recipe, spec.final):
+        return False
+    metric = spec.protocol.metric
+    own = worth(metric, last.metric, last.soft)
+    finished = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    better = sum(worth(metric, r.value, r.soft) > own for r in finished if r.value is not None and r.soft is not None)
+    return better < kept_trials(spec.final)
+
+
+def forget_the_beaten(ledger: Ledger, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:
+    """Remove the networks that are here of finished trials which are not among the best any more.
+
+    Raises:
+        OSError: they are there and cannot be removed.
+    """
+    finished = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    ranking = [candidate.number for candidate in rank(candidates(finished, spec.protocol.metric))]
+    best = set(ranking[: kept_trials(spec.final)])
+    for record in finished:
+        if record.number not in best:
+            artifacts.remove_weights(study.name, record.work_id)

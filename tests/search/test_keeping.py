@@ -1,0 +1,84 @@
+"""Which trials of a search keep their networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from search.bench import Bench
+from search.home import Home
+from search.keeping import is_as_exported, kept_trials, may_be_exported
+from search.pool import read_pool
+from search.selection import rank
+from search.standing import candidates
+from search.training import Task
+from storage.artifacts import ArtifactFolder
+from storage.values import WorkKind
+from tests.search.colours import work_on
+from tests.search.untrained import pretending
+from trainer.outcome import EpochReport
+from trainer.recipe import Recipe
+
+TRIALS = 9
+
+
+def report(metric: float, soft: float) -> EpochReport:
+    return EpochReport(
+        epoch=3,
+        epochs=3,
+        metric=metric,
+        soft=soft,
+        fold_metrics=(metric, metric),
+        true_class=np.full(30, soft, np.float32),
+        train_loss=0.5,
+        seconds=1.0,
+    )
+
+
+def keeping(bench: Bench) -> dict[int, Path]:
+    """Search with trainings that leave networks behind; the folder of each by its work item."""
+    folders = {}
+
+    def quality(task: Task) -> float:
+        folder = ArtifactFolder(bench.home.artifacts).weights("colours", task.item.id)
+        for fold in range(bench.spec.protocol.folds):
+            (folder / f"fold{fold}.safetensors").write_bytes(b"weights")
+        folders[task.item.id] = folder
+        return 0.3 + 0.07 * (task.item.trial_number or 0)
+
+    bench.ledger.studies.set_budget(bench.study.id, TRIALS)
+    work_on(pretending(bench, quality))
+    return folders
+
+
+def test_only_the_best_keep_their_networks_and_may_take_part(bench: Bench) -> None:
+    folders = keeping(bench)
+    records = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)
+    by_number = {record.number: record for record in records}
+    best = [c.number for c in rank(candidates(records, "accuracy"))][: kept_trials(bench.spec.final)]
+    assert len(records) == TRIALS and len(best) == 5
+    kept = {work_id for work_id, folder in folders.items() if folder.exists()}
+    assert kept == {by_number[number].work_id for number in best}
+    pool = read_pool(bench.ledger, [bench.study], bench.home)
+    assert [member.number for member in pool.recipes] == best
+    elsewhere = read_pool(bench.ledger, [bench.study], Home(root=bench.home.root / "elsewhere"))
+    assert [member.number for member in elsewhere.recipes] == best[:1], "networks that are not here are nobody's"
+
+
+def test_a_trial_that_ends_is_compared_with_the_best_so_far(bench: Bench) -> None:
+    ledger, study, spec = bench.ledger, bench.study, bench.spec
+    recipe = Recipe.from_flat(spec.default_recipe())
+    assert may_be_exported(ledger, study, spec, recipe, report(0.1, 0.1)), "the first one is the best so far"
+    keeping(bench)
+    assert may_be_exported(ledger, study, spec, recipe, report(0.99, 0.9))
+    assert not may_be_exported(ledger, study, spec, recipe, report(0.1, 0.1))
+
+
+def test_what_the_export_trains_longer_is_not_kept(bench: Bench) -> None:
+    recipe, final = Recipe.from_flat(bench.spec.default_recipe()), bench.spec.final
+    assert is_as_exported(recipe, final) and is_as_exported(recipe, replace(final, epochs=recipe.epochs))
+    longer = replace(bench.spec, final=replace(final, epochs=recipe.epochs + 1))
+    assert not may_be_exported(bench.ledger, bench.study, longer, recipe, report(0.99, 0.9))
+    assert kept_trials(replace(final, ensemble="none")) == 1
