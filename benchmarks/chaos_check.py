@@ -112,7 +112,8 @@ def _differences(bench: Bench, record: TrialRecord) -> str:
     curves = runs.curves(record.id)
     if len(curves) != len(expected.curves) or not all(map(_same_curve, curves, expected.curves)):
         differing.append("curves")
-    if set(runs.prediction_names(record.id)) != set(expected.predictions):
+    # The best trials are predicted with further views, which this training is not.
+    if not set(expected.predictions) <= set(runs.prediction_names(record.id)):
         differing.append("names of predictions")
     differing += [
         f"predictions {name}"

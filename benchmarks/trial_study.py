@@ -50,6 +50,9 @@ batch_size = {batch_size}
 
 [search]
 pruner = "none"
+
+[final]                     # longer, so that the trial's networks are not kept for it: as of most trials of a search
+epochs = {longer}
 """
 
 
@@ -114,7 +117,8 @@ def trial_runner(
 ) -> Iterator[TrialRunner]:
     """Found a study of one recipe in ``place`` and open a worker's bench for it."""
     study_file = place / "study.toml"
-    study_file.write_text(STUDY.format(folds=folds, backbone=backbone, size=size, epochs=epochs, batch_size=batch_size))
+    given = {"folds": folds, "backbone": backbone, "size": size, "epochs": epochs, "batch_size": batch_size}
+    study_file.write_text(STUDY.format(**given, longer=epochs + 1))
     ledger = open_ledger(f"sqlite:///{place / 'retable.db'}", create=True)
     spec = load_study(study_file)
     competition = inspect(pictures, spec.data.options)

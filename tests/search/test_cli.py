@@ -129,7 +129,8 @@ def test_check_explains_a_folder(run: Run, competition_folder: Path) -> None:
 def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     run: Run, competition_folder: Path, study_file: Path, tmp_path: Path
 ) -> None:
-    study_file.write_text(STUDY.replace("epochs = 3", "epochs = 16"))
+    # So many that a quick machine does not end them before the signal arrives.
+    study_file.write_text(STUDY.replace("epochs = 3", "epochs = 40"))
     command = ["start", "--study", str(study_file), "--data", str(competition_folder), "--trials", "2"]
     with subprocess.Popen(
         [sys.executable, "-m", "search.cli", *command],
@@ -140,7 +141,7 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
         env=ENVIRONMENT,
     ) as process:
         log = tmp_path / "retable" / ".cache" / "logs" / "colours" / "worker-0.log"
-        wait_until(lambda: log.exists() and "trial 0: epoch 2 of 16" in log.read_text(), process)
+        wait_until(lambda: log.exists() and "trial 0: epoch 2 of 40" in log.read_text(), process)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
@@ -156,7 +157,7 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     assert "Continuing after epoch" in log.read_text(), "the trial went on from its checkpoint"
     records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
     assert [(r.number, r.status) for r in records] == [(0, TrialStatus.FINISHED), (1, TrialStatus.FINISHED)]
-    assert records[0].attempt == 2 and records[0].epochs_done == 16
+    assert records[0].attempt == 2 and records[0].epochs_done == 40
     out = tmp_path / "retable" / "colours"
     sample = list(csv.reader((competition_folder / "sample_submission.csv").open()))
     assert [row[0] for row in csv.reader((out / "submission.csv").open())] == [row[0] for row in sample]
