@@ -30,7 +30,7 @@ VERIFIED_IMAGES = 8
 
 
 class ExportBroken(RuntimeError):  # noqa: N818 - named for the fact
-    """The exported model does not predict what its refits predicted. Nothing was written."""
+    """The exported model cannot be made, or does not predict what its refits predicted. Nothing was written."""
 
 
 class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
@@ -66,10 +66,16 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
 
     Raises:
         ModelError: it cannot be read back.
+        ExportBroken: networks are gone that were there when the export was planned.
     """
     from trainer.backbones import preprocessing_of
     from trainer.modelfolder import FolderMember, write_model_folder
 
+    for refit in refits.members:
+        if not all(weight_files(home, refit.member.study, record.work_id) for record in refit.records):
+            raise ExportBroken(
+                f"networks of {refit.member.name} were removed meanwhile, as better trials ended: export again"
+            )
     write_model_folder(
         folder,
         class_names=images.class_names,

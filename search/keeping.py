@@ -6,6 +6,7 @@ only as long as they are among the best: the networks of all would fill a disk.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from search.costs import final_recipe
@@ -21,6 +22,9 @@ from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.outcome import EpochReport
+
+
+log = logging.getLogger(__name__)
 
 
 def is_as_exported(recipe: Recipe, final: FinalSettings) -> bool:
@@ -45,14 +49,15 @@ def may_be_exported(ledger: Ledger, study: StoredStudy, spec: StudySpec, recipe:
 
 
 def forget_the_beaten(ledger: Ledger, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:
-    """Remove the networks that are here of finished trials which are not among the best any more.
-
-    Raises:
-        OSError: they are there and cannot be removed.
+    """Remove the networks that are here of finished trials which are not among the best any more. What cannot be
+    removed is logged and stays: it takes room and harms nobody.
     """
     finished = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     ranking = [candidate.number for candidate in rank(candidates(finished, spec.protocol.metric))]
     best = set(ranking[: kept_trials(spec.final)])
     for record in finished:
         if record.number not in best:
-            artifacts.remove_weights(study.name, record.work_id)
+            try:
+                artifacts.remove_weights(study.name, record.work_id)
+            except OSError as error:
+                log.warning("the networks of trial %d cannot be removed: %s", record.number, error)

@@ -28,7 +28,10 @@ def reasons(plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
         lines += [f"{note[0].upper()}{note[1:]} (nested)." for note in refits.fitted.notes]
         if len(refits.members) + len(refits.imported) > 1 and refits.has_oof:
             gain = shown_gain(refits.fitted.gain, plan.metric)
-            lines.append(f"On the refits' own out-of-fold predictions it gains {gain} over {plan.leader.name}.")
+            lines.append(
+                f"By the out-of-fold predictions of all its networks it gains {gain} over {plan.leader.name}, which "
+                "was chosen by some of these."
+            )
     return tuple(lines)
 
 

@@ -118,7 +118,7 @@ def disk_line(use: DiskUse) -> str:
         "database": use.database,
         "images": use.pixels,
         "checkpoints": use.checkpoints,
-        "refitted weights": use.weights,
+        "networks": use.weights,
     }
     return "disk: " + ", ".join(f"{name} {human_size(size)}" for name, size in parts.items())
 

@@ -114,9 +114,16 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
     if result.status == "stopped":
         return None
     if result.models:
-        folder = bench.artifacts.weights(bench.study.name, item.id)
-        for fold, state in enumerate(result.models):
-            save_weights(folder / weights_name(fold), state)
+        try:
+            folder = bench.artifacts.weights(bench.study.name, item.id)
+            for fold, state in enumerate(result.models):
+                save_weights(folder / weights_name(fold), state)
+        except OSError as error:
+            if not in_search:
+                raise
+            # A trial that has ended counts, whether there is room for its networks or not: a refit makes them again.
+            bench.artifacts.remove_weights(bench.study.name, item.id)
+            log.warning("%s: its networks are not kept: %s", task.name, error)
     return outcome_of(result, bench.spec.protocol.metric, bench.images.y, bench.image_weights)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+import trainer.modelfolder
 from search.bench import Bench
 from search.home import Home
 from search.keeping import is_as_exported, kept_trials, may_be_exported
@@ -15,7 +19,7 @@ from search.selection import rank
 from search.standing import candidates
 from search.training import Task
 from storage.artifacts import ArtifactFolder
-from storage.values import WorkKind
+from storage.values import TrialStatus, WorkKind
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
 from trainer.outcome import EpochReport
@@ -82,3 +86,20 @@ def test_what_the_export_trains_longer_is_not_kept(bench: Bench) -> None:
     longer = replace(bench.spec, final=replace(final, epochs=recipe.epochs + 1))
     assert not may_be_exported(bench.ledger, bench.study, longer, recipe, report(0.99, 0.9))
     assert kept_trials(replace(final, ensemble="none")) == 1
+
+
+def test_a_trial_without_room_for_its_networks_counts_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, state: object) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer.modelfolder, "save_weights", full)
+    bench.ledger.studies.set_budget(bench.study.id, 1)
+    with caplog.at_level(logging.WARNING):
+        work_on(bench)
+    (record,) = bench.ledger.runs.records(bench.study.id)
+    assert record.status is TrialStatus.FINISHED
+    assert not ArtifactFolder(bench.home.artifacts).kept_weights("colours", record.work_id)
+    assert "its networks are not kept: " in caplog.text
