@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.curve_tables import CurveTable, Floats, Ints
 from benchmarks.policies import Distances
 from benchmarks.replay import Rule, Trace, replay
-from search.selection import worth
+from search.selection import soft_score, worth
 from trainer.calibration import calibrated_soft
 
 FIRST = "as the service ranks"
@@ -61,7 +61,12 @@ def judgements(table: CurveTable) -> dict[str, Floats]:
     calibrated = np.array([100.0 * calibrated_soft(table.y, proba) for proba in table.oof[:, 0]])
     accuracy = 100.0 * table.metric[:, -1]
     return {
-        FIRST: np.array([worth("accuracy", a, c) for a, c in zip(accuracy, calibrated, strict=True)]),
+        FIRST: np.array(
+            [
+                worth("accuracy", own, soft_score(soft, fitted))
+                for own, soft, fitted in zip(accuracy, table.soft[:, -1], calibrated, strict=True)
+            ]
+        ),
         "calibrated soft": calibrated,
         "soft": table.soft[:, -1],
         "accuracy": accuracy,

@@ -26,7 +26,7 @@ from search.home import Home
 from search.ledger import Ledger
 from search.patience import patiently
 from search.progress import trials_named
-from search.selection import rank
+from search.selection import Candidate, rank
 from search.standing import Standing, candidates, read_costs
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
@@ -51,8 +51,8 @@ class Confirmation:
     """Finished search trials by number."""
     numbers: tuple[int, ...]
     """Of the trials that are to be confirmed; none: too few have ended, or no confirmation is wanted."""
-    best: int | None
-    """The trial that is best by the search's own scores; None before any has finished."""
+    ranking: tuple[Candidate, ...]
+    """Finished search trials by the search's own scores, the best first."""
     counted: int
     """Trials that count against the budget and have ended."""
     finalists: tuple[Finalist, ...]
@@ -63,6 +63,11 @@ class Confirmation:
     """What all search trials took."""
     spent: float
     """What all confirmations took."""
+
+    @property
+    def best(self) -> int | None:
+        """The trial that is best by the search's own scores; None before any has finished."""
+        return self.ranking[0].number if self.ranking else None
 
     def final_recipe(self, number: int) -> dict[str, object]:
         """The flat recipe with which a finished trial is confirmed."""
@@ -85,9 +90,9 @@ def read_confirmation(ledger: Ledger, name: str) -> Confirmation:
     current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
     finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))
     counted = sum(record.counts for record in records)
-    ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
+    ranking = rank(candidates(records, spec.protocol.metric))
     numbers = choose_finalists(
-        ranking,
+        [candidate.number for candidate in ranking],
         {number: recipe_hash(recipe) for number, recipe in finals.items()},
         finalist_count(counted, spec.confirm),
         [finalist.number for finalist in finalists],
@@ -97,7 +102,7 @@ def read_confirmation(ledger: Ledger, name: str) -> Confirmation:
         spec=spec,
         trials=trials,
         numbers=tuple(numbers),
-        best=ranking[0] if ranking else None,
+        ranking=tuple(ranking),
         counted=counted,
         finalists=tuple(finalists),
         broken=tuple(r for r in current if r.status is not TrialStatus.FINISHED),

@@ -40,7 +40,7 @@ class Costs:
     confirmation: float = 0.0
     """Seconds of training that are left for their confirmation."""
     refits: int = 1
-    """Trainings of the export, for one recipe, beside those of search and confirmation that are part of it."""
+    """Trainings of the export, for one recipe, beside its first confirmation where that is one of them."""
 
     @property
     def refit_wall(self) -> float:
@@ -77,8 +77,7 @@ def measure_costs(
         best: of those that may be exported.
         confirmations: of all confirmations.
         under_way: seconds since the first of the trials that are under way began, 0 where none is.
-        kept: whether all workers keep networks where the export will be made, so that trainings of search and
-            confirmation count as refits.
+        kept: whether all workers keep networks where the export will be made, so that confirmations count as refits.
     """
     finished = [record for record in records if record.status is TrialStatus.FINISHED and record.recipe]
     trial = upper(whole_seconds(records))
@@ -102,16 +101,9 @@ def measure_costs(
         under_way=0.0 if trial is not None else under_way,
         contenders=contenders,
         confirmation=max(0.0, min(share, contenders * spec.confirm.rounds * (final or 0.0))),
-        refits=max(0, spec.final.seeds - (_kept_trainings(spec, contenders) if kept else 0)),
+        # The search's own training may be one too, but nobody promises that its networks are still there.
+        refits=spec.final.seeds - (1 if kept and contenders else 0),
     )
-
-
-def _kept_trainings(spec: StudySpec, contenders: int) -> int:
-    """Trainings of whatever will be exported that count as refits: the search's, unless the export is longer, and the
-    first confirmation.
-    """
-    as_exported = spec.final.epochs is None and spec.final.image_size is None
-    return int(as_exported) + int(contenders > 0)
 
 
 def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:

@@ -16,6 +16,13 @@ TRIAL_NOTE = "trial"
 """Key in the note of a confirmation's work item: the number of the search trial whose recipe it repeats."""
 
 
+def trainings_of(trial: TrialRecord, recipe: Recipe, rounds: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """What trained a trial's recipe as it is exported, by split: the search, unless the export is another length or
+    size, and its confirmations.
+    """
+    return (trial, *rounds) if trial.recipe == recipe.to_flat() else tuple(rounds)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
     """A search trial whose recipe is run again."""

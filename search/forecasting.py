@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from search.confirming import Confirmation, read_confirmation
 from search.export import ExportPlan
+from search.finalists import trainings_of
 from search.forecast import NO_AVERAGING, Forecast, averaging_gain, forecast
 from search.ledger import Ledger
 from search.member_names import MemberName
 from search.members import ExportMember
 from search.optimism import POOL, Honest, Tried, honest_score
 from search.refits import Floats, Refits
-from search.selection import Candidate, rank
-from search.standing import candidates
+from search.selection import Candidate
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.metrics import effective_images
-from trainer.recipe import Recipe
 
 GROUPS = 5
 """Recipes, the best first, that show what averaging adds."""
@@ -38,12 +37,11 @@ class Optimism:
 def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
     """The best trial of the search, and what choosing it is worth; None before any has finished."""
     confirmation = read_confirmation(ledger, study.name)
-    ranking = _ranking(confirmation)
-    if not ranking:
+    if not confirmation.ranking:
         return None
     y, metric = ledger.datasets.get(study.fingerprint).y, confirmation.spec.protocol.metric
     honest = honest_score(list(_tried(ledger, confirmation)), y, metric, ledger.weights(study))
-    return Optimism(best=ranking[0], honest=honest)
+    return Optimism(best=confirmation.ranking[0], honest=honest)
 
 
 def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecast | None:
@@ -61,8 +59,8 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     single, error = honest.score, honest.error
     if plan.estimates is not None:
         row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
-        single += float(np.mean([_behind(plan, part.member) for part in refits.members]))
         error = max(error, row.error)
+    single += float(np.mean([_behind(plan, part.member) for part in refits.members]))
     averaging, networks = NO_AVERAGING, 1.0
     if not refits.imported:
         averaging = averaging_gain(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights)
@@ -88,22 +86,17 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
 
 def _behind(plan: ExportPlan, member: ExportMember) -> float:
     """How much better a member is than the leader, as one network: by confirmations, by the search for want of them."""
-    assert plan.estimates is not None
-    leader, name = plan.leader, member.name
-    row = next((r for r in plan.estimates.rows if (r.number, r.study) == (name.trial, name.study)), None)
-    if row is not None:
-        return row.shrunk - plan.estimates.of(leader.number, leader.name.study).shrunk
-    return (member.trial.value or 0.0) - (leader.trial.value or 0.0)
-
-
-def _ranking(confirmation: Confirmation) -> list[Candidate]:
-    return rank(candidates(list(confirmation.trials.values()), confirmation.spec.protocol.metric))
+    rows = {(row.number, row.study): row for row in (plan.estimates.rows if plan.estimates is not None else ())}
+    own, leads = (rows.get((one.number, one.name.study)) for one in (member, plan.leader))
+    if own is not None and leads is not None:
+        return own.shrunk - leads.shrunk
+    return (member.trial.value or 0.0) - (plan.leader.trial.value or 0.0)
 
 
 def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
     """The best of the search, and whoever was confirmed."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
-    best = [candidate.number for candidate in _ranking(confirmation)[:POOL]]
+    best = [candidate.number for candidate in confirmation.ranking[:POOL]]
     for number in dict.fromkeys([*best, *rounds]):
         fresh = tuple(ledger.runs.prediction(record.id, "oof") for record in rounds.get(number, ()))
         yield Tried(searched=ledger.runs.prediction(confirmation.trials[number].id, "oof"), fresh=fresh)
@@ -116,19 +109,15 @@ def _groups(
     the best that was trained in the same way more than once.
     """
 
-    def read(trial: TrialRecord, recipe: Recipe, rounds: Sequence[TrialRecord]) -> list[Floats]:
-        # The search trained it in the same way, unless the [final] table says otherwise.
-        alike = [trial] if trial.recipe == recipe.to_flat() else []
-        records = {record.id: record for record in (*alike, *rounds)}
-        return [ledger.runs.prediction(record_id, "oof") for record_id in records]
+    def read(records: Iterable[TrialRecord]) -> list[Floats]:
+        return [ledger.runs.prediction(record.id, "oof") for record in records]
 
     if len(refits.members) > 1:
-        members = [part.member for part in refits.members]
-        yield [oof for member in members for oof in read(member.trial, member.recipe, member.rounds)]
+        yield read(record for part in refits.members for record in part.member.trainings)
         return
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()
         place = {row.number: i for i, row in enumerate(rows) if row.study in ("", confirmation.study.name)}
         finalists = sorted(confirmation.finalists, key=lambda finalist: place.get(finalist.number, len(place)))
         for finalist in finalists[:GROUPS]:
-            yield read(finalist.trial, finalist.recipe, finalist.rounds)
+            yield read(trainings_of(finalist.trial, finalist.recipe, finalist.rounds))

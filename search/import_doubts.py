@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from search.ensembling import paired_gain, shown_gain
+from search.gains import paired_gain, shown_gain
 from trainer.calibration import fit_temperature, scale_temperature
 from trainer.metrics import METRICS, Labels, Probabilities, Weights, score
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search.finalists import trainings_of
 from search.member_names import MemberName
 from storage.imports import ImportRecord
 from storage.stored_studies import StoredStudy
@@ -45,9 +46,8 @@ class ExportMember:
 
     @property
     def trainings(self) -> tuple[TrialRecord, ...]:
-        """What trained it as it is exported, by split: the search, unless the export is longer, and confirmations."""
-        alike = self.trial.recipe == self.recipe.to_flat()
-        return (self.trial, *self.rounds) if alike else self.rounds
+        """See `search.finalists.trainings_of`."""
+        return trainings_of(self.trial, self.recipe, self.rounds)
 
 
 @dataclass(frozen=True, kw_only=True)

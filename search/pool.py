@@ -21,16 +21,13 @@ from search.costs import final_recipe
 from search.estimates import Estimates
 from search.finalists import judge_finalists
 from search.home import Home
-from search.keeping import is_as_exported
 from search.ledger import Ledger
 from search.member_names import MemberName
 from search.members import ExportMember, ImportedMember
-from search.selection import NothingFinished, average, rank
-from search.standing import candidates
+from search.selection import NothingFinished, average
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
-from trainer.recipe import Recipe
 
 POOL = 12
 """Recipes that are looked at for an ensemble, the best first: more would cost minutes, not points."""
@@ -86,8 +83,8 @@ def read_pool(ledger: Ledger, sources: Sequence[StoredStudy], home: Home | None 
         others += [member for confirmation in confirmations for member in _kept(confirmation, names, home)]
     others = [member for member in _different([*tied, *others]) if member not in tied]
     if others:
-        recipes = [*tied[: max(1, POOL - len(others))], *others[: POOL - 1 if tied else POOL]]
-        recipes = [replace(member, by_search=True) for member in recipes]
+        members = [*tied[: max(1, POOL - len(others))], *others][:POOL]
+        recipes = [replace(member, by_search=True) for member in members]
         split = recipes[0].trial.split
     else:
         recipes = _comparable(tied[:POOL])
@@ -154,28 +151,30 @@ def _is_confirmed(confirmation: Confirmation) -> bool:
 
 def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, ExportMember]:
     """The best finished trial by the search's own scores, and its worth."""
-    study, spec = confirmation.study, confirmation.spec
-    ranking = rank(candidates(list(confirmation.trials.values()), spec.protocol.metric))
-    if not ranking:
-        which = f"no trial of study {study.name}" if names else "no trial"
+    if not confirmation.ranking:
+        which = f"no trial of study {confirmation.study.name}" if names else "no trial"
         raise NothingFinished(f"{which} has finished yet, so there is nothing to export")
-    trial = confirmation.trials[ranking[0].number]
-    name = MemberName(trial=ranking[0].number, study=names.get(study.id, ""))
-    recipe = final_recipe(trial.recipe or {}, spec.final)
-    return ranking[0].worth, ExportMember(name=name, study=study, trial=trial, recipe=recipe)
+    best = confirmation.ranking[0]
+    return best.worth, _member(confirmation, best.number, names)
+
+
+def _member(confirmation: Confirmation, number: int, names: dict[int, str]) -> ExportMember:
+    """A finished trial that was not confirmed."""
+    study, trial = confirmation.study, confirmation.trials[number]
+    recipe = final_recipe(trial.recipe or {}, confirmation.spec.final)
+    name = MemberName(trial=number, study=names.get(study.id, ""))
+    return ExportMember(name=name, study=study, trial=trial, recipe=recipe)
 
 
 def _kept(confirmation: Confirmation, names: dict[int, str], home: Home) -> Iterable[ExportMember]:
     """Finished trials that were not confirmed and whose networks are in ``home``, the best first."""
-    study, spec, artifacts = confirmation.study, confirmation.spec, ArtifactFolder(home.artifacts)
+    artifacts, folds = ArtifactFolder(home.artifacts), confirmation.spec.protocol.folds
     confirmed = {finalist.number for finalist in confirmation.finalists}
-    for candidate in rank(candidates(list(confirmation.trials.values()), spec.protocol.metric)):
-        trial = confirmation.trials[candidate.number]
-        recipe = Recipe.from_flat(trial.recipe or {})
-        here = len(artifacts.kept_weights(study.name, trial.work_id)) == spec.protocol.folds
-        if candidate.number not in confirmed and here and is_as_exported(recipe, spec.final):
-            name = MemberName(trial=candidate.number, study=names.get(study.id, ""))
-            yield ExportMember(name=name, study=study, trial=trial, recipe=recipe)
+    for candidate in confirmation.ranking:
+        member = _member(confirmation, candidate.number, names)
+        here = len(artifacts.kept_weights(member.study.name, member.trial.work_id)) == folds
+        if candidate.number not in confirmed and here and member.trainings:
+            yield member
 
 
 def _judged_together(

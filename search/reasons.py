@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from search.confirmation import DEFAULT_TRIAL
-from search.ensembling import Choice, Gain, paired_gain, shown_difference, shown_gain
+from search.ensembling import Choice
 from search.export import ExportPlan
+from search.gains import Gain, paired_gain, shown_difference, shown_gain
 from search.imported import doubts_of
 from search.ledger import Ledger
 from search.member_names import members_named

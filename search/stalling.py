@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.ensembling import paired_gain, shown_gain
+from search.gains import paired_gain, shown_gain
 from search.ledger import Ledger
 from search.patience import patiently
 from search.selection import rank

@@ -14,11 +14,13 @@ from search.competition import Competition
 from search.export_files import Export
 from search.member_names import members_named
 from search.progress import recipe_difference
+from search.selection import SOFT_WEIGHT
 from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus
 from studies.spec import StudySpec
 from trainer.describe import duplicate_lines
+from trainer.metrics import METRICS
 
 RANKED = 5  # trials in the final table
 
@@ -67,7 +69,7 @@ def print_ranking(console: Console, standing: Standing) -> None:
     default = StudySpec.from_dict(standing.study.spec).default_recipe()
     by_number = {record.number: record for record in standing.records}
     table = Table(title=f"{standing.study.name}: the best finished trials", title_justify="left")
-    for name in ("trial", standing.metric, "true-class probability", "recipe"):
+    for name in ("trial", standing.metric, "soft score", "recipe"):
         table.add_column(name, justify="left" if name == "recipe" else "right", no_wrap=name != "recipe")
     for candidate in standing.ranking[:RANKED]:
         table.add_row(
@@ -77,6 +79,12 @@ def print_ranking(console: Console, standing: Standing) -> None:
             recipe_difference(by_number[candidate.number], default),
         )
     console.print(table)
+    if METRICS[standing.metric].needs == "labels":
+        console.print(
+            f"Ranked by {standing.metric} and, {SOFT_WEIGHT:g} times as much, the soft score: the probability given to "
+            "the true class.",
+            highlight=False,
+        )
     counts = {status: standing.count(status) for status in TrialStatus if standing.count(status)}
     console.print("Trials: " + ", ".join(f"{count} {status}" for status, count in counts.items()), highlight=False)
     if standing.study.state_reason:

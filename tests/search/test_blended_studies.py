@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from search.bench import Bench
 from search.confirming import freeze_split
 from search.costs import final_recipe
-from search.ensembling import shown_gain
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
 from search.founding import found
+from search.gains import shown_gain
 from search.ledger import Ledger, open_ledger
 from search.member_names import MemberName, members_named
 from search.pool import StudiesDiffer, check_alike, read_pool

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
-from search.ensembling import Choice, Gain, PossibleMember, choose_members, fit_final, nest, paired_gain, shown_gain
+from search.ensembling import Choice, PossibleMember, choose_members, fit_final, nest
+from search.gains import Gain, paired_gain, shown_gain
 from search.member_names import MemberName
 from trainer.calibration import scale_temperature
 from trainer.metrics import METRICS, score

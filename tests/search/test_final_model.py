@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from search.bench import Bench
 from search.confirming import freeze_split
 from search.costs import final_recipe
-from search.ensembling import shown_gain
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
 from search.forecasting import forecast_export, read_optimism
 from search.founding import found
+from search.gains import shown_gain
 from search.ledger import open_ledger
 from search.refits import RefitFailed, Refits, gather_refits
 from search.standing import read_standing

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.blending import Way, calibrated, decided, equal, evenly, greedy, stack
-from search.ensembling import PossibleMember, choose_members, fit_final, paired_gain
+from search.ensembling import PossibleMember, choose_members, fit_final
 from search.estimates import Judged, Round, estimate
+from search.gains import paired_gain
 from search.member_names import MemberName
 from search.racing import PairedRace, errors_behind
 from trainer.metrics import Labels, Probabilities
