@@ -3,12 +3,12 @@ predictions.
 
 Everything is judged on images that it was not fitted on: for each outer fold the members are chosen, weighted and
 calibrated on the other folds' images, and predict this fold's; the parts together are compared with the leader image by
-image. A gain counts as real where it is larger than `search.gains.REAL` standard errors; where it is not, the simpler of
-two ways is used. So the winner of many ways does not win by having been looked at the most.
+image. A gain counts as real where it is larger than `search.gains.REAL` standard errors; where it is not, the simpler
+of two ways is used. So the winner of many ways does not win by having been looked at the most.
 
-What is compared is what an export would be. Each recipe's prediction is the mean of the same rounds of confirmation,
-the leader's as well, because each is refitted with the same seeds. So no member brings more trainings than the leader
-does; an ensemble of M recipes as a whole does, M times as many, and that is the choice that ``final.members`` makes.
+Each recipe's prediction is that of the same cross-validations, the leader's as well, so that no member is better for
+having been trained more often. An ensemble of M recipes as a whole has M times as many networks: that is the choice that
+``final.members`` makes.
 
 The leader was chosen on these same images, its score is partly luck, and an ensemble's is not: the comparison leans
 toward the leader. It leans toward the ensemble in another way: an out-of-fold prediction is that of one network a
