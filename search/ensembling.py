@@ -7,8 +7,8 @@ image. A gain counts as real where it is larger than `search.gains.REAL` standar
 of two ways is used. So the winner of many ways does not win by having been looked at the most.
 
 Each recipe's prediction is that of the same cross-validations, the leader's as well, so that no member is better for
-having been trained more often. An ensemble of M recipes as a whole has M times as many networks: that is the choice that
-``final.members`` makes.
+having been trained more often. An ensemble of M recipes as a whole has M times as many networks: that is the choice
+that ``final.members`` makes.
 
 The leader was chosen on these same images, its score is partly luck, and an ensemble's is not: the comparison leans
 toward the leader. It leans toward the ensemble in another way: an out-of-fold prediction is that of one network a
