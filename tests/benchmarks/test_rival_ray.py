@@ -12,7 +12,7 @@ from benchmarks.contest import AT_ONCE
 from benchmarks.rival_ray import clock_start, default_config, ray_space, recipe_of
 from studies.spec import StudySpec, load_study
 
-pytest.importorskip("ray.tune", reason="Ray Tune needs more than Ray: pip install 'ray[tune]'")
+pytest.importorskip("ray.tune", exc_type=ImportError, reason="Ray Tune needs more than Ray: pip install 'ray[tune]'")
 
 STUDY = """
 title = "One of each kind"
