@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.ambiguity import Average, expected_average
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -29,6 +31,9 @@ SHARED = Path("../shared/curves/small_natural_images.npz")
 _COMMON = {"oof", "y", "fold_test", "ens_test"}
 _RECORDED = _COMMON | {"true_class", "metric", "fold_metrics", "seconds", "folds", "recipes"}
 _SHARED = _COMMON | {"cfg"}
+_AVERAGES = ("brier", "ambiguity", "temperature")
+_LATER = {"ens_hits", "weights", *_AVERAGES}
+"""What older tables do not have."""
 
 
 class CurveTableError(Exception):
@@ -61,6 +66,8 @@ class CurveTable:
     """(R, S): accuracy of the K models' averaged probabilities, likewise."""
     ens_hits: NDArray[np.bool_] | None
     """(R, S, m): which test images the averaged models have right; None where it was not recorded."""
+    averages: tuple[tuple[Average, ...], ...] | None
+    """(R, S): what the K models' average was expected to be; None where it was not recorded."""
     weights: Floats | None
     """(m,), sum 1: what each test image counts in the accuracies above; None as `ens_hits`."""
     recipes: list[dict[str, Any]]
@@ -74,6 +81,19 @@ class CurveTable:
     def truth(self) -> Floats:
         """(R,), in points (0 .. 100): the mean test accuracy of all fold models of all splits."""
         return np.asarray(100.0 * self.fold_test.mean(axis=(1, 2)))
+
+    @property
+    def exported(self) -> Floats:
+        """(R,), in points (0 .. 100): the mean test accuracy of the averages of the fold models, a split each."""
+        return np.asarray(100.0 * self.ens_test.mean(axis=1))
+
+    def average(self, row: int, split: int = 0) -> Average:
+        """What the average of a recipe's fold models was expected to be; where nothing was recorded, what one of them
+        alone is.
+        """
+        if self.averages is not None:
+            return self.averages[row][split]
+        return expected_average(self.y, self.oof[row, split], [])
 
     @property
     def drawn(self) -> CurveTable:
@@ -97,6 +117,7 @@ class CurveTable:
             fold_test=self.fold_test[rows],
             ens_test=self.ens_test[rows],
             ens_hits=None if self.ens_hits is None else self.ens_hits[rows],
+            averages=None if self.averages is None else tuple(self.averages[int(row)] for row in rows),
             recipes=[self.recipes[int(row)] for row in rows],
             oof_by_epoch=None if self.oof_by_epoch is None else self.oof_by_epoch[rows],
             default_first=False,
@@ -111,7 +132,7 @@ def load_table(path: Path) -> CurveTable:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in _RECORDED | _SHARED | {"ens_hits", "weights"}}
+            arrays = {name: file[name] for name in file.files if name in _RECORDED | _SHARED | _LATER}
     except FileNotFoundError:
         raise CurveTableError(
             f"{path}: no such file; record one with `python -m benchmarks.record_curves DATA {path}`"
@@ -146,6 +167,7 @@ def _from_recorded(name: str, arrays: Mapping[str, NDArray[Any]]) -> CurveTable:
         fold_test=arrays["fold_test"].astype(np.float64),
         ens_test=arrays["ens_test"].astype(np.float64),
         ens_hits=arrays["ens_hits"].astype(np.bool_) if "ens_hits" in arrays else None,
+        averages=_averages(arrays),
         weights=arrays["weights"].astype(np.float64) if "weights" in arrays else None,
         recipes=_recipes(arrays["recipes"]),
         oof_by_epoch=None,
@@ -179,10 +201,21 @@ def _from_shared(name: str, arrays: Mapping[str, NDArray[Any]]) -> CurveTable:
         fold_test=arrays["fold_test"].astype(np.float64)[:, None],
         ens_test=arrays["ens_test"].astype(np.float64)[:, None],
         ens_hits=None,
+        averages=None,
         weights=None,
         recipes=_recipes(arrays["cfg"]),
         oof_by_epoch=proba,
     )
+
+
+def _averages(arrays: Mapping[str, NDArray[Any]]) -> tuple[tuple[Average, ...], ...] | None:
+    if any(name not in arrays for name in _AVERAGES):
+        return None
+    columns = [arrays[name].astype(np.float64) for name in _AVERAGES]
+    if any(column.shape != arrays["ens_test"].shape or not np.isfinite(column).all() for column in columns):
+        raise ValueError(f"{', '.join(_AVERAGES)} are not finite numbers, one for each of ens_test")
+    rows = np.stack(columns, axis=-1).tolist()
+    return tuple(tuple(Average(brier=b, ambiguity=a, temperature=t) for b, a, t in row) for row in rows)
 
 
 def _recipes(text: NDArray[Any]) -> list[dict[str, Any]]:

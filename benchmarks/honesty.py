@@ -5,11 +5,12 @@
 A replay draws some of a table's recipes and hides a third of the images. What a search sees is
 the out-of-fold predictions of the other images: it ranks by them, confirms its finalists on the table's second split
 where there is one, and says what to expect, with the product's own functions. Then the hidden images tell the truth: no
-recipe was chosen by them, and they were drawn as the others were. Their predictions are averaged over the splits, so
-the forecast is for that many networks.
+recipe was chosen by them, and they were drawn as the others were.
 
-What averaging the K models of a cross-validation adds on the table's real test images is compared with what was
-foretold, where the table knows it.
+What is forecast is the average of the K models of the leader's cross-validation. What that truly adds to one model is
+known from the table's test images, and is added to what one model shows on the hidden ones. Of tables that do not hold
+how much the models differ, the average of the splits' predictions of the hidden images is forecast instead, and what
+averaging K models adds is only compared with what was foretold.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,13 @@ from benchmarks.curve_tables import CurveTable, load_table
 from benchmarks.machine import describe_machine, one_line
 from search.confirmation import TRIALS_PER_FINALIST
 from search.estimates import Judged, Round, estimate
-from search.forecast import Averaging, averaging_gain, forecast
-from search.optimism import Tried, honest_score
-from search.selection import soft_score, worth
+from search.forecast import Averaging, averaging_of, forecast, gain_all_told, gain_within
+from search.optimism import CrossValidated, Tried, honest_score
+from search.selection import averaged_score, worth
 from studies.settings import ConfirmSettings
-from trainer.calibration import calibrated_soft
-from trainer.metrics import score, true_class_probability
+from trainer.ambiguity import Average, brier_scores, expected_average
+from trainer.calibration import scale_temperature
+from trainer.metrics import score
 
 METRIC = "accuracy"
 SEEN = 2 / 3
@@ -79,8 +81,14 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     oof = [[table.oof[row, split][seen] for split in range(splits)] for row in rows]
     y = table.y[seen]
     accuracies = np.array([score(METRIC, y, rounds[0]) for rounds in oof])
-    softs = [soft_score(true_class_probability(y, o[0]).mean(), calibrated_soft(y, o[0])) for o in oof]
-    worths = [worth(METRIC, a, soft) for a, soft in zip(accuracies, softs, strict=True)]
+    averages = [
+        [_average(table, row, split, y, o) for split, o in enumerate(rounds)]
+        for row, rounds in zip(rows, oof, strict=True)
+    ]
+    worths = [
+        worth(METRIC, averaged_score(METRIC, accuracy, own[0].ambiguity), own[0].brier)
+        for accuracy, own in zip(accuracies, averages, strict=True)
+    ]
     ranking = [int(place) for place in np.argsort(-np.array(worths), kind="stable")]
     wanted = min(ConfirmSettings().finalists, count // TRIALS_PER_FINALIST)
     finalists = [0, *[place for place in ranking if place][:wanted]]
@@ -90,6 +98,7 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
             Judged(
                 number=place,
                 rounds=(Round(split=judging, folds=table.folds[judging][seen], oof=oof[place][judging]),),
+                ambiguity=averages[place][judging].ambiguity,
                 chosen=place != 0,
             )
             for place in finalists
@@ -98,24 +107,40 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
         METRIC,
     )
     leader = estimates.leader
-    fresh = {place: tuple(oof[place][1:2]) for place in finalists}
-    honest = honest_score([Tried(searched=o[0], fresh=fresh.get(i, ())) for i, o in enumerate(oof)], y, METRIC)
+    validated = [
+        [
+            CrossValidated(oof=o, ambiguity=one.ambiguity, temperature=one.temperature)
+            for o, one in zip(*both, strict=True)
+        ]
+        for both in zip(oof, averages, strict=True)
+    ]
+    fresh = {place: tuple(validated[place][1:2]) for place in finalists}
+    tried = [Tried(searched=rounds[0], fresh=fresh.get(place, ())) for place, rounds in enumerate(validated)]
+    honest = honest_score(tried, y, METRIC)
     groups = sorted(finalists, key=lambda place: place != leader.number)[:GROUPS]
-    averaging = averaging_gain([oof[place][:2] for place in groups], y, METRIC)
+    models = table.fold_test.shape[2]
+    # Without an ambiguity what is averaged is the splits' predictions, one network each.
+    known = table.averages is not None
+    within = gain_within([one.ambiguity for one in averages[leader.number]], models, METRIC) if known else None
+    averaging = averaging_of(within, gain_all_told([oof[place][:2] for place in groups], y, METRIC))
     told = forecast(
         single=honest.score,
         single_error=max(honest.error, leader.error),
         sampling_error=honest.error,
         averaging=averaging,
-        networks=splits,
+        networks=models if known else splits,
+        trainings=1 if known else splits,
         metric=METRIC,
         train_images=len(seen),
         test_images=len(hidden),
         chances={},
     )
     best, naive = int(rows[leader.number]), int(rows[int(accuracies.argmax())])
-    truth = score(METRIC, table.y[hidden], table.oof[best][:, hidden].mean(axis=0))
     single, of_naive = (_single(table, row, hidden) for row in (best, naive))
+    if known:
+        truth = single + _gained(table, best)
+    else:
+        truth = score(METRIC, table.y[hidden], table.oof[best][:, hidden].mean(axis=0))
     return Replay(
         trials=count,
         naive=100 * (float(accuracies.max()) - of_naive),
@@ -134,11 +159,23 @@ def _single(table: CurveTable, row: int, images: NDArray[np.int64]) -> float:
     return float(np.mean([score(METRIC, table.y[images], proba[images]) for proba in table.oof[row]]))
 
 
+def _average(table: CurveTable, row: int, split: int, y: NDArray[np.int64], oof: NDArray[np.float32]) -> Average:
+    """What a trial on the images seen would have stored: how much its models differ does not depend on these."""
+    if table.averages is None:
+        return expected_average(y, oof, [])
+    whole = table.averages[row][split]
+    brier = float(brier_scores(y, scale_temperature(oof, whole.temperature)).mean()) - whole.ambiguity
+    return replace(whole, brier=brier)
+
+
+def _gained(table: CurveTable, row: int) -> float:
+    return float(table.ens_test[row].mean() - table.fold_test[row].mean())
+
+
 def _averaging_error(table: CurveTable, row: int, averaging: Averaging) -> float:
     if table.oof.shape[1] < 2:
         return float("nan")
-    gained = float(table.ens_test[row].mean() - table.fold_test[row].mean())
-    return averaging.of(table.fold_test.shape[2]).full_gain - gained
+    return averaging.of(table.fold_test.shape[2], 1).mean - _gained(table, row)
 
 
 COLUMNS = ("naive", "mean", "shrunk", "honest", "forecast", "averaging", "gained")

@@ -21,6 +21,7 @@ split 0 and again on fresh splits with fresh seeds, and every fold's model is sc
 | y | (n,) | true classes |
 | fold_test | (R, S, K) | private score of each fold's model: the truth is its mean |
 | ens_test | (R, S) | private score of the K models' averaged probabilities |
+| brier, ambiguity, temperature | (R, S) | what the K models' average was expected to be, from what trials store |
 | ens_hits | (R, S, m) bool | which test images the averaged models have right |
 | weights | (m,) | what each test image counts |
 | recipes | str | JSON list of the flat recipes |
@@ -32,6 +33,7 @@ import argparse
 import json
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,8 @@ from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.predict import predict_proba
 from trainer.recipe import Recipe
 
+COLUMNS = ("oof", "fold_test", "ens_test", "ens_hits", "brier", "ambiguity", "temperature")
+"""Arrays of one entry a split."""
 STUDY = Path(__file__).with_name("small_competition.toml")
 
 
@@ -91,7 +95,7 @@ class Recorder:
     def record(self, recipe: Recipe) -> dict[str, NDArray[Any]] | None:
         """One recipe's row of every array; None if it diverged."""
         reports: list[EpochReport] = []
-        columns: dict[str, list[Any]] = {"oof": [], "fold_test": [], "ens_test": [], "ens_hits": []}
+        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         for split, folds in enumerate(self.folds):
             data = training_data(self._images, recipe, folds, self._pixels)
             seen: list[EpochReport] = []
@@ -107,7 +111,7 @@ class Recorder:
                 predict_test=False,
                 loader=self._loader,
             )
-            if result.status != "finished":
+            if result.status != "finished" or result.average is None:
                 return None
             reports = reports or seen
             by_fold = self._test_predictions(recipe, data, result)
@@ -117,6 +121,8 @@ class Recorder:
             columns["fold_test"].append(hits @ self.weights)
             columns["ens_test"].append(ensemble @ self.weights)
             columns["ens_hits"].append(ensemble)
+            for name, value in asdict(result.average).items():
+                columns[name].append(value)
         return {
             "true_class": np.stack([report.true_class for report in reports]).astype(np.float16),
             "metric": np.array([report.metric for report in reports]),

@@ -11,7 +11,8 @@ import numpy as np
 from benchmarks.curve_tables import CurveTable, Floats, Ints
 from benchmarks.policies import Distances
 from benchmarks.replay import Rule, Trace, replay
-from search.selection import soft_score, worth
+from search.selection import averaged_score, worth
+from trainer.ambiguity import expected_average
 from trainer.calibration import calibrated_soft
 
 FIRST = "as the service ranks"
@@ -35,6 +36,8 @@ class Setting:
     """Whether the first of an order is never given up, see `begin_well`."""
     judged: dict[str, Floats]
     """By what a winner may be picked, see `judgements`."""
+    truth: Floats
+    """(R,), in points: what regrets are of."""
 
     @cached_property
     def calibrated(self) -> Floats:
@@ -58,19 +61,22 @@ class Setting:
 
 def judgements(table: CurveTable) -> dict[str, Floats]:
     """By what a winner may be picked among the finished: each ``(R,)``, in points; `FIRST` is the one to use."""
-    calibrated = np.array([100.0 * calibrated_soft(table.y, proba) for proba in table.oof[:, 0]])
-    accuracy = 100.0 * table.metric[:, -1]
-    return {
-        FIRST: np.array(
-            [
-                worth("accuracy", own, soft_score(soft, fitted))
-                for own, soft, fitted in zip(accuracy, table.soft[:, -1], calibrated, strict=True)
-            ]
-        ),
-        "calibrated soft": calibrated,
-        "soft": table.soft[:, -1],
+    accuracy, recipes = table.metric[:, -1], range(len(table.recipes))
+    averages = [table.average(row) for row in recipes]
+    alone = [expected_average(table.y, table.oof[row, 0], []) for row in recipes]
+    averaged = [
+        averaged_score("accuracy", own, average.ambiguity) for own, average in zip(accuracy, averages, strict=True)
+    ]
+    worths = {
+        FIRST: [worth("accuracy", score, average.brier) for score, average in zip(averaged, averages, strict=True)],
+        "as one network": [worth("accuracy", own, one.brier) for own, one in zip(accuracy, alone, strict=True)],
+        "accuracy of the average": averaged,
+        "Brier score of the average": [1.0 - average.brier for average in averages],
+        "calibrated soft": [calibrated_soft(table.y, proba) for proba in table.oof[:, 0]],
+        "soft": table.soft[:, -1] / 100.0,
         "accuracy": accuracy,
     }
+    return {name: 100.0 * np.asarray(values, dtype=np.float64) for name, values in worths.items()}
 
 
 def draw_orders(recipes: int, count: int, share: float, seed: int) -> list[Ints]:
@@ -97,8 +103,14 @@ def unit_costs(table: CurveTable, by: str) -> Floats:
     return np.asarray(raw / raw.sum(axis=1).mean())
 
 
-def prepare(table: CurveTable, *, cost: str = "epochs", workers: int = 1, good_first: bool = False) -> Setting:
-    """What replays of ``table`` need; ``cost`` as `unit_costs` takes it, the others as `Setting` has them."""
+def prepare(
+    table: CurveTable, *, cost: str = "epochs", workers: int = 1, good_first: bool = False, of_averages: bool = False
+) -> Setting:
+    """What replays of ``table`` need; ``cost`` as `unit_costs` takes it, the others as `Setting` has them.
+
+    Args:
+        of_averages: whether regrets are of what is exported, the average of all fold models, not of one network.
+    """
     return Setting(
         table=table,
         cost=unit_costs(table, cost),
@@ -106,6 +118,7 @@ def prepare(table: CurveTable, *, cost: str = "epochs", workers: int = 1, good_f
         good_first=good_first,
         distances=Distances(table),
         judged=judgements(table),
+        truth=table.exported if of_averages else table.truth,
     )
 
 
@@ -128,7 +141,7 @@ def measure(
 ) -> Regrets:
     """Regrets of what ``trace`` (number of the order, budget) did."""
     judged = setting.judged
-    truth, epochs = setting.table.truth, setting.table.metric.shape[1]
+    truth, epochs = setting.truth, setting.table.metric.shape[1]
     shape = (len(orders), len(budgets))
     picked = {name: np.empty(shape) for name in judged}
     top, started, spent = np.empty(shape), np.empty(shape), np.empty(shape)

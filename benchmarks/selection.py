@@ -244,7 +244,13 @@ def _row(rule: str, judgement: str, values: Floats, budgets: Sequence[float]) ->
 def report(path: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Replay one table, print its tables, return everything measured."""
     curves = load_table(path).drawn
-    setting = prepare(curves, cost=given.cost, workers=given.workers, good_first=given.good_first)
+    setting = prepare(
+        curves,
+        cost=given.cost,
+        workers=given.workers,
+        good_first=given.good_first,
+        of_averages=given.of_averages,
+    )
     orders = draw_orders(len(curves.recipes), given.orders, given.share, given.seed)
     if given.good_first:
         orders = begin_well(orders, curves)
@@ -381,6 +387,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--good-first",
         action="store_true",
         help="every order begins with one of its better third, which is never given up",
+    )
+    parser.add_argument(
+        "--of-averages", action="store_true", help="regret of the average of all fold models, not of one network"
     )
     parser.add_argument(
         "--picks", action="append", default=[], choices=[*POLICIES], metavar="RULE", help="how to pick with it, too"

@@ -107,9 +107,13 @@ def compare_finalists(ledger: Ledger, name: str) -> Comparison:
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """The table, the best first, and below it what it means."""
+    """The table, the best first, and below it what it means.
+
+    ``mean`` and the metric are those of one network, ``averaged`` is what the average of a recipe's fold models may be
+    expected to score, which is compared and exported.
+    """
     table = Table(title=f"{comparison.study}: the finalists on fresh splits", title_justify="left")
-    for column in ("trial", "rounds", "mean", comparison.metric, "behind", "chance best", "recipe"):
+    for column in ("trial", "rounds", "mean", comparison.metric, "averaged", "behind", "chance best", "recipe"):
         table.add_column(column, justify="left" if column == "recipe" else "right", no_wrap=column != "recipe")
     for row in comparison.estimates.rows:
         tied = row.tied and len(comparison.estimates.rows) > 1
@@ -118,6 +122,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             str(row.rounds),
             f"{row.mean:.4f}",
             f"{row.shrunk:.4f} ± {row.error:.4f}",
+            f"{row.averaged:.4f}",
             "leads" if row is comparison.estimates.leader else f"{row.behind:.4f} ± {row.behind_error:.4f}",
             f"{row.chance_best:.0%}",
             comparison.differences[row.number],

@@ -58,6 +58,9 @@ class Judged:
     rounds: tuple[Round, ...]
     study: str = ""
     """Whose trial that is; empty where all are of one study."""
+    ambiguity: float = 0.0
+    """Of its fold models (`trainer.ambiguity`), what averaging them adds to the metric; 0 where that is not known of
+    all recipes."""
     chosen: bool = True
     """Whether it is here because it did well. One that is here anyway (the default recipe) does not look better than it
     is, so it is not shrunk and does not say what the others are shrunk toward."""
@@ -75,8 +78,10 @@ class Estimate:
     """What a fresh cross-validation of it may be expected to show."""
     error: float
     """Standard error of ``shrunk`` as the score of one cross-validated model on new images."""
+    averaged: float
+    """What the average of its fold models may be expected to show, which is what it is ranked by."""
     behind: float
-    """Paired difference to the leader: how much the leader is better, over the rounds that both ran."""
+    """Paired difference to the leader: how much the leader's average is better, over the rounds that both ran."""
     behind_error: float
     """Its standard error; 0 for the leader."""
     tied: bool
@@ -101,7 +106,7 @@ class Estimates:
 
     @property
     def leader(self) -> Estimate:
-        """The best by ``shrunk``."""
+        """The best by ``averaged``."""
         return self.rows[0]
 
     def of(self, number: int, study: str = "") -> Estimate:
@@ -144,9 +149,12 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     # What the noise of the recipes leaves open comes on top of which images there happen to be.
     errors = [[standard_error(metric, y, round_.oof, weights) for round_ in recipe.rounds] for recipe in judged]
     sampling = np.array([np.mean(of_rounds) for of_rounds in errors])
-    chances = _chances(shrunk, spread)
-    lead = int(np.argmax(shrunk))
-    pairs = [_pair(by_fold[0, lead], by_fold[0, i], 2.0 * residual, overlap) for i in range(len(judged))]
+    averaging = np.array([recipe.ambiguity for recipe in judged])
+    averaged = shrunk + averaging
+    chances = _chances(averaged, spread)
+    lead = int(np.argmax(averaged))
+    of_averages = by_fold[0] + averaging[:, None]
+    pairs = [_pair(of_averages[lead], of_averages[i], 2.0 * residual, overlap) for i in range(len(judged))]
     rows = [
         Estimate(
             number=recipe.number,
@@ -154,6 +162,7 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
             mean=float(means[i]),
             shrunk=float(shrunk[i]),
             error=float(np.hypot(sampling[i], spread[i])),
+            averaged=float(averaged[i]),
             behind=pairs[i][0],
             behind_error=pairs[i][1],
             tied=i == lead or pairs[i][0] <= TIED_WITHIN * pairs[i][1],
@@ -165,7 +174,7 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     ]
     variance = float(noise[:, 0, 0].mean())
     return Estimates(
-        rows=tuple(sorted(rows, key=lambda row: (-row.shrunk, row.study, row.number))),
+        rows=tuple(sorted(rows, key=lambda row: (-row.averaged, row.study, row.number))),
         reliability=between / (between + variance) if between + variance > 0.0 else 0.0,
         noise=float(np.sqrt(variance)),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from search.confirmation import DEFAULT_TRIAL
 from search.estimates import Estimates, Judged, Round, estimate
 from search.ledger import Ledger
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
+from trainer.metrics import METRICS
 from trainer.recipe import Recipe
 
 TRIAL_NOTE = "trial"
@@ -74,6 +76,8 @@ def judge_finalists(
     """
     y = ledger.datasets.get(study.fingerprint).y
     folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
+    metric = study.spec["protocol"]["metric"]
+    known = all(r.ambiguity is not None for f in finalists for r in f.rounds) and METRICS[metric].needs == "labels"
     judged = [
         Judged(
             number=finalist.number,
@@ -82,8 +86,9 @@ def judge_finalists(
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
+            ambiguity=fmean(r.ambiguity or 0.0 for r in finalist.rounds) if known else 0.0,
             chosen=finalist.number != DEFAULT_TRIAL,
         )
         for finalist in finalists
     ]
-    return estimate(judged, y, study.spec["protocol"]["metric"], ledger.weights(study))
+    return estimate(judged, y, metric, ledger.weights(study))

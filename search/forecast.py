@@ -4,8 +4,10 @@ predictions; `search.forecasting` reads these.
 A cross-validation judges one network an image, each trained on a part of the images; the test images are predicted by
 the average of all networks. So the forecast is what one network of these recipes is worth (`search.optimism`, which
 takes out what is luck), and what averaging adds. The variance of an average of ``N`` networks is a share ``1 / N`` of
-what one has beyond what all have in common, and so the gain is taken to be ``full_gain (1 - 1 / N)``; cross-validations
-of one recipe on several splits show what it is for their number (bagging: Breiman 1996).
+what one has beyond what all have in common, and so what averaging adds is ``full (1 - 1 / N)`` (bagging: Breiman 1996).
+Networks of one training differ less than those of several trainings, splits or recipes. What averaging the former adds
+is their ambiguity on the test images (`trainer.ambiguity`); what the latter add beyond is told by cross-validations of
+the same images.
 
 The interval covers which training images there were to judge by, which test images there are, the luck of trainings
 and of the choice, and how well the gain of averaging is known. For scores between two bounds it is normal on the
@@ -23,31 +25,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.gains import Gain
 from trainer.metrics import METRICS, Labels, Weights, score, weights_of
 
 LEVEL = 0.9
 """Probability with which the test score is to lie in the interval."""
+AMBIGUITY_ERROR = 0.3
+"""Standard error of what an ambiguity says the networks' average gains, as a share of it (`benchmarks/`)."""
 PARTS = 20
 """Parts of the images that the jackknife leaves out in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Averaging:
-    """What averaging networks adds to the score of one."""
+    """What averaging networks adds to the score of one, in units of the metric, at least 0."""
 
-    full_gain: float
-    """Of infinitely many, in units of the metric, at least 0."""
-    error: float
-    """Its standard error."""
+    within: Gain
+    """Averaging infinitely many networks of one training."""
+    between: Gain
+    """What averaging infinitely many trainings adds to that."""
 
-    def of(self, networks: float) -> Averaging:
-        """What so many add, 1 at least, and the standard error of that."""
-        share = 1.0 - 1.0 / networks
-        return Averaging(full_gain=self.full_gain * share, error=self.error * share)
+    def of(self, networks: float, trainings: float) -> Gain:
+        """What so many add, 1 at least of each; networks are those of all trainings."""
+        shares = (1.0 - 1.0 / networks, 1.0 - 1.0 / trainings)
+        parts = [(gain, share) for gain, share in zip((self.within, self.between), shares, strict=True)]
+        return Gain(
+            mean=sum(gain.mean * share for gain, share in parts),
+            error=math.hypot(*(gain.error * share for gain, share in parts)),
+        )
 
 
-NO_AVERAGING = Averaging(full_gain=0.0, error=0.0)
-"""Where no recipe was cross-validated twice, so that nobody can tell."""
+NOTHING = Gain(mean=0.0, error=0.0)
+NO_AVERAGING = Averaging(within=NOTHING, between=NOTHING)
+"""Where nobody can tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +84,41 @@ class Forecast:
         return asdict(self)
 
 
-def averaging_gain(
+def averaging_of(within: Gain | None, all_told: Gain | None) -> Averaging:
+    """What averaging adds, from what is known of it.
+
+    Args:
+        within: averaging the networks of one training, by their ambiguity; None: not known.
+        all_told: averaging networks of different trainings, by their out-of-fold predictions; None likewise.
+    """
+    if within is None:
+        return Averaging(within=all_told or NOTHING, between=NOTHING)
+    if all_told is None:
+        return Averaging(within=within, between=NOTHING)
+    beyond = max(0.0, all_told.mean - within.mean)
+    return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(all_told.error, within.error)))
+
+
+def gain_within(ambiguities: Sequence[float | None], models: int, metric: str) -> Gain | None:
+    """What averaging the networks of one training adds; None where nobody can tell.
+
+    Args:
+        ambiguities: of trainings (`trainer.ambiguity`), None where it is not known.
+        models: networks of each.
+        metric: a name in `trainer.metrics.METRICS`. What is added to one that judges probabilities is not told by it.
+    """
+    known = [ambiguity for ambiguity in ambiguities if ambiguity is not None]
+    if models < 2 or not known or len(known) < len(ambiguities) or METRICS[metric].needs == "probabilities":
+        return None
+    mean = float(np.mean(known)) / (1.0 - 1.0 / models)
+    return Gain(mean=mean, error=AMBIGUITY_ERROR * mean)
+
+
+def gain_all_told(
     cross_validations: Sequence[Sequence[NDArray[np.float32]]], y: Labels, metric: str, weights: Weights | None = None
-) -> Averaging:
-    """What averaging adds, by recipes that were cross-validated more than once, with a jackknife over the images for
-    the standard error.
+) -> Gain | None:
+    """What averaging infinitely many networks of different trainings adds, by recipes that were cross-validated more
+    than once, with a jackknife over the images for the standard error; None where none was.
 
     Args:
         cross_validations: of each recipe, or of several recipes that are averaged with each other, the out-of-fold
@@ -89,7 +129,7 @@ def averaging_gain(
     """
     groups = [(np.stack(group), 1.0 - 1.0 / len(group)) for group in cross_validations if len(group) > 1]
     if not groups:
-        return NO_AVERAGING
+        return None
 
     def gain(kept: NDArray[np.bool_]) -> float:
         labels, own = y[kept], weights_of(weights, kept)
@@ -102,8 +142,8 @@ def averaging_gain(
 
     part_of = np.random.default_rng(0).permutation(len(y)) % min(PARTS, len(y))
     without = np.array([gain(part_of != part) for part in range(int(part_of.max()) + 1)])
-    return Averaging(
-        full_gain=max(0.0, gain(np.ones(len(y), dtype=np.bool_))),
+    return Gain(
+        mean=max(0.0, gain(np.ones(len(y), dtype=np.bool_))),
         error=float(np.sqrt((len(without) - 1) * without.var())),
     )
 
@@ -115,6 +155,7 @@ def forecast(
     sampling_error: float,
     averaging: Averaging,
     networks: float,
+    trainings: float,
     metric: str,
     train_images: int,
     test_images: int,
@@ -126,15 +167,16 @@ def forecast(
         single: what one network may be expected to show on new images.
         single_error: its standard error, over the draw of the training images and the luck of trainings.
         sampling_error: the part of it that comes from the draw of ``train_images`` images alone.
-        averaging: what averaging infinitely many adds.
+        averaging: what averaging adds.
         networks: how many are averaged, at least 1; of unequal weights as many as are worth as much.
+        trainings: of how many trainings they are, likewise.
         metric: a name in `trainer.metrics.METRICS`.
         test_images: at least 1.
         chances: of each finalist, by what it is called, that it is truly the best.
     """
-    added = averaging.of(networks)
+    added = averaging.of(networks, trainings)
     low, high = METRICS[metric].bounds
-    expected = min(max(single + added.full_gain, low), high)
+    expected = min(max(single + added.mean, low), high)
     of_test = sampling_error * math.sqrt(train_images / test_images)
     error = math.hypot(single_error, added.error)
     whole = math.hypot(error, of_test)
@@ -145,7 +187,7 @@ def forecast(
         error=error,
         test_images=test_images,
         single=single,
-        averaging=added.full_gain,
+        averaging=added.mean,
         chances=dict(chances),
     )
 

@@ -11,11 +11,11 @@ import numpy as np
 from search.confirming import Confirmation, read_confirmation
 from search.export import ExportPlan
 from search.finalists import trainings_of
-from search.forecast import NO_AVERAGING, Forecast, averaging_gain, forecast
+from search.forecast import NO_AVERAGING, Forecast, averaging_of, forecast, gain_all_told, gain_within
 from search.ledger import Ledger
 from search.member_names import MemberName
 from search.members import ExportMember
-from search.optimism import POOL, Honest, Tried, honest_score
+from search.optimism import POOL, CrossValidated, Honest, Tried, honest_score
 from search.refits import Floats, Refits
 from search.selection import Candidate
 from storage.stored_studies import StoredStudy
@@ -61,11 +61,14 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
         row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
         error = max(error, row.error)
     single += float(np.mean([_behind(plan, part.member) for part in refits.members]))
-    averaging, networks = NO_AVERAGING, 1.0
+    averaging, trainings = NO_AVERAGING, 1.0
     if not refits.imported:
-        averaging = averaging_gain(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights)
-        # Of an equal mean of recipes with so many networks each: as many as an equal mean of all would need.
-        networks = len(refits.members) ** 2 / sum(1.0 / (plan.models * len(part.records)) for part in refits.members)
+        averaging = averaging_of(
+            gain_within([r.ambiguity for part in refits.members for r in part.records], plan.models, metric),
+            gain_all_told(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights),
+        )
+        # Of an equal mean of recipes with so many trainings each: as many as an equal mean of all would need.
+        trainings = len(refits.members) ** 2 / sum(1.0 / len(part.records) for part in refits.members)
         single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
@@ -76,7 +79,8 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
         single_error=error,
         sampling_error=honest.error,
         averaging=averaging,
-        networks=networks,
+        networks=plan.models * trainings,
+        trainings=trainings,
         metric=metric,
         train_images=len(y) if weights is None else round(effective_images(weights)),
         test_images=len(refits.test),
@@ -97,9 +101,18 @@ def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
     """The best of the search, and whoever was confirmed."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
+    # What an older release stored is compared with the others without it.
+    known = all(candidate.brier is not None for candidate in confirmation.ranking)
     for number in dict.fromkeys([*best, *rounds]):
-        fresh = tuple(ledger.runs.prediction(record.id, "oof") for record in rounds.get(number, ()))
-        yield Tried(searched=ledger.runs.prediction(confirmation.trials[number].id, "oof"), fresh=fresh)
+        records = (confirmation.trials[number], *rounds.get(number, ()))
+        searched, *fresh = [
+            CrossValidated(oof=ledger.runs.prediction(r.id, "oof"), **(_scatter(r) if known else {})) for r in records
+        ]
+        yield Tried(searched=searched, fresh=tuple(fresh))
+
+
+def _scatter(record: TrialRecord) -> dict[str, float]:
+    return {"ambiguity": record.ambiguity or 0.0, "temperature": record.temperature or 1.0}
 
 
 def _groups(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from search.costs import final_recipe
 from search.ledger import Ledger
-from search.selection import rank, worth
+from search.selection import averaged_score, older_worth, rank, worth
 from search.standing import candidates
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
@@ -21,6 +21,7 @@ from studies.spec import StudySpec
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
+    from trainer.ambiguity import Average
     from trainer.outcome import EpochReport
 
 
@@ -37,15 +38,24 @@ def kept_trials(final: FinalSettings) -> int:
     return final.members if final.ensemble != "none" else 1
 
 
-def may_be_exported(ledger: Ledger, study: StoredStudy, spec: StudySpec, recipe: Recipe, last: EpochReport) -> bool:
-    """Whether a trial that has just ended its last epoch is among the best so far, before it is calibrated."""
-    if not is_as_exported(recipe, spec.final):
+def may_be_exported(
+    ledger: Ledger, study: StoredStudy, spec: StudySpec, recipe: Recipe, last: EpochReport, average: Average | None
+) -> bool:
+    """Whether a trial that has just ended is among the best so far.
+
+    Args:
+        last: of its epochs.
+        average: what the mean of its fold models may be expected to be.
+    """
+    if average is None or not is_as_exported(recipe, spec.final):
         return False
     metric = spec.protocol.metric
-    own = worth(metric, last.metric, last.soft)
-    finished = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-    better = sum(worth(metric, r.value, r.soft) > own for r in finished if r.value is not None and r.soft is not None)
-    return better < kept_trials(spec.final)
+    ranking = candidates(ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
+    if any(candidate.brier is None for candidate in ranking):
+        own = older_worth(metric, last.metric, last.soft)
+    else:
+        own = worth(metric, averaged_score(metric, last.metric, average.ambiguity), average.brier)
+    return sum(candidate.worth > own for candidate in ranking) < kept_trials(spec.final)
 
 
 def forget_the_beaten(ledger: Ledger, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:

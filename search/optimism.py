@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.selection import SOFT_WEIGHT, soft_score
+from search.selection import BRIER_WEIGHT
+from trainer.ambiguity import brier_scores
 from trainer.calibration import scale_temperature
 from trainer.metrics import (
     SMALLEST_PROBABILITY,
@@ -34,21 +34,30 @@ PARTS = 10
 """Parts of the images; a choice sees all but one of them."""
 REPEATS = 10
 """Divisions into parts that are averaged: with one alone the answer would depend on the draw."""
-TEMPERATURES = (*np.geomspace(0.1, 1.0, 10, endpoint=False), 1.0, *np.geomspace(10.0, 1.0, 10, endpoint=False)[::-1])
-"""Of which the best is taken for the soft score: a finer choice would not change who is chosen."""
-UNCALIBRATED = TEMPERATURES.index(1.0)
 POOL = 30
 """Recipes that are looked at, the best first: none of the others would ever be chosen."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tried:
-    """A recipe that might have been chosen. ``n`` images, ``C`` classes."""
+class CrossValidated:
+    """A cross-validation. ``n`` images, ``C`` classes."""
 
-    searched: NDArray[np.float32]
-    """Out-of-fold probabilities in the search, ``(n, C)``."""
-    fresh: tuple[NDArray[np.float32], ...] = ()
-    """Those of its confirmations, which judge it where there are any: a training that went well by luck is repeated."""
+    oof: NDArray[np.float32]
+    """Out-of-fold probabilities, ``(n, C)``."""
+    ambiguity: float = 0.0
+    """Of its fold models (`trainer.ambiguity`); 0 where it is not known, then of all."""
+    temperature: float = 1.0
+    """At which they are averaged for that."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tried:
+    """A recipe that might have been chosen."""
+
+    searched: CrossValidated
+    """In the search."""
+    fresh: tuple[CrossValidated, ...] = ()
+    """Its confirmations, which judge it where there are any: a training that went well by luck is repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +84,19 @@ def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weight
     """
     if not tried:
         raise ValueError("nothing was tried, so there is no best")
-    evidence = [
-        [_Evidence.of(proba, y, metric, weights) for proba in (recipe.searched, *recipe.fresh)] for recipe in tried
-    ]
-    whole = np.array([_worths(rounds, np.ones((len(y), 1)), metric)[0] for rounds in evidence])
-    pool, generator = np.argsort(-whole, kind="stable")[:POOL], np.random.default_rng(0)
+    counts = np.ones(len(y)) if weights is None else weights
+    evidence = np.array(
+        [
+            np.mean([_evidence(one, y, metric) for one in (recipe.searched, *recipe.fresh)], axis=0) * counts
+            for recipe in tried
+        ]
+    )
+    pool, generator = np.argsort(-evidence.sum(axis=1), kind="stable")[:POOL], np.random.default_rng(0)
     scores = []
     for repeat in range(REPEATS):
         part_of = generator.permutation(len(y)) % min(PARTS, len(y))
         kept = np.arange(part_of.max() + 1) != part_of[:, None]
-        chosen = np.array([_worths(evidence[recipe], kept, metric) for recipe in pool]).argmax(axis=0)
+        chosen = (evidence[pool] @ kept).argmax(axis=0)
         judges = [_judges(tried[recipe], repeat) for recipe in pool[chosen]]
         proba = np.stack(judges)[part_of, np.arange(len(y))]
         scores.append(score(metric, y, proba, weights))
@@ -92,46 +104,17 @@ def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weight
 
 
 def _judges(recipe: Tried, repeat: int) -> NDArray[np.float32]:
-    return recipe.fresh[repeat % len(recipe.fresh)] if recipe.fresh else recipe.searched
+    return (recipe.fresh[repeat % len(recipe.fresh)] if recipe.fresh else recipe.searched).oof
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Evidence:
-    """What each image says for a cross-validation, times what the image counts, so that any part of them can be asked.
-    For metrics other than accuracy and log loss the soft score stands in: it needs no image of every class.
-
-    ``G`` temperatures: the best one of a part is found by its images alone.
+def _evidence(one: CrossValidated, y: Labels, metric: str) -> Values:
+    """What each image says for a cross-validation, ``(n,)``: as `search.selection.worth` but for a factor, so that any
+    part of the images can be asked. For metrics other than accuracy and log loss the Brier score stands in: it needs no
+    image of every class. The temperature is that of all images: one number hardly learns a tenth of them by heart.
     """
-
-    hits: Values
-    """1 where right, ``(n,)``; 0 for metrics other than accuracy."""
-    log_likelihood: Values
-    """At each temperature, ``(G, n)``."""
-    soft: Values
-    """Probability of the true class at each temperature, ``(G, n)``."""
-    counts: Values
-    """Of the images, ``(n,)``."""
-
-    @classmethod
-    def of(cls, proba: NDArray[np.float32], y: Labels, metric: str, weights: Weights | None) -> _Evidence:
-        counts = np.ones(len(y)) if weights is None else weights
-        # Log loss is judged as it is.
-        temperatures = (1.0,) if metric == "log_loss" else TEMPERATURES
-        soft = np.stack([true_class_probability(y, scale_temperature(proba, t)) for t in temperatures])
-        likelihood = np.log(np.maximum(soft, SMALLEST_PROBABILITY), dtype=np.float64)
-        hits = (proba.argmax(axis=1) == y) * float(metric == "accuracy")
-        return cls(hits=hits * counts, log_likelihood=likelihood * counts, soft=soft * counts, counts=counts)
-
-    def worth(self, parts: NDArray[Any], metric: str) -> Values:
-        """As `search.selection.worth`, of parts of the images: ``(n, P)`` of 0 and 1 -> ``(P,)``."""
-        likelihood, count = self.log_likelihood @ parts, self.counts @ parts
-        if metric == "log_loss":
-            return np.asarray(likelihood[0] / count)
-        best, sums = likelihood.argmax(axis=0), self.soft @ parts
-        soft = soft_score(sums[UNCALIBRATED], sums[best, np.arange(parts.shape[1])])
-        return np.asarray((self.hits @ parts + SOFT_WEIGHT * soft) / count)
-
-
-def _worths(rounds: Sequence[_Evidence], parts: NDArray[Any], metric: str) -> Values:
-    """Of each part of the images, ``(P,)``, averaged over a recipe's cross-validations."""
-    return np.asarray(np.mean([evidence.worth(parts, metric) for evidence in rounds], axis=0))
+    if metric == "log_loss":
+        likelihood = np.log(np.maximum(true_class_probability(y, one.oof), SMALLEST_PROBABILITY), dtype=np.float64)
+        return np.asarray(likelihood)
+    brier = brier_scores(y, scale_temperature(one.oof, one.temperature)) - one.ambiguity
+    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.ambiguity
+    return np.asarray(averaged + BRIER_WEIGHT * (1.0 - brier))

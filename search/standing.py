@@ -10,7 +10,7 @@ from search.confirmation import DEFAULT_TRIAL, finalist_count
 from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
 from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
-from search.selection import Candidate, rank, soft_score, worth
+from search.selection import Candidate, averaged_score, older_worth, rank, worth
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from storage.workers import Role, WorkerRecord
@@ -84,23 +84,28 @@ def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
     Args:
         metric: of their study.
     """
-    return [
-        Candidate(
-            number=r.number,
-            value=r.value,
-            standard_error=r.value_se or 0.0,
-            soft=soft_of(r),
-            worth=worth(metric, r.value, soft_of(r)),
-        )
-        for r in records
-        if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None
-    ]
+    finished = [r for r in records if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None]
+    # What an older release stored cannot be compared with what is known now, but by what is known of both.
+    known = all(r.brier is not None for r in finished)
+    return [_candidate(r, metric, known) for r in finished]
 
 
-def soft_of(record: TrialRecord) -> float:
-    """The soft score of `search.selection`; uncalibrated where an older release stored the trial."""
-    soft = record.soft or 0.0
-    return soft if record.calibrated is None else soft_score(soft, record.calibrated)
+def _candidate(record: TrialRecord, metric: str, known: bool) -> Candidate:
+    assert record.number is not None and record.value is not None
+    return Candidate(
+        number=record.number,
+        value=record.value,
+        standard_error=record.value_se or 0.0,
+        averaged=averaged_score(metric, record.value, record.ambiguity if known else None),
+        brier=record.brier if known else None,
+        worth=worth_of(record, metric) if known else older_worth(metric, record.value, record.soft or 0.0),
+    )
+
+
+def worth_of(record: TrialRecord, metric: str) -> float:
+    """What a finished trial of this release is worth (`search.selection`)."""
+    assert record.value is not None and record.brier is not None
+    return worth(metric, averaged_score(metric, record.value, record.ambiguity), record.brier)
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:

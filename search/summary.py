@@ -14,7 +14,7 @@ from search.competition import Competition
 from search.export_files import Export
 from search.member_names import members_named
 from search.progress import recipe_difference
-from search.selection import SOFT_WEIGHT
+from search.selection import BRIER_WEIGHT
 from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus
@@ -69,20 +69,21 @@ def print_ranking(console: Console, standing: Standing) -> None:
     default = StudySpec.from_dict(standing.study.spec).default_recipe()
     by_number = {record.number: record for record in standing.records}
     table = Table(title=f"{standing.study.name}: the best finished trials", title_justify="left")
-    for name in ("trial", standing.metric, "soft score", "recipe"):
+    for name in ("trial", standing.metric, "averaged", "Brier", "recipe"):
         table.add_column(name, justify="left" if name == "recipe" else "right", no_wrap=name != "recipe")
     for candidate in standing.ranking[:RANKED]:
         table.add_row(
             str(candidate.number),
             f"{candidate.value:.4f} ± {candidate.standard_error:.4f}",
-            f"{candidate.soft:.4f}",
+            f"{candidate.averaged:.4f}",
+            "" if candidate.brier is None else f"{candidate.brier:.4f}",
             recipe_difference(by_number[candidate.number], default),
         )
     console.print(table)
     if METRICS[standing.metric].needs == "labels":
         console.print(
-            f"Ranked by {standing.metric} and, {SOFT_WEIGHT:g} times as much, the soft score: the probability given to "
-            "the true class.",
+            f"Ranked by what the average of a trial's fold models may be expected to score: its {standing.metric} and, "
+            f"{BRIER_WEIGHT:g} times as much, its Brier score (lower is better).",
             highlight=False,
         )
     counts = {status: standing.count(status) for status in TrialStatus if standing.count(status)}

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from search.ledger import Ledger
 from search.patience import patiently
-from search.selection import worth, worth_name
-from search.standing import soft_of
+from search.selection import older_worth, older_worth_name, worth_name
+from search.standing import worth_of
 from storage.fleet_storage import TrialWrites
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.metrics import METRICS
@@ -34,6 +34,9 @@ WORK_ATTRIBUTE = "work_item"
 
 WORTHS = {worth_name(metric): metric for metric in METRICS}
 """Metrics by what Optuna calls the worth of a trial."""
+
+OLDER_WORTHS = {older_worth_name(metric): metric for metric in METRICS}
+"""The same in studies that an older release began."""
 
 
 def tell(ledger: Ledger, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
@@ -72,13 +75,15 @@ def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> Non
 
 def told_value(study: optuna.Study, record: TrialRecord, value: float) -> float:
     """What Optuna is told of a finished trial: what it is worth (`search.selection`), which is less a matter of luck
-    than the metric; the metric itself in a study that an older release began so.
+    than the metric; in a study that an older release began, what it told.
 
     Args:
         value: the record's metric.
     """
-    metric = WORTHS.get((study.metric_names or [""])[0])
-    return value if metric is None else worth(metric, value, soft_of(record))
+    name = (study.metric_names or [""])[0]
+    if name in WORTHS and record.brier is not None:
+        return worth_of(record, WORTHS[name])
+    return older_worth(OLDER_WORTHS[name], value, record.soft or 0.0) if name in OLDER_WORTHS else value
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
@@ -105,6 +110,8 @@ def _attributes(record: TrialRecord) -> dict[str, object]:
         "metric": record.value,
         "standard_error": record.value_se,
         "true_class_probability": record.soft,
+        "brier_score_of_average": record.brier,
+        "ambiguity": record.ambiguity,
         "seconds": round(record.seconds, 1),
     }
     if record.reason:

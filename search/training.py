@@ -15,12 +15,12 @@ from search.lease import LeaseKeeper
 from search.patience import patiently
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
-from trainer.calibration import calibrated_soft
 from trainer.metrics import Labels, Weights, standard_error, weights_of
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
     from search.bench import Bench
+    from trainer.ambiguity import Average
     from trainer.outcome import CVResult, EpochReport, Verdict
 
 log = logging.getLogger(__name__)
@@ -86,10 +86,10 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
             return Verdict.PRUNE
         return Verdict.CONTINUE
 
-    def worth_keeping(last: EpochReport) -> bool:
+    def worth_keeping(last: EpochReport, average: Average | None) -> bool:
         if not _keeps_test_predictions(bench, item.kind):
             return False  # of what was not predicted nothing can be exported
-        return patiently(lambda: may_be_exported(bench.ledger, bench.study, bench.spec, recipe, last))
+        return patiently(lambda: may_be_exported(bench.ledger, bench.study, bench.spec, recipe, last, average))
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
@@ -156,6 +156,7 @@ def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None
     last = result.reports[-1] if result.reports else None
     held_out = np.isfinite(result.oof).all(axis=1)
     scored = last is not None and bool(held_out.any())
+    average = result.average
     judged = (y[held_out], result.oof[held_out], weights_of(weights, held_out))
     predictions = {}
     if result.status == "finished":
@@ -169,7 +170,9 @@ def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None
         value=last.metric if last is not None and scored else None,
         value_se=standard_error(metric, *judged) if scored else None,
         soft=last.soft if last is not None and scored else None,
-        calibrated=calibrated_soft(*judged) if "oof" in predictions else None,
+        brier=None if average is None else average.brier,
+        ambiguity=None if average is None else average.ambiguity,
+        temperature=None if average is None else average.temperature,
         epochs_done=result.epochs_done,
         seconds=sum(report.seconds for report in result.reports),
         machine=result.machine,

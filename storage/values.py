@@ -107,8 +107,12 @@ class TrialOutcome:
     held out (a refit on all images), so that nothing could be scored."""
     value_se: float | None = None
     soft: float | None = None
-    calibrated: float | None = None
-    """``soft`` of the predictions at the end, once they are as sure as they are right (`trainer.calibration`)."""
+    brier: float | None = None
+    """Of the average of the fold models, as it may be expected to be (`trainer.ambiguity`): lower is better."""
+    ambiguity: float | None = None
+    """By how much that is better than one model's."""
+    temperature: float | None = None
+    """At which the models are averaged for both, above 0."""
     epochs_done: int = 0
     seconds: float = 0.0
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -155,8 +159,10 @@ class TrialRecord:
     value: float | None
     value_se: float | None
     soft: float | None
-    calibrated: float | None
-    """None unless finished, or where an older release stored it."""
+    brier: float | None
+    """As in `TrialOutcome`, like the next two; None unless finished, or where an older release stored it."""
+    ambiguity: float | None
+    temperature: float | None
     epochs_done: int
     seconds: float
     finished: float

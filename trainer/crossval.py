@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trainer.ambiguity import Average
 from trainer.checkpoint import CheckpointFile
 from trainer.loader import BatchLoader
 from trainer.lockstep import Abandoned, Lockstep
@@ -39,7 +40,7 @@ def cross_validate(
     weights_dir: Path | None = None,
     keep_models: bool = False,
     views: tuple[str, ...] = ("identity",),
-    worth_keeping: Callable[[EpochReport], bool] | None = None,
+    worth_keeping: Callable[[EpochReport, Average | None], bool] | None = None,
     predict_test: bool = True,
     loader: BatchLoader | None = None,
     abandon: Callable[[], bool] | None = None,
@@ -62,8 +63,8 @@ def cross_validate(
         keep_models: return the state dicts of the evaluated weights.
         views: names of `trainer.predict.VIEWS` to predict with at the end, each by itself; ``"identity"`` always is.
             What a trial is judged by averages the views of ``recipe.tta``, whatever is asked for here.
-        worth_keeping: asked after the last epoch where it is given; where the answer is no, no models are returned and
-            nothing is predicted with further views.
+        worth_keeping: asked once the last epoch is over and the test images are predicted, where it is given; where the
+            answer is no, no models are returned and nothing is predicted with further views.
         predict_test: predict the test images when finished.
         loader: makes the batches; None: one on a thread, for this call.
         abandon: asked before every training batch and every few images predicted, so it has to be quick. Once it
@@ -109,8 +110,7 @@ def cross_validate(
                     return run.result("stopped", f"stopped after epoch {epoch} of {recipe.epochs}")
                 if file is not None:
                     file.offer(run.content)
-            kept = worth_keeping is None or worth_keeping(run.reports[-1])
-            return run.finish(views if kept else ("identity",), predict_test, keep_models and kept)
+            return run.finish(views, predict_test, keep_models, worth_keeping)
         except Abandoned:
             # No checkpoint: the weights are those of no epoch. The file still holds the last one that was written.
             done = len(run.reports)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from trainer.abreast import Abreast
+from trainer.ambiguity import Average, expected_average
 from trainer.environment import cpu_name
 from trainer.fold_model import FoldModel, training_precision
 from trainer.loader import Batch, BatchLoader, BatchStream
@@ -30,6 +31,7 @@ from trainer.sampling import BatchPlan, plan_epoch
 EVALUATION_FACTOR = 4  # images evaluated at a time, in batches: no activations are kept for a backward pass
 SMALLEST_EVALUATION_BATCH = 64  # images, unless memory runs out
 PREDICTION_CHUNK = 2**26  # bytes of images copied out of the memory map at a time; after each, abandoning is possible
+AMBIGUITY_IMAGES = 1000  # test images, at equal distances, by which the fold models' scatter is told
 MIB = 2**20
 
 
@@ -269,40 +271,77 @@ class Lockstep:
         self._micro_batch = min(self._micro_batch, content["micro_batch"])
         self._evaluation_batch = content["evaluation_batch"]
 
-    def finish(self, views: tuple[str, ...], predict_test: bool, keep_models: bool) -> CVResult:
-        """Predict what is left to predict after the last epoch."""
-        asked = tuple(dict.fromkeys(("identity", *views))) if set(views) - {"identity"} else ()
+    def finish(
+        self,
+        views: tuple[str, ...],
+        predict_test: bool,
+        keep_models: bool,
+        worth_keeping: Callable[[EpochReport, Average | None], bool] | None,
+    ) -> CVResult:
+        """Predict what is left to predict after the last epoch; arguments as `trainer.crossval.cross_validate`."""
+        images = len(self._data.pixels.test)
+        some = np.linspace(0, images - 1, num=min(images, AMBIGUITY_IMAGES)).astype(np.int64)
+        every = np.arange(images, dtype=np.int64) if predict_test else some
         known = {self._views[0]: self._oof} if len(self._views) == 1 else {}
-        unknown = tuple(view for view in asked if view not in known)
-        oof_views = {view: known[view] if view in known else np.full_like(self._oof, np.nan) for view in asked}
-        test_views: dict[str, Floats] = {}
-        wanted = tuple(dict.fromkeys((*self._views, *asked))) if predict_test else ()
-        for folds in self._abreast.rounds(len(self._models)):
-            last = [partial(self._last_turn, fold, unknown, wanted) for fold in folds]
-            for fold, (held_out, test) in zip(folds, self._abreast.run(last), strict=True):
-                for view, proba in held_out.items():
-                    oof_views[view][self._data.held_out(fold)] = proba
-                for view, proba in test.items():
-                    test_views[view] = test_views.get(view, np.float32(0)) + proba / np.float32(len(self._models))
+        _, test_views, by_fold = self._predict_all((), self._views, every, some if predict_test else slice(None))
+        average = self._average(by_fold if images else [])
+        kept = worth_keeping is None or worth_keeping(self.reports[-1], average)
+        asked = tuple(dict.fromkeys(("identity", *views))) if kept and set(views) - {"identity"} else ()
+        oof_views, more, _ = self._predict_all(
+            tuple(view for view in asked if view not in known),
+            tuple(view for view in asked if view not in self._views) if predict_test else (),
+            every,
+            slice(0),
+        )
         return self.result(
             "finished",
             "",
             test=average_views(test_views, self._views) if predict_test else None,
-            oof_views=oof_views,
-            test_views={view: test_views[view] for view in asked} if predict_test else {},
-            models=tuple(_on_host(model.evaluated.state_dict()) for model in self._models) if keep_models else (),
+            oof_views={view: (known | oof_views)[view] for view in asked},
+            test_views={view: (test_views | more)[view] for view in asked} if predict_test else {},
+            average=average,
+            models=tuple(_on_host(model.evaluated.state_dict()) for model in self._models)
+            if keep_models and kept
+            else (),
         )
 
+    def _average(self, members: Sequence[Floats]) -> Average | None:
+        """What the average of the fold models may be expected to be; None where nothing was held out."""
+        judged = np.isfinite(self._oof[:, 0])
+        if not judged.any():
+            return None
+        data = self._data
+        return expected_average(data.y[judged], self._oof[judged], members, weights_of(data.weights, judged))
+
+    def _predict_all(
+        self, held_out_views: tuple[str, ...], test_views: tuple[str, ...], tested: Labels, some: Labels | slice
+    ) -> tuple[dict[str, Floats], dict[str, Floats], list[Floats]]:
+        """By view: held-out images, each by the model that has not seen it, ``(n, C)``; the test images ``tested``, by
+        the mean of all models. And ``some`` of these by each model alone, averaged over the views.
+        """
+        held_out = {view: np.full_like(self._oof, np.nan) for view in held_out_views}
+        test: dict[str, Floats] = {}
+        by_fold: list[Floats] = []
+        for folds in self._abreast.rounds(len(self._models)) if held_out_views or test_views else ():
+            last = [partial(self._last_turn, fold, held_out_views, test_views, tested) for fold in folds]
+            for fold, (own, others) in zip(folds, self._abreast.run(last), strict=True):
+                for view, proba in own.items():
+                    held_out[view][self._data.held_out(fold)] = proba
+                for view, proba in others.items():
+                    test[view] = test.get(view, np.float32(0)) + proba / np.float32(len(self._models))
+                if others:
+                    by_fold.append(average_views(others, test_views)[some])
+        return held_out, test, by_fold
+
     def _last_turn(
-        self, fold: int, held_out_views: tuple[str, ...], test_views: tuple[str, ...]
+        self, fold: int, held_out_views: tuple[str, ...], test_views: tuple[str, ...], tested: Labels
     ) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """What one fold predicts in the end, by view: of the images that it holds out, and of the test images."""
         train, test = self._data.pixels.train, self._data.pixels.test
-        every = np.arange(len(test), dtype=np.int64)
         with self._on_device(fold) as model:
             held_out = self._predict(model, train, self._data.held_out(fold), held_out_views) if held_out_views else {}
-            tested = self._predict(model, test, every, test_views) if test_views else {}
-        return held_out, tested
+            others = self._predict(model, test, tested, test_views) if test_views else {}
+        return held_out, others
 
     def result(self, status: Status, reason: str, **extra: Any) -> CVResult:
         """What came out so far; ``extra`` are further fields of `CVResult`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from trainer.ambiguity import Average
 from trainer.loader import PixelSource
 from trainer.metrics import Weights
 from trainer.recipe import Recipe, Scalar
@@ -135,6 +136,8 @@ class CVResult:
     """Out-of-fold probabilities by single view, where a finished training was asked for more than ``"identity"``."""
     test_views: dict[str, Floats] = field(default_factory=dict)
     """Those of the test images by single view, likewise."""
+    average: Average | None = None
+    """What the mean of the fold models may be expected to be; None unless finished and something was held out."""
     machine: dict[str, Scalar] = field(default_factory=dict)
     """What the machine had a say in: device, micro_batch, precision, versions, CPU threads, seconds; on a CPU also cpu,
     its model; on a GPU also memory_peak, the most that this process's tensors took at once, in MiB, since this training

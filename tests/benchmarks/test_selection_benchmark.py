@@ -269,6 +269,7 @@ def made() -> CurveTable:
         fold_test=np.zeros((6, 1, 3)),
         ens_test=np.zeros((6, 1)),
         ens_hits=None,
+        averages=None,
         weights=None,
         recipes=[{} for _ in range(6)],
         oof_by_epoch=None,

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.forecast import LEVEL, NO_AVERAGING, Averaging, Forecast, averaging_gain, forecast
+from search.forecast import (
+    AMBIGUITY_ERROR,
+    LEVEL,
+    NO_AVERAGING,
+    NOTHING,
+    Averaging,
+    Forecast,
+    averaging_of,
+    forecast,
+    gain_all_told,
+    gain_within,
+)
+from search.gains import Gain
+from trainer.ambiguity import ambiguity
 from trainer.metrics import score
 
 IMAGES, CLASSES = 500, 5
@@ -23,6 +36,7 @@ def made(**changes: object) -> Forecast:
         "sampling_error": 0.02,
         "averaging": NO_AVERAGING,
         "networks": 5,
+        "trainings": 1,
         "metric": "accuracy",
         "train_images": 600,
         "test_images": 400,
@@ -43,11 +57,17 @@ def networks(count: int, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
     return y, drawn
 
 
+def added(*, within: float = 0.0, between: float = 0.0) -> Averaging:
+    """What averaging adds, with a standard error of a quarter of it."""
+    return Averaging(within=Gain(mean=within, error=within / 4), between=Gain(mean=between, error=between / 4))
+
+
 def test_two_cross_validations_foretell_what_five_networks_gain() -> None:
     predicted, gained = [], []
     for seed in range(20):
         y, drawn = networks(5, seed)
-        predicted.append(averaging_gain([drawn[:2]], y, "accuracy").of(5).full_gain)
+        found = averaging_of(None, gain_all_told([drawn[:2]], y, "accuracy"))
+        predicted.append(found.of(5, 1).mean)
         single = np.mean([score("accuracy", y, proba) for proba in drawn])
         gained.append(score("accuracy", y, np.mean(drawn, axis=0)) - single)
     assert np.mean(gained) > 0.04
@@ -56,26 +76,56 @@ def test_two_cross_validations_foretell_what_five_networks_gain() -> None:
     )
 
 
+def test_how_much_networks_differ_foretells_what_averaging_them_gains() -> None:
+    predicted, gained = [], []
+    for seed in range(20):
+        y, drawn = networks(5, seed)
+        within = gain_within([ambiguity(drawn)], 5, "accuracy")
+        predicted.append(averaging_of(within, None).of(5, 1).mean)
+        single = np.mean([score("accuracy", y, proba) for proba in drawn])
+        gained.append(score("accuracy", y, np.mean(drawn, axis=0)) - single)
+    wrong = np.subtract(predicted, gained)
+    assert abs(wrong.mean()) < AMBIGUITY_ERROR * np.mean(gained), "within the error that is reckoned with"
+
+
 def test_the_error_of_the_gain_is_that_over_images() -> None:
-    gains, errors = [], []
+    gains = []
     for seed in range(40):
         y, drawn = networks(2, seed)
-        averaging = averaging_gain([drawn], y, "accuracy")
-        gains.append(averaging.full_gain)
-        errors.append(averaging.error)
-    assert np.mean(errors) == pytest.approx(np.std(gains), rel=0.4)
+        gain = gain_all_told([drawn], y, "accuracy")
+        assert gain is not None
+        gains.append(gain)
+    assert np.mean([gain.error for gain in gains]) == pytest.approx(np.std([gain.mean for gain in gains]), rel=0.4)
 
 
 def test_one_cross_validation_says_nothing_of_averaging() -> None:
     y, drawn = networks(1)
-    assert averaging_gain([drawn], y, "accuracy") == NO_AVERAGING == averaging_gain([], y, "accuracy")
+    assert gain_all_told([drawn], y, "accuracy") is None is gain_all_told([], y, "accuracy")
+    assert averaging_of(None, None) == NO_AVERAGING
+
+
+def test_an_ambiguity_says_nothing_where_it_is_not_known_or_another_metric_counts() -> None:
+    assert gain_within([0.04, 0.04], 5, "accuracy") == Gain(
+        mean=pytest.approx(0.05), error=pytest.approx(0.05 * AMBIGUITY_ERROR)
+    )
+    assert gain_within([0.04, None], 5, "accuracy") is None, "an older release stored one of them"
+    assert gain_within([0.04], 1, "accuracy") is None, "one network is averaged with nobody"
+    assert gain_within([0.04], 5, "log_loss") is None
 
 
 def test_averaging_adds_nothing_to_one_network_and_all_to_many() -> None:
-    averaging = Averaging(full_gain=0.04, error=0.01)
-    assert averaging.of(1) == NO_AVERAGING
-    assert averaging.of(2) == Averaging(full_gain=0.02, error=0.005)
+    averaging = added(within=0.04)
+    assert averaging.of(1, 1) == NOTHING
+    assert averaging.of(2, 1) == Gain(mean=0.02, error=0.005)
     assert made(averaging=averaging, networks=5).expected == pytest.approx(0.6 + 0.04 * 0.8)
+
+
+def test_further_trainings_add_what_their_networks_alone_do_not() -> None:
+    averaging = averaging_of(Gain(mean=0.04, error=0.0), Gain(mean=0.07, error=0.01))
+    assert averaging.of(5, 1).mean == pytest.approx(0.04 * 0.8), "one training: its own networks alone"
+    assert averaging.of(10, 2).mean == pytest.approx(0.04 * 0.9 + 0.03 * 0.5)
+    smaller = averaging_of(Gain(mean=0.04, error=0.0), Gain(mean=0.03, error=0.01))
+    assert smaller.between.mean == 0.0, "networks of several trainings do not differ less than those of one"
 
 
 def test_intervals_hold_as_often_as_they_say() -> None:

@@ -22,6 +22,7 @@ from storage.artifacts import ArtifactFolder
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
+from trainer.ambiguity import Average
 from trainer.outcome import EpochReport
 from trainer.recipe import Recipe
 
@@ -39,6 +40,10 @@ def report(metric: float, soft: float) -> EpochReport:
         train_loss=0.5,
         seconds=1.0,
     )
+
+
+def average(brier: float) -> Average:
+    return Average(temperature=1.0, brier=brier, ambiguity=0.02)
 
 
 def keeping(bench: Bench) -> dict[int, Path]:
@@ -74,17 +79,21 @@ def test_only_the_best_keep_their_networks_and_may_take_part(bench: Bench) -> No
 def test_a_trial_that_ends_is_compared_with_the_best_so_far(bench: Bench) -> None:
     ledger, study, spec = bench.ledger, bench.study, bench.spec
     recipe = Recipe.from_flat(spec.default_recipe())
-    assert may_be_exported(ledger, study, spec, recipe, report(0.1, 0.1)), "the first one is the best so far"
+
+    def may(quality: float) -> bool:
+        return may_be_exported(ledger, study, spec, recipe, report(quality, quality), average(1.0 - quality))
+
+    assert may(0.1), "the first one is the best so far"
     keeping(bench)
-    assert may_be_exported(ledger, study, spec, recipe, report(0.99, 0.9))
-    assert not may_be_exported(ledger, study, spec, recipe, report(0.1, 0.1))
+    assert may(0.95)
+    assert not may(0.1)
 
 
 def test_what_the_export_trains_longer_is_not_kept(bench: Bench) -> None:
     recipe, final = Recipe.from_flat(bench.spec.default_recipe()), bench.spec.final
     assert is_as_exported(recipe, final) and is_as_exported(recipe, replace(final, epochs=recipe.epochs))
     longer = replace(bench.spec, final=replace(final, epochs=recipe.epochs + 1))
-    assert not may_be_exported(bench.ledger, bench.study, longer, recipe, report(0.99, 0.9))
+    assert not may_be_exported(bench.ledger, bench.study, longer, recipe, report(0.99, 0.9), average(0.1))
     assert kept_trials(replace(final, ensemble="none")) == 1
 
 

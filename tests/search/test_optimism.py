@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.optimism import PARTS, Tried, honest_score
+from search.optimism import PARTS, CrossValidated, Tried, honest_score
 from trainer.metrics import score
 
 IMAGES, CLASSES = 300, 4
@@ -24,11 +24,15 @@ def labels(seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, CLASSES, IMAGES)
 
 
+def tried_once(searched: NDArray[np.float32], *fresh: NDArray[np.float32]) -> Tried:
+    return Tried(searched=CrossValidated(oof=searched), fresh=tuple(CrossValidated(oof=oof) for oof in fresh))
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss"])
 def test_one_recipe_alone_is_worth_its_score(metric: str) -> None:
     y = labels()
     oof = guesses(y, 0.6, seed=1)
-    honest = honest_score([Tried(searched=oof)], y, metric)
+    honest = honest_score([tried_once(oof)], y, metric)
     assert honest.score == pytest.approx(score(metric, y, oof))
 
 
@@ -38,7 +42,7 @@ def test_the_best_of_many_equals_looks_better_than_it_is_and_honestly_does_not()
         y = labels(seed)
         tried = [guesses(y, 0.6, seed=1000 * seed + i) for i in range(30)]
         seen.append(max(score("accuracy", y, oof) for oof in tried))
-        honest.append(honest_score([Tried(searched=oof) for oof in tried], y, "accuracy").score)
+        honest.append(honest_score([tried_once(oof) for oof in tried], y, "accuracy").score)
     assert np.mean(seen) > 0.64, "luck of the best of thirty"
     assert abs(np.mean(honest) - 0.6) < 0.015
 
@@ -46,8 +50,8 @@ def test_the_best_of_many_equals_looks_better_than_it_is_and_honestly_does_not()
 def test_who_is_plainly_better_keeps_its_score() -> None:
     y = labels()
     best = guesses(y, 0.9, seed=1)
-    others = [Tried(searched=guesses(y, 0.5, seed=i)) for i in range(2, 20)]
-    honest = honest_score([*others, Tried(searched=best)], y, "accuracy")
+    others = [tried_once(guesses(y, 0.5, seed=i)) for i in range(2, 20)]
+    honest = honest_score([*others, tried_once(best)], y, "accuracy")
     assert honest.score == pytest.approx(score("accuracy", y, best))
     assert honest.error == pytest.approx(np.sqrt(0.9 * 0.1 / IMAGES), rel=0.3)
 
@@ -55,7 +59,7 @@ def test_who_is_plainly_better_keeps_its_score() -> None:
 def test_a_lucky_training_is_judged_by_its_confirmation() -> None:
     y = labels()
     lucky, again = guesses(y, 0.9, seed=1), guesses(y, 0.7, seed=2)
-    honest = honest_score([Tried(searched=lucky, fresh=(again,))], y, "accuracy")
+    honest = honest_score([tried_once(lucky, again)], y, "accuracy")
     assert honest.score == pytest.approx(score("accuracy", y, again))
 
 
@@ -63,14 +67,14 @@ def test_weights_count() -> None:
     y = labels()
     oof = guesses(y, 0.6, seed=1)
     weights = np.random.default_rng(0).uniform(0.2, 5.0, IMAGES)
-    tried = [Tried(searched=oof)]
+    tried = [tried_once(oof)]
     assert honest_score(tried, y, "accuracy", weights).score == pytest.approx(score("accuracy", y, oof, weights))
     assert honest_score(tried, y, "accuracy", np.ones(IMAGES)) == honest_score(tried, y, "accuracy")
 
 
 def test_fewer_images_than_parts_are_enough() -> None:
     y = np.arange(PARTS - 3, dtype=np.int64) % CLASSES
-    honest = honest_score([Tried(searched=guesses(y, 1.0, seed=i)) for i in range(3)], y, "accuracy")
+    honest = honest_score([tried_once(guesses(y, 1.0, seed=i)) for i in range(3)], y, "accuracy")
     assert honest.score == 1.0
 
 

@@ -5,24 +5,43 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.selection import Candidate, NothingFinished, average, choose, rank, worth
+from search.selection import Candidate, NothingFinished, average, averaged_score, choose, older_worth, rank, worth
 
 
-def candidate(number: int, value: float, soft: float = 0.5, metric: str = "accuracy") -> Candidate:
-    return Candidate(number=number, value=value, standard_error=0.01, soft=soft, worth=worth(metric, value, soft))
+def candidate(number: int, value: float, brier: float = 0.5, metric: str = "accuracy") -> Candidate:
+    return Candidate(
+        number=number,
+        value=value,
+        standard_error=0.01,
+        averaged=value,
+        brier=brier,
+        worth=worth(metric, value, brier),
+    )
 
 
-def test_the_best_by_metric_and_soft_score_wins_then_the_elder() -> None:
-    tied = [candidate(3, 0.9, 0.6), candidate(2, 0.9, 0.7), candidate(1, 0.9, 0.7), candidate(0, 0.8, 0.6)]
+def test_the_best_by_metric_and_brier_score_wins_then_the_elder() -> None:
+    tied = [candidate(3, 0.9, 0.4), candidate(2, 0.9, 0.3), candidate(1, 0.9, 0.3), candidate(0, 0.8, 0.4)]
     assert [c.number for c in rank(tied)] == [1, 2, 3, 0]
     assert choose(tied).number == 1
 
 
-def test_a_metric_of_labels_is_helped_by_the_soft_score_and_one_of_probabilities_is_not() -> None:
-    lucky, sure = (0.90, 0.60), (0.89, 0.70)
+def test_a_metric_of_labels_is_helped_by_the_brier_score_and_one_of_probabilities_is_not() -> None:
+    lucky, sure = (0.90, 0.40), (0.89, 0.30)
     for metric, first in (("accuracy", 1), ("macro_f1", 1), ("log_loss", 0), ("roc_auc", 0)):
         both = [candidate(number, *scores, metric=metric) for number, scores in enumerate((lucky, sure))]
         assert choose(both).number == first, metric
+
+
+def test_an_average_scores_as_much_more_as_its_members_differ() -> None:
+    assert averaged_score("accuracy", 0.7, 0.04) == pytest.approx(0.74)
+    assert averaged_score("accuracy", 0.98, 0.04) == 1.0, "no more than there is"
+    assert averaged_score("accuracy", 0.7, None) == 0.7
+    assert averaged_score("log_loss", -0.7, 0.04) == -0.7
+
+
+def test_what_an_older_release_stored_lies_on_the_same_scale() -> None:
+    assert older_worth("accuracy", 0.7, 0.7) == pytest.approx(0.7) == worth("accuracy", 0.7, 0.3)
+    assert older_worth("log_loss", -0.7, 0.3) == -0.7
 
 
 def test_nothing_finished_is_said() -> None:

@@ -12,7 +12,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, MetaData, Table, inspect, text
 from storage_samples import PROCESSES
 
 from storage import schema
@@ -28,7 +28,7 @@ from storage.workers import Role, WorkerStore
 
 NEWER = """
 revision = "9999"
-down_revision = "0006"
+down_revision = "0007"
 
 def upgrade():
     from alembic import op
@@ -116,7 +116,7 @@ def test_an_older_database_is_refused_by_workers_and_upgraded_by_start(
     database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "MIGRATIONS", newer_release)
-    with pytest.raises(SchemaError, match=r"older Retable \(revision 0006, this one needs 9999\)"):
+    with pytest.raises(SchemaError, match=r"older Retable \(revision 0007, this one needs 9999\)"):
         require_schema(database)
     create_schema(database)
     require_schema(database)
@@ -208,3 +208,30 @@ def test_eight_processes_create_at_once(empty_url: str, processes: ProcessPoolEx
         for version_table in ("alembic_version", VERSION_TABLE):
             assert len(connection.execute(text(f"SELECT * FROM {version_table}")).all()) == 1
     database.close()
+
+
+def test_trials_of_an_older_release_have_no_expected_average(empty_url: str) -> None:
+    """A database of revision 0006, with a trial whose calibrated score goes."""
+    database = connect(empty_url)
+    with database.writing() as connection:
+        command.upgrade(schema.alembic_config(connection), "0006")
+        _insert(connection, "retable_dataset", fingerprint="f")
+        _insert(connection, "retable_study", id=7, fingerprint="f", state="running")
+        _insert(connection, "retable_work", id=5, study_id=7, kind="search", state="stored")
+        trial = {"kind": "search", "status": "finished", "value": 0.75, "soft": 0.5, "calibrated": 0.6}
+        _insert(connection, "retable_trial", id=3, work_id=5, study_id=7, **trial)
+    create_schema(database)
+    (record,) = RunStore(database).records(7)
+    assert (record.value, record.soft) == (0.75, 0.5)
+    assert (record.brier, record.ambiguity, record.temperature) == (None, None, None)
+    with database.writing() as connection:
+        command.downgrade(schema.alembic_config(connection), "0006")
+    database.close()
+
+
+def _insert(connection: Connection, name: str, **values: object) -> None:
+    """A row with ``values``, and something of the right kind in every other column that needs it."""
+    table = Table(name, MetaData(), autoload_with=connection)
+    empty: dict[type, object] = {int: 0, float: 0.0, str: "", bytes: b"", bool: False, object: {}, dict: {}}
+    needed = {c.name: empty[c.type.python_type] for c in table.columns if not c.nullable and c.name not in values}
+    connection.execute(table.insert().values(**{**needed, **values}))

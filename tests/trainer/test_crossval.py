@@ -12,6 +12,8 @@ import torch
 
 from tests.trainer.crossval_support import SMALL, ArrayPixels, after, competition, run, shapes
 from trainer import fold_model
+from trainer.ambiguity import Average, ambiguity, brier_scores
+from trainer.calibration import scale_temperature
 from trainer.loader import BatchLoader
 from trainer.metrics import score
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
@@ -243,6 +245,39 @@ def test_views_and_models_are_kept_when_asked_for() -> None:
     np.testing.assert_allclose(test, result.test_views["hflip"], atol=1e-5)
 
 
+def test_how_much_the_fold_models_differ_is_told_with_and_without_test_predictions() -> None:
+    from trainer.backbones import create_backbone, preprocessing_of
+    from trainer.predict import predict_proba
+
+    data = competition(36)
+    result = run({"epochs": 2}, data, keep_models=True)
+    found = result.average
+    assert found is not None and found.ambiguity > 0.0
+    assert run({"epochs": 2}, data, predict_test=False).average == found, "few test images are all looked at"
+    members = []
+    for state in result.models:
+        model = create_backbone(Recipe.from_flat(SMALL), 3, weights_dir=None).eval()
+        model.load_state_dict(state)
+        proba = predict_proba(model, data.pixels.test, preprocessing=preprocessing_of(model), device="cpu")["identity"]
+        members.append(scale_temperature(proba, found.temperature))
+    assert found.ambiguity == pytest.approx(ambiguity(members), abs=1e-5)
+    own = brier_scores(data.y, scale_temperature(result.oof, found.temperature)).mean()
+    assert found.brier == pytest.approx(own - found.ambiguity, abs=1e-5)
+
+
+def test_who_is_not_worth_keeping_has_neither_models_nor_further_views() -> None:
+    asked: list[tuple[int, Average | None]] = []
+
+    def no(last: EpochReport, average: Average | None) -> bool:
+        asked.append((last.epoch, average))
+        return False
+
+    result = run({"epochs": 2}, keep_models=True, views=("identity", "hflip"), worth_keeping=no)
+    assert asked == [(2, result.average)]
+    assert result.models == () and result.oof_views == {} == result.test_views
+    assert result.test is not None and np.isfinite(result.oof).all()
+
+
 @pytest.mark.parametrize("mode", ["hflip", "flips", "zoom", "hflip_zoom"])
 def test_a_recipe_with_views_is_judged_by_their_average(mode: str) -> None:
     """Each epoch, at the end, and on the test images; the training itself is the same."""
@@ -276,6 +311,7 @@ def test_no_test_images_and_no_wish_for_them() -> None:
     result = run({"epochs": 1}, without)
     assert result.test is not None
     assert result.test.shape == (0, 3)
+    assert result.average is not None and result.average.ambiguity == 0.0, "nothing to tell it by"
     assert run({"epochs": 1}, without, predict_test=False).test is None
 
 

@@ -1,0 +1,105 @@
+"""What averages are expected to be, in recorded tables: read, used to pick winners, and held against the truth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.curve_tables import CurveTable, CurveTableError, load_table
+from benchmarks.honesty import replay
+from benchmarks.regret import FIRST, judgements, prepare
+from trainer.ambiguity import expected_average
+
+R, S, K, N, M, C = 16, 2, 3, 900, 600, 4
+STEADY, RESTLESS = 0.3, 0.7
+"""How much a network's logits differ from those that all networks of a recipe have in common."""
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def recorded() -> dict[str, Any]:
+    """A table whose odd recipes are as good as the even ones of a network alone, and better as an average: what their
+    networks have in common is better, and they differ more.
+    """
+    generator = np.random.default_rng(0)
+    y, test_y = generator.integers(0, C, N), generator.integers(0, C, M)
+    arrays: dict[str, list[Any]] = {
+        name: [] for name in ("oof", "fold_test", "ens_test", "ens_hits", "brier", "ambiguity", "temperature")
+    }
+    for recipe in range(R):
+        noise, skill = (RESTLESS, 1.65) if recipe % 2 else (STEADY, 1.4)
+        rows: dict[str, list[Any]] = {name: [] for name in arrays}
+        hard, test_hard = generator.normal(0.0, 0.8, (N, C)), generator.normal(0.0, 0.8, (M, C))
+        for _ in range(S):
+            own = skill * np.eye(C)[y] + hard + noise * generator.normal(0.0, 1.0, (N, C))
+            tests = skill * np.eye(C)[test_y] + test_hard + noise * generator.normal(0.0, 1.0, (K, M, C))
+            oof, by_fold = softmax(own), softmax(tests)
+            hits = by_fold.mean(axis=0).argmax(axis=1) == test_y
+            rows["oof"].append(oof)
+            rows["fold_test"].append((by_fold.argmax(axis=2) == test_y).mean(axis=1))
+            rows["ens_test"].append(hits.mean())
+            rows["ens_hits"].append(hits)
+            for name, value in asdict(expected_average(y, oof, list(by_fold))).items():
+                rows[name].append(value)
+        for name, values in rows.items():
+            arrays[name].append(values)
+    first = np.array(arrays["oof"])[:, 0]
+    folds = np.arange(N) % K
+    hits = first.argmax(axis=2) == y
+    return {
+        **{name: np.array(values) for name, values in arrays.items()},
+        "true_class": first[:, None, np.arange(N), y],
+        "metric": hits.mean(axis=1)[:, None],
+        "fold_metrics": np.stack([hits[:, folds == fold].mean(axis=1) for fold in range(K)], axis=1)[:, None],
+        "seconds": np.ones((R, 1)),
+        "folds": np.stack([folds] * S),
+        "y": y,
+        "weights": np.full(M, 1.0 / M),
+        "recipes": "[" + ", ".join(["{}"] * R) + "]",
+    }
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> CurveTable:
+    path = tmp_path_factory.mktemp("curves") / "averages.npz"
+    np.savez_compressed(path, **recorded())
+    return load_table(path)
+
+
+def test_what_was_expected_of_averages_is_read(curves: CurveTable) -> None:
+    arrays = recorded()
+    assert curves.average(3, 1).brier == pytest.approx(arrays["brier"][3, 1])
+    assert curves.average(3, 1).ambiguity == pytest.approx(arrays["ambiguity"][3, 1])
+    assert curves.only(np.array([4, 3])).average(1, 1) == curves.average(3, 1)
+
+
+@pytest.mark.parametrize("damage", [np.full((R, S), np.nan), np.zeros((R, S + 1))], ids=["nan", "shape"])
+def test_damaged_averages_are_refused(damage: NDArray[np.float64], tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "damaged.npz", **{**recorded(), "brier": damage})
+    with pytest.raises(CurveTableError, match="brier"):
+        load_table(tmp_path / "damaged.npz")
+
+
+def test_winners_are_picked_by_their_average(curves: CurveTable) -> None:
+    judged, exported = judgements(curves), prepare(curves, of_averages=True).truth
+    assert np.corrcoef(judged[FIRST], exported)[0, 1] > np.corrcoef(judged["as one network"], exported)[0, 1] + 0.1
+    assert judged[FIRST].argmax() % 2 == 1, "one whose networks differ"
+    assert prepare(curves).truth == pytest.approx(curves.truth)
+
+
+def test_the_forecast_counts_in_what_averaging_adds(curves: CurveTable) -> None:
+    generator = np.random.default_rng(0)
+    searches = [replay(curves, generator) for _ in range(30)]
+    # Networks that differ by noise alone gain less by averaging than their ambiguity says: 6 points, not 9.
+    assert 0.0 < np.mean([one.averaging for one in searches]) < 4.0
+    assert abs(np.mean([one.forecast for one in searches])) < 4.0
+    assert abs(np.mean([one.honest for one in searches])) < 1.5
+    assert np.mean([one.covered for one in searches]) > 0.75
