@@ -30,7 +30,7 @@ from search.confirmation import TRIALS_PER_FINALIST
 from search.estimates import Judged, Round, estimate
 from search.forecast import Averaging, averaging_of, forecast, gain_all_told, gain_within
 from search.optimism import CrossValidated, Tried, honest_score
-from search.selection import averaged_score, worth
+from search.selection import averaging_adds, worth
 from studies.settings import ConfirmSettings
 from trainer.ambiguity import Average, brier_scores, expected_average
 from trainer.calibration import scale_temperature
@@ -85,9 +85,13 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
         [_average(table, row, split, y, o) for split, o in enumerate(rounds)]
         for row, rounds in zip(rows, oof, strict=True)
     ]
+    adds = [
+        [averaging_adds(METRIC, score(METRIC, y, o), one.brier, one.ambiguity) for o, one in zip(*both, strict=True)]
+        for both in zip(oof, averages, strict=True)
+    ]
     worths = [
-        worth(METRIC, averaged_score(METRIC, accuracy, own[0].ambiguity), own[0].brier)
-        for accuracy, own in zip(accuracies, averages, strict=True)
+        worth(METRIC, accuracy + added[0], own[0].brier)
+        for accuracy, added, own in zip(accuracies, adds, averages, strict=True)
     ]
     ranking = [int(place) for place in np.argsort(-np.array(worths), kind="stable")]
     wanted = min(ConfirmSettings().finalists, count // TRIALS_PER_FINALIST)
@@ -98,7 +102,7 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
             Judged(
                 number=place,
                 rounds=(Round(split=judging, folds=table.folds[judging][seen], oof=oof[place][judging]),),
-                ambiguity=averages[place][judging].ambiguity,
+                adds=adds[place][judging],
                 chosen=place != 0,
             )
             for place in finalists
@@ -109,10 +113,10 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     leader = estimates.leader
     validated = [
         [
-            CrossValidated(oof=o, ambiguity=one.ambiguity, temperature=one.temperature)
-            for o, one in zip(*both, strict=True)
+            CrossValidated(oof=o, ambiguity=one.ambiguity, temperature=one.temperature, adds=added)
+            for o, one, added in zip(*both, strict=True)
         ]
-        for both in zip(oof, averages, strict=True)
+        for both in zip(oof, averages, adds, strict=True)
     ]
     fresh = {place: tuple(validated[place][1:2]) for place in finalists}
     tried = [Tried(searched=rounds[0], fresh=fresh.get(place, ())) for place, rounds in enumerate(validated)]
@@ -121,7 +125,7 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     models = table.fold_test.shape[2]
     # Without an ambiguity what is averaged is the splits' predictions, one network each.
     known = table.averages is not None
-    within = gain_within([one.ambiguity for one in averages[leader.number]], models, METRIC) if known else None
+    within = gain_within(adds[leader.number], models) if known else None
     averaging = averaging_of(within, gain_all_told([oof[place][:2] for place in groups], y, METRIC))
     told = forecast(
         single=honest.score,

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.curve_tables import CurveTable, Floats, Ints
 from benchmarks.policies import Distances
 from benchmarks.replay import Rule, Trace, replay
-from search.selection import averaged_score, worth
+from search.selection import averaging_adds, worth
 from trainer.ambiguity import expected_average
 from trainer.calibration import calibrated_soft
 
@@ -65,7 +65,8 @@ def judgements(table: CurveTable) -> dict[str, Floats]:
     averages = [table.average(row) for row in recipes]
     alone = [expected_average(table.y, table.oof[row, 0], []) for row in recipes]
     averaged = [
-        averaged_score("accuracy", own, average.ambiguity) for own, average in zip(accuracy, averages, strict=True)
+        own + averaging_adds("accuracy", own, average.brier, average.ambiguity)
+        for own, average in zip(accuracy, averages, strict=True)
     ]
     worths = {
         FIRST: [worth("accuracy", score, average.brier) for score, average in zip(averaged, averages, strict=True)],

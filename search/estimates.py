@@ -58,9 +58,9 @@ class Judged:
     rounds: tuple[Round, ...]
     study: str = ""
     """Whose trial that is; empty where all are of one study."""
-    ambiguity: float = 0.0
-    """Of its fold models (`trainer.ambiguity`), what averaging them adds to the metric; 0 where that is not known of
-    all recipes."""
+    adds: float = 0.0
+    """What averaging its fold models may be expected to add to the metric (`search.selection.averaging_adds`); 0 where
+    that is not known of all recipes."""
     chosen: bool = True
     """Whether it is here because it did well. One that is here anyway (the default recipe) does not look better than it
     is, so it is not shrunk and does not say what the others are shrunk toward."""
@@ -149,11 +149,11 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     # What the noise of the recipes leaves open comes on top of which images there happen to be.
     errors = [[standard_error(metric, y, round_.oof, weights) for round_ in recipe.rounds] for recipe in judged]
     sampling = np.array([np.mean(of_rounds) for of_rounds in errors])
-    averaging = np.array([recipe.ambiguity for recipe in judged])
-    averaged = shrunk + averaging
+    adds = np.array([recipe.adds for recipe in judged])
+    averaged = shrunk + adds
     chances = _chances(averaged, spread)
     lead = int(np.argmax(averaged))
-    of_averages = by_fold[0] + averaging[:, None]
+    of_averages = by_fold[0] + adds[:, None]
     pairs = [_pair(of_averages[lead], of_averages[i], 2.0 * residual, overlap) for i in range(len(judged))]
     rows = [
         Estimate(

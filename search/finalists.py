@@ -9,9 +9,9 @@ from statistics import fmean
 from search.confirmation import DEFAULT_TRIAL
 from search.estimates import Estimates, Judged, Round, estimate
 from search.ledger import Ledger
+from search.selection import averaging_adds
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
-from trainer.metrics import METRICS
 from trainer.recipe import Recipe
 
 TRIAL_NOTE = "trial"
@@ -77,7 +77,7 @@ def judge_finalists(
     y = ledger.datasets.get(study.fingerprint).y
     folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
     metric = study.spec["protocol"]["metric"]
-    known = all(r.ambiguity is not None for f in finalists for r in f.rounds) and METRICS[metric].needs == "labels"
+    known = all(r.brier is not None for f in finalists for r in f.rounds)
     judged = [
         Judged(
             number=finalist.number,
@@ -86,7 +86,9 @@ def judge_finalists(
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
-            ambiguity=fmean(r.ambiguity or 0.0 for r in finalist.rounds) if known else 0.0,
+            adds=fmean(averaging_adds(metric, r.value or 0.0, r.brier, r.ambiguity) for r in finalist.rounds)
+            if known
+            else 0.0,
             chosen=finalist.number != DEFAULT_TRIAL,
         )
         for finalist in finalists

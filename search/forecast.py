@@ -30,8 +30,8 @@ from trainer.metrics import METRICS, Labels, Weights, score, weights_of
 
 LEVEL = 0.9
 """Probability with which the test score is to lie in the interval."""
-AMBIGUITY_ERROR = 0.3
-"""Standard error of what an ambiguity says the networks' average gains, as a share of it (`benchmarks/`)."""
+AVERAGING_ERROR = 0.3
+"""Standard error of what averaging one training's networks is expected to add, as a share of it (`benchmarks/`)."""
 PARTS = 20
 """Parts of the images that the jackknife leaves out in turn."""
 
@@ -99,19 +99,19 @@ def averaging_of(within: Gain | None, all_told: Gain | None) -> Averaging:
     return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(all_told.error, within.error)))
 
 
-def gain_within(ambiguities: Sequence[float | None], models: int, metric: str) -> Gain | None:
-    """What averaging the networks of one training adds; None where nobody can tell.
+def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
+    """What averaging infinitely many networks of one training adds; None where nobody can tell.
 
     Args:
-        ambiguities: of trainings (`trainer.ambiguity`), None where it is not known.
+        added: what averaging the networks of each training is expected to add (`search.selection.averaging_adds`),
+            None where it is not known.
         models: networks of each.
-        metric: a name in `trainer.metrics.METRICS`. What is added to one that judges probabilities is not told by it.
     """
-    known = [ambiguity for ambiguity in ambiguities if ambiguity is not None]
-    if models < 2 or not known or len(known) < len(ambiguities) or METRICS[metric].needs == "probabilities":
+    known = [one for one in added if one is not None]
+    if models < 2 or not known or len(known) < len(added):
         return None
     mean = float(np.mean(known)) / (1.0 - 1.0 / models)
-    return Gain(mean=mean, error=AMBIGUITY_ERROR * mean)
+    return Gain(mean=mean, error=AVERAGING_ERROR * mean)
 
 
 def gain_all_told(

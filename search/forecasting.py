@@ -17,10 +17,10 @@ from search.member_names import MemberName
 from search.members import ExportMember
 from search.optimism import POOL, CrossValidated, Honest, Tried, honest_score
 from search.refits import Floats, Refits
-from search.selection import Candidate
+from search.selection import Candidate, averaging_adds
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
-from trainer.metrics import effective_images
+from trainer.metrics import METRICS, effective_images
 
 GROUPS = 5
 """Recipes, the best first, that show what averaging adds."""
@@ -64,7 +64,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     averaging, trainings = NO_AVERAGING, 1.0
     if not refits.imported:
         averaging = averaging_of(
-            gain_within([r.ambiguity for part in refits.members for r in part.records], plan.models, metric),
+            gain_within([_added(r, metric) for part in refits.members for r in part.records], plan.models),
             gain_all_told(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights),
         )
         # Of an equal mean of recipes with so many trainings each: as many as an equal mean of all would need.
@@ -103,16 +103,29 @@ def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
     # What an older release stored is compared with the others without it.
     known = all(candidate.brier is not None for candidate in confirmation.ranking)
+    metric = confirmation.spec.protocol.metric
     for number in dict.fromkeys([*best, *rounds]):
         records = (confirmation.trials[number], *rounds.get(number, ()))
         searched, *fresh = [
-            CrossValidated(oof=ledger.runs.prediction(r.id, "oof"), **(_scatter(r) if known else {})) for r in records
+            CrossValidated(oof=ledger.runs.prediction(r.id, "oof"), **(_scatter(r, metric) if known else {}))
+            for r in records
         ]
         yield Tried(searched=searched, fresh=tuple(fresh))
 
 
-def _scatter(record: TrialRecord) -> dict[str, float]:
-    return {"ambiguity": record.ambiguity or 0.0, "temperature": record.temperature or 1.0}
+def _scatter(record: TrialRecord, metric: str) -> dict[str, float]:
+    return {
+        "ambiguity": record.ambiguity or 0.0,
+        "temperature": record.temperature or 1.0,
+        "adds": averaging_adds(metric, record.value or 0.0, record.brier, record.ambiguity),
+    }
+
+
+def _added(record: TrialRecord, metric: str) -> float | None:
+    """What averaging a training's networks is expected to add; None where nobody can tell."""
+    if METRICS[metric].needs == "probabilities" or record.value is None or record.brier is None:
+        return None
+    return averaging_adds(metric, record.value, record.brier, record.ambiguity)
 
 
 def _groups(

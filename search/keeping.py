@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from search.costs import final_recipe
 from search.ledger import Ledger
-from search.selection import averaged_score, older_worth, rank, worth
+from search.selection import averaging_adds, older_worth, rank, worth
 from search.standing import candidates
 from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
@@ -54,7 +54,8 @@ def may_be_exported(
     if any(candidate.brier is None for candidate in ranking):
         own = older_worth(metric, last.metric, last.soft)
     else:
-        own = worth(metric, averaged_score(metric, last.metric, average.ambiguity), average.brier)
+        added = averaging_adds(metric, last.metric, average.brier, average.ambiguity)
+        own = worth(metric, last.metric + added, average.brier)
     return sum(candidate.worth > own for candidate in ranking) < kept_trials(spec.final)
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.selection import BRIER_WEIGHT
 from trainer.ambiguity import brier_scores
 from trainer.calibration import scale_temperature
 from trainer.metrics import (
@@ -48,6 +47,8 @@ class CrossValidated:
     """Of its fold models (`trainer.ambiguity`); 0 where it is not known, then of all."""
     temperature: float = 1.0
     """At which they are averaged for that."""
+    adds: float = 0.0
+    """What averaging them may be expected to add to the metric."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,5 +117,5 @@ def _evidence(one: CrossValidated, y: Labels, metric: str) -> Values:
         likelihood = np.log(np.maximum(true_class_probability(y, one.oof), SMALLEST_PROBABILITY), dtype=np.float64)
         return np.asarray(likelihood)
     brier = brier_scores(y, scale_temperature(one.oof, one.temperature)) - one.ambiguity
-    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.ambiguity
-    return np.asarray(averaged + BRIER_WEIGHT * (1.0 - brier))
+    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.adds
+    return np.asarray(averaged + 1.0 - brier)

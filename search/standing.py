@@ -10,7 +10,7 @@ from search.confirmation import DEFAULT_TRIAL, finalist_count
 from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
 from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
-from search.selection import Candidate, averaged_score, older_worth, rank, worth
+from search.selection import Candidate, averaging_adds, older_worth, rank, worth
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from storage.workers import Role, WorkerRecord
@@ -96,7 +96,7 @@ def _candidate(record: TrialRecord, metric: str, known: bool) -> Candidate:
         number=record.number,
         value=record.value,
         standard_error=record.value_se or 0.0,
-        averaged=averaged_score(metric, record.value, record.ambiguity if known else None),
+        averaged=averaged_score(record, metric) if known else record.value,
         brier=record.brier if known else None,
         worth=worth_of(record, metric) if known else older_worth(metric, record.value, record.soft or 0.0),
     )
@@ -105,7 +105,13 @@ def _candidate(record: TrialRecord, metric: str, known: bool) -> Candidate:
 def worth_of(record: TrialRecord, metric: str) -> float:
     """What a finished trial of this release is worth (`search.selection`)."""
     assert record.value is not None and record.brier is not None
-    return worth(metric, averaged_score(metric, record.value, record.ambiguity), record.brier)
+    return worth(metric, averaged_score(record, metric), record.brier)
+
+
+def averaged_score(record: TrialRecord, metric: str) -> float:
+    """What the average of a finished trial's fold models may be expected to score (`search.selection`)."""
+    assert record.value is not None
+    return record.value + averaging_adds(metric, record.value, record.brier, record.ambiguity)
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:

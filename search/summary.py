@@ -14,7 +14,6 @@ from search.competition import Competition
 from search.export_files import Export
 from search.member_names import members_named
 from search.progress import recipe_difference
-from search.selection import BRIER_WEIGHT
 from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus
@@ -82,8 +81,8 @@ def print_ranking(console: Console, standing: Standing) -> None:
     console.print(table)
     if METRICS[standing.metric].needs == "labels":
         console.print(
-            f"Ranked by what the average of a trial's fold models may be expected to score: its {standing.metric} and, "
-            f"{BRIER_WEIGHT:g} times as much, its Brier score (lower is better).",
+            f"Ranked by what the average of a trial's fold models may be expected to score: its {standing.metric} and "
+            "its Brier score (lower is better), which count the same.",
             highlight=False,
         )
     counts = {status: standing.count(status) for status in TrialStatus if standing.count(status)}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.forecast import (
-    AMBIGUITY_ERROR,
+    AVERAGING_ERROR,
     LEVEL,
     NO_AVERAGING,
     NOTHING,
@@ -23,7 +23,8 @@ from search.forecast import (
     gain_within,
 )
 from search.gains import Gain
-from trainer.ambiguity import ambiguity
+from search.selection import averaging_adds
+from trainer.ambiguity import expected_average
 from trainer.metrics import score
 
 IMAGES, CLASSES = 500, 5
@@ -45,14 +46,14 @@ def made(**changes: object) -> Forecast:
     return forecast(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def networks(count: int, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
+def networks(count: int, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, list[np.ndarray]]:
     """Labels, and predictions that share what makes an image hard and differ in noise of their own."""
     generator = np.random.default_rng(seed)
     y = generator.integers(0, CLASSES, IMAGES)
     common = generator.normal(0.0, 1.0, (IMAGES, CLASSES)) + 1.2 * np.eye(CLASSES)[y]
     drawn = []
     for _ in range(count):
-        powers = np.exp(common + generator.normal(0.0, 1.0, (IMAGES, CLASSES)))
+        powers = np.exp(common + generator.normal(0.0, noise, (IMAGES, CLASSES)))
         drawn.append((powers / powers.sum(axis=1, keepdims=True)).astype(np.float32))
     return y, drawn
 
@@ -79,13 +80,14 @@ def test_two_cross_validations_foretell_what_five_networks_gain() -> None:
 def test_how_much_networks_differ_foretells_what_averaging_them_gains() -> None:
     predicted, gained = [], []
     for seed in range(20):
-        y, drawn = networks(5, seed)
-        within = gain_within([ambiguity(drawn)], 5, "accuracy")
+        y, drawn = networks(5, seed, noise=0.7)
+        single = float(np.mean([score("accuracy", y, proba) for proba in drawn]))
+        found = expected_average(y, drawn[0], drawn)
+        within = gain_within([averaging_adds("accuracy", single, found.brier, found.ambiguity)], 5)
         predicted.append(averaging_of(within, None).of(5, 1).mean)
-        single = np.mean([score("accuracy", y, proba) for proba in drawn])
         gained.append(score("accuracy", y, np.mean(drawn, axis=0)) - single)
     wrong = np.subtract(predicted, gained)
-    assert abs(wrong.mean()) < AMBIGUITY_ERROR * np.mean(gained), "within the error that is reckoned with"
+    assert abs(wrong.mean()) < AVERAGING_ERROR * np.mean(gained), "within the error that is reckoned with"
 
 
 def test_the_error_of_the_gain_is_that_over_images() -> None:
@@ -104,13 +106,10 @@ def test_one_cross_validation_says_nothing_of_averaging() -> None:
     assert averaging_of(None, None) == NO_AVERAGING
 
 
-def test_an_ambiguity_says_nothing_where_it_is_not_known_or_another_metric_counts() -> None:
-    assert gain_within([0.04, 0.04], 5, "accuracy") == Gain(
-        mean=pytest.approx(0.05), error=pytest.approx(0.05 * AMBIGUITY_ERROR)
-    )
-    assert gain_within([0.04, None], 5, "accuracy") is None, "an older release stored one of them"
-    assert gain_within([0.04], 1, "accuracy") is None, "one network is averaged with nobody"
-    assert gain_within([0.04], 5, "log_loss") is None
+def test_nothing_is_told_of_what_is_not_known() -> None:
+    assert gain_within([0.04, 0.04], 5) == Gain(mean=pytest.approx(0.05), error=pytest.approx(0.05 * AVERAGING_ERROR))
+    assert gain_within([0.04, None], 5) is None, "an older release stored one of them"
+    assert gain_within([0.04], 1) is None, "one network is averaged with nobody"
 
 
 def test_averaging_adds_nothing_to_one_network_and_all_to_many() -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.selection import Candidate, NothingFinished, average, averaged_score, choose, older_worth, rank, worth
+from search.selection import (
+    ERRORS_FALL,
+    Candidate,
+    NothingFinished,
+    average,
+    averaging_adds,
+    choose,
+    older_worth,
+    rank,
+    worth,
+)
 
 
 def candidate(number: int, value: float, brier: float = 0.5, metric: str = "accuracy") -> Candidate:
@@ -32,11 +42,12 @@ def test_a_metric_of_labels_is_helped_by_the_brier_score_and_one_of_probabilitie
         assert choose(both).number == first, metric
 
 
-def test_an_average_scores_as_much_more_as_its_members_differ() -> None:
-    assert averaged_score("accuracy", 0.7, 0.04) == pytest.approx(0.74)
-    assert averaged_score("accuracy", 0.98, 0.04) == 1.0, "no more than there is"
-    assert averaged_score("accuracy", 0.7, None) == 0.7
-    assert averaged_score("log_loss", -0.7, 0.04) == -0.7
+def test_averaging_lessens_errors_by_nearly_the_share_by_which_it_lessens_the_brier_score() -> None:
+    assert averaging_adds("accuracy", 0.6, 0.4, 0.1) == pytest.approx(0.4 * ERRORS_FALL * 0.2)
+    assert averaging_adds("accuracy", 0.99, 0.001, 0.1) == pytest.approx(0.01), "no more than is missing"
+    assert averaging_adds("qwk", 0.6, 0.4, 0.1) == averaging_adds("accuracy", 0.6, 0.4, 0.1)
+    assert averaging_adds("accuracy", 0.6, 0.4, 0.0) == 0.0 == averaging_adds("accuracy", 0.6, None, None)
+    assert averaging_adds("log_loss", -0.7, 0.4, 0.1) == 0.0
 
 
 def test_what_an_older_release_stored_lies_on_the_same_scale() -> None:
