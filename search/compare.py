@@ -177,6 +177,11 @@ def _open_lines(ledger: Ledger, name: str) -> list[str]:
 def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
     leader, rows = estimates.leader, estimates.rows
     lines = []
+    if any(row.averaged > row.shrunk for row in rows):
+        lines.append(
+            "averaged: what the average of a recipe's fold models may be expected to score, by how much these differ "
+            "on the test images. That is exported, so it says who leads and by how much."
+        )
     if len(rows) > 2:
         lines.append(
             f"Of the differences between these means about {estimates.reliability:.0%} are more than noise, which is "

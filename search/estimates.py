@@ -1,6 +1,9 @@
 """How good each of several recipes is, judged on the same images: scores, what of their differences is noise, and who
 can be told apart from whom. Pure functions of stored predictions.
 
+What is exported is the average of a recipe's fold models. Scores are those of one network an image, as cross-validation
+judges them; who leads, by how much and with what chance is told with what averaging is expected to add.
+
 Every recipe has been cross-validated once or more, each time on a split that others share, so any two are compared fold
 by fold. Fold scores of one recipe overlap in their training images; the variance of a mean of ``n`` differences is
 therefore taken as ``s2 (1/n + test/train)`` (Nadeau & Bengio 2003, "Inference for the Generalization Error").

@@ -1,0 +1,170 @@
+"""Is a search that begins with what did well before ever worse than one that begins cold?
+
+    python -m benchmarks.warm_starts caltech6.npz caltech7.npz caltech8.npz --searches 40
+
+Tables of curves (`benchmarks.curve_tables`) of the same study on different images, two at least. For each ordered pair
+one table is the earlier study, of which some recipes were tried, and the other is searched anew, on a forest that was
+fitted to it (`benchmarks.surrogate_sampling`): its default recipe, then what the product's memory proposes
+(`search.memory`), then its sampler. Beside it the same search without memory, from the same seeds, and one whose memory
+is worthless, because the earlier study's scores are dealt out at random: what it costs to believe in nothing.
+
+The figures are points of true accuracy that the pick of a warm search is better than that of the cold one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from benchmarks.curve_tables import CurveTable, CurveTableError, load_table
+from benchmarks.machine import describe_machine, one_line, table
+from benchmarks.surrogate_sampling import OBJECTIVES, Dimension, Run, Surrogate, suggest
+from search.memory import TRIALS_PER_STUDY, EarlierTrial, worth_trying
+from search.samplers import SAMPLERS
+from search.selection import Candidate, worth
+from search.warm_starts import MOST, SHARE
+from trainer.metrics import standard_error
+
+TRIED = 20
+"""Recipes that the earlier study has tried."""
+STARTUP = 10
+"""Random trials before the sampler learns, those that are known beforehand included."""
+TOLD = "accuracy + calibrated soft"
+
+
+def params_of(recipe: Mapping[str, Any], dimensions: Sequence[Dimension]) -> dict[str, Any]:
+    """The parameters by which `suggest` gives ``recipe``, or what is nearest to it within the dimensions."""
+    params: dict[str, Any] = {}
+    for dimension in dimensions:
+        value = recipe[dimension.name]
+        if dimension.choices:
+            params[dimension.name] = value if value in dimension.choices else dimension.choices[0]
+            continue
+        if dimension.when is not None and params[dimension.when[0]] != dimension.when[1]:
+            continue
+        name = dimension.name if dimension.when is None else f"{dimension.name}@{dimension.when[1]}"
+        if dimension.off:
+            params[f"{name}.on"] = float(value) > 0.0
+        if not dimension.off or params[f"{name}.on"]:
+            params[name] = min(max(float(value), dimension.low), dimension.high)
+    return params
+
+
+def remembered(earlier: CurveTable, generator: np.random.Generator, *, worthless: bool) -> list[dict[str, Any]]:
+    """Recipes that an earlier study of `TRIED` recipes proposes, the best first.
+
+    Args:
+        worthless: whether its scores are dealt out to its recipes at random.
+    """
+    count = len(earlier.recipes)
+    rows = generator.permutation(count)[:TRIED]
+    scored = generator.permutation(rows) if worthless else rows
+    trials = []
+    for number, (row, own) in enumerate(zip(rows, scored, strict=True)):
+        oof, average = earlier.oof[own, 0], earlier.average(int(own))
+        accuracy = float(earlier.metric[own, -1])
+        result = Candidate(
+            number=number,
+            value=accuracy,
+            standard_error=standard_error("accuracy", earlier.y, oof),
+            averaged=accuracy,
+            brier=average.brier,
+            worth=worth("accuracy", accuracy, average.brier),
+        )
+        trials.append(EarlierTrial(result=result, recipe=earlier.recipes[int(row)]))
+    return [dict(trial.recipe) for trial in worth_trying(trials)[:TRIALS_PER_STUDY]]
+
+
+def search(surrogate: Surrogate, known: Sequence[Mapping[str, Any]], trials: int, seed: int) -> Run:
+    """One search that begins with recipes that are known."""
+    noise = np.random.default_rng(seed).multivariate_normal(np.zeros(3), surrogate.noise, size=trials)
+    study = optuna.create_study(direction="maximize", sampler=SAMPLERS["tpe"](seed, STARTUP))
+    for recipe in known:
+        study.enqueue_trial(params_of(recipe, surrogate.dimensions))
+    told, truth = np.empty(trials), np.empty(trials)
+    for number in range(trials):
+        trial = study.ask()
+        values = surrogate.values([suggest(trial, surrogate.dimensions)])[0]
+        truth[number] = values[0]
+        told[number] = float(np.dot(OBJECTIVES[TOLD], values[1:] + noise[number]))
+        study.tell(trial, told[number])
+    return Run(told=told, truth=truth, seconds=0.0)
+
+
+def compare(
+    tables: Sequence[CurveTable], *, checkpoints: Sequence[int], searches: int, seed: int
+) -> list[dict[str, Any]]:
+    """A row an ordered pair of tables and kind of memory: mean gain over the cold search after each of ``checkpoints``
+    trials, with its standard error over searches.
+    """
+    surrogates = {one.name: Surrogate(one) for one in tables}
+    trials = checkpoints[-1]
+    room = min(MOST, max(1, trials // SHARE))
+    rows = []
+    for new in tables:
+        surrogate, default = surrogates[new.name], new.recipes[0]
+        cold = [search(surrogate, [default], trials, seed + i) for i in range(searches)]
+        for earlier, worthless in itertools.product([one for one in tables if one is not new], (False, True)):
+            gains = np.empty((searches, len(checkpoints)))
+            for i in range(searches):
+                generator = np.random.default_rng([seed, i])
+                known = remembered(earlier, generator, worthless=worthless)[:room]
+                warm = search(surrogate, [default, *known], trials, seed + i)
+                gains[i] = [warm.picked(n) - cold[i].picked(n) for n in checkpoints]
+            errors = gains.std(axis=0, ddof=1) / np.sqrt(searches)
+            rows.append(
+                {
+                    "searched": new.name,
+                    "remembered": f"{earlier.name}{', dealt out at random' if worthless else ''}",
+                    **{
+                        f"{n} trials": f"{gain:+.2f} ± {error:.2f}"
+                        for n, gain, error in zip(checkpoints, gains.mean(axis=0), errors, strict=True)
+                    },
+                    "gains": gains.tolist(),
+                }
+            )
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, search, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", type=Path, nargs="+")
+    parser.add_argument("--searches", type=int, default=40, help="of each kind (%(default)s)")
+    parser.add_argument("--trials", type=int, nargs="+", default=[5, 10, 20, 40], help="when to look, ascending")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="everything measured")
+    given = parser.parse_args(argv)
+    if len(given.tables) < 2 or given.searches < 2 or given.trials != sorted(given.trials) or given.trials[0] < 1:
+        parser.error("needs two tables, --searches 2 or more and ascending --trials of 1 or more")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    machine = describe_machine()
+    print(one_line(machine))
+    try:
+        tables = [load_table(path) for path in given.tables]
+    except CurveTableError as error:
+        parser.exit(2, f"{error}\n")
+    rows = compare(tables, checkpoints=given.trials, searches=given.searches, seed=given.seed)
+    print("\nPoints better than the cold search.\n")
+    print(table([{name: value for name, value in row.items() if name != "gains"} for row in rows]))
+    for kind, worthless in (("remembered", False), ("dealt out at random", True)):
+        gains = np.array([row["gains"] for row in rows if ("at random" in row["remembered"]) is worthless])
+        of_pairs = gains.mean(axis=1)
+        error = of_pairs.std(axis=0, ddof=1) / np.sqrt(len(of_pairs))
+        shown = ", ".join(
+            f"{n}: {gain:+.2f} ± {e:.2f}" for n, gain, e in zip(given.trials, of_pairs.mean(axis=0), error, strict=True)
+        )
+        print(f"\nMean over pairs, {kind}, after so many trials: {shown} (standard error over pairs)")
+    if given.json is not None:
+        given.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
