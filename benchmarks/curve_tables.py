@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.ambiguity import Average, expected_average
+from trainer.calibration import fit_temperature, scale_temperature
+from trainer.metrics import true_class_probability
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -122,6 +124,20 @@ class CurveTable:
             oof_by_epoch=None if self.oof_by_epoch is None else self.oof_by_epoch[rows],
             default_first=False,
         )
+
+
+def calibrated_soft(y: Ints, proba: NDArray[np.float32]) -> float:
+    """Mean probability of the true class at the best temperature: 0 .. 1.
+
+    Without it the soft score favours recipes that make a network sure of itself, and label smoothing and mixup do the
+    opposite.
+
+    Args:
+        y: true classes, ``(n,)``.
+        proba: ``(n, C)``.
+    """
+    calibrated = scale_temperature(proba, fit_temperature(y, proba))
+    return float(true_class_probability(y, calibrated).mean())
 
 
 def load_table(path: Path) -> CurveTable:

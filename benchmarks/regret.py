@@ -8,12 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmarks.curve_tables import CurveTable, Floats, Ints
+from benchmarks.curve_tables import CurveTable, Floats, Ints, calibrated_soft
 from benchmarks.policies import Distances
 from benchmarks.replay import Rule, Trace, replay
 from search.selection import averaging_adds, worth
 from trainer.ambiguity import expected_average
-from trainer.calibration import calibrated_soft
 
 FIRST = "as the service ranks"
 """How winners are picked in the tables of rules."""

@@ -27,9 +27,9 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.curve_tables import CurveTable, Floats
+from benchmarks.curve_tables import CurveTable, Floats, calibrated_soft
 from search.samplers import SAMPLERS
-from trainer.calibration import calibrated_soft, fit_temperature, scale_temperature
+from trainer.calibration import fit_temperature, scale_temperature
 
 OBJECTIVES: dict[str, tuple[float, float, float]] = {
     "accuracy": (1.0, 0.0, 0.0),

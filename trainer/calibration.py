@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, mean_over, true_class_probability
+from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, mean_over
 
 RANGE = (0.05, 20.0)
 """Temperatures that are tried: beyond them a model is as good as certain, or as good as undecided."""
@@ -47,16 +47,6 @@ def scale_temperature(proba: Probabilities, temperature: float) -> NDArray[np.fl
     scaled = _logs(proba) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def calibrated_soft(y: Labels, proba: Probabilities, weights: Weights | None = None) -> float:
-    """Mean probability of the true class at the best temperature: 0 .. 1.
-
-    Without it the soft score favours recipes that make a network sure of itself, and label smoothing and mixup do the
-    opposite.
-    """
-    calibrated = scale_temperature(proba, fit_temperature(y, proba, weights))
-    return mean_over(true_class_probability(y, calibrated), weights)
 
 
 def _logs(proba: Probabilities) -> NDArray[np.float64]:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.curve_tables import CurveTable, CurveTableError, load_table
+from benchmarks.curve_tables import CurveTable, CurveTableError, calibrated_soft, load_table
 from benchmarks.honesty import replay
 from benchmarks.regret import FIRST, judgements, prepare
 from trainer.ambiguity import expected_average
+from trainer.calibration import scale_temperature
 
 R, S, K, N, M, C = 16, 2, 3, 900, 600, 4
 STEADY, RESTLESS = 0.3, 0.7
@@ -103,3 +104,13 @@ def test_the_forecast_counts_in_what_averaging_adds(curves: CurveTable) -> None:
     assert abs(np.mean([one.forecast for one in searches])) < 4.0
     assert abs(np.mean([one.honest for one in searches])) < 1.5
     assert np.mean([one.covered for one in searches]) > 0.75
+
+
+def test_the_calibrated_score_does_not_depend_on_how_sure_the_model_says_it_is() -> None:
+    generator = np.random.default_rng(0)
+    proba = generator.dirichlet(np.full(5, 0.7), 2000)
+    y = np.array([generator.choice(5, p=row) for row in proba], dtype=np.int64)
+    scores = [calibrated_soft(y, scale_temperature(proba, t)) for t in (0.5, 1.0, 2.0)]
+    assert scores == pytest.approx([scores[1]] * 3, abs=2e-3)
+    raw = [float(scale_temperature(proba, t)[np.arange(len(y)), y].mean()) for t in (0.5, 2.0)]
+    assert raw[0] - raw[1] > 0.05, "uncalibrated, it does"
