@@ -268,7 +268,7 @@ def plain_optuna(order: Order, ready: Callable[[], None], watch: Stopwatch, repo
     study = optuna.load_study(
         study_name=NAME,
         storage=storage,
-        sampler=make_sampler(order.settings, seed=order.place),
+        sampler=make_sampler(order.settings, seed=order.place, budget=order.settings.trials),
         pruner=optuna.pruners.NopPruner(),
     )
     study.get_trials(deepcopy=False)

@@ -50,15 +50,20 @@ REFERENCE_RECIPES = 5_000
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
 
 
+def _product(name: str) -> Callable[[int, int], optuna.samplers.BaseSampler]:
+    """The product's own; no trial has seconds here, so all cost the same."""
+    return lambda seed, startup_trials: SAMPLERS[name](seed, startup_trials, 1)
+
+
 def _plain_tpe(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup_trials)
 
 
 CONTENDERS: dict[str, Callable[[int, int], optuna.samplers.BaseSampler]] = {
-    "random": SAMPLERS["random"],
-    "TPE, multivariate, grouped": SAMPLERS["tpe"],
+    "random": _product("random"),
+    "TPE, multivariate, grouped": _product("tpe"),
     "TPE, independent": _plain_tpe,
-    "GP": SAMPLERS["gp"],
+    "GP": _product("gp"),
 }
 """(seed, random trials) -> a sampler. OptunaHub's cannot be had without a network."""
 

@@ -85,7 +85,7 @@ def remembered(earlier: CurveTable, generator: np.random.Generator, *, worthless
 def search(surrogate: Surrogate, known: Sequence[Mapping[str, Any]], trials: int, seed: int) -> Run:
     """One search that begins with recipes that are known."""
     noise = np.random.default_rng(seed).multivariate_normal(np.zeros(3), surrogate.noise, size=trials)
-    study = optuna.create_study(direction="maximize", sampler=SAMPLERS["tpe"](seed, STARTUP))
+    study = optuna.create_study(direction="maximize", sampler=SAMPLERS["tpe"](seed, STARTUP, trials))
     for recipe in known:
         study.enqueue_trial(params_of(recipe, surrogate.dimensions))
     told, truth = np.empty(trials), np.empty(trials)

@@ -4,7 +4,8 @@ predictions; `search.forecasting` reads these.
 A cross-validation judges one network an image, each trained on a part of the images; the test images are predicted by
 the average of all networks. So the forecast is what one network of these recipes is worth (`search.optimism`, which
 takes out what is luck), and what averaging adds. The variance of an average of ``N`` networks is a share ``1 / N`` of
-what one has beyond what all have in common, and so what averaging adds is ``full (1 - 1 / N)`` (bagging: Breiman 1996).
+what one has beyond what all have in common (bagging: Breiman 1996), and so what averaging adds to the Brier score is
+``full (1 - 1 / N)``; the share of right labels grows a little faster (`GROWTH`).
 Networks of one training differ less than those of several trainings, splits or recipes. What averaging the former adds
 is their ambiguity on the test images (`trainer.ambiguity`); what the latter add beyond is told by cross-validations of
 the same images.
@@ -30,6 +31,8 @@ from trainer.metrics import METRICS, Labels, Weights, score, weights_of
 
 LEVEL = 0.9
 """Probability with which the test score is to lie in the interval."""
+GROWTH = 1.25
+"""What averaging ``N`` networks adds is ``full (1 - 1 / N) ** GROWTH``: 1 to 1.5 on recorded tables (`benchmarks/`)."""
 AVERAGING_ERROR = 0.3
 """Standard error of what averaging one training's networks is expected to add, as a share of it (`benchmarks/`)."""
 PARTS = 20
@@ -47,7 +50,7 @@ class Averaging:
 
     def of(self, networks: float, trainings: float) -> Gain:
         """What so many add, 1 at least of each; networks are those of all trainings."""
-        shares = (1.0 - 1.0 / networks, 1.0 - 1.0 / trainings)
+        shares = (_share(networks), _share(trainings))
         parts = [(gain, share) for gain, share in zip((self.within, self.between), shares, strict=True)]
         return Gain(
             mean=sum(gain.mean * share for gain, share in parts),
@@ -99,6 +102,11 @@ def averaging_of(within: Gain | None, all_told: Gain | None) -> Averaging:
     return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(all_told.error, within.error)))
 
 
+def _share(networks: float) -> float:
+    """What so many add, of what infinitely many do: 0 .. 1."""
+    return float((1.0 - 1.0 / networks) ** GROWTH)
+
+
 def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
     """What averaging infinitely many networks of one training adds; None where nobody can tell.
 
@@ -110,7 +118,7 @@ def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
     known = [one for one in added if one is not None]
     if models < 2 or not known or len(known) < len(added):
         return None
-    mean = float(np.mean(known)) / (1.0 - 1.0 / models)
+    mean = float(np.mean(known)) / _share(models)
     return Gain(mean=mean, error=AVERAGING_ERROR * mean)
 
 
@@ -127,7 +135,7 @@ def gain_all_told(
         metric: a name in `trainer.metrics.METRICS`.
         weights: how much each image counts, ``(n,)``; None: all the same.
     """
-    groups = [(np.stack(group), 1.0 - 1.0 / len(group)) for group in cross_validations if len(group) > 1]
+    groups = [(np.stack(group), _share(len(group))) for group in cross_validations if len(group) > 1]
     if not groups:
         return None
 

@@ -12,29 +12,30 @@ from collections.abc import Callable
 
 import optuna
 
+from search.cost_aware import CostAwareTPESampler
 from studies.spec import SearchSettings
 
 
-def _tpe(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
-    with warnings.catch_warnings():
-        # `group` and `constant_liar` are marked experimental; both are measured to work with Optuna 5.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=startup_trials, multivariate=True, group=True, constant_liar=True
-        )
+def _tpe(seed: int, startup_trials: int, trials: int) -> optuna.samplers.BaseSampler:
+    return CostAwareTPESampler(seed=seed, startup_trials=startup_trials, trials=trials)
 
 
-def _random(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+def _random(seed: int, startup_trials: int, trials: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _gp(seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+def _gp(seed: int, startup_trials: int, trials: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup_trials)
 
 
-SAMPLERS: dict[str, Callable[[int, int], optuna.samplers.BaseSampler]] = {"tpe": _tpe, "random": _random, "gp": _gp}
+SAMPLERS: dict[str, Callable[[int, int, int], optuna.samplers.BaseSampler]] = {
+    "tpe": _tpe,
+    "random": _random,
+    "gp": _gp,
+}
+"""(seed, random trials, trials of the whole study) -> a sampler."""
 
 
 def sampler_seed(settings: SearchSettings, worker: str, trials: int) -> int:
@@ -48,8 +49,13 @@ def sampler_seed(settings: SearchSettings, worker: str, trials: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def make_sampler(settings: SearchSettings, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler that a study file names; ``seed`` from `sampler_seed`."""
+def make_sampler(settings: SearchSettings, seed: int, budget: int) -> optuna.samplers.BaseSampler:
+    """The sampler that a study file names.
+
+    Args:
+        seed: from `sampler_seed`.
+        budget: trials of the whole study.
+    """
     # A third of the budget at random, ten at the most (Optuna's default): small budgets are model-guided too.
-    startup_trials = max(3, min(10, settings.trials // 3))
-    return SAMPLERS[settings.sampler](seed, startup_trials)
+    startup_trials = max(3, min(10, budget // 3))
+    return SAMPLERS[settings.sampler](seed, startup_trials, budget)

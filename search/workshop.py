@@ -79,9 +79,8 @@ class Workshop:
         backend = patiently(lambda: tools.ledger.optuna_study(study.name))
         trials = len(patiently(lambda: backend.get_trials(deepcopy=False)))
         seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
-        optuna_study = patiently(
-            lambda: tools.ledger.optuna_study(study.name, make_sampler(spec.search_settings, seed))
-        )
+        sampler = make_sampler(spec.search_settings, seed, study.budget or spec.search_settings.trials)
+        optuna_study = patiently(lambda: tools.ledger.optuna_study(study.name, sampler))
         optuna_study.pruner = optuna.pruners.NopPruner()  # `search.pruners` decides, and sees more than numbers
         log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
         return Bench(

@@ -97,7 +97,9 @@ def founding(
 def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, worker: str = "worker-a") -> Bench:
     torch.set_num_threads(1)
     spec = StudySpec.from_dict(stored.spec)
-    study = ledger.optuna_study(stored.name, make_sampler(spec.search_settings, seed=0))
+    study = ledger.optuna_study(
+        stored.name, make_sampler(spec.search_settings, seed=0, budget=spec.search_settings.trials)
+    )
     return Bench(
         worker=worker,
         ledger=ledger,

@@ -72,9 +72,7 @@ def test_two_cross_validations_foretell_what_five_networks_gain() -> None:
         single = np.mean([score("accuracy", y, proba) for proba in drawn])
         gained.append(score("accuracy", y, np.mean(drawn, axis=0)) - single)
     assert np.mean(gained) > 0.04
-    assert np.mean(predicted) == pytest.approx(np.mean(gained), abs=0.02), (
-        "accuracy goes up a little faster than 1 - 1 / N"
-    )
+    assert np.mean(predicted) == pytest.approx(np.mean(gained), abs=0.01)
 
 
 def test_how_much_networks_differ_foretells_what_averaging_them_gains() -> None:
@@ -107,7 +105,9 @@ def test_one_cross_validation_says_nothing_of_averaging() -> None:
 
 
 def test_nothing_is_told_of_what_is_not_known() -> None:
-    assert gain_within([0.04, 0.04], 5) == Gain(mean=pytest.approx(0.05), error=pytest.approx(0.05 * AVERAGING_ERROR))
+    known = gain_within([0.03, 0.05], 5)
+    assert known is not None and known.error == pytest.approx(AVERAGING_ERROR * known.mean)
+    assert averaging_of(known, None).of(5, 1).mean == pytest.approx(0.04)
     assert gain_within([0.04, None], 5) is None, "an older release stored one of them"
     assert gain_within([0.04], 1) is None, "one network is averaged with nobody"
 
@@ -115,14 +115,16 @@ def test_nothing_is_told_of_what_is_not_known() -> None:
 def test_averaging_adds_nothing_to_one_network_and_all_to_many() -> None:
     averaging = added(within=0.04)
     assert averaging.of(1, 1) == NOTHING
-    assert averaging.of(2, 1) == Gain(mean=0.02, error=0.005)
-    assert made(averaging=averaging, networks=5).expected == pytest.approx(0.6 + 0.04 * 0.8)
+    halves = averaging.of(2, 1)
+    assert 0.01 < halves.mean < 0.02 and halves.error == pytest.approx(halves.mean / 4)
+    assert averaging.of(1e9, 1).mean == pytest.approx(0.04)
+    assert made(averaging=averaging, networks=5).expected == pytest.approx(0.6 + averaging.of(5, 1).mean)
 
 
 def test_further_trainings_add_what_their_networks_alone_do_not() -> None:
     averaging = averaging_of(Gain(mean=0.04, error=0.0), Gain(mean=0.07, error=0.01))
-    assert averaging.of(5, 1).mean == pytest.approx(0.04 * 0.8), "one training: its own networks alone"
-    assert averaging.of(10, 2).mean == pytest.approx(0.04 * 0.9 + 0.03 * 0.5)
+    assert averaging.of(5, 1).mean == added(within=0.04).of(5, 1).mean, "one training: its own networks alone"
+    assert averaging.of(1e9, 1e9).mean == pytest.approx(0.07)
     smaller = averaging_of(Gain(mean=0.04, error=0.0), Gain(mean=0.03, error=0.01))
     assert smaller.between.mean == 0.0, "networks of several trainings do not differ less than those of one"
 

@@ -55,7 +55,7 @@ def search(spec: StudySpec, sampler: optuna.samplers.BaseSampler, trials: int) -
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_range_that_can_be_off_is_sampled_off_and_on(spec: StudySpec, name: str) -> None:
-    study, recipes = search(spec, SAMPLERS[name](1, 10), 24)
+    study, recipes = search(spec, SAMPLERS[name](1, 10, 24), 24)
     assert recipes[0].to_flat() == spec.default_recipe()
     sepia = [recipe.augment.strengths["sepia"] for recipe in recipes]
     assert 0.0 in sepia
@@ -71,7 +71,7 @@ def test_a_range_that_can_be_off_is_sampled_off_and_on(spec: StudySpec, name: st
 
 
 def test_tpe_models_switches_and_their_ranges(spec: StudySpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = make_sampler(spec.search_settings, 3)
+    sampler = make_sampler(spec.search_settings, 3, 60)
     independent: list[str] = []
     original = sampler.sample_independent
 
