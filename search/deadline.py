@@ -40,7 +40,7 @@ class Costs:
     confirmation: float = 0.0
     """Seconds of training that are left for their confirmation."""
     refits: int = 1
-    """Trainings of the export, for one recipe, beside its first confirmation where that is one of them."""
+    """Trainings of the export, for one recipe, beside those that have left their networks."""
 
     @property
     def refit_wall(self) -> float:
@@ -77,7 +77,7 @@ def measure_costs(
         best: of those that may be exported.
         confirmations: of all confirmations.
         under_way: seconds since the first of the trials that are under way began, 0 where none is.
-        kept: whether all workers keep networks where the export will be made, so that confirmations count as refits.
+        kept: whether all workers keep networks where the export will be made, so that other trainings count as refits.
     """
     finished = [record for record in records if record.status is TrialStatus.FINISHED and record.recipe]
     trial = upper(whole_seconds(records))
@@ -92,6 +92,7 @@ def measure_costs(
     search_seconds = sum(record.seconds for record in records) + (trial or 0.0)
     contenders = finalists + any(record.number == DEFAULT_TRIAL for record in finished) if finalists else 0
     final = max(known) if known else None
+    as_exported = bool(best) and all(length_ratio(r.recipe or {}, spec.final) == 1.0 for r in best)
     share = money_for(search_seconds, spec.confirm.share) - sum(record.seconds for record in confirmations)
     return Costs(
         workers=max(1, workers),
@@ -101,8 +102,9 @@ def measure_costs(
         under_way=0.0 if trial is not None else under_way,
         contenders=contenders,
         confirmation=max(0.0, min(share, contenders * spec.confirm.rounds * (final or 0.0))),
-        # The search's own training may be one too, but nobody promises that its networks are still there.
-        refits=spec.final.seeds - (1 if kept and contenders else 0),
+        # A trial as long as the export is one of its trainings too, and so is a confirmation. Where its networks are gone
+        # for all that, the provisional submission is what there is in time.
+        refits=spec.final.seeds - (1 if kept and (contenders or as_exported) else 0),
     )
 
 

@@ -119,6 +119,14 @@ class TestDivision:
         assert is_time_for_trial(costs, now=0.0, deadline=follows)
         assert not is_time_for_trial(costs, now=0.1, deadline=follows)
 
+    def test_trials_that_keep_their_networks_need_no_refit_unless_the_export_is_longer(self) -> None:
+        records = [record(n, 100.0) for n in range(2)]
+        kept = measure_costs(SPEC, records, records, (), workers=1, kept=True)
+        assert kept.refits == 0 and kept.refit_wall == EXPORT_SECONDS
+        assert measure_costs(with_final(seeds=3), records, records, (), workers=1, kept=True).refits == 2
+        assert measure_costs(with_final(epochs=20), records, records, (), workers=1, kept=True).refits == 1
+        assert measure_costs(SPEC, records, (), (), workers=1, kept=True).refits == 1, "none of them may be exported"
+
     def test_confirmation_keeps_its_whole_share_free_once_that_is_more(self) -> None:
         records = [record(n, 100.0) for n in range(100)]
         costs = measure_costs(SPEC, records, records, (), workers=2)
