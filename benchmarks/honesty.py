@@ -126,7 +126,7 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     # Without an ambiguity what is averaged is the splits' predictions, one network each.
     known = table.averages is not None
     within = gain_within(adds[leader.number], models) if known else None
-    averaging = averaging_of(within, gain_all_told([oof[place][:2] for place in groups], y, METRIC))
+    averaging = averaging_of(within, gain_all_told([[oof[place][:2]] for place in groups], y, METRIC))
     told = forecast(
         single=honest.score,
         single_error=max(honest.error, leader.error),

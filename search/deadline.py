@@ -102,8 +102,8 @@ def measure_costs(
         under_way=0.0 if trial is not None else under_way,
         contenders=contenders,
         confirmation=max(0.0, min(share, contenders * spec.confirm.rounds * (final or 0.0))),
-        # A trial as long as the export is one of its trainings too, and so is a confirmation. Where its networks are gone
-        # for all that, the provisional submission is what there is in time.
+        # A trial as long as the export is one of its trainings too, as a confirmation is. Where its networks are gone
+        # nevertheless, the provisional submission is what there is in time.
         refits=spec.final.seeds - (1 if kept and (contenders or as_exported) else 0),
     )
 

@@ -122,29 +122,40 @@ def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
     return Gain(mean=mean, error=AVERAGING_ERROR * mean)
 
 
+def equal_trainings(counts: Sequence[int]) -> float:
+    """Of how many trainings the mean is worth as much as an equal mean of recipes with so many trainings each."""
+    return len(counts) ** 2 / sum(1.0 / count for count in counts)
+
+
 def gain_all_told(
-    cross_validations: Sequence[Sequence[NDArray[np.float32]]], y: Labels, metric: str, weights: Weights | None = None
+    groups: Sequence[Sequence[Sequence[NDArray[np.float32]]]], y: Labels, metric: str, weights: Weights | None = None
 ) -> Gain | None:
-    """What averaging infinitely many networks of different trainings adds, by recipes that were cross-validated more
-    than once, with a jackknife over the images for the standard error; None where none was.
+    """What averaging infinitely many networks of different trainings adds, with a jackknife over the images for the
+    standard error; None where nothing was trained twice.
 
     Args:
-        cross_validations: of each recipe, or of several recipes that are averaged with each other, the out-of-fold
-            probabilities ``(n, C)`` of each cross-validation. Groups of less than two say nothing.
+        groups: recipes that are averaged with each other: of each the out-of-fold probabilities ``(n, C)`` of its
+            cross-validations, one at least. Groups of one cross-validation say nothing; the answer is the mean of the
+            others.
         y: true classes, ``(n,)``.
         metric: a name in `trainer.metrics.METRICS`.
         weights: how much each image counts, ``(n,)``; None: all the same.
     """
-    groups = [(np.stack(group), _share(len(group))) for group in cross_validations if len(group) > 1]
-    if not groups:
+    known = [
+        ([np.stack(recipe) for recipe in group], _share(equal_trainings([len(recipe) for recipe in group])))
+        for group in groups
+        if sum(len(recipe) for recipe in group) > 1
+    ]
+    if not known:
         return None
 
     def gain(kept: NDArray[np.bool_]) -> float:
         labels, own = y[kept], weights_of(weights, kept)
         gains = []
-        for stack, share in groups:
-            single = [score(metric, labels, proba[kept], own) for proba in stack]
-            together = score(metric, labels, stack[:, kept].mean(axis=0, dtype=np.float64), own)
+        for recipes, share in known:
+            single = [np.mean([score(metric, labels, proba[kept], own) for proba in recipe]) for recipe in recipes]
+            each = [recipe[:, kept].mean(axis=0, dtype=np.float64) for recipe in recipes]
+            together = score(metric, labels, np.mean(each, axis=0), own)
             gains.append((together - float(np.mean(single))) / share)
         return float(np.mean(gains))
 

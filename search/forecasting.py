@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
 from search.confirming import Confirmation, read_confirmation
 from search.export import ExportPlan
 from search.finalists import trainings_of
-from search.forecast import NO_AVERAGING, Forecast, averaging_of, forecast, gain_all_told, gain_within
+from search.forecast import NO_AVERAGING, Forecast, averaging_of, equal_trainings, forecast, gain_all_told, gain_within
 from search.ledger import Ledger
 from search.member_names import MemberName
 from search.members import ExportMember
 from search.optimism import POOL, CrossValidated, Honest, Tried, honest_score
-from search.refits import Floats, Refits
+from search.refits import Floats, MemberRefits, Refits
 from search.selection import Candidate, averaging_adds
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
@@ -64,11 +65,10 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     averaging, trainings = NO_AVERAGING, 1.0
     if not refits.imported:
         averaging = averaging_of(
-            gain_within([_added(r, metric) for part in refits.members for r in part.records], plan.models),
+            gain_within([_added(part, metric) for part in refits.members], plan.models),
             gain_all_told(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights),
         )
-        # Of an equal mean of recipes with so many trainings each: as many as an equal mean of all would need.
-        trainings = len(refits.members) ** 2 / sum(1.0 / len(part.records) for part in refits.members)
+        trainings = equal_trainings([len(part.records) for part in refits.members])
         single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
@@ -121,29 +121,29 @@ def _scatter(record: TrialRecord, metric: str) -> dict[str, float]:
     }
 
 
-def _added(record: TrialRecord, metric: str) -> float | None:
-    """What averaging a training's networks is expected to add; None where nobody can tell."""
-    if METRICS[metric].needs == "probabilities" or record.value is None or record.brier is None:
+def _added(part: MemberRefits, metric: str) -> float | None:
+    """What averaging the networks of a member's trainings is expected to add to one; None where nobody can tell."""
+    if METRICS[metric].needs == "probabilities" or any(r.value is None or r.brier is None for r in part.records):
         return None
-    return averaging_adds(metric, record.value, record.brier, record.ambiguity)
+    return fmean(averaging_adds(metric, r.value or 0.0, r.brier, r.ambiguity) for r in part.records)
 
 
 def _groups(
     ledger: Ledger, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
-) -> Iterator[list[Floats]]:
-    """Cross-validations that show what averaging adds: of all members together where there are several, else of each of
-    the best that was trained in the same way more than once.
+) -> Iterator[list[list[Floats]]]:
+    """Cross-validations, by recipe, that show what averaging adds: of all members together where there are several, else
+    of each of the best that was trained in the same way more than once.
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Floats]:
         return [ledger.runs.prediction(record.id, "oof") for record in records]
 
     if len(refits.members) > 1:
-        yield read(record for part in refits.members for record in part.member.trainings)
+        yield [read(part.member.trainings) for part in refits.members]
         return
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()
         place = {row.number: i for i, row in enumerate(rows) if row.study in ("", confirmation.study.name)}
         finalists = sorted(confirmation.finalists, key=lambda finalist: place.get(finalist.number, len(place)))
         for finalist in finalists[:GROUPS]:
-            yield read(trainings_of(finalist.trial, finalist.recipe, finalist.rounds))
+            yield [read(trainings_of(finalist.trial, finalist.recipe, finalist.rounds))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from search.gains import paired_gain, shown_gain
 from search.ledger import Ledger
@@ -35,8 +36,9 @@ def stop_if_stalled(ledger: Ledger, name: str) -> None:
 def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], patience: int, metric: str) -> str:
     """Why further trials are not worth their while, for people; empty where they may be.
 
-    The best trial is compared, image by image, with the one that was best ``patience`` trials ago. Both were chosen on
-    these images, the later one from more; if even so it is not better by more than noise, the search goes nowhere.
+    The best trial is compared, image by image, with the one that was best ``patience`` trials ago, both as averages of
+    their fold models. Both were chosen on these images, the later one from more; if even so it is not better by more
+    than noise, the search goes nowhere.
 
     Args:
         records: trials that count, in the order in which they ended.
@@ -53,7 +55,9 @@ def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecor
         for number in (best, was)
     )
     y = patiently(lambda: ledger.datasets.get(study.fingerprint)).y
-    gain = paired_gain(metric, y, new, old, patiently(lambda: ledger.weights(study)))
+    of_one = paired_gain(metric, y, new, old, patiently(lambda: ledger.weights(study)))
+    added = [candidate.averaged - candidate.value for candidate in (ranking[0], before[0])]
+    gain = replace(of_one, mean=of_one.mean + added[0] - added[1])
     if gain.real:
         return ""
     found = f"trial {best} gains {shown_gain(gain, metric)} over trial {was}"

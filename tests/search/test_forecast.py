@@ -18,6 +18,7 @@ from search.forecast import (
     Averaging,
     Forecast,
     averaging_of,
+    equal_trainings,
     forecast,
     gain_all_told,
     gain_within,
@@ -67,7 +68,7 @@ def test_two_cross_validations_foretell_what_five_networks_gain() -> None:
     predicted, gained = [], []
     for seed in range(20):
         y, drawn = networks(5, seed)
-        found = averaging_of(None, gain_all_told([drawn[:2]], y, "accuracy"))
+        found = averaging_of(None, gain_all_told([[drawn[:2]]], y, "accuracy"))
         predicted.append(found.of(5, 1).mean)
         single = np.mean([score("accuracy", y, proba) for proba in drawn])
         gained.append(score("accuracy", y, np.mean(drawn, axis=0)) - single)
@@ -92,7 +93,7 @@ def test_the_error_of_the_gain_is_that_over_images() -> None:
     gains = []
     for seed in range(40):
         y, drawn = networks(2, seed)
-        gain = gain_all_told([drawn], y, "accuracy")
+        gain = gain_all_told([[drawn]], y, "accuracy")
         assert gain is not None
         gains.append(gain)
     assert np.mean([gain.error for gain in gains]) == pytest.approx(np.std([gain.mean for gain in gains]), rel=0.4)
@@ -100,8 +101,20 @@ def test_the_error_of_the_gain_is_that_over_images() -> None:
 
 def test_one_cross_validation_says_nothing_of_averaging() -> None:
     y, drawn = networks(1)
-    assert gain_all_told([drawn], y, "accuracy") is None is gain_all_told([], y, "accuracy")
+    assert gain_all_told([[drawn]], y, "accuracy") is None is gain_all_told([], y, "accuracy")
     assert averaging_of(None, None) == NO_AVERAGING
+
+
+def test_recipes_count_the_same_however_often_they_were_trained() -> None:
+    assert equal_trainings([3]) == 3 == equal_trainings([1, 1, 1])
+    assert equal_trainings([2, 1]) == pytest.approx(4 / 1.5)
+    y, (one, again, other) = networks(3)
+    gain = gain_all_told([[[one, again], [other]]], y, "accuracy")
+    assert gain is not None
+    single = np.mean([np.mean([score("accuracy", y, p) for p in (one, again)]), score("accuracy", y, other)])
+    together = score("accuracy", y, (np.mean([one, again], axis=0) + other) / 2)
+    assert together - single > 0.02
+    assert averaging_of(None, gain).of(equal_trainings([2, 1]), 1).mean == pytest.approx(together - single)
 
 
 def test_nothing_is_told_of_what_is_not_known() -> None:
