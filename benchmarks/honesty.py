@@ -127,8 +127,10 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     known = table.averages is not None
     within = gain_within(adds[leader.number], models) if known else None
     averaging = averaging_of(within, gain_all_told([[oof[place][:2]] for place in groups], y, METRIC))
+    # As `search.forecasting` has it: by its confirmation alone, less what choosing flatters.
+    accuracy_of_leader = score(METRIC, y, oof[leader.number][judging])
     told = forecast(
-        single=honest.score,
+        single=accuracy_of_leader - honest.optimism,
         single_error=max(honest.error, leader.error),
         sampling_error=honest.error,
         averaging=averaging,

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
 from search.confirming import Confirmation, read_confirmation
 from search.export import ExportPlan
 from search.finalists import trainings_of
 from search.forecast import NO_AVERAGING, Forecast, averaging_of, equal_trainings, forecast, gain_all_told, gain_within
 from search.ledger import Ledger
 from search.member_names import MemberName
-from search.members import ExportMember
 from search.optimism import POOL, CrossValidated, Honest, Tried, honest_score
 from search.refits import Floats, MemberRefits, Refits
 from search.selection import Candidate, averaging_adds
@@ -57,11 +54,13 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     y, metric, weights = ledger.datasets.get(plan.study.fingerprint).y, plan.metric, ledger.weights(plan.study)
     confirmations = [read_confirmation(ledger, study.name) for study in plan.studies]
     honest = honest_score([t for c in confirmations for t in _tried(ledger, c)], y, metric, weights)
-    single, error = honest.score, honest.error
+    # Where a recipe was confirmed, its luck in the search counts nothing.
+    judges = [part.member.rounds or (part.member.trial,) for part in refits.members]
+    single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - honest.optimism
+    error = honest.error
     if plan.estimates is not None:
         row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
         error = max(error, row.error)
-    single += float(np.mean([_behind(plan, part.member) for part in refits.members]))
     averaging, trainings = NO_AVERAGING, 1.0
     if not refits.imported:
         averaging = averaging_of(
@@ -86,15 +85,6 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
         test_images=len(refits.test),
         chances=chances,
     )
-
-
-def _behind(plan: ExportPlan, member: ExportMember) -> float:
-    """How much better a member is than the leader, as one network: by confirmations, by the search for want of them."""
-    rows = {(row.number, row.study): row for row in (plan.estimates.rows if plan.estimates is not None else ())}
-    own, leads = (rows.get((one.number, one.name.study)) for one in (member, plan.leader))
-    if own is not None and leads is not None:
-        return own.shrunk - leads.shrunk
-    return (member.trial.value or 0.0) - (plan.leader.trial.value or 0.0)
 
 
 def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
@@ -131,7 +121,7 @@ def _added(part: MemberRefits, metric: str) -> float | None:
 def _groups(
     ledger: Ledger, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
 ) -> Iterator[list[list[Floats]]]:
-    """Cross-validations, by recipe, that show what averaging adds: of all members together where there are several, else
+    """Cross-validations, by recipe, that show what averaging adds: of all members together if there are several, else
     of each of the best that was trained in the same way more than once.
     """
 

@@ -69,6 +69,8 @@ class Honest:
     """What the recipe that was chosen may be expected to show on new images, as one network."""
     error: float
     """Its standard error over the draw of the images."""
+    optimism: float
+    """How much better than it is the best one looks, as the average of its fold models: 0 or more."""
 
 
 def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weights | None = None) -> Honest:
@@ -93,15 +95,21 @@ def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weight
         ]
     )
     pool, generator = np.argsort(-evidence.sum(axis=1), kind="stable")[:POOL], np.random.default_rng(0)
-    scores = []
+    adds = np.array([np.mean([one.adds for one in (recipe.searched, *recipe.fresh)]) for recipe in tried])
+    scores, optimism = [], []
     for repeat in range(REPEATS):
         part_of = generator.permutation(len(y)) % min(PARTS, len(y))
         kept = np.arange(part_of.max() + 1) != part_of[:, None]
-        chosen = (evidence[pool] @ kept).argmax(axis=0)
-        judges = [_judges(tried[recipe], repeat) for recipe in pool[chosen]]
-        proba = np.stack(judges)[part_of, np.arange(len(y))]
+        chosen = pool[(evidence[pool] @ kept).argmax(axis=0)]
+        proba = np.stack([_judges(tried[recipe], repeat) for recipe in chosen])[part_of, np.arange(len(y))]
         scores.append(score(metric, y, proba, weights))
-    return Honest(score=float(np.mean(scores)), error=standard_error(metric, y, proba, weights))
+        apparent = score(metric, y, _judges(tried[pool[0]], repeat), weights) + adds[pool[0]]
+        optimism.append(apparent - scores[-1] - np.average(adds[chosen[part_of]], weights=counts))
+    return Honest(
+        score=float(np.mean(scores)),
+        error=standard_error(metric, y, proba, weights),
+        optimism=max(0.0, float(np.mean(optimism))),
+    )
 
 
 def _judges(recipe: Tried, repeat: int) -> NDArray[np.float32]:

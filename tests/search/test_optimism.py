@@ -81,3 +81,27 @@ def test_fewer_images_than_parts_are_enough() -> None:
 def test_nothing_tried_is_refused() -> None:
     with pytest.raises(ValueError, match="no best"):
         honest_score([], labels(), "accuracy")
+
+
+def test_the_best_of_many_looks_better_by_what_is_said() -> None:
+    looks, said = [], []
+    for seed in range(20):
+        y = labels(seed)
+        tried = [guesses(y, 0.6, seed=1000 * seed + i) for i in range(30)]
+        looks.append(max(score("accuracy", y, oof) for oof in tried) - 0.6)
+        said.append(honest_score([tried_once(oof) for oof in tried], y, "accuracy").optimism)
+    assert np.mean(said) == pytest.approx(np.mean(looks), abs=0.015)
+
+
+def test_one_recipe_alone_flatters_nobody() -> None:
+    y = labels()
+    assert honest_score([tried_once(guesses(y, 0.6, seed=1))], y, "accuracy").optimism == pytest.approx(0.0, abs=1e-9)
+
+
+def test_who_wins_as_an_average_though_worse_alone_flatters_nobody() -> None:
+    y = labels()
+    good, gaining = guesses(y, 0.70, seed=1), guesses(y, 0.62, seed=2)
+    differing = Tried(searched=CrossValidated(oof=gaining, ambiguity=0.3, adds=0.3))
+    honest = honest_score([tried_once(good), differing], y, "accuracy")
+    assert honest.score == pytest.approx(score("accuracy", y, gaining))
+    assert honest.optimism == pytest.approx(0.0, abs=1e-9)
