@@ -78,6 +78,9 @@ def expected_average(
         temperature = math.exp(log_temperature)
         own = mean_over(brier_scores(y, scale_temperature(proba, temperature)), weights)
         scatter = ambiguity([scale_temperature(one, temperature) for one in members]) if len(members) else 0.0
+        # Were networks right on average, all their errors would be scatter, of which so much goes. The two are told by
+        # different images, and where hardly one is wrong chance alone would say more.
+        scatter = min(scatter, own * (1.0 - 1.0 / max(1, len(members))))
         return Average(temperature=temperature, brier=own - scatter, ambiguity=scatter)
 
     low, high = map(math.log, RANGE)

@@ -80,6 +80,15 @@ def test_networks_that_differ_more_gain_more() -> None:
     assert expected_average(y, same[0], same).ambiguity < expected_average(y, different[0], different).ambiguity
 
 
+def test_no_more_than_all_errors_can_be_scatter() -> None:
+    y, drawn = networks(3, 300, noise=3.0)
+    right = np.eye(5)[y].astype(np.float32) * 0.9 + 0.02
+    found = expected_average(y, right, drawn)
+    own = brier_scores(y, scale_temperature(right, found.temperature)).mean()
+    assert found.ambiguity == pytest.approx(own * 2 / 3)
+    assert found.brier == pytest.approx(own / 3)
+
+
 def test_images_count_by_their_weights() -> None:
     y, drawn = networks(3, 400)
     weights = np.where(np.arange(400) < 100, 5.0, 1e-9)
