@@ -31,6 +31,9 @@ SECONDS = "seconds"
 POWERS = {"image_size": 2.0, "epochs": 1.0}
 """Parameters that a training's seconds are taken to grow with, and by which power."""
 BACKBONE = "backbone"
+SECONDS_COUNT = 0.5
+"""Power of the seconds at the beginning of a study: of a backbone that takes four times as long twice as much is asked.
+With all of them what is large is hardly tried, and large networks are often the better ones (`benchmarks/`)."""
 
 
 class EpochCosts:
@@ -94,7 +97,7 @@ class CostAwareTPESampler(TPESampler):
             # As TPE has it: the share of the trials that are taken for good ones.
             gamma = self._gamma or optuna.samplers._tpe.sampler.default_gamma
             self._share = gamma(len(ended)) / max(1, len(ended))
-            self._weight = max(0.0, 1.0 - len(ended) / self._trials)
+            self._weight = SECONDS_COUNT * max(0.0, 1.0 - len(ended) / self._trials)
         return super()._sample(study, trial, search_space)
 
     def _compute_acquisition_func(
