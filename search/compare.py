@@ -144,6 +144,7 @@ def draw_comparison(path: Path, comparison: Comparison) -> None:
             label=f"trial {row.number}" + (" (default)" if row.number == DEFAULT_TRIAL else ""),
             estimate=row.shrunk,
             error=row.error,
+            averaged=row.averaged,
             searched=comparison.trials[row.number].value,
             tied=row.tied,
             default=row.number == DEFAULT_TRIAL,

@@ -28,6 +28,8 @@ class Mark:
     estimate: float
     error: float
     """Standard error of ``estimate``."""
+    averaged: float
+    """What the average of its fold models may be expected to show; ``estimate`` where nobody can tell."""
     searched: float | None
     """What the search measured on its own split."""
     tied: bool
@@ -54,11 +56,13 @@ def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -
     for row, mark in enumerate(marks):
         _draw_row(axes, row, mark)
     leader = marks[0]
-    axes.axvline(leader.estimate, color=TIED, linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
+    axes.axvline(leader.averaged, color=TIED, linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
     axes.set_title(title, loc="left", fontsize=12, pad=22, parse_math=False)
     axes.set_yticks(range(len(marks)), [mark.label for mark in marks], fontsize=9.5, parse_math=False)
     axes.set_ylim(len(marks) - 0.4, -0.6)
-    axes.set_xlabel(f"{metric} of one cross-validated model, higher is better", fontsize=9.5, parse_math=False)
+    axes.set_xlabel(
+        f"{metric} of one cross-validated model and of their average, higher is better", fontsize=9.5, parse_math=False
+    )
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=9, color="0.7")
     axes.grid(axis="x", color="0.92", zorder=-1)
@@ -66,7 +70,7 @@ def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("0.7")
     axes.text(1.01, 1.02, "chance best", transform=axes.transAxes, fontsize=8.5, color=HINT, va="bottom")
-    _draw_legend(axes)
+    _draw_legend(axes, averages=any(mark.averaged != mark.estimate for mark in marks))
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip(".").lower())
 
@@ -78,6 +82,8 @@ def _draw_row(axes: Axes, row: int, mark: Mark) -> None:
     axes.errorbar(
         mark.estimate, row, xerr=mark.error, fmt="o", markersize=6.5, color=colour, elinewidth=2, capsize=0, zorder=3
     )
+    if mark.averaged != mark.estimate:
+        axes.plot(mark.averaged, row, "D", markersize=6.5, color=colour, zorder=3)
     if mark.searched is not None:
         axes.plot(mark.searched, row, "o", markersize=6.5, mfc="white", mec=colour, mew=1.3, zorder=4)
     axes.text(
@@ -91,25 +97,26 @@ def _draw_row(axes: Axes, row: int, mark: Mark) -> None:
     )
 
 
-def _draw_legend(axes: Axes) -> None:
+def _draw_legend(axes: Axes, *, averages: bool) -> None:
     """One line above the rows, in the order in which one reads them."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    def dot(colour: str, label: str, *, hollow: bool = False) -> Line2D:
+    def dot(colour: str, label: str, *, hollow: bool = False, marker: str = "o") -> Line2D:
         face = "white" if hollow else colour
-        return Line2D([], [], marker="o", linestyle="", markersize=6.5, mfc=face, mec=colour, mew=1.3, label=label)
+        return Line2D([], [], marker=marker, linestyle="", markersize=6.5, mfc=face, mec=colour, mew=1.3, label=label)
 
     axes.legend(
         handles=[
-            dot(TIED, "leads or ties, ± one standard error"),
+            dot(TIED, "leads or ties, ± standard error"),
             dot(BEATEN, "behind"),
             dot("0.4", "as the search saw it", hollow=True),
+            *([dot("0.4", "averaged", marker="D")] if averages else []),
             Patch(facecolor=DEFAULT_BAND, label="default recipe"),
         ],
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
-        ncols=4,
+        ncols=5,
         frameon=False,
         fontsize=8.5,
         handletextpad=0.3,
