@@ -12,6 +12,7 @@ from benchmarks.costly_backbones import compare, main
 from tests.benchmarks.test_selection_benchmark import recorded, written
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_every_order_of_costs_is_searched_by_both_samplers(tmp_path: Path) -> None:
     arrays = recorded(recipes=24)
     recipes = [recipe | {"backbone": "abc"[i % 3]} for i, recipe in enumerate(json.loads(arrays["recipes"]))]
