@@ -2,9 +2,9 @@
 
 The tree-structured Parzen estimator proposes what has the best expected improvement among candidates drawn near the
 good trials (Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization"). Here the improvement is divided by
-the seconds that a training takes (Snoek, Larochelle & Adams 2012, "Practical Bayesian Optimization of Machine Learning
-Algorithms"). The fewer trials are left, the less seconds count: at the end the best is wanted, whatever it costs (Lee
-et al. 2020, "Cost-aware Bayesian Optimization", cost cooling).
+what a training costs (Snoek, Larochelle & Adams 2012, "Practical Bayesian Optimization of Machine Learning
+Algorithms"), by a power of its seconds. The fewer trials are left, the less seconds count: at the end the best is
+wanted, whatever it costs (Lee et al. 2020, "Cost-aware Bayesian Optimization", cost cooling).
 
 What an epoch takes is known from the study's own trials, those given up included.
 """
@@ -21,6 +21,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
+from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import FrozenTrial, TrialState
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 SECONDS = "seconds"
 """User attribute of an ended trial: what its training took."""
 POWERS = {"image_size": 2.0, "epochs": 1.0}
-"""Parameters that a training's seconds are taken to grow with, and by which power."""
+"""Parameters that a training's seconds are taken to grow with, and by which power: as `search.costs.length_ratio`."""
 BACKBONE = "backbone"
 SECONDS_COUNT = 0.5
 """Power of the seconds at the beginning of a study: of a backbone that takes four times as long twice as much is asked.
@@ -90,13 +91,12 @@ class CostAwareTPESampler(TPESampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         self._space, self._weight = search_space, 0.0
-        if any(name.partition("@")[0] in (BACKBONE, *POWERS) for name in search_space):
-            states = (TrialState.COMPLETE, TrialState.PRUNED)
-            ended = study._get_trials(deepcopy=False, states=states, use_cache=True)
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        ended = study._get_trials(deepcopy=False, states=states, use_cache=True)
+        # Of one trial alone TPE takes all for good ones, and then nothing promises more than anything else.
+        if len(ended) > 1 and any(name.partition("@")[0] in (BACKBONE, *POWERS) for name in search_space):
             self._log_costs = EpochCosts(ended)
-            # As TPE has it: the share of the trials that are taken for good ones.
-            gamma = self._gamma or optuna.samplers._tpe.sampler.default_gamma
-            self._share = gamma(len(ended)) / max(1, len(ended))
+            self._share = default_gamma(len(ended)) / len(ended)
             self._weight = SECONDS_COUNT * max(0.0, 1.0 - len(ended) / self._trials)
         return super()._sample(study, trial, search_space)
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from search.confirmation import DEFAULT_TRIAL
 from search.estimates import Estimates, Judged, Round, estimate
 from search.ledger import Ledger
-from search.selection import averaging_adds
+from search.standing import added_by_averaging
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.recipe import Recipe
@@ -86,9 +86,7 @@ def judge_finalists(
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
-            adds=fmean(averaging_adds(metric, r.value or 0.0, r.brier, r.ambiguity) for r in finalist.rounds)
-            if known
-            else 0.0,
+            adds=fmean(added_by_averaging(r, metric) for r in finalist.rounds) if known else 0.0,
             chosen=finalist.number != DEFAULT_TRIAL,
         )
         for finalist in finalists

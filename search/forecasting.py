@@ -15,7 +15,8 @@ from search.ledger import Ledger
 from search.member_names import MemberName
 from search.optimism import POOL, CrossValidated, Honest, Tried, honest_score
 from search.refits import Floats, MemberRefits, Refits
-from search.selection import Candidate, averaging_adds
+from search.selection import Candidate
+from search.standing import added_by_averaging
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.metrics import METRICS, effective_images
@@ -107,7 +108,7 @@ def _scatter(record: TrialRecord, metric: str) -> dict[str, float]:
     return {
         "ambiguity": record.ambiguity or 0.0,
         "temperature": record.temperature or 1.0,
-        "adds": averaging_adds(metric, record.value or 0.0, record.brier, record.ambiguity),
+        "adds": added_by_averaging(record, metric),
     }
 
 
@@ -115,7 +116,7 @@ def _added(part: MemberRefits, metric: str) -> float | None:
     """What averaging the networks of a member's trainings is expected to add to one; None where nobody can tell."""
     if METRICS[metric].needs == "probabilities" or any(r.value is None or r.brier is None for r in part.records):
         return None
-    return fmean(averaging_adds(metric, r.value or 0.0, r.brier, r.ambiguity) for r in part.records)
+    return fmean(added_by_averaging(record, metric) for record in part.records)
 
 
 def _groups(
@@ -129,7 +130,7 @@ def _groups(
         return [ledger.runs.prediction(record.id, "oof") for record in records]
 
     if len(refits.members) > 1:
-        yield [read(part.member.trainings) for part in refits.members]
+        yield [read(part.member.trainings or (part.member.trial,)) for part in refits.members]
         return
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()

@@ -111,7 +111,12 @@ def worth_of(record: TrialRecord, metric: str) -> float:
 def averaged_score(record: TrialRecord, metric: str) -> float:
     """What the average of a finished trial's fold models may be expected to score (`search.selection`)."""
     assert record.value is not None
-    return record.value + averaging_adds(metric, record.value, record.brier, record.ambiguity)
+    return record.value + added_by_averaging(record, metric)
+
+
+def added_by_averaging(record: TrialRecord, metric: str) -> float:
+    """What averaging a training's fold models may be expected to add; 0 where nobody can tell."""
+    return averaging_adds(metric, record.value or 0.0, record.brier, record.ambiguity)
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:

@@ -11,6 +11,7 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
+from search.cost_aware import SECONDS
 from search.ledger import Ledger
 from search.patience import patiently
 from search.selection import older_worth, older_worth_name, worth_name
@@ -112,7 +113,7 @@ def _attributes(record: TrialRecord) -> dict[str, object]:
         "true_class_probability": record.soft,
         "brier_score_of_average": record.brier,
         "ambiguity": record.ambiguity,
-        "seconds": round(record.seconds, 1),
+        SECONDS: round(record.seconds, 1),
     }
     if record.reason:
         attributes["reason"] = record.reason

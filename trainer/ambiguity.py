@@ -25,14 +25,13 @@ from trainer.metrics import Labels, Probabilities, Weights, mean_over
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
-    """What the average of a training's networks may be expected to be, each at the temperature that suits it best."""
+    """What the average of a training's networks may be expected to be, at the temperature that suits it best."""
 
     temperature: float
     brier: float
     """Its Brier score: 0 (all certain and right) .. 2 (all certain and wrong)."""
     ambiguity: float
-    """By how much that is better than the mean of the networks' own: 0 .. 1. The share of right labels grows by about
-    as much."""
+    """By how much that is better than the mean of the networks' own: 0 .. 1."""
 
 
 def brier_scores(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
@@ -71,7 +70,6 @@ def expected_average(
             that no network was trained on: then the ambiguity is unknown and taken to be 0.
         weights: how much each held-out image counts, ``(n,)``; None: all the same.
     """
-
     from scipy.optimize import minimize_scalar
 
     def at(log_temperature: float) -> Average:

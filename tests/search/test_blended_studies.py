@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,19 @@ import pytest
 from numpy.typing import NDArray
 
 from search.bench import Bench
+from search.blending import evenly
 from search.confirming import freeze_split
 from search.costs import final_recipe
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
+from search.forecasting import forecast_export
 from search.founding import found
 from search.gains import shown_gain
 from search.ledger import Ledger, open_ledger
 from search.member_names import MemberName, members_named
 from search.pool import StudiesDiffer, check_alike, read_pool
-from search.refits import Refits, gather_refits
+from search.refits import MemberRefits, Refits, gather_refits
 from search.selection import NothingFinished
 from search.submissions import what_it_is
 from search.submitted import submitted_labels
@@ -135,6 +138,26 @@ class TestWhoMayTakePart:
         assert len(pool.recipes) == 2 and pool.estimates is None and pool.split == 0
         alone = plan_export(two.ledger, two.studies[0], seeds=None, full_data=False)
         assert alone.choice.note == "no recipe was confirmed on fresh splits" and len(alone.members) == 1
+
+    def test_members_that_the_export_trains_longer_are_forecast_by_their_trials(self, two: Two) -> None:
+        ledger, y = two.ledger, two.benches[0].images.y
+        plan = plan_export(ledger, two.studies[0], seeds=None, full_data=False, also=two.studies[1:])
+        members = [replace(m, recipe=m.recipe.replace({"epochs": 9})) for m in read_pool(ledger, two.studies).recipes]
+        members[0] = replace(members[0], rounds=(members[0].trial, members[0].trial))
+        assert [len(member.trainings) for member in members] == [2, 0], "one was confirmed twice, the other never"
+        oofs = [ledger.runs.prediction(member.trial.id, "oof") for member in members]
+        parts = [
+            MemberRefits(member=m, records=(m.trial,), views=("identity",), oof_by_training=(oof,), test=None)
+            for m, oof in zip(members, oofs, strict=True)
+        ]
+        test = np.full((7, 3), 1 / 3, np.float32)
+        blend = evenly(y, np.stack(oofs), None)
+        made = Refits(members=tuple(parts), blend=blend, fitted=None, by_confirmations=False, test=test)
+        told = forecast_export(ledger, plan, made)
+        assert told is not None and told.test_images == 7
+        values = [member.trial.value or 0.0 for member in members]
+        assert 0.0 < told.single <= np.mean(values) + 1e-9
+        assert told.expected == pytest.approx(told.single + told.averaging)
 
     def test_what_was_imported_never_leads_however_good_it_is(self, two: Two) -> None:
         one = two.benches[0]
