@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.competition_scores import Run, run_row, summary_rows, verdicts
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.small_competitions import SmallCompetition
-from trainer.files import replacing
+from trainer.common.files import replacing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import platform
 from datetime import UTC, datetime
 from typing import Any
 
-from trainer.environment import cpu_name
+from trainer.common.environment import cpu_name
 
 PACKAGES = ("optuna", "sqlalchemy", "psycopg", "numpy", "torch", "timm")
 

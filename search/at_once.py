@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studies.catalog import check_name, find_study
 from studies.spec import load_study
-from trainer.problems import DataError
+from trainer.common.errors import DataError
 from trainer.recipe import suggest
 
 SQLITE = "sqlite:///"

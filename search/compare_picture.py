@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.files import replacing
+from trainer.common.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

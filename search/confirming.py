@@ -32,10 +32,10 @@ from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
+from trainer.common.errors import DataError
+from trainer.common.randomness import random_key
 from trainer.folds import fold_groups, make_folds
 from trainer.imageset import ImageSet
-from trainer.problems import DataError
-from trainer.randomness import random_key
 
 Until = Callable[[Callable[[Standing], bool]], None]
 """Waits until a study stands as asked, see `search.supervision.watch`."""

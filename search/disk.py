@@ -13,7 +13,7 @@ from search.home import Home
 from search.ledger import Ledger
 from storage.artifacts import ArtifactFolder, Checkpoint
 from storage.values import WorkState
-from trainer.files import remove_leftovers
+from trainer.common.files import remove_leftovers
 
 TIDY_INTERVAL = 600.0  # seconds
 QUOTA = 20.0

@@ -218,7 +218,7 @@ def _facts(
     own_warnings: tuple[str, ...],
     forecast: Mapping[str, Any] | None,
 ) -> CardFacts:
-    from trainer.environment import library_versions
+    from trainer.common.environment import library_versions
 
     leader = plan.leader
     kind = leader.trial.kind

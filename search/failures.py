@@ -24,7 +24,7 @@ from enum import StrEnum
 
 from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
 from storage.values import Failure
-from trainer.files import DISK_FULL
+from trainer.common.files import DISK_FULL
 
 
 class Action(StrEnum):

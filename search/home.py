@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trainer.files import replacing
+from trainer.common.files import replacing
 
 
 class HomeNotWritable(RuntimeError):  # noqa: N818 - named for the fact

@@ -24,9 +24,9 @@ from storage.imports import ImportedPredictions, LabelTakenError
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.catalog import NAME_PATTERN
+from trainer.common.errors import DataError, listed
 from trainer.metrics import score, standard_error
 from trainer.probabilities import ProbabilityTable, read_probabilities
-from trainer.problems import DataError, listed
 
 MAX_LABEL = 64  # characters
 

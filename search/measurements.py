@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from search.home import Home, HomeNotWritable
-from trainer.files import replacing
+from trainer.common.files import replacing
 
 MAX_FILE_BYTES = 16 * 2**20
 """Some 200 bytes a measurement: what is larger is something else."""

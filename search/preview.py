@@ -16,10 +16,10 @@ from search.home import Home
 from search.preview_rows import Row, Subject, examples, rows_of, what_to_add
 from studies.backbones import check_backbones
 from studies.spec import StudySpec, load_study
+from trainer.common.errors import DataError
 from trainer.data import read_images
 from trainer.imageset import ImageSet
 from trainer.predict_standalone import ImageError, resize_image
-from trainer.problems import DataError
 from trainer.recipe import Recipe
 
 EXAMPLES = 3

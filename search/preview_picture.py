@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.files import replacing
+from trainer.common.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

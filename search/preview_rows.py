@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from studies.space import written
 from studies.spec import StudySpec
 from trainer.augment import AUGMENTATIONS, POLICIES, Augmenter
-from trainer.randomness import random_generator, random_key
+from trainer.common.randomness import random_generator, random_key
 from trainer.recipe import FIELDS, Augment, Recipe, Scalar
 
 Image = NDArray[np.uint8]

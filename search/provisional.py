@@ -13,9 +13,9 @@ from search.patience import patiently
 from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
+from trainer.common.errors import DataError
 from trainer.imageset import ImageSet
 from trainer.metrics import METRICS
-from trainer.problems import DataError
 from trainer.submission import check_submission, decide_kind, write_submission
 
 SUBMISSION = "submission.csv"

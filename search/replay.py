@@ -29,7 +29,7 @@ from search.training import outcome_of
 from storage.stored_studies import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
-from trainer.environment import check_torch_pair
+from trainer.common.environment import check_torch_pair
 from trainer.imageset import ImageSet
 from trainer.recipe import Recipe
 

@@ -41,7 +41,7 @@ from search.weighting import weights_lines
 from storage.stored_studies import StoredStudy
 from storage.workers import Role
 from studies.spec import StudySpec
-from trainer.environment import check_torch_pair
+from trainer.common.environment import check_torch_pair
 from trainer.imageset import ImageSet
 
 

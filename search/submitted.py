@@ -21,9 +21,9 @@ from storage.runs import ExportRecord
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
+from trainer.common.errors import DataError
 from trainer.delimited import read_table
 from trainer.predict_standalone import Blend
-from trainer.problems import DataError
 
 FILE = "test_proba.csv"
 MAX_FILE_BYTES = 512 * 2**20

@@ -29,8 +29,8 @@ from search.workshop import Tools, Workshop
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, WorkKind
 from storage.work_items import WorkItem
-from trainer.environment import check_torch_pair
-from trainer.problems import DataError
+from trainer.common.environment import check_torch_pair
+from trainer.common.errors import DataError
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from search.pruners import make_pruner
 from search.samplers import make_sampler, sampler_seed
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
+from trainer.common.errors import DataError, listed
 from trainer.imageset import ImageSet
-from trainer.problems import DataError, listed
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.backbones import check_backbone
-from trainer.files import replacing
+from trainer.common.files import replacing
 
 TABLE = "architectures.csv"
 HEADER = ("architecture", "parameters", "classifies")

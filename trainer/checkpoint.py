@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import torch
 
-from trainer.files import replacing
+from trainer.common.files import replacing
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from trainer.common.errors import DataError
 from trainer.imageset import DataOptions, ImageSet
 from trainer.looks import Looks, Progress, look_at
-from trainer.problems import DataError
 from trainer.readers import folders, npz, table
 from trainer.readers.imagefiles import is_data
 from trainer.readers.reading import Reader, Reading

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from trainer.files import replacing
-from trainer.problems import DataError
+from trainer.common.errors import DataError
+from trainer.common.files import replacing
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", "\t", ";")

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.common.errors import DataError
 from trainer.images import Images
 from trainer.looks import Progress, each_picture
-from trainer.problems import DataError
 
 Floats = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError
 from trainer.images import Images
 from trainer.looks import Progress, cores
 from trainer.predict_standalone import ImageError, Normaliser, resize_image
-from trainer.problems import DataError
 
 if TYPE_CHECKING:
     import torch

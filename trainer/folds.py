@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError, listed
 from trainer.delimited import read_table, write_table
 from trainer.imageset import ImageSet
-from trainer.problems import DataError, listed
 
 COLUMNS = ("image_id", "label", "group", "fold")
 

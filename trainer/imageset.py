@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError
 from trainer.images import Images
 from trainer.looks import Looks, cores
 from trainer.predict_standalone import ImageError
-from trainer.problems import DataError
 from trainer.submission import SubmissionFormat
 
 _FINGERPRINT_VERSION = b"retable image set 1"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError
 from trainer.images import FileImages, Images
 from trainer.imageset import ImageSet
 from trainer.looks import look_at
 from trainer.predict_standalone import ImageError
-from trainer.problems import DataError
 
 Floats = NDArray[np.float64]
 

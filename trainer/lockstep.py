@@ -16,7 +16,7 @@ import torch
 
 from trainer.abreast import Abreast
 from trainer.ambiguity import Average, expected_average
-from trainer.environment import cpu_name
+from trainer.common.environment import cpu_name
 from trainer.fold_model import FoldModel, training_precision
 from trainer.loader import Batch, BatchLoader, BatchStream
 from trainer.memory import plan_memory

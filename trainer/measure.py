@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trainer.environment import cpu_name
+from trainer.common.environment import cpu_name
 from trainer.fold_model import FoldModel
 from trainer.memory import tensor_bytes
 from trainer.recipe import Recipe

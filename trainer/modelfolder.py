@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import predict_standalone
 from trainer.backbones import Preprocessing, size_arguments
-from trainer.environment import library_versions
-from trainer.files import replacing
+from trainer.common.environment import library_versions
+from trainer.common.files import replacing
 from trainer.predict_standalone import CONFIG_FORMAT, Blend, ModelError, load_model_folder
 from trainer.recipe import Recipe
 
@@ -122,7 +122,7 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
     """Write a state dict as safetensors; its folder is created, and the file appears whole or not at all.
 
     Raises:
-        OSError: it cannot be written; ``errno`` is one of `trainer.files.DISK_FULL` where the disk is full.
+        OSError: it cannot be written; ``errno`` is one of `trainer.common.files.DISK_FULL` where the disk is full.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file

@@ -12,12 +12,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from trainer.files import DISK_FULL, replacing
+from trainer.common.errors import DataError
+from trainer.common.files import DISK_FULL, replacing
 from trainer.images import Images
 from trainer.imageset import ImageSet
 from trainer.looks import Progress, cores
 from trainer.predict_standalone import ImageError, resize_image
-from trainer.problems import DataError
 
 CROP_MARGIN = 1.25
 """Side of the images that random crops are cut from, as a multiple of the network's: a crop of 64 % of the area is then
@@ -85,7 +85,8 @@ def open_pixels(
 
     Raises:
         DataError: images that cannot be read (all named), or a folder that cannot be written to or is full; then
-            ``__cause__`` is the OSError, whose ``errno`` is one of `trainer.files.DISK_FULL` where the disk is full.
+            ``__cause__`` is the OSError, whose ``errno`` is one of `trainer.common.files.DISK_FULL` where the disk is
+            full.
     """
     n_train, n_test = len(image_set.train_ids), len(image_set.test_ids) if with_test else 0
     extent = "" if with_test else "-train"

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError, listed
 from trainer.delimited import Table, read_table
-from trainer.problems import DataError, listed
 
 MAX_BYTES = 512 * 2**20
 """Largest file that is read."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.common.errors import DataError
 from trainer.delimited import read_table, write_table
-from trainer.problems import DataError
 
 N_TRAIN = 1200  # of the 1,797 digits; the rest is the test part
 _SEED = 0

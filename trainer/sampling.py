@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.randomness import random_generator, random_key
+from trainer.common.randomness import random_generator, random_key
 
 Indices = npt.NDArray[np.int64]
 

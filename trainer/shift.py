@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError
 from trainer.folds import make_folds
 from trainer.metrics import effective_images, score, standard_error
-from trainer.problems import DataError
 
 Floats = NDArray[np.float64]
 

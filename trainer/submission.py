@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError, listed
 from trainer.delimited import read_table, write_table
 from trainer.labels import is_integer
-from trainer.problems import DataError, listed
 
 Kind = Literal["label", "integer", "probabilities", "probability"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -11,9 +11,9 @@ from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
 from search.failures import ADVICE, Action, Policy, policy_for
 from storage.values import Failure
 from trainer.backbones import BackboneError
+from trainer.common.errors import DataError
 from trainer.loader import LoaderError
 from trainer.predict_standalone import ImageError
-from trainer.problems import DataError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

@@ -37,8 +37,8 @@ from storage.work import MAX_ATTEMPTS
 from storage.work_items import WorkItem
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on, write_competition
+from trainer.common.errors import DataError
 from trainer.outcome import CVResult
-from trainer.problems import DataError
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 

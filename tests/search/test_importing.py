@@ -17,8 +17,8 @@ from search.status import show_status
 from storage.stored_studies import StoredStudy
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
+from trainer.common.errors import DataError
 from trainer.delimited import write_table
-from trainer.problems import DataError
 
 Import = Callable[..., str]
 

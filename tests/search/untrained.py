@@ -11,8 +11,8 @@ from search.bench import Bench
 from search.training import Task
 from storage.values import TrialOutcome, TrialStatus
 from trainer.ambiguity import expected_average
+from trainer.common.randomness import random_generator
 from trainer.metrics import score, standard_error
-from trainer.randomness import random_generator
 
 SECONDS = 10.0
 

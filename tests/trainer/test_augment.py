@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.augment import AUGMENTATIONS, Augmenter, Image
-from trainer.randomness import random_key
+from trainer.common.randomness import random_key
 from trainer.recipe import Augment, Recipe
 
 KEYS = [random_key("test", i) for i in range(24)]

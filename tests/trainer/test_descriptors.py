@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from trainer.common.errors import DataError
 from trainer.descriptors import NUMBERS, SCALARS, describe_images, describe_picture
 from trainer.images import ArrayImages, FileImages
-from trainer.problems import DataError
 
 
 def scalars(made: Image.Image | NDArray[np.uint8]) -> dict[str, float]:

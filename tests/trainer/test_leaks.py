@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainer.common.errors import DataError
 from trainer.data import read_images
 from trainer.imageset import DataOptions, ImageSet
 from trainer.leaks import leaks_of
-from trainer.problems import DataError
 
 
 @pytest.fixture

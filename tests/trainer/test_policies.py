@@ -17,8 +17,8 @@ from torchvision import transforms as published
 
 from trainer import policies
 from trainer.augment import POLICIES, Augmenter, Image
+from trainer.common.randomness import random_key
 from trainer.policies import AUTOAUGMENT, OPERATIONS, STRONGEST, STRONGEST_WIDE, build_policy
-from trainer.randomness import random_key
 from trainer.recipe import Augment, Recipe
 
 NAMES = [name for name in POLICIES if name != "none"]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import probabilities
+from trainer.common.errors import DataError
 from trainer.delimited import write_table
 from trainer.probabilities import read_probabilities
-from trainer.problems import DataError
 
 IDS = ("a", "b", "c")
 CLASSES = ("cat", "dog")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from trainer.common.errors import DataError, listed
 from trainer.delimited import Table
 from trainer.imageset import DataOptions
 from trainer.labels import is_number
-from trainer.problems import DataError, listed
 
 PROBED_ROWS = 200  # rows by which it is judged whether a column names images
 LABEL_NAMES = (

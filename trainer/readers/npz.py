@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.errors import DataError, listed
 from trainer.delimited import read_table
 from trainer.images import ArrayImages
 from trainer.imageset import DataOptions, ImageSet
 from trainer.labels import encode, is_integer, text_problem
 from trainer.predict_standalone import MAX_PIXELS
-from trainer.problems import DataError, listed
 from trainer.readers.imagefiles import is_visible, part_of
 from trainer.readers.reading import Reader, Reading
 from trainer.readers.sample import read_sample

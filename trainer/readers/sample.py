@@ -6,9 +6,9 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
+from trainer.common.errors import DataError, listed
 from trainer.delimited import Table
 from trainer.labels import is_integer
-from trainer.problems import DataError, listed
 from trainer.submission import Kind, SubmissionFormat, is_probability
 
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.common.errors import DataError
 from trainer.delimited import SUFFIXES
-from trainer.problems import DataError
 from trainer.readers.imagefiles import is_visible, part_of
 
 

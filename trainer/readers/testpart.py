@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from trainer.common.errors import DataError
 from trainer.delimited import Table
 from trainer.images import FileImages
-from trainer.problems import DataError
 from trainer.readers.columns import column_names, has_header
 from trainer.readers.imagefiles import ImageFiles, LookupFailedError, part_of
 from trainer.readers.sample import read_sample

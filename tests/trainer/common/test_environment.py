@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.environment import check_torch_pair, library_versions, looks_unpaired
+from trainer.common.environment import check_torch_pair, library_versions, looks_unpaired
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_versions_are_those_installed() -> None:
@@ -99,7 +99,7 @@ def test_nothing_is_imported_for_a_pair_that_looks_right() -> None:
 
 def test_what_is_missing_is_named() -> None:
     # Without site-packages, nothing is installed.
-    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from trainer.environment import *; check_torch_pair()"
+    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from trainer.common.environment import *; check_torch_pair()"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert "not installed: torch and torchvision" in done.stderr
     assert "pip install torch torchvision" in done.stderr

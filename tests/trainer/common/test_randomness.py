@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.randomness import random_generator, random_key
+from trainer.common.randomness import random_generator, random_key
 
 
 def test_keys_are_the_same_for_ever() -> None:

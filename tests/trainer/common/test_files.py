@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.files import LEFTOVER_AGE, remove_leftovers, replacing
+from trainer.common.files import LEFTOVER_AGE, remove_leftovers, replacing
 
 OLD = LEFTOVER_AGE + 60.0  # seconds
 
@@ -44,12 +44,12 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> Non
 
 def test_a_killed_process_leaves_what_is_then_removed(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys; from pathlib import Path; from trainer.files import replacing\n"
+        "import os, signal, sys; from pathlib import Path; from trainer.common.files import replacing\n"
         "with replacing(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", script, tmp_path / "deep.npy"], cwd=root, check=False)
     (left,) = tmp_path.iterdir()
     assert remove_leftovers(tmp_path) == 0  # just written: it may be another host's, and still be written

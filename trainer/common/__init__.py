@@ -1,0 +1,1 @@
+"""What every part of the trainer needs: errors, files, the environment, random numbers."""
