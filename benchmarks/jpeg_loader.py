@@ -13,8 +13,8 @@ from trainer.augment import Augmenter
 from trainer.backbones import preprocessing_of
 from trainer.images import Images
 from trainer.imageset import ImageSet
+from trainer.inference.predict import resize_image
 from trainer.loader import Batch, BatchLoader, BatchStream, PixelSource
-from trainer.predict_standalone import resize_image
 from trainer.recipe import Augment, Recipe
 from trainer.sampling import BatchPlan
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from trainer.calibration import fit_temperature, scale_temperature
 from trainer.decision import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
+from trainer.inference.predict import Blend
 from trainer.metrics import SMALLEST_PROBABILITY, Labels, Weights, score
-from trainer.predict_standalone import Blend
 
 Stacked = NDArray[np.float32]
 """Probabilities of M members, ``(M, n, C)``."""

@@ -28,8 +28,8 @@ from search.blending import Stacked, Way, calibrated, decided, equal, evenly, gr
 from search.gains import Gain, paired_gain, shown_gain
 from search.member_names import MemberName
 from trainer.decision import CUT_METRICS, OFFSET_METRICS
+from trainer.inference.predict import Blend
 from trainer.metrics import METRICS, Labels, Probabilities, Weights, score, standard_error, weights_of
-from trainer.predict_standalone import Blend
 
 
 @dataclass(frozen=True, kw_only=True)

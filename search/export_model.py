@@ -102,7 +102,7 @@ def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
     """
     import torch
 
-    from trainer.predict_standalone import load_model_folder, predict_member, resize_image
+    from trainer.inference.predict import load_model_folder, predict_member, resize_image
 
     together = refits.model.test
     assert together is not None, "there is nothing to compare with"

@@ -19,7 +19,7 @@ from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError
 from trainer.data import read_images
 from trainer.imageset import ImageSet
-from trainer.predict_standalone import ImageError, resize_image
+from trainer.inference.predict import ImageError, resize_image
 from trainer.recipe import Recipe
 
 EXAMPLES = 3

@@ -19,7 +19,7 @@ from search.members import ExportMember, ImportedMember
 from search.pool import predictions_of
 from search.selection import average
 from storage.values import TrialRecord, TrialStatus, WorkKind
-from trainer.predict_standalone import Blend
+from trainer.inference.predict import Blend
 
 Floats = NDArray[np.float32]
 
@@ -248,8 +248,8 @@ def _views(
     """Those of the recipe: with these the trial was found best. A recipe without any leaves the choice open: the flips
     that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
     """
+    from trainer.inference.predict import TTA
     from trainer.predict import FLIPS, choose_views
-    from trainer.predict_standalone import TTA
 
     if member.recipe.tta != "none":
         return TTA[member.recipe.tta]

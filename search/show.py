@@ -64,7 +64,7 @@ def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> N
     Raises:
         ModelError, ImageError: the folder is no model, or images cannot be read (all are named).
     """
-    from trainer.predict_standalone import predict_folder, write_predictions
+    from trainer.inference.predict import predict_folder, write_predictions
 
     predictions = predict_folder(model, images, device=device)
     write_predictions(output, predictions)

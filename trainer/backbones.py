@@ -87,7 +87,7 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
-    """One of `trainer.predict_standalone.INTERPOLATIONS`."""
+    """One of `trainer.inference.predict.INTERPOLATIONS`."""
 
 
 def family_of(name: str) -> Family:

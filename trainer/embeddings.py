@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
 from trainer.images import Images
+from trainer.inference.predict import ImageError, Normaliser, resize_image
 from trainer.looks import Progress, cores
-from trainer.predict_standalone import ImageError, Normaliser, resize_image
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
 from trainer.images import Images
+from trainer.inference.predict import ImageError
 from trainer.looks import Looks, cores
-from trainer.predict_standalone import ImageError
 from trainer.submission import SubmissionFormat
 
 _FINGERPRINT_VERSION = b"retable image set 1"

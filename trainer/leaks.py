@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from trainer.common.errors import DataError
 from trainer.images import FileImages, Images
 from trainer.imageset import ImageSet
+from trainer.inference.predict import ImageError
 from trainer.looks import look_at
-from trainer.predict_standalone import ImageError
 
 Floats = NDArray[np.float64]
 

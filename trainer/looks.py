@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.images import Images
-from trainer.predict_standalone import ImageError
+from trainer.inference.predict import ImageError
 
 Made = TypeVar("Made")
 

@@ -3,7 +3,7 @@
 config.json              class names, blend, versions, data fingerprint; of each member recipe, preprocessing, views,
                          weights with sha256
 weights/NAME.safetensors one per trained network; those of a member are averaged, the members blended
-predict.py               `trainer.predict_standalone`, which also reads such a folder back
+predict.py               `trainer.inference.predict`, which also reads such a folder back
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import predict_standalone
 from trainer.backbones import Preprocessing, size_arguments
 from trainer.common.environment import library_versions
 from trainer.common.files import replacing
-from trainer.predict_standalone import CONFIG_FORMAT, Blend, ModelError, load_model_folder
+from trainer.inference import predict
+from trainer.inference.predict import CONFIG_FORMAT, Blend, ModelError, load_model_folder
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class FolderMember:
     preprocessing: Preprocessing
     """Of the networks; its ``interpolation`` is how images are resized."""
     views: Sequence[str]
-    """Test-time views to average, see `trainer.predict_standalone.VIEWS`."""
+    """Test-time views to average, see `trainer.inference.predict.VIEWS`."""
     states: Mapping[str, Mapping[str, torch.Tensor]]
     """State dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``; no two members share a
     name. They are read one after another, so that a mapping may load each on demand."""
@@ -88,7 +88,7 @@ def write_model_folder(
         }
         text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
         (new / "config.json").write_text(text + "\n", encoding="utf-8")
-        shutil.copyfile(predict_standalone.__file__, new / "predict.py")
+        shutil.copyfile(predict.__file__, new / "predict.py")
         load_model_folder(new)  # what cannot be read back is not written
         if folder.exists():
             folder.rename(old)

@@ -1,6 +1,6 @@
 """Probabilities from a network, and which test-time views to average.
 
-The computation itself is `trainer.predict_standalone`, which travels with every exported model.
+The computation itself is `trainer.inference.predict`, which travels with every exported model.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer import predict_standalone
+from trainer.inference import predict
+from trainer.inference.predict import TTA, predict_views
 from trainer.metrics import Weights, score, weights_of
-from trainer.predict_standalone import TTA, predict_views
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.backbones import Preprocessing
 
-VIEWS: tuple[str, ...] = tuple(predict_standalone.VIEWS)
+VIEWS: tuple[str, ...] = tuple(predict.VIEWS)
 """Every test-time view, "identity" first."""
 FLIPS: tuple[str, ...] = TTA["flips"]
 """Those among which an export may choose, "identity" first."""

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from trainer.augment import AUGMENTATIONS, POLICIES
+from trainer.inference.predict import TTA
 from trainer.optim import OPTIMIZERS, SCHEDULES
-from trainer.predict_standalone import TTA
 
 Scalar = str | int | float | bool
 """What a flat recipe holds: the values that TOML, JSON and Optuna all represent exactly."""

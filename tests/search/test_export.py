@@ -25,7 +25,7 @@ from search.selection import NothingFinished, rank
 from search.standing import candidates
 from storage.values import Failure, WorkKind
 from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on
-from trainer.predict_standalone import predict_folder
+from trainer.inference.predict import predict_folder
 from trainer.submission import SubmissionError
 
 FINAL = "\n[final]\nepochs = 4\nseeds = 2\n"

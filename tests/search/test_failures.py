@@ -12,8 +12,8 @@ from search.failures import ADVICE, Action, Policy, policy_for
 from storage.values import Failure
 from trainer.backbones import BackboneError
 from trainer.common.errors import DataError
+from trainer.inference.predict import ImageError
 from trainer.loader import LoaderError
-from trainer.predict_standalone import ImageError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

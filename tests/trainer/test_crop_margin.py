@@ -13,10 +13,10 @@ from PIL import Image as Pillow
 from trainer.augment import Augmenter, Image
 from trainer.common.randomness import random_key
 from trainer.crossval import _identity
+from trainer.inference.predict import resize_image
 from trainer.loader import BatchLoader
 from trainer.outcome import TrainingData, Verdict
 from trainer.pixels import side_to_crop_from
-from trainer.predict_standalone import resize_image
 from trainer.recipe import Augment, Recipe
 from trainer.sampling import BatchPlan
 

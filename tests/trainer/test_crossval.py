@@ -14,10 +14,10 @@ from tests.trainer.crossval_support import SMALL, ArrayPixels, after, competitio
 from trainer import fold_model
 from trainer.ambiguity import Average, ambiguity, brier_scores
 from trainer.calibration import scale_temperature
+from trainer.inference.predict import TTA
 from trainer.loader import BatchLoader
 from trainer.metrics import score
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
-from trainer.predict_standalone import TTA
 from trainer.recipe import Recipe
 
 

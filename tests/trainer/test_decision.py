@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from trainer.calibration import scale_temperature
 from trainer.decision import fit_cuts, fit_offsets, score_labels
+from trainer.inference.predict import Blend
 from trainer.metrics import score
-from trainer.predict_standalone import Blend
 
 PRIOR = np.array([0.86, 0.07, 0.07])
 

@@ -15,10 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from trainer import predict_standalone
 from trainer.backbones import create_backbone, preprocessing_of
+from trainer.inference import predict
+from trainer.inference.predict import Blend, ModelError, load_model_folder
 from trainer.modelfolder import FolderMember, save_weights, write_model_folder
-from trainer.predict_standalone import Blend, ModelError, load_model_folder
 from trainer.recipe import Recipe
 
 RECIPE = Recipe.from_flat({"backbone": "test_convnext", "init": "scratch", "image_size": 48, "augment.hflip": 0.25})
@@ -62,7 +62,7 @@ def test_a_model_folder_holds_what_was_trained(tmp_path: Path, state: dict[str, 
     assert config["data_fingerprint"] == "abc"
     assert config["extra"] == {"score": 0.5}
     assert {"torch", "timm", "numpy", "python"} <= set(config["versions"])
-    assert (folder / "predict.py").read_bytes() == Path(predict_standalone.__file__).read_bytes()
+    assert (folder / "predict.py").read_bytes() == Path(predict.__file__).read_bytes()
     stored = folder / kept["weights"][0]["file"]
     assert kept["weights"][0]["sha256"] == hashlib.sha256(stored.read_bytes()).hexdigest()
     written = load_file(stored)

@@ -13,8 +13,8 @@ import pytest
 from data_support import fill_disk, picture, save
 
 from trainer.data import DataError, ImageSet, read_images
+from trainer.inference.predict import resize_image
 from trainer.pixels import Pixels, open_pixels
-from trainer.predict_standalone import resize_image
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from trainer.inference.predict import SUFFIXES
 from trainer.labels import natural_key, text_problem
-from trainer.predict_standalone import SUFFIXES
 
 ENDINGS = tuple(sorted(SUFFIXES))
 """How the files that count as images end, in lower case."""

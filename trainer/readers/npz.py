@@ -15,8 +15,8 @@ from trainer.common.errors import DataError, listed
 from trainer.delimited import read_table
 from trainer.images import ArrayImages
 from trainer.imageset import DataOptions, ImageSet
+from trainer.inference.predict import MAX_PIXELS
 from trainer.labels import encode, is_integer, text_problem
-from trainer.predict_standalone import MAX_PIXELS
 from trainer.readers.imagefiles import is_visible, part_of
 from trainer.readers.reading import Reader, Reading
 from trainer.readers.sample import read_sample

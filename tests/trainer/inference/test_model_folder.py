@@ -19,9 +19,7 @@ import torch
 from PIL import Image
 
 from trainer.backbones import create_backbone, preprocessing_of
-from trainer.modelfolder import FolderMember, write_model_folder
-from trainer.predict import predict_proba
-from trainer.predict_standalone import (
+from trainer.inference.predict import (
     TTA,
     Blend,
     ImageError,
@@ -32,6 +30,8 @@ from trainer.predict_standalone import (
     read_image,
     resize_image,
 )
+from trainer.modelfolder import FolderMember, write_model_folder
+from trainer.predict import predict_proba
 from trainer.recipe import Recipe
 
 CLASSES = ("cat", "dog, small", "Vögel")
@@ -186,7 +186,7 @@ def test_members_of_other_sizes_and_backbones_are_blended_as_the_folder_says(
     expected = mean**2 / (mean**2).sum(axis=1, keepdims=True)
     labels = (np.log(expected) + np.array(BLEND.offsets)).argmax(axis=1)
     assert (labels != expected.argmax(axis=1)).any(), "else the rule would not be seen"
-    monkeypatch.setattr("trainer.predict_standalone.CHUNK_BYTES", 2 * 3 * (32**2 + 48**2))
+    monkeypatch.setattr("trainer.inference.predict.CHUNK_BYTES", 2 * 3 * (32**2 + 48**2))
     here = predict_folder(ensemble_dir, [images_dir])
     np.testing.assert_allclose(here.proba, expected, atol=1e-5)
     np.testing.assert_array_equal(here.labels, labels)
@@ -225,7 +225,7 @@ def test_chunks_and_batches_do_not_change_the_answer(
     model_dir: Path, images_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = predict_folder(model_dir, [images_dir]).proba
-    monkeypatch.setattr("trainer.predict_standalone.CHUNK_BYTES", 2 * SIZE**2 * 3)
+    monkeypatch.setattr("trainer.inference.predict.CHUNK_BYTES", 2 * SIZE**2 * 3)
     np.testing.assert_allclose(predict_folder(model_dir, [images_dir], batch_size=1).proba, whole, atol=1e-6)
 
 

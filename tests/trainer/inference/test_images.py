@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from trainer.predict_standalone import (
+from trainer.inference.predict import (
     MAX_PIXELS,
     ImageError,
     array_image,

@@ -1,0 +1,1 @@
+"""What an exported model runs: reading images, test-time views, blending. Imports nothing of Retable."""
