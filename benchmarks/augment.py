@@ -36,7 +36,7 @@ from studies.spec import load_study
 from trainer.augment import POLICIES, KeyedRandom, build_transforms
 from trainer.loader import BatchLoader
 from trainer.pixels import Pixels, side_to_crop_from
-from trainer.recipe import Augment, Recipe
+from trainer.recipe.recipe import Augment, Recipe
 from trainer.sampling import BatchPlan, plan_epoch
 
 BATCH_SIZE = 32

@@ -27,7 +27,7 @@ from trainer.imageset import ImageSet
 from trainer.loader import BatchLoader
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 from trainer.predict import predict_proba
-from trainer.recipe import Recipe, Scalar
+from trainer.recipe.recipe import Recipe, Scalar
 
 AT_ONCE = 2
 """Trials that a rival trains at the same time, a process with one thread of torch's each. On two cores that is faster

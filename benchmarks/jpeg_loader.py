@@ -15,7 +15,7 @@ from trainer.images import Images
 from trainer.imageset import ImageSet
 from trainer.inference.predict import resize_image
 from trainer.loader import Batch, BatchLoader, BatchStream, PixelSource
-from trainer.recipe import Augment, Recipe
+from trainer.recipe.recipe import Augment, Recipe
 from trainer.sampling import BatchPlan
 
 

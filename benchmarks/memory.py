@@ -133,7 +133,7 @@ def train(cell: Cell) -> Result:
     from trainer.crossval import cross_validate
     from trainer.memory import tensor_bytes
     from trainer.outcome import TrainingData, Verdict
-    from trainer.recipe import Recipe
+    from trainer.recipe.recipe import Recipe
 
     device = torch.device(cell.device)
     recipe = Recipe.from_flat(

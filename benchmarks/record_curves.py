@@ -54,7 +54,7 @@ from trainer.imageset import ImageSet
 from trainer.loader import BatchLoader
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.predict import predict_proba
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 COLUMNS = ("oof", "fold_test", "ens_test", "ens_hits", "brier", "ambiguity", "temperature")
 """Arrays of one entry a split."""

@@ -23,7 +23,7 @@ from studies.space import Dimension, choose
 from studies.spec import StudySpec
 from trainer.loader import BatchLoader
 from trainer.outcome import EpochReport, Verdict
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from ray import tune

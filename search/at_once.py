@@ -12,7 +12,7 @@ from pathlib import Path
 from studies.catalog import check_name, find_study
 from studies.spec import load_study
 from trainer.common.errors import DataError
-from trainer.recipe import suggest
+from trainer.recipe.recipe import suggest
 
 SQLITE = "sqlite:///"
 

@@ -16,7 +16,7 @@ from studies.errors import StudyError
 from studies.filters import find_backbones, known_family, read_filter
 from studies.space import describe_filter
 from trainer.backbones import BackboneError
-from trainer.recipe import RecipeError
+from trainer.recipe.recipe import RecipeError
 
 LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
 MEASURED = 15  # architectures that are measured without being asked to: a few minutes on a CPU

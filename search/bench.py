@@ -24,7 +24,7 @@ from studies.spec import StudySpec
 from trainer.data import ImageSet
 from trainer.outcome import ALWAYS_TRAINED, TrainingData
 from trainer.pixels import Pixels, open_pixels, side_to_crop_from
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch

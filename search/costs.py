@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.values import TrialRecord, TrialStatus
 from studies.settings import FinalSettings
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 QUANTILE = 0.9
 """Of the trials' seconds: what another one may well take. The mean would be too little for every second one."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from search.at_once import NoStudy, check_database
 from studies.explain import Explanation, explain
 from studies.spec import StudySpec, load_study
-from trainer.recipe import Scalar
+from trainer.recipe.recipe import Scalar
 
 
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:

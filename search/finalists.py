@@ -12,7 +12,7 @@ from search.ledger import Ledger
 from search.standing import added_by_averaging
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 TRIAL_NOTE = "trial"
 """Key in the note of a confirmation's work item: the number of the search trial whose recipe it repeats."""

@@ -18,7 +18,7 @@ from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.settings import FinalSettings
 from studies.spec import StudySpec
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.ambiguity import Average

@@ -14,7 +14,7 @@ from search.standing import candidates
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
-from trainer.recipe import Recipe, RecipeError, Scalar
+from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 SHOWN_TRIALS = 10  # finished trials that a message names
 

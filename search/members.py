@@ -9,7 +9,7 @@ from search.member_names import MemberName
 from storage.imports import ImportRecord
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

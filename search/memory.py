@@ -17,7 +17,7 @@ from search.selection import Candidate, rank
 from studies.proposals import starting_at
 from studies.space import Dimension, choose, default_of
 from trainer.picture_statistics import PictureStatistics
-from trainer.recipe import Scalar
+from trainer.recipe.recipe import Scalar
 
 TRIALS_PER_STUDY = 3
 """An earlier study is asked for this many recipes at most."""

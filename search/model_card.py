@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from search.estimates import Estimate
 from search.member_names import MemberName, members_named
-from trainer.recipe import FIELDS, Scalar
+from trainer.recipe.recipe import FIELDS, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from storage.database import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.outcome import EpochReport

@@ -12,7 +12,7 @@ from storage.stored_studies import StoredStudy
 from storage.values import WorkKind
 from storage.work_items import WorkItem
 from studies.spec import StudySpec
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.outcome import EpochReport

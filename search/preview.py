@@ -20,7 +20,7 @@ from trainer.common.errors import DataError
 from trainer.data import read_images
 from trainer.imageset import ImageSet
 from trainer.inference.predict import ImageError, resize_image
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 EXAMPLES = 3
 """Pictures at each end of a range."""

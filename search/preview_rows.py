@@ -12,7 +12,7 @@ from studies.space import written
 from studies.spec import StudySpec
 from trainer.augment import AUGMENTATIONS, POLICIES, Augmenter
 from trainer.common.randomness import random_generator, random_key
-from trainer.recipe import FIELDS, Augment, Recipe, Scalar
+from trainer.recipe.recipe import FIELDS, Augment, Recipe, Scalar
 
 Image = NDArray[np.uint8]
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from search.member_names import MemberName, members_named
 from search.standing import Standing
 from storage.values import TrialRecord, TrialStatus
-from trainer.recipe import FIELDS, Scalar
+from trainer.recipe.recipe import FIELDS, Scalar
 
 BAR_WIDTH = 24  # characters
 

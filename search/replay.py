@@ -31,7 +31,7 @@ from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, W
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.imageset import ImageSet
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch

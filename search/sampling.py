@@ -6,7 +6,7 @@ import optuna
 
 from studies.space import Dimension, choose
 from studies.spec import StudySpec
-from trainer.recipe import Recipe, Scalar
+from trainer.recipe.recipe import Recipe, Scalar
 
 
 def distribution_of(dimension: Dimension) -> optuna.distributions.BaseDistribution:

@@ -16,7 +16,7 @@ from search.patience import patiently
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
 from trainer.metrics import Labels, Weights, standard_error, weights_of
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from search.bench import Bench

@@ -23,7 +23,7 @@ from studies.errors import StudyError
 from studies.overrides import parse_value
 from studies.proposals import Fit, fit
 from studies.spec import StudySpec
-from trainer.recipe import RecipeError, Scalar
+from trainer.recipe.recipe import RecipeError, Scalar
 
 
 class CannotTry(ValueError):  # noqa: N818 - named for the fact

@@ -16,7 +16,7 @@ from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.metrics import METRICS
 from trainer.picture_statistics import PictureStatistics
-from trainer.recipe import Recipe, RecipeError, Scalar
+from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 ORIGIN_ATTRIBUTE = "origin"
 """User attribute of trials that no sampler proposed: who did, a colon, and what is known of it."""

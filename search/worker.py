@@ -31,7 +31,7 @@ from storage.values import StudyState, WorkKind
 from storage.work_items import WorkItem
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.outcome import EpochReport

@@ -25,7 +25,7 @@ from studies.space import (
     written,
 )
 from trainer.backbones import FAMILIES, BackboneError, check_backbone, family_of
-from trainer.recipe import Scalar
+from trainer.recipe.recipe import Scalar
 
 MAX_BRANCH_NAME = 60  # characters after the @ of a dimension's name
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from studies.catalog import StudyFile
 from studies.errors import Problems, StudyError, shown
 from studies.settings import SECTIONS
-from trainer.recipe import FIELDS, FieldInfo, field_info, suggest
+from trainer.recipe.recipe import FIELDS, FieldInfo, field_info, suggest
 
 GROUPS = frozenset(path.partition(".")[0] for path in FIELDS if "." in path)
 """Recipe fields come in these groups, which a file may write as nested tables."""
@@ -78,7 +78,7 @@ def flatten(
 
 
 def known_field(path: str) -> FieldInfo:
-    """`trainer.recipe.field_info` for keys of any length.
+    """`trainer.recipe.recipe.field_info` for keys of any length.
 
     Raises:
         RecipeError: no such field.

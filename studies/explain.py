@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from studies.space import Dimension, branches, describe, describe_conditions, written
 from studies.spec import FREE_TO_CHANGE, StudySpec
-from trainer.recipe import FIELDS, Scalar
+from trainer.recipe.recipe import FIELDS, Scalar
 
 ALWAYS_SHOWN = ("backbone", "init", "image_size", "epochs", "batch_size", "optimizer.name", "optimizer.lr")
 """Fixed settings that an explanation names even where they are at their default."""

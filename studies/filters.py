@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from studies.errors import shown
 from studies.space import BackboneFilter
 from trainer.backbones import FAMILIES, BackboneError, family_of
-from trainer.recipe import RecipeError, suggest
+from trainer.recipe.recipe import RecipeError, suggest
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from studies.document import PORTFOLIO, TABLES, Document, shorten
 from studies.errors import StudyError, listed
 from studies.settings import SECTIONS, setting_names
-from trainer.recipe import FIELDS, suggest
+from trainer.recipe.recipe import FIELDS, suggest
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:

@@ -23,7 +23,7 @@ from studies.proposals import fit
 from studies.settings import MAX_TEXT
 from studies.space import Condition, Dimension, describe, describe_conditions, field_behind
 from trainer.backbones import BackboneError
-from trainer.recipe import FIELDS, RecipeError, Scalar
+from trainer.recipe.recipe import FIELDS, RecipeError, Scalar
 
 MAX_ENTRIES = 100
 
@@ -39,7 +39,7 @@ class PortfolioEntry:
     when: tuple[Condition, ...] = ()
     """What its recipe has to meet."""
     settings: tuple[tuple[str, Scalar], ...]
-    """(recipe field, value) pairs, in the order of `trainer.recipe.FIELDS`."""
+    """(recipe field, value) pairs, in the order of `trainer.recipe.recipe.FIELDS`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as a study file would hold it."""

@@ -23,7 +23,7 @@ from studies.space import (
     setting_of,
     written,
 )
-from trainer.recipe import Scalar
+from trainer.recipe.recipe import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 from studies.errors import Problems, shown
 from trainer.metrics import METRICS
-from trainer.recipe import FIELDS, FieldInfo, RecipeError, Scalar, suggest
+from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar, suggest
 
 if TYPE_CHECKING:
     from trainer.data import DataOptions

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from studies.errors import StudyError, listed, shown
 from trainer.backbones import family_of
-from trainer.recipe import Scalar, suggest
+from trainer.recipe.recipe import Scalar, suggest
 
 FAMILY = "backbone.family"
 """Not a field, but something conditions may ask about: the architecture family of the backbone."""

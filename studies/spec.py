@@ -36,7 +36,7 @@ from studies.settings import (
     read_section,
 )
 from studies.space import Dimension, assemble, choose, default_of
-from trainer.recipe import FIELDS, RecipeError, Scalar
+from trainer.recipe.recipe import FIELDS, RecipeError, Scalar
 
 __all__ = [
     "PRUNERS",

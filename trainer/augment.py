@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from trainer.recipe import Augment
+    from trainer.recipe.recipe import Augment
 
 Image = npt.NDArray[np.uint8]
 """Pixels of one picture: uint8, shape (height, width, 3), RGB."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 WARMUP_POWER = 2 / 3  # of timm's ModelEmaV3
 

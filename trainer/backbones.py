@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from timm.models import PretrainedCfg
 
-    from trainer.recipe import Recipe
+    from trainer.recipe.recipe import Recipe
 
 Family = Literal["cnn", "transformer", "hybrid", "mlp"]
 FAMILIES: tuple[Family, ...] = ("cnn", "transformer", "hybrid", "mlp")

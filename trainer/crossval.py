@@ -23,7 +23,7 @@ from trainer.checkpoint import CheckpointFile
 from trainer.loader import BatchLoader
 from trainer.lockstep import Abandoned, Lockstep
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from trainer.losses import class_weights, image_losses
 from trainer.mixing import apply_mix, draw_mix, mixing_epochs
 from trainer.optim import build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.parking import Parking
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.sampling import batches_per_epoch
 
 log = logging.getLogger(__name__)

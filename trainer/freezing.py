@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from trainer.layers import classifier_tensors, layer_groups
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 def freeze(model: torch.nn.Module, recipe: Recipe) -> tuple[torch.nn.Module, ...]:

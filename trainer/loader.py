@@ -29,7 +29,7 @@ from trainer.sampling import BatchPlan
 from trainer.shared_batches import Slots
 
 if TYPE_CHECKING:
-    from trainer.recipe import Augment
+    from trainer.recipe.recipe import Augment
 
 Batch = npt.NDArray[np.uint8]
 """uint8, shape (b, size, size, 3), C-contiguous."""

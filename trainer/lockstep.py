@@ -25,7 +25,7 @@ from trainer.metrics import mean_over, score, true_class_probability, weights_of
 from trainer.named_weights import BUILT_IN, named_weights_digest
 from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 from trainer.predict import average_views, predict_proba
-from trainer.recipe import Recipe, Scalar
+from trainer.recipe.recipe import Recipe, Scalar
 from trainer.sampling import BatchPlan, plan_epoch
 
 EVALUATION_FACTOR = 4  # images evaluated at a time, in batches: no activations are kept for a backward pass

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainer.recipe import Loss
+from trainer.recipe.recipe import Loss
 
 SMALLEST_Q = 1e-6  # below, (1 - p ** q) / q is cross-entropy in float32
 

@@ -13,7 +13,7 @@ import torch
 from trainer.common.environment import cpu_name
 from trainer.fold_model import FoldModel
 from trainer.memory import tensor_bytes
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 CLASSES = 10
 GPU_BATCH = 32  # images per step

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from trainer.fold_model import FoldModel
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trainer.recipe import Augment
+from trainer.recipe.recipe import Augment
 
 
 @dataclass(frozen=True, kw_only=True)

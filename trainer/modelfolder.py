@@ -24,7 +24,7 @@ from trainer.common.environment import library_versions
 from trainer.common.files import replacing
 from trainer.inference import predict
 from trainer.inference.predict import CONFIG_FORMAT, Blend, ModelError, load_model_folder
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.backbones import BackboneError
-from trainer.recipe import suggest
+from trainer.recipe.recipe import suggest
 from trainer.weights import SUFFIXES, read_state
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from trainer.layers import classifier_tensors
 if TYPE_CHECKING:
     import torch
 
-    from trainer.recipe import Recipe
+    from trainer.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from trainer.ambiguity import Average
 from trainer.loader import PixelSource
 from trainer.metrics import Weights
-from trainer.recipe import Recipe, Scalar
+from trainer.recipe.recipe import Recipe, Scalar
 
 if TYPE_CHECKING:
     import torch

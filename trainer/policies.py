@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from trainer.recipe import Augment
+    from trainer.recipe.recipe import Augment
 
 Range = tuple[float, float]
 """From which a magnitude is drawn; twice the same number where it is fixed."""

@@ -17,7 +17,7 @@ from search.sampling import sample
 from studies.spec import load_study
 from tests.search.colours import STUDY, TEST_IMAGES, write_competition
 from trainer.loader import BatchLoader
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.sampling import plan_epoch
 
 EPOCHS = 2

@@ -11,7 +11,7 @@ from PIL import Image
 from search.bench import training_data
 from trainer.data import read_images
 from trainer.imageset import ImageSet
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 SMALL = {"backbone": "test_resnet", "image_size": 32}
 

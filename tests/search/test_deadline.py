@@ -34,7 +34,7 @@ from storage.work_items import WorkItem
 from studies.spec import StudySpec, load_study
 from tests.search.colours import work_on
 from trainer.outcome import EpochReport
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 SPEC = load_study("quickstart")
 

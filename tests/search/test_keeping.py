@@ -24,7 +24,7 @@ from tests.search.colours import work_on
 from tests.search.untrained import pretending
 from trainer.ambiguity import Average
 from trainer.outcome import EpochReport
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 TRIALS = 9
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from search.estimates import Estimate
 from search.member_names import MemberName
 from search.model_card import CardFacts, CardMember, write_card
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 MEMBER = CardMember(
     name=MemberName(trial=7),

@@ -10,7 +10,7 @@ import pytest
 from search.samplers import SAMPLERS, make_sampler
 from search.sampling import sample
 from studies.spec import StudySpec, load_study
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 TEXT = """
 [recipe]

@@ -22,7 +22,7 @@ from storage.work import WorkItem
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on
 from trainer.outcome import CVResult
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 

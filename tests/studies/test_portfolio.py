@@ -16,7 +16,7 @@ from studies.catalog import bundled_studies
 from studies.explain import differences, explain
 from studies.proposals import fit, starting_at
 from studies.spec import StudyError, StudySpec, load_study
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 Load = Callable[..., StudySpec]
 Refused = Callable[..., tuple[str, ...]]

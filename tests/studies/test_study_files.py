@@ -13,7 +13,7 @@ from studies.backbones import check_backbones
 from studies.catalog import bundled_studies, check_name
 from studies.space import assemble
 from studies.spec import StudyError, StudySpec, load_study
-from trainer.recipe import FIELDS, Recipe
+from trainer.recipe.recipe import FIELDS, Recipe
 
 Load = Callable[..., StudySpec]
 

@@ -16,7 +16,7 @@ import pytest
 from trainer import checkpoint as checkpoint_module
 from trainer.crossval import cross_validate
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 SMALL: dict[str, Any] = {
     "backbone": "test_resnet",

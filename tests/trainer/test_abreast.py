@@ -14,7 +14,7 @@ from crossval_support import SMALL, after, run
 from trainer.abreast import Abreast
 from trainer.fold_model import FoldModel
 from trainer.outcome import CVResult, Verdict
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 @pytest.fixture

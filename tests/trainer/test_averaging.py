@@ -14,7 +14,7 @@ from timm.utils import ModelEmaV3
 from tests.trainer.crossval_support import SMALL, competition, run
 from trainer.averaging import AveragedModel, averaged_model
 from trainer.fold_model import FoldModel
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)

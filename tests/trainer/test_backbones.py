@@ -22,7 +22,7 @@ from trainer.backbones import (
     size_arguments,
 )
 from trainer.fold_model import FoldModel
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 TINY = ("test_vit", "test_convnext", "test_efficientnet", "test_resnet")
 

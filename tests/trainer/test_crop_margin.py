@@ -17,7 +17,7 @@ from trainer.inference.predict import resize_image
 from trainer.loader import BatchLoader
 from trainer.outcome import TrainingData, Verdict
 from trainer.pixels import side_to_crop_from
-from trainer.recipe import Augment, Recipe
+from trainer.recipe.recipe import Augment, Recipe
 from trainer.sampling import BatchPlan
 
 CROP = {"augment.crop": 0.6}

@@ -18,7 +18,7 @@ from trainer.inference.predict import TTA
 from trainer.loader import BatchLoader
 from trainer.metrics import score
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import torch
 from tests.trainer.crossval_support import after, run
 from trainer import fold_model
 from trainer.outcome import Verdict
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from trainer.backbones import BackboneError
 from trainer.fold_model import FoldModel
 from trainer.freezing import freeze, frozen_tensors, train_mode
 from trainer.layers import classifier_tensors, layer_groups
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 TINY = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")
 # poolformer has no groups of its own; levit has batch normalisation in its classifier.

@@ -14,7 +14,7 @@ import pytest
 
 from trainer.augment import Augmenter
 from trainer.loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, LoaderError
-from trainer.recipe import Augment, Recipe
+from trainer.recipe.recipe import Augment, Recipe
 from trainer.sampling import BatchPlan, plan_epoch
 from trainer.shared_batches import PREFIX
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from trainer.losses import class_weights, image_losses
-from trainer.recipe import Loss
+from trainer.recipe.recipe import Loss
 
 
 def batch(seed: int = 0, n: int = 12, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -31,7 +31,7 @@ from trainer.memory import (
 )
 from trainer.optim import OPTIMIZERS
 from trainer.outcome import Verdict
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 GIB = 2**30
 sizes = st.integers(0, 10**12)

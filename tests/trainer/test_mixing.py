@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trainer.common.randomness import random_generator
 from trainer.mixing import Mix, apply_mix, draw_mix, mixing_epochs
-from trainer.recipe import Augment
+from trainer.recipe.recipe import Augment
 
 
 def draw(kind: str, seed: int, **changes: float) -> Mix | None:

@@ -19,7 +19,7 @@ from trainer.backbones import create_backbone, preprocessing_of
 from trainer.inference import predict
 from trainer.inference.predict import Blend, ModelError, load_model_folder
 from trainer.modelfolder import FolderMember, save_weights, write_model_folder
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 RECIPE = Recipe.from_flat({"backbone": "test_convnext", "init": "scratch", "image_size": 48, "augment.hflip": 0.25})
 

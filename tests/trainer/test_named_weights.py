@@ -17,7 +17,7 @@ from tests.trainer.test_weights import Malice, checkpoint, differing
 from trainer.backbones import BackboneError, create_backbone
 from trainer.modelfolder import save_weights
 from trainer.named_weights import missing_named_message, named_weights, named_weights_digest
-from trainer.recipe import Recipe, RecipeError
+from trainer.recipe.recipe import Recipe, RecipeError
 
 TINY = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.trainer.crossval_support import shapes
 from trainer.backbones import BackboneError
 from trainer.optim import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_factor, set_learning_rate
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 
 def tiny(backbone: str = "test_resnet") -> torch.nn.Module:

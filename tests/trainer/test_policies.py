@@ -19,7 +19,7 @@ from trainer import policies
 from trainer.augment import POLICIES, Augmenter, Image
 from trainer.common.randomness import random_key
 from trainer.policies import AUTOAUGMENT, OPERATIONS, STRONGEST, STRONGEST_WIDE, build_policy
-from trainer.recipe import Augment, Recipe
+from trainer.recipe.recipe import Augment, Recipe
 
 NAMES = [name for name in POLICIES if name != "none"]
 KEYS = [random_key("policy", i) for i in range(40)]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from trainer import weights
 from trainer.backbones import BackboneError, create_backbone
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 from trainer.weights import missing_weights, missing_weights_message, weights_at_hand
 
 NAME = "test_resnet"

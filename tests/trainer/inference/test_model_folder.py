@@ -32,7 +32,7 @@ from trainer.inference.predict import (
 )
 from trainer.modelfolder import FolderMember, write_model_folder
 from trainer.predict import predict_proba
-from trainer.recipe import Recipe
+from trainer.recipe.recipe import Recipe
 
 CLASSES = ("cat", "dog, small", "Vögel")
 SIZE = 32
