@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.ambiguity import Average, expected_average
-from trainer.calibration import fit_temperature, scale_temperature
-from trainer.metrics import true_class_probability
+from trainer.evaluation.ambiguity import Average, expected_average
+from trainer.evaluation.metrics import true_class_probability
+from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -32,9 +32,9 @@ from search.forecast import Averaging, averaging_of, forecast, gain_all_told, ga
 from search.optimism import CrossValidated, Tried, honest_score
 from search.selection import averaging_adds, worth
 from studies.settings import ConfirmSettings
-from trainer.ambiguity import Average, brier_scores, expected_average
-from trainer.calibration import scale_temperature
-from trainer.metrics import score
+from trainer.evaluation.ambiguity import Average, brier_scores, expected_average
+from trainer.evaluation.metrics import score
+from trainer.evaluation.temperature_scaling import scale_temperature
 
 METRIC = "accuracy"
 SEEN = 2 / 3

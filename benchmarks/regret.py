@@ -12,7 +12,7 @@ from benchmarks.curve_tables import CurveTable, Floats, Ints, calibrated_soft
 from benchmarks.policies import Distances
 from benchmarks.replay import Rule, Trace, replay
 from search.selection import averaging_adds, worth
-from trainer.ambiguity import expected_average
+from trainer.evaluation.ambiguity import expected_average
 
 FIRST = "as the service ranks"
 """How winners are picked in the tables of rules."""

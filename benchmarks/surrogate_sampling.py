@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks.curve_tables import CurveTable, Floats, calibrated_soft
 from search.samplers import SAMPLERS
-from trainer.calibration import fit_temperature, scale_temperature
+from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 OBJECTIVES: dict[str, tuple[float, float, float]] = {
     "accuracy": (1.0, 0.0, 0.0),

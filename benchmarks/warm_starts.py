@@ -30,7 +30,7 @@ from search.memory import TRIALS_PER_STUDY, EarlierTrial, worth_trying
 from search.samplers import SAMPLERS
 from search.selection import Candidate, worth
 from search.warm_starts import MOST, SHARE
-from trainer.metrics import standard_error
+from trainer.evaluation.metrics import standard_error
 
 TRIED = 20
 """Recipes that the earlier study has tried."""

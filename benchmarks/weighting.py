@@ -20,7 +20,7 @@ from statistics import NormalDist
 import numpy as np
 
 from search.weighting import LEAST_SHARE
-from trainer.metrics import mean_over
+from trainer.evaluation.metrics import mean_over
 from trainer.shift import importance_weights
 
 RECIPES = 20

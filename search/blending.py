@@ -17,10 +17,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.calibration import fit_temperature, scale_temperature
-from trainer.decision import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
+from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Weights, score
+from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 from trainer.inference.predict import Blend
-from trainer.metrics import SMALLEST_PROBABILITY, Labels, Weights, score
 
 Stacked = NDArray[np.float32]
 """Probabilities of M members, ``(M, n, C)``."""
@@ -143,8 +143,8 @@ def calibrated(way: Way) -> Way:
 
 
 def decided(way: Way, metric: str) -> Way:
-    """``way``, with labels by the rule that suits ``metric``, one of `trainer.decision.OFFSET_METRICS` and
-    `CUT_METRICS`.
+    """``way``, with labels by the rule that suits ``metric``, one of `trainer.evaluation.label_rules.OFFSET_METRICS`
+    and `CUT_METRICS`.
     """
 
     def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:

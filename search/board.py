@@ -20,7 +20,7 @@ from search.handing_in import (
     proportion_error,
     propose,
 )
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 
 REAL = 2.0  # standard errors from which a difference is taken for real
 HINT = 1.0  # standard errors from which it is more than nothing

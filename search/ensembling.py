@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
 from search.gains import Gain, paired_gain, shown_gain
 from search.member_names import MemberName
-from trainer.decision import CUT_METRICS, OFFSET_METRICS
+from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS
+from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score, standard_error, weights_of
 from trainer.inference.predict import Blend
-from trainer.metrics import METRICS, Labels, Probabilities, Weights, score, standard_error, weights_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def choose_members(
         contenders: recipes that may as well be the best, the leader first, at least one.
         y: true classes, ``(n,)``.
         folds: outer fold of each image, ``(n,)``.
-        metric: a name in `trainer.metrics.METRICS`.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
         way: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
         at_most: members.
         weights: how much each image counts, ``(n,)``; None: all the same.
@@ -182,7 +182,7 @@ def fit_final(
     Args:
         members: ``(M, n, C)``, the leader's first.
         folds: outer fold of each image, ``(n,)``.
-        metric: a name in `trainer.metrics.METRICS`.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
         way: of the `Choice`.
         calibrate: ``final.calibrate``.
         weights: how much each image counts, ``(n,)``; None: all the same.

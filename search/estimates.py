@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.calibration import fit_temperature, scale_temperature
-from trainer.metrics import Weights, mean_over, score, standard_error, true_class_probability, weights_of
+from trainer.evaluation.metrics import Weights, mean_over, score, standard_error, true_class_probability, weights_of
+from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 Values = NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     Args:
         judged: one at least, each with one round at least; rounds of the same split have the same folds.
         y: true classes, ``(n,)``.
-        metric: a name in `trainer.metrics.METRICS`.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
         weights: how much each image counts, ``(n,)``; None: all the same.
 
     Raises:

@@ -24,9 +24,9 @@ from search.refits import Imported, MemberRefits, Refits
 from search.weighting import weights_lines
 from storage.values import TrialStatus
 from trainer.delimited import write_table
-from trainer.figures import confusion_matrix_png
+from trainer.evaluation.confusion_matrix import confusion_matrix_png
+from trainer.evaluation.metrics import METRICS
 from trainer.imageset import ImageSet
-from trainer.metrics import METRICS
 from trainer.submission import check_submission, decide_kind, write_submission
 
 

@@ -7,8 +7,8 @@ takes out what is luck), and what averaging adds. The variance of an average of 
 what one has beyond what all have in common (bagging: Breiman 1996), and so what averaging adds to the Brier score is
 ``full (1 - 1 / N)``; the share of right labels grows a little faster (`GROWTH`).
 Networks of one training differ less than those of several trainings, splits or recipes. What averaging the former adds
-is their ambiguity on the test images (`trainer.ambiguity`); what the latter add beyond is told by cross-validations of
-the same images.
+is their ambiguity on the test images (`trainer.evaluation.ambiguity`); what the latter add beyond is told by
+cross-validations of the same images.
 
 The interval covers which training images there were to judge by, which test images there are, the luck of trainings
 and of the choice, and how well the gain of averaging is known. For scores between two bounds it is normal on the
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.gains import Gain
-from trainer.metrics import METRICS, Labels, Weights, score, weights_of
+from trainer.evaluation.metrics import METRICS, Labels, Weights, score, weights_of
 
 LEVEL = 0.9
 """Probability with which the test score is to lie in the interval."""
@@ -138,7 +138,7 @@ def gain_all_told(
             cross-validations, one at least. Groups of one cross-validation say nothing; the answer is the mean of the
             others.
         y: true classes, ``(n,)``.
-        metric: a name in `trainer.metrics.METRICS`.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
         weights: how much each image counts, ``(n,)``; None: all the same.
     """
     known = [
@@ -189,7 +189,7 @@ def forecast(
         averaging: what averaging adds.
         networks: how many are averaged, at least 1; of unequal weights as many as are worth as much.
         trainings: of how many trainings they are, likewise.
-        metric: a name in `trainer.metrics.METRICS`.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
         test_images: at least 1.
         chances: of each finalist, by what it is called, that it is truly the best.
     """

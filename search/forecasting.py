@@ -19,7 +19,7 @@ from search.selection import Candidate
 from search.standing import added_by_averaging
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord
-from trainer.metrics import METRICS, effective_images
+from trainer.evaluation.metrics import METRICS, effective_images
 
 GROUPS = 5
 """Recipes, the best first, that show what averaging adds."""

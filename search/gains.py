@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.metrics import METRICS, Labels, Probabilities, Weights, mean_error, score, weights_of
+from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, mean_error, score, weights_of
 
 REAL = 1.0
 """Standard errors that a gain has to exceed."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.gains import paired_gain, shown_gain
-from trainer.calibration import fit_temperature, scale_temperature
-from trainer.metrics import METRICS, Labels, Probabilities, Weights, score
+from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score
+from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 TOO_MUCH = 3.0
 """Standard errors of a gain over the best of the study beyond which it is looked at."""
@@ -68,7 +68,7 @@ def score_doubts(
     """Whether predictions are too good to have been held out.
 
     Args:
-        metric: a name in `trainer.metrics.METRICS`.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
         y: true classes, ``(n,)``.
         oof: the imported predictions, ``(n, C)``.
         best: those of the study's best trial, ``(n, C)``; None while none has finished.

@@ -25,7 +25,7 @@ from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed
-from trainer.metrics import score, standard_error
+from trainer.evaluation.metrics import score, standard_error
 from trainer.probabilities import ProbabilityTable, read_probabilities
 
 MAX_LABEL = 64  # characters

@@ -21,7 +21,7 @@ from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainer.ambiguity import Average
+    from trainer.evaluation.ambiguity import Average
     from trainer.outcome import EpochReport
 
 

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.ambiguity import brier_scores
-from trainer.calibration import scale_temperature
-from trainer.metrics import (
+from trainer.evaluation.ambiguity import brier_scores
+from trainer.evaluation.metrics import (
     SMALLEST_PROBABILITY,
     Labels,
     Weights,
@@ -26,6 +25,7 @@ from trainer.metrics import (
     standard_error,
     true_class_probability,
 )
+from trainer.evaluation.temperature_scaling import scale_temperature
 
 Values = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class CrossValidated:
     oof: NDArray[np.float32]
     """Out-of-fold probabilities, ``(n, C)``."""
     ambiguity: float = 0.0
-    """Of its fold models (`trainer.ambiguity`); 0 where it is not known, then of all."""
+    """Of its fold models (`trainer.evaluation.ambiguity`); 0 where it is not known, then of all."""
     temperature: float = 1.0
     """At which they are averaged for that."""
     adds: float = 0.0
@@ -79,7 +79,7 @@ def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weight
     Args:
         tried: all recipes that might have been chosen, one at least.
         y: true classes, ``(n,)``.
-        metric: a name in `trainer.metrics.METRICS`.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
         weights: how much each image counts, ``(n,)``; None: all the same.
 
     Raises:

@@ -14,8 +14,8 @@ from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
+from trainer.evaluation.metrics import METRICS
 from trainer.imageset import ImageSet
-from trainer.metrics import METRICS
 from trainer.submission import check_submission, decide_kind, write_submission
 
 SUBMISSION = "submission.csv"

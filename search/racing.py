@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from trainer.metrics import Weights, mean_error, mean_over, weights_of
+from trainer.evaluation.metrics import Weights, mean_error, mean_over, weights_of
 
 if TYPE_CHECKING:
     from trainer.outcome import EpochReport

@@ -1,10 +1,10 @@
 """From what is kept to what is chosen. Pure functions of stored values: no database, no torch.
 
 This is the one place where a winner is picked. What is exported is the average of many networks, and what averaging
-adds differs from recipe to recipe; it is told without labels (`trainer.ambiguity`). A metric that counts right and
-wrong labels throws away how nearly an image was right, and among the best of many its differences are mostly luck. So
-finished trials are ranked by what the average of their fold models may be expected to score, by the metric and by the
-Brier score together (`worth`).
+adds differs from recipe to recipe; it is told without labels (`trainer.evaluation.ambiguity`). A metric that counts
+right and wrong labels throws away how nearly an image was right, and among the best of many its differences are mostly
+luck. So finished trials are ranked by what the average of their fold models may be expected to score, by the metric and
+by the Brier score together (`worth`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 
 ERRORS_FALL = 1.15
 """By how much larger a share averaging lessens the errors than the Brier score, on recorded tables (`benchmarks/`)."""
@@ -49,9 +49,9 @@ def averaging_adds(metric: str, value: float, brier: float | None, ambiguity: fl
     correlation of what was foretold so with what came true was 0.83 to 0.93 over recipes (`benchmarks/`).
 
     Args:
-        metric: a name in `trainer.metrics.METRICS`. Of one that judges probabilities nothing is foretold.
+        metric: a name in `trainer.evaluation.metrics.METRICS`. Of one that judges probabilities nothing is foretold.
         value: what one network scores.
-        brier: of the average, see `trainer.ambiguity`; None where it is not known.
+        brier: of the average, see `trainer.evaluation.ambiguity`; None where it is not known.
         ambiguity: by how much that is better than one network's; None likewise.
     """
     if METRICS[metric].needs == "probabilities" or brier is None or not ambiguity:
@@ -65,7 +65,7 @@ def worth(metric: str, averaged: float, brier: float) -> float:
     ``averaged`` and of 1 less ``brier``, which is the probability of the true class where probabilities are right.
 
     Args:
-        metric: a name in `trainer.metrics.METRICS`. One that judges probabilities needs no help.
+        metric: a name in `trainer.evaluation.metrics.METRICS`. One that judges probabilities needs no help.
         averaged: what the average may be expected to score, see `averaging_adds`.
         brier: of the average, 0 to 2.
     """

@@ -14,7 +14,7 @@ from search.submitted import UnusablePredictions, submitted_labels
 from storage.datasets import StoredDataset
 from storage.runs import ExportRecord
 from storage.stored_studies import StoredStudy
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 
 
 class NoExport(ValueError):  # noqa: N818 - named for the fact

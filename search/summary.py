@@ -19,7 +19,7 @@ from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus
 from studies.spec import StudySpec
 from trainer.describe import duplicate_lines
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 
 RANKED = 5  # trials in the final table
 

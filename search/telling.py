@@ -18,7 +18,7 @@ from search.selection import older_worth, older_worth_name, worth_name
 from search.standing import worth_of
 from storage.fleet_storage import TrialWrites
 from storage.values import TrialRecord, TrialStatus, WorkKind
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 
 STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FINISHED: TrialState.COMPLETE,

@@ -15,12 +15,12 @@ from search.lease import LeaseKeeper
 from search.patience import patiently
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
-from trainer.metrics import Labels, Weights, standard_error, weights_of
+from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_of
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from search.bench import Bench
-    from trainer.ambiguity import Average
+    from trainer.evaluation.ambiguity import Average
     from trainer.outcome import CVResult, EpochReport, Verdict
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from storage.optuna_storage import user_attribute
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 from trainer.picture_statistics import PictureStatistics
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 

@@ -26,7 +26,7 @@ from search.competition import Competition
 from search.ledger import Ledger
 from search.shift_features import Say, shift_features, shift_groups
 from storage.stored_studies import ImageWeights, StoredStudy
-from trainer.metrics import effective_images
+from trainer.evaluation.metrics import effective_images
 from trainer.shift import Shift, TooFewImages, importance_weights, measure_shift
 
 ALIKE = 0.6  # area below which parts count as alike, however certain it is

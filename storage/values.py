@@ -108,7 +108,9 @@ class TrialOutcome:
     value_se: float | None = None
     soft: float | None = None
     brier: float | None = None
-    """Of the average of the fold models, as it may be expected to be (`trainer.ambiguity`): lower is better."""
+    """Of the average of the fold models, as it may be expected to be (`trainer.evaluation.ambiguity`): lower is
+    better.
+    """
     ambiguity: float | None = None
     """By how much that is better than one model's."""
     temperature: float | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 from studies.errors import Problems, shown
-from trainer.metrics import METRICS
+from trainer.evaluation.metrics import METRICS
 from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar, suggest
 
 if TYPE_CHECKING:

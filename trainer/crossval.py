@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainer.ambiguity import Average
 from trainer.checkpoint import CheckpointFile
+from trainer.evaluation.ambiguity import Average
 from trainer.loader import BatchLoader
 from trainer.lockstep import Abandoned, Lockstep
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
@@ -53,7 +53,7 @@ def cross_validate(
     generators are left as they were found.
 
     Args:
-        metric: name in `trainer.metrics.METRICS`.
+        metric: name in `trainer.evaluation.metrics.METRICS`.
         seed: of all random draws; the split is in ``data``.
         on_epoch: called after every epoch that this call trains, with what came out. Its verdict on the last epoch
             changes nothing: all is done but the test predictions. What it raises ends the training and is passed on.

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 
 from trainer.abreast import Abreast
-from trainer.ambiguity import Average, expected_average
 from trainer.common.environment import cpu_name
+from trainer.evaluation.ambiguity import Average, expected_average
+from trainer.evaluation.metrics import mean_over, score, true_class_probability, weights_of
 from trainer.fold_model import FoldModel, training_precision
 from trainer.inference.predict import TTA
 from trainer.loader import Batch, BatchLoader, BatchStream
 from trainer.memory import plan_memory
-from trainer.metrics import mean_over, score, true_class_probability, weights_of
 from trainer.named_weights import BUILT_IN, named_weights_digest
 from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 from trainer.predict import average_views, predict_proba

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.metrics import Weights, score, weights_of
 from trainer.inference import predict
 from trainer.inference.predict import TTA, predict_views
-from trainer.metrics import Weights, score, weights_of
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
+from trainer.evaluation.metrics import effective_images, score, standard_error
 from trainer.folds import make_folds
-from trainer.metrics import effective_images, score, standard_error
 
 Floats = NDArray[np.float64]
 
@@ -118,7 +118,7 @@ def importance_weights(train: Floats, n_test: int) -> tuple[Floats, float]:
 
     Returns:
         Weights float64 ``(n,)``, positive, mean 1; and how many images with equal weights would give a mean as certain,
-        see `trainer.metrics.effective_images`.
+        see `trainer.evaluation.metrics.effective_images`.
     """
     ratios = np.clip(train / (1 - train) * len(train) / n_test, *CLIP)
     weights = ratios / ratios.mean()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.curve_tables import CurveTable, CurveTableError, calibrated_soft, load_table
 from benchmarks.honesty import replay
 from benchmarks.regret import FIRST, judgements, prepare
-from trainer.ambiguity import expected_average
-from trainer.calibration import scale_temperature
+from trainer.evaluation.ambiguity import expected_average
+from trainer.evaluation.temperature_scaling import scale_temperature
 
 R, S, K, N, M, C = 16, 2, 3, 900, 600, 4
 STEADY, RESTLESS = 0.3, 0.7

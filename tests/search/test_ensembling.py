@@ -10,8 +10,8 @@ from search.blending import Stacked, Way, calibrated, decided, equal, evenly, gr
 from search.ensembling import Choice, PossibleMember, choose_members, fit_final, nest
 from search.gains import Gain, paired_gain, shown_gain
 from search.member_names import MemberName
-from trainer.calibration import scale_temperature
-from trainer.metrics import METRICS, score
+from trainer.evaluation.metrics import METRICS, score
+from trainer.evaluation.temperature_scaling import scale_temperature
 
 CLASSES = 3
 

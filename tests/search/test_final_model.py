@@ -30,8 +30,8 @@ from search.standing import read_standing
 from search.status import optimism_lines
 from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on
+from trainer.evaluation.metrics import score
 from trainer.inference.predict import load_model_folder, predict_folder
-from trainer.metrics import score
 
 ENSEMBLE = STUDY.replace("[space]", '[space]\nbackbone = ["test_resnet", "test_vit"]').replace(
     "epochs = 3", "epochs = 1"

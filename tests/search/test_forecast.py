@@ -25,8 +25,8 @@ from search.forecast import (
 )
 from search.gains import Gain
 from search.selection import averaging_adds
-from trainer.ambiguity import expected_average
-from trainer.metrics import score
+from trainer.evaluation.ambiguity import expected_average
+from trainer.evaluation.metrics import score
 
 IMAGES, CLASSES = 500, 5
 

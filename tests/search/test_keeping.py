@@ -22,7 +22,7 @@ from storage.artifacts import ArtifactFolder
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
-from trainer.ambiguity import Average
+from trainer.evaluation.ambiguity import Average
 from trainer.outcome import EpochReport
 from trainer.recipe.recipe import Recipe
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from search.optimism import PARTS, CrossValidated, Tried, honest_score
-from trainer.metrics import score
+from trainer.evaluation.metrics import score
 
 IMAGES, CLASSES = 300, 4
 

@@ -14,7 +14,7 @@ from search.estimates import Judged, Round, estimate
 from search.gains import paired_gain
 from search.member_names import MemberName
 from search.racing import PairedRace, errors_behind
-from trainer.metrics import Labels, Probabilities
+from trainer.evaluation.metrics import Labels, Probabilities
 from trainer.outcome import EpochReport
 
 N, CLASSES = 240, 3

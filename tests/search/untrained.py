@@ -10,9 +10,9 @@ import numpy as np
 from search.bench import Bench
 from search.training import Task
 from storage.values import TrialOutcome, TrialStatus
-from trainer.ambiguity import expected_average
 from trainer.common.randomness import random_generator
-from trainer.metrics import score, standard_error
+from trainer.evaluation.ambiguity import expected_average
+from trainer.evaluation.metrics import score, standard_error
 
 SECONDS = 10.0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from crossval_support import after, competition, run
 
-from trainer.metrics import mean_over, score
+from trainer.evaluation.metrics import mean_over, score
 from trainer.outcome import ALWAYS_TRAINED, EpochReport, Verdict
 
 WEIGHTS = np.where(np.arange(72) % 4 == 0, 3.0, 1.0 / 3.0)

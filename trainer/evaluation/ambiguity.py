@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.calibration import RANGE, scale_temperature
-from trainer.metrics import Labels, Probabilities, Weights, mean_over
+from trainer.evaluation.metrics import Labels, Probabilities, Weights, mean_over
+from trainer.evaluation.temperature_scaling import RANGE, scale_temperature
 
 
 @dataclass(frozen=True, kw_only=True)

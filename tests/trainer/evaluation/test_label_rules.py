@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.calibration import scale_temperature
-from trainer.decision import fit_cuts, fit_offsets, score_labels
+from trainer.evaluation.label_rules import fit_cuts, fit_offsets, score_labels
+from trainer.evaluation.metrics import score
+from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.predict import Blend
-from trainer.metrics import score
 
 PRIOR = np.array([0.86, 0.07, 0.07])
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.ambiguity import ambiguity, brier_scores, expected_average
-from trainer.calibration import scale_temperature
-from trainer.metrics import mean_over
+from trainer.evaluation.ambiguity import ambiguity, brier_scores, expected_average
+from trainer.evaluation.metrics import mean_over
+from trainer.evaluation.temperature_scaling import scale_temperature
 
 
 def networks(

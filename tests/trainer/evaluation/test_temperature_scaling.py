@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.calibration import fit_temperature, scale_temperature
+from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 
 @pytest.fixture

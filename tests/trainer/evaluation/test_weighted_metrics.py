@@ -11,9 +11,8 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.calibration import fit_temperature
-from trainer.decision import fit_cuts, fit_offsets
-from trainer.metrics import (
+from trainer.evaluation.label_rules import fit_cuts, fit_offsets
+from trainer.evaluation.metrics import (
     METRICS,
     Labels,
     Probabilities,
@@ -24,6 +23,7 @@ from trainer.metrics import (
     score,
     standard_error,
 )
+from trainer.evaluation.temperature_scaling import fit_temperature
 from trainer.predict import choose_views
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, score
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, score
 
 Values = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def fit_offsets(y: Labels, proba: Probabilities, metric: str, weights: Weights |
         weights: how much each image counts, (n,); None: all the same.
 
     Raises:
-        KeyError, ValueError: as `trainer.metrics.score`.
+        KeyError, ValueError: as `trainer.evaluation.metrics.score`.
     """
     classes = proba.shape[1]
     logs = np.log(np.clip(proba.astype(np.float64), SMALLEST_PROBABILITY, 1.0))
@@ -79,7 +79,7 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | No
         weights: how much each image counts, (n,); None: all the same.
 
     Raises:
-        KeyError, ValueError: as `trainer.metrics.score`.
+        KeyError, ValueError: as `trainer.evaluation.metrics.score`.
     """
     classes = proba.shape[1]
     rows = proba.astype(np.float64)
@@ -98,7 +98,7 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | No
 def score_labels(
     y: Labels, labels: NDArray[np.integer], classes: int, metric: str, weights: Weights | None = None
 ) -> float:
-    """Score labels as `trainer.metrics.score` scores the probabilities of which they are the largest."""
+    """Score labels as `trainer.evaluation.metrics.score` scores the probabilities of which they are the largest."""
     return score(metric, y, np.eye(classes)[labels], weights)
 
 

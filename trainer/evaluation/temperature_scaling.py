@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, mean_over
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, mean_over
 
 RANGE = (0.05, 20.0)
 """Temperatures that are tried: beyond them a model is as good as certain, or as good as undecided."""

@@ -8,7 +8,7 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.metrics import METRICS, Labels, Probabilities, score, standard_error, true_class_probability
+from trainer.evaluation.metrics import METRICS, Labels, Probabilities, score, standard_error, true_class_probability
 
 
 def predictions(n: int, classes: int, seed: int, skill: float = 1.0) -> tuple[Labels, Probabilities]:
