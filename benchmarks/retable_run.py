@@ -17,7 +17,7 @@ from search.home import Home
 from search.ledger import open_ledger
 from storage.runs import ExportRecord
 from storage.values import TrialStatus, WorkKind
-from trainer.delimited import read_table
+from trainer.formats.delimited import read_table
 
 NAME = "competition"
 LEAST_HOURS = 0.01

@@ -26,7 +26,7 @@ from storage.values import TrialStatus, WorkKind
 from studies.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed
 from trainer.evaluation.metrics import score, standard_error
-from trainer.probabilities import ProbabilityTable, read_probabilities
+from trainer.formats.probabilities import ProbabilityTable, read_probabilities
 
 MAX_LABEL = 64  # characters
 

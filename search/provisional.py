@@ -15,8 +15,8 @@ from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.evaluation.metrics import METRICS
+from trainer.formats.submission import check_submission, decide_kind, write_submission
 from trainer.imageset import ImageSet
-from trainer.submission import check_submission, decide_kind, write_submission
 
 SUBMISSION = "submission.csv"
 MODEL = "model"

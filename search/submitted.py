@@ -22,7 +22,7 @@ from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
-from trainer.delimited import read_table
+from trainer.formats.delimited import read_table
 from trainer.inference.predict import Blend
 
 FILE = "test_proba.csv"

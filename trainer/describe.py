@@ -6,8 +6,8 @@ import numpy as np
 
 from trainer.duplicates import DuplicateReport
 from trainer.folds import fold_groups, fold_warnings
+from trainer.formats.submission import SubmissionFormat
 from trainer.imageset import ImageSet
-from trainer.submission import SubmissionFormat
 
 _SHOWN = 10  # classes, pairs or warnings listed in full
 _KIND_TEXT = {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
-from trainer.delimited import read_table, write_table
+from trainer.formats.delimited import read_table, write_table
 from trainer.imageset import ImageSet
 
 COLUMNS = ("image_id", "label", "group", "fold")

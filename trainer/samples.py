@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.common.errors import DataError
-from trainer.delimited import read_table, write_table
+from trainer.formats.delimited import read_table, write_table
 
 N_TRAIN = 1200  # of the 1,797 digits; the rest is the test part
 _SEED = 0

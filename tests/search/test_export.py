@@ -25,8 +25,8 @@ from search.selection import NothingFinished, rank
 from search.standing import candidates
 from storage.values import Failure, WorkKind
 from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on
+from trainer.formats.submission import SubmissionError
 from trainer.inference.predict import predict_folder
-from trainer.submission import SubmissionError
 
 FINAL = "\n[final]\nepochs = 4\nseeds = 2\n"
 

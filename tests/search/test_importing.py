@@ -18,7 +18,7 @@ from storage.stored_studies import StoredStudy
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
 from trainer.common.errors import DataError
-from trainer.delimited import write_table
+from trainer.formats.delimited import write_table
 
 Import = Callable[..., str]
 

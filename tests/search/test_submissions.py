@@ -27,7 +27,7 @@ from storage.values import TrialOutcome, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from tests.databases import DIALECTS
 from tests.search.colours import founding
-from trainer.delimited import write_table
+from trainer.formats.delimited import write_table
 
 RECIPE = {"backbone": "test_resnet", "tta": "none"}
 NOTES = {"trial": 2, "seeds": 2, "full_data": False, "views": ["identity", "hflip"]}

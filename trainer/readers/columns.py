@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
-from trainer.delimited import Table
+from trainer.formats.delimited import Table
+from trainer.formats.labels import is_number
 from trainer.imageset import DataOptions
-from trainer.labels import is_number
 
 PROBED_ROWS = 200  # rows by which it is judged whether a column names images
 LABEL_NAMES = (

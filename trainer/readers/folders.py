@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.delimited import read_table
+from trainer.formats.delimited import read_table
+from trainer.formats.labels import encode, natural_key, text_problem
 from trainer.images import FileImages
 from trainer.imageset import DataOptions, ImageSet
-from trainer.labels import encode, natural_key, text_problem
 from trainer.readers.imagefiles import ImageFiles, is_data, part_of
 from trainer.readers.reading import Reader, Reading
 from trainer.readers.tables import find_tables

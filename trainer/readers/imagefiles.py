@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from trainer.formats.labels import natural_key, text_problem
 from trainer.inference.predict import SUFFIXES
-from trainer.labels import natural_key, text_problem
 
 ENDINGS = tuple(sorted(SUFFIXES))
 """How the files that count as images end, in lower case."""

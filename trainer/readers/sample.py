@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 
 from trainer.common.errors import DataError, listed
-from trainer.delimited import Table
-from trainer.labels import is_integer
-from trainer.submission import Kind, SubmissionFormat, is_probability
+from trainer.formats.delimited import Table
+from trainer.formats.labels import is_integer
+from trainer.formats.submission import Kind, SubmissionFormat, is_probability
 
 
 def read_sample(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
-from trainer.delimited import Table, read_table
+from trainer.formats.delimited import Table, read_table
+from trainer.formats.labels import encode
 from trainer.images import FileImages
 from trainer.imageset import DataOptions, ImageSet
-from trainer.labels import encode
 from trainer.readers.columns import Columns, choose_columns, column_names, has_header
 from trainer.readers.imagefiles import ENDINGS, ImageFiles
 from trainer.readers.reading import Reader, Reading

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.delimited import SUFFIXES
+from trainer.formats.delimited import SUFFIXES
 from trainer.readers.imagefiles import is_visible, part_of
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError
-from trainer.delimited import Table
+from trainer.formats.delimited import Table
+from trainer.formats.submission import SubmissionFormat, default_format
 from trainer.images import FileImages
 from trainer.readers.columns import column_names, has_header
 from trainer.readers.imagefiles import ImageFiles, LookupFailedError, part_of
 from trainer.readers.sample import read_sample
-from trainer.submission import SubmissionFormat, default_format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
-from trainer.delimited import Table
-from trainer.labels import is_number, text_problem
+from trainer.formats.delimited import Table
+from trainer.formats.labels import is_number, text_problem
 from trainer.readers.columns import Columns
 from trainer.readers.imagefiles import ENDINGS, ImageFiles, LookupFailedError
 from trainer.readers.reading import Defect

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data import DataError
-from trainer.delimited import read_table, write_table
-from trainer.readers.sample import read_sample
-from trainer.submission import (
+from trainer.formats.delimited import read_table, write_table
+from trainer.formats.submission import (
     KINDS,
     SubmissionError,
     SubmissionFormat,
@@ -22,6 +21,7 @@ from trainer.submission import (
     default_format,
     write_submission,
 )
+from trainer.readers.sample import read_sample
 
 CLASSES = ("cat", "dog", "emu")
 PROBA = np.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])

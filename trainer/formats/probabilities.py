@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
-from trainer.delimited import Table, read_table
+from trainer.formats.delimited import Table, read_table
 
 MAX_BYTES = 512 * 2**20
 """Largest file that is read."""

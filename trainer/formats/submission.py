@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
-from trainer.delimited import read_table, write_table
-from trainer.labels import is_integer
+from trainer.formats.delimited import read_table, write_table
+from trainer.formats.labels import is_integer
 
 Kind = Literal["label", "integer", "probabilities", "probability"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

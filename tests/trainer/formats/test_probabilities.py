@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import probabilities
 from trainer.common.errors import DataError
-from trainer.delimited import write_table
-from trainer.probabilities import read_probabilities
+from trainer.formats import probabilities
+from trainer.formats.delimited import write_table
+from trainer.formats.probabilities import read_probabilities
 
 IDS = ("a", "b", "c")
 CLASSES = ("cat", "dog")

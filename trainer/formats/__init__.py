@@ -1,0 +1,1 @@
+"""Files that people exchange: delimited tables, labels, submissions, probabilities."""
