@@ -22,8 +22,8 @@ from studies.spec import StudySpec
 from trainer.augment import AUGMENTATIONS
 from trainer.backbones import create_backbone, preprocessing_of
 from trainer.crossval import cross_validate
-from trainer.folds import fold_groups, make_folds
-from trainer.imageset import ImageSet
+from trainer.data.folds import fold_groups, make_folds
+from trainer.data.image_set import ImageSet
 from trainer.loader import BatchLoader
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 from trainer.predict import predict_proba

@@ -49,8 +49,8 @@ from search.sampling import sample
 from studies.spec import StudySpec, load_study
 from trainer.backbones import create_backbone, preprocessing_of
 from trainer.crossval import cross_validate
-from trainer.folds import fold_groups, make_folds
-from trainer.imageset import ImageSet
+from trainer.data.folds import fold_groups, make_folds
+from trainer.data.image_set import ImageSet
 from trainer.loader import BatchLoader
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.predict import predict_proba

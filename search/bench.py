@@ -21,7 +21,7 @@ from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from storage.values import TrialOutcome
 from studies.spec import StudySpec
-from trainer.data import ImageSet
+from trainer.data.read import ImageSet
 from trainer.outcome import ALWAYS_TRAINED, TrainingData
 from trainer.pixels import Pixels, open_pixels, side_to_crop_from
 from trainer.recipe.recipe import Recipe

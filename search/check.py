@@ -9,7 +9,7 @@ from rich.console import Console
 
 from search.competition import inspect_aloud
 from studies.settings import DataSettings
-from trainer.describe import describe
+from trainer.data.description import describe
 
 
 @dataclass(frozen=True, kw_only=True)

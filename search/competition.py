@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from studies.spec import StudySpec
-from trainer.data import read_images
-from trainer.duplicates import DuplicateReport, find_duplicates
-from trainer.imageset import DataOptions, ImageSet
-from trainer.looks import Progress
+from trainer.data.duplicates import DuplicateReport, find_duplicates
+from trainer.data.image_set import DataOptions, ImageSet
+from trainer.data.inspection import Progress
+from trainer.data.read import read_images
 
 
 class DataMismatch(ValueError):  # noqa: N818 - named for the fact

@@ -34,8 +34,8 @@ from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.common.randomness import random_key
-from trainer.folds import fold_groups, make_folds
-from trainer.imageset import ImageSet
+from trainer.data.folds import fold_groups, make_folds
+from trainer.data.image_set import ImageSet
 
 Until = Callable[[Callable[[Standing], bool]], None]
 """Waits until a study stands as asked, see `search.supervision.watch`."""

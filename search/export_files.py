@@ -23,11 +23,11 @@ from search.reasons import chances_line, forecast_line, reasons, warnings
 from search.refits import Imported, MemberRefits, Refits
 from search.weighting import weights_lines
 from storage.values import TrialStatus
+from trainer.data.image_set import ImageSet
 from trainer.evaluation.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.delimited import write_table
 from trainer.formats.submission import check_submission, decide_kind, write_submission
-from trainer.imageset import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)

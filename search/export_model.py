@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from search.export import weight_files
 from search.home import Home
 from search.refits import MemberRefits, Refits
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
 
 if TYPE_CHECKING:
     import torch

@@ -24,9 +24,9 @@ from storage.stored_studies import StoredStudy
 from storage.values import StudyState
 from studies.explain import differences
 from studies.spec import StudySpec
-from trainer.folds import fold_groups, make_folds, read_folds_csv
-from trainer.imageset import ImageSet
-from trainer.picture_statistics import picture_statistics
+from trainer.data.folds import fold_groups, make_folds, read_folds_csv
+from trainer.data.image_set import ImageSet
+from trainer.data.image_statistics import picture_statistics
 
 SEARCH_SPLIT = 0
 """The split that all search trials use; confirmation uses others."""

@@ -22,7 +22,7 @@ from storage.schema import create_schema, require_schema
 from storage.stored_studies import ImageWeights, StoredStudy, StudyStore
 from storage.work import WorkQueue
 from storage.workers import WorkerStore
-from trainer.folds import write_folds_csv
+from trainer.data.folds import write_folds_csv
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from search.selection import Candidate, rank
 from studies.proposals import starting_at
 from studies.space import Dimension, choose, default_of
-from trainer.picture_statistics import PictureStatistics
+from trainer.data.image_statistics import PictureStatistics
 from trainer.recipe.recipe import Scalar
 
 TRIALS_PER_STUDY = 3

@@ -17,8 +17,8 @@ from search.preview_rows import Row, Subject, examples, rows_of, what_to_add
 from studies.backbones import check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError
-from trainer.data import read_images
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
+from trainer.data.read import read_images
 from trainer.inference.predict import ImageError, resize_image
 from trainer.recipe.recipe import Recipe
 
@@ -107,7 +107,7 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
 def _sample(spec: StudySpec, home: Home) -> Path:
     if spec.data.sample is None:
         raise NoData
-    from trainer.samples import write_digits
+    from trainer.data.sample_data import write_digits
 
     return write_digits(home.samples / "digits")
 

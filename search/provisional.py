@@ -14,9 +14,9 @@ from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
+from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.submission import check_submission, decide_kind, write_submission
-from trainer.imageset import ImageSet
 
 SUBMISSION = "submission.csv"
 MODEL = "model"

@@ -30,7 +30,7 @@ from storage.stored_studies import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

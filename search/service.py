@@ -42,7 +42,7 @@ from storage.stored_studies import StoredStudy
 from storage.workers import Role
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
 
 
 def start(request: StartRequest) -> None:

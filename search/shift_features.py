@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.competition import Competition
+from trainer.data.folds import fold_groups
+from trainer.data.inspection import Progress
 from trainer.descriptors import describe_images
 from trainer.embeddings import embed, extractor_at_hand, load_extractor
-from trainer.folds import fold_groups
-from trainer.looks import Progress
 
 Say = Callable[[str], Progress]
 """Called with what is being done; what it returns is called with (images done, images in all)."""

@@ -18,7 +18,7 @@ from search.standing import Standing
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus
 from studies.spec import StudySpec
-from trainer.describe import duplicate_lines
+from trainer.data.description import duplicate_lines
 from trainer.evaluation.metrics import METRICS
 
 RANKED = 5  # trials in the final table

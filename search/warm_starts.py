@@ -14,8 +14,8 @@ from storage.optuna_storage import user_attribute
 from storage.stored_studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
+from trainer.data.image_statistics import PictureStatistics
 from trainer.evaluation.metrics import METRICS
-from trainer.picture_statistics import PictureStatistics
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 ORIGIN_ATTRIBUTE = "origin"

@@ -24,7 +24,7 @@ from search.samplers import make_sampler, sampler_seed
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError, listed
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from trainer.evaluation.metrics import METRICS
 from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar, suggest
 
 if TYPE_CHECKING:
-    from trainer.data import DataOptions
+    from trainer.data.read import DataOptions
 
 SAMPLERS = ("tpe", "random", "gp")
 """Names of samplers; `search.samplers` maps them to Optuna's."""
@@ -24,7 +24,7 @@ ENSEMBLES = ("equal", "none", "greedy", "stack")
 WEIGHTINGS = ("none", "test_like")
 """Ways to weight validation: all images the same, or those more that are more like the test images."""
 SAMPLES = ("digits",)
-"""Competitions that ship with Retable; `trainer.samples` writes them out."""
+"""Competitions that ship with Retable; `trainer.data.sample_data` writes them out."""
 
 MAX_TEXT = 200  # characters of a title or column name
 MAX_EXACT = 2**53
@@ -108,7 +108,7 @@ class DataSettings:
     @property
     def options(self) -> DataOptions:
         """The same, as the readers take it."""
-        from trainer.data import DataOptions
+        from trainer.data.read import DataOptions
 
         return DataOptions(
             id_column=self.id_column,

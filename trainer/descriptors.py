@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.common.errors import DataError
-from trainer.images import Images
-from trainer.looks import Progress, each_picture
+from trainer.data.images import Images
+from trainer.data.inspection import Progress, each_picture
 
 Floats = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
-from trainer.images import Images
+from trainer.data.images import Images
+from trainer.data.inspection import Progress, cores
 from trainer.inference.predict import ImageError, Normaliser, resize_image
-from trainer.looks import Progress, cores
 
 if TYPE_CHECKING:
     import torch

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
-from trainer.images import FileImages, Images
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
+from trainer.data.images import FileImages, Images
+from trainer.data.inspection import look_at
 from trainer.inference.predict import ImageError
-from trainer.looks import look_at
 
 Floats = NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
 from trainer.common.files import DISK_FULL, replacing
-from trainer.images import Images
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
+from trainer.data.images import Images
+from trainer.data.inspection import Progress, cores
 from trainer.inference.predict import ImageError, resize_image
-from trainer.looks import Progress, cores
 
 CROP_MARGIN = 1.25
 """Side of the images that random crops are cut from, as a multiple of the network's: a crop of 64 % of the area is then

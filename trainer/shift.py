@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
+from trainer.data.folds import make_folds
 from trainer.evaluation.metrics import effective_images, score, standard_error
-from trainer.folds import make_folds
 
 Floats = NDArray[np.float64]
 

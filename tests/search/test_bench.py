@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from search.bench import training_data
-from trainer.data import read_images
-from trainer.imageset import ImageSet
+from trainer.data.image_set import ImageSet
+from trainer.data.read import read_images
 from trainer.recipe.recipe import Recipe
 
 SMALL = {"backbone": "test_resnet", "image_size": 32}

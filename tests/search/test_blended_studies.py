@@ -34,8 +34,8 @@ from storage.stored_studies import StoredStudy
 from storage.values import TrialOutcome, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on, write_competition
 from tests.search.untrained import pretending
+from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
-from trainer.imageset import ImageSet
 from trainer.inference.predict import load_model_folder, predict_folder
 
 SHORT = STUDY.replace("epochs = 3", "epochs = 1").replace("trials = 3", "trials = 2")

@@ -23,7 +23,7 @@ from search.memory import (
 )
 from search.selection import Candidate
 from studies.spec import load_study
-from trainer.picture_statistics import PictureStatistics
+from trainer.data.image_statistics import PictureStatistics
 
 SPEC = load_study("quickstart")
 DEFAULT = SPEC.default_recipe()

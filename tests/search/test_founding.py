@@ -15,7 +15,7 @@ from search.pruning import EPOCHS_ATTRIBUTE
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState
 from tests.search.colours import STUDY, founding, write_competition
-from trainer.folds import write_folds_csv
+from trainer.data.folds import write_folds_csv
 
 
 def test_trial_zero_waits_with_the_default_recipe(ledger: Ledger, stored: StoredStudy) -> None:

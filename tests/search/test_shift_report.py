@@ -18,7 +18,7 @@ from search.competition import inspect
 from search.shift_features import shift_groups
 from studies.settings import DataSettings
 from trainer.backbones import BackboneError
-from trainer.imageset import DataOptions
+from trainer.data.image_set import DataOptions
 
 CLASSES = ("a[b]", "c")
 

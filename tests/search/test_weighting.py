@@ -30,9 +30,9 @@ from storage.errors import StorageError
 from storage.stored_studies import ImageWeights
 from storage.values import WorkKind
 from tests.search.colours import COLOURS, founding, make_bench, work_on
+from trainer.data.image_set import DataOptions
+from trainer.data.inspection import Progress
 from trainer.evaluation.metrics import effective_images, mean_over, score, standard_error
-from trainer.imageset import DataOptions
-from trainer.looks import Progress
 from trainer.shift import Shift
 
 ASKED = "protocol.weighting=test_like"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
 from trainer.common.errors import DataError
+from trainer.data.images import ArrayImages, FileImages
 from trainer.descriptors import NUMBERS, SCALARS, describe_images, describe_picture
-from trainer.images import ArrayImages, FileImages
 
 
 def scalars(made: Image.Image | NDArray[np.uint8]) -> dict[str, float]:

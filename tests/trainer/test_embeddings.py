@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from trainer.backbones import BackboneError, preprocessing_of
 from trainer.common.errors import DataError
+from trainer.data.images import ArrayImages, FileImages
 from trainer.embeddings import EXTRACTORS, embed, extractor_at_hand, load_extractor
-from trainer.images import ArrayImages, FileImages
 from trainer.weights import weights_at_hand
 
 NAME = "test_resnet.r160_in1k"

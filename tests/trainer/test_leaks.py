@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from trainer.common.errors import DataError
-from trainer.data import read_images
-from trainer.imageset import DataOptions, ImageSet
+from trainer.data.image_set import DataOptions, ImageSet
+from trainer.data.read import read_images
 from trainer.leaks import leaks_of
 
 

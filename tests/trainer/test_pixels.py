@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from data_support import fill_disk, picture, save
 
-from trainer.data import DataError, ImageSet, read_images
+from trainer.data.read import DataError, ImageSet, read_images
 from trainer.inference.predict import resize_image
 from trainer.pixels import Pixels, open_pixels
 

@@ -31,7 +31,7 @@ class SubmissionError(DataError):
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionFormat:
-    """How a submission looks; made by `trainer.readers.sample.read_sample` or `default_format`.
+    """How a submission looks; made by `trainer.data.readers.sample_submission.read_sample` or `default_format`.
 
     source: name of the sample file; None where there was none and the training table was followed.
     header: the header's cells; None for a table without one.

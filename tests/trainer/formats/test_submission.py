@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data import DataError
+from trainer.data.read import DataError
+from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import read_table, write_table
 from trainer.formats.submission import (
     KINDS,
@@ -21,7 +22,6 @@ from trainer.formats.submission import (
     default_format,
     write_submission,
 )
-from trainer.readers.sample import read_sample
 
 CLASSES = ("cat", "dog", "emu")
 PROBA = np.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])

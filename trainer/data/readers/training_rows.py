@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
+from trainer.data.readers.base import Defect
+from trainer.data.readers.columns import Columns
+from trainer.data.readers.image_files import ENDINGS, ImageFiles, LookupFailedError
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_number, text_problem
-from trainer.readers.columns import Columns
-from trainer.readers.imagefiles import ENDINGS, ImageFiles, LookupFailedError
-from trainer.readers.reading import Defect
 
 SHARE_TOLERANCE = 0.01  # by how much the probabilities of a row may miss 1
 

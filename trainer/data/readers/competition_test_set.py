@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError
+from trainer.data.images import FileImages
+from trainer.data.readers.columns import column_names, has_header
+from trainer.data.readers.image_files import ImageFiles, LookupFailedError, part_of
+from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import Table
 from trainer.formats.submission import SubmissionFormat, default_format
-from trainer.images import FileImages
-from trainer.readers.columns import column_names, has_header
-from trainer.readers.imagefiles import ImageFiles, LookupFailedError, part_of
-from trainer.readers.sample import read_sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def read_test_part(files: ImageFiles, words: TrainWords, *, sample: Table | None
     """Find the test ids (in the sample, else in the test table, else the files of the test folder) and their images.
 
     Raises:
-        DataError: a sample that cannot be used (`trainer.readers.sample.read_sample`).
+        DataError: a sample that cannot be used (`trainer.data.readers.sample_submission.read_sample`).
     """
     notes: list[str] = []
     warnings: tuple[str, ...] = ()

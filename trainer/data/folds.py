@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
+from trainer.data.image_set import ImageSet
 from trainer.formats.delimited import read_table, write_table
-from trainer.imageset import ImageSet
 
 COLUMNS = ("image_id", "label", "group", "fold")
 
@@ -22,7 +22,7 @@ def fold_groups(image_set: ImageSet, duplicate_groups: NDArray[np.int64]) -> NDA
     joins nothing). Joining goes on: a duplicate of a patient's picture pulls in that patient's other pictures.
 
     Args:
-        duplicate_groups: as in `trainer.duplicates.DuplicateReport`.
+        duplicate_groups: as in `trainer.data.duplicates.DuplicateReport`.
     """
     n = len(image_set.train_ids)
     parent = list(range(n))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError
+from trainer.data.readers.image_files import is_visible, part_of
 from trainer.formats.delimited import SUFFIXES
-from trainer.readers.imagefiles import is_visible, part_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data_support import labels_of, picture, problems_of, save
 
-from trainer.data import READERS, DataOptions, read_images
+from trainer.data.read import READERS, DataOptions, read_images
 
 
 def classes(root: Path) -> Path:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from trainer.data import DataError, ImageSet, read_images
-from trainer.samples import N_TRAIN, write_digits
+from trainer.data.read import DataError, ImageSet, read_images
+from trainer.data.sample_data import N_TRAIN, write_digits
 
 
 @pytest.fixture(scope="module")

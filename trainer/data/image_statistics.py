@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.images import Images
-from trainer.looks import cores
+from trainer.data.images import Images
+from trainer.data.inspection import cores
 
 SAMPLE = 200  # pictures that are looked at, at most
 MAX_PIXELS = 2**16  # of a picture: of larger ones a grid of pixels stands for all

@@ -6,18 +6,18 @@ import dataclasses
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.imageset import DataOptions, ImageSet
-from trainer.looks import Looks, Progress, look_at
-from trainer.readers import folders, npz, table
-from trainer.readers.imagefiles import is_data
-from trainer.readers.reading import Reader, Reading
+from trainer.data.image_set import DataOptions, ImageSet
+from trainer.data.inspection import Looks, Progress, look_at
+from trainer.data.readers import folder_layout, npz_layout, table_layout
+from trainer.data.readers.base import Reader, Reading
+from trainer.data.readers.image_files import is_data
 
 __all__ = ["READERS", "DataError", "DataOptions", "ImageSet", "read_images"]
 
 READERS: dict[str, Reader] = {
-    "npz": npz.READER,
-    "table": table.READER,
-    "folders": folders.READER,
+    "npz": npz_layout.READER,
+    "table": table_layout.READER,
+    "folders": folder_layout.READER,
 }
 """Data layouts by name; the first one that recognises a folder reads it."""
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
+from trainer.data.image_set import DataOptions, ImageSet
+from trainer.data.images import FileImages
+from trainer.data.readers.base import Reader, Reading
+from trainer.data.readers.columns import Columns, choose_columns, column_names, has_header
+from trainer.data.readers.competition_test_set import TestPart, TrainWords, read_test_part, sample_has_header
+from trainer.data.readers.find_tables import find_tables
+from trainer.data.readers.image_files import ENDINGS, ImageFiles
+from trainer.data.readers.training_rows import read_train_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
-from trainer.images import FileImages
-from trainer.imageset import DataOptions, ImageSet
-from trainer.readers.columns import Columns, choose_columns, column_names, has_header
-from trainer.readers.imagefiles import ENDINGS, ImageFiles
-from trainer.readers.reading import Reader, Reading
-from trainer.readers.tables import find_tables
-from trainer.readers.testpart import TestPart, TrainWords, read_test_part, sample_has_header
-from trainer.readers.trainrows import read_train_rows
 
 
 def detect(folder: Path) -> bool:

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
+from trainer.data.image_set import DataOptions, ImageSet
+from trainer.data.images import ArrayImages
+from trainer.data.readers.base import Reader, Reading
+from trainer.data.readers.find_tables import find_tables
+from trainer.data.readers.image_files import is_visible, part_of
+from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, is_integer, text_problem
 from trainer.formats.submission import SubmissionFormat, default_format
-from trainer.images import ArrayImages
-from trainer.imageset import DataOptions, ImageSet
 from trainer.inference.predict import MAX_PIXELS
-from trainer.readers.imagefiles import is_visible, part_of
-from trainer.readers.reading import Reader, Reading
-from trainer.readers.sample import read_sample
-from trainer.readers.tables import find_tables
 
 KEY = "arr_0"
 MAX_ARRAY_BYTES = 64 * 2**30  # bytes of one array; more is taken for a mistake or a bomb and refused unread

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.imageset import ImageSet
-from trainer.looks import THUMBNAIL, Looks, look_at
+from trainer.data.image_set import ImageSet
+from trainer.data.inspection import THUMBNAIL, Looks, look_at
 
 MAX_HASH_DISTANCE = 10  # bits of 64
 MIN_CORRELATION = 0.95

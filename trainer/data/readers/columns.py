@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
+from trainer.data.image_set import DataOptions
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_number
-from trainer.imageset import DataOptions
 
 PROBED_ROWS = 200  # rows by which it is judged whether a column names images
 LABEL_NAMES = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from data_support import save
 
-from trainer.data import DataOptions, read_images
-from trainer.describe import describe
-from trainer.duplicates import find_duplicates
+from trainer.data.description import describe
+from trainer.data.duplicates import find_duplicates
+from trainer.data.read import DataOptions, read_images
 
 
 def test_everything_is_told(kaggle: Callable[..., Path]) -> None:

@@ -12,10 +12,10 @@ from data_support import picture
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from trainer.data import read_images
-from trainer.describe import duplicate_lines
-from trainer.duplicates import alike_pairs, find_duplicates
-from trainer.looks import Looks, signature
+from trainer.data.description import duplicate_lines
+from trainer.data.duplicates import alike_pairs, find_duplicates
+from trainer.data.inspection import Looks, signature
+from trainer.data.read import read_images
 
 
 def looks_of(pictures: list[NDArray[np.uint8]]) -> Looks:

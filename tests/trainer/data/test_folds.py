@@ -11,9 +11,9 @@ from data_support import save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data import DataError, read_images
-from trainer.duplicates import find_duplicates
-from trainer.folds import fold_groups, fold_warnings, make_folds, read_folds_csv, write_folds_csv
+from trainer.data.duplicates import find_duplicates
+from trainer.data.folds import fold_groups, fold_warnings, make_folds, read_folds_csv, write_folds_csv
+from trainer.data.read import DataError, read_images
 
 labels = st.lists(st.integers(0, 4), min_size=12, max_size=80).map(lambda y: np.array(y, np.int64))
 

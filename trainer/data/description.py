@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.duplicates import DuplicateReport
-from trainer.folds import fold_groups, fold_warnings
+from trainer.data.duplicates import DuplicateReport
+from trainer.data.folds import fold_groups, fold_warnings
+from trainer.data.image_set import ImageSet
 from trainer.formats.submission import SubmissionFormat
-from trainer.imageset import ImageSet
 
 _SHOWN = 10  # classes, pairs or warnings listed in full
 _KIND_TEXT = {

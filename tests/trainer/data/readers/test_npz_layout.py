@@ -12,7 +12,7 @@ import pytest
 from data_support import labels_of, picture, problems_of
 from numpy.typing import NDArray
 
-from trainer.data import DataOptions, read_images
+from trainer.data.read import DataOptions, read_images
 
 IMAGES = np.stack([picture(i, 12) for i in range(6)])
 LABELS = np.array([5, 3, 12, 3, 5, 12])

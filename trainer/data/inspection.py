@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.images import Images
+from trainer.data.images import Images
 from trainer.inference.predict import ImageError
 
 Made = TypeVar("Made")

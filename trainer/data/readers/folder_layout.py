@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.common.errors import DataError
+from trainer.data.image_set import DataOptions, ImageSet
+from trainer.data.images import FileImages
+from trainer.data.readers.base import Reader, Reading
+from trainer.data.readers.competition_test_set import TrainWords, read_test_part
+from trainer.data.readers.find_tables import find_tables
+from trainer.data.readers.image_files import ImageFiles, is_data, part_of
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, natural_key, text_problem
-from trainer.images import FileImages
-from trainer.imageset import DataOptions, ImageSet
-from trainer.readers.imagefiles import ImageFiles, is_data, part_of
-from trainer.readers.reading import Reader, Reading
-from trainer.readers.tables import find_tables
-from trainer.readers.testpart import TrainWords, read_test_part
 
 _HELD_OUT = ("val", "valid", "validation", "dev", "eval")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.imageset import DataOptions, ImageSet
+from trainer.data.image_set import DataOptions, ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)

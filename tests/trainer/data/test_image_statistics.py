@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from trainer.images import ArrayImages
-from trainer.picture_statistics import PictureStatistics, picture_statistics
+from trainer.data.image_statistics import PictureStatistics, picture_statistics
+from trainer.data.images import ArrayImages
 
 
 def images(array: np.ndarray) -> ArrayImages:

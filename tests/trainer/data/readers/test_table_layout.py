@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from data_support import labels_of, picture, problems_of, save
 
-from trainer.data import DataOptions, read_images
-from trainer.duplicates import find_duplicates
-from trainer.folds import fold_groups
+from trainer.data.duplicates import find_duplicates
+from trainer.data.folds import fold_groups
+from trainer.data.read import DataOptions, read_images
 
 Kaggle = Callable[..., Path]
 

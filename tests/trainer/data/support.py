@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.data import DataError, DataOptions, ImageSet, read_images
+from trainer.data.read import DataError, DataOptions, ImageSet, read_images
 
 
 def picture(seed: int, side: int = 24) -> NDArray[np.uint8]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
+from trainer.data.images import Images
+from trainer.data.inspection import Looks, cores
 from trainer.formats.submission import SubmissionFormat
-from trainer.images import Images
 from trainer.inference.predict import ImageError
-from trainer.looks import Looks, cores
 
 _FINGERPRINT_VERSION = b"retable image set 1"
 

@@ -1,0 +1,1 @@
+"""A folder of images as a value: reading, checking, duplicates, folds."""

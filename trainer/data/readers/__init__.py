@@ -1,0 +1,1 @@
+"""One module for each data layout, and what these share."""
