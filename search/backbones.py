@@ -15,7 +15,7 @@ from search.measurements import Measured, Measurements, Setup
 from studies.errors import StudyError
 from studies.filters import find_backbones, known_family, read_filter
 from studies.space import describe_filter
-from trainer.backbones import BackboneError
+from trainer.networks.backbones import BackboneError
 from trainer.recipe.recipe import RecipeError
 
 LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
@@ -53,7 +53,7 @@ def show_backbones(request: BackbonesRequest) -> None:
         StudyError: a narrowing that no filter takes.
         HomeNotWritable: what was measured cannot be kept.
     """
-    from trainer.weights import missing_weights
+    from trainer.networks.pretrained import missing_weights
 
     rows = _listed(request)
     console = Console()
@@ -75,8 +75,8 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
     import torch
     from timm.models import get_pretrained_cfg
 
-    from trainer.architectures import architecture_of
     from trainer.measure import batch_on, best_device, device_name
+    from trainer.networks.architectures import architecture_of
 
     table = {
         "match": request.pattern,

@@ -80,7 +80,7 @@ def training_data(
 
     Where the recipe crops, the training images are there once more, larger, for crops that keep their detail.
     """
-    from trainer.backbones import preprocessing_of
+    from trainer.networks.backbones import preprocessing_of
 
     interpolation = preprocessing_of(recipe.backbone).interpolation
 

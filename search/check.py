@@ -34,7 +34,7 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
     """
     console = Console()
     if shift is not None and shift.backbone is not None:
-        from trainer.backbones import check_backbone
+        from trainer.networks.backbones import check_backbone
 
         check_backbone(shift.backbone)
     competition = inspect_aloud(folder, settings.options, console)

@@ -23,11 +23,11 @@ from storage.stored_studies import StoredStudy
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import check_name, find_study
 from studies.spec import StudySpec, load_study
-from trainer.backbones import BackboneError
 from trainer.common.environment import check_torch_pair
 from trainer.data.sample_data import write_digits
-from trainer.named_weights import missing_named_message
-from trainer.weights import missing_weights, missing_weights_message
+from trainer.networks.backbones import BackboneError
+from trainer.networks.custom_weights import missing_named_message
+from trainer.networks.pretrained import missing_weights, missing_weights_message
 
 PATIENCE = "search.patience="
 

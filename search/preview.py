@@ -118,7 +118,7 @@ def _subjects(images: ImageSet, recipe: Recipe, count: int) -> list[Subject]:
     Raises:
         DataError: too few images, or one that cannot be read.
     """
-    from trainer.backbones import preprocessing_of
+    from trainer.networks.backbones import preprocessing_of
     from trainer.pixels import side_to_crop_from
 
     interpolation = preprocessing_of(recipe.backbone).interpolation

@@ -249,7 +249,7 @@ def _views(
     that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
     """
     from trainer.inference.predict import TTA
-    from trainer.predict import FLIPS, choose_views
+    from trainer.networks.view_averaging import FLIPS, choose_views
 
     if member.recipe.tta != "none":
         return TTA[member.recipe.tta]

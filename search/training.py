@@ -62,8 +62,8 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
     """
     from trainer.crossval import cross_validate
     from trainer.modelfolder import save_weights
+    from trainer.networks.view_averaging import FLIPS
     from trainer.outcome import Verdict
-    from trainer.predict import FLIPS
 
     item, trial, lease = task.item, task.trial, task.lease
     recipe = Recipe.from_flat(item.recipe or {})

@@ -11,7 +11,7 @@ from studies.filters import find_backbones
 from studies.portfolio import settle_portfolio
 from studies.space import Dimension, branches, describe
 from studies.spec import StudySpec
-from trainer.backbones import BackboneError, check_backbone
+from trainer.networks.backbones import BackboneError, check_backbone
 
 SHOWN_NAMES = 8  # of the models that a filter finds, in a message
 

@@ -24,7 +24,7 @@ from studies.space import (
     setting_of,
     written,
 )
-from trainer.backbones import FAMILIES, BackboneError, check_backbone, family_of
+from trainer.networks.backbones import FAMILIES, BackboneError, check_backbone, family_of
 from trainer.recipe.recipe import Scalar
 
 MAX_BRANCH_NAME = 60  # characters after the @ of a dimension's name

@@ -12,7 +12,7 @@ from studies.errors import Problems, listed, shown
 from studies.filters import BACKBONE_PATTERN, FILTER_KEYS, read_filter
 from studies.settings import check_scalar
 from studies.space import FAMILY, Condition, Dimension, describe, is_multiple, is_pattern
-from trainer.backbones import FAMILIES
+from trainer.networks.backbones import FAMILIES
 from trainer.recipe.recipe import FieldInfo, RecipeError, Scalar, suggest
 
 NEVER_SAMPLED = {"epochs": "trials of different length cannot be compared while they run"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from studies.errors import shown
 from studies.space import BackboneFilter
-from trainer.backbones import FAMILIES, BackboneError, family_of
+from trainer.networks.backbones import FAMILIES, BackboneError, family_of
 from trainer.recipe.recipe import RecipeError, suggest
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def find_backbones(chosen: BackboneFilter) -> list[str]:
 
 
 def _fits(name: str, config: PretrainedCfg | None, chosen: BackboneFilter) -> bool:
-    from trainer.architectures import architecture_of
+    from trainer.networks.architectures import architecture_of
 
     if chosen.family and known_family(name) not in chosen.family:
         return False

@@ -22,7 +22,7 @@ from studies.errors import Problems, shown
 from studies.proposals import fit
 from studies.settings import MAX_TEXT
 from studies.space import Condition, Dimension, describe, describe_conditions, field_behind
-from trainer.backbones import BackboneError
+from trainer.networks.backbones import BackboneError
 from trainer.recipe.recipe import FIELDS, RecipeError, Scalar
 
 MAX_ENTRIES = 100

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from studies.errors import StudyError, listed, shown
-from trainer.backbones import family_of
+from trainer.networks.backbones import family_of
 from trainer.recipe.recipe import Scalar, suggest
 
 FAMILY = "backbone.family"
@@ -43,7 +43,7 @@ class BackboneFilter:
     pretrained: bool = True
     """Only with weights, and each set of weights is a backbone of its own."""
     family: tuple[str, ...] = ()
-    """Of `trainer.backbones.FAMILIES`; none given: all."""
+    """Of `trainer.networks.backbones.FAMILIES`; none given: all."""
     min_params: float | None = None
     """Smallest number of parameters, in millions, a classifier of 1000 classes included."""
     max_params: float | None = None

@@ -59,9 +59,10 @@ def cross_validate(
             changes nothing: all is done but the test predictions. What it raises ends the training and is passed on.
         checkpoint: file to continue from if it is there, and to write while training. It stays when the training
             finishes: whoever stores the result removes it. None: no checkpoints.
-        weights_dir: folder of pre-trained weights, see `trainer.backbones.create_backbone`.
+        weights_dir: folder of pre-trained weights, see `trainer.networks.backbones.create_backbone`.
         keep_models: return the state dicts of the evaluated weights.
-        views: names of `trainer.predict.VIEWS` to predict with at the end, each by itself; ``"identity"`` always is.
+        views: names of `trainer.networks.view_averaging.VIEWS` to predict with at the end, each by itself;
+        ``"identity"`` always is.
             What a trial is judged by averages the views of ``recipe.tta``, whatever is asked for here.
         worth_keeping: asked once the last epoch is over and the test images are predicted, where it is given; where the
             answer is no, no models are returned and nothing is predicted with further views.

@@ -41,7 +41,7 @@ def extractor_at_hand(weights_dir: Path | None, names: Iterable[str] = tuple(EXT
     Raises:
         BackboneError: a weights folder that does not exist.
     """
-    from trainer.weights import weights_at_hand
+    from trainer.networks.pretrained import weights_at_hand
 
     return next((name for name in names if weights_at_hand(name, weights_dir, ask_hub=False)), None)
 
@@ -59,8 +59,8 @@ def load_extractor(
     """
     from timm.models import get_pretrained_cfg
 
-    from trainer.backbones import BackboneError, size_arguments
-    from trainer.weights import create_pretrained, load_state
+    from trainer.networks.backbones import BackboneError, size_arguments
+    from trainer.networks.pretrained import create_pretrained, load_state
 
     state = load_state(name, weights_dir)
     config = get_pretrained_cfg(name)
@@ -83,7 +83,7 @@ def embed(
     """
     import torch
 
-    from trainer.backbones import BackboneError, preprocessing_of
+    from trainer.networks.backbones import BackboneError, preprocessing_of
 
     preprocessing = preprocessing_of(model)
     device = next(model.parameters()).device

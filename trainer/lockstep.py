@@ -22,9 +22,9 @@ from trainer.fold_model import FoldModel, training_precision
 from trainer.inference.predict import TTA
 from trainer.loader import Batch, BatchLoader, BatchStream
 from trainer.memory import plan_memory
-from trainer.named_weights import BUILT_IN, named_weights_digest
+from trainer.networks.custom_weights import BUILT_IN, named_weights_digest
+from trainer.networks.view_averaging import average_views, predict_proba
 from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
-from trainer.predict import average_views, predict_proba
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.sampling import BatchPlan, plan_epoch
 

@@ -135,7 +135,7 @@ def _check_room(architecture: str) -> None:
     Raises:
         TooLarge: weights, gradients and the optimizer's state alone take too much.
     """
-    from trainer.architectures import architecture_of
+    from trainer.networks.architectures import architecture_of
 
     need = architecture_of(architecture).parameters * torch.float32.itemsize * STATE_COPIES
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

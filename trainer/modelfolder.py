@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.backbones import Preprocessing, size_arguments
 from trainer.common.environment import library_versions
 from trainer.common.files import replacing
 from trainer.inference import predict
 from trainer.inference.predict import CONFIG_FORMAT, Blend, ModelError, load_model_folder
+from trainer.networks.backbones import Preprocessing, size_arguments
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

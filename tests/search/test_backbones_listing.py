@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 import trainer.measure
 from search.cli import app
 from studies.errors import StudyError
-from trainer.backbones import BackboneError
 from trainer.measure import Measurement, TooLarge
+from trainer.networks.backbones import BackboneError
 
 
 def listing(tmp_path: Path, *arguments: str) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from search.preparation import _check_weights
 from studies.spec import StudySpec, load_study
-from trainer.backbones import BackboneError
+from trainer.networks.backbones import BackboneError
 
 STUDY = """
 title = "Where to start"

@@ -17,8 +17,8 @@ from search.check import ShiftRequest, check
 from search.competition import inspect
 from search.shift_features import shift_groups
 from studies.settings import DataSettings
-from trainer.backbones import BackboneError
 from trainer.data.image_set import DataOptions
+from trainer.networks.backbones import BackboneError
 
 CLASSES = ("a[b]", "c")
 

@@ -14,7 +14,7 @@ from studies.errors import StudyError
 from studies.explain import differences, explain
 from studies.space import FAMILY, Dimension, choose
 from studies.spec import StudySpec
-from trainer.backbones import family_of
+from trainer.networks.backbones import family_of
 from trainer.recipe.recipe import FIELDS, FieldInfo, Recipe, Scalar
 
 made_up = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

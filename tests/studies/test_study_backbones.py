@@ -11,8 +11,8 @@ from studies.catalog import bundled_studies
 from studies.explain import explain
 from studies.filters import find_backbones, read_filter
 from studies.spec import StudyError, StudySpec, load_study
-from trainer.architectures import architecture_of
-from trainer.backbones import family_of
+from trainer.networks.architectures import architecture_of
+from trainer.networks.backbones import family_of
 
 Load = Callable[..., StudySpec]
 

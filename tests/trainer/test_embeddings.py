@@ -11,11 +11,11 @@ import torch
 from data_support import picture
 from safetensors.torch import save_file
 
-from trainer.backbones import BackboneError, preprocessing_of
 from trainer.common.errors import DataError
 from trainer.data.images import ArrayImages, FileImages
 from trainer.embeddings import EXTRACTORS, embed, extractor_at_hand, load_extractor
-from trainer.weights import weights_at_hand
+from trainer.networks.backbones import BackboneError, preprocessing_of
+from trainer.networks.pretrained import weights_at_hand
 
 NAME = "test_resnet.r160_in1k"
 VIT = "test_vit.r160_in1k"
@@ -64,7 +64,7 @@ def test_the_first_at_hand_is_taken_and_the_hub_is_not_asked(folder: Path, monke
     def never(*_: object) -> bool:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr("trainer.weights._hub_has", never)
+    monkeypatch.setattr("trainer.networks.pretrained._hub_has", never)
     assert extractor_at_hand(folder, ["resnet18.a1_in1k", VIT, NAME]) == VIT
     assert extractor_at_hand(folder) is None
     assert extractor_at_hand(None) is None

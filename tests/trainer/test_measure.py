@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import trainer.measure
-from trainer.architectures import Architecture
-from trainer.backbones import BackboneError
 from trainer.measure import CLASSES, CPU_BATCH, TooLarge, batch_on, best_device, device_name, measure_training
+from trainer.networks.architectures import Architecture
+from trainer.networks.backbones import BackboneError
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,7 @@ def test_the_random_generator_stays_as_it_was() -> None:
 
 def test_what_a_cpu_has_no_room_for_is_told_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     huge = Architecture(parameters=10**13, classifies=True)
-    monkeypatch.setattr("trainer.architectures.architecture_of", lambda name: huge)
+    monkeypatch.setattr("trainer.networks.architectures.architecture_of", lambda name: huge)
     with pytest.raises(TooLarge, match=r"test_resnet needs 149011\.6 GiB without any images; \d"):
         measure_training("test_resnet", 64, CPU)
 

@@ -29,7 +29,7 @@ from trainer.memory import (
     tensor_bytes,
     too_large_message,
 )
-from trainer.optim import OPTIMIZERS
+from trainer.networks.optimizers import OPTIMIZERS
 from trainer.outcome import Verdict
 from trainer.recipe.recipe import Recipe
 

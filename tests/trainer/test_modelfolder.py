@@ -15,10 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from trainer.backbones import create_backbone, preprocessing_of
 from trainer.inference import predict
 from trainer.inference.predict import Blend, ModelError, load_model_folder
 from trainer.modelfolder import FolderMember, save_weights, write_model_folder
+from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.recipe.recipe import Recipe
 
 RECIPE = Recipe.from_flat({"backbone": "test_convnext", "init": "scratch", "image_size": 48, "augment.hflip": 0.25})

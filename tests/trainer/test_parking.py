@@ -18,7 +18,7 @@ from tests.trainer.test_memory import first_fold, same
 from trainer import lockstep
 from trainer.fold_model import FoldModel
 from trainer.memory import MemoryPlan
-from trainer.optim import OPTIMIZERS
+from trainer.networks.optimizers import OPTIMIZERS
 from trainer.outcome import CVResult, EpochReport, Verdict
 from trainer.parking import Parking
 

@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 
 from trainer.augment import AUGMENTATIONS, POLICIES
 from trainer.inference.predict import TTA
-from trainer.optim import OPTIMIZERS, SCHEDULES
+from trainer.networks.optimizers import OPTIMIZERS, SCHEDULES
 
 Scalar = str | int | float | bool
 """What a flat recipe holds: the values that TOML, JSON and Optuna all represent exactly."""

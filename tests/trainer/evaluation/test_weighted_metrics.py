@@ -24,7 +24,7 @@ from trainer.evaluation.metrics import (
     standard_error,
 )
 from trainer.evaluation.temperature_scaling import fit_temperature
-from trainer.predict import choose_views
+from trainer.networks.view_averaging import choose_views
 
 
 def predictions(n: int, classes: int, seed: int, skill: float = 1.0) -> tuple[Labels, Probabilities, Weights]:

@@ -18,7 +18,6 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.backbones import create_backbone, preprocessing_of
 from trainer.inference.predict import (
     TTA,
     Blend,
@@ -31,7 +30,8 @@ from trainer.inference.predict import (
     resize_image,
 )
 from trainer.modelfolder import FolderMember, write_model_folder
-from trainer.predict import predict_proba
+from trainer.networks.backbones import create_backbone, preprocessing_of
+from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
 
 CLASSES = ("cat", "dog, small", "Vögel")

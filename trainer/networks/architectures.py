@@ -1,6 +1,6 @@
 """How large timm's architectures are, and which of them can classify: a table that is shipped, made by this module.
 
-    python -m trainer.architectures
+    python -m trainer.networks.architectures
 
 writes the table anew for the installed timm (about twenty minutes on one core). Building a network only to count its
 weights takes a tenth of a second to ten seconds, so the table is asked first; an architecture that it lacks, of a
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.backbones import check_backbone
 from trainer.common.files import replacing
+from trainer.networks.backbones import check_backbone
 
 TABLE = "architectures.csv"
 HEADER = ("architecture", "parameters", "classifies")
@@ -51,7 +51,7 @@ def architecture_of(name: str) -> Architecture:
 @functools.cache
 def shipped_table() -> Mapping[str, Architecture]:
     """The table by architecture, as it was written."""
-    text = importlib.resources.files("trainer").joinpath(TABLE).read_text(encoding="utf-8")
+    text = importlib.resources.files("trainer.networks").joinpath(TABLE).read_text(encoding="utf-8")
     return {
         row["architecture"]: Architecture(parameters=int(row["parameters"]), classifies=row["classifies"] == "yes")
         for row in csv.DictReader(text.splitlines())

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.layers import classifier_tensors
+from trainer.networks.layers import classifier_tensors
 
 if TYPE_CHECKING:
     import torch

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.backbones import Preprocessing
 from trainer.evaluation.metrics import score
 from trainer.inference.predict import TTA
 from trainer.inference.predict import VIEWS as LOOKS
-from trainer.predict import VIEWS, average_views, choose_views, predict_proba
+from trainer.networks.backbones import Preprocessing
+from trainer.networks.view_averaging import VIEWS, average_views, choose_views, predict_proba
 
 PREPROCESSING = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), interpolation="bicubic")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.backbones import BackboneError, check_backbone
+from trainer.networks.backbones import BackboneError, check_backbone
 
 if TYPE_CHECKING:
     import torch

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.backbones import BackboneError
+from trainer.networks.backbones import BackboneError
+from trainer.networks.pretrained import SUFFIXES, read_state
 from trainer.recipe.recipe import suggest
-from trainer.weights import SUFFIXES, read_state
 
 if TYPE_CHECKING:
     import torch

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.trainer.crossval_support import SMALL, competition, run
-from tests.trainer.test_weights import Malice, checkpoint, differing
-from trainer.backbones import BackboneError, create_backbone
+from tests.trainer.networks.test_pretrained import Malice, checkpoint, differing
 from trainer.modelfolder import save_weights
-from trainer.named_weights import missing_named_message, named_weights, named_weights_digest
+from trainer.networks.backbones import BackboneError, create_backbone
+from trainer.networks.custom_weights import missing_named_message, named_weights, named_weights_digest
 from trainer.recipe.recipe import Recipe, RecipeError
 
 TINY = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.crossval_support import shapes
-from trainer.backbones import BackboneError
-from trainer.optim import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_factor, set_learning_rate
+from trainer.networks.backbones import BackboneError
+from trainer.networks.optimizers import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.recipe.recipe import Recipe
 
 

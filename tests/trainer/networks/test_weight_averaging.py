@@ -12,8 +12,8 @@ import torch
 from timm.utils import ModelEmaV3
 
 from tests.trainer.crossval_support import SMALL, competition, run
-from trainer.averaging import AveragedModel, averaged_model
 from trainer.fold_model import FoldModel
+from trainer.networks.weight_averaging import AveragedModel, averaged_model
 from trainer.recipe.recipe import Recipe
 
 

@@ -12,10 +12,10 @@ import timm
 import torch
 
 from tests.trainer.crossval_support import SMALL, competition, run
-from trainer.backbones import BackboneError
 from trainer.fold_model import FoldModel
-from trainer.freezing import freeze, frozen_tensors, train_mode
-from trainer.layers import classifier_tensors, layer_groups
+from trainer.networks.backbones import BackboneError
+from trainer.networks.freezing import freeze, frozen_tensors, train_mode
+from trainer.networks.layers import classifier_tensors, layer_groups
 from trainer.recipe.recipe import Recipe
 
 TINY = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")

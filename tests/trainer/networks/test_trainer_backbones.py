@@ -11,7 +11,8 @@ import timm
 import torch
 
 from tests.trainer.crossval_support import competition
-from trainer.backbones import (
+from trainer.fold_model import FoldModel
+from trainer.networks.backbones import (
     BACKBONES,
     FAMILIES,
     BackboneError,
@@ -21,7 +22,6 @@ from trainer.backbones import (
     preprocessing_of,
     size_arguments,
 )
-from trainer.fold_model import FoldModel
 from trainer.recipe.recipe import Recipe
 
 TINY = ("test_vit", "test_convnext", "test_efficientnet", "test_resnet")
@@ -71,7 +71,7 @@ def test_families(family: str, names: str) -> None:
 
 def test_a_family_is_known_without_importing_timm_or_torch() -> None:
     code = (
-        "import sys; from trainer.backbones import family_of; family_of('resnet18');"
+        "import sys; from trainer.networks.backbones import family_of; family_of('resnet18');"
         "print({'timm', 'torch'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from trainer.layers import classifier_tensors, layer_groups
+from trainer.networks.layers import classifier_tensors, layer_groups
 from trainer.recipe.recipe import Recipe
 
 

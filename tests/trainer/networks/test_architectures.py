@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import trainer.architectures
-from trainer.architectures import CLASSES, TABLE, architecture_of, shipped_table, write_table
-from trainer.backbones import BackboneError
+import trainer.networks.architectures
+from trainer.networks.architectures import CLASSES, TABLE, architecture_of, shipped_table, write_table
+from trainer.networks.backbones import BackboneError
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_the_table_holds_nearly_all_of_the_installed_timm() -> None:
 def test_what_the_table_lacks_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = shipped_table()["test_vit"]
     encoder = shipped_table()["qwen3_vit_88m_enc"]
-    monkeypatch.setattr(trainer.architectures, "shipped_table", dict)
+    monkeypatch.setattr(trainer.networks.architectures, "shipped_table", dict)
     assert architecture_of("test_vit.r160_in1k") == expected
     assert architecture_of("qwen3_vit_88m_enc") == encoder
 
@@ -54,7 +54,7 @@ def test_the_table_is_written_as_it_is_shipped(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("timm.list_models", lambda: names)
     write_table(tmp_path / TABLE)
     header, *rows = (tmp_path / TABLE).read_text(encoding="utf-8").splitlines()
-    shipped = Path(trainer.architectures.__file__).with_name(TABLE).read_text(encoding="utf-8").splitlines()
+    shipped = Path(trainer.networks.architectures.__file__).with_name(TABLE).read_text(encoding="utf-8").splitlines()
     assert header == shipped[0]
     assert [row.partition(",")[0] for row in rows] == names
     assert set(rows) < set(shipped)

@@ -18,7 +18,7 @@ from trainer.inference.predict import TTA, predict_views
 if TYPE_CHECKING:
     import torch
 
-    from trainer.backbones import Preprocessing
+    from trainer.networks.backbones import Preprocessing
 
 VIEWS: tuple[str, ...] = tuple(predict.VIEWS)
 """Every test-time view, "identity" first."""

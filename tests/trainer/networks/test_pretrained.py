@@ -12,10 +12,10 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from trainer import weights
-from trainer.backbones import BackboneError, create_backbone
+from trainer.networks import pretrained
+from trainer.networks.backbones import BackboneError, create_backbone
+from trainer.networks.pretrained import missing_weights, missing_weights_message, weights_at_hand
 from trainer.recipe.recipe import Recipe
-from trainer.weights import missing_weights, missing_weights_message, weights_at_hand
 
 NAME = "test_resnet"
 FULL_NAME = "test_resnet.r160_in1k"
@@ -191,9 +191,9 @@ def test_the_hub_is_asked_last_and_only_once_when_out_of_reach(
 
     def out_of_reach(repository: str, hub_file: str, revision: str | None) -> bool:
         asked.append(repository)
-        raise weights._HubOutOfReach
+        raise pretrained._HubOutOfReach
 
-    monkeypatch.setattr(weights, "_hub_has", out_of_reach)
+    monkeypatch.setattr(pretrained, "_hub_has", out_of_reach)
     assert missing_weights([NAME, "test_vit", "resnet18"], folder) == (NAME, "test_vit", "resnet18")
     assert asked == [f"timm/{FULL_NAME}"]
 
@@ -206,7 +206,7 @@ def test_the_hub_downloads_what_only_it_has(tmp_path: Path, monkeypatch: pytest.
         assert (repository, hub_file) == (f"timm/{FULL_NAME}", "model.safetensors")
         return str(shutil.copy(tmp_path / "on_the_hub.safetensors", tmp_path / "downloaded.safetensors"))
 
-    monkeypatch.setattr(weights, "_hub_has", lambda repository, hub_file, revision: True)
+    monkeypatch.setattr(pretrained, "_hub_has", lambda repository, hub_file, revision: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     found = weights_at_hand(NAME, None)
     assert found is not None

@@ -99,7 +99,7 @@ def family_of(name: str) -> Family:
     architecture = name.partition(".")[0]
     fitting = [prefix for prefix in BACKBONES if architecture.startswith(prefix)]
     if not fitting:
-        raise BackboneError(f"no rule of trainer.backbones.BACKBONES says of which family {name!r} is")
+        raise BackboneError(f"no rule of trainer.networks.backbones.BACKBONES says of which family {name!r} is")
     return BACKBONES[max(fitting, key=len)].family
 
 
@@ -161,9 +161,9 @@ def size_arguments(name: str, image_size: int) -> dict[str, int]:
 def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | None) -> torch.nn.Module:
     """Build ``recipe.backbone`` with a fresh classifier of ``num_classes``, on the CPU.
 
-    With ``recipe.init == "imagenet"`` everything but the classifier is pre-trained (see `trainer.weights`); any other
-    name than ``"scratch"`` is that of a checkpoint (`trainer.named_weights`). One that has exactly ``num_classes``
-    classes brings its classifier along. Random numbers are drawn from
+    With ``recipe.init == "imagenet"`` everything but the classifier is pre-trained (see `trainer.networks.pretrained`);
+    any other name than ``"scratch"`` is that of a checkpoint (`trainer.networks.custom_weights`). One that has exactly
+    ``num_classes`` classes brings its classifier along. Random numbers are drawn from
     torch's global generator: seed it first. ``recipe.drop`` and ``recipe.drop_path`` are ignored where the
     architecture has no such thing.
 
@@ -171,8 +171,8 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
         BackboneError: unknown name; weights not at hand or not fitting; or images of ``recipe.image_size`` pixels that
             the architecture cannot take (the message names sizes that it can).
     """
-    from trainer.named_weights import BUILT_IN
-    from trainer.weights import load_state
+    from trainer.networks.custom_weights import BUILT_IN
+    from trainer.networks.pretrained import load_state
 
     name, size = recipe.backbone, recipe.image_size
     check_backbone(name)
@@ -197,7 +197,7 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
 def _create(name: str, num_classes: int, state: dict[str, Any] | None, arguments: dict[str, Any]) -> torch.nn.Module:
     import timm
 
-    from trainer.weights import create_pretrained
+    from trainer.networks.pretrained import create_pretrained
 
     try:
         if state is not None:
@@ -217,8 +217,8 @@ def _create_from_named(
 
     Self-supervised pre-training leaves no classifier; then it is the one of ``fresh``.
     """
-    from trainer.layers import classifier_tensors
-    from trainer.named_weights import load_named
+    from trainer.networks.custom_weights import load_named
+    from trainer.networks.layers import classifier_tensors
 
     state = load_named(recipe.init, weights_dir)
     classifier = classifier_tensors(fresh)
