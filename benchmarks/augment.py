@@ -6,7 +6,8 @@ For each study that ships with Retable, at its default recipe and with every sam
 range, and for the policies: images per second of processor time
 
 * ours: what a training reads. The epoch is planned, images come from a memory-mapped file, every one is augmented by a
-  key of its own, so that it comes out alike in any process, and put into a batch (`trainer.loader.BatchLoader`);
+  key of its own, so that it comes out alike in any process, and put into a batch
+  (`trainer.batches.batch_loader.BatchLoader`);
 * alone: the same transforms in a plain ``albumentations.Compose``, on arrays in memory, results thrown away. It is made
   to draw the same numbers, or the luck of the draw would outweigh what is measured; that costs it nothing.
 
@@ -33,11 +34,11 @@ from PIL import Image
 from benchmarks.machine import describe_machine, one_line, table
 from studies.catalog import bundled_studies
 from studies.spec import load_study
-from trainer.augment import POLICIES, KeyedRandom, build_transforms
-from trainer.loader import BatchLoader
-from trainer.pixels import Pixels, side_to_crop_from
+from trainer.batches.augmenter import POLICIES, KeyedRandom, build_transforms
+from trainer.batches.batch_loader import BatchLoader
+from trainer.batches.batch_plan import BatchPlan, plan_epoch
+from trainer.batches.pixel_cache import Pixels, side_to_crop_from
 from trainer.recipe.recipe import Augment, Recipe
-from trainer.sampling import BatchPlan, plan_epoch
 
 BATCH_SIZE = 32
 GOAL = 0.9  # ours / alone

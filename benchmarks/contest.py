@@ -19,11 +19,11 @@ from benchmarks.jpeg_loader import JpegLoader
 from search.bench import training_data
 from search.competition import inspect
 from studies.spec import StudySpec
-from trainer.augment import AUGMENTATIONS
+from trainer.batches.augmenter import AUGMENTATIONS
+from trainer.batches.batch_loader import BatchLoader
 from trainer.crossval import cross_validate
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
-from trainer.loader import BatchLoader
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.networks.view_averaging import predict_proba
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict

@@ -44,7 +44,7 @@ from studies.spec import SearchSettings
 if TYPE_CHECKING:
     import torch
 
-    from trainer.loader import BatchLoader
+    from trainer.batches.batch_loader import BatchLoader
 
 BUSY_TIMEOUT = 60  # seconds, for plain Optuna on SQLite: its default of 5 fails at once among many workers
 MAX_ERRORS = 20  # after which a worker of plain Optuna gives up

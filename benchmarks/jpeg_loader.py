@@ -9,14 +9,14 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.rival_pipelines import LOADER_PROCESSES
-from trainer.augment import Augmenter
+from trainer.batches.augmenter import Augmenter
+from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream, PixelSource
+from trainer.batches.batch_plan import BatchPlan
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
 from trainer.inference.predict import resize_image
-from trainer.loader import Batch, BatchLoader, BatchStream, PixelSource
 from trainer.networks.backbones import preprocessing_of
 from trainer.recipe.recipe import Augment, Recipe
-from trainer.sampling import BatchPlan
 
 
 class JpegLoader(BatchLoader):

@@ -21,7 +21,7 @@ from benchmarks.contest import AT_ONCE, Contest, Found, KeptTrial, OutOfTime, fo
 from benchmarks.rival_searches import STARTING_TIME, RivalFailed
 from studies.space import Dimension, choose
 from studies.spec import StudySpec
-from trainer.loader import BatchLoader
+from trainer.batches.batch_loader import BatchLoader
 from trainer.outcome import EpochReport, Verdict
 from trainer.recipe.recipe import Recipe
 

@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 
 from benchmarks.contest import AT_ONCE, Contest, Found, KeptTrial, OutOfTime, clock_of, found, keep, train, warm_up
 from search.sampling import sample
-from trainer.loader import BatchLoader
+from trainer.batches.batch_loader import BatchLoader
 
 NAME = "rival"
 STARTING_TIME = 300.0  # seconds for the processes to import everything

@@ -23,7 +23,7 @@ from search.worker import work
 from search.workshop import Tools, Workshop
 from storage.stored_studies import StoredStudy
 from studies.spec import load_study
-from trainer.loader import BatchLoader, fitting_workers
+from trainer.batches.batch_loader import BatchLoader, fitting_workers
 
 CLASSES = 13
 PICTURE_SIDE = 256  # pixels of the JPEG files

@@ -21,15 +21,15 @@ from storage.artifacts import ArtifactFolder
 from storage.stored_studies import StoredStudy
 from storage.values import TrialOutcome
 from studies.spec import StudySpec
+from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from
 from trainer.data.read import ImageSet
 from trainer.outcome import ALWAYS_TRAINED, TrainingData
-from trainer.pixels import Pixels, open_pixels, side_to_crop_from
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
 
-    from trainer.loader import BatchLoader
+    from trainer.batches.batch_loader import BatchLoader
 
 
 @dataclass(frozen=True, kw_only=True)

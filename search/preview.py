@@ -118,8 +118,8 @@ def _subjects(images: ImageSet, recipe: Recipe, count: int) -> list[Subject]:
     Raises:
         DataError: too few images, or one that cannot be read.
     """
+    from trainer.batches.pixel_cache import side_to_crop_from
     from trainer.networks.backbones import preprocessing_of
-    from trainer.pixels import side_to_crop_from
 
     interpolation = preprocessing_of(recipe.backbone).interpolation
     sides = (recipe.image_size, side_to_crop_from(recipe.image_size))

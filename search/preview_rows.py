@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from studies.space import written
 from studies.spec import StudySpec
-from trainer.augment import AUGMENTATIONS, POLICIES, Augmenter
+from trainer.batches.augmenter import AUGMENTATIONS, POLICIES, Augmenter
 from trainer.common.randomness import random_generator, random_key
 from trainer.recipe.recipe import FIELDS, Augment, Recipe, Scalar
 
@@ -126,7 +126,7 @@ def _augmented(row: Row, augment: Augment, subject: Subject, others: Sequence[Su
 def _blended(row: Row, augment: Augment, subject: Subject, others: Sequence[Subject]) -> Iterator[Image]:
     import torch
 
-    from trainer.mixing import apply_mix, draw_mix
+    from trainer.batches.mixup import apply_mix, draw_mix
 
     for draw in range(DRAWS):
         pair = np.stack([subject.whole, others[draw % len(others)].whole])

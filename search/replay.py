@@ -184,8 +184,8 @@ def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None)
 def _train(
     ledger: Ledger, study: StoredStudy, record: TrialRecord, images: ImageSet, request: ReplayRequest
 ) -> TrialOutcome:
+    from trainer.batches.batch_loader import BatchLoader, fitting_workers
     from trainer.crossval import cross_validate
-    from trainer.loader import BatchLoader, fitting_workers
     from trainer.outcome import Verdict
 
     recipe = Recipe.from_flat(record.recipe or {})

@@ -99,7 +99,7 @@ def run_worker(request: WorkerRequest) -> None:
 def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Iterator[Tools]:
     import torch
 
-    from trainer.loader import BatchLoader, fitting_workers
+    from trainer.batches.batch_loader import BatchLoader, fitting_workers
     from trainer.memory import limit_memory
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

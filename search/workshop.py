@@ -29,7 +29,7 @@ from trainer.data.image_set import ImageSet
 if TYPE_CHECKING:
     import torch
 
-    from trainer.loader import BatchLoader
+    from trainer.batches.batch_loader import BatchLoader
 
 KEPT_BENCHES = 8
 """Studies that stay open in a worker: each holds its images' table and its sampler's view of all its trials."""

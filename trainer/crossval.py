@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trainer.batches.batch_loader import BatchLoader
 from trainer.checkpoint import CheckpointFile
 from trainer.evaluation.ambiguity import Average
-from trainer.loader import BatchLoader
 from trainer.lockstep import Abandoned, Lockstep
 from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe.recipe import Recipe

@@ -15,18 +15,18 @@ import numpy.typing as npt
 import torch
 
 from trainer.abreast import Abreast
+from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
+from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.common.environment import cpu_name
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.evaluation.metrics import mean_over, score, true_class_probability, weights_of
 from trainer.fold_model import FoldModel, training_precision
 from trainer.inference.predict import TTA
-from trainer.loader import Batch, BatchLoader, BatchStream
 from trainer.memory import plan_memory
 from trainer.networks.custom_weights import BUILT_IN, named_weights_digest
 from trainer.networks.view_averaging import average_views, predict_proba
 from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 from trainer.recipe.recipe import Recipe, Scalar
-from trainer.sampling import BatchPlan, plan_epoch
 
 EVALUATION_FACTOR = 4  # images evaluated at a time, in batches: no activations are kept for a backward pass
 SMALLEST_EVALUATION_BATCH = 64  # images, unless memory runs out

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from trainer.batches.batch_loader import PixelSource
 from trainer.evaluation.ambiguity import Average
 from trainer.evaluation.metrics import Weights
-from trainer.loader import PixelSource
 from trainer.recipe.recipe import Recipe, Scalar
 
 if TYPE_CHECKING:

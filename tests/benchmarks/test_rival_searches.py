@@ -16,9 +16,9 @@ from benchmarks.rival_searches import Objective, collect, open_study
 from search.sampling import sample
 from studies.spec import load_study
 from tests.search.colours import STUDY, TEST_IMAGES, write_competition
-from trainer.loader import BatchLoader
+from trainer.batches.batch_loader import BatchLoader
+from trainer.batches.batch_plan import plan_epoch
 from trainer.recipe.recipe import Recipe
-from trainer.sampling import plan_epoch
 
 EPOCHS = 2
 

@@ -20,7 +20,7 @@ from search.stopping import StopSignals
 from search.worker import work
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec, load_study
-from trainer.loader import BatchLoader
+from trainer.batches.batch_loader import BatchLoader
 
 STUDY = """
 title = "Three colours"

@@ -10,9 +10,9 @@ import torch
 from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
 from search.failures import ADVICE, Action, Policy, policy_for
 from storage.values import Failure
+from trainer.batches.batch_loader import LoaderError
 from trainer.common.errors import DataError
 from trainer.inference.predict import ImageError
-from trainer.loader import LoaderError
 from trainer.networks.backbones import BackboneError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")

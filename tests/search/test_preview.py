@@ -13,7 +13,7 @@ from search.preview import NothingToPreview, PreviewNotWritable, PreviewRequest,
 from search.preview_rows import Row, Subject, examples, rows_of
 from studies.errors import StudyError
 from studies.spec import StudySpec, load_study
-from trainer.augment import AUGMENTATIONS
+from trainer.batches.augmenter import AUGMENTATIONS
 
 STUDY = """
 title = "Colours and policies"

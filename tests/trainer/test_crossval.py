@@ -12,11 +12,11 @@ import torch
 
 from tests.trainer.crossval_support import SMALL, ArrayPixels, after, competition, run, shapes
 from trainer import fold_model
+from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average, ambiguity, brier_scores
 from trainer.evaluation.metrics import score
 from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.predict import TTA
-from trainer.loader import BatchLoader
 from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe.recipe import Recipe
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from tests.trainer.crossval_support import after, competition, fill_disk_in_torch, run
-from trainer import loader as loader_module
-from trainer.loader import BatchLoader
+from trainer.batches import batch_loader as loader_module
+from trainer.batches.batch_loader import BatchLoader
 from trainer.outcome import CVResult, EpochReport, Verdict
 
 EVERYTHING: dict[str, Any] = {

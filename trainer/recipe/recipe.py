@@ -4,7 +4,7 @@ A recipe has two forms. In code it is a frozen dataclass with one nested group p
 files, on the command line, in the database and in exported models, it is *flat*: a dictionary from dotted field name
 to plain value, such as ``{"backbone": "resnet18", "optimizer.lr": 0.001, "augment.sepia": 0.2}``. `FIELDS` lists every
 flat name with its type, range, default and explanation; it is derived from the dataclasses below and from
-`trainer.augment.AUGMENTATIONS`, so a setting is declared in one place.
+`trainer.batches.augmenter.AUGMENTATIONS`, so a setting is declared in one place.
 
 Nothing here imports torch: a study file is checked in milliseconds.
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from trainer.augment import AUGMENTATIONS, POLICIES
+from trainer.batches.augmenter import AUGMENTATIONS, POLICIES
 from trainer.inference.predict import TTA
 from trainer.networks.optimizers import OPTIMIZERS, SCHEDULES
 
@@ -139,7 +139,7 @@ class Augment:
     """What training images go through. Strength 0 means exactly off."""
 
     strengths: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(AUGMENTATIONS, 0.0))
-    """Strength by name of `trainer.augment.AUGMENTATIONS`, every name present. Treat as read-only."""
+    """Strength by name of `trainer.batches.augmenter.AUGMENTATIONS`, every name present. Treat as read-only."""
     policy: str = _setting("none", "published mixture of augmentations, before all others", choices=POLICIES)
     policy_prob: float = _setting(1.0, "share of the images that the policy changes; 0 = off", low=0.0, high=1.0)
     policy_magnitude: float = _setting(

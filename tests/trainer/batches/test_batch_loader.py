@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from trainer.augment import Augmenter
-from trainer.loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, LoaderError
+from trainer.batches.augmenter import Augmenter
+from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, LoaderError
+from trainer.batches.batch_plan import BatchPlan, plan_epoch
+from trainer.batches.shared_memory import PREFIX
 from trainer.recipe.recipe import Augment, Recipe
-from trainer.sampling import BatchPlan, plan_epoch
-from trainer.shared_batches import PREFIX
 
 SETTINGS = Augment(
     strengths={"hflip": 0.5, "rotate": 20.0, "brightness": 0.3, "noise": 0.1, "erase": 0.3},
@@ -159,7 +159,7 @@ def test_workers_die_with_a_killed_training(tmp_path: Path) -> None:
     script.write_text(
         "import os, signal\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
-        "from trainer.loader import _make_executor\n"
+        "from trainer.batches.batch_loader import _make_executor\n"
         "if __name__ == '__main__':\n"
         "    print(_make_executor(1).submit(os.getpid).result(), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -2,9 +2,9 @@
 
 Operations get stronger with their magnitude and go either way where they can, as in torchvision; some scales of the
 papers' own code run backwards. What leaves the picture is filled by reflection at the border, not with grey, as it is
-for all our augmentations (`trainer.augment`).
+for all our augmentations (`trainer.batches.augmenter`).
 
-This module imports Albumentations; `trainer.augment` imports it when a recipe asks for a policy.
+This module imports Albumentations; `trainer.batches.augmenter` imports it when a recipe asks for a policy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Augmentations by name and strength: with `trainer.policies` the one place that touches Albumentations.
+"""Augmentations by name and strength: with `trainer.batches.augmentation_policies` the one place that touches
+Albumentations.
 
 `AUGMENTATIONS` is the vocabulary that recipes and study files use. Every strength starts at 0, which means exactly
 off: the transform is absent and an image passes through untouched. `Augmenter` turns a recipe's settings into a
@@ -310,7 +311,7 @@ def build_transforms(settings: Augment, size: int) -> list[Any]:
         crop = arguments.pop("RandomResizedCrop")
         transforms.append(albumentations.RandomResizedCrop(size=(size, size), p=1.0, **crop))
     if with_policy:
-        from trainer.policies import build_policy
+        from trainer.batches.augmentation_policies import build_policy
 
         transforms.append(build_policy(settings))
     for key, given in arguments.items():

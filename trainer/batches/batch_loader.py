@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from trainer.augment import Augmenter
-from trainer.sampling import BatchPlan
-from trainer.shared_batches import Slots
+from trainer.batches.augmenter import Augmenter
+from trainer.batches.batch_plan import BatchPlan
+from trainer.batches.shared_memory import Slots
 
 if TYPE_CHECKING:
     from trainer.recipe.recipe import Augment
@@ -42,7 +42,9 @@ BATCHES_AHEAD = 2  # per worker: one being read by the training, one being made
 
 
 class PixelSource(Protocol):
-    """Decoded images (`trainer.pixels.Pixels`). Has to pickle small: open the file lazily, carry its path."""
+    """Decoded images (`trainer.batches.pixel_cache.Pixels`). Has to pickle small: open the file lazily, carry its
+    path.
+    """
 
     @property
     def train(self) -> npt.NDArray[np.uint8]:

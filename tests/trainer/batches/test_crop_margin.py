@@ -10,15 +10,15 @@ import pytest
 from crossval_support import SMALL, ArrayPixels, after, competition, run
 from PIL import Image as Pillow
 
-from trainer.augment import Augmenter, Image
+from trainer.batches.augmenter import Augmenter, Image
+from trainer.batches.batch_loader import BatchLoader
+from trainer.batches.batch_plan import BatchPlan
+from trainer.batches.pixel_cache import side_to_crop_from
 from trainer.common.randomness import random_key
 from trainer.crossval import _identity
 from trainer.inference.predict import resize_image
-from trainer.loader import BatchLoader
 from trainer.outcome import TrainingData, Verdict
-from trainer.pixels import side_to_crop_from
 from trainer.recipe.recipe import Augment, Recipe
-from trainer.sampling import BatchPlan
 
 CROP = {"augment.crop": 0.6}
 

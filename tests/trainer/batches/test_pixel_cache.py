@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from data_support import fill_disk, picture, save
 
+from trainer.batches.pixel_cache import Pixels, open_pixels
 from trainer.data.read import DataError, ImageSet, read_images
 from trainer.inference.predict import resize_image
-from trainer.pixels import Pixels, open_pixels
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.sampling import BatchPlan, Indices, batches_per_epoch, plan_epoch
+from trainer.batches.batch_plan import BatchPlan, Indices, batches_per_epoch, plan_epoch
 
 label_lists = st.lists(st.integers(0, 4), min_size=2, max_size=120)
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.batches.mixup import Mix, apply_mix, draw_mix, mixing_epochs
 from trainer.common.randomness import random_generator
-from trainer.mixing import Mix, apply_mix, draw_mix, mixing_epochs
 from trainer.recipe.recipe import Augment
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.augment import AUGMENTATIONS, Augmenter, Image
+from trainer.batches.augmenter import AUGMENTATIONS, Augmenter, Image
 from trainer.common.randomness import random_key
 from trainer.recipe.recipe import Augment, Recipe
 

@@ -15,10 +15,10 @@ from PIL import Image as Pillow
 from PIL import ImageEnhance
 from torchvision import transforms as published
 
-from trainer import policies
-from trainer.augment import POLICIES, Augmenter, Image
+from trainer.batches import augmentation_policies
+from trainer.batches.augmentation_policies import AUTOAUGMENT, OPERATIONS, STRONGEST, STRONGEST_WIDE, build_policy
+from trainer.batches.augmenter import POLICIES, Augmenter, Image
 from trainer.common.randomness import random_key
-from trainer.policies import AUTOAUGMENT, OPERATIONS, STRONGEST, STRONGEST_WIDE, build_policy
 from trainer.recipe.recipe import Augment, Recipe
 
 NAMES = [name for name in POLICIES if name != "none"]
@@ -76,7 +76,7 @@ def test_operations_and_ranges_are_the_published_ones(mine: dict[str, float], th
         if name == "Solarize":
             strongest = 1 - strongest / 255
         assert mine[name] == pytest.approx(strongest), name
-        assert (name in policies._SIGNED) == signed
+        assert (name in augmentation_policies._SIGNED) == signed
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -168,7 +168,14 @@ def test_each_operation_grows_with_its_magnitude(name: str) -> None:
     image = picture()
     levels = [0.0, 0.3, 0.6]
     changes = [
-        float(np.mean([np.abs(applied(policies._fixed(name, m, 1.0), image, i).astype(int) - image) for i in range(8)]))
+        float(
+            np.mean(
+                [
+                    np.abs(applied(augmentation_policies._fixed(name, m, 1.0), image, i).astype(int) - image)
+                    for i in range(8)
+                ]
+            )
+        )
         for m in levels
     ]
     assert changes[0] == 0.0
@@ -178,16 +185,16 @@ def test_each_operation_grows_with_its_magnitude(name: str) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_posterizing_drops_up_to_four_bits(share: float) -> None:
     image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    tones = len(np.unique(applied(policies._fixed("Posterize", share, 1.0), image)))
+    tones = len(np.unique(applied(augmentation_policies._fixed("Posterize", share, 1.0), image)))
     assert tones == {0.0: 256, 0.25: 128, 1.0: 16}[share]
 
 
-@pytest.mark.parametrize("name", sorted(policies._SIGNED))
+@pytest.mark.parametrize("name", sorted(augmentation_policies._SIGNED))
 def test_operations_go_either_way(name: str) -> None:
     image = picture()
-    fixed = {applied(policies._fixed(name, 0.5, 1.0), image, seed).tobytes() for seed in range(12)}
+    fixed = {applied(augmentation_policies._fixed(name, 0.5, 1.0), image, seed).tobytes() for seed in range(12)}
     assert len(fixed) == 2
-    assert len({applied(policies._drawn(name), image, seed).tobytes() for seed in range(12)}) > 6
+    assert len({applied(augmentation_policies._drawn(name), image, seed).tobytes() for seed in range(12)}) > 6
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,7 @@ def test_operations_go_either_way(name: str) -> None:
 @pytest.mark.parametrize("magnitude", [-0.9, -0.4, 0.4, 0.9])
 def test_enhancements_are_pillows(name: str, enhance: type, tolerance: int, magnitude: float) -> None:
     image = picture()
-    mine = applied(policies._BUILDERS[name]((magnitude, magnitude), 1.0), image)
+    mine = applied(augmentation_policies._BUILDERS[name]((magnitude, magnitude), 1.0), image)
     theirs = np.asarray(enhance(Pillow.fromarray(image)).enhance(1.0 + magnitude))
     inner = (slice(1, -1), slice(1, -1))  # Pillow leaves the border as it is
     assert np.abs(mine[inner].astype(int) - theirs[inner]).max() <= tolerance
