@@ -21,7 +21,7 @@ import numpy as np
 
 from search.weighting import LEAST_SHARE
 from trainer.evaluation.metrics import mean_over
-from trainer.shift import importance_weights
+from trainer.shift.adversarial import importance_weights
 
 RECIPES = 20
 SKILL = 0.02

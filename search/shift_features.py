@@ -15,8 +15,8 @@ from rich.markup import escape
 from search.competition import Competition
 from trainer.data.folds import fold_groups
 from trainer.data.inspection import Progress
-from trainer.descriptors import describe_images
-from trainer.embeddings import embed, extractor_at_hand, load_extractor
+from trainer.shift.descriptors import describe_images
+from trainer.shift.embeddings import embed, extractor_at_hand, load_extractor
 
 Say = Callable[[str], Progress]
 """Called with what is being done; what it returns is called with (images done, images in all)."""
@@ -45,7 +45,7 @@ class Features:
     test: NDArray[np.float32]
     """``(m, d)``"""
     described: bool
-    """Whether the first columns are `trainer.descriptors.SCALARS`, for want of a pre-trained backbone."""
+    """Whether the first columns are `trainer.shift.descriptors.SCALARS`, for want of a pre-trained backbone."""
 
 
 def shift_features(competition: Competition, *, backbone: str | None, weights: Path | None, say: Say) -> Features:

@@ -10,9 +10,9 @@ import numpy as np
 from search.competition import Competition
 from search.shift_features import Features, Say, shift_features, shift_groups
 from search.weighting import ALIKE, SETTING, is_shifted, why_not
-from trainer.descriptors import SCALARS
-from trainer.leaks import leaks_of
-from trainer.shift import Shift, TooFewImages, importance_weights, measure_shift, striking_classes
+from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, striking_classes
+from trainer.shift.descriptors import SCALARS
+from trainer.shift.leaks import leaks_of
 
 DIFFERENT = 0.75  # area from which parts differ plainly
 SHOWN = 5  # most test-like training images, and striking classes, that are listed
@@ -24,7 +24,9 @@ _DIRECTIONS = {
     "sharpness": ("more blurred", "sharper"),
     "blockiness": ("less compressed", "more compressed"),
 }
-"""Of each of `trainer.descriptors.SCALARS`: what test images are where theirs are lower, and where they are higher."""
+"""Of each of `trainer.shift.descriptors.SCALARS`: what test images are where theirs are lower, and where they are
+higher.
+"""
 
 
 def shift_lines(competition: Competition, *, backbone: str | None, weights: Path | None, say: Say) -> list[str]:

@@ -3,7 +3,8 @@
 Out-of-fold scores are means over the training images. Where the test images are others, each training image is to count
 by how many test images there are of its kind: by the ratio of the densities of test and training images where it lies
 (Shimodaira 2000, "Improving predictive inference under covariate shift"; Sugiyama, Krauledat and Mueller 2007,
-importance-weighted cross-validation). An adversarial validator estimates it (`trainer.shift`), once, when the study is
+importance-weighted cross-validation). An adversarial validator estimates it (`trainer.shift.adversarial`), once, when
+the study is
 founded: the weights are stored with the study, and all of its scores are weighted by them.
 
 What it costs is precision: the weighted mean of n images is as certain as that of `effective_images` equal ones. In
@@ -27,14 +28,14 @@ from search.ledger import Ledger
 from search.shift_features import Say, shift_features, shift_groups
 from storage.stored_studies import ImageWeights, StoredStudy
 from trainer.evaluation.metrics import effective_images
-from trainer.shift import Shift, TooFewImages, importance_weights, measure_shift
+from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift
 
 ALIKE = 0.6  # area below which parts count as alike, however certain it is
 APART = 0.9  # area from which hardly any training image is like the test images
 SURE = 2.0  # standard errors from 0.5 that an area has to be, to mean anything
 LEAST_SHARE = 0.25
 """Share of the training images as which they have to count at least. Below it the largest weights are clipped
-(`trainer.shift.CLIP`), so that the weighted score stays off by points, however many images there are."""
+(`trainer.shift.adversarial.CLIP`), so that the weighted score stays off by points, however many images there are."""
 
 SETTING = "protocol.weighting=test_like"
 WITHOUT = "without it all training images count the same"

@@ -33,7 +33,7 @@ from tests.search.colours import COLOURS, founding, make_bench, work_on
 from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
 from trainer.evaluation.metrics import effective_images, mean_over, score, standard_error
-from trainer.shift import Shift
+from trainer.shift.adversarial import Shift
 
 ASKED = "protocol.weighting=test_like"
 DARK = 0.8

@@ -1,7 +1,8 @@
 """What pictures look like, in a few hundred numbers that need no network: colours, layout, edges, sharpness.
 
-They are for telling two heaps of pictures apart (`trainer.shift`), not for classifying: cheap, and each part has a
-meaning. Height and width are left out on purpose: a network sees squares, and sides that differ are told on their own.
+They are for telling two heaps of pictures apart (`trainer.shift.adversarial`), not for classifying: cheap, and each
+part has a meaning. Height and width are left out on purpose: a network sees squares, and sides that differ are told on
+their own.
 
 What one picture is described by:
 

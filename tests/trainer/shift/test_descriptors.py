@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from trainer.common.errors import DataError
 from trainer.data.images import ArrayImages, FileImages
-from trainer.descriptors import NUMBERS, SCALARS, describe_images, describe_picture
+from trainer.shift.descriptors import NUMBERS, SCALARS, describe_images, describe_picture
 
 
 def scalars(made: Image.Image | NDArray[np.uint8]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from PIL import Image
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import read_images
-from trainer.leaks import leaks_of
+from trainer.shift.leaks import leaks_of
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from trainer.shift import CLIP, FEWEST, TooFewImages, importance_weights, measure_shift, striking_classes
+from trainer.shift.adversarial import CLIP, FEWEST, TooFewImages, importance_weights, measure_shift, striking_classes
 
 Floats = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from trainer.common.errors import DataError
 from trainer.data.images import ArrayImages, FileImages
-from trainer.embeddings import EXTRACTORS, embed, extractor_at_hand, load_extractor
 from trainer.networks.backbones import BackboneError, preprocessing_of
 from trainer.networks.pretrained import weights_at_hand
+from trainer.shift.embeddings import EXTRACTORS, embed, extractor_at_hand, load_extractor
 
 NAME = "test_resnet.r160_in1k"
 VIT = "test_vit.r160_in1k"
@@ -41,7 +41,7 @@ def images(count: int = 5) -> ArrayImages:
 
 @pytest.mark.parametrize("name", [NAME, VIT])
 def test_features_are_those_before_the_classifier(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.embeddings.BATCH", 2)
+    monkeypatch.setattr("trainer.shift.embeddings.BATCH", 2)
     model, size = load_extractor(name, folder)
     seen: list[tuple[int, int]] = []
     found = embed(model, images(), size=size, progress=lambda done, total: seen.append((done, total)))

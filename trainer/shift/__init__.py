@@ -1,0 +1,1 @@
+"""Whether the test images look like the training images."""
