@@ -132,9 +132,9 @@ def _same_curve(one: EpochCurve, other: EpochCurve) -> bool:
 
 
 def _undisturbed(bench: Bench, record: TrialRecord) -> TrialOutcome:
-    from trainer.crossval import cross_validate
-    from trainer.outcome import Verdict as Go
     from trainer.recipe.recipe import Recipe
+    from trainer.training.cross_validation import cross_validate
+    from trainer.training.results import Verdict as Go
 
     recipe, metric = Recipe.from_flat(record.recipe or {}), bench.spec.protocol.metric
     result = cross_validate(

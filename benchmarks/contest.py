@@ -21,13 +21,13 @@ from search.competition import inspect
 from studies.spec import StudySpec
 from trainer.batches.augmenter import AUGMENTATIONS
 from trainer.batches.batch_loader import BatchLoader
-from trainer.crossval import cross_validate
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.networks.view_averaging import predict_proba
-from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe.recipe import Recipe, Scalar
+from trainer.training.cross_validation import cross_validate
+from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 
 AT_ONCE = 2
 """Trials that a rival trains at the same time, a process with one thread of torch's each. On two cores that is faster

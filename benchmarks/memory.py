@@ -5,7 +5,7 @@
 For each backbone, batch size and number of folds a fresh process imports everything, notes what it takes, then
 cross-validates on random images for two epochs with AdamW and averaged weights, from scratch. Reported is what came on
 top: on a CPU the largest resident size of the process (images in memory included), on a GPU the most that tensors took
-at once, beside what the plan before the first epoch foretold (`trainer.memory`).
+at once, beside what the plan before the first epoch foretold (`trainer.training.gpu_memory`).
 
 Expected: each fold more adds what it keeps, four times the weights with AdamW and averaging, and no activations; on a
 GPU the plan lies within a fifth of the measured peak.
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import describe_machine, one_line, table
-from trainer.outcome import ALWAYS_TRAINED
+from trainer.training.results import ALWAYS_TRAINED
 
 BACKBONES = {
     "cpu": ("resnet10t", "mobilenetv4_conv_small_050", "test_efficientnet"),
@@ -130,10 +130,10 @@ def train(cell: Cell) -> Result:
     import timm
     import torch
 
-    from trainer.crossval import cross_validate
-    from trainer.memory import tensor_bytes
-    from trainer.outcome import TrainingData, Verdict
     from trainer.recipe.recipe import Recipe
+    from trainer.training.cross_validation import cross_validate
+    from trainer.training.gpu_memory import tensor_bytes
+    from trainer.training.results import TrainingData, Verdict
 
     device = torch.device(cell.device)
     recipe = Recipe.from_flat(

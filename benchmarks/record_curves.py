@@ -48,13 +48,13 @@ from search.competition import inspect
 from search.sampling import sample
 from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader
-from trainer.crossval import cross_validate
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.networks.view_averaging import predict_proba
-from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe.recipe import Recipe
+from trainer.training.cross_validation import cross_validate
+from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
 COLUMNS = ("oof", "fold_test", "ens_test", "ens_hits", "brier", "ambiguity", "temperature")
 """Arrays of one entry a split."""

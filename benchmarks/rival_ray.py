@@ -22,8 +22,8 @@ from benchmarks.rival_searches import STARTING_TIME, RivalFailed
 from studies.space import Dimension, choose
 from studies.spec import StudySpec
 from trainer.batches.batch_loader import BatchLoader
-from trainer.outcome import EpochReport, Verdict
 from trainer.recipe.recipe import Recipe
+from trainer.training.results import EpochReport, Verdict
 
 if TYPE_CHECKING:
     from ray import tune

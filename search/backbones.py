@@ -75,8 +75,8 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
     import torch
     from timm.models import get_pretrained_cfg
 
-    from trainer.measure import batch_on, best_device, device_name
     from trainer.networks.architectures import architecture_of
+    from trainer.training.throughput import batch_on, best_device, device_name
 
     table = {
         "match": request.pattern,
@@ -113,7 +113,7 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
 
 def _measure(setups: Sequence[Setup], measurements: Measurements, console: Console) -> dict[Setup, str]:
     """Measure and keep each; returns why, for those that cannot be measured."""
-    from trainer.measure import TooLarge, best_device, measure_training
+    from trainer.training.throughput import TooLarge, best_device, measure_training
 
     problems: dict[Setup, str] = {}
     if not setups:

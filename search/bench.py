@@ -23,8 +23,8 @@ from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from
 from trainer.data.read import ImageSet
-from trainer.outcome import ALWAYS_TRAINED, TrainingData
 from trainer.recipe.recipe import Recipe
+from trainer.training.results import ALWAYS_TRAINED, TrainingData
 
 if TYPE_CHECKING:
     import torch

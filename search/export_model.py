@@ -68,8 +68,8 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
         ModelError: it cannot be read back.
         ExportBroken: networks are gone that were there when the export was planned.
     """
-    from trainer.modelfolder import FolderMember, write_model_folder
     from trainer.networks.backbones import preprocessing_of
+    from trainer.training.write_model_folder import FolderMember, write_model_folder
 
     for refit in refits.members:
         if not all(weight_files(home, refit.member.study, record.work_id) for record in refit.records):

@@ -22,7 +22,7 @@ from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.evaluation.ambiguity import Average
-    from trainer.outcome import EpochReport
+    from trainer.training.results import EpochReport
 
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from storage.work_items import WorkItem
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainer.outcome import EpochReport
+    from trainer.training.results import EpochReport
 
 log = logging.getLogger(__name__)
 

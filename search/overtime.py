@@ -15,7 +15,7 @@ from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainer.outcome import EpochReport
+    from trainer.training.results import EpochReport
 
 
 class Overtime:

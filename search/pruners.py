@@ -15,7 +15,7 @@ from storage.stored_studies import StoredStudy
 from studies.spec import SearchSettings
 
 if TYPE_CHECKING:
-    from trainer.outcome import EpochReport
+    from trainer.training.results import EpochReport
 
 
 class Pruner(Protocol):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.metrics import Weights, mean_error, mean_over, weights_of
 
 if TYPE_CHECKING:
-    from trainer.outcome import EpochReport
+    from trainer.training.results import EpochReport
 
 Floating = NDArray[np.floating[Any]]
 

@@ -36,7 +36,7 @@ from trainer.recipe.recipe import Recipe
 if TYPE_CHECKING:
     import torch
 
-    from trainer.outcome import EpochReport, Verdict
+    from trainer.training.results import EpochReport, Verdict
 
 
 log = logging.getLogger(__name__)
@@ -185,8 +185,8 @@ def _train(
     ledger: Ledger, study: StoredStudy, record: TrialRecord, images: ImageSet, request: ReplayRequest
 ) -> TrialOutcome:
     from trainer.batches.batch_loader import BatchLoader, fitting_workers
-    from trainer.crossval import cross_validate
-    from trainer.outcome import Verdict
+    from trainer.training.cross_validation import cross_validate
+    from trainer.training.results import Verdict
 
     recipe = Recipe.from_flat(record.recipe or {})
     metric = study.spec["protocol"]["metric"]

@@ -21,7 +21,7 @@ from trainer.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from search.bench import Bench
     from trainer.evaluation.ambiguity import Average
-    from trainer.outcome import CVResult, EpochReport, Verdict
+    from trainer.training.results import CVResult, EpochReport, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +60,10 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
     Raises:
         LeaseLost: another worker holds the item.
     """
-    from trainer.crossval import cross_validate
-    from trainer.modelfolder import save_weights
     from trainer.networks.view_averaging import FLIPS
-    from trainer.outcome import Verdict
+    from trainer.training.cross_validation import cross_validate
+    from trainer.training.results import Verdict
+    from trainer.training.write_model_folder import save_weights
 
     item, trial, lease = task.item, task.trial, task.lease
     recipe = Recipe.from_flat(item.recipe or {})

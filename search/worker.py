@@ -34,7 +34,7 @@ from trainer.common.errors import DataError
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainer.outcome import EpochReport
+    from trainer.training.results import EpochReport
 
 POLL_INTERVAL = 2.0  # seconds between looks at the queue while others still work
 AGAIN_AFTER = 300.0  # seconds after which a study whose images were not found is looked at once more
@@ -100,7 +100,7 @@ def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Ite
     import torch
 
     from trainer.batches.batch_loader import BatchLoader, fitting_workers
-    from trainer.memory import limit_memory
+    from trainer.training.gpu_memory import limit_memory
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = os.environ.get("OMP_NUM_THREADS")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import trainer.measure
+import trainer.training.throughput
 from search.cli import app
 from studies.errors import StudyError
-from trainer.measure import Measurement, TooLarge
 from trainer.networks.backbones import BackboneError
+from trainer.training.throughput import Measurement, TooLarge
 
 
 def listing(tmp_path: Path, *arguments: str) -> str:
@@ -41,7 +41,7 @@ def test_a_few_are_measured_here_once(tmp_path: Path, monkeypatch: pytest.Monkey
     def again(*_: object) -> Measurement:
         raise AssertionError("it is known")
 
-    monkeypatch.setattr(trainer.measure, "measure_training", again)
+    monkeypatch.setattr(trainer.training.throughput, "measure_training", again)
     assert row(listing(tmp_path, "test_vit.*"), "test_vit.r160_in1k")[4:6] == [speed, memory]
     # Known ones are shown in long lists, too.
     long = listing(tmp_path, "test_*", "--no-measure")
@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_named_and_the_rest_is_measured(tmp_path: Path, mon
             raise TooLarge("test_vit2 does not fit")
         return Measurement(images_per_second=123.4, memory=2**30)
 
-    monkeypatch.setattr(trainer.measure, "measure_training", measure)
+    monkeypatch.setattr(trainer.training.throughput, "measure_training", measure)
     output = listing(tmp_path, "test_vit*")
     assert row(output, "test_vit.r160_in1k")[4:6] == ["123", "1.00"]
     assert row(output, "test_vit2.r160_in1k")[4:6] == ["-", "-"]
@@ -67,7 +67,7 @@ def test_a_long_list_is_not_measured_unasked(tmp_path: Path, monkeypatch: pytest
     def measure(*_: object) -> Measurement:
         raise AssertionError("nobody asked")
 
-    monkeypatch.setattr(trainer.measure, "measure_training", measure)
+    monkeypatch.setattr(trainer.training.throughput, "measure_training", measure)
     output = listing(tmp_path, "resnet*")
     assert "images/s" not in output
     assert "--measure" in output

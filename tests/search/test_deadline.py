@@ -33,8 +33,8 @@ from storage.values import TrialRecord, TrialStatus, WorkKind
 from storage.work_items import WorkItem
 from studies.spec import StudySpec, load_study
 from tests.search.colours import work_on
-from trainer.outcome import EpochReport
 from trainer.recipe.recipe import Recipe
+from trainer.training.results import EpochReport
 
 SPEC = load_study("quickstart")
 

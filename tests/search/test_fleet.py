@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, event, text
 
-import trainer.crossval
+import trainer.training.cross_validation
 from search.bench import Bench
 from search.competition import DataMismatch
 from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
@@ -38,7 +38,7 @@ from storage.work_items import WorkItem
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on, write_competition
 from trainer.common.errors import DataError
-from trainer.outcome import CVResult
+from trainer.training.results import CVResult
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
@@ -153,8 +153,8 @@ class TestOutage:
 
             return original(*args, on_epoch=between, **options)  # type: ignore[arg-type]
 
-        original = trainer.crossval.cross_validate
-        monkeypatch.setattr(trainer.crossval, "cross_validate", cross_validate)
+        original = trainer.training.cross_validation.cross_validate
+        monkeypatch.setattr(trainer.training.cross_validation, "cross_validate", cross_validate)
         work_on(bench)
         assert cuts == 3 * 3 * 2
         records = bench.ledger.runs.records(bench.study.id)
@@ -383,9 +383,9 @@ def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
 
             return original(*args, on_epoch=standing_still, **options)  # type: ignore[arg-type]
 
-        original = trainer.crossval.cross_validate
+        original = trainer.training.cross_validation.cross_validate
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trainer.crossval, "cross_validate", cross_validate)
+            patch.setattr(trainer.training.cross_validation, "cross_validate", cross_validate)
             return train(bench, task)
 
     run_item(with_training(bench, suspended), take(bench), lambda: False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import trainer.modelfolder
+import trainer.training.write_model_folder
 from search.bench import Bench
 from search.home import Home
 from search.keeping import is_as_exported, kept_trials, may_be_exported
@@ -23,8 +23,8 @@ from storage.values import TrialStatus, WorkKind
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
 from trainer.evaluation.ambiguity import Average
-from trainer.outcome import EpochReport
 from trainer.recipe.recipe import Recipe
+from trainer.training.results import EpochReport
 
 TRIALS = 9
 
@@ -104,7 +104,7 @@ def test_a_trial_without_room_for_its_networks_counts_all_the_same(
         path.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(trainer.modelfolder, "save_weights", full)
+    monkeypatch.setattr(trainer.training.write_model_folder, "save_weights", full)
     bench.ledger.studies.set_budget(bench.study.id, 1)
     with caplog.at_level(logging.WARNING):
         work_on(bench)

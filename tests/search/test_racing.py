@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from search.racing import PairedRace, errors_behind
-from trainer.outcome import EpochReport
+from trainer.training.results import EpochReport
 
 PROBABILITIES = arrays(np.float32, 40, elements=st.floats(0.0, 1.0, width=32))
 

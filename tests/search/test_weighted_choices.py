@@ -15,7 +15,7 @@ from search.gains import paired_gain
 from search.member_names import MemberName
 from search.racing import PairedRace, errors_behind
 from trainer.evaluation.metrics import Labels, Probabilities
-from trainer.outcome import EpochReport
+from trainer.training.results import EpochReport
 
 N, CLASSES = 240, 3
 HEAVY = np.arange(N) % 4 == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-import trainer.crossval
+import trainer.training.cross_validation
 from search.bench import Bench
 from search.founding import found
 from search.lease import LEASE
@@ -21,8 +21,8 @@ from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from storage.work import WorkItem
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on
-from trainer.outcome import CVResult
 from trainer.recipe.recipe import Recipe
+from trainer.training.results import CVResult
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
@@ -168,7 +168,7 @@ def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
         raise KeyError("p001.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.crossval, "cross_validate", broken)
+        patch.setattr(trainer.training.cross_validation, "cross_validate", broken)
         work_on(bench)
     records = bench.ledger.runs.records(bench.study.id)
     assert [r.status for r in records] == [TrialStatus.FAILED] * MAX_FAILURES
@@ -191,7 +191,7 @@ def test_divergence_is_told_as_pruned_with_its_reason(bench: Bench, monkeypatch:
         )
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.crossval, "cross_validate", diverging)
+        patch.setattr(trainer.training.cross_validation, "cross_validate", diverging)
         run_next(bench)
     record = bench.ledger.runs.records(bench.study.id)[0]
     assert (record.status, record.reason) == (TrialStatus.DIVERGED, "fold 1, epoch 1, batch 3: loss is nan")

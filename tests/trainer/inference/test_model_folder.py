@@ -29,10 +29,10 @@ from trainer.inference.predict import (
     read_image,
     resize_image,
 )
-from trainer.modelfolder import FolderMember, write_model_folder
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
+from trainer.training.write_model_folder import FolderMember, write_model_folder
 
 CLASSES = ("cat", "dog, small", "Vögel")
 SIZE = 32

@@ -12,12 +12,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from tests.trainer.crossval_support import SMALL, competition, run
 from tests.trainer.networks.test_pretrained import Malice, checkpoint, differing
-from trainer.modelfolder import save_weights
+from tests.trainer.training.support import SMALL, competition, run
 from trainer.networks.backbones import BackboneError, create_backbone
 from trainer.networks.custom_weights import missing_named_message, named_weights, named_weights_digest
 from trainer.recipe.recipe import Recipe, RecipeError
+from trainer.training.write_model_folder import save_weights
 
 TINY = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")
 

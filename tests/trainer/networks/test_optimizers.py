@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.crossval_support import shapes
+from tests.trainer.training.support import shapes
 from trainer.networks.backbones import BackboneError
 from trainer.networks.optimizers import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.recipe.recipe import Recipe

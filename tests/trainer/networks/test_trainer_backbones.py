@@ -10,8 +10,7 @@ import pytest
 import timm
 import torch
 
-from tests.trainer.crossval_support import competition
-from trainer.fold_model import FoldModel
+from tests.trainer.training.support import competition
 from trainer.networks.backbones import (
     BACKBONES,
     FAMILIES,
@@ -23,6 +22,7 @@ from trainer.networks.backbones import (
     size_arguments,
 )
 from trainer.recipe.recipe import Recipe
+from trainer.training.fold_model import FoldModel
 
 TINY = ("test_vit", "test_convnext", "test_efficientnet", "test_resnet")
 

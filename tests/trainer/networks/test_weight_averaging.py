@@ -11,10 +11,10 @@ import timm
 import torch
 from timm.utils import ModelEmaV3
 
-from tests.trainer.crossval_support import SMALL, competition, run
-from trainer.fold_model import FoldModel
+from tests.trainer.training.support import SMALL, competition, run
 from trainer.networks.weight_averaging import AveragedModel, averaged_model
 from trainer.recipe.recipe import Recipe
+from trainer.training.fold_model import FoldModel
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from trainer.batches.batch_loader import BatchLoader
-from trainer.checkpoint import CheckpointFile
 from trainer.evaluation.ambiguity import Average
-from trainer.lockstep import Abandoned, Lockstep
-from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe.recipe import Recipe
+from trainer.training.checkpoint import CheckpointFile
+from trainer.training.lockstep import Abandoned, Lockstep
+from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def cross_validate(
         BackboneError: the pre-trained weights are not at hand.
         LoaderError: a worker process of the loader died.
         torch.OutOfMemoryError: one image at a time is still too much. Mostly told before the first epoch, with a
-            message that says what is needed and what is free (`trainer.memory`).
+            message that says what is needed and what is free (`trainer.training.gpu_memory`).
     """
     device = torch.device(device)
     with ExitStack() as stack:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from crossval_support import SMALL, after, run
 
-from trainer.abreast import Abreast
-from trainer.fold_model import FoldModel
-from trainer.outcome import CVResult, Verdict
 from trainer.recipe.recipe import Recipe
+from trainer.training.fold_model import FoldModel
+from trainer.training.parallel_folds import Abreast
+from trainer.training.results import CVResult, Verdict
 
 
 @pytest.fixture

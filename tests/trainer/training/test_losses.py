@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from trainer.losses import class_weights, image_losses
 from trainer.recipe.recipe import Loss
+from trainer.training.losses import class_weights, image_losses
 
 
 def batch(seed: int = 0, n: int = 12, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from trainer import checkpoint as checkpoint_module
-from trainer.crossval import cross_validate
-from trainer.outcome import CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe.recipe import Recipe
+from trainer.training import checkpoint as checkpoint_module
+from trainer.training.cross_validation import cross_validate
+from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
 SMALL: dict[str, Any] = {
     "backbone": "test_resnet",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainer.crossval_support import fill_disk_in_torch
-from trainer.checkpoint import CheckpointFile
+from tests.trainer.training.support import fill_disk_in_torch
+from trainer.training.checkpoint import CheckpointFile
 
 CONTENT: dict[str, Any] = {"folds": [{"model": {"w": torch.arange(6.0).view(2, 3)}, "ema": None}], "epoch": 3}
 

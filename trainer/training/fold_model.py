@@ -17,13 +17,13 @@ from trainer.batches.batch_plan import batches_per_epoch
 from trainer.batches.mixup import apply_mix, draw_mix, mixing_epochs
 from trainer.common.randomness import random_generator, random_key
 from trainer.inference.predict import Normaliser
-from trainer.losses import class_weights, image_losses
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.networks.freezing import freeze, train_mode
 from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.networks.weight_averaging import averaged_model
-from trainer.parking import Parking
 from trainer.recipe.recipe import Recipe
+from trainer.training.losses import class_weights, image_losses
+from trainer.training.offloading import Parking
 
 log = logging.getLogger(__name__)
 

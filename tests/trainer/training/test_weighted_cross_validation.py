@@ -10,7 +10,7 @@ import pytest
 from crossval_support import after, competition, run
 
 from trainer.evaluation.metrics import mean_over, score
-from trainer.outcome import ALWAYS_TRAINED, EpochReport, Verdict
+from trainer.training.results import ALWAYS_TRAINED, EpochReport, Verdict
 
 WEIGHTS = np.where(np.arange(72) % 4 == 0, 3.0, 1.0 / 3.0)
 

@@ -141,7 +141,8 @@ class CVResult:
     machine: dict[str, Scalar] = field(default_factory=dict)
     """What the machine had a say in: device, micro_batch, precision, versions, CPU threads, seconds; on a CPU also cpu,
     its model; on a GPU also memory_peak, the most that this process's tensors took at once, in MiB, since this training
-    began or was continued, and memory_planned, what `trainer.memory` foretold; parked, where folds waited on the host.
+    began or was continued, and memory_planned, what `trainer.training.gpu_memory` foretold; parked, where folds waited
+    on the host.
     """
     models: tuple[dict[str, torch.Tensor], ...] = ()
     """State dict of each fold's evaluated weights, on the CPU; only of a finished training that was asked to keep them.

@@ -10,15 +10,15 @@ import pytest
 import timm
 import torch
 
-from tests.trainer.crossval_support import SMALL, ArrayPixels, after, competition, run, shapes
-from trainer import fold_model
+from tests.trainer.training.support import SMALL, ArrayPixels, after, competition, run, shapes
 from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average, ambiguity, brier_scores
 from trainer.evaluation.metrics import score
 from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.predict import TTA
-from trainer.outcome import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 from trainer.recipe.recipe import Recipe
+from trainer.training import fold_model
+from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from trainer.inference import predict
 from trainer.inference.predict import Blend, ModelError, load_model_folder
-from trainer.modelfolder import FolderMember, save_weights, write_model_folder
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.recipe.recipe import Recipe
+from trainer.training.write_model_folder import FolderMember, save_weights, write_model_folder
 
 RECIPE = Recipe.from_flat({"backbone": "test_convnext", "init": "scratch", "image_size": 48, "augment.hflip": 0.25})
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainer.crossval_support import after, run
-from tests.trainer.test_crossval_resume import EVERYTHING, assert_same
-from tests.trainer.test_memory import first_fold, same
-from trainer import lockstep
-from trainer.fold_model import FoldModel
-from trainer.memory import MemoryPlan
+from tests.trainer.training.support import after, run
+from tests.trainer.training.test_gpu_memory import first_fold, same
+from tests.trainer.training.test_resume import EVERYTHING, assert_same
 from trainer.networks.optimizers import OPTIMIZERS
-from trainer.outcome import CVResult, EpochReport, Verdict
-from trainer.parking import Parking
+from trainer.training import lockstep
+from trainer.training.fold_model import FoldModel
+from trainer.training.gpu_memory import MemoryPlan
+from trainer.training.offloading import Parking
+from trainer.training.results import CVResult, EpochReport, Verdict
 
 CPU = torch.device("cpu")
 

@@ -10,10 +10,10 @@ import pytest
 import timm
 import torch
 
-from tests.trainer.crossval_support import after, run
-from trainer import fold_model
-from trainer.outcome import Verdict
+from tests.trainer.training.support import after, run
 from trainer.recipe.recipe import Recipe
+from trainer.training import fold_model
+from trainer.training.results import Verdict
 
 
 @pytest.fixture(autouse=True)

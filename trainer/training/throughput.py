@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from trainer.common.environment import cpu_name
-from trainer.fold_model import FoldModel
-from trainer.memory import tensor_bytes
 from trainer.recipe.recipe import Recipe
+from trainer.training.fold_model import FoldModel
+from trainer.training.gpu_memory import tensor_bytes
 
 CLASSES = 10
 GPU_BATCH = 32  # images per step

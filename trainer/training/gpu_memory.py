@@ -27,8 +27,8 @@ from typing import Any
 
 import torch
 
-from trainer.fold_model import FoldModel
 from trainer.recipe.recipe import Recipe
+from trainer.training.fold_model import FoldModel
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-import trainer.measure
-from trainer.measure import CLASSES, CPU_BATCH, TooLarge, batch_on, best_device, device_name, measure_training
+import trainer.training.throughput
 from trainer.networks.architectures import Architecture
 from trainer.networks.backbones import BackboneError
+from trainer.training.throughput import (
+    CLASSES,
+    CPU_BATCH,
+    TooLarge,
+    batch_on,
+    best_device,
+    device_name,
+    measure_training,
+)
 
 CPU = torch.device("cpu")
 
@@ -43,7 +51,7 @@ def test_running_out_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory\nand more")
 
-    monkeypatch.setattr(trainer.measure, "_measure", full)
+    monkeypatch.setattr(trainer.training.throughput, "_measure", full)
     with pytest.raises(TooLarge, match=r"^test_resnet at 64 px and 8 images does not fit: CUDA out of memory$"):
         measure_training("test_resnet", 64, CPU)
 

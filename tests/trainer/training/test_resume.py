@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainer.crossval_support import after, competition, fill_disk_in_torch, run
+from tests.trainer.training.support import after, competition, fill_disk_in_torch, run
 from trainer.batches import batch_loader as loader_module
 from trainer.batches.batch_loader import BatchLoader
-from trainer.outcome import CVResult, EpochReport, Verdict
+from trainer.training.results import CVResult, EpochReport, Verdict
 
 EVERYTHING: dict[str, Any] = {
     "epochs": 3,

@@ -15,10 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.crossval_support import SMALL, after, competition, run
-from trainer import lockstep, memory
-from trainer.fold_model import FoldModel
-from trainer.memory import (
+from tests.trainer.training.support import SMALL, after, competition, run
+from trainer.networks.optimizers import OPTIMIZERS
+from trainer.recipe.recipe import Recipe
+from trainer.training import gpu_memory, lockstep
+from trainer.training.fold_model import FoldModel
+from trainer.training.gpu_memory import (
     FoldMemory,
     MemoryPlan,
     bytes_free,
@@ -29,9 +31,7 @@ from trainer.memory import (
     tensor_bytes,
     too_large_message,
 )
-from trainer.networks.optimizers import OPTIMIZERS
-from trainer.outcome import Verdict
-from trainer.recipe.recipe import Recipe
+from trainer.training.results import Verdict
 
 GIB = 2**30
 sizes = st.integers(0, 10**12)
@@ -191,9 +191,9 @@ class PretendedGpu:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.measured: list[int] = []
         self.free = 10**6
-        monkeypatch.setattr(memory, "_measured", {})
-        monkeypatch.setattr(memory, "_measure", self._measure)
-        monkeypatch.setattr(memory, "_free", lambda device: self.free)
+        monkeypatch.setattr(gpu_memory, "_measured", {})
+        monkeypatch.setattr(gpu_memory, "_measure", self._measure)
+        monkeypatch.setattr(gpu_memory, "_free", lambda device: self.free)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended GPU")
 
     def _measure(self, model: FoldModel, micro_batch: int, device: torch.device) -> FoldMemory | None:
@@ -279,8 +279,8 @@ def test_what_did_not_fit_is_tried_again(gpu: PretendedGpu) -> None:
 
 
 def test_a_processor_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_measure", None)
-    monkeypatch.setattr(memory, "_free", None)
+    monkeypatch.setattr(gpu_memory, "_measure", None)
+    monkeypatch.setattr(gpu_memory, "_free", None)
     plan = plan_memory(Recipe.from_flat(SMALL), first_fold(), 5, torch.device("cpu"))
     assert plan == MemoryPlan(micro_batch=16, parked=False)
     machine = run({"epochs": 1}).machine
@@ -302,15 +302,15 @@ def test_a_training_starts_with_what_fits(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_the_share_of_a_process_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(memory, "_share", 1.0)
+    monkeypatch.setattr(gpu_memory, "_share", 1.0)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", asked.append)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70, 100))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 10)
-    assert memory._free(CUDA) == 70
+    assert gpu_memory._free(CUDA) == 70
     limit_memory(0.5)
     assert asked == [0.5]
-    assert memory._free(CUDA) == 40
+    assert gpu_memory._free(CUDA) == 40
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -320,7 +320,7 @@ LARGER = {"backbone": "resnet18", "image_size": 128, "batch_size": 64, "epochs":
 @pytest.fixture
 def whole_gpu() -> Iterator[int]:
     """Yields the bytes of the GPU; a limit set in between is lifted."""
-    memory._measured.clear()
+    gpu_memory._measured.clear()
     yield torch.cuda.get_device_properties(CUDA).total_memory
     limit_memory(1.0)
 
@@ -337,7 +337,7 @@ def test_the_preflight_leaves_everything_as_it_was(whole_gpu: int) -> None:
     assert torch.equal(torch.get_rng_state(), generators[0])
     assert torch.equal(torch.cuda.get_rng_state(), generators[1])
     assert torch.cuda.memory_allocated() - held < 64 * 2**20  # cuBLAS keeps a workspace
-    (measured,) = memory._measured.values()
+    (measured,) = gpu_memory._measured.values()
     assert measured.kept > tensor_bytes(model.state())
     assert measured.step > 100 * 2**20
 
@@ -350,7 +350,7 @@ def test_a_gpu_that_is_short_of_memory_trains_in_parts(whole_gpu: int, caplog: p
     assert roomy.machine["micro_batch"] == 64
     peak = roomy.machine["memory_peak"]
     assert isinstance(peak, int)
-    (measured,) = memory._measured.values()
+    (measured,) = gpu_memory._measured.values()
     assert 0.8 * peak < bytes_needed(measured, 3) / 2**20 < 1.2 * peak
     torch.cuda.empty_cache()
     limit_memory((measured.kept + measured.step // 2 + torch.cuda.memory_reserved()) / whole_gpu)
@@ -368,7 +368,7 @@ def test_a_gpu_that_cannot_hold_all_folds_holds_one_at_a_time(whole_gpu: int) ->
     data = competition(96, size=128)
     roomy = run(LARGER, data, device="cuda")
     assert "parked" not in roomy.machine
-    (measured,) = memory._measured.values()
+    (measured,) = gpu_memory._measured.values()
     torch.cuda.empty_cache()
     limit_memory((1.5 * measured.kept + 1.1 * measured.step + torch.cuda.memory_reserved()) / whole_gpu)
     parked = run(LARGER, data, device="cuda")

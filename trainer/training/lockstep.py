@@ -14,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainer.abreast import Abreast
 from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.common.environment import cpu_name
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.evaluation.metrics import mean_over, score, true_class_probability, weights_of
-from trainer.fold_model import FoldModel, training_precision
 from trainer.inference.predict import TTA
-from trainer.memory import plan_memory
 from trainer.networks.custom_weights import BUILT_IN, named_weights_digest
 from trainer.networks.view_averaging import average_views, predict_proba
-from trainer.outcome import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 from trainer.recipe.recipe import Recipe, Scalar
+from trainer.training.fold_model import FoldModel, training_precision
+from trainer.training.gpu_memory import plan_memory
+from trainer.training.parallel_folds import Abreast
+from trainer.training.results import CVResult, EpochReport, Floats, Labels, Status, TrainingData
 
 EVALUATION_FACTOR = 4  # images evaluated at a time, in batches: no activations are kept for a backward pass
 SMALLEST_EVALUATION_BATCH = 64  # images, unless memory runs out
@@ -278,7 +278,9 @@ class Lockstep:
         keep_models: bool,
         worth_keeping: Callable[[EpochReport, Average | None], bool] | None,
     ) -> CVResult:
-        """Predict what is left to predict after the last epoch; arguments as `trainer.crossval.cross_validate`."""
+        """Predict what is left to predict after the last epoch; arguments as
+        `trainer.training.cross_validation.cross_validate`.
+        """
         images = len(self._data.pixels.test)
         some = np.linspace(0, images - 1, num=min(images, AMBIGUITY_IMAGES)).astype(np.int64)
         every = np.arange(images, dtype=np.int64) if predict_test else some
