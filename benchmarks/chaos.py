@@ -33,9 +33,9 @@ from benchmarks.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.founding import found
 from search.ledger import Ledger, open_ledger
-from search.patience import patiently
 from search.presence import name_prefix
 from search.sampling import sample
+from storage.database.outages import patiently
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, WorkKind, WorkState
 from storage.work_items import HeldItem

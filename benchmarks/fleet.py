@@ -40,7 +40,7 @@ from benchmarks.fleet_worker import Load, Order, Report, Tickets, labour
 from benchmarks.machine import describe_machine, one_line, table
 from search.founding import Founding
 from search.ledger import open_ledger
-from storage.database import connect
+from storage.database.connection import connect
 
 CONTENDERS = ("retable", "optuna")
 STAGES = ("take", "ask", "report", "store", "tell")

@@ -21,7 +21,7 @@ from search.founding import Founding, found
 from search.ledger import open_ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.sampling import sample
-from storage.tables import Trial, Work
+from storage.database.tables import Trial, Work
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 from studies.spec import load_study
 

@@ -28,14 +28,14 @@ from benchmarks.fleet_study import NAME, outcome, score, soft_after, suggest
 from search.bench import Bench
 from search.home import Home
 from search.ledger import open_ledger
-from search.patience import patiently
 from search.presence import Presence, process_name
 from search.samplers import make_sampler
 from search.stopping import StopSignals
 from search.training import LeaseLost, Task
 from search.worker import work
 from search.workshop import Tools, Workshop
-from storage.database import Database
+from storage.database.connection import Database
+from storage.database.outages import patiently
 from storage.values import TrialOutcome
 from storage.work import WorkQueue
 from storage.work_items import WorkItem

@@ -81,6 +81,6 @@ def check_database(url: str) -> None:
         if not file.is_file():
             raise NoStudy(f"there is no database {url} yet; `search start` sets it up (or say --storage URL)")
         return
-    from storage.urls import parse_url
+    from storage.database.urls import parse_url
 
     parse_url(url)

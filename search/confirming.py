@@ -24,11 +24,11 @@ from search.estimates import Estimates
 from search.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
 from search.home import Home
 from search.ledger import Ledger
-from search.patience import patiently
 from search.progress import trials_named
 from search.selection import Candidate, rank
 from search.standing import Standing, candidates, read_costs
 from storage.artifacts import ArtifactFolder
+from storage.database.outages import patiently
 from storage.stored_studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec

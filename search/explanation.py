@@ -33,7 +33,7 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
         check_database(url)
     except NoStudy:
         return None
-    from storage.database import connect
+    from storage.database.connection import connect
     from storage.errors import SchemaError
     from storage.stored_studies import StudyStore
 

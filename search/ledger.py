@@ -11,7 +11,7 @@ import optuna
 from numpy.typing import NDArray
 
 from search.at_once import NoStudy, check_database
-from storage.database import Database, connect
+from storage.database.connection import Database, connect
 from storage.datasets import DatasetStore
 from storage.errors import StorageError
 from storage.fleet_storage import FleetStorage

@@ -13,14 +13,14 @@ from search.bench import Bench
 from search.failures import Action, Policy, WorkerLeaves, policy_for
 from search.keeping import forget_the_beaten
 from search.lease import LeaseKeeper
-from search.patience import patiently
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.sampling import sample
 from search.stalling import stop_if_stalled
 from search.sweeping import stop_after_failures
 from search.telling import tell
 from search.training import LeaseLost, Task, called
-from storage.database import is_outage
+from storage.database.connection import is_outage
+from storage.database.outages import patiently
 from storage.errors import StorageError, StorageUnavailableError
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem

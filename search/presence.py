@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 
-from search.patience import patiently
+from storage.database.outages import patiently
 from storage.errors import StorageUnavailableError
 from storage.workers import Role, WorkerStore
 

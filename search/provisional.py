@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.ledger import Ledger
-from search.patience import patiently
 from search.standing import Standing
+from storage.database.outages import patiently
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError

@@ -15,7 +15,7 @@ from search.founding import SEARCH_SPLIT
 from search.ledger import Ledger, open_ledger
 from search.standing import read_standing
 from search.status import state_of
-from storage.database import connect
+from storage.database.connection import connect
 from storage.errors import SchemaError
 from studies.catalog import bundled_studies
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from search.gains import paired_gain, shown_gain
 from search.ledger import Ledger
-from search.patience import patiently
 from search.selection import rank
 from search.standing import candidates
+from storage.database.outages import patiently
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, TrialRecord, WorkKind
 from studies.spec import StudySpec

@@ -11,13 +11,13 @@ from rich.console import Console
 from search.engines.fleet import Fleet
 from search.finalists import TRIAL_NOTE
 from search.ledger import Ledger
-from search.patience import patiently
 from search.progress import ProgressView
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.standing import Standing, read_standing
 from search.stopping import StopSignals
 from search.sweeping import SWEEP_INTERVAL, sweep_all
 from search.warm_starts import origins_of
+from storage.database.outages import patiently
 from storage.values import StudyState, WorkKind
 from storage.work_items import HeldItem
 from studies.spec import StudySpec

@@ -9,8 +9,8 @@ import optuna
 from optuna.trial import TrialState
 
 from search.ledger import Ledger
-from search.patience import patiently
 from search.telling import tell
+from storage.database.outages import patiently
 from storage.optuna_storage import running_trials
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, TrialStatus, WorkKind

@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 
 from search.cost_aware import SECONDS
 from search.ledger import Ledger
-from search.patience import patiently
 from search.selection import older_worth, older_worth_name, worth_name
 from search.standing import worth_of
+from storage.database.outages import patiently
 from storage.fleet_storage import TrialWrites
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import METRICS

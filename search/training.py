@@ -12,7 +12,7 @@ import optuna
 
 from search.keeping import may_be_exported
 from search.lease import LeaseKeeper
-from search.patience import patiently
+from storage.database.outages import patiently
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from storage.work_items import WorkItem
 from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_of

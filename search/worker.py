@@ -21,11 +21,11 @@ from search.lease import LEASE
 from search.ledger import Ledger, open_ledger
 from search.objective import run_item
 from search.overtime import Overtime
-from search.patience import patiently
 from search.presence import Presence, process_name
 from search.stopping import GRACE, StopSignals
 from search.sweeping import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.workshop import Tools, Workshop
+from storage.database.outages import patiently
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, WorkKind
 from storage.work_items import WorkItem

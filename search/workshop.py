@@ -17,10 +17,10 @@ from search.engines.process import PLACE_VARIABLE
 from search.home import Home
 from search.lease import LEASE
 from search.ledger import Ledger
-from search.patience import patiently
 from search.preparation import known_folder
 from search.pruners import make_pruner
 from search.samplers import make_sampler, sampler_seed
+from storage.database.outages import patiently
 from storage.stored_studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError, listed

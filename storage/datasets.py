@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select, update
 
-from storage.blobs import pack, unpack
-from storage.database import Database
+from storage.database.blobs import pack, unpack
+from storage.database.connection import Database
+from storage.database.tables import Dataset, FoldSet
 from storage.errors import StorageError
-from storage.tables import Dataset, FoldSet
 
 
 @dataclass(frozen=True, kw_only=True)

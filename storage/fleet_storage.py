@@ -20,7 +20,7 @@ from optuna.storages._rdb.models import TrialModel, TrialParamModel, TrialUserAt
 from sqlalchemy import select
 
 if TYPE_CHECKING:
-    from storage.database import Database
+    from storage.database.connection import Database
 
 
 @dataclass

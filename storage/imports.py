@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import delete, select
 
-from storage.blobs import pack, unpack
-from storage.database import Database
+from storage.database.blobs import pack, unpack
+from storage.database.connection import Database
+from storage.database.tables import Import
 from storage.errors import StorageError
-from storage.tables import Import
 from storage.values import finite_or_none
 
 Floats = npt.NDArray[np.float32]

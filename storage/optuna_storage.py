@@ -12,12 +12,12 @@ from optuna.trial import TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from storage.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
+from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.errors import SchemaError
 from storage.fleet_storage import FleetStorage
 
 if TYPE_CHECKING:
-    from storage.database import Database
+    from storage.database.connection import Database
 
 
 class _SharedEngineStorage(RDBStorage):

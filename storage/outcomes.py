@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, delete, insert, select
 
-from storage.blobs import pack, unpack
-from storage.clock import Clock
-from storage.tables import Curve, Prediction, Trial
+from storage.database.blobs import pack, unpack
+from storage.database.clock import Clock
+from storage.database.tables import Curve, Prediction, Trial
 from storage.values import (
     EpochCurve,
     Failure,
@@ -26,7 +26,9 @@ TRIAL_COLUMNS = tuple(getattr(Trial, name) for name in TrialRecord.__dataclass_f
 
 
 def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome, clock: Clock) -> None:
-    """Write the record of a work row (all columns of `storage.tables.Work`), its curves and its predictions."""
+    """Write the record of a work row (all columns of `storage.database.tables.Work`), its curves and its
+    predictions.
+    """
     trial_id = connection.execute(
         insert(Trial)
         .values(

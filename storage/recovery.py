@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from sqlalchemy import and_, func, or_, select, update
 
-from storage.database import Database
+from storage.database.connection import Database
+from storage.database.tables import Study, Work
 from storage.settling import give_up, lost_workers
-from storage.tables import Study, Work
 from storage.values import WorkKind, WorkState
 from storage.work import MAX_ATTEMPTS
 from storage.work_items import is_expired

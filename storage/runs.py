@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import and_, func, insert, select, update
 
-from storage.blobs import unpack
-from storage.database import Database
+from storage.database.blobs import unpack
+from storage.database.connection import Database
+from storage.database.tables import Curve, Export, Prediction, Study, Trial
 from storage.errors import StorageError
 from storage.outcomes import TRIAL_COLUMNS, select_curves, trial_record
-from storage.tables import Curve, Export, Prediction, Study, Trial
 from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind, finite_or_none
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-from storage.database import Database
-from storage.engine import BUSY_TIMEOUT
+from storage.database.connection import Database
+from storage.database.engine import BUSY_TIMEOUT
+from storage.database.tables import TABLE_PREFIX
 from storage.errors import SchemaError, StorageUnavailableError
-from storage.tables import TABLE_PREFIX
 
 if TYPE_CHECKING:
     from alembic.config import Config

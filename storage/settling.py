@@ -6,14 +6,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, update
 
-from storage.clock import Clock
+from storage.database.clock import Clock
+from storage.database.tables import Work
 from storage.outcomes import insert_outcome
-from storage.tables import Work
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkState
 
 
 def settle(connection: Connection, row: Row[Any], outcome: TrialOutcome, attempt: int, clock: Clock) -> None:
-    """Write the outcome of a work row (all columns of `storage.tables.Work`, locked) and the row's final state."""
+    """Write the outcome of a work row (all columns of `storage.database.tables.Work`, locked) and the row's final
+    state.
+    """
     failed = outcome.status is TrialStatus.FAILED
     insert_outcome(connection, row, outcome, clock)
     connection.execute(

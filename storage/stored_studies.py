@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Row, insert, select, update
 
-from storage.blobs import pack, unpack
-from storage.database import Database
+from storage.database.blobs import pack, unpack
+from storage.database.connection import Database
+from storage.database.tables import Study, StudyWeights
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
-from storage.tables import Study, StudyWeights
 from storage.values import StudyState, storable_text
 
 
@@ -196,7 +196,9 @@ class StudyStore:
         self._change(study_id, budget=Study.budget + trials)
 
     def set_deadline(self, study_id: int, deadline: float | None) -> None:
-        """Change the deadline (Unix seconds on the database's clock, see `storage.database.Database.now`)."""
+        """Change the deadline (Unix seconds on the database's clock, see
+        `storage.database.connection.Database.now`).
+        """
         self._change(study_id, deadline=deadline)
 
     def _change(self, study_id: int, **values: Any) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, exists, func, insert, or_, select, update
 
-from storage.database import Database
+from storage.database.connection import Database
+from storage.database.tables import Study, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
 from storage.outcomes import TRIAL_COLUMNS, delete_outcome, trial_record
 from storage.settling import give_up, lost_workers, settle
-from storage.tables import Study, Trial, Work
 from storage.values import (
     Failure,
     StudyState,

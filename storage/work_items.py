@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, or_
 
-from storage.clock import Clock
-from storage.tables import Work
+from storage.database.clock import Clock
+from storage.database.tables import Work
 from storage.values import WorkKind, WorkState
 
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, delete, select
 
-from storage.database import Database
-from storage.tables import Worker
+from storage.database.connection import Database
+from storage.database.tables import Worker
 
 FORGET_AFTER = 86_400.0
 """Seconds after its last sign of life at which a worker that never signed off is dropped from the list."""

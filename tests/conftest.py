@@ -17,7 +17,7 @@ import pytest
 # Before torch is imported anywhere: two threads on two cores stand in each other's way as soon as anything else runs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from storage.database import connect
+from storage.database.connection import connect
 from storage.schema import create_schema
 from tests.databases import PostgresServer
 

@@ -6,7 +6,7 @@ import uuid
 
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from storage.database import connect
+from storage.database.connection import connect
 from storage.schema import create_schema
 
 DIALECTS = ("sqlite", "postgresql")

@@ -1,6 +1,6 @@
 """Alembic's revisions of our tables.
 
-After a change of `storage.tables`, on a scratch database that has the schema of before:
+After a change of `storage.database.tables`, on a scratch database that has the schema of before:
 
     from alembic import command
     from storage.database import connect

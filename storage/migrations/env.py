@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
+from storage.database.tables import Base
 from storage.schema import VERSION_TABLE, is_ours
-from storage.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

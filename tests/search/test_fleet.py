@@ -23,12 +23,12 @@ from search.founding import found
 from search.lease import LEASE
 from search.ledger import Ledger
 from search.objective import run_item
-from search.patience import patiently
 from search.standing import candidates
 from search.stopping import StopSignals
 from search.sweeping import sweep
 from search.training import Task, train
 from search.worker import work
+from storage.database.outages import patiently
 from storage.errors import StorageError
 from storage.optuna_storage import running_trials
 from storage.stored_studies import StoredStudy
@@ -133,7 +133,7 @@ class TestOutage:
     ) -> None:
         if dialect == "sqlite":
             pytest.skip("a file has no connections that a server could cut")
-        monkeypatch.setattr("search.patience.FIRST_PAUSE", 0.01)
+        monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.01)
         cuts = 0
         database = bench.ledger.database
 
@@ -167,7 +167,7 @@ class TestOutage:
         """From the claim to telling: before the first statement, before the second, and so on to the last."""
         if dialect == "sqlite":
             pytest.skip("a file has no connections that a server could cut")
-        monkeypatch.setattr("search.patience.FIRST_PAUSE", 0.001)
+        monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.001)
         bench.ledger.studies.set_budget(bench.study.id, 1000)
         killer = create_engine(url)
         countdown = executed = 0

@@ -21,7 +21,7 @@ from search.ledger import Ledger
 from search.likeness import MEAN_DIFFERENCE, is_within, likeness, must_be_equal
 from search.replay import CannotReplay, replay
 from search.requests import ReplayRequest
-from storage.blobs import pack
+from storage.database.blobs import pack
 from storage.values import Failure, TrialStatus
 from tests.search.colours import founding, make_bench, work_on
 from tests.search.test_cli import ENVIRONMENT

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from storage_samples import PROCESSES, StandingClock, stored_dataset
 
-from storage.database import Database, connect
+from storage.database.connection import Database, connect
 from storage.datasets import DatasetStore
 from storage.stored_studies import StoredStudy, StudyStore
 from tests.databases import DIALECTS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from storage_samples import stored_dataset
 
-from storage.database import Database
+from storage.database.connection import Database
 from storage.datasets import DatasetStore
 from storage.errors import StorageError
 

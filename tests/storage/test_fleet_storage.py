@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from storage.database import Database, connect
+from storage.database.connection import Database, connect
 from storage.fleet_storage import FleetStorage, TrialWrites
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from storage_samples import StandingClock
 
-from storage.database import Database
+from storage.database.connection import Database
 from storage.errors import StorageError
 from storage.imports import ImportedPredictions, ImportStore, LabelTakenError
 from storage.stored_studies import StoredStudy

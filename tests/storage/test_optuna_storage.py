@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 from storage_samples import PROCESSES
 
-from storage.database import Database, connect
+from storage.database.connection import Database, connect
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from storage_samples import StandingClock, finished
 
-from storage.database import Database
+from storage.database.connection import Database
 from storage.recovery import WorkRecovery
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore

@@ -16,14 +16,14 @@ from sqlalchemy import Connection, MetaData, Table, inspect, text
 from storage_samples import PROCESSES
 
 from storage import schema
-from storage.blobs import pack
-from storage.database import Database, connect
+from storage.database.blobs import pack
+from storage.database.connection import Database, connect
+from storage.database.tables import TABLE_PREFIX, Base
 from storage.datasets import DatasetStore
 from storage.errors import SchemaError
 from storage.runs import RunStore
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
 from storage.stored_studies import StudyStore
-from storage.tables import TABLE_PREFIX, Base
 from storage.workers import Role, WorkerStore
 
 NEWER = """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from storage_samples import StandingClock, curve, finished
 
-from storage.database import Database
+from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select, update
 from storage_samples import PROCESSES, StandingClock, curve, finished
 
-from storage.database import Database, connect
+from storage.database.connection import Database, connect
+from storage.database.tables import Base, Curve, Prediction, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore
-from storage.tables import Base, Curve, Prediction, Trial, Work
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from storage.work import MAX_ATTEMPTS, WorkQueue
 from storage.work_items import WorkItem

@@ -1,8 +1,8 @@
 """Our tables, beside Optuna's in one database.
 
 All are named ``retable_…``, and none refers to Optuna's: SQLite uses the ids of deleted studies again. Times are Unix
-seconds on the database's clock (`storage.clock`), arrays are blobs of `storage.blobs`. A change here needs a new
-revision in ``storage/migrations/versions``; a test compares the two.
+seconds on the database's clock (`storage.database.clock`), arrays are blobs of `storage.database.blobs`. A change here
+needs a new revision in ``storage/migrations/versions``; a test compares the two.
 """
 
 from __future__ import annotations

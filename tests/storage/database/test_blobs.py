@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from storage import blobs
-from storage.blobs import pack, unpack
+from storage.database import blobs
+from storage.database.blobs import pack, unpack
 from storage.errors import StorageError
 
 ARRAYS = hnp.arrays(

@@ -18,10 +18,10 @@ from sqlalchemy import URL, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase
 
-from storage.clock import Clock, database_clock
-from storage.engine import READ_ONLY, make_engine
+from storage.database.clock import Clock, database_clock
+from storage.database.engine import READ_ONLY, make_engine
+from storage.database.urls import parse_url, shown_url, without_secrets
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
-from storage.urls import parse_url, shown_url, without_secrets
 
 if TYPE_CHECKING:
     from storage.fleet_storage import FleetStorage
@@ -41,7 +41,7 @@ class Database:
         self.url = url
         """With the password: for connecting only. People see `name`."""
         self.clock = clock
-        """Makes the SQL expression for "now"; see `storage.clock`."""
+        """Makes the SQL expression for "now"; see `storage.database.clock`."""
         self.engine: Engine = make_engine(url)
 
     @property

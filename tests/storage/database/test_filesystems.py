@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from storage import engine
-from storage.database import connect
+from storage.database import engine
+from storage.database.connection import connect
+from storage.database.filesystems import network_mount
 from storage.errors import StorageError
-from storage.filesystems import network_mount
 
 
 @pytest.fixture

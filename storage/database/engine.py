@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from storage.database.filesystems import network_mount
 from storage.errors import StorageError
-from storage.filesystems import network_mount
 
 BUSY_TIMEOUT = 60.0  # seconds that a connection waits for SQLite's one write lock
 POOL_SIZE = 1
@@ -43,7 +43,7 @@ _POSTGRESQL_SESSION = (
 
 
 def make_engine(url: URL) -> Engine:
-    """An engine for a URL of `storage.urls.parse_url`, with the settings that make concurrent workers safe.
+    """An engine for a URL of `storage.database.urls.parse_url`, with the settings that make concurrent workers safe.
 
     SQLite runs in WAL, waits up to `BUSY_TIMEOUT` for the write lock, and begins every transaction that may write with
     ``BEGIN IMMEDIATE``: a transaction that first read and then wants to write could otherwise fail at once, or (as in

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
-from storage.database import connect
+from storage.database.connection import connect
+from storage.database.urls import parse_url, shown_url, without_secrets
 from storage.errors import StorageError
-from storage.urls import parse_url, shown_url, without_secrets
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

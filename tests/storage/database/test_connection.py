@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import insert, select, text
 from storage_samples import StandingClock
 
-from storage.database import Database, connect, is_outage
+from storage.database.connection import Database, connect, is_outage
+from storage.database.tables import Worker
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
 from storage.schema import create_schema
-from storage.tables import Worker
 from storage.workers import WorkerStore
 
 
@@ -160,7 +160,7 @@ class TestErrors:
         assert is_outage(caught.value)
 
     def test_a_locked_sqlite_file_is_an_outage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("storage.engine.BUSY_TIMEOUT", 0.0)
+        monkeypatch.setattr("storage.database.engine.BUSY_TIMEOUT", 0.0)
         database = connect(f"sqlite:///{tmp_path / 'a.db'}")
         database.now()
         other = connect(f"sqlite:///{tmp_path / 'a.db'}")

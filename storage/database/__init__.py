@@ -1,0 +1,1 @@
+"""The connection to one SQL database and its tables."""
