@@ -36,9 +36,9 @@ from search.ledger import Ledger, open_ledger
 from search.presence import name_prefix
 from search.sampling import sample
 from storage.database.outages import patiently
+from storage.queue.items import HeldItem
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, WorkKind, WorkState
-from storage.work_items import HeldItem
 
 RESTARTS = (("fast", 0.0), ("immediate", 15.0))
 """How the server is stopped and for how many seconds, each time; evenly divided over the trials."""

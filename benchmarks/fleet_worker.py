@@ -36,9 +36,9 @@ from search.worker import work
 from search.workshop import Tools, Workshop
 from storage.database.connection import Database
 from storage.database.outages import patiently
+from storage.queue.items import WorkItem
+from storage.queue.work_queue import WorkQueue
 from storage.values import TrialOutcome
-from storage.work import WorkQueue
-from storage.work_items import WorkItem
 from studies.spec import SearchSettings
 
 if TYPE_CHECKING:

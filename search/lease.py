@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from storage.errors import StorageUnavailableError
-from storage.work import WorkQueue
-from storage.work_items import WorkItem
+from storage.queue.items import WorkItem
+from storage.queue.work_queue import WorkQueue
 
 LEASE = 120.0  # seconds without renewal after which another worker may adopt a trial
 RENEWALS = 6  # in the time of one lease: several may fail before it runs out

@@ -16,11 +16,11 @@ from storage.datasets import DatasetStore
 from storage.errors import StorageError
 from storage.fleet_storage import FleetStorage
 from storage.imports import ImportStore
-from storage.recovery import WorkRecovery
+from storage.queue.recovery import WorkRecovery
+from storage.queue.work_queue import WorkQueue
 from storage.runs import RunStore
 from storage.schema import create_schema, require_schema
 from storage.stored_studies import ImageWeights, StoredStudy, StudyStore
-from storage.work import WorkQueue
 from storage.workers import WorkerStore
 from trainer.data.folds import write_folds_csv
 

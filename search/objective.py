@@ -22,8 +22,8 @@ from search.training import LeaseLost, Task, called
 from storage.database.connection import is_outage
 from storage.database.outages import patiently
 from storage.errors import StorageError, StorageUnavailableError
+from storage.queue.items import WorkItem
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
-from storage.work_items import WorkItem
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

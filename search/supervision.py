@@ -18,8 +18,8 @@ from search.stopping import StopSignals
 from search.sweeping import SWEEP_INTERVAL, sweep_all
 from search.warm_starts import origins_of
 from storage.database.outages import patiently
+from storage.queue.items import HeldItem
 from storage.values import StudyState, WorkKind
-from storage.work_items import HeldItem
 from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds

@@ -13,8 +13,8 @@ import optuna
 from search.keeping import may_be_exported
 from search.lease import LeaseKeeper
 from storage.database.outages import patiently
+from storage.queue.items import WorkItem
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
-from storage.work_items import WorkItem
 from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_of
 from trainer.recipe.recipe import Recipe
 

@@ -26,9 +26,9 @@ from search.stopping import GRACE, StopSignals
 from search.sweeping import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.workshop import Tools, Workshop
 from storage.database.outages import patiently
+from storage.queue.items import WorkItem
 from storage.stored_studies import StoredStudy
 from storage.values import StudyState, WorkKind
-from storage.work_items import WorkItem
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError
 from trainer.recipe.recipe import Recipe

@@ -11,7 +11,7 @@ class StorageUnavailableError(StorageError):
     """The database does not answer now: not reachable, restarting, locked, out of connections, or its disk is full.
 
     The same call may succeed later. Nothing of the failed call was written, or all of it: a connection can break after
-    the commit, which is why every writing call of `storage.work` may be repeated.
+    the commit, which is why every writing call of `storage.queue.work_queue` may be repeated.
     """
 
 

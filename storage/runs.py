@@ -41,7 +41,7 @@ class ExportRecord:
 
 
 class RunStore:
-    """Reads what `storage.work.WorkQueue.store` wrote, and keeps the list of exports."""
+    """Reads what `storage.queue.work_queue.WorkQueue.store` wrote, and keeps the list of exports."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Which processes live: for people to see. Who owns what is decided by leases alone (`storage.work`)."""
+"""Which processes live: for people to see. Who owns what is decided by leases alone (`storage.queue.work_queue`)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 database = connect("postgresql://team:secret@db.example/retable")
 create_schema(database)             # storage.schema: once, by `search start`
-queue = WorkQueue(database)         # storage.work
+queue = WorkQueue(database)         # storage.queue.work_queue
 optuna.load_study(study_name="aug_tuning", storage=database.optuna_storage())
 """
 

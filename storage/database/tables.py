@@ -116,7 +116,7 @@ class StudyWeights(Base):
 
 
 class Work(Base):
-    """What is to be done and who is doing it. Written by `storage.work` alone."""
+    """What is to be done and who is doing it. Written by `storage.queue.work_queue` alone."""
 
     __tablename__ = "retable_work"
     __table_args__ = (

@@ -29,8 +29,8 @@ from search.ledger import Ledger
 from search.overtime import Overtime, refits_before_deadline
 from search.standing import read_standing
 from search.supervision import search_is_over
+from storage.queue.items import WorkItem
 from storage.values import TrialRecord, TrialStatus, WorkKind
-from storage.work_items import WorkItem
 from studies.spec import StudySpec, load_study
 from tests.search.colours import work_on
 from trainer.recipe.recipe import Recipe

@@ -11,8 +11,8 @@ from search.bench import Bench
 from search.disk import GIB, UNTOUCHED, disk_use, tidy
 from search.lease import LEASE
 from search.objective import run_item
+from storage.queue.items import WorkItem
 from storage.values import Failure, WorkKind
-from storage.work_items import WorkItem
 from tests.search.colours import work_on
 
 LONG_AGO = 10 * UNTOUCHED

@@ -31,10 +31,10 @@ from search.worker import work
 from storage.database.outages import patiently
 from storage.errors import StorageError
 from storage.optuna_storage import running_trials
+from storage.queue.items import WorkItem
+from storage.queue.work_queue import MAX_ATTEMPTS
 from storage.stored_studies import StoredStudy
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
-from storage.work import MAX_ATTEMPTS
-from storage.work_items import WorkItem
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on, write_competition
 from trainer.common.errors import DataError

@@ -7,7 +7,7 @@ import pytest
 from search.bench import Bench
 from search.lease import LeaseKeeper
 from storage.errors import StorageUnavailableError
-from storage.work_items import WorkItem
+from storage.queue.items import WorkItem
 
 
 class Clock:

@@ -17,8 +17,8 @@ from search.objective import run_item
 from search.standing import candidates
 from search.sweeping import MAX_FAILURES
 from storage.optuna_storage import running_trials
+from storage.queue.work_queue import WorkItem
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
-from storage.work import WorkItem
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on
 from trainer.recipe.recipe import Recipe

@@ -11,10 +11,10 @@ from storage_samples import StandingClock, curve, finished
 
 from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
+from storage.queue.work_queue import WorkQueue
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind
-from storage.work import WorkQueue
 from storage.workers import FORGET_AFTER, Role, WorkerStore
 
 

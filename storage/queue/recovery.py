@@ -8,10 +8,10 @@ from sqlalchemy import and_, func, or_, select, update
 
 from storage.database.connection import Database
 from storage.database.tables import Study, Work
-from storage.settling import give_up, lost_workers
+from storage.queue.items import is_expired
+from storage.queue.settle import give_up, lost_workers
+from storage.queue.work_queue import MAX_ATTEMPTS
 from storage.values import WorkKind, WorkState
-from storage.work import MAX_ATTEMPTS
-from storage.work_items import is_expired
 
 
 class WorkRecovery:
@@ -37,7 +37,8 @@ class WorkRecovery:
     def sweep(self, study_id: int) -> int:
         """Queue the items whose lease ran out, and fail those that have lost `MAX_ATTEMPTS` workers.
 
-        `storage.work.WorkQueue.take` does the same for the item that it hands out; this is for when nobody takes.
+        `storage.queue.work_queue.WorkQueue.take` does the same for the item that it hands out; this is for when nobody
+        takes.
 
         Returns:
             How many items were put back or failed.

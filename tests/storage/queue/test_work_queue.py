@@ -13,11 +13,11 @@ from storage_samples import PROCESSES, StandingClock, curve, finished
 from storage.database.connection import Database, connect
 from storage.database.tables import Base, Curve, Prediction, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
+from storage.queue.items import WorkItem
+from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
-from storage.work import MAX_ATTEMPTS, WorkQueue
-from storage.work_items import WorkItem
 
 LEASE = 100.0  # seconds
 RECIPE = {"backbone": "resnet10t", "optimizer.lr": 0.001, "epochs": 3}

@@ -8,12 +8,12 @@ import pytest
 from storage_samples import StandingClock, finished
 
 from storage.database.connection import Database
-from storage.recovery import WorkRecovery
+from storage.queue.items import WorkItem
+from storage.queue.recovery import WorkRecovery
+from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
 from storage.runs import RunStore
 from storage.stored_studies import StoredStudy, StudyStore
 from storage.values import Failure, StudyState, TrialStatus, WorkKind, WorkState
-from storage.work import MAX_ATTEMPTS, WorkQueue
-from storage.work_items import WorkItem
 
 LEASE = 100.0  # seconds
 RECIPE = {"backbone": "resnet10t", "epochs": 3}

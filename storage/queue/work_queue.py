@@ -1,4 +1,5 @@
-"""The work queue: what is to be done and who is doing it. With `storage.recovery` the only writer of ``retable_work``.
+"""The work queue: what is to be done and who is doing it. With `storage.queue.recovery` the only writer of
+``retable_work``.
 
 A work item is handed out under a lease. The attempt number grows by one every time the item is handed out, and every
 write of a holder names its attempt: once another worker has taken the item over, whatever the former holder still
@@ -20,18 +21,7 @@ from storage.database.connection import Database
 from storage.database.tables import Study, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
 from storage.outcomes import TRIAL_COLUMNS, delete_outcome, trial_record
-from storage.settling import give_up, lost_workers, settle
-from storage.values import (
-    Failure,
-    StudyState,
-    TrialOutcome,
-    TrialRecord,
-    TrialStatus,
-    WorkKind,
-    WorkState,
-    recipe_hash,
-)
-from storage.work_items import (
+from storage.queue.items import (
     HeldItem,
     WaitingItem,
     WorkItem,
@@ -43,6 +33,17 @@ from storage.work_items import (
     is_settled,
     is_waiting,
     leased_item,
+)
+from storage.queue.settle import give_up, lost_workers, settle
+from storage.values import (
+    Failure,
+    StudyState,
+    TrialOutcome,
+    TrialRecord,
+    TrialStatus,
+    WorkKind,
+    WorkState,
+    recipe_hash,
 )
 
 MAX_ATTEMPTS = 5
