@@ -37,7 +37,7 @@ from search.presence import name_prefix
 from search.sampling import sample
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import StudyState, WorkKind, WorkState
 
 RESTARTS = (("fast", 0.0), ("immediate", 15.0))

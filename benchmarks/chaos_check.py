@@ -14,7 +14,7 @@ from search.bench import Bench
 from search.ledger import Ledger
 from search.standing import candidates
 from search.training import outcome_of
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 
 FIXED_PARAMS = "fixed_params"

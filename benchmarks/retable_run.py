@@ -15,7 +15,7 @@ from typing import Any
 
 from search.home import Home
 from search.ledger import open_ledger
-from storage.runs import ExportRecord
+from storage.records.trials import ExportRecord
 from storage.values import TrialStatus, WorkKind
 from trainer.formats.delimited import read_table
 

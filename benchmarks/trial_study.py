@@ -21,7 +21,7 @@ from search.ledger import Ledger, open_ledger
 from search.stopping import StopSignals
 from search.worker import work
 from search.workshop import Tools, Workshop
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from studies.spec import load_study
 from trainer.batches.batch_loader import BatchLoader, fitting_workers
 

@@ -18,7 +18,7 @@ from search.ledger import Ledger
 from search.pruners import Pruner
 from search.training import Task, train
 from storage.artifacts import ArtifactFolder
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from

@@ -29,7 +29,7 @@ from search.selection import Candidate, rank
 from search.standing import Standing, candidates, read_costs
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import patiently
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
 from trainer.common.errors import DataError

@@ -9,8 +9,8 @@ from rich.console import Console
 from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
 from search.retrying import retry_failed
+from storage.records.workers import Role
 from storage.values import StudyState
-from storage.workers import Role
 
 
 def pause(name: str | None, url: str) -> None:

@@ -35,7 +35,7 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
         return None
     from storage.database.connection import connect
     from storage.errors import SchemaError
-    from storage.stored_studies import StudyStore
+    from storage.records.studies import StudyStore
 
     try:
         stored = StudyStore(connect(url)).find(name)

@@ -15,7 +15,7 @@ from search.members import ExportMember, ImportedMember
 from search.pool import Pool, predictions_of, read_pool
 from search.training import FULL_DATA_SPLIT
 from storage.artifacts import ArtifactFolder
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 

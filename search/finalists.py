@@ -10,7 +10,7 @@ from search.confirmation import DEFAULT_TRIAL
 from search.estimates import Estimates, Judged, Round, estimate
 from search.ledger import Ledger
 from search.standing import added_by_averaging
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.recipe.recipe import Recipe
 

@@ -17,7 +17,7 @@ from search.optimism import POOL, CrossValidated, Honest, Tried, honest_score
 from search.refits import Floats, MemberRefits, Refits
 from search.selection import Candidate
 from search.standing import added_by_averaging
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.evaluation.metrics import METRICS, effective_images
 

@@ -19,8 +19,8 @@ from search.selection import worth_name
 from search.telling import SIBLINGS
 from search.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
 from search.weighting import Weighting
-from storage.datasets import StoredDataset
-from storage.stored_studies import StoredStudy
+from storage.records.datasets import StoredDataset
+from storage.records.studies import StoredStudy
 from storage.values import StudyState
 from studies.explain import differences
 from studies.spec import StudySpec

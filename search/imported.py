@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.imports import ImportRecord
+from storage.records.imports import ImportRecord
 
 SEEDS, FILES, DOUBTS = "seeds", "files", "doubts"
 """Keys in the notes: how many predictions of each image were averaged; names of the files; what there is to doubt, a

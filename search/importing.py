@@ -19,9 +19,9 @@ from search.ledger import Ledger, open_ledger
 from search.requests import ImportRequest
 from search.selection import rank
 from search.standing import candidates
-from storage.datasets import StoredDataset
-from storage.imports import ImportedPredictions, LabelTakenError
-from storage.stored_studies import StoredStudy
+from storage.records.datasets import StoredDataset
+from storage.records.imports import ImportedPredictions, LabelTakenError
+from storage.records.studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed

@@ -14,7 +14,7 @@ from search.ledger import Ledger
 from search.selection import averaging_adds, older_worth, rank, worth
 from search.standing import candidates
 from storage.artifacts import ArtifactFolder
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.settings import FinalSettings
 from studies.spec import StudySpec

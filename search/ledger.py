@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from search.at_once import NoStudy, check_database
 from storage.database.connection import Database, connect
-from storage.datasets import DatasetStore
 from storage.errors import StorageError
 from storage.fleet_storage import FleetStorage
-from storage.imports import ImportStore
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
-from storage.runs import RunStore
+from storage.records.datasets import DatasetStore
+from storage.records.imports import ImportStore
+from storage.records.studies import ImageWeights, StoredStudy, StudyStore
+from storage.records.trials import RunStore
+from storage.records.workers import WorkerStore
 from storage.schema import create_schema, require_schema
-from storage.stored_studies import ImageWeights, StoredStudy, StudyStore
-from storage.workers import WorkerStore
 from trainer.data.folds import write_folds_csv
 
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from search.ledger import Ledger
 from search.selection import NothingFinished, choose, rank
 from search.standing import candidates
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from search.finalists import trainings_of
 from search.member_names import MemberName
-from storage.imports import ImportRecord
-from storage.stored_studies import StoredStudy
+from storage.records.imports import ImportRecord
+from storage.records.studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.recipe.recipe import Recipe
 

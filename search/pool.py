@@ -26,7 +26,7 @@ from search.member_names import MemberName
 from search.members import ExportMember, ImportedMember
 from search.selection import NothingFinished, average
 from storage.artifacts import ArtifactFolder
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from studies.spec import StudySpec
 
 POOL = 12

@@ -19,7 +19,7 @@ from search.lineage import ancestor_again, begin_at
 from search.requests import StartRequest
 from search.shift_features import aloud
 from search.weighting import Weighting, weigh
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import check_name, find_study
 from studies.spec import StudySpec, load_study

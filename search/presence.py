@@ -10,7 +10,7 @@ import threading
 
 from storage.database.outages import patiently
 from storage.errors import StorageUnavailableError
-from storage.workers import Role, WorkerStore
+from storage.records.workers import Role, WorkerStore
 
 SIGN_EVERY = 20.0  # seconds
 SEEN_WITHIN = 75.0  # seconds without a sign of life after which a worker is taken for gone

@@ -11,7 +11,7 @@ from rich.markup import escape
 from search.ledger import Ledger
 from search.standing import Standing
 from storage.database.outages import patiently
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet

@@ -11,7 +11,7 @@ import optuna
 from search.ledger import Ledger
 from search.pruning import SuccessiveHalving
 from search.racing import PairedRace
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from studies.spec import SearchSettings
 
 if TYPE_CHECKING:

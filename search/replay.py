@@ -26,7 +26,7 @@ from search.likeness import MEAN_DIFFERENCE, Likeness, different_facts, is_withi
 from search.preparation import known_folder
 from search.requests import ReplayRequest
 from search.training import outcome_of
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import Failure, TrialStatus, WorkKind
 
 RETRY_ATTRIBUTE = "retry_of"

@@ -38,8 +38,8 @@ from search.summary import print_export, print_interrupted, print_ranking, print
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.warm_starts import origins_of
 from search.weighting import weights_lines
-from storage.stored_studies import StoredStudy
-from storage.workers import Role
+from storage.records.studies import StoredStudy
+from storage.records.workers import Role
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet

@@ -10,7 +10,7 @@ from search.ledger import Ledger
 from search.selection import rank
 from search.standing import candidates
 from storage.database.outages import patiently
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import StudyState, TrialRecord, WorkKind
 from studies.spec import StudySpec
 

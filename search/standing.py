@@ -11,9 +11,9 @@ from search.deadline import Costs, confirmations_in_time, is_time_for_trial, mea
 from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
 from search.selection import Candidate, averaging_adds, older_worth, rank, worth
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
+from storage.records.workers import Role, WorkerRecord
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
-from storage.workers import Role, WorkerRecord
 from studies.spec import StudySpec
 
 

@@ -24,9 +24,9 @@ from search.standing import Standing, read_standing
 from search.supervision import confirmation_at, search_is_over, what_runs
 from search.warm_starts import origins_of
 from search.weighting import weights_lines
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
+from storage.records.workers import Role, WorkerRecord
 from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
-from storage.workers import Role, WorkerRecord
 from studies.spec import StudySpec
 
 SHOWN_TRIALS = 30  # ended trials that are listed without --all

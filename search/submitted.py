@@ -16,9 +16,9 @@ from search.founding import SEARCH_SPLIT
 from search.ledger import Ledger
 from search.selection import average
 from search.training import FULL_DATA_SPLIT
-from storage.datasets import StoredDataset
-from storage.runs import ExportRecord
-from storage.stored_studies import StoredStudy
+from storage.records.datasets import StoredDataset
+from storage.records.studies import StoredStudy
+from storage.records.trials import ExportRecord
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.errors import DataError

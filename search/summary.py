@@ -15,7 +15,7 @@ from search.export_files import Export
 from search.member_names import members_named
 from search.progress import recipe_difference
 from search.standing import Standing
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialStatus
 from studies.spec import StudySpec
 from trainer.data.description import duplicate_lines

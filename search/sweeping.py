@@ -12,7 +12,7 @@ from search.ledger import Ledger
 from search.telling import tell
 from storage.database.outages import patiently
 from storage.optuna_storage import running_trials
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import StudyState, TrialStatus, WorkKind
 
 SWEEP_INTERVAL = 30.0  # seconds

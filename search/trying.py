@@ -15,7 +15,7 @@ from search.pruning import EPOCHS_ATTRIBUTE
 from search.requests import TryRequest
 from search.standing import read_standing
 from search.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import StudyState
 from studies.dimensions import check_value
 from studies.document import known_field, shorten

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from search.ledger import Ledger
 from search.memory import EarlierStudy, EarlierTrial, Recollection, Traits, distance, is_near, recollect, traits_of
 from search.standing import candidates
-from storage.datasets import StoredDataset
 from storage.optuna_storage import user_attribute
-from storage.stored_studies import StoredStudy
+from storage.records.datasets import StoredDataset
+from storage.records.studies import StoredStudy
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.data.image_statistics import PictureStatistics

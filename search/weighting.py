@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from search.competition import Competition
 from search.ledger import Ledger
 from search.shift_features import Say, shift_features, shift_groups
-from storage.stored_studies import ImageWeights, StoredStudy
+from storage.records.studies import ImageWeights, StoredStudy
 from trainer.evaluation.metrics import effective_images
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift
 

@@ -27,7 +27,7 @@ from search.sweeping import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.workshop import Tools, Workshop
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import StudyState, WorkKind
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError

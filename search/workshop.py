@@ -21,7 +21,7 @@ from search.preparation import known_folder
 from search.pruners import make_pruner
 from search.samplers import make_sampler, sampler_seed
 from storage.database.outages import patiently
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from studies.spec import StudySpec
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, update
 
 from storage.database.clock import Clock
 from storage.database.tables import Work
-from storage.outcomes import insert_outcome
+from storage.records.trial_rows import insert_outcome
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkState
 
 

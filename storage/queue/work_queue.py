@@ -20,7 +20,6 @@ from sqlalchemy import Connection, Row, and_, case, delete, exists, func, insert
 from storage.database.connection import Database
 from storage.database.tables import Study, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
-from storage.outcomes import TRIAL_COLUMNS, delete_outcome, trial_record
 from storage.queue.items import (
     HeldItem,
     WaitingItem,
@@ -35,6 +34,7 @@ from storage.queue.items import (
     leased_item,
 )
 from storage.queue.settle import give_up, lost_workers, settle
+from storage.records.trial_rows import TRIAL_COLUMNS, delete_outcome, trial_record
 from storage.values import (
     Failure,
     StudyState,

@@ -18,7 +18,7 @@ from search.pruners import make_pruner
 from search.samplers import make_sampler
 from search.stopping import StopSignals
 from search.worker import work
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader
 

@@ -10,7 +10,7 @@ import pytest
 from search.bench import Bench
 from search.founding import found
 from search.ledger import Ledger, open_ledger
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from tests.search.colours import STUDY, founding, make_bench, write_competition
 
 

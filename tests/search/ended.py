@@ -5,7 +5,7 @@ from __future__ import annotations
 from search.ledger import Ledger
 from search.sampling import sample
 from search.telling import tell
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialOutcome, TrialStatus
 from studies.spec import StudySpec
 

@@ -29,8 +29,8 @@ from search.refits import MemberRefits, Refits, gather_refits
 from search.selection import NothingFinished
 from search.submissions import what_it_is
 from search.submitted import submitted_labels
-from storage.imports import ImportedPredictions
-from storage.stored_studies import StoredStudy
+from storage.records.imports import ImportedPredictions
+from storage.records.studies import StoredStudy
 from storage.values import TrialOutcome, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on, write_competition
 from tests.search.untrained import pretending

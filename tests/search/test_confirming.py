@@ -39,7 +39,7 @@ from search.supervision import Interrupted, what_runs
 from search.telling import SIBLINGS
 from search.training import Task
 from storage.artifacts import ArtifactFolder
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 from tests.search.colours import work_on

@@ -16,8 +16,8 @@ from search.standing import read_standing
 from search.status import human_size, show_failed, show_status
 from search.supervision import search_is_over
 from storage.queue.items import WorkItem
+from storage.records.workers import Role
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
-from storage.workers import Role
 from tests.search.colours import work_on
 
 

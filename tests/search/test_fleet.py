@@ -33,7 +33,7 @@ from storage.errors import StorageError
 from storage.optuna_storage import running_trials
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import MAX_ATTEMPTS
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on, write_competition

@@ -14,7 +14,7 @@ from search.importing import ImportMistake, import_predictions, list_imports, re
 from search.ledger import Ledger
 from search.requests import ImportRequest
 from search.status import show_status
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
 from trainer.common.errors import DataError

@@ -16,7 +16,7 @@ from search.preparation import prepare
 from search.requests import StartRequest, Workers
 from search.selection import NothingFinished
 from storage.errors import UnknownStudyError
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialStatus
 from tests.search.colours import STUDY
 from tests.search.ended import end_next

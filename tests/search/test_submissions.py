@@ -22,7 +22,7 @@ from search.submissions import (
 )
 from search.submitted import UnusablePredictions, read_test_proba, submitted_labels
 from storage.errors import StorageError, UnknownStudyError
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import TrialOutcome, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from tests.databases import DIALECTS

@@ -15,7 +15,7 @@ from search.requests import TryRequest
 from search.trying import CannotTry, parameters_of, try_recipe
 from search.warm_starts import origins_of
 from storage.errors import UnknownStudyError
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from storage.values import StudyState, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from tests.databases import DIALECTS

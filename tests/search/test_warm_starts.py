@@ -17,7 +17,7 @@ from search.ledger import Ledger
 from search.summary import print_warm_starts
 from search.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
 from storage.database.tables import Dataset, Trial
-from storage.stored_studies import StoredStudy
+from storage.records.studies import StoredStudy
 from tests.databases import DIALECTS
 from tests.search.colours import STUDY, founding, write_competition
 from tests.search.ended import end_next

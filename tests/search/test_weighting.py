@@ -27,7 +27,7 @@ from search.requests import ReplayRequest, StartRequest, Workers
 from search.shift_report import shift_lines
 from search.weighting import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
 from storage.errors import StorageError
-from storage.stored_studies import ImageWeights
+from storage.records.studies import ImageWeights
 from storage.values import WorkKind
 from tests.search.colours import COLOURS, founding, make_bench, work_on
 from trainer.data.image_set import DataOptions

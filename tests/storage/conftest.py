@@ -10,8 +10,8 @@ import pytest
 from storage_samples import PROCESSES, StandingClock, stored_dataset
 
 from storage.database.connection import Database, connect
-from storage.datasets import DatasetStore
-from storage.stored_studies import StoredStudy, StudyStore
+from storage.records.datasets import DatasetStore
+from storage.records.studies import StoredStudy, StudyStore
 from tests.databases import DIALECTS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sqlalchemy import ColumnElement, Double, literal
 
-from storage.datasets import StoredDataset
+from storage.records.datasets import StoredDataset
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 
 PROCESSES = 8

@@ -19,12 +19,12 @@ from storage import schema
 from storage.database.blobs import pack
 from storage.database.connection import Database, connect
 from storage.database.tables import TABLE_PREFIX, Base
-from storage.datasets import DatasetStore
 from storage.errors import SchemaError
-from storage.runs import RunStore
+from storage.records.datasets import DatasetStore
+from storage.records.studies import StudyStore
+from storage.records.trials import RunStore
+from storage.records.workers import Role, WorkerStore
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
-from storage.stored_studies import StudyStore
-from storage.workers import Role, WorkerStore
 
 NEWER = """
 revision = "9999"

@@ -11,8 +11,8 @@ from storage.database.connection import Database
 from storage.queue.items import WorkItem
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
-from storage.runs import RunStore
-from storage.stored_studies import StoredStudy, StudyStore
+from storage.records.studies import StoredStudy, StudyStore
+from storage.records.trials import RunStore
 from storage.values import Failure, StudyState, TrialStatus, WorkKind, WorkState
 
 LEASE = 100.0  # seconds

@@ -15,8 +15,8 @@ from storage.database.tables import Base, Curve, Prediction, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
-from storage.runs import RunStore
-from storage.stored_studies import StoredStudy, StudyStore
+from storage.records.studies import StoredStudy, StudyStore
+from storage.records.trials import RunStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 
 LEASE = 100.0  # seconds

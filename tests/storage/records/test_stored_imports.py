@@ -11,8 +11,8 @@ from storage_samples import StandingClock
 
 from storage.database.connection import Database
 from storage.errors import StorageError
-from storage.imports import ImportedPredictions, ImportStore, LabelTakenError
-from storage.stored_studies import StoredStudy
+from storage.records.imports import ImportedPredictions, ImportStore, LabelTakenError
+from storage.records.studies import StoredStudy
 
 
 def predictions(seed: int = 0, *, test: bool = True) -> ImportedPredictions:

@@ -9,8 +9,8 @@ import pytest
 from storage_samples import stored_dataset
 
 from storage.database.connection import Database
-from storage.datasets import DatasetStore
 from storage.errors import StorageError
+from storage.records.datasets import DatasetStore
 
 FINGERPRINT = "f" * 64
 

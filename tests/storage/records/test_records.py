@@ -12,10 +12,10 @@ from storage_samples import StandingClock, curve, finished
 from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.queue.work_queue import WorkQueue
-from storage.runs import RunStore
-from storage.stored_studies import StoredStudy, StudyStore
+from storage.records.studies import StoredStudy, StudyStore
+from storage.records.trials import RunStore
+from storage.records.workers import FORGET_AFTER, Role, WorkerStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind
-from storage.workers import FORGET_AFTER, Role, WorkerStore
 
 
 class TestStudies:

@@ -16,7 +16,7 @@ from storage.database.blobs import unpack
 from storage.database.connection import Database
 from storage.database.tables import Curve, Export, Prediction, Study, Trial
 from storage.errors import StorageError
-from storage.outcomes import TRIAL_COLUMNS, select_curves, trial_record
+from storage.records.trial_rows import TRIAL_COLUMNS, select_curves, trial_record
 from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind, finite_or_none
 
 

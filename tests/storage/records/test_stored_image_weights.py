@@ -7,9 +7,9 @@ import pytest
 from storage_samples import stored_dataset
 
 from storage.database.connection import Database
-from storage.datasets import DatasetStore
 from storage.errors import StorageError, StudyExistsError
-from storage.stored_studies import ImageWeights, StoredStudy, StudyStore
+from storage.records.datasets import DatasetStore
+from storage.records.studies import ImageWeights, StoredStudy, StudyStore
 
 WEIGHTS = np.array([0.2, 1.1, 1 / 3, 2.5])
 

@@ -1,0 +1,1 @@
+"""Stored rows as values: studies, data sets, trials, exports, imports, workers."""
