@@ -32,12 +32,12 @@ from benchmarks.chaos_check import Verdict, compare
 from benchmarks.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.founding import found
-from search.ledger import Ledger, open_ledger
 from search.presence import name_prefix
 from search.sampling import sample
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from storage.values import StudyState, WorkKind, WorkState
 
 RESTARTS = (("fast", 0.0), ("immediate", 15.0))

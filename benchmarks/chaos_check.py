@@ -11,10 +11,10 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from search.bench import Bench
-from search.ledger import Ledger
 from search.standing import candidates
 from search.training import outcome_of
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 
 FIXED_PARAMS = "fixed_params"

@@ -39,8 +39,8 @@ from benchmarks.fleet_study import NAME, fill, prepare, write_images
 from benchmarks.fleet_worker import Load, Order, Report, Tickets, labour
 from benchmarks.machine import describe_machine, one_line, table
 from search.founding import Founding
-from search.ledger import open_ledger
 from storage.database.connection import connect
+from storage.stores import open_ledger
 
 CONTENDERS = ("retable", "optuna")
 STAGES = ("take", "ask", "report", "store", "tell")

@@ -18,10 +18,10 @@ from sqlalchemy import Connection, insert
 
 from search.competition import inspect
 from search.founding import Founding, found
-from search.ledger import open_ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.sampling import sample
 from storage.database.tables import Trial, Work
+from storage.stores import open_ledger
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 from studies.spec import load_study
 

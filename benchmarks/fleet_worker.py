@@ -27,7 +27,6 @@ from optuna.trial import FrozenTrial
 from benchmarks.fleet_study import NAME, outcome, score, soft_after, suggest
 from search.bench import Bench
 from search.home import Home
-from search.ledger import open_ledger
 from search.presence import Presence, process_name
 from search.samplers import make_sampler
 from search.stopping import StopSignals
@@ -38,6 +37,7 @@ from storage.database.connection import Database
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
+from storage.stores import open_ledger
 from storage.values import TrialOutcome
 from studies.spec import SearchSettings
 

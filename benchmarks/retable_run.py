@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from search.home import Home
-from search.ledger import open_ledger
 from storage.records.trials import ExportRecord
+from storage.stores import open_ledger
 from storage.values import TrialStatus, WorkKind
 from trainer.formats.delimited import read_table
 

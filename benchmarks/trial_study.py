@@ -17,11 +17,11 @@ from search.competition import inspect
 from search.devices import usable_cores
 from search.founding import SEARCH_SPLIT, Founding, found
 from search.home import Home
-from search.ledger import Ledger, open_ledger
 from search.stopping import StopSignals
 from search.worker import work
 from search.workshop import Tools, Workshop
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from studies.spec import load_study
 from trainer.batches.batch_loader import BatchLoader, fitting_workers
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from search.home import Home
 from search.lease import LEASE
-from search.ledger import Ledger
 from search.pruners import Pruner
 from search.training import Task, train
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from

@@ -23,13 +23,13 @@ from search.deadline import confirmations_in_time
 from search.estimates import Estimates
 from search.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
 from search.home import Home
-from search.ledger import Ledger
 from search.progress import trials_named
 from search.selection import Candidate, rank
 from search.standing import Standing, candidates, read_costs
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
 from trainer.common.errors import DataError

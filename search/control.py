@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from rich.console import Console
 
-from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
 from search.retrying import retry_failed
 from storage.records.workers import Role
+from storage.stores import Ledger, open_ledger
 from storage.values import StudyState
 
 

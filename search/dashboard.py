@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from search.home import Home
-from search.ledger import open_ledger
 from storage.artifacts import ArtifactFolder
+from storage.stores import open_ledger
 
 if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.home import Home
-from search.ledger import Ledger
 from storage.artifacts import ArtifactFolder, Checkpoint
+from storage.stores import Ledger
 from storage.values import WorkState
 from trainer.common.files import remove_leftovers
 

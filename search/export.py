@@ -10,12 +10,12 @@ from pathlib import Path
 from search.ensembling import Choice, PossibleMember, choose_members
 from search.estimates import Estimates
 from search.home import Home
-from search.ledger import Ledger
 from search.members import ExportMember, ImportedMember
 from search.pool import Pool, predictions_of, read_pool
 from search.training import FULL_DATA_SPLIT
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 

@@ -8,9 +8,9 @@ from statistics import fmean
 
 from search.confirmation import DEFAULT_TRIAL
 from search.estimates import Estimates, Judged, Round, estimate
-from search.ledger import Ledger
 from search.standing import added_by_averaging
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialRecord
 from trainer.recipe.recipe import Recipe
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from search.competition import Competition, DataMismatch
-from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.selection import worth_name
 from search.telling import SIBLINGS
@@ -21,6 +20,7 @@ from search.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_
 from search.weighting import Weighting
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import StudyState
 from studies.explain import differences
 from studies.spec import StudySpec

@@ -15,13 +15,13 @@ from rich.table import Table
 from search.founding import SEARCH_SPLIT
 from search.import_doubts import fold_doubts, score_doubts
 from search.imported import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
-from search.ledger import Ledger, open_ledger
 from search.requests import ImportRequest
 from search.selection import rank
 from search.standing import candidates
 from storage.records.datasets import StoredDataset
 from storage.records.imports import ImportedPredictions, LabelTakenError
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from storage.values import TrialStatus, WorkKind
 from studies.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed

@@ -10,11 +10,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from search.costs import final_recipe
-from search.ledger import Ledger
 from search.selection import averaging_adds, older_worth, rank, worth
 from search.standing import candidates
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialStatus, WorkKind
 from studies.settings import FinalSettings
 from studies.spec import StudySpec

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
-from search.ledger import Ledger
 from search.selection import NothingFinished, choose, rank
 from search.standing import candidates
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar

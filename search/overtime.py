@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from search.costs import length_ratio
 from search.deadline import latest_end, refits_in_time
-from search.ledger import Ledger
 from search.standing import kinds_in_time, read_costs
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import WorkKind
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe

@@ -21,12 +21,12 @@ from search.costs import final_recipe
 from search.estimates import Estimates
 from search.finalists import judge_finalists
 from search.home import Home
-from search.ledger import Ledger
 from search.member_names import MemberName
 from search.members import ExportMember, ImportedMember
 from search.selection import NothingFinished, average
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from studies.spec import StudySpec
 
 POOL = 12

@@ -14,12 +14,12 @@ from search.at_once import NoStudy, check_database
 from search.competition import Competition, NoData, inspect_aloud
 from search.founding import Founding
 from search.home import Home
-from search.ledger import Ledger, open_ledger
 from search.lineage import ancestor_again, begin_at
 from search.requests import StartRequest
 from search.shift_features import aloud
 from search.weighting import Weighting, weigh
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from studies.backbones import backbones_of, check_backbones
 from studies.catalog import check_name, find_study
 from studies.spec import StudySpec, load_study

@@ -87,9 +87,9 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
         check_database(request.storage_url)
     except NoStudy:
         return load_study(request.study, request.overrides), None
-    from search.ledger import open_ledger
     from search.preparation import known_folder
     from storage.errors import SchemaError
+    from storage.stores import open_ledger
 
     try:
         ledger = open_ledger(request.storage_url)

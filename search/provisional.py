@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from search.ledger import Ledger
 from search.standing import Standing
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet

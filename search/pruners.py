@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import optuna
 
-from search.ledger import Ledger
 from search.pruning import SuccessiveHalving
 from search.racing import PairedRace
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from studies.spec import SearchSettings
 
 if TYPE_CHECKING:

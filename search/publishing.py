@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from search.home import Home
-from search.ledger import Ledger
 from storage.artifacts import ArtifactFolder
+from storage.stores import Ledger
 
 PUBLISHED = ("confusion_matrix.png", "submission.csv")
 """Files of an export that become artifacts of the study; each export adds its own."""

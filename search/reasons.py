@@ -10,9 +10,9 @@ from search.ensembling import Choice
 from search.export import ExportPlan
 from search.gains import Gain, paired_gain, shown_difference, shown_gain
 from search.imported import doubts_of
-from search.ledger import Ledger
 from search.member_names import members_named
 from search.refits import Refits
+from storage.stores import Ledger
 from storage.values import TrialStatus, WorkKind
 
 WAYS = {"equal": "average", "greedy": "weighted average", "stack": "stacked regression"}

@@ -21,12 +21,12 @@ from search.bench import training_data
 from search.competition import NoData, open_for_training
 from search.devices import usable_cores
 from search.home import Home
-from search.ledger import Ledger, open_ledger
 from search.likeness import MEAN_DIFFERENCE, Likeness, different_facts, is_within, likeness, must_be_equal
 from search.preparation import known_folder
 from search.requests import ReplayRequest
 from search.training import outcome_of
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import Failure, TrialStatus, WorkKind
 
 RETRY_ATTRIBUTE = "retry_of"

@@ -22,7 +22,6 @@ from search.fleets import FleetPlan, plan_fleet
 from search.forecasting import forecast_export
 from search.founding import found, resume
 from search.home import Home
-from search.ledger import Ledger, open_ledger
 from search.overtime import refits_before_deadline
 from search.pool import check_alike
 from search.preparation import known_folder, prepare
@@ -40,6 +39,7 @@ from search.warm_starts import origins_of
 from search.weighting import weights_lines
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
+from storage.stores import Ledger, open_ledger
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from search.at_once import NoStudy
 from search.founding import SEARCH_SPLIT
-from search.ledger import Ledger, open_ledger
 from search.standing import read_standing
 from search.status import state_of
 from storage.database.connection import connect
 from storage.errors import SchemaError
+from storage.stores import Ledger, open_ledger
 from studies.catalog import bundled_studies
 
 

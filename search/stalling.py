@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from search.gains import paired_gain, shown_gain
-from search.ledger import Ledger
 from search.selection import rank
 from search.standing import candidates
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import StudyState, TrialRecord, WorkKind
 from studies.spec import StudySpec
 

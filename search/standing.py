@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from search.confirmation import DEFAULT_TRIAL, finalist_count
 from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
-from search.ledger import Ledger
 from search.presence import SEEN_WITHIN
 from search.selection import Candidate, averaging_adds, older_worth, rank, worth
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
+from storage.stores import Ledger
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 

@@ -16,7 +16,6 @@ from search.finalists import TRIAL_NOTE
 from search.forecasting import read_optimism
 from search.home import Home
 from search.imported import described
-from search.ledger import Ledger, open_ledger
 from search.presence import SEEN_WITHIN
 from search.progress import bar_line, print_trial
 from search.pruning import EPOCHS_ATTRIBUTE
@@ -26,6 +25,7 @@ from search.warm_starts import origins_of
 from search.weighting import weights_lines
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
+from storage.stores import Ledger, open_ledger
 from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from search.board import Board, Submission, board_lines
-from search.ledger import Ledger, open_ledger
 from search.submitted import UnusablePredictions, submitted_labels
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord
+from storage.stores import Ledger, open_ledger
 from trainer.evaluation.metrics import METRICS
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from search.costs import final_recipe
 from search.founding import SEARCH_SPLIT
-from search.ledger import Ledger
 from search.selection import average
 from search.training import FULL_DATA_SPLIT
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord
+from storage.stores import Ledger
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.errors import DataError

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from search.engines.fleet import Fleet
 from search.finalists import TRIAL_NOTE
-from search.ledger import Ledger
 from search.progress import ProgressView
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.standing import Standing, read_standing
@@ -19,6 +18,7 @@ from search.sweeping import SWEEP_INTERVAL, sweep_all
 from search.warm_starts import origins_of
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem
+from storage.stores import Ledger
 from storage.values import StudyState, WorkKind
 from studies.spec import StudySpec
 

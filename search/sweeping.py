@@ -8,11 +8,11 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
-from search.ledger import Ledger
 from search.telling import tell
 from storage.database.outages import patiently
 from storage.optuna_storage import running_trials
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import StudyState, TrialStatus, WorkKind
 
 SWEEP_INTERVAL = 30.0  # seconds

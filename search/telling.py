@@ -12,11 +12,11 @@ import optuna
 from optuna.trial import TrialState
 
 from search.cost_aware import SECONDS
-from search.ledger import Ledger
 from search.selection import older_worth, older_worth_name, worth_name
 from search.standing import worth_of
 from storage.database.outages import patiently
 from storage.fleet_storage import TrialWrites
+from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import METRICS
 

@@ -9,13 +9,13 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.ledger import Ledger, open_ledger
 from search.progress import difference
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.requests import TryRequest
 from search.standing import read_standing
 from search.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from storage.values import StudyState
 from studies.dimensions import check_value
 from studies.document import known_field, shorten

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.ledger import Ledger
 from search.memory import EarlierStudy, EarlierTrial, Recollection, Traits, distance, is_near, recollect, traits_of
 from search.standing import candidates
 from storage.optuna_storage import user_attribute
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.data.image_statistics import PictureStatistics

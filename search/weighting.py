@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.competition import Competition
-from search.ledger import Ledger
 from search.shift_features import Say, shift_features, shift_groups
 from storage.records.studies import ImageWeights, StoredStudy
+from storage.stores import Ledger
 from trainer.evaluation.metrics import effective_images
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift
 

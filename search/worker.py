@@ -18,7 +18,6 @@ from search.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
 from search.home import Home
 from search.lease import LEASE
-from search.ledger import Ledger, open_ledger
 from search.objective import run_item
 from search.overtime import Overtime
 from search.presence import Presence, process_name
@@ -28,6 +27,7 @@ from search.workshop import Tools, Workshop
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from storage.values import StudyState, WorkKind
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError

@@ -16,12 +16,12 @@ from search.competition import DataMismatch, NoData, open_for_training
 from search.engines.process import PLACE_VARIABLE
 from search.home import Home
 from search.lease import LEASE
-from search.ledger import Ledger
 from search.preparation import known_folder
 from search.pruners import make_pruner
 from search.samplers import make_sampler, sampler_seed
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from studies.spec import StudySpec
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet

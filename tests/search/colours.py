@@ -13,12 +13,12 @@ from search.bench import Bench
 from search.competition import inspect
 from search.founding import Founding
 from search.home import Home
-from search.ledger import Ledger
 from search.pruners import make_pruner
 from search.samplers import make_sampler
 from search.stopping import StopSignals
 from search.worker import work
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader
 

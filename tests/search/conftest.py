@@ -9,8 +9,8 @@ import pytest
 
 from search.bench import Bench
 from search.founding import found
-from search.ledger import Ledger, open_ledger
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from tests.search.colours import STUDY, founding, make_bench, write_competition
 
 

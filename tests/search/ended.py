@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from search.ledger import Ledger
 from search.sampling import sample
 from search.telling import tell
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialOutcome, TrialStatus
 from studies.spec import StudySpec
 

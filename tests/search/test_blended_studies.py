@@ -22,7 +22,6 @@ from search.finalists import TRIAL_NOTE
 from search.forecasting import forecast_export
 from search.founding import found
 from search.gains import shown_gain
-from search.ledger import Ledger, open_ledger
 from search.member_names import MemberName, members_named
 from search.pool import StudiesDiffer, check_alike, read_pool
 from search.refits import MemberRefits, Refits, gather_refits
@@ -31,6 +30,7 @@ from search.submissions import what_it_is
 from search.submitted import submitted_labels
 from storage.records.imports import ImportedPredictions
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
 from storage.values import TrialOutcome, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on, write_competition
 from tests.search.untrained import pretending

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from search.ledger import open_ledger
+from storage.stores import open_ledger
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import STUDY
 

@@ -20,8 +20,8 @@ from search.compare import (
     print_comparison,
 )
 from search.confirming import judge, plan_step, queue_step, read_confirmation
-from search.ledger import Ledger
 from search.standing import read_standing
+from storage.stores import Ledger
 from storage.values import WorkKind
 from tests.search.colours import work_on
 from tests.search.untrained import pretending

@@ -30,7 +30,6 @@ from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
 from search.home import Home
 from search.lease import LEASE
-from search.ledger import Ledger
 from search.refits import gather_refits
 from search.standing import Standing, read_standing
 from search.status import show_status
@@ -40,6 +39,7 @@ from search.telling import SIBLINGS
 from search.training import Task
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 from tests.search.colours import work_on

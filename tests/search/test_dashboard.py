@@ -25,8 +25,8 @@ from optuna.artifacts import upload_artifact
 from search import dashboard
 from search.at_once import NoStudy
 from search.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
-from search.ledger import open_ledger
 from storage.artifacts import ArtifactFolder
+from storage.stores import open_ledger
 
 HERE = "localhost:8080"
 

@@ -25,11 +25,11 @@ from search.deadline import (
     measure_costs,
     refits_in_time,
 )
-from search.ledger import Ledger
 from search.overtime import Overtime, refits_before_deadline
 from search.standing import read_standing
 from search.supervision import search_is_over
 from storage.queue.items import WorkItem
+from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec, load_study
 from tests.search.colours import work_on

@@ -24,10 +24,10 @@ from search.finalists import TRIAL_NOTE
 from search.forecasting import forecast_export, read_optimism
 from search.founding import found
 from search.gains import shown_gain
-from search.ledger import open_ledger
 from search.refits import RefitFailed, Refits, gather_refits
 from search.standing import read_standing
 from search.status import optimism_lines
+from storage.stores import open_ledger
 from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on
 from trainer.evaluation.metrics import score

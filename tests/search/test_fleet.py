@@ -21,7 +21,6 @@ from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
 from search.failures import WorkerLeaves
 from search.founding import found
 from search.lease import LEASE
-from search.ledger import Ledger
 from search.objective import run_item
 from search.standing import candidates
 from search.stopping import StopSignals
@@ -34,6 +33,7 @@ from storage.optuna_storage import running_trials
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import MAX_ATTEMPTS
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on, write_competition

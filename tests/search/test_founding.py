@@ -10,9 +10,9 @@ import pytest
 
 from search.competition import DataMismatch
 from search.founding import StudyChanged, found, resume
-from search.ledger import Ledger
 from search.pruning import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import StudyState
 from tests.search.colours import STUDY, founding, write_competition
 from trainer.data.folds import write_folds_csv

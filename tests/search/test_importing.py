@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from search.bench import Bench
 from search.importing import ImportMistake, import_predictions, list_imports, remove_import
-from search.ledger import Ledger
 from search.requests import ImportRequest
 from search.status import show_status
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
 from trainer.common.errors import DataError

@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 
 from search.founding import Founding, StudyChanged, found, resume
-from search.ledger import Ledger
 from search.lineage import NoSuchTrial, ancestor, ancestor_again
 from search.preparation import prepare
 from search.requests import StartRequest, Workers
 from search.selection import NothingFinished
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialStatus
 from tests.search.colours import STUDY
 from tests.search.ended import end_next

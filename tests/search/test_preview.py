@@ -164,7 +164,7 @@ def test_a_stored_study_is_shown_as_it_runs(study: Path, data: Path, tmp_path: P
     """With its own settings and, where nothing else is said, its own images."""
     from search.competition import inspect
     from search.founding import Founding, found
-    from search.ledger import open_ledger
+    from storage.stores import open_ledger
 
     url = f"sqlite:///{tmp_path / 'retable.db'}"
     file_spec, overrides = load_study(str(study)), ["recipe.augment.hue=0.2"]

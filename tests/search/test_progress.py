@@ -7,10 +7,10 @@ import io
 from rich.console import Console
 
 from search.bench import Bench
-from search.ledger import Ledger
 from search.progress import ProgressView, bar_line, clock_time
 from search.standing import read_standing
 from search.supervision import search_is_over
+from storage.stores import Ledger
 from tests.search.colours import work_on
 
 

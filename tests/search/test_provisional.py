@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from search.bench import Bench
-from search.ledger import Ledger
 from search.provisional import ProvisionalSubmission
 from search.standing import read_standing
 from search.training import Task
+from storage.stores import Ledger
 from storage.values import WorkKind
 from tests.search.colours import work_on
 from tests.search.untrained import pretending

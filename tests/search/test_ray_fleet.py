@@ -21,9 +21,9 @@ from search.engines.fleet import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
 from search.founding import found
-from search.ledger import Ledger
 from search.standing import read_standing
 from search.supervision import bury, search_is_over
+from storage.stores import Ledger
 from storage.values import TrialStatus
 from tests.search.colours import founding
 

@@ -17,11 +17,11 @@ from sqlalchemy import text
 from search.bench import Bench
 from search.exit_codes import EXIT_DIFFERENT, EXIT_MISTAKE
 from search.founding import found
-from search.ledger import Ledger
 from search.likeness import MEAN_DIFFERENCE, is_within, likeness, must_be_equal
 from search.replay import CannotReplay, replay
 from search.requests import ReplayRequest
 from storage.database.blobs import pack
+from storage.stores import Ledger
 from storage.values import Failure, TrialStatus
 from tests.search.colours import founding, make_bench, work_on
 from tests.search.test_cli import ENVIRONMENT

@@ -10,9 +10,9 @@ import pytest
 from search.bench import Bench
 from search.control import resume
 from search.founding import found
-from search.ledger import Ledger
 from search.objective import run_item
 from search.training import Task
+from storage.stores import Ledger
 from storage.values import StudyState, WorkKind
 from tests.search.colours import STUDY, founding, make_bench
 from tests.search.untrained import pretending

@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from search.founding import found
-from search.ledger import Ledger
 from search.status import show_status
 from search.submissions import (
     ImpossibleScore,
@@ -23,6 +22,7 @@ from search.submissions import (
 from search.submitted import UnusablePredictions, read_test_proba, submitted_labels
 from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import TrialOutcome, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from tests.databases import DIALECTS

@@ -9,13 +9,13 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.ledger import Ledger
 from search.progress import print_trial
 from search.requests import TryRequest
 from search.trying import CannotTry, parameters_of, try_recipe
 from search.warm_starts import origins_of
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from storage.values import StudyState, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from tests.databases import DIALECTS

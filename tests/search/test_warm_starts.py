@@ -13,11 +13,11 @@ from rich.console import Console
 from sqlalchemy import update
 
 from search.founding import StudyChanged, found, resume
-from search.ledger import Ledger
 from search.summary import print_warm_starts
 from search.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
 from storage.database.tables import Dataset, Trial
 from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from tests.databases import DIALECTS
 from tests.search.colours import STUDY, founding, write_competition
 from tests.search.ended import end_next

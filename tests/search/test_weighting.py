@@ -18,7 +18,6 @@ from search.competition import Competition, inspect
 from search.export import plan_export, queue_refits
 from search.export_files import write_export
 from search.founding import Founding, StudyChanged, found, resume
-from search.ledger import Ledger
 from search.pool import StudiesDiffer, check_alike, read_pool
 from search.preparation import prepare
 from search.refits import gather_refits
@@ -28,6 +27,7 @@ from search.shift_report import shift_lines
 from search.weighting import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
 from storage.errors import StorageError
 from storage.records.studies import ImageWeights
+from storage.stores import Ledger
 from storage.values import WorkKind
 from tests.search.colours import COLOURS, founding, make_bench, work_on
 from trainer.data.image_set import DataOptions

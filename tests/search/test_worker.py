@@ -12,12 +12,12 @@ import trainer.training.cross_validation
 from search.bench import Bench
 from search.founding import found
 from search.lease import LEASE
-from search.ledger import Ledger
 from search.objective import run_item
 from search.standing import candidates
 from search.sweeping import MAX_FAILURES
 from storage.optuna_storage import running_trials
 from storage.queue.work_queue import WorkItem
+from storage.stores import Ledger
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
 from tests.search.colours import founding, make_bench, work_on
