@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.machine import describe_machine, one_line, table
-from studies.catalog import bundled_studies
+from studies.file.catalog import bundled_studies
 from studies.spec import load_study
 from trainer.batches.augmenter import POLICIES, KeyedRandom, build_transforms
 from trainer.batches.batch_loader import BatchLoader

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from studies.catalog import check_name, find_study
+from studies.file.catalog import check_name, find_study
 from studies.spec import load_study
 from trainer.common.errors import DataError
 from trainer.recipe.recipe import suggest

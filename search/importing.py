@@ -23,7 +23,7 @@ from storage.records.imports import ImportedPredictions, LabelTakenError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import TrialStatus, WorkKind
-from studies.catalog import NAME_PATTERN
+from studies.file.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed
 from trainer.evaluation.metrics import score, standard_error
 from trainer.formats.probabilities import ProbabilityTable, read_probabilities

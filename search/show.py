@@ -17,7 +17,7 @@ from search.status import state_of
 from storage.database.connection import connect
 from storage.errors import SchemaError
 from storage.stores import Ledger, open_ledger
-from studies.catalog import bundled_studies
+from studies.file.catalog import bundled_studies
 
 
 def show_studies(url: str) -> None:

@@ -18,9 +18,9 @@ from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState
 from studies.dimensions import check_value
-from studies.document import known_field, shorten
 from studies.errors import StudyError
-from studies.overrides import parse_value
+from studies.file.document import known_field, shorten
+from studies.file.overrides import parse_value
 from studies.proposals import Fit, fit
 from studies.spec import StudySpec
 from trainer.recipe.recipe import RecipeError, Scalar

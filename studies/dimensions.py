@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from studies.document import GROUPS, flatten, known_field, shorten
 from studies.errors import Problems, listed, shown
+from studies.file.document import GROUPS, flatten, known_field, shorten
 from studies.filters import BACKBONE_PATTERN, FILTER_KEYS, read_filter
 from studies.settings import check_scalar
 from studies.space import FAMILY, Condition, Dimension, describe, is_multiple, is_pattern

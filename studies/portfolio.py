@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any
 
 from studies.dimensions import check_value, read_when
-from studies.document import flatten, known_field, shorten
 from studies.errors import Problems, shown
+from studies.file.document import flatten, known_field, shorten
 from studies.proposals import fit
 from studies.settings import MAX_TEXT
 from studies.space import Condition, Dimension, describe, describe_conditions, field_behind

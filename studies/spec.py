@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.catalog import find_study
 from studies.conditions import settle
 from studies.dimensions import check_backbone_name, read_dimensions
-from studies.document import PORTFOLIO, TABLES, Document, known_field, parse_document
 from studies.errors import Problems, StudyError, shown
-from studies.overrides import apply_overrides
+from studies.file.catalog import find_study
+from studies.file.document import PORTFOLIO, TABLES, Document, known_field, parse_document
+from studies.file.overrides import apply_overrides
 from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, settle_portfolio
 from studies.proposals import starting_at
 from studies.settings import (

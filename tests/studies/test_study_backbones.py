@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from studies.backbones import backbones_of, check_backbones
-from studies.catalog import bundled_studies
 from studies.explain import explain
+from studies.file.catalog import bundled_studies
 from studies.filters import find_backbones, read_filter
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.networks.architectures import architecture_of

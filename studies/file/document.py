@@ -6,8 +6,8 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from studies.catalog import StudyFile
 from studies.errors import Problems, StudyError, shown
+from studies.file.catalog import StudyFile
 from studies.settings import SECTIONS
 from trainer.recipe.recipe import FIELDS, FieldInfo, field_info, suggest
 

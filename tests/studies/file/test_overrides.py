@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from studies.overrides import parse_value
+from studies.file.overrides import parse_value
 from studies.spec import StudyError, StudySpec, load_study
 
 Load = Callable[..., StudySpec]

@@ -6,8 +6,8 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 
-from studies.document import PORTFOLIO, TABLES, Document, shorten
 from studies.errors import StudyError, listed
+from studies.file.document import PORTFOLIO, TABLES, Document, shorten
 from studies.settings import SECTIONS, setting_names
 from trainer.recipe.recipe import FIELDS, suggest
 

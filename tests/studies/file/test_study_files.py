@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from studies.backbones import check_backbones
-from studies.catalog import bundled_studies, check_name
+from studies.file.catalog import bundled_studies, check_name
 from studies.space import assemble
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.recipe.recipe import FIELDS, Recipe

@@ -1,0 +1,1 @@
+"""Study files as text: finding, reading and overriding them."""
