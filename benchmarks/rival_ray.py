@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.contest import AT_ONCE, Contest, Found, KeptTrial, OutOfTime, found, keep, train, warm_up
 from benchmarks.rival_searches import STARTING_TIME, RivalFailed
-from studies.space import Dimension, choose
+from studies.space.dimension import Dimension, choose
 from studies.spec import StudySpec
 from trainer.batches.batch_loader import BatchLoader
 from trainer.recipe.recipe import Recipe

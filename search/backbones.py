@@ -13,8 +13,8 @@ from rich.table import Table
 from search.home import Home
 from search.measurements import Measured, Measurements, Setup
 from studies.errors import StudyError
-from studies.filters import find_backbones, known_family, read_filter
-from studies.space import describe_filter
+from studies.space.backbone_filter import find_backbones, known_family, read_filter
+from studies.space.dimension import describe_filter
 from trainer.networks.backbones import BackboneError
 from trainer.recipe.recipe import RecipeError
 

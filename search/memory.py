@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.selection import Candidate, rank
-from studies.proposals import starting_at
-from studies.space import Dimension, choose, default_of
+from studies.space.dimension import Dimension, choose, default_of
+from studies.space.fit_recipe import starting_at
 from trainer.data.image_statistics import PictureStatistics
 from trainer.recipe.recipe import Scalar
 
@@ -121,7 +121,7 @@ def recollect(
 
     Args:
         studies: of studies at the same distance, the one that comes first is taken first.
-        space, fixed: of the new study, see `studies.proposals.starting_at`.
+        space, fixed: of the new study, see `studies.space.fit_recipe.starting_at`.
     """
     nearest_first = sorted(studies, key=lambda study: (not study.same_data, study.distance))
     offers = [list(_offers(study, space, fixed)) for study in nearest_first]

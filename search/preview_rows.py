@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.space import written
+from studies.space.dimension import written
 from studies.spec import StudySpec
 from trainer.batches.augmenter import AUGMENTATIONS, POLICIES, Augmenter
 from trainer.common.randomness import random_generator, random_key

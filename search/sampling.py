@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 
-from studies.space import Dimension, choose
+from studies.space.dimension import Dimension, choose
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, Scalar
 

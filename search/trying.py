@@ -17,11 +17,11 @@ from search.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState
-from studies.dimensions import check_value
 from studies.errors import StudyError
 from studies.file.document import known_field, shorten
 from studies.file.overrides import parse_value
-from studies.proposals import Fit, fit
+from studies.space.fit_recipe import Fit, fit
+from studies.space.parse_dimensions import check_value
 from studies.spec import StudySpec
 from trainer.recipe.recipe import RecipeError, Scalar
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from studies.conditions import settle
-from studies.dimensions import MAX_CHOICES
 from studies.errors import Problems, listed
-from studies.filters import find_backbones
 from studies.portfolio import settle_portfolio
-from studies.space import Dimension, branches, describe
+from studies.space.backbone_filter import find_backbones
+from studies.space.conditions import settle
+from studies.space.dimension import Dimension, branches, describe
+from studies.space.parse_dimensions import MAX_CHOICES
 from studies.spec import StudySpec
 from trainer.networks.backbones import BackboneError, check_backbone
 

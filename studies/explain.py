@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from studies.space import Dimension, branches, describe, describe_conditions, written
+from studies.space.dimension import Dimension, branches, describe, describe_conditions, written
 from studies.spec import FREE_TO_CHANGE, StudySpec
 from trainer.recipe.recipe import FIELDS, Scalar
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from studies.dimensions import check_value, read_when
 from studies.errors import Problems, shown
 from studies.file.document import flatten, known_field, shorten
-from studies.proposals import fit
 from studies.settings import MAX_TEXT
-from studies.space import Condition, Dimension, describe, describe_conditions, field_behind
+from studies.space.dimension import Condition, Dimension, describe, describe_conditions, field_behind
+from studies.space.fit_recipe import fit
+from studies.space.parse_dimensions import check_value, read_when
 from trainer.networks.backbones import BackboneError
 from trainer.recipe.recipe import FIELDS, RecipeError, Scalar
 

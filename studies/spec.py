@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.conditions import settle
-from studies.dimensions import check_backbone_name, read_dimensions
 from studies.errors import Problems, StudyError, shown
 from studies.file.catalog import find_study
 from studies.file.document import PORTFOLIO, TABLES, Document, known_field, parse_document
 from studies.file.overrides import apply_overrides
 from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, settle_portfolio
-from studies.proposals import starting_at
 from studies.settings import (
     MAX_TEXT,
     PRUNERS,
@@ -35,7 +32,10 @@ from studies.settings import (
     check_scalar,
     read_section,
 )
-from studies.space import Dimension, assemble, choose, default_of
+from studies.space.conditions import settle
+from studies.space.dimension import Dimension, assemble, choose, default_of
+from studies.space.fit_recipe import starting_at
+from studies.space.parse_dimensions import check_backbone_name, read_dimensions
 from trainer.recipe.recipe import FIELDS, RecipeError, Scalar
 
 __all__ = [
@@ -275,7 +275,7 @@ def load_study(
 
 
 def _build(document: Document, problems: Problems, *, lenient: bool) -> StudySpec:
-    """Check everything in ``document``; see `studies.conditions.settle` for ``lenient``.
+    """Check everything in ``document``; see `studies.space.conditions.settle` for ``lenient``.
 
     Raises:
         StudyError: with all ``problems``, those recorded before included.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from studies.backbones import check_backbones
 from studies.explain import differences, explain
 from studies.file.catalog import bundled_studies
-from studies.proposals import fit, starting_at
+from studies.space.fit_recipe import fit, starting_at
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.recipe.recipe import Recipe
 

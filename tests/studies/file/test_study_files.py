@@ -11,7 +11,7 @@ import pytest
 
 from studies.backbones import check_backbones
 from studies.file.catalog import bundled_studies, check_name
-from studies.space import assemble
+from studies.space.dimension import assemble
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.recipe.recipe import FIELDS, Recipe
 

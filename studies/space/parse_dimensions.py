@@ -9,9 +9,9 @@ from functools import partial
 
 from studies.errors import Problems, listed, shown
 from studies.file.document import GROUPS, flatten, known_field, shorten
-from studies.filters import BACKBONE_PATTERN, FILTER_KEYS, read_filter
 from studies.settings import check_scalar
-from studies.space import FAMILY, Condition, Dimension, describe, is_multiple, is_pattern
+from studies.space.backbone_filter import BACKBONE_PATTERN, FILTER_KEYS, read_filter
+from studies.space.dimension import FAMILY, Condition, Dimension, describe, is_multiple, is_pattern
 from trainer.networks.backbones import FAMILIES
 from trainer.recipe.recipe import FieldInfo, RecipeError, Scalar, suggest
 
@@ -40,7 +40,8 @@ def read_dimensions(path: str, raw: object, problems: Problems) -> list[Dimensio
     """The candidates for one field, in file order; what is wrong is recorded and left out.
 
     ``raw`` is a list of choices, a table, or a list of tables with a condition each. Names may be given (as in a stored
-    study); where they are not, they are left empty, like the defaults, for `studies.conditions.settle` to fill in.
+    study); where they are not, they are left empty, like the defaults, for `studies.space.conditions.settle` to fill
+    in.
     """
 
     note = partial(_note, problems, path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from studies.errors import shown
-from studies.space import BackboneFilter
+from studies.space.dimension import BackboneFilter
 from trainer.networks.backbones import FAMILIES, BackboneError, family_of
 from trainer.recipe.recipe import RecipeError, suggest
 

@@ -34,7 +34,9 @@ SWITCH = ".on"
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneFilter:
-    """Backbones described by what they are like; all that is given must hold. `studies.filters` finds them."""
+    """Backbones described by what they are like; all that is given must hold. `studies.space.backbone_filter` finds
+    them.
+    """
 
     match: tuple[str, ...] = ("*",)
     """Patterns over timm's model names, of which one must fit, as ``timm.list_models`` takes them."""

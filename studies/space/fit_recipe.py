@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from studies.errors import shown
-from studies.space import (
+from studies.space.dimension import (
     SWITCH,
     Condition,
     Dimension,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from studies.errors import StudyError
 from studies.explain import differences, explain
-from studies.space import FAMILY, Dimension, choose
+from studies.space.dimension import FAMILY, Dimension, choose
 from studies.spec import StudySpec
 from trainer.networks.backbones import family_of
 from trainer.recipe.recipe import FIELDS, FieldInfo, Recipe, Scalar

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from studies.errors import Problems, listed
-from studies.space import (
+from studies.space.dimension import (
     FAMILY,
     Dimension,
     describe,
@@ -43,7 +43,7 @@ def settle(
     """Make a space of candidates by field.
 
     Args:
-        candidates: as `studies.dimensions.read_dimensions` gives them.
+        candidates: as `studies.space.parse_dimensions.read_dimensions` gives them.
         base: flat settings, complete: what holds wherever nothing is sampled.
         explicit: fields of ``base`` that were given and did not just take their default.
         lenient: conditions that can never hold, and values of ``base`` outside their ranges, are passed over in

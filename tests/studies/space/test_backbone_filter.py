@@ -9,7 +9,7 @@ import pytest
 from studies.backbones import backbones_of, check_backbones
 from studies.explain import explain
 from studies.file.catalog import bundled_studies
-from studies.filters import find_backbones, read_filter
+from studies.space.backbone_filter import find_backbones, read_filter
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.networks.architectures import architecture_of
 from trainer.networks.backbones import family_of

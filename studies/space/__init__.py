@@ -1,0 +1,1 @@
+"""The search space: dimensions, conditions, and recipes expressed in them."""
