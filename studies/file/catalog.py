@@ -91,9 +91,9 @@ def _read_own(path: Path) -> StudyFile:
 
 
 def _bundled_names() -> list[str]:
-    files = importlib.resources.files("studies").iterdir()
+    files = importlib.resources.files("studies.shipped").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def _bundled_file(name: str) -> Traversable:
-    return importlib.resources.files("studies") / f"{name}.toml"
+    return importlib.resources.files("studies.shipped") / f"{name}.toml"
