@@ -20,8 +20,8 @@ from search.shift_features import aloud
 from search.weighting import Weighting, weigh
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
-from studies.backbones import backbones_of, check_backbones
 from studies.file.catalog import check_name, find_study
+from studies.resolve_backbones import backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
 from trainer.data.sample_data import write_digits

@@ -14,7 +14,7 @@ from search.at_once import NoStudy, check_database
 from search.competition import NoData
 from search.home import Home
 from search.preview_rows import Row, Subject, examples, rows_of, what_to_add
-from studies.backbones import check_backbones
+from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet

@@ -1,7 +1,8 @@
 """StudySpec: one study, complete and checked: what is fixed, what is sampled, how it is judged, how long it runs.
 
 A spec is made by `load_study` from a study file and by `StudySpec.from_dict` from the database; both end in the same
-checks. None of them needs torch or timm: whether the backbones exist is asked by `studies.backbones.check_backbones`.
+checks. None of them needs torch or timm: whether the backbones exist is asked by
+`studies.resolve_backbones.check_backbones`.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class StudySpec:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether every choice is known; if not, `studies.backbones.check_backbones` resolves the filter."""
+        """Whether every choice is known; if not, `studies.resolve_backbones.check_backbones` resolves the filter."""
         return all(dimension.match is None for dimension in self.space)
 
     def default_params(self) -> dict[str, Scalar]:

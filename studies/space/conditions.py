@@ -243,7 +243,7 @@ class _Settler:
             return dimension
         value = self.base[dimension.field]
         if dimension.match is not None:
-            # Whether the filter finds it is known later, see `studies.backbones`.
+            # Whether the filter finds it is known later, see `studies.resolve_backbones`.
             return replace(dimension, default=value) if "backbone" in self.explicit and not self.lenient else dimension
         return replace(dimension, default=value if dimension.contains(value) else _middle(dimension))
 

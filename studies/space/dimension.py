@@ -60,7 +60,7 @@ class BackboneFilter:
 class Dimension:
     """What one field is sampled from: ``choices``, or a closed interval ``low .. high`` (both may be whole numbers).
 
-    ``match`` stands for choices that are not known yet; `studies.backbones.check_backbones` replaces it.
+    ``match`` stands for choices that are not known yet; `studies.resolve_backbones.check_backbones` replaces it.
     """
 
     name: str

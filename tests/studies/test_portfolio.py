@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.backbones import check_backbones
 from studies.explain import differences, explain
 from studies.file.catalog import bundled_studies
+from studies.resolve_backbones import check_backbones
 from studies.space.fit_recipe import fit, starting_at
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.recipe.recipe import Recipe

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from studies.backbones import check_backbones
 from studies.file.catalog import bundled_studies, check_name
+from studies.resolve_backbones import check_backbones
 from studies.space.dimension import assemble
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.recipe.recipe import FIELDS, Recipe

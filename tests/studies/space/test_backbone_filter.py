@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from studies.backbones import backbones_of, check_backbones
 from studies.explain import explain
 from studies.file.catalog import bundled_studies
+from studies.resolve_backbones import backbones_of, check_backbones
 from studies.space.backbone_filter import find_backbones, read_filter
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.networks.architectures import architecture_of
