@@ -32,7 +32,7 @@ from benchmarks.chaos_check import Verdict, compare
 from benchmarks.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.founding import found
-from search.presence import name_prefix
+from search.runtime.heartbeat import name_prefix
 from search.sampling import sample
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem

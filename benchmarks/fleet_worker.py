@@ -26,10 +26,10 @@ from optuna.trial import FrozenTrial
 
 from benchmarks.fleet_study import NAME, outcome, score, soft_after, suggest
 from search.bench import Bench
-from search.home import Home
-from search.presence import Presence, process_name
+from search.runtime.heartbeat import Presence, process_name
+from search.runtime.home import Home
+from search.runtime.signals import StopSignals
 from search.samplers import make_sampler
-from search.stopping import StopSignals
 from search.training import LeaseLost, Task
 from search.worker import work
 from search.workshop import Tools, Workshop

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.home import Home
+from search.runtime.home import Home
 from storage.records.trials import ExportRecord
 from storage.stores import open_ledger
 from storage.values import TrialStatus, WorkKind

@@ -14,10 +14,10 @@ from PIL import Image, ImageFilter
 from benchmarks.rival_pipelines import Workload
 from search.bench import Bench
 from search.competition import inspect
-from search.devices import usable_cores
 from search.founding import SEARCH_SPLIT, Founding, found
-from search.home import Home
-from search.stopping import StopSignals
+from search.runtime.devices import usable_cores
+from search.runtime.home import Home
+from search.runtime.signals import StopSignals
 from search.worker import work
 from search.workshop import Tools, Workshop
 from storage.records.studies import StoredStudy

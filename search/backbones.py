@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from search.home import Home
 from search.measurements import Measured, Measurements, Setup
+from search.runtime.home import Home
 from studies.errors import StudyError
 from studies.space.backbone_filter import find_backbones, known_family, read_filter
 from studies.space.dimension import describe_filter

@@ -12,9 +12,9 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from search.home import Home
 from search.lease import LEASE
 from search.pruners import Pruner
+from search.runtime.home import Home
 from search.training import Task, train
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy

@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from search.exit_codes import EXIT_BUG, EXIT_DIFFERENT, EXIT_INTERRUPTED, EXIT_MISTAKE
 from search.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
@@ -35,7 +34,8 @@ from search.options import (
     Workers,
 )
 from search.process_title import hide_passwords
-from search.stopping import GRACE
+from search.runtime.errors import EXIT_BUG, EXIT_DIFFERENT, EXIT_INTERRUPTED, EXIT_MISTAKE
+from search.runtime.signals import GRACE
 
 OUR_PACKAGES = {"search", "studies", "trainer", "storage"}
 
@@ -287,8 +287,8 @@ def worker(
     ] = None,
 ) -> None:
     """Join the fleet: take trials from the database until none is left. Ctrl-C hands the trial in hand back."""
-    from search.disk import QUOTA
     from search.lease import LEASE
+    from search.runtime.disk import QUOTA
     from search.worker import WorkerRequest, run_worker
 
     run_worker(

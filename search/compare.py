@@ -14,8 +14,8 @@ from search.compare_picture import Mark, draw_forest
 from search.confirmation import DEFAULT_TRIAL
 from search.confirming import Confirmation, judge, read_confirmation, why_skipped
 from search.estimates import Estimate, Estimates
-from search.home import Home
 from search.progress import recipe_difference, trials_named
+from search.runtime.home import Home
 from search.standing import read_standing
 from search.weighting import weights_lines
 from storage.stores import Ledger, open_ledger

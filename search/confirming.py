@@ -22,8 +22,8 @@ from search.costs import correction, final_recipe, length_ratio
 from search.deadline import confirmations_in_time
 from search.estimates import Estimates
 from search.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
-from search.home import Home
 from search.progress import trials_named
+from search.runtime.home import Home
 from search.selection import Candidate, rank
 from search.standing import Standing, candidates, read_costs
 from storage.artifacts import ArtifactFolder

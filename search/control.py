@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from rich.console import Console
 
-from search.presence import SEEN_WITHIN
 from search.retrying import retry_failed
+from search.runtime.heartbeat import SEEN_WITHIN
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from search.home import Home
+from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder
 from storage.stores import open_ledger
 

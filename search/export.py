@@ -9,9 +9,9 @@ from pathlib import Path
 
 from search.ensembling import Choice, PossibleMember, choose_members
 from search.estimates import Estimates
-from search.home import Home
 from search.members import ExportMember, ImportedMember
 from search.pool import Pool, predictions_of, read_pool
+from search.runtime.home import Home
 from search.training import FULL_DATA_SPLIT
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy

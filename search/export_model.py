@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.export import weight_files
-from search.home import Home
 from search.refits import MemberRefits, Refits
+from search.runtime.home import Home
 from trainer.data.image_set import ImageSet
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.devices import list_gpus, place_workers, usable_cores
 from search.engines.fleet import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.requests import Workers
+from search.runtime.devices import list_gpus, place_workers, usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from search.home import Home, HomeNotWritable
+from search.runtime.home import Home, HomeNotWritable
 from trainer.common.files import replacing
 
 MAX_FILE_BYTES = 16 * 2**20

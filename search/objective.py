@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.bench import Bench
-from search.failures import Action, Policy, WorkerLeaves, policy_for
 from search.keeping import forget_the_beaten
 from search.lease import LeaseKeeper
 from search.pruning import EPOCHS_ATTRIBUTE
+from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
 from search.sampling import sample
 from search.stalling import stop_if_stalled
 from search.sweeping import stop_after_failures
@@ -44,7 +44,7 @@ def run_item(
     """Run a work item that this worker has just taken.
 
     When this returns, the outcome is stored and told, or the item was handed back because ``stop_requested``, or
-    another worker holds it. What goes wrong in the training is dealt with as `search.failures` says.
+    another worker holds it. What goes wrong in the training is dealt with as `search.runtime.failures` says.
 
     Args:
         stop_requested: whether to stop after the epoch under way.

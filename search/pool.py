@@ -20,9 +20,9 @@ from search.confirming import Confirmation, read_confirmation
 from search.costs import final_recipe
 from search.estimates import Estimates
 from search.finalists import judge_finalists
-from search.home import Home
 from search.member_names import MemberName
 from search.members import ExportMember, ImportedMember
+from search.runtime.home import Home
 from search.selection import NothingFinished, average
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy

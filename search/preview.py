@@ -12,8 +12,8 @@ from rich.console import Console
 
 from search.at_once import NoStudy, check_database
 from search.competition import NoData
-from search.home import Home
 from search.preview_rows import Row, Subject, examples, rows_of, what_to_add
+from search.runtime.home import Home
 from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.home import Home
+from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder
 from storage.stores import Ledger
 

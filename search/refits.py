@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from search.ensembling import FittedBlend, fit_final
 from search.export import ExportPlan
-from search.failures import ADVICE
 from search.members import ExportMember, ImportedMember
 from search.pool import predictions_of
+from search.runtime.failures import ADVICE
 from search.selection import average
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind

@@ -19,11 +19,11 @@ from rich.markup import escape
 
 from search.bench import training_data
 from search.competition import NoData, open_for_training
-from search.devices import usable_cores
-from search.home import Home
 from search.likeness import MEAN_DIFFERENCE, Likeness, different_facts, is_within, likeness, must_be_equal
 from search.preparation import known_folder
 from search.requests import ReplayRequest
+from search.runtime.devices import usable_cores
+from search.runtime.home import Home
 from search.training import outcome_of
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.stopping import GRACE
+from search.runtime.signals import GRACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class Workers:
     weights: Path | None = None
     """Folder of pre-trained weights."""
     grace: float = GRACE
-    """Seconds, see `search.stopping`."""
+    """Seconds, see `search.runtime.signals`."""
     quota: float | None = None
-    """GiB for checkpoints, see `search.disk`; None: the usual."""
+    """GiB for checkpoints, see `search.runtime.disk`; None: the usual."""
     ray: RayCluster = RayCluster()
 
     @property

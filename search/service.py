@@ -15,24 +15,24 @@ from search.competition import NoData, open_for_training
 from search.confirming import run_confirmation
 from search.engines.fleet import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
-from search.exit_codes import EXIT_INTERRUPTED
 from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import write_export
 from search.fleets import FleetPlan, plan_fleet
 from search.forecasting import forecast_export
 from search.founding import found, resume
-from search.home import Home
 from search.overtime import refits_before_deadline
 from search.pool import check_alike
 from search.preparation import known_folder, prepare
-from search.presence import Presence, process_name
 from search.provisional import ProvisionalSubmission
 from search.publishing import publish
 from search.refits import gather_refits
 from search.requests import ConfirmRequest, ExportRequest, StartRequest, Workers
 from search.retrying import retry_blameless
+from search.runtime.errors import EXIT_INTERRUPTED
+from search.runtime.heartbeat import Presence, process_name
+from search.runtime.home import Home
+from search.runtime.signals import StopSignals
 from search.standing import Standing, read_standing
-from search.stopping import StopSignals
 from search.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.warm_starts import origins_of

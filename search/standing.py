@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from search.confirmation import DEFAULT_TRIAL, finalist_count
 from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
-from search.presence import SEEN_WITHIN
+from search.runtime.heartbeat import SEEN_WITHIN
 from search.selection import Candidate, averaging_adds, older_worth, rank, worth
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord

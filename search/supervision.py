@@ -12,8 +12,8 @@ from search.engines.fleet import Fleet
 from search.finalists import TRIAL_NOTE
 from search.progress import ProgressView
 from search.pruning import EPOCHS_ATTRIBUTE
+from search.runtime.signals import StopSignals
 from search.standing import Standing, read_standing
-from search.stopping import StopSignals
 from search.sweeping import SWEEP_INTERVAL, sweep_all
 from search.warm_starts import origins_of
 from storage.database.outages import patiently

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from search.bench import Bench
 from search.competition import DataMismatch, NoData
-from search.devices import usable_cores
-from search.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
-from search.home import Home
 from search.lease import LEASE
 from search.objective import run_item
 from search.overtime import Overtime
-from search.presence import Presence, process_name
-from search.stopping import GRACE, StopSignals
+from search.runtime.devices import usable_cores
+from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
+from search.runtime.heartbeat import Presence, process_name
+from search.runtime.home import Home
+from search.runtime.signals import GRACE, StopSignals
 from search.sweeping import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.workshop import Tools, Workshop
 from storage.database.outages import patiently
@@ -56,9 +56,9 @@ class WorkerRequest:
     stay: bool = False
     """Wait for further work where none is left."""
     grace: float = GRACE
-    """Seconds, see `search.stopping`."""
+    """Seconds, see `search.runtime.signals`."""
     quota: float = QUOTA
-    """GiB, see `search.disk`."""
+    """GiB, see `search.runtime.disk`."""
     lease: float = LEASE
     """Seconds, see `search.lease`."""
 
@@ -143,7 +143,7 @@ def work(
         at: told which study is being worked on.
 
     Raises:
-        WorkerLeaves: see `search.failures`.
+        WorkerLeaves: see `search.runtime.failures`.
     """
     _Shift(ledger, bench_of, signals, home, only, quota, at).run(linger)
 

@@ -14,10 +14,10 @@ import optuna
 from search.bench import Bench
 from search.competition import DataMismatch, NoData, open_for_training
 from search.engines.process import PLACE_VARIABLE
-from search.home import Home
 from search.lease import LEASE
 from search.preparation import known_folder
 from search.pruners import make_pruner
+from search.runtime.home import Home
 from search.samplers import make_sampler, sampler_seed
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy

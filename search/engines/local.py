@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.devices import Placement
 from search.engines.fleet import FAREWELL, WorkerCommand
 from search.engines.process import Seat, WorkerProcess
 from search.engines.restarts import Restarts
-from search.exit_codes import EXIT_BUG
+from search.runtime.devices import Placement
+from search.runtime.errors import EXIT_BUG
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from search.engines.fleet import WorkerCommand
 from search.engines.process import Seat, WorkerProcess
 from search.engines.shipping import Shipment, unpack
-from search.home import Home
+from search.runtime.home import Home
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from search.engines.node import Begun, NodeView, NodeWorker, Report
 from search.engines.process import Seat, rotate
 from search.engines.restarts import Restarts
 from search.engines.shipping import Shipment, ShippingError, pack
-from search.exit_codes import EXIT_BUG
+from search.runtime.errors import EXIT_BUG
 
 try:
     import ray

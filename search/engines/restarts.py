@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from search.exit_codes import EXIT_MISTAKE
+from search.runtime.errors import EXIT_MISTAKE
 
 FIRST_PAUSE = 1.0  # seconds before a worker is started again; doubled from end to end
 LONGEST_PAUSE = 60.0  # seconds

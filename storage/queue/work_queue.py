@@ -112,7 +112,8 @@ class WorkQueue:
         Args:
             worker: name of the taking process, unique among all that live.
             lease_seconds: how long the item is the worker's own without a `renew`.
-            home: identity of the folder in which this worker keeps weights (`search.home.Home`). Items that are bound
+            home: identity of the folder in which this worker keeps weights (`search.runtime.home.Home`). Items that are
+            bound
                 to a home are given only to workers of it.
             skip: ids of items that are left to others.
 

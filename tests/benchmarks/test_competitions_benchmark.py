@@ -27,7 +27,7 @@ from benchmarks.competition_scores import (
 from benchmarks.competitions import checked_spec, parse, scored
 from benchmarks.retable_run import NAME, command, read_outcome
 from benchmarks.small_competitions import SmallCompetition
-from search.home import Home
+from search.runtime.home import Home
 
 COUNTS = (30, 10)
 Y = np.array([0] * 40 + [1] * 20)

@@ -28,9 +28,9 @@ from search.control import retry
 from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
-from search.home import Home
 from search.lease import LEASE
 from search.refits import gather_refits
+from search.runtime.home import Home
 from search.standing import Standing, read_standing
 from search.status import show_status
 from search.submitted import submitted_labels

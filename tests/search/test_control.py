@@ -11,7 +11,7 @@ from search.bench import Bench
 from search.control import pause, resume, retry, stop
 from search.lease import LEASE
 from search.objective import run_item
-from search.presence import Presence
+from search.runtime.heartbeat import Presence
 from search.standing import read_standing
 from search.status import human_size, show_failed, show_status
 from search.supervision import search_is_over

@@ -17,13 +17,13 @@ from sqlalchemy import create_engine, event, text
 import trainer.training.cross_validation
 from search.bench import Bench
 from search.competition import DataMismatch
-from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
-from search.failures import WorkerLeaves
 from search.founding import found
 from search.lease import LEASE
 from search.objective import run_item
+from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
+from search.runtime.failures import WorkerLeaves
+from search.runtime.signals import StopSignals
 from search.standing import candidates
-from search.stopping import StopSignals
 from search.sweeping import sweep
 from search.training import Task, train
 from search.worker import work

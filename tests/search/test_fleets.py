@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from search import at_once
-from search.devices import DeviceError, Placement
 from search.engines.fleet import WorkerCommand
 from search.fleets import ENGINES, plan_fleet
 from search.requests import Workers
+from search.runtime.devices import DeviceError, Placement
 
 
 def test_the_names_that_are_checked_at_once_are_those_of_the_engines() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 import trainer.training.write_model_folder
 from search.bench import Bench
-from search.home import Home
 from search.keeping import is_as_exported, kept_trials, may_be_exported
 from search.pool import read_pool
+from search.runtime.home import Home
 from search.selection import rank
 from search.standing import candidates
 from search.training import Task

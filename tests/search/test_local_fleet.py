@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import search.engines.process
-from search.devices import Placement
 from search.engines.fleet import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.process import LOG_LIMIT
 from search.engines.restarts import SHORT_LIVES
-from search.presence import name_prefix
+from search.runtime.devices import Placement
+from search.runtime.heartbeat import name_prefix
 
 ONE = Placement(gpus=(None,), threads=1)
 TWO = Placement(gpus=(None, None), threads=1)

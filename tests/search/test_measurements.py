@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from search.home import Home, HomeNotWritable
 from search.measurements import Measured, Measurements, Setup
+from search.runtime.home import Home, HomeNotWritable
 
 SETUP = Setup(
     architecture="test_resnet", image_size=160, batch_size=8, device="a CPU, 1 thread", timm="1.0.31", torch="2.15.0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search.engines.restarts import LONG_LIFE, LONGEST_PAUSE, SHORT_LIFE, SHORT_LIVES, Restarts
-from search.exit_codes import EXIT_BUG, EXIT_MISTAKE
+from search.runtime.errors import EXIT_BUG, EXIT_MISTAKE
 
 SIGKILLED = -9
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from search.bench import Bench
-from search.disk import GIB, UNTOUCHED, disk_use, tidy
 from search.lease import LEASE
 from search.objective import run_item
+from search.runtime.disk import GIB, UNTOUCHED, disk_use, tidy
 from storage.queue.items import WorkItem
 from storage.values import Failure, WorkKind
 from tests.search.colours import work_on

@@ -7,8 +7,8 @@ import errno
 import pytest
 import torch
 
-from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
-from search.failures import ADVICE, Action, Policy, policy_for
+from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
+from search.runtime.failures import ADVICE, Action, Policy, policy_for
 from storage.values import Failure
 from trainer.batches.batch_loader import LoaderError
 from trainer.common.errors import DataError

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from search.exit_codes import EXIT_INTERRUPTED
+from search.runtime.errors import EXIT_INTERRUPTED
 
 GRACE = 60.0
 """Seconds that the epoch under way has to end after a stop was requested; then it is abandoned. Shorter than the time

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.home import Home
+from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder, Checkpoint
 from storage.stores import Ledger
 from storage.values import WorkState

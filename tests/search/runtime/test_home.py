@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.home import Home, HomeNotWritable
+from search.runtime.home import Home, HomeNotWritable
 
 
 def test_a_home_keeps_its_identity_and_no_two_have_the_same(tmp_path: Path) -> None:

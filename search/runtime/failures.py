@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from search.exit_codes import EXIT_DEVICE, EXIT_MISTAKE
+from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from storage.values import Failure
 from trainer.common.files import DISK_FULL
 

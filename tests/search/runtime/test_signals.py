@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from search.exit_codes import EXIT_INTERRUPTED
-from search.stopping import StopSignals
+from search.runtime.errors import EXIT_INTERRUPTED
+from search.runtime.signals import StopSignals
 
 
 class Clock:
@@ -55,7 +55,7 @@ def test_the_end_of_the_parent_asks_as_well() -> None:
 
 def test_the_second_signal_ends_the_process_at_once() -> None:
     program = (
-        "import os, signal; from search.stopping import StopSignals\n"
+        "import os, signal; from search.runtime.signals import StopSignals\n"
         "s = StopSignals(at_once=lambda: print('children are ended', flush=True)).install()\n"
         "os.kill(os.getpid(), signal.SIGTERM); print(s.requested, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGINT); print('not reached', flush=True)"
