@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.curve_tables import CurveTable, Floats, Ints, calibrated_soft
 from benchmarks.policies import Distances
 from benchmarks.replay import Rule, Trace, replay
-from search.selection import averaging_adds, worth
+from search.statistics.ranking import averaging_adds, worth
 from trainer.evaluation.ambiguity import expected_average
 
 FIRST = "as the service ranks"

@@ -28,7 +28,7 @@ from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.surrogate_sampling import OBJECTIVES, Dimension, Run, Surrogate, suggest
 from search.memory import TRIALS_PER_STUDY, EarlierTrial, worth_trying
 from search.samplers import SAMPLERS
-from search.selection import Candidate, worth
+from search.statistics.ranking import Candidate, worth
 from search.warm_starts import MOST, SHARE
 from trainer.evaluation.metrics import standard_error
 

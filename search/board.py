@@ -1,5 +1,5 @@
 """What a competition's board says of submissions, in words: which differences mean anything, whether the board agrees
-with the estimates, which two to hand in. Pure functions; the arithmetic is `search.handing_in`.
+with the estimates, which two to hand in. Pure functions; the arithmetic is `search.statistics.submission_scores`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.handing_in import (
+from search.statistics.submission_scores import (
     Belief,
     combine,
     expected_maximum,

@@ -13,10 +13,10 @@ from rich.table import Table
 from search.compare_picture import Mark, draw_forest
 from search.confirmation import DEFAULT_TRIAL
 from search.confirming import Confirmation, judge, read_confirmation, why_skipped
-from search.estimates import Estimate, Estimates
 from search.progress import recipe_difference, trials_named
 from search.runtime.home import Home
 from search.standing import read_standing
+from search.statistics.estimates import Estimate, Estimates
 from search.weighting import weights_lines
 from storage.stores import Ledger, open_ledger
 from storage.values import TrialRecord

@@ -34,7 +34,7 @@ class Contender:
     needed: bool = False
     """It runs once whatever that costs: the leader of the search, the default recipe."""
     fallen: bool = False
-    """Clearly beaten (`search.estimates`)."""
+    """Clearly beaten (`search.statistics.estimates`)."""
     dropped: bool = False
     """A confirmation of it failed or diverged."""
 

@@ -20,12 +20,12 @@ from search.confirmation import (
 )
 from search.costs import correction, final_recipe, length_ratio
 from search.deadline import confirmations_in_time
-from search.estimates import Estimates
 from search.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
 from search.progress import trials_named
 from search.runtime.home import Home
-from search.selection import Candidate, rank
 from search.standing import Standing, candidates, read_costs
+from search.statistics.estimates import Estimates
+from search.statistics.ranking import Candidate, rank
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.ensembling import Choice, PossibleMember, choose_members
-from search.estimates import Estimates
 from search.members import ExportMember, ImportedMember
 from search.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
+from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
+from search.statistics.estimates import Estimates
 from search.training import FULL_DATA_SPLIT
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.estimates import Estimate
 from search.export import ExportPlan
 from search.export_model import verify_model, write_model
-from search.member_names import MemberName
 from search.members import ExportMember, ImportedMember
 from search.model_card import CardFacts, CardMember, write_card
 from search.reasons import chances_line, forecast_line, reasons, warnings
 from search.refits import Imported, MemberRefits, Refits
 from search.runtime.home import Home
+from search.statistics.estimates import Estimate
+from search.statistics.member_names import MemberName
 from search.weighting import weights_lines
 from storage.stores import Ledger
 from storage.values import TrialStatus

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from search.confirmation import DEFAULT_TRIAL
-from search.estimates import Estimates, Judged, Round, estimate
 from search.standing import added_by_averaging
+from search.statistics.estimates import Estimates, Judged, Round, estimate
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord

@@ -10,12 +10,20 @@ from statistics import fmean
 from search.confirming import Confirmation, read_confirmation
 from search.export import ExportPlan
 from search.finalists import trainings_of
-from search.forecast import NO_AVERAGING, Forecast, averaging_of, equal_trainings, forecast, gain_all_told, gain_within
-from search.member_names import MemberName
-from search.optimism import POOL, CrossValidated, Honest, Tried, honest_score
 from search.refits import Floats, MemberRefits, Refits
-from search.selection import Candidate
 from search.standing import added_by_averaging
+from search.statistics.member_names import MemberName
+from search.statistics.ranking import Candidate
+from search.statistics.score_forecast import (
+    NO_AVERAGING,
+    Forecast,
+    averaging_of,
+    equal_trainings,
+    forecast,
+    gain_all_told,
+    gain_within,
+)
+from search.statistics.selection_bias import POOL, CrossValidated, Honest, Tried, honest_score
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord

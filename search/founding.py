@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from search.competition import Competition, DataMismatch
 from search.pruning import EPOCHS_ATTRIBUTE
-from search.selection import worth_name
+from search.statistics.ranking import worth_name
 from search.telling import SIBLINGS
 from search.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
 from search.weighting import Weighting

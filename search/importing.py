@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.founding import SEARCH_SPLIT
-from search.import_doubts import fold_doubts, score_doubts
 from search.imported import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
 from search.requests import ImportRequest
-from search.selection import rank
 from search.standing import candidates
+from search.statistics.import_checks import fold_doubts, score_doubts
+from search.statistics.ranking import rank
 from storage.records.datasets import StoredDataset
 from storage.records.imports import ImportedPredictions, LabelTakenError
 from storage.records.studies import StoredStudy

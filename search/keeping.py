@@ -10,8 +10,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from search.costs import final_recipe
-from search.selection import averaging_adds, older_worth, rank, worth
 from search.standing import candidates
+from search.statistics.ranking import averaging_adds, older_worth, rank, worth
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search.finalists import trainings_of
-from search.member_names import MemberName
+from search.statistics.member_names import MemberName
 from storage.records.imports import ImportRecord
 from storage.records.studies import StoredStudy
 from storage.values import TrialRecord

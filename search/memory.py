@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.selection import Candidate, rank
+from search.statistics.ranking import Candidate, rank
 from studies.space.dimension import Dimension, choose, default_of
 from studies.space.fit_recipe import starting_at
 from trainer.data.image_statistics import PictureStatistics

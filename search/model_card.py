@@ -6,8 +6,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from search.estimates import Estimate
-from search.member_names import MemberName, members_named
+from search.statistics.estimates import Estimate
+from search.statistics.member_names import MemberName, members_named
 from trainer.recipe.recipe import FIELDS, Scalar
 
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from search.confirmation import DEFAULT_TRIAL
 from search.confirming import Confirmation, read_confirmation
 from search.costs import final_recipe
-from search.estimates import Estimates
 from search.finalists import judge_finalists
-from search.member_names import MemberName
 from search.members import ExportMember, ImportedMember
 from search.runtime.home import Home
-from search.selection import NothingFinished, average
+from search.statistics.estimates import Estimates
+from search.statistics.member_names import MemberName
+from search.statistics.ranking import NothingFinished, average
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

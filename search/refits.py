@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.ensembling import FittedBlend, fit_final
 from search.export import ExportPlan
 from search.members import ExportMember, ImportedMember
 from search.pool import predictions_of
 from search.runtime.failures import ADVICE
-from search.selection import average
+from search.statistics.ensemble_selection import FittedBlend, fit_final
+from search.statistics.ranking import average
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.inference.predict import Blend

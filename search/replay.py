@@ -19,11 +19,18 @@ from rich.markup import escape
 
 from search.bench import training_data
 from search.competition import NoData, open_for_training
-from search.likeness import MEAN_DIFFERENCE, Likeness, different_facts, is_within, likeness, must_be_equal
 from search.preparation import known_folder
 from search.requests import ReplayRequest
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
+from search.statistics.reproducibility import (
+    MEAN_DIFFERENCE,
+    Likeness,
+    different_facts,
+    is_within,
+    likeness,
+    must_be_equal,
+)
 from search.training import outcome_of
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
@@ -57,7 +64,7 @@ class Replayed:
 
     @property
     def facts(self) -> dict[str, tuple[Any, Any]]:
-        """What of the machine is not as it was; see `search.likeness`."""
+        """What of the machine is not as it was; see `search.statistics.reproducibility`."""
         return different_facts(self.record.machine, self.outcome.machine)
 
     @property

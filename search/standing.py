@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from search.confirmation import DEFAULT_TRIAL, finalist_count
 from search.deadline import Costs, confirmations_in_time, is_time_for_trial, measure_costs
 from search.runtime.heartbeat import SEEN_WITHIN
-from search.selection import Candidate, averaging_adds, older_worth, rank, worth
+from search.statistics.ranking import Candidate, averaging_adds, older_worth, rank, worth
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Ledger
@@ -103,13 +103,13 @@ def _candidate(record: TrialRecord, metric: str, known: bool) -> Candidate:
 
 
 def worth_of(record: TrialRecord, metric: str) -> float:
-    """What a finished trial of this release is worth (`search.selection`)."""
+    """What a finished trial of this release is worth (`search.statistics.ranking`)."""
     assert record.value is not None and record.brier is not None
     return worth(metric, averaged_score(record, metric), record.brier)
 
 
 def averaged_score(record: TrialRecord, metric: str) -> float:
-    """What the average of a finished trial's fold models may be expected to score (`search.selection`)."""
+    """What the average of a finished trial's fold models may be expected to score (`search.statistics.ranking`)."""
     assert record.value is not None
     return record.value + added_by_averaging(record, metric)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from search.costs import final_recipe
 from search.founding import SEARCH_SPLIT
-from search.selection import average
+from search.statistics.ranking import average
 from search.training import FULL_DATA_SPLIT
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy

@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import TrialState
 
 from search.cost_aware import SECONDS
-from search.selection import older_worth, older_worth_name, worth_name
 from search.standing import worth_of
+from search.statistics.ranking import older_worth, older_worth_name, worth_name
 from storage.database.outages import patiently
 from storage.fleet_storage import TrialWrites
 from storage.stores import Ledger
@@ -75,8 +75,8 @@ def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> Non
 
 
 def told_value(study: optuna.Study, record: TrialRecord, value: float) -> float:
-    """What Optuna is told of a finished trial: what it is worth (`search.selection`), which is less a matter of luck
-    than the metric; in a study that an older release began, what it told.
+    """What Optuna is told of a finished trial: what it is worth (`search.statistics.ranking`), which is less a matter
+    of luck than the metric; in a study that an older release began, what it told.
 
     Args:
         value: the record's metric.

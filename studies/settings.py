@@ -20,7 +20,7 @@ SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("paired_race", "successive_halving", "none")
 """Names of pruners; `search.pruners` maps them to what they stand for."""
 ENSEMBLES = ("equal", "none", "greedy", "stack")
-"""Ways to make one model of several recipes; `search.ensembling` judges them."""
+"""Ways to make one model of several recipes; `search.statistics.ensemble_selection` judges them."""
 WEIGHTINGS = ("none", "test_like")
 """Ways to weight validation: all images the same, or those more that are more like the test images."""
 SAMPLES = ("digits",)

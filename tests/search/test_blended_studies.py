@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from search.bench import Bench
-from search.blending import evenly
 from search.confirming import freeze_split
 from search.costs import final_recipe
 from search.export import ExportPlan, plan_export, queue_refits
@@ -21,11 +20,12 @@ from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
 from search.forecasting import forecast_export
 from search.founding import found
-from search.gains import shown_gain
-from search.member_names import MemberName, members_named
 from search.pool import StudiesDiffer, check_alike, read_pool
 from search.refits import MemberRefits, Refits, gather_refits
-from search.selection import NothingFinished
+from search.statistics.blends import evenly
+from search.statistics.member_names import MemberName, members_named
+from search.statistics.paired_gain import shown_gain
+from search.statistics.ranking import NothingFinished
 from search.submissions import what_it_is
 from search.submitted import submitted_labels
 from storage.records.imports import ImportedPredictions

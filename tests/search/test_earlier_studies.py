@@ -21,7 +21,7 @@ from search.memory import (
     traits_of,
     worth_trying,
 )
-from search.selection import Candidate
+from search.statistics.ranking import Candidate
 from studies.spec import load_study
 from trainer.data.image_statistics import PictureStatistics
 

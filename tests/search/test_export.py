@@ -17,11 +17,11 @@ from search.export import plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.export_model import ExportBroken
 from search.founding import found
-from search.member_names import MemberName
 from search.publishing import publish
 from search.refits import RefitFailed, gather_refits
-from search.selection import NothingFinished, rank
 from search.standing import candidates
+from search.statistics.member_names import MemberName
+from search.statistics.ranking import NothingFinished, rank
 from storage.stores import Ledger, open_ledger
 from storage.values import Failure, WorkKind
 from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on

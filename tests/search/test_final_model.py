@@ -23,9 +23,9 @@ from search.export_files import Export, write_export
 from search.finalists import TRIAL_NOTE
 from search.forecasting import forecast_export, read_optimism
 from search.founding import found
-from search.gains import shown_gain
 from search.refits import RefitFailed, Refits, gather_refits
 from search.standing import read_standing
+from search.statistics.paired_gain import shown_gain
 from search.status import optimism_lines
 from storage.stores import open_ledger
 from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind

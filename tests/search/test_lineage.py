@@ -13,7 +13,7 @@ from search.founding import Founding, StudyChanged, found, resume
 from search.lineage import NoSuchTrial, ancestor, ancestor_again
 from search.preparation import prepare
 from search.requests import StartRequest, Workers
-from search.selection import NothingFinished
+from search.statistics.ranking import NothingFinished
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -3,8 +3,8 @@ predictions.
 
 Everything is judged on images that it was not fitted on: for each outer fold the members are chosen, weighted and
 calibrated on the other folds' images, and predict this fold's; the parts together are compared with the leader image by
-image. A gain counts as real where it is larger than `search.gains.REAL` standard errors; where it is not, the simpler
-of two ways is used. So the winner of many ways does not win by having been looked at the most.
+image. A gain counts as real where it is larger than `search.statistics.paired_gain.REAL` standard errors; where it is
+not, the simpler of two ways is used. So the winner of many ways does not win by having been looked at the most.
 
 Each recipe's prediction is that of the same cross-validations, the leader's as well, so that no member is better for
 having been trained more often. An ensemble of M recipes as a whole has M times as many networks: that is the choice
@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
-from search.gains import Gain, paired_gain, shown_gain
-from search.member_names import MemberName
+from search.statistics.blends import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
+from search.statistics.member_names import MemberName
+from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS
 from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score, standard_error, weights_of
 from trainer.inference.predict import Blend

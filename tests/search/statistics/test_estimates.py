@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.estimates import Judged, Round, estimate
+from search.statistics.estimates import Judged, Round, estimate
 
 IMAGES, CLASSES, FOLDS = 400, 4, 5
 

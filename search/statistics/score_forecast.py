@@ -2,13 +2,13 @@
 predictions; `search.forecasting` reads these.
 
 A cross-validation judges one network an image, each trained on a part of the images; the test images are predicted by
-the average of all networks. So the forecast is what one network of these recipes is worth (`search.optimism`, which
-takes out what is luck), and what averaging adds. The variance of an average of ``N`` networks is a share ``1 / N`` of
-what one has beyond what all have in common (bagging: Breiman 1996), and so what averaging adds to the Brier score is
-``full (1 - 1 / N)``; the share of right labels grows a little faster (`GROWTH`).
-Networks of one training differ less than those of several trainings, splits or recipes. What averaging the former adds
-is their ambiguity on the test images (`trainer.evaluation.ambiguity`); what the latter add beyond is told by
-cross-validations of the same images.
+the average of all networks. So the forecast is what one network of these recipes is worth
+(`search.statistics.selection_bias`, which takes out what is luck), and what averaging adds. The variance of an average
+of ``N`` networks is a share ``1 / N`` of what one has beyond what all have in common (bagging: Breiman 1996), and so
+what averaging adds to the Brier score is ``full (1 - 1 / N)``; the share of right labels grows a little faster
+(`GROWTH`). Networks of one training differ less than those of several trainings, splits or recipes. What averaging the
+former adds is their ambiguity on the test images (`trainer.evaluation.ambiguity`); what the latter add beyond is told
+by cross-validations of the same images.
 
 The interval covers which training images there were to judge by, which test images there are, the luck of trainings
 and of the choice, and how well the gain of averaging is known. For scores between two bounds it is normal on the
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.gains import Gain
+from search.statistics.paired_gain import Gain
 from trainer.evaluation.metrics import METRICS, Labels, Weights, score, weights_of
 
 LEVEL = 0.9
@@ -111,7 +111,8 @@ def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
     """What averaging infinitely many networks of one training adds; None where nobody can tell.
 
     Args:
-        added: what averaging the networks of each training is expected to add (`search.selection.averaging_adds`),
+        added: what averaging the networks of each training is expected to add
+        (`search.statistics.ranking.averaging_adds`),
             None where it is not known.
         models: networks of each.
     """

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from search.handing_in import (
+from search.statistics.submission_scores import (
     Belief,
     combine,
     expected_maximum,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from search.import_doubts import fold_doubts, same_division, score_doubts
+from search.statistics.import_checks import fold_doubts, same_division, score_doubts
 
 N = 120
 Y = np.arange(N) % 3

@@ -117,9 +117,10 @@ def _judges(recipe: Tried, repeat: int) -> NDArray[np.float32]:
 
 
 def _evidence(one: CrossValidated, y: Labels, metric: str) -> Values:
-    """What each image says for a cross-validation, ``(n,)``: as `search.selection.worth` but for a factor, so that any
-    part of the images can be asked. For metrics other than accuracy and log loss the Brier score stands in: it needs no
-    image of every class. The temperature is that of all images: one number hardly learns a tenth of them by heart.
+    """What each image says for a cross-validation, ``(n,)``: as `search.statistics.ranking.worth` but for a factor, so
+    that any part of the images can be asked. For metrics other than accuracy and log loss the Brier score stands in: it
+    needs no image of every class. The temperature is that of all images: one number hardly learns a tenth of them by
+    heart.
     """
     if metric == "log_loss":
         likelihood = np.log(np.maximum(true_class_probability(y, one.oof), SMALLEST_PROBABILITY), dtype=np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.selection import (
+from search.statistics.ranking import (
     ERRORS_FALL,
     Candidate,
     NothingFinished,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from search.gains import paired_gain, shown_gain
+from search.statistics.paired_gain import paired_gain, shown_gain
 from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 

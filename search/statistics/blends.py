@@ -2,7 +2,7 @@
 
 A way is a function of true classes ``y``, int64 ``(n,)``, of the members' probabilities ``(M, n, C)``, the leader's
 first, and of how much each image counts, ``(n,)`` (None: all the same); it returns a `Blend`. Whether a way is worth
-using is for `search.ensembling` to judge, on images that it was not fitted on.
+using is for `search.statistics.ensemble_selection` to judge, on images that it was not fitted on.
 
 Members are taken by log loss at the best temperature, whatever the metric: it moves with every image, where a handful
 of changed labels decides about accuracy, and it does not care that label smoothing makes one recipe shyer than another.

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.blending import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
-from search.ensembling import Choice, PossibleMember, choose_members, fit_final, nest
-from search.gains import Gain, paired_gain, shown_gain
-from search.member_names import MemberName
+from search.statistics.blends import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
+from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members, fit_final, nest
+from search.statistics.member_names import MemberName
+from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.metrics import METRICS, score
 from trainer.evaluation.temperature_scaling import scale_temperature
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.forecast import (
+from search.statistics.paired_gain import Gain
+from search.statistics.ranking import averaging_adds
+from search.statistics.score_forecast import (
     AVERAGING_ERROR,
     LEVEL,
     NO_AVERAGING,
@@ -23,8 +25,6 @@ from search.forecast import (
     gain_all_told,
     gain_within,
 )
-from search.gains import Gain
-from search.selection import averaging_adds
 from trainer.evaluation.ambiguity import expected_average
 from trainer.evaluation.metrics import score
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.optimism import PARTS, CrossValidated, Tried, honest_score
+from search.statistics.selection_bias import PARTS, CrossValidated, Tried, honest_score
 from trainer.evaluation.metrics import score
 
 IMAGES, CLASSES = 300, 4

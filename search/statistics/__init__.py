@@ -1,0 +1,1 @@
+"""Pure functions of stored predictions: ranking, estimates, forecasts, ensembles."""
