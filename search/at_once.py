@@ -32,7 +32,7 @@ def check_study(study: str, overrides: Sequence[str], name: str | None) -> None:
 
 
 ENGINES = ("local", "ray")
-"""Names of engines; `search.fleets` makes them."""
+"""Names of engines; `search.engines.plan` makes them."""
 
 
 class EngineMistake(ValueError):  # noqa: N818 - named for the fact

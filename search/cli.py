@@ -217,8 +217,8 @@ def start(
     if data is not None:
         check_folder(data)
     check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
-    from search.requests import RayCluster, StartRequest
-    from search.requests import Workers as WorkersRequest
+    from search.engines.requests import RayCluster, StartRequest
+    from search.engines.requests import Workers as WorkersRequest
     from search.service import start as run
 
     run(
@@ -380,7 +380,7 @@ def try_recipe(
     storage_url: StoredIn = DEFAULT_STORAGE,
 ) -> None:
     """Queue one recipe of your own, on top of the budget: the next free worker runs it."""
-    from search.requests import TryRequest
+    from search.engines.requests import TryRequest
     from search.trying import try_recipe as run
 
     run(TryRequest(study=study, storage_url=storage_url, assignments=assignments or (), like=like))
@@ -425,8 +425,8 @@ def confirm(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """The best trials and the default recipe again on fresh splits, and how they compare. Ctrl-C is safe."""
-    from search.requests import ConfirmRequest
-    from search.requests import Workers as WorkersRequest
+    from search.engines.requests import ConfirmRequest
+    from search.engines.requests import Workers as WorkersRequest
     from search.service import confirm as run
 
     run(
@@ -507,8 +507,8 @@ def _export(
     full_data: bool = False,
     submission_kind: str | None = None,
 ) -> None:
-    from search.requests import ExportRequest
-    from search.requests import Workers as WorkersRequest
+    from search.engines.requests import ExportRequest
+    from search.engines.requests import Workers as WorkersRequest
     from search.service import export_best as run
 
     run(
@@ -547,9 +547,9 @@ def import_predictions(
     """Admit predictions of a model that was made elsewhere: `export-best` blends them in where that is a real gain."""
     if sum([oof is not None, remove is not None, list_them]) != 1:
         raise typer.BadParameter("say one of: --oof FILE --test FILE to import, --list, --remove LABEL")
+    from search.engines.requests import ImportRequest
     from search.importing import import_predictions as run
     from search.importing import list_imports, remove_import
-    from search.requests import ImportRequest
 
     if oof is not None:
         run(ImportRequest(study=study, storage_url=storage_url, oof=oof, test=test, label=name))
@@ -592,8 +592,8 @@ def replay(
         from search.at_once import check_folder
 
         check_folder(data)
+    from search.engines.requests import ReplayRequest
     from search.replay import replay as run
-    from search.requests import ReplayRequest
 
     request = ReplayRequest(study=study, trial=trial, data=data, storage_url=storage_url, home=home, weights=weights)
     if not run(request):

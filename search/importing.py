@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.engines.requests import ImportRequest
 from search.founding import SEARCH_SPLIT
 from search.imported import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
-from search.requests import ImportRequest
 from search.standing import candidates
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank

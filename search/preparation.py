@@ -12,9 +12,9 @@ from rich.console import Console
 
 from search.at_once import NoStudy, check_database
 from search.competition import Competition, NoData, inspect_aloud
+from search.engines.requests import StartRequest
 from search.founding import Founding
 from search.lineage import ancestor_again, begin_at
-from search.requests import StartRequest
 from search.runtime.home import Home
 from search.shift_features import aloud
 from search.weighting import Weighting, weigh

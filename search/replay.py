@@ -19,8 +19,8 @@ from rich.markup import escape
 
 from search.bench import training_data
 from search.competition import NoData, open_for_training
+from search.engines.requests import ReplayRequest
 from search.preparation import known_folder
-from search.requests import ReplayRequest
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.statistics.reproducibility import (

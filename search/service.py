@@ -13,11 +13,12 @@ from rich.console import Console
 from search.compare import show_comparison
 from search.competition import NoData, open_for_training
 from search.confirming import run_confirmation
-from search.engines.fleet import Fleet, WorkerCommand
+from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
+from search.engines.plan import FleetPlan, plan_fleet
+from search.engines.requests import ConfirmRequest, ExportRequest, StartRequest, Workers
 from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import write_export
-from search.fleets import FleetPlan, plan_fleet
 from search.forecasting import forecast_export
 from search.founding import found, resume
 from search.overtime import refits_before_deadline
@@ -26,7 +27,6 @@ from search.preparation import known_folder, prepare
 from search.provisional import ProvisionalSubmission
 from search.publishing import publish
 from search.refits import gather_refits
-from search.requests import ConfirmRequest, ExportRequest, StartRequest, Workers
 from search.retrying import retry_blameless
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.engines.fleet import Fleet
+from search.engines.interface import Fleet
 from search.finalists import TRIAL_NOTE
 from search.progress import ProgressView
 from search.pruning import EPOCHS_ATTRIBUTE

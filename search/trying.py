@@ -9,9 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.markup import escape
 
+from search.engines.requests import TryRequest
 from search.progress import difference
 from search.pruning import EPOCHS_ATTRIBUTE
-from search.requests import TryRequest
 from search.standing import read_standing
 from search.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
 from storage.records.studies import StoredStudy

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.engines.fleet import FAREWELL, WorkerCommand
+from search.engines.interface import FAREWELL, WorkerCommand
 from search.engines.process import Seat, WorkerProcess
 from search.engines.restarts import Restarts
 from search.runtime.devices import Placement
@@ -30,7 +30,7 @@ class _Slot:
 
 
 class LocalFleet:
-    """Worker processes of this host; see `search.engines.fleet.Fleet`.
+    """Worker processes of this host; see `search.engines.interface.Fleet`.
 
     A worker that crashed is started again as `Restarts` says: its trial waits for it. The fleet owns its processes:
     use it as a context manager, and none is left behind.

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.engines.fleet import WorkerCommand
+from search.engines.interface import WorkerCommand
 
 PARENT_VARIABLE = "RETABLE_PARENT"
 """Environment variable that tells a worker which process it serves: when that one ends, so does the worker."""

@@ -20,9 +20,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from search.engines.fleet import FAREWELL, EngineError, WorkerCommand
-from search.engines.node import Begun, NodeView, NodeWorker, Report
+from search.engines.interface import FAREWELL, EngineError, WorkerCommand
 from search.engines.process import Seat, rotate
+from search.engines.ray_node import Begun, NodeView, NodeWorker, Report
 from search.engines.restarts import Restarts
 from search.engines.shipping import Shipment, ShippingError, pack
 from search.runtime.errors import EXIT_BUG
@@ -65,7 +65,7 @@ class _Slot:
 
 
 class RayFleet:
-    """Workers on a Ray cluster; see `search.engines.fleet.Fleet`.
+    """Workers on a Ray cluster; see `search.engines.interface.Fleet`.
 
     One actor a worker holds the worker's room and answers for it. A worker that ends with an error is started again as
     `Restarts` says, one that went down with its machine at once, wherever there is room; until then it waits. Actors

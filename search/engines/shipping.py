@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from search.engines.fleet import EngineError
+from search.engines.interface import EngineError
 
 CHUNK = 16 * 2**20  # bytes of the archive that travel at a time: no machine holds more of it in memory
 

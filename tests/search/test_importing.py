@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from search.bench import Bench
+from search.engines.requests import ImportRequest
 from search.importing import ImportMistake, import_predictions, list_imports, remove_import
-from search.requests import ImportRequest
 from search.status import show_status
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

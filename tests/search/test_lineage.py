@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from search.engines.requests import StartRequest, Workers
 from search.founding import Founding, StudyChanged, found, resume
 from search.lineage import NoSuchTrial, ancestor, ancestor_again
 from search.preparation import prepare
-from search.requests import StartRequest, Workers
 from search.statistics.ranking import NothingFinished
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy

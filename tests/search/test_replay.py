@@ -15,9 +15,9 @@ import torch
 from sqlalchemy import text
 
 from search.bench import Bench
+from search.engines.requests import ReplayRequest
 from search.founding import found
 from search.replay import CannotReplay, replay
-from search.requests import ReplayRequest
 from search.runtime.errors import EXIT_DIFFERENT, EXIT_MISTAKE
 from search.statistics.reproducibility import MEAN_DIFFERENCE, is_within, likeness, must_be_equal
 from storage.database.blobs import pack

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
+from search.engines.requests import TryRequest
 from search.progress import print_trial
-from search.requests import TryRequest
 from search.trying import CannotTry, parameters_of, try_recipe
 from search.warm_starts import origins_of
 from storage.errors import UnknownStudyError

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from search.bench import Bench
 from search.competition import Competition, inspect
+from search.engines.requests import ReplayRequest, StartRequest, Workers
 from search.export import plan_export, queue_refits
 from search.export_files import write_export
 from search.founding import Founding, StudyChanged, found, resume
@@ -22,7 +23,6 @@ from search.pool import StudiesDiffer, check_alike, read_pool
 from search.preparation import prepare
 from search.refits import gather_refits
 from search.replay import replay
-from search.requests import ReplayRequest, StartRequest, Workers
 from search.shift_report import shift_lines
 from search.weighting import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
 from storage.errors import StorageError

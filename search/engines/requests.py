@@ -28,7 +28,7 @@ class Workers:
 
     home: Path
     engine: str = "local"
-    """Name in `search.fleets.ENGINES`."""
+    """Name in `search.engines.plan.ENGINES`."""
     workers: int | None = None
     """How many; None: one per free GPU, or one on the CPU. 0: none, others do the work."""
     gpus: Sequence[int] | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import search.engines.process
-from search.engines.fleet import Fleet, WorkerCommand
+from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.process import LOG_LIMIT
 from search.engines.restarts import SHORT_LIVES

@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
-from search.engines.fleet import EngineError, Fleet, WorkerCommand
+from search.engines.interface import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
 from search.founding import found
@@ -318,7 +318,7 @@ def test_without_ray_its_engine_says_what_to_install() -> None:
     program = "import sys; sys.modules['ray'] = None; import search.engines.ray"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.stderr.splitlines()[-1] == (
-        "search.engines.fleet.EngineError: the Ray engine needs the ray package: pip install -e '.[ray]'"
+        "search.engines.interface.EngineError: the Ray engine needs the ray package: pip install -e '.[ray]'"
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from search import at_once
-from search.engines.fleet import WorkerCommand
-from search.fleets import ENGINES, plan_fleet
-from search.requests import Workers
+from search.engines.interface import WorkerCommand
+from search.engines.plan import ENGINES, plan_fleet
+from search.engines.requests import Workers
 from search.runtime.devices import DeviceError, Placement
 
 
@@ -23,7 +23,7 @@ def test_no_workers_are_planned_where_none_are_wanted() -> None:
 
 
 def test_local_workers_are_counted_and_refused_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.fleets.list_gpus", tuple)
+    monkeypatch.setattr("search.engines.plan.list_gpus", tuple)
     assert plan_fleet(Workers(home=Path("h"), workers=3)).where == "3 workers on the CPU"
     with pytest.raises(DeviceError, match="--workers-per-gpu 2 needs a GPU"):
         plan_fleet(Workers(home=Path("h"), per_gpu=2))
@@ -34,9 +34,9 @@ def test_fewer_threads_are_taken_where_the_environment_says_so(
     monkeypatch: pytest.MonkeyPatch, wanted: str, threads: int
 ) -> None:
     placements: list[Placement] = []
-    monkeypatch.setattr("search.fleets.list_gpus", tuple)
-    monkeypatch.setattr("search.fleets.usable_cores", lambda: 16)
-    monkeypatch.setattr("search.fleets.LocalFleet", lambda command, placement, logs: placements.append(placement))
+    monkeypatch.setattr("search.engines.plan.list_gpus", tuple)
+    monkeypatch.setattr("search.engines.plan.usable_cores", lambda: 16)
+    monkeypatch.setattr("search.engines.plan.LocalFleet", lambda command, placement, logs: placements.append(placement))
     monkeypatch.setenv("OMP_NUM_THREADS", wanted)
     planned = plan_fleet(Workers(home=Path("h"), workers=2))
     assert planned.make is not None

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.engines.fleet import Fleet, WorkerCommand
+from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
-from search.requests import Workers
+from search.engines.requests import Workers
 from search.runtime.devices import list_gpus, place_workers, usable_cores
 
 

@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.engines.fleet import WorkerCommand
+from search.engines.interface import WorkerCommand
 from search.engines.process import Seat, WorkerProcess
 from search.engines.shipping import Shipment, unpack
 from search.runtime.home import Home
