@@ -11,7 +11,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from search.bench import Bench
-from search.standing import candidates
+from search.study_state.snapshot import candidates
 from search.training import outcome_of
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from benchmarks.curve_tables import CurveTable, load_table
 from benchmarks.machine import describe_machine, one_line
-from search.confirmation import TRIALS_PER_FINALIST
 from search.statistics.estimates import Judged, Round, estimate
 from search.statistics.ranking import averaging_adds, worth
 from search.statistics.score_forecast import Averaging, averaging_of, forecast, gain_all_told, gain_within
 from search.statistics.selection_bias import CrossValidated, Tried, honest_score
+from search.study_state.confirmation_schedule import TRIALS_PER_FINALIST
 from studies.settings import ConfirmSettings
 from trainer.evaluation.ambiguity import Average, brier_scores, expected_average
 from trainer.evaluation.metrics import score

@@ -11,12 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.compare_picture import Mark, draw_forest
-from search.confirmation import DEFAULT_TRIAL
-from search.confirming import Confirmation, judge, read_confirmation, why_skipped
 from search.progress import recipe_difference, trials_named
 from search.runtime.home import Home
-from search.standing import read_standing
 from search.statistics.estimates import Estimate, Estimates
+from search.study_state.confirmation import Confirmation, judge, read_confirmation, why_skipped
+from search.study_state.confirmation_schedule import DEFAULT_TRIAL
+from search.study_state.snapshot import read_standing
 from search.weighting import weights_lines
 from storage.stores import Ledger, open_ledger
 from storage.values import TrialRecord

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 SECONDS = "seconds"
 """User attribute of an ended trial: what its training took."""
 POWERS = {"image_size": 2.0, "epochs": 1.0}
-"""Parameters that a training's seconds are taken to grow with, and by which power: as `search.costs.length_ratio`."""
+"""Parameters that a training's seconds are taken to grow with, and by which power: as
+`search.study_state.training_costs.length_ratio`.
+"""
 BACKBONE = "backbone"
 SECONDS_COUNT = 0.5
 """Power of the seconds at the beginning of a study: of a backbone that takes four times as long twice as much is asked.

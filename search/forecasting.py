@@ -7,11 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from search.confirming import Confirmation, read_confirmation
 from search.export import ExportPlan
-from search.finalists import trainings_of
 from search.refits import Floats, MemberRefits, Refits
-from search.standing import added_by_averaging
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import Candidate
 from search.statistics.score_forecast import (
@@ -24,6 +21,9 @@ from search.statistics.score_forecast import (
     gain_within,
 )
 from search.statistics.selection_bias import POOL, CrossValidated, Honest, Tried, honest_score
+from search.study_state.confirmation import Confirmation, read_confirmation
+from search.study_state.finalists import trainings_of
+from search.study_state.snapshot import added_by_averaging
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from search.costs import final_recipe
-from search.standing import candidates
 from search.statistics.ranking import averaging_adds, older_worth, rank, worth
+from search.study_state.snapshot import candidates
+from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

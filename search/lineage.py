@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
-from search.standing import candidates
 from search.statistics.ranking import NothingFinished, choose, rank
+from search.study_state.snapshot import candidates
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind

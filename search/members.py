@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.finalists import trainings_of
 from search.statistics.member_names import MemberName
+from search.study_state.finalists import trainings_of
 from storage.records.imports import ImportRecord
 from storage.records.studies import StoredStudy
 from storage.values import TrialRecord
@@ -46,7 +46,7 @@ class ExportMember:
 
     @property
     def trainings(self) -> tuple[TrialRecord, ...]:
-        """See `search.finalists.trainings_of`."""
+        """See `search.study_state.finalists.trainings_of`."""
         return trainings_of(self.trial, self.recipe, self.rounds)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.costs import length_ratio
-from search.deadline import latest_end, refits_in_time
-from search.standing import kinds_in_time, read_costs
+from search.study_state.snapshot import kinds_in_time, read_costs
+from search.study_state.time_budget import latest_end, refits_in_time
+from search.study_state.training_costs import length_ratio
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from search.standing import Standing
 from search.statistics.member_names import MemberName, members_named
+from search.study_state.snapshot import Standing
 from storage.values import TrialRecord, TrialStatus
 from trainer.recipe.recipe import FIELDS, Scalar
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from search.confirmation import DEFAULT_TRIAL
 from search.export import ExportPlan
 from search.imported import doubts_of
 from search.refits import Refits
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
+from search.study_state.confirmation_schedule import DEFAULT_TRIAL
 from storage.stores import Ledger
 from storage.values import TrialStatus, WorkKind
 

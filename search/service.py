@@ -12,7 +12,6 @@ from rich.console import Console
 
 from search.compare import show_comparison
 from search.competition import NoData, open_for_training
-from search.confirming import run_confirmation
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.plan import FleetPlan, plan_fleet
@@ -32,7 +31,8 @@ from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.standing import Standing, read_standing
+from search.study_state.confirmation import run_confirmation
+from search.study_state.snapshot import Standing, read_standing
 from search.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.warm_starts import origins_of

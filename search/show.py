@@ -12,8 +12,8 @@ from rich.table import Table
 
 from search.at_once import NoStudy
 from search.founding import SEARCH_SPLIT
-from search.standing import read_standing
 from search.status import state_of
+from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
 from storage.errors import SchemaError
 from storage.stores import Ledger, open_ledger

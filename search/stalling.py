@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search.standing import candidates
 from search.statistics.paired_gain import paired_gain, shown_gain
 from search.statistics.ranking import rank
+from search.study_state.snapshot import candidates
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

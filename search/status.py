@@ -10,7 +10,6 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.finalists import TRIAL_NOTE
 from search.forecasting import read_optimism
 from search.imported import described
 from search.progress import bar_line, print_trial
@@ -19,7 +18,8 @@ from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
-from search.standing import Standing, read_standing
+from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.snapshot import Standing, read_standing
 from search.supervision import confirmation_at, search_is_over, what_runs
 from search.warm_starts import origins_of
 from search.weighting import weights_lines

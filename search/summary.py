@@ -13,8 +13,8 @@ from rich.table import Table
 from search.competition import Competition
 from search.export_files import Export
 from search.progress import recipe_difference
-from search.standing import Standing
 from search.statistics.member_names import members_named
+from search.study_state.snapshot import Standing
 from storage.records.studies import StoredStudy
 from storage.values import TrialStatus
 from studies.spec import StudySpec

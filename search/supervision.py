@@ -9,11 +9,11 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.engines.interface import Fleet
-from search.finalists import TRIAL_NOTE
 from search.progress import ProgressView
 from search.pruning import EPOCHS_ATTRIBUTE
 from search.runtime.signals import StopSignals
-from search.standing import Standing, read_standing
+from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.snapshot import Standing, read_standing
 from search.sweeping import SWEEP_INTERVAL, sweep_all
 from search.warm_starts import origins_of
 from storage.database.outages import patiently

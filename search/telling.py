@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import TrialState
 
 from search.cost_aware import SECONDS
-from search.standing import worth_of
 from search.statistics.ranking import older_worth, older_worth_name, worth_name
+from search.study_state.snapshot import worth_of
 from storage.database.outages import patiently
 from storage.fleet_storage import TrialWrites
 from storage.stores import Ledger

@@ -12,7 +12,7 @@ from rich.markup import escape
 from search.engines.requests import TryRequest
 from search.progress import difference
 from search.pruning import EPOCHS_ATTRIBUTE
-from search.standing import read_standing
+from search.study_state.snapshot import read_standing
 from search.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger

@@ -75,7 +75,9 @@ class SearchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmSettings:
-    """How the best trials are confirmed on fresh splits before one is exported (`search.confirmation`)."""
+    """How the best trials are confirmed on fresh splits before one is exported
+    (`search.study_state.confirmation_schedule`).
+    """
 
     finalists: int = _setting(10, "trials that are confirmed at most, beside the default recipe", low=1, high=100)
     rounds: int = _setting(3, "fresh splits for each at most; 0: no confirmation", low=0, high=20)

@@ -13,11 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from search.bench import Bench
-from search.confirming import freeze_split
-from search.costs import final_recipe
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
-from search.finalists import TRIAL_NOTE
 from search.forecasting import forecast_export
 from search.founding import found
 from search.pool import StudiesDiffer, check_alike, read_pool
@@ -26,6 +23,9 @@ from search.statistics.blends import evenly
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished
+from search.study_state.confirmation import freeze_split
+from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.training_costs import final_recipe
 from search.submissions import what_it_is
 from search.submitted import submitted_labels
 from storage.records.imports import ImportedPredictions

@@ -19,8 +19,8 @@ from search.compare import (
     draw_comparison,
     print_comparison,
 )
-from search.confirming import judge, plan_step, queue_step, read_confirmation
-from search.standing import read_standing
+from search.study_state.confirmation import judge, plan_step, queue_step, read_confirmation
+from search.study_state.snapshot import read_standing
 from storage.stores import Ledger
 from storage.values import WorkKind
 from tests.search.colours import work_on

@@ -12,8 +12,8 @@ from search.control import pause, resume, retry, stop
 from search.lease import LEASE
 from search.objective import run_item
 from search.runtime.heartbeat import Presence
-from search.standing import read_standing
 from search.status import human_size, show_failed, show_status
+from search.study_state.snapshot import read_standing
 from search.supervision import search_is_over
 from storage.queue.items import WorkItem
 from storage.records.workers import Role

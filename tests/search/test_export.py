@@ -19,9 +19,9 @@ from search.export_model import ExportBroken
 from search.founding import found
 from search.publishing import publish
 from search.refits import RefitFailed, gather_refits
-from search.standing import candidates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
+from search.study_state.snapshot import candidates
 from storage.stores import Ledger, open_ledger
 from storage.values import Failure, WorkKind
 from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on

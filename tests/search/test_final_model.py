@@ -16,17 +16,17 @@ import pytest
 from numpy.typing import NDArray
 
 from search.bench import Bench
-from search.confirming import freeze_split
-from search.costs import final_recipe
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
-from search.finalists import TRIAL_NOTE
 from search.forecasting import forecast_export, read_optimism
 from search.founding import found
 from search.refits import RefitFailed, Refits, gather_refits
-from search.standing import read_standing
 from search.statistics.paired_gain import shown_gain
 from search.status import optimism_lines
+from search.study_state.confirmation import freeze_split
+from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.snapshot import read_standing
+from search.study_state.training_costs import final_recipe
 from storage.stores import open_ledger
 from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on

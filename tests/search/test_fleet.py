@@ -23,7 +23,7 @@ from search.objective import run_item
 from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
-from search.standing import candidates
+from search.study_state.snapshot import candidates
 from search.sweeping import sweep
 from search.training import Task, train
 from search.worker import work

@@ -15,8 +15,8 @@ from search.bench import Bench
 from search.keeping import is_as_exported, kept_trials, may_be_exported
 from search.pool import read_pool
 from search.runtime.home import Home
-from search.standing import candidates
 from search.statistics.ranking import rank
+from search.study_state.snapshot import candidates
 from search.training import Task
 from storage.artifacts import ArtifactFolder
 from storage.values import TrialStatus, WorkKind

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from search.bench import Bench
 from search.provisional import ProvisionalSubmission
-from search.standing import read_standing
+from search.study_state.snapshot import read_standing
 from search.training import Task
 from storage.stores import Ledger
 from storage.values import WorkKind

@@ -13,7 +13,7 @@ from search.bench import Bench
 from search.founding import found
 from search.lease import LEASE
 from search.objective import run_item
-from search.standing import candidates
+from search.study_state.snapshot import candidates
 from search.sweeping import MAX_FAILURES
 from storage.optuna_storage import running_trials
 from storage.queue.work_queue import WorkItem

@@ -15,7 +15,14 @@ import pytest
 from rich.console import Console
 
 from search.bench import Bench
-from search.confirming import (
+from search.control import retry
+from search.export import ExportPlan, missing_refits, plan_export, queue_refits
+from search.export_files import Export, write_export
+from search.lease import LEASE
+from search.refits import gather_refits
+from search.runtime.home import Home
+from search.status import show_status
+from search.study_state.confirmation import (
     confirmations_are_over,
     freeze_split,
     judge,
@@ -24,15 +31,8 @@ from search.confirming import (
     read_confirmation,
     run_confirmation,
 )
-from search.control import retry
-from search.export import ExportPlan, missing_refits, plan_export, queue_refits
-from search.export_files import Export, write_export
-from search.finalists import TRIAL_NOTE
-from search.lease import LEASE
-from search.refits import gather_refits
-from search.runtime.home import Home
-from search.standing import Standing, read_standing
-from search.status import show_status
+from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.snapshot import Standing, read_standing
 from search.submitted import submitted_labels
 from search.supervision import Interrupted, what_runs
 from search.telling import SIBLINGS

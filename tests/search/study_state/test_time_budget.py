@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.bench import Bench
-from search.confirmation import Contender, money_for, next_step
-from search.costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
-from search.deadline import (
+from search.overtime import Overtime, refits_before_deadline
+from search.study_state.confirmation_schedule import Contender, money_for, next_step
+from search.study_state.snapshot import read_standing
+from search.study_state.time_budget import (
     EXPORT_SECONDS,
     MARGIN,
     Costs,
@@ -25,8 +26,7 @@ from search.deadline import (
     measure_costs,
     refits_in_time,
 )
-from search.overtime import Overtime, refits_before_deadline
-from search.standing import read_standing
+from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
 from search.supervision import search_is_over
 from storage.queue.items import WorkItem
 from storage.stores import Ledger

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.confirmation import Contender, choose_finalists, finalist_count, money_for, next_step
+from search.study_state.confirmation_schedule import Contender, choose_finalists, finalist_count, money_for, next_step
 from studies.settings import ConfirmSettings
 
 SETTINGS = ConfirmSettings()

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from search.confirmation import DEFAULT_TRIAL
-from search.standing import added_by_averaging
 from search.statistics.estimates import Estimates, Judged, Round, estimate
+from search.study_state.confirmation_schedule import DEFAULT_TRIAL
+from search.study_state.snapshot import added_by_averaging
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord

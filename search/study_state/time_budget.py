@@ -1,8 +1,8 @@
 """A deadline, divided: early is allowed, late is not.
 
 ``--hours`` covers the search, the confirmation of its best and the refits, in this order. Each ends while there is time
-for what follows, by what trainings of the study have taken so far. Pure functions of seconds; `search.standing` reads
-the costs.
+for what follows, by what trainings of the study have taken so far. Pure functions of seconds;
+`search.study_state.snapshot` reads the costs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.confirmation import DEFAULT_TRIAL, finalist_count, money_for
-from search.costs import length_ratio, upper, wall_seconds, whole_seconds
+from search.study_state.confirmation_schedule import DEFAULT_TRIAL, finalist_count, money_for
+from search.study_state.training_costs import length_ratio, upper, wall_seconds, whole_seconds
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
-from search.confirmation import (
+from search.progress import trials_named
+from search.runtime.home import Home
+from search.statistics.estimates import Estimates
+from search.statistics.ranking import Candidate, rank
+from search.study_state.confirmation_schedule import (
     DEFAULT_TRIAL,
     TRIALS_PER_FINALIST,
     Contender,
@@ -18,14 +22,10 @@ from search.confirmation import (
     money_for,
     next_step,
 )
-from search.costs import correction, final_recipe, length_ratio
-from search.deadline import confirmations_in_time
-from search.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
-from search.progress import trials_named
-from search.runtime.home import Home
-from search.standing import Standing, candidates, read_costs
-from search.statistics.estimates import Estimates
-from search.statistics.ranking import Candidate, rank
+from search.study_state.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
+from search.study_state.snapshot import Standing, candidates, read_costs
+from search.study_state.time_budget import confirmations_in_time
+from search.study_state.training_costs import correction, final_recipe, length_ratio
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy

@@ -1,0 +1,1 @@
+"""How a study stands, read from the database: budget, costs, finalists, confirmation."""
