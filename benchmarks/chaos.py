@@ -33,7 +33,7 @@ from benchmarks.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.founding import found
 from search.runtime.heartbeat import name_prefix
-from search.sampling import sample
+from search.tuning.suggest import sample
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy

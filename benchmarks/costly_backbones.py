@@ -24,7 +24,7 @@ import optuna
 from benchmarks.curve_tables import CurveTableError, load_table
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.surrogate_sampling import OBJECTIVES, Surrogate, best_possible, suggest
-from search.cost_aware import SECONDS, CostAwareTPESampler
+from search.tuning.cost_aware_tpe import SECONDS, CostAwareTPESampler
 
 COSTS = (1.0, 3.0, 10.0)
 STARTUP = 10

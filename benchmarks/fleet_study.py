@@ -18,8 +18,8 @@ from sqlalchemy import Connection, insert
 
 from search.competition import inspect
 from search.founding import Founding, found
-from search.pruning import EPOCHS_ATTRIBUTE
-from search.sampling import sample
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.tuning.suggest import sample
 from storage.database.tables import Trial, Work
 from storage.stores import open_ledger
 from storage.values import EpochCurve, TrialOutcome, TrialStatus

@@ -29,8 +29,8 @@ from search.bench import Bench
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.samplers import make_sampler
 from search.training import LeaseLost, Task
+from search.tuning.samplers import make_sampler
 from search.worker import work
 from search.workshop import Tools, Workshop
 from storage.database.connection import Database

@@ -13,8 +13,8 @@ import optuna
 
 from benchmarks.curve_tables import CurveTable, Floats, Ints
 from benchmarks.replay import Seen, Trace, trace_of
-from search.pruning import SuccessiveHalving
-from search.racing import errors_behind
+from search.tuning.paired_race import errors_behind
+from search.tuning.successive_halving import SuccessiveHalving
 
 
 class Never:

@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from benchmarks.small_competitions import SmallCompetition, cut
 from search.bench import training_data
 from search.competition import inspect
-from search.sampling import sample
+from search.tuning.suggest import sample
 from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader
 from trainer.data.folds import fold_groups, make_folds

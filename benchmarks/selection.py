@@ -46,7 +46,7 @@ from benchmarks.policies import (
 from benchmarks.regret import FIRST, SHARE, TOP, Regrets, Setting, begin_well, difference, draw_orders, measure, prepare
 from benchmarks.replay import Rule, Trace
 from benchmarks.surrogate_sampling import CONTENDERS, Surrogate, compare_samplers
-from search.pruning import SuccessiveHalving
+from search.tuning.successive_halving import SuccessiveHalving
 
 REFERENCE = "successive halving"
 ALL = 1e6

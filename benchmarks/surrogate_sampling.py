@@ -28,7 +28,7 @@ import optuna
 from numpy.typing import NDArray
 
 from benchmarks.curve_tables import CurveTable, Floats, calibrated_soft
-from search.samplers import SAMPLERS
+from search.tuning.samplers import SAMPLERS
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 OBJECTIVES: dict[str, tuple[float, float, float]] = {

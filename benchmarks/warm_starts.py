@@ -5,8 +5,9 @@
 Tables of curves (`benchmarks.curve_tables`) of the same study on different images, two at least. For each ordered pair
 one table is the earlier study, of which some recipes were tried, and the other is searched anew, on a forest that was
 fitted to it (`benchmarks.surrogate_sampling`): its default recipe, then what the product's memory proposes
-(`search.memory`), then its sampler. Beside it the same search without memory, from the same seeds, and one whose memory
-is worthless, because the earlier study's scores are dealt out at random: what it costs to believe in nothing.
+(`search.tuning.earlier_studies`), then its sampler. Beside it the same search without memory, from the same seeds, and
+one whose memory is worthless, because the earlier study's scores are dealt out at random: what it costs to believe in
+nothing.
 
 The figures are points of true accuracy that the pick of a warm search is better than that of the cold one.
 """
@@ -26,10 +27,10 @@ import optuna
 from benchmarks.curve_tables import CurveTable, CurveTableError, load_table
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.surrogate_sampling import OBJECTIVES, Dimension, Run, Surrogate, suggest
-from search.memory import TRIALS_PER_STUDY, EarlierTrial, worth_trying
-from search.samplers import SAMPLERS
 from search.statistics.ranking import Candidate, worth
-from search.warm_starts import MOST, SHARE
+from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, worth_trying
+from search.tuning.samplers import SAMPLERS
+from search.tuning.warm_starts import MOST, SHARE
 from trainer.evaluation.metrics import standard_error
 
 TRIED = 20

@@ -13,9 +13,9 @@ import optuna
 from numpy.typing import NDArray
 
 from search.lease import LEASE
-from search.pruners import Pruner
 from search.runtime.home import Home
 from search.training import Task, train
+from search.tuning.pruners import Pruner
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

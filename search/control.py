@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from rich.console import Console
 
-from search.retrying import retry_failed
 from search.runtime.heartbeat import SEEN_WITHIN
+from search.tuning.retry import retry_failed
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from search.competition import Competition, DataMismatch
-from search.pruning import EPOCHS_ATTRIBUTE
 from search.statistics.ranking import worth_name
-from search.telling import SIBLINGS
-from search.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.tuning.tell import SIBLINGS
+from search.tuning.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
 from search.weighting import Weighting
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
@@ -53,7 +53,7 @@ class Founding:
     budget: int | None = None
     """Trials in total, where a person said so; else as the study has it."""
     memory: bool = False
-    """Whether recipes that did well in earlier studies are tried early, see `search.warm_starts`."""
+    """Whether recipes that did well in earlier studies are tried early, see `search.tuning.warm_starts`."""
     weighting: Weighting | None = None
     """How much each training image counts in the scores of a new study; None: all the same, or the study is stored."""
     made: NDArray[np.int64] = field(init=False)

@@ -12,13 +12,13 @@ import optuna
 from search.bench import Bench
 from search.keeping import forget_the_beaten
 from search.lease import LeaseKeeper
-from search.pruning import EPOCHS_ATTRIBUTE
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
-from search.sampling import sample
-from search.stalling import stop_if_stalled
 from search.sweeping import stop_after_failures
-from search.telling import tell
 from search.training import LeaseLost, Task, called
+from search.tuning.stagnation import stop_if_stalled
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.tuning.suggest import sample
+from search.tuning.tell import tell
 from storage.database.connection import is_outage
 from storage.database.outages import patiently
 from storage.errors import StorageError, StorageUnavailableError

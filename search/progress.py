@@ -42,7 +42,7 @@ class ProgressView:
         """
         Args:
             default: the recipe of trial 0; of every trial those settings are shown that differ from it.
-            origins: tells who proposed trials, where it was no sampler, by number (see `search.warm_starts`).
+            origins: tells who proposed trials, where it was no sampler, by number (see `search.tuning.warm_starts`).
             shown: how many ended trials have been printed before.
         """
         self._console = console

@@ -26,7 +26,6 @@ from search.preparation import known_folder, prepare
 from search.provisional import ProvisionalSubmission
 from search.publishing import publish
 from search.refits import gather_refits
-from search.retrying import retry_blameless
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
@@ -35,7 +34,8 @@ from search.study_state.confirmation import run_confirmation
 from search.study_state.snapshot import Standing, read_standing
 from search.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
-from search.warm_starts import origins_of
+from search.tuning.retry import retry_blameless
+from search.tuning.warm_starts import origins_of
 from search.weighting import weights_lines
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role

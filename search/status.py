@@ -13,7 +13,6 @@ from rich.markup import escape
 from search.forecasting import read_optimism
 from search.imported import described
 from search.progress import bar_line, print_trial
-from search.pruning import EPOCHS_ATTRIBUTE
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN
@@ -21,7 +20,8 @@ from search.runtime.home import Home
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
 from search.supervision import confirmation_at, search_is_over, what_runs
-from search.warm_starts import origins_of
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.tuning.warm_starts import origins_of
 from search.weighting import weights_lines
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from search.engines.interface import Fleet
 from search.progress import ProgressView
-from search.pruning import EPOCHS_ATTRIBUTE
 from search.runtime.signals import StopSignals
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
 from search.sweeping import SWEEP_INTERVAL, sweep_all
-from search.warm_starts import origins_of
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.tuning.warm_starts import origins_of
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem
 from storage.stores import Ledger

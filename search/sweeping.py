@@ -8,7 +8,7 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
-from search.telling import tell
+from search.tuning.tell import tell
 from storage.database.outages import patiently
 from storage.optuna_storage import running_trials
 from storage.records.studies import StoredStudy

@@ -11,9 +11,9 @@ from rich.markup import escape
 
 from search.engines.requests import TryRequest
 from search.progress import difference
-from search.pruning import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import read_standing
-from search.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.tuning.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState

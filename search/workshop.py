@@ -16,9 +16,9 @@ from search.competition import DataMismatch, NoData, open_for_training
 from search.engines.process import PLACE_VARIABLE
 from search.lease import LEASE
 from search.preparation import known_folder
-from search.pruners import make_pruner
 from search.runtime.home import Home
-from search.samplers import make_sampler, sampler_seed
+from search.tuning.pruners import make_pruner
+from search.tuning.samplers import make_sampler, sampler_seed
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -81,7 +81,7 @@ class Workshop:
         seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
         sampler = make_sampler(spec.search_settings, seed, study.budget or spec.search_settings.trials)
         optuna_study = patiently(lambda: tools.ledger.optuna_study(study.name, sampler))
-        optuna_study.pruner = optuna.pruners.NopPruner()  # `search.pruners` decides, and sees more than numbers
+        optuna_study.pruner = optuna.pruners.NopPruner()  # `search.tuning.pruners` decides, and sees more than numbers
         log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
         return Bench(
             worker=tools.worker,

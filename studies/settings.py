@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from trainer.data.read import DataOptions
 
 SAMPLERS = ("tpe", "random", "gp")
-"""Names of samplers; `search.samplers` maps them to Optuna's."""
+"""Names of samplers; `search.tuning.samplers` maps them to Optuna's."""
 PRUNERS = ("paired_race", "successive_halving", "none")
-"""Names of pruners; `search.pruners` maps them to what they stand for."""
+"""Names of pruners; `search.tuning.pruners` maps them to what they stand for."""
 ENSEMBLES = ("equal", "none", "greedy", "stack")
 """Ways to make one model of several recipes; `search.statistics.ensemble_selection` judges them."""
 WEIGHTINGS = ("none", "test_like")

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.databases import has_postgres
 from benchmarks.fleet import STAGES, main
 from benchmarks.fleet_study import finished_trials, prepare, suggest, write_images
-from search.sampling import sample
+from search.tuning.suggest import sample
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -13,7 +13,7 @@ import torch
 from benchmarks.contest import Contest, KeptTrial, OutOfTime, clock_of, found, keep, open_contest, train, with_clock
 from benchmarks.jpeg_loader import JpegLoader
 from benchmarks.rival_searches import Objective, collect, open_study
-from search.sampling import sample
+from search.tuning.suggest import sample
 from studies.spec import load_study
 from tests.search.colours import STUDY, TEST_IMAGES, write_competition
 from trainer.batches.batch_loader import BatchLoader

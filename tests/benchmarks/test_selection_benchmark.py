@@ -21,7 +21,7 @@ from benchmarks.regret import FIRST, begin_well, difference, draw_orders, measur
 from benchmarks.replay import Rule, Trace
 from benchmarks.selection import POLICIES, halves, main
 from benchmarks.surrogate_sampling import Surrogate, compare_samplers, dimensions_of, suggest
-from search.pruning import SuccessiveHalving
+from search.tuning.successive_halving import SuccessiveHalving
 
 R, E, N, C, K = 10, 6, 60, 3, 3
 

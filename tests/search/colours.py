@@ -12,10 +12,10 @@ from PIL import Image
 from search.bench import Bench
 from search.competition import inspect
 from search.founding import Founding
-from search.pruners import make_pruner
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.samplers import make_sampler
+from search.tuning.pruners import make_pruner
+from search.tuning.samplers import make_sampler
 from search.worker import work
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

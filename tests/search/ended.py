@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.sampling import sample
-from search.telling import tell
+from search.tuning.suggest import sample
+from search.tuning.tell import tell
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialOutcome, TrialStatus

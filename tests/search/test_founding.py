@@ -10,7 +10,7 @@ import pytest
 
 from search.competition import DataMismatch
 from search.founding import StudyChanged, found, resume
-from search.pruning import EPOCHS_ATTRIBUTE
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import StudyState

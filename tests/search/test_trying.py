@@ -12,7 +12,7 @@ from rich.console import Console
 from search.engines.requests import TryRequest
 from search.progress import print_trial
 from search.trying import CannotTry, parameters_of, try_recipe
-from search.warm_starts import origins_of
+from search.tuning.warm_starts import origins_of
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

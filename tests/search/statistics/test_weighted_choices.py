@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.racing import PairedRace, errors_behind
 from search.statistics.blends import Way, calibrated, decided, equal, evenly, greedy, stack
 from search.statistics.ensemble_selection import PossibleMember, choose_members, fit_final
 from search.statistics.estimates import Judged, Round, estimate
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import paired_gain
+from search.tuning.paired_race import PairedRace, errors_behind
 from trainer.evaluation.metrics import Labels, Probabilities
 from trainer.training.results import EpochReport
 

@@ -35,8 +35,8 @@ from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
 from search.submitted import submitted_labels
 from search.supervision import Interrupted, what_runs
-from search.telling import SIBLINGS
 from search.training import Task
+from search.tuning.tell import SIBLINGS
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import optuna
 
-from search.cost_aware import CostAwareTPESampler
+from search.tuning.cost_aware_tpe import CostAwareTPESampler
 from studies.spec import SearchSettings
 
 

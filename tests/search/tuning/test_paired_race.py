@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from search.racing import PairedRace, errors_behind
+from search.tuning.paired_race import PairedRace, errors_behind
 from trainer.training.results import EpochReport
 
 PROBABILITIES = arrays(np.float32, 40, elements=st.floats(0.0, 1.0, width=32))

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.memory import (
+from search.statistics.ranking import Candidate
+from search.tuning.earlier_studies import (
     TRIALS_PER_STUDY,
     EarlierStudy,
     EarlierTrial,
@@ -21,7 +22,6 @@ from search.memory import (
     traits_of,
     worth_trying,
 )
-from search.statistics.ranking import Candidate
 from studies.spec import load_study
 from trainer.data.image_statistics import PictureStatistics
 

@@ -6,8 +6,17 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.memory import EarlierStudy, EarlierTrial, Recollection, Traits, distance, is_near, recollect, traits_of
 from search.study_state.snapshot import candidates
+from search.tuning.earlier_studies import (
+    EarlierStudy,
+    EarlierTrial,
+    Recollection,
+    Traits,
+    distance,
+    is_near,
+    recollect,
+    traits_of,
+)
 from storage.optuna_storage import user_attribute
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy

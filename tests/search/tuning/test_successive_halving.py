@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.pruning import EPOCHS_ATTRIBUTE, SuccessiveHalving
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE, SuccessiveHalving
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from search.founding import StudyChanged, found, resume
 from search.summary import print_warm_starts
-from search.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
+from search.tuning.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
 from storage.database.tables import Dataset, Trial
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -11,9 +11,9 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
-from search.cost_aware import SECONDS
 from search.statistics.ranking import older_worth, older_worth_name, worth_name
 from search.study_state.snapshot import worth_of
+from search.tuning.cost_aware_tpe import SECONDS
 from storage.database.outages import patiently
 from storage.fleet_storage import TrialWrites
 from storage.stores import Ledger

@@ -7,8 +7,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.samplers import SAMPLERS, make_sampler
-from search.sampling import sample
+from search.tuning.samplers import SAMPLERS, make_sampler
+from search.tuning.suggest import sample
 from studies.spec import StudySpec, load_study
 from trainer.recipe.recipe import Recipe
 

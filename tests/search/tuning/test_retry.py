@@ -11,9 +11,9 @@ from search.bench import Bench
 from search.control import retry
 from search.lease import LEASE
 from search.objective import run_item
-from search.retrying import RETRY_ATTRIBUTE, NotFailed, retry_blameless, retry_failed
 from search.runtime.failures import WorkerLeaves
 from search.sweeping import stop_after_failures
+from search.tuning.retry import RETRY_ATTRIBUTE, NotFailed, retry_blameless, retry_failed
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
 from tests.search.colours import work_on

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import optuna
 
-from search.pruning import SuccessiveHalving
-from search.racing import PairedRace
+from search.tuning.paired_race import PairedRace
+from search.tuning.successive_halving import SuccessiveHalving
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from studies.spec import SearchSettings

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from search.pruning import EPOCHS_ATTRIBUTE
+from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import Failure, TrialStatus, WorkKind

@@ -1,0 +1,1 @@
+"""Samplers, pruners and warm starts: what is asked of Optuna and reported to it."""
