@@ -31,8 +31,8 @@ from pathlib import Path
 from benchmarks.chaos_check import Verdict, compare
 from benchmarks.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
-from search.founding import found
 from search.runtime.heartbeat import name_prefix
+from search.study_setup.create_study import found
 from search.tuning.suggest import sample
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.jpeg_loader import JpegLoader
 from search.bench import training_data
-from search.competition import inspect
+from search.study_setup.data_folder import inspect
 from studies.spec import StudySpec
 from trainer.batches.augmenter import AUGMENTATIONS
 from trainer.batches.batch_loader import BatchLoader

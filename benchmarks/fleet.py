@@ -38,7 +38,7 @@ from benchmarks.databases import KINDS, Databases, PostgresServer, SqliteFiles, 
 from benchmarks.fleet_study import NAME, fill, prepare, write_images
 from benchmarks.fleet_worker import Load, Order, Report, Tickets, labour
 from benchmarks.machine import describe_machine, one_line, table
-from search.founding import Founding
+from search.study_setup.create_study import Founding
 from storage.database.connection import connect
 from storage.stores import open_ledger
 

@@ -16,8 +16,8 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, insert
 
-from search.competition import inspect
-from search.founding import Founding, found
+from search.study_setup.create_study import Founding, found
+from search.study_setup.data_folder import inspect
 from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from search.tuning.suggest import sample
 from storage.database.tables import Trial, Work

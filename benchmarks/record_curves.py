@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 
 from benchmarks.small_competitions import SmallCompetition, cut
 from search.bench import training_data
-from search.competition import inspect
+from search.study_setup.data_folder import inspect
 from search.tuning.suggest import sample
 from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader

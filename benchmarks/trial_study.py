@@ -13,11 +13,11 @@ from PIL import Image, ImageFilter
 
 from benchmarks.rival_pipelines import Workload
 from search.bench import Bench
-from search.competition import inspect
-from search.founding import SEARCH_SPLIT, Founding, found
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
+from search.study_setup.create_study import SEARCH_SPLIT, Founding, found
+from search.study_setup.data_folder import inspect
 from search.worker import work
 from search.workshop import Tools, Workshop
 from storage.records.studies import StoredStudy

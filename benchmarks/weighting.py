@@ -2,9 +2,9 @@
 
 Training images are mostly of one style, test images mostly of the other, which is harder. Recipes differ in how good
 they are, and by ``--taste`` in which style suits them. Each is judged by its accuracy on the training images, plain and
-weighted as `search.weighting` weights (by density ratios that are known exactly here, clipped as always). For each mix
-of styles: how far the score of a recipe is from its true accuracy on the test images (root mean square), and how much
-worse than the best the recipe with the best score is, both in points.
+weighted as `search.study_setup.image_weights` weights (by density ratios that are known exactly here, clipped as
+always). For each mix of styles: how far the score of a recipe is from its true accuracy on the test images (root mean
+square), and how much worse than the best the recipe with the best score is, both in points.
 
     python -m benchmarks.weighting
     python -m benchmarks.weighting --images 2000 --taste 0.01
@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from search.weighting import LEAST_SHARE
+from search.study_setup.image_weights import LEAST_SHARE
 from trainer.evaluation.metrics import mean_over
 from trainer.shift.adversarial import importance_weights
 

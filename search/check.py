@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.competition import inspect_aloud
+from search.study_setup.data_folder import inspect_aloud
 from studies.settings import DataSettings
 from trainer.data.description import describe
 
@@ -40,8 +40,8 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
     competition = inspect_aloud(folder, settings.options, console)
     _print(console, describe(competition.images, competition.duplicates, n_folds))
     if shift is not None and len(competition.images.test_ids):
-        from search.shift_features import aloud
         from search.shift_report import shift_lines
+        from search.study_setup.shift_features import aloud
 
         with aloud(console) as say:
             lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=say)

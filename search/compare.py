@@ -14,10 +14,10 @@ from search.compare_picture import Mark, draw_forest
 from search.progress import recipe_difference, trials_named
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate, Estimates
+from search.study_setup.image_weights import weights_lines
 from search.study_state.confirmation import Confirmation, judge, read_confirmation, why_skipped
 from search.study_state.confirmation_schedule import DEFAULT_TRIAL
 from search.study_state.snapshot import read_standing
-from search.weighting import weights_lines
 from storage.stores import Ledger, open_ledger
 from storage.values import TrialRecord
 

@@ -20,7 +20,7 @@ from search.refits import Imported, MemberRefits, Refits
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
-from search.weighting import weights_lines
+from search.study_setup.image_weights import weights_lines
 from storage.stores import Ledger
 from storage.values import TrialStatus
 from trainer.data.image_set import ImageSet

@@ -11,9 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from search.at_once import NoStudy, check_database
-from search.competition import NoData
 from search.preview_rows import Row, Subject, examples, rows_of, what_to_add
 from search.runtime.home import Home
+from search.study_setup.data_folder import NoData
 from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError
@@ -87,7 +87,7 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
         check_database(request.storage_url)
     except NoStudy:
         return load_study(request.study, request.overrides), None
-    from search.preparation import known_folder
+    from search.study_setup.prepare import known_folder
     from storage.errors import SchemaError
     from storage.stores import open_ledger
 

@@ -18,9 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.bench import training_data
-from search.competition import NoData, open_for_training
 from search.engines.requests import ReplayRequest
-from search.preparation import known_folder
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.statistics.reproducibility import (
@@ -31,6 +29,8 @@ from search.statistics.reproducibility import (
     likeness,
     must_be_equal,
 )
+from search.study_setup.data_folder import NoData, open_for_training
+from search.study_setup.prepare import known_folder
 from search.training import outcome_of
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger

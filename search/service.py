@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from search.compare import show_comparison
-from search.competition import NoData, open_for_training
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.plan import FleetPlan, plan_fleet
@@ -19,10 +18,8 @@ from search.engines.requests import ConfirmRequest, ExportRequest, StartRequest,
 from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import write_export
 from search.forecasting import forecast_export
-from search.founding import found, resume
 from search.overtime import refits_before_deadline
 from search.pool import check_alike
-from search.preparation import known_folder, prepare
 from search.provisional import ProvisionalSubmission
 from search.publishing import publish
 from search.refits import gather_refits
@@ -30,13 +27,16 @@ from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
+from search.study_setup.create_study import found, resume
+from search.study_setup.data_folder import NoData, open_for_training
+from search.study_setup.image_weights import weights_lines
+from search.study_setup.prepare import known_folder, prepare
 from search.study_state.confirmation import run_confirmation
 from search.study_state.snapshot import Standing, read_standing
 from search.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of
-from search.weighting import weights_lines
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger

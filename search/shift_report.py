@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from search.competition import Competition
-from search.shift_features import Features, Say, shift_features, shift_groups
-from search.weighting import ALIKE, SETTING, is_shifted, why_not
+from search.study_setup.data_folder import Competition
+from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
+from search.study_setup.shift_features import Features, Say, shift_features, shift_groups
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, striking_classes
 from trainer.shift.descriptors import SCALARS
 from trainer.shift.leaks import leaks_of

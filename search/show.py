@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.at_once import NoStudy
-from search.founding import SEARCH_SPLIT
 from search.status import state_of
+from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
 from storage.errors import SchemaError

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.founding import SEARCH_SPLIT
 from search.statistics.ranking import average
+from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.training_costs import final_recipe
 from search.training import FULL_DATA_SPLIT
 from storage.records.datasets import StoredDataset

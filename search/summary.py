@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.competition import Competition
 from search.export_files import Export
 from search.progress import recipe_difference
 from search.statistics.member_names import members_named
+from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import Standing
 from storage.records.studies import StoredStudy
 from storage.values import TrialStatus

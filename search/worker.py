@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.bench import Bench
-from search.competition import DataMismatch, NoData
 from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
 from search.lease import LEASE
 from search.objective import run_item
@@ -22,6 +21,7 @@ from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import GRACE, StopSignals
+from search.study_setup.data_folder import DataMismatch, NoData
 from search.sweeping import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.workshop import Tools, Workshop
 from storage.database.outages import patiently

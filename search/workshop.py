@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.bench import Bench
-from search.competition import DataMismatch, NoData, open_for_training
 from search.engines.process import PLACE_VARIABLE
 from search.lease import LEASE
-from search.preparation import known_folder
 from search.runtime.home import Home
+from search.study_setup.data_folder import DataMismatch, NoData, open_for_training
+from search.study_setup.prepare import known_folder
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler, sampler_seed
 from storage.database.outages import patiently

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from search.bench import Bench
-from search.competition import inspect
-from search.founding import Founding
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
+from search.study_setup.create_study import Founding
+from search.study_setup.data_folder import inspect
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler
 from search.worker import work

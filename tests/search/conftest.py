@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.bench import Bench
-from search.founding import found
+from search.study_setup.create_study import found
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from tests.search.colours import STUDY, founding, make_bench, write_competition

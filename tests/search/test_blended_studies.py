@@ -16,13 +16,13 @@ from search.bench import Bench
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.forecasting import forecast_export
-from search.founding import found
 from search.pool import StudiesDiffer, check_alike, read_pool
 from search.refits import MemberRefits, Refits, gather_refits
 from search.statistics.blends import evenly
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished
+from search.study_setup.create_study import found
 from search.study_state.confirmation import freeze_split
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.training_costs import final_recipe

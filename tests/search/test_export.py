@@ -16,11 +16,11 @@ from search.bench import Bench
 from search.export import plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.export_model import ExportBroken
-from search.founding import found
 from search.publishing import publish
 from search.refits import RefitFailed, gather_refits
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
+from search.study_setup.create_study import found
 from search.study_state.snapshot import candidates
 from storage.stores import Ledger, open_ledger
 from storage.values import Failure, WorkKind

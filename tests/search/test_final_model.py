@@ -19,10 +19,10 @@ from search.bench import Bench
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.forecasting import forecast_export, read_optimism
-from search.founding import found
 from search.refits import RefitFailed, Refits, gather_refits
 from search.statistics.paired_gain import shown_gain
 from search.status import optimism_lines
+from search.study_setup.create_study import found
 from search.study_state.confirmation import freeze_split
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import read_standing

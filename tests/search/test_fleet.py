@@ -16,13 +16,13 @@ from sqlalchemy import create_engine, event, text
 
 import trainer.training.cross_validation
 from search.bench import Bench
-from search.competition import DataMismatch
-from search.founding import found
 from search.lease import LEASE
 from search.objective import run_item
 from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
+from search.study_setup.create_study import found
+from search.study_setup.data_folder import DataMismatch
 from search.study_state.snapshot import candidates
 from search.sweeping import sweep
 from search.training import Task, train

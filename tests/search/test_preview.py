@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.competition import NoData
 from search.preview import NothingToPreview, PreviewNotWritable, PreviewRequest, preview
 from search.preview_rows import Row, Subject, examples, rows_of
+from search.study_setup.data_folder import NoData
 from studies.errors import StudyError
 from studies.spec import StudySpec, load_study
 from trainer.batches.augmenter import AUGMENTATIONS
@@ -162,8 +162,8 @@ def test_mistakes_are_told(study: Path, data: Path, tmp_path: Path) -> None:
 
 def test_a_stored_study_is_shown_as_it_runs(study: Path, data: Path, tmp_path: Path) -> None:
     """With its own settings and, where nothing else is said, its own images."""
-    from search.competition import inspect
-    from search.founding import Founding, found
+    from search.study_setup.create_study import Founding, found
+    from search.study_setup.data_folder import inspect
     from storage.stores import open_ledger
 
     url = f"sqlite:///{tmp_path / 'retable.db'}"

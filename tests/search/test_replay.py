@@ -16,10 +16,10 @@ from sqlalchemy import text
 
 from search.bench import Bench
 from search.engines.requests import ReplayRequest
-from search.founding import found
 from search.replay import CannotReplay, replay
 from search.runtime.errors import EXIT_DIFFERENT, EXIT_MISTAKE
 from search.statistics.reproducibility import MEAN_DIFFERENCE, is_within, likeness, must_be_equal
+from search.study_setup.create_study import found
 from storage.database.blobs import pack
 from storage.stores import Ledger
 from storage.values import Failure, TrialStatus

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.founding import found
 from search.status import show_status
+from search.study_setup.create_study import found
 from search.submissions import (
     ImpossibleScore,
     NoExport,

@@ -10,9 +10,9 @@ from optuna.trial import TrialState
 
 import trainer.training.cross_validation
 from search.bench import Bench
-from search.founding import found
 from search.lease import LEASE
 from search.objective import run_item
+from search.study_setup.create_study import found
 from search.study_state.snapshot import candidates
 from search.sweeping import MAX_FAILURES
 from storage.optuna_storage import running_trials

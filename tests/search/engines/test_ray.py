@@ -20,7 +20,7 @@ from ray.cluster_utils import Cluster
 from search.engines.interface import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
-from search.founding import found
+from search.study_setup.create_study import found
 from search.study_state.snapshot import read_standing
 from search.supervision import bury, search_is_over
 from storage.stores import Ledger

@@ -9,8 +9,8 @@ import pytest
 
 from search.bench import Bench
 from search.control import resume
-from search.founding import found
 from search.objective import run_item
+from search.study_setup.create_study import found
 from search.training import Task
 from storage.stores import Ledger
 from storage.values import StudyState, WorkKind

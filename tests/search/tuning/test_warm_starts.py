@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy import update
 
-from search.founding import StudyChanged, found, resume
+from search.study_setup.create_study import StudyChanged, found, resume
 from search.summary import print_warm_starts
 from search.tuning.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
 from storage.database.tables import Dataset, Trial

@@ -14,17 +14,17 @@ from rich.console import Console
 from sqlalchemy import text
 
 from search.bench import Bench
-from search.competition import Competition, inspect
 from search.engines.requests import ReplayRequest, StartRequest, Workers
 from search.export import plan_export, queue_refits
 from search.export_files import write_export
-from search.founding import Founding, StudyChanged, found, resume
 from search.pool import StudiesDiffer, check_alike, read_pool
-from search.preparation import prepare
 from search.refits import gather_refits
 from search.replay import replay
 from search.shift_report import shift_lines
-from search.weighting import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
+from search.study_setup.create_study import Founding, StudyChanged, found, resume
+from search.study_setup.data_folder import Competition, inspect
+from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
+from search.study_setup.prepare import prepare
 from storage.errors import StorageError
 from storage.records.studies import ImageWeights
 from storage.stores import Ledger
@@ -90,7 +90,7 @@ def competition(folder: Path) -> Competition:
 @pytest.fixture(scope="module")
 def weighting(competition: Competition) -> Weighting:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.shift_features.extractor_at_hand", lambda weights: None)
+        patch.setattr("search.study_setup.shift_features.extractor_at_hand", lambda weights: None)
         return weigh(competition, weights=None, say=silent)
 
 
@@ -156,7 +156,7 @@ def test_a_study_is_prepared_with_weights_once(
     frozen = ledger.weights(stored)
     assert frozen is not None and frozen.tobytes() == begun.weighting.values.tobytes()
     # Typed again, with or without the setting, nothing is measured again: weights are frozen.
-    monkeypatch.setattr("search.preparation.weigh", None)
+    monkeypatch.setattr("search.study_setup.prepare.weigh", None)
     for overrides in ((), (ASKED,)):
         again = prepare(replace(request, overrides=overrides), Console(quiet=True))
         assert again.weighting is None

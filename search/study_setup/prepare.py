@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from search.at_once import NoStudy, check_database
-from search.competition import Competition, NoData, inspect_aloud
 from search.engines.requests import StartRequest
-from search.founding import Founding
-from search.lineage import ancestor_again, begin_at
 from search.runtime.home import Home
-from search.shift_features import aloud
-from search.weighting import Weighting, weigh
+from search.study_setup.create_study import Founding
+from search.study_setup.data_folder import Competition, NoData, inspect_aloud
+from search.study_setup.image_weights import Weighting, weigh
+from search.study_setup.shift_features import aloud
+from search.study_setup.starting_point import ancestor_again, begin_at
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from studies.file.catalog import check_name, find_study

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from search.competition import Competition
+from search.study_setup.data_folder import Competition
 from trainer.data.folds import fold_groups
 from trainer.data.inspection import Progress
 from trainer.shift.descriptors import describe_images

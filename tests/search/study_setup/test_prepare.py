@@ -9,7 +9,7 @@ import timm
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from search.preparation import _check_weights
+from search.study_setup.prepare import _check_weights
 from studies.spec import StudySpec, load_study
 from trainer.networks.backbones import BackboneError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.competition import DataMismatch
-from search.founding import StudyChanged, found, resume
+from search.study_setup.create_study import StudyChanged, found, resume
+from search.study_setup.data_folder import DataMismatch
 from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.competition import Competition
-from search.shift_features import Say, shift_features, shift_groups
+from search.study_setup.data_folder import Competition
+from search.study_setup.shift_features import Say, shift_features, shift_groups
 from storage.records.studies import ImageWeights, StoredStudy
 from storage.stores import Ledger
 from trainer.evaluation.metrics import effective_images
@@ -67,7 +67,7 @@ def weigh(competition: Competition, *, weights: Path | None, say: Say) -> Weight
 
     Args:
         weights: folder of pre-trained weights.
-        say: see `search.shift_features.Say`.
+        say: see `search.study_setup.shift_features.Say`.
 
     Raises:
         CannotWeight: there are no test images, too few, or too few training images are like them.

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from search.check import ShiftRequest, check
-from search.competition import inspect
-from search.shift_features import shift_groups
+from search.study_setup.data_folder import inspect
+from search.study_setup.shift_features import shift_groups
 from studies.settings import DataSettings
 from trainer.data.image_set import DataOptions
 from trainer.networks.backbones import BackboneError
