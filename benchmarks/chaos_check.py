@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from search.bench import Bench
 from search.study_state.snapshot import candidates
-from search.training import outcome_of
+from search.worker.study_context import Bench
+from search.worker.train_item import outcome_of
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind

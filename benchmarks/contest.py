@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.jpeg_loader import JpegLoader
-from search.bench import training_data
 from search.study_setup.data_folder import inspect
+from search.worker.study_context import training_data
 from studies.spec import StudySpec
 from trainer.batches.augmenter import AUGMENTATIONS
 from trainer.batches.batch_loader import BatchLoader

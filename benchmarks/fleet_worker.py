@@ -25,14 +25,14 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from benchmarks.fleet_study import NAME, outcome, score, soft_after, suggest
-from search.bench import Bench
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.training import LeaseLost, Task
 from search.tuning.samplers import make_sampler
-from search.worker import work
-from search.workshop import Tools, Workshop
+from search.worker.loop import work
+from search.worker.study_cache import Tools, Workshop
+from search.worker.study_context import Bench
+from search.worker.train_item import LeaseLost, Task
 from storage.database.connection import Database
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem
@@ -231,7 +231,7 @@ class _TimedQueue(WorkQueue):
 
 
 def _pretend(bench: Bench, task: Task, *, load: Load, watch: Stopwatch) -> TrialOutcome | None:
-    """All that `search.training.train` asks of the database, and naps instead of epochs."""
+    """All that `search.worker.train_item.train` asks of the database, and naps instead of epochs."""
     watch.lap("ask")
     trial, item = task.trial, task.item
     assert trial is not None and item.trial_number is not None

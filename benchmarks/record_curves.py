@@ -43,9 +43,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.small_competitions import SmallCompetition, cut
-from search.bench import training_data
 from search.study_setup.data_folder import inspect
 from search.tuning.suggest import sample
+from search.worker.study_context import training_data
 from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader
 from trainer.data.folds import fold_groups, make_folds

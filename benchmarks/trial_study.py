@@ -12,14 +12,14 @@ import torch
 from PIL import Image, ImageFilter
 
 from benchmarks.rival_pipelines import Workload
-from search.bench import Bench
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import SEARCH_SPLIT, Founding, found
 from search.study_setup.data_folder import inspect
-from search.worker import work
-from search.workshop import Tools, Workshop
+from search.worker.loop import work
+from search.worker.study_cache import Tools, Workshop
+from search.worker.study_context import Bench
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from studies.spec import load_study

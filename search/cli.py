@@ -287,9 +287,9 @@ def worker(
     ] = None,
 ) -> None:
     """Join the fleet: take trials from the database until none is left. Ctrl-C hands the trial in hand back."""
-    from search.lease import LEASE
     from search.runtime.disk import QUOTA
-    from search.worker import WorkerRequest, run_worker
+    from search.worker.lease import LEASE
+    from search.worker.loop import WorkerRequest, run_worker
 
     run_worker(
         WorkerRequest(

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from search.bench import training_data
 from search.engines.requests import ReplayRequest
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
@@ -31,7 +30,8 @@ from search.statistics.reproducibility import (
 )
 from search.study_setup.data_folder import NoData, open_for_training
 from search.study_setup.prepare import known_folder
-from search.training import outcome_of
+from search.worker.study_context import training_data
+from search.worker.train_item import outcome_of
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind

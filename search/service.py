@@ -18,7 +18,6 @@ from search.engines.requests import ConfirmRequest, ExportRequest, StartRequest,
 from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import write_export
 from search.forecasting import forecast_export
-from search.overtime import refits_before_deadline
 from search.pool import check_alike
 from search.provisional import ProvisionalSubmission
 from search.publishing import publish
@@ -37,6 +36,7 @@ from search.summary import print_export, print_interrupted, print_ranking, print
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of
+from search.worker.deadline_guard import refits_before_deadline
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from search.statistics.ranking import average
 from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.training_costs import final_recipe
-from search.training import FULL_DATA_SPLIT
+from search.worker.train_item import FULL_DATA_SPLIT
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord

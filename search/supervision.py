@@ -13,9 +13,9 @@ from search.progress import ProgressView
 from search.runtime.signals import StopSignals
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
-from search.sweeping import SWEEP_INTERVAL, sweep_all
 from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from search.tuning.warm_starts import origins_of
+from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
 from storage.database.outages import patiently
 from storage.queue.items import HeldItem
 from storage.stores import Ledger

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from search.bench import Bench
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import Founding
 from search.study_setup.data_folder import inspect
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler
-from search.worker import work
+from search.worker.loop import work
+from search.worker.study_context import Bench
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from studies.spec import StudySpec, load_study

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from search.bench import Bench
 from search.study_setup.create_study import found
+from search.worker.study_context import Bench
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from tests.search.colours import STUDY, founding, make_bench, write_competition

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.bench import Bench
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.forecasting import forecast_export
@@ -28,6 +27,7 @@ from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.training_costs import final_recipe
 from search.submissions import what_it_is
 from search.submitted import submitted_labels
+from search.worker.study_context import Bench
 from storage.records.imports import ImportedPredictions
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from search.bench import Bench
 from search.compare import (
     NothingConfirmed,
     PictureNotWritable,
@@ -21,6 +20,7 @@ from search.compare import (
 )
 from search.study_state.confirmation import judge, plan_step, queue_step, read_confirmation
 from search.study_state.snapshot import read_standing
+from search.worker.study_context import Bench
 from storage.stores import Ledger
 from storage.values import WorkKind
 from tests.search.colours import work_on

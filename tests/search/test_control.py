@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from search.bench import Bench
 from search.control import pause, resume, retry, stop
-from search.lease import LEASE
-from search.objective import run_item
 from search.runtime.heartbeat import Presence
 from search.status import human_size, show_failed, show_status
 from search.study_state.snapshot import read_standing
 from search.supervision import search_is_over
+from search.worker.lease import LEASE
+from search.worker.run_item import run_item
+from search.worker.study_context import Bench
 from storage.queue.items import WorkItem
 from storage.records.workers import Role
 from storage.values import Failure, StudyState, TrialStatus, WorkKind

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.bench import Bench
 from search.export import plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.export_model import ExportBroken
@@ -22,6 +21,7 @@ from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
 from search.study_setup.create_study import found
 from search.study_state.snapshot import candidates
+from search.worker.study_context import Bench
 from storage.stores import Ledger, open_ledger
 from storage.values import Failure, WorkKind
 from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on

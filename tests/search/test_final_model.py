@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.bench import Bench
 from search.export import ExportPlan, plan_export, queue_refits
 from search.export_files import Export, write_export
 from search.forecasting import forecast_export, read_optimism
@@ -27,6 +26,7 @@ from search.study_state.confirmation import freeze_split
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import read_standing
 from search.study_state.training_costs import final_recipe
+from search.worker.study_context import Bench
 from storage.stores import open_ledger
 from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.bench import Bench
 from search.engines.requests import ImportRequest
 from search.importing import ImportMistake, import_predictions, list_imports, remove_import
 from search.status import show_status
+from search.worker.study_context import Bench
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from tests.search.colours import work_on

@@ -6,10 +6,10 @@ import io
 
 from rich.console import Console
 
-from search.bench import Bench
 from search.progress import ProgressView, bar_line, clock_time
 from search.study_state.snapshot import read_standing
 from search.supervision import search_is_over
+from search.worker.study_context import Bench
 from storage.stores import Ledger
 from tests.search.colours import work_on
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from search.bench import Bench
-from search.lease import LEASE
-from search.objective import run_item
 from search.runtime.disk import GIB, UNTOUCHED, disk_use, tidy
+from search.worker.lease import LEASE
+from search.worker.run_item import run_item
+from search.worker.study_context import Bench
 from storage.queue.items import WorkItem
 from storage.values import Failure, WorkKind
 from tests.search.colours import work_on

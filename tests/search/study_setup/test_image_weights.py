@@ -13,7 +13,6 @@ from PIL import Image
 from rich.console import Console
 from sqlalchemy import text
 
-from search.bench import Bench
 from search.engines.requests import ReplayRequest, StartRequest, Workers
 from search.export import plan_export, queue_refits
 from search.export_files import write_export
@@ -25,6 +24,7 @@ from search.study_setup.create_study import Founding, StudyChanged, found, resum
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
 from search.study_setup.prepare import prepare
+from search.worker.study_context import Bench
 from storage.errors import StorageError
 from storage.records.studies import ImageWeights
 from storage.stores import Ledger

@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from search.bench import Bench
 from search.control import retry
 from search.export import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export_files import Export, write_export
-from search.lease import LEASE
 from search.refits import gather_refits
 from search.runtime.home import Home
 from search.status import show_status
@@ -35,8 +33,10 @@ from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
 from search.submitted import submitted_labels
 from search.supervision import Interrupted, what_runs
-from search.training import Task
 from search.tuning.tell import SIBLINGS
+from search.worker.lease import LEASE
+from search.worker.study_context import Bench
+from search.worker.train_item import Task
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

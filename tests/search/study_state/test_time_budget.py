@@ -12,8 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.bench import Bench
-from search.overtime import Overtime, refits_before_deadline
 from search.study_state.confirmation_schedule import Contender, money_for, next_step
 from search.study_state.snapshot import read_standing
 from search.study_state.time_budget import (
@@ -28,6 +26,8 @@ from search.study_state.time_budget import (
 )
 from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
 from search.supervision import search_is_over
+from search.worker.deadline_guard import Overtime, refits_before_deadline
+from search.worker.study_context import Bench
 from storage.queue.items import WorkItem
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from search.bench import Bench
 from search.engines.process import PLACE_VARIABLE
-from search.lease import LEASE
 from search.runtime.home import Home
 from search.study_setup.data_folder import DataMismatch, NoData, open_for_training
 from search.study_setup.prepare import known_folder
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler, sampler_seed
+from search.worker.lease import LEASE
+from search.worker.study_context import Bench
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

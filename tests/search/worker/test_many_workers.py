@@ -15,18 +15,18 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine, event, text
 
 import trainer.training.cross_validation
-from search.bench import Bench
-from search.lease import LEASE
-from search.objective import run_item
 from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import found
 from search.study_setup.data_folder import DataMismatch
 from search.study_state.snapshot import candidates
-from search.sweeping import sweep
-from search.training import Task, train
-from search.worker import work
+from search.worker.dead_workers import sweep
+from search.worker.lease import LEASE
+from search.worker.loop import work
+from search.worker.run_item import run_item
+from search.worker.study_context import Bench
+from search.worker.train_item import Task, train
 from storage.database.outages import patiently
 from storage.errors import StorageError
 from storage.optuna_storage import running_trials
@@ -305,7 +305,7 @@ class TestManyStudies:
     def test_images_are_found_by_fingerprint_among_the_folders(
         self, bench: Bench, ledger: Ledger, competition_folder: Path, study_file: Path, tmp_path: Path
     ) -> None:
-        from search.workshop import Tools, Workshop
+        from search.worker.study_cache import Tools, Workshop
 
         (tmp_path / "others").mkdir()
         elsewhere = write_competition(tmp_path / "others", seed=1)
@@ -349,7 +349,7 @@ class TestSweeping:
 
     def test_what_was_stored_but_not_told_is_told(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("search.objective.tell", lambda *args: None)
+            patch.setattr("search.worker.run_item.tell", lambda *args: None)
             run_item(bench, take(bench), lambda: False)
         sweep(bench.ledger, bench.study)
         assert bench.optuna_study.get_trials()[0].state is TrialState.COMPLETE

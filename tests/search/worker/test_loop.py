@@ -9,12 +9,12 @@ import pytest
 from optuna.trial import TrialState
 
 import trainer.training.cross_validation
-from search.bench import Bench
-from search.lease import LEASE
-from search.objective import run_item
 from search.study_setup.create_study import found
 from search.study_state.snapshot import candidates
-from search.sweeping import MAX_FAILURES
+from search.worker.dead_workers import MAX_FAILURES
+from search.worker.lease import LEASE
+from search.worker.run_item import run_item
+from search.worker.study_context import Bench
 from storage.optuna_storage import running_trials
 from storage.queue.work_queue import WorkItem
 from storage.stores import Ledger
@@ -153,7 +153,7 @@ def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("search.objective.tell", lambda *args: None)  # died between storing and telling
+        patch.setattr("search.worker.run_item.tell", lambda *args: None)  # died between storing and telling
         run_next(bench)
     assert running_trials(bench.ledger.database, "colours") == [0]
     work_on(bench)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from search.bench import Bench
-from search.lease import LeaseKeeper
+from search.worker.lease import LeaseKeeper
+from search.worker.study_context import Bench
 from storage.errors import StorageUnavailableError
 from storage.queue.items import WorkItem
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from search.bench import Bench
-from search.keeping import forget_the_beaten
-from search.lease import LeaseKeeper
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
-from search.sweeping import stop_after_failures
-from search.training import LeaseLost, Task, called
 from search.tuning.stagnation import stop_if_stalled
 from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from search.tuning.suggest import sample
 from search.tuning.tell import tell
+from search.worker.dead_workers import stop_after_failures
+from search.worker.lease import LeaseKeeper
+from search.worker.retention import forget_the_beaten
+from search.worker.study_context import Bench
+from search.worker.train_item import LeaseLost, Task, called
 from storage.database.connection import is_outage
 from storage.database.outages import patiently
 from storage.errors import StorageError, StorageUnavailableError

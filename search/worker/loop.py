@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.bench import Bench
 from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
-from search.lease import LEASE
-from search.objective import run_item
-from search.overtime import Overtime
 from search.runtime.devices import usable_cores
 from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import GRACE, StopSignals
 from search.study_setup.data_folder import DataMismatch, NoData
-from search.sweeping import SWEEP_INTERVAL, orphans_of, sweep_all
-from search.workshop import Tools, Workshop
+from search.worker.dead_workers import SWEEP_INTERVAL, orphans_of, sweep_all
+from search.worker.deadline_guard import Overtime
+from search.worker.lease import LEASE
+from search.worker.run_item import run_item
+from search.worker.study_cache import Tools, Workshop
+from search.worker.study_context import Bench
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
@@ -60,7 +60,7 @@ class WorkerRequest:
     quota: float = QUOTA
     """GiB, see `search.runtime.disk`."""
     lease: float = LEASE
-    """Seconds, see `search.lease`."""
+    """Seconds, see `search.worker.lease`."""
 
 
 def run_worker(request: WorkerRequest) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 
-from search.keeping import may_be_exported
-from search.lease import LeaseKeeper
+from search.worker.lease import LeaseKeeper
+from search.worker.retention import may_be_exported
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem
 from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
@@ -19,7 +19,7 @@ from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from search.bench import Bench
+    from search.worker.study_context import Bench
     from trainer.evaluation.ambiguity import Average
     from trainer.training.results import CVResult, EpochReport, Verdict
 

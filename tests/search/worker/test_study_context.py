@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.bench import training_data
+from search.worker.study_context import training_data
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
 from trainer.recipe.recipe import Recipe

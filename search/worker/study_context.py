@@ -12,10 +12,10 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from search.lease import LEASE
 from search.runtime.home import Home
-from search.training import Task, train
 from search.tuning.pruners import Pruner
+from search.worker.lease import LEASE
+from search.worker.train_item import Task, train
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -48,7 +48,7 @@ class Bench:
     loader: BatchLoader
     weights_dir: Path | None = None
     lease: float = LEASE
-    """Seconds; see `search.lease`."""
+    """Seconds; see `search.worker.lease`."""
     train: Callable[[Bench, Task], TrialOutcome | None] = train
     """How an item becomes an outcome; benchmarks replace it."""
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import trainer.training.write_model_folder
-from search.bench import Bench
-from search.keeping import is_as_exported, kept_trials, may_be_exported
 from search.pool import read_pool
 from search.runtime.home import Home
 from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates
-from search.training import Task
+from search.worker.retention import is_as_exported, kept_trials, may_be_exported
+from search.worker.study_context import Bench
+from search.worker.train_item import Task
 from storage.artifacts import ArtifactFolder
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import work_on

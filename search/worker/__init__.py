@@ -1,0 +1,1 @@
+"""A worker process: taking work items, training them, storing the results."""
