@@ -42,7 +42,7 @@ SEEN = 2 / 3
 TRIALS = (15, 25, 40)
 """Recipes that a search tries, one of these numbers."""
 GROUPS = 5
-"""Finalists that show what averaging adds, as in `search.forecasting`."""
+"""Finalists that show what averaging adds, as in `search.export.expected_score`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     known = table.averages is not None
     within = gain_within(adds[leader.number], models) if known else None
     averaging = averaging_of(within, gain_all_told([[oof[place][:2]] for place in groups], y, METRIC))
-    # As `search.forecasting` has it: by its confirmation alone, less what choosing flatters.
+    # As `search.export.expected_score` has it: by its confirmation alone, less what choosing flatters.
     accuracy_of_leader = score(METRIC, y, oof[leader.number][judging])
     told = forecast(
         single=accuracy_of_leader - honest.optimism,

@@ -15,13 +15,13 @@ from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.plan import FleetPlan, plan_fleet
 from search.engines.requests import ConfirmRequest, ExportRequest, StartRequest, Workers
-from search.export import ExportPlan, missing_refits, plan_export, queue_refits
-from search.export_files import write_export
-from search.forecasting import forecast_export
-from search.pool import check_alike
+from search.export.expected_score import forecast_export
+from search.export.files import write_export
+from search.export.final_model import gather_refits
+from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
+from search.export.pool import check_alike
 from search.provisional import ProvisionalSubmission
 from search.publishing import publish
-from search.refits import gather_refits
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.forecasting import read_optimism
-from search.imported import described
+from search.export.expected_score import read_optimism
+from search.export.imported import described
 from search.progress import bar_line, print_trial
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from search.board import Board, Submission, board_lines
-from search.submitted import UnusablePredictions, submitted_labels
+from search.export.submitted_labels import UnusablePredictions, submitted_labels
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord

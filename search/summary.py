@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.export_files import Export
+from search.export.files import Export
 from search.progress import recipe_difference
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition

@@ -1,5 +1,5 @@
 """What score a final model will have on the test images, and how far that may be off. Pure functions of stored
-predictions; `search.forecasting` reads these.
+predictions; `search.export.expected_score` reads these.
 
 A cross-validation judges one network an image, each trained on a part of the images; the test images are predicted by
 the average of all networks. So the forecast is what one network of these recipes is worth

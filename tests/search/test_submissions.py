@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from search.export.submitted_labels import UnusablePredictions, read_test_proba, submitted_labels
 from search.status import show_status
 from search.study_setup.create_study import found
 from search.submissions import (
@@ -19,7 +20,6 @@ from search.submissions import (
     submissions,
     what_it_is,
 )
-from search.submitted import UnusablePredictions, read_test_proba, submitted_labels
 from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

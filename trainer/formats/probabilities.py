@@ -2,7 +2,7 @@
 
 One row for each image: its id, then one column for each class, called by the class or, as an export calls it,
 ``p_CLASS``. The columns ``fold``, ``seed`` (several predictions of each image), ``y_true`` and ``y_pred`` may be there
-as well, in any order, as `search.export_files` writes them.
+as well, in any order, as `search.export.files` writes them.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from rich.console import Console
 from sqlalchemy import text
 
 from search.engines.requests import ReplayRequest, StartRequest, Workers
-from search.export import plan_export, queue_refits
-from search.export_files import write_export
-from search.pool import StudiesDiffer, check_alike, read_pool
-from search.refits import gather_refits
+from search.export.files import write_export
+from search.export.final_model import gather_refits
+from search.export.plan import plan_export, queue_refits
+from search.export.pool import StudiesDiffer, check_alike, read_pool
 from search.replay import replay
 from search.shift_report import shift_lines
 from search.study_setup.create_study import Founding, StudyChanged, found, resume

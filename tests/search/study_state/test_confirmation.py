@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from search.control import retry
-from search.export import ExportPlan, missing_refits, plan_export, queue_refits
-from search.export_files import Export, write_export
-from search.refits import gather_refits
+from search.export.files import Export, write_export
+from search.export.final_model import gather_refits
+from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
+from search.export.submitted_labels import submitted_labels
 from search.runtime.home import Home
 from search.status import show_status
 from search.study_state.confirmation import (
@@ -31,7 +32,6 @@ from search.study_state.confirmation import (
 )
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
-from search.submitted import submitted_labels
 from search.supervision import Interrupted, what_runs
 from search.tuning.tell import SIBLINGS
 from search.worker.lease import LEASE

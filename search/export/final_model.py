@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export import ExportPlan
-from search.members import ExportMember, ImportedMember
-from search.pool import predictions_of
+from search.export.members import ExportMember, ImportedMember
+from search.export.plan import ExportPlan
+from search.export.pool import predictions_of
 from search.runtime.failures import ADVICE
 from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
@@ -140,7 +140,7 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]
     A member whose refits failed is left out; the others make the model.
 
     Args:
-        ids: as `search.export.queue_refits` returned them.
+        ids: as `search.export.plan.queue_refits` returned them.
 
     Raises:
         RefitFailed: a refit has not ended yet, or one of the leader failed; says why.

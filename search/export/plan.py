@@ -1,4 +1,6 @@
-"""What is exported: which recipes, how often trained. `search.refits` gathers them, `search.export_files` writes."""
+"""What is exported: which recipes, how often trained. `search.export.final_model` gathers them,
+`search.export.files` writes.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.members import ExportMember, ImportedMember
-from search.pool import Pool, predictions_of, read_pool
+from search.export.members import ExportMember, ImportedMember
+from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
@@ -87,7 +89,8 @@ def plan_export(
         seeds: trainings of each recipe at least; None: as the study says.
         members_at_most: recipes for whose refits there is time; None: any number. The leader is exported in any case.
         also: further studies of the same images, folds and metric, whose recipes may take part.
-        home: whose kept networks may take part, see `search.pool`; None: nobody's. A model that is trained on all
+        home: whose kept networks may take part, see `search.export.pool`; None: nobody's. A model that is trained on
+        all
             images takes none.
 
     Raises:

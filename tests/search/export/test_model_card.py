@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.model_card import CardFacts, CardMember, write_card
+from search.export.model_card import CardFacts, CardMember, write_card
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
 from trainer.recipe.recipe import Recipe

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export import weight_files
-from search.refits import MemberRefits, Refits
+from search.export.final_model import MemberRefits, Refits
+from search.export.plan import weight_files
 from search.runtime.home import Home
 from trainer.data.image_set import ImageSet
 

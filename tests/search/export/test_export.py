@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.export import plan_export, queue_refits
-from search.export_files import Export, write_export
-from search.export_model import ExportBroken
+from search.export.exported_model import ExportBroken
+from search.export.files import Export, write_export
+from search.export.final_model import RefitFailed, gather_refits
+from search.export.plan import plan_export, queue_refits
 from search.publishing import publish
-from search.refits import RefitFailed, gather_refits
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
 from search.study_setup.create_study import found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from search.export import ExportPlan
-from search.imported import doubts_of
-from search.refits import Refits
+from search.export.final_model import Refits
+from search.export.imported import doubts_of
+from search.export.plan import ExportPlan
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.export import ExportPlan, plan_export, queue_refits
-from search.export_files import Export, write_export
-from search.forecasting import forecast_export, read_optimism
-from search.refits import RefitFailed, Refits, gather_refits
+from search.export.expected_score import forecast_export, read_optimism
+from search.export.files import Export, write_export
+from search.export.final_model import RefitFailed, Refits, gather_refits
+from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.statistics.paired_gain import shown_gain
 from search.status import optimism_lines
 from search.study_setup.create_study import found

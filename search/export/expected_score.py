@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from search.export import ExportPlan
-from search.refits import Floats, MemberRefits, Refits
+from search.export.final_model import Floats, MemberRefits, Refits
+from search.export.plan import ExportPlan
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import Candidate
 from search.statistics.score_forecast import (

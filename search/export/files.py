@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export import ExportPlan
-from search.export_model import verify_model, write_model
-from search.members import ExportMember, ImportedMember
-from search.model_card import CardFacts, CardMember, write_card
-from search.reasons import chances_line, forecast_line, reasons, warnings
-from search.refits import Imported, MemberRefits, Refits
+from search.export.exported_model import verify_model, write_model
+from search.export.final_model import Imported, MemberRefits, Refits
+from search.export.members import ExportMember, ImportedMember
+from search.export.model_card import CardFacts, CardMember, write_card
+from search.export.plan import ExportPlan
+from search.export.rationale import chances_line, forecast_line, reasons, warnings
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
@@ -74,7 +74,8 @@ def write_export(
 
     Args:
         kind: what the submission holds, where a person wants something else than the sample and the metric say.
-        forecast: what score is expected on the test images, as it is stored (see `search.reasons.forecast_line`).
+        forecast: what score is expected on the test images, as it is stored (see
+        `search.export.rationale.forecast_line`).
 
     Raises:
         SubmissionError: the submission would not be valid; nothing was written.

@@ -47,7 +47,7 @@ class CardFacts:
     seeds: int
     full_data: bool
     reasons: Sequence[str]
-    """Why it is made of these recipes; see `search.reasons`."""
+    """Why it is made of these recipes; see `search.export.rationale`."""
     expected: str
     """What is expected on the test images; empty where nobody can tell."""
     chances: str

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.members import ExportMember, ImportedMember
+from search.export.members import ExportMember, ImportedMember
 from search.runtime.home import Home
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName

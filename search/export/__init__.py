@@ -1,0 +1,1 @@
+"""The final model, its expected score, and the files of an export."""
