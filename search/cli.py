@@ -82,8 +82,8 @@ def check(
     weights: Weights = None,
 ) -> None:
     """What is in a folder: format, classes, sizes, duplicates, train/test shift, what would be submitted."""
-    from search.check import ShiftRequest
-    from search.check import check as run
+    from search.report.check import ShiftRequest
+    from search.report.check import check as run
     from studies.settings import DataSettings
 
     settings = DataSettings(
@@ -114,8 +114,8 @@ def preview(
         from search.at_once import check_folder
 
         check_folder(data)
-    from search.preview import PreviewRequest
-    from search.preview import preview as run
+    from search.report.preview.command import PreviewRequest
+    from search.report.preview.command import preview as run
 
     run(
         PreviewRequest(
@@ -138,11 +138,11 @@ def studies(
 ) -> None:
     """Study files and stored studies; with NAME, one explained."""
     if name is None:
-        from search.show import show_studies
+        from search.report.study_list import show_studies
 
         show_studies(storage_url)
     else:
-        from search.explanation import show_study
+        from search.report.explanation import show_study
 
         show_study(name, _overrides(assignments, False), storage_url)
 
@@ -315,7 +315,7 @@ def status(
     everything: Annotated[bool, typer.Option("--all", help="Every trial, not only the latest.")] = False,
 ) -> None:
     """How a study stands: trials, the best so far, workers, failures, disk."""
-    from search.status import show_failed, show_status
+    from search.report.status import show_failed, show_status
 
     if failed:
         show_failed(study, storage_url)
@@ -408,7 +408,7 @@ def folds(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("folds.csv"),
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
-    from search.show import export_folds
+    from search.report.study_list import export_folds
 
     export_folds(study, storage_url, output)
 
@@ -450,7 +450,7 @@ def compare(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """What was confirmed on fresh splits: how good each recipe is, who ties with whom, as a table and a picture."""
-    from search.compare import compare as run
+    from search.report.comparison import compare as run
 
     run(study, storage_url, home, picture)
 
@@ -567,7 +567,7 @@ def predict(
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """An exported model on new images."""
-    from search.show import predict as run
+    from search.report.study_list import predict as run
 
     run(model, images, output, device)
 
@@ -623,7 +623,7 @@ def backbones(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Backbones with pre-trained weights by name: family, size, training speed and memory here, weights at hand."""
-    from search.backbones import BackbonesRequest, show_backbones
+    from search.report.backbone_table import BackbonesRequest, show_backbones
 
     show_backbones(
         BackbonesRequest(
@@ -657,8 +657,8 @@ def submissions(
     ] = None,
 ) -> None:
     """Every export, what the board said of it, what the differences mean, and which two to hand in."""
-    from search.submissions import ScoreRequest
-    from search.submissions import submissions as run
+    from search.report.submissions import ScoreRequest
+    from search.report.submissions import submissions as run
 
     run(study, storage_url, ScoreRequest(export=export, public=public, private=private, public_images=public_images))
 
@@ -676,7 +676,7 @@ def dashboard(
     ] = None,
 ) -> None:
     """Optuna Dashboard on the same database."""
-    from search.dashboard import run_dashboard
+    from search.report.dashboard import run_dashboard
 
     run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [])
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.compare import show_comparison
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.plan import FleetPlan, plan_fleet
@@ -21,7 +20,9 @@ from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export.pool import check_alike
 from search.provisional import ProvisionalSubmission
-from search.publishing import publish
+from search.report.comparison import show_comparison
+from search.report.publishing import publish
+from search.report.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
@@ -32,7 +33,6 @@ from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import known_folder, prepare
 from search.study_state.confirmation import run_confirmation
 from search.study_state.snapshot import Standing, read_standing
-from search.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
 from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.engines.interface import Fleet
-from search.progress import ProgressView
+from search.report.progress import ProgressView
 from search.runtime.signals import StopSignals
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.engines.requests import TryRequest
-from search.progress import difference
+from search.report.progress import difference
 from search.study_state.snapshot import read_standing
 from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from search.tuning.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE

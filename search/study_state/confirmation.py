@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
-from search.progress import trials_named
+from search.report.progress import trials_named
 from search.runtime.home import Home
 from search.statistics.estimates import Estimates
 from search.statistics.ranking import Candidate, rank

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from search.control import pause, resume, retry, stop
+from search.report.status import human_size, show_failed, show_status
 from search.runtime.heartbeat import Presence
-from search.status import human_size, show_failed, show_status
 from search.study_state.snapshot import read_standing
 from search.supervision import search_is_over
 from search.worker.lease import LEASE
@@ -141,7 +141,7 @@ def test_long_studies_show_their_latest_trials(
     bench: Bench, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work_on(bench)
-    monkeypatch.setattr("search.status.SHOWN_TRIALS", 1)
+    monkeypatch.setattr("search.report.status.SHOWN_TRIALS", 1)
     show_status(None, url, Path("retable"))
     out = said(capsys)
     assert "2 earlier trials" in out and "trial 2" in out and "trial 0 " not in out

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.engines.requests import ImportRequest
 from search.importing import ImportMistake, import_predictions, list_imports, remove_import
-from search.status import show_status
+from search.report.status import show_status
 from search.worker.study_context import Bench
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

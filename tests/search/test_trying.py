@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.engines.requests import TryRequest
-from search.progress import print_trial
+from search.report.progress import print_trial
 from search.trying import CannotTry, parameters_of, try_recipe
 from search.tuning.warm_starts import origins_of
 from storage.errors import UnknownStudyError

@@ -18,6 +18,7 @@ from search.export.final_model import MemberRefits, Refits, gather_refits
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import StudiesDiffer, check_alike, read_pool
 from search.export.submitted_labels import submitted_labels
+from search.report.submissions import what_it_is
 from search.statistics.blends import evenly
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
@@ -26,7 +27,6 @@ from search.study_setup.create_study import found
 from search.study_state.confirmation import freeze_split
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.training_costs import final_recipe
-from search.submissions import what_it_is
 from search.worker.study_context import Bench
 from storage.records.imports import ImportedPredictions
 from storage.records.studies import StoredStudy

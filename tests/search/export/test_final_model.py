@@ -19,8 +19,8 @@ from search.export.expected_score import forecast_export, read_optimism
 from search.export.files import Export, write_export
 from search.export.final_model import RefitFailed, Refits, gather_refits
 from search.export.plan import ExportPlan, plan_export, queue_refits
+from search.report.status import optimism_lines
 from search.statistics.paired_gain import shown_gain
-from search.status import optimism_lines
 from search.study_setup.create_study import found
 from search.study_state.confirmation import freeze_split
 from search.study_state.finalists import TRIAL_NOTE

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from search.check import ShiftRequest, check
+from search.report.check import ShiftRequest, check
 from search.study_setup.data_folder import inspect
 from search.study_setup.shift_features import shift_groups
 from studies.settings import DataSettings

@@ -19,8 +19,8 @@ from search.export.files import Export, write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export.submitted_labels import submitted_labels
+from search.report.status import show_status
 from search.runtime.home import Home
-from search.status import show_status
 from search.study_state.confirmation import (
     confirmations_are_over,
     freeze_split,

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 from sqlalchemy import update
 
+from search.report.summary import print_warm_starts
 from search.study_setup.create_study import StudyChanged, found, resume
-from search.summary import print_warm_starts
 from search.tuning.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
 from storage.database.tables import Dataset, Trial
 from storage.records.studies import StoredStudy

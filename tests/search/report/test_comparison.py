@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from search.compare import (
+from search.report.comparison import (
     NothingConfirmed,
     PictureNotWritable,
     compare,

@@ -22,9 +22,9 @@ import optuna
 import pytest
 from optuna.artifacts import upload_artifact
 
-from search import dashboard
 from search.at_once import NoStudy
-from search.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
+from search.report import dashboard
+from search.report.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
 from storage.artifacts import ArtifactFolder
 from storage.stores import open_ledger
 
@@ -262,11 +262,11 @@ def test_a_missing_database_is_no_dashboard(tmp_path: Path) -> None:
 
 def test_it_serves_until_interrupted(site: Site, database_url: str, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from search.dashboard import run_dashboard; "
+        "import sys; from pathlib import Path; from search.report.dashboard import run_dashboard; "
         "run_dashboard(sys.argv[1], home=Path(sys.argv[2]), host='127.0.0.1', port=0, allowed_hosts=[])"
     )
     command = [sys.executable, "-c", code, database_url, str(tmp_path / "home")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as served:

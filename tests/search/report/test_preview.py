@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.preview import NothingToPreview, PreviewNotWritable, PreviewRequest, preview
-from search.preview_rows import Row, Subject, examples, rows_of
+from search.report.preview.command import NothingToPreview, PreviewNotWritable, PreviewRequest, preview
+from search.report.preview.rows import Row, Subject, examples, rows_of
 from search.study_setup.data_folder import NoData
 from studies.errors import StudyError
 from studies.spec import StudySpec, load_study

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.measurements import Measured, Measurements, Setup
+from search.report.measurements import Measured, Measurements, Setup
 from search.runtime.home import Home, HomeNotWritable
 
 SETUP = Setup(

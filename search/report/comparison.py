@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.compare_picture import Mark, draw_forest
-from search.progress import recipe_difference, trials_named
+from search.report.forest_plot import Mark, draw_forest
+from search.report.progress import recipe_difference, trials_named
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate, Estimates
 from search.study_setup.image_weights import weights_lines

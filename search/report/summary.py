@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.export.files import Export
-from search.progress import recipe_difference
+from search.report.progress import recipe_difference
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import Standing

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from search.progress import ProgressView, bar_line, clock_time
+from search.report.progress import ProgressView, bar_line, clock_time
 from search.study_state.snapshot import read_standing
 from search.supervision import search_is_over
 from search.worker.study_context import Bench

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.board import Board, Submission, belief_of, board_lines, disagreement, points
+from search.report.leaderboard import Board, Submission, belief_of, board_lines, disagreement, points
 
 TRAIN, TEST = 654, 400
 

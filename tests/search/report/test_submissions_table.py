@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from search.export.submitted_labels import UnusablePredictions, read_test_proba, submitted_labels
-from search.status import show_status
-from search.study_setup.create_study import found
-from search.submissions import (
+from search.report.status import show_status
+from search.report.submissions import (
     ImpossibleScore,
     NoExport,
     ScoreRequest,
@@ -20,6 +19,7 @@ from search.submissions import (
     submissions,
     what_it_is,
 )
+from search.study_setup.create_study import found
 from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from search.at_once import NoStudy, check_database
-from search.preview_rows import Row, Subject, examples, rows_of, what_to_add
+from search.report.preview.rows import Row, Subject, examples, rows_of, what_to_add
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData
 from studies.resolve_backbones import check_backbones
@@ -147,7 +147,7 @@ def _by_turns(images: ImageSet) -> Iterator[int]:
 
 
 def _draw(request: PreviewRequest, recipe: Recipe, folder: Path, rows: list[Row], subjects: list[Subject]) -> None:
-    from search.preview_picture import PictureRow, draw
+    from search.report.preview.picture import PictureRow, draw
 
     def picture_row(number: int, row: Row) -> PictureRow:
         place = number % min(len(subjects), request.images)

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from search.export.expected_score import read_optimism
 from search.export.imported import described
-from search.progress import bar_line, print_trial
+from search.report.progress import bar_line, print_trial
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN

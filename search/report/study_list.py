@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.at_once import NoStudy
-from search.status import state_of
+from search.report.status import state_of
 from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.snapshot import read_standing
 from storage.database.connection import connect

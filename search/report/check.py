@@ -40,7 +40,7 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
     competition = inspect_aloud(folder, settings.options, console)
     _print(console, describe(competition.images, competition.duplicates, n_folds))
     if shift is not None and len(competition.images.test_ids):
-        from search.shift_report import shift_lines
+        from search.report.shift_report import shift_lines
         from search.study_setup.shift_features import aloud
 
         with aloud(console) as say:

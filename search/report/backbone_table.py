@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from search.measurements import Measured, Measurements, Setup
+from search.report.measurements import Measured, Measurements, Setup
 from search.runtime.home import Home
 from studies.errors import StudyError
 from studies.space.backbone_filter import find_backbones, known_family, read_filter

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from search.board import Board, Submission, board_lines
 from search.export.submitted_labels import UnusablePredictions, submitted_labels
+from search.report.leaderboard import Board, Submission, board_lines
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord

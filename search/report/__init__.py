@@ -1,0 +1,1 @@
+"""Commands that only read, and everything that the service prints."""

@@ -1,0 +1,1 @@
+"""A picture of what a study's augmentations do to the images."""
