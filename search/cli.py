@@ -219,7 +219,7 @@ def start(
     check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
     from search.engines.requests import RayCluster, StartRequest
     from search.engines.requests import Workers as WorkersRequest
-    from search.service import start as run
+    from search.workflow.start import start as run
 
     run(
         StartRequest(
@@ -326,7 +326,7 @@ def status(
 @app.command()
 def pause(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:
     """Free the workers: trials under way are handed back after their epoch, to be continued by `resume`."""
-    from search.control import pause as run
+    from search.workflow.control import pause as run
 
     run(study, storage_url)
 
@@ -334,7 +334,7 @@ def pause(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:
 @app.command()
 def resume(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:
     """Go on with a paused or stopped study."""
-    from search.control import resume as run
+    from search.workflow.control import resume as run
 
     run(study, storage_url)
 
@@ -351,7 +351,7 @@ def stop(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """End the search within an epoch, and export the best so far."""
-    from search.control import stop as run
+    from search.workflow.control import stop as run
 
     exported_elsewhere = run(study, storage_url)
     if not (no_export or exported_elsewhere):
@@ -381,7 +381,7 @@ def try_recipe(
 ) -> None:
     """Queue one recipe of your own, on top of the budget: the next free worker runs it."""
     from search.engines.requests import TryRequest
-    from search.trying import try_recipe as run
+    from search.workflow.try_recipe import try_recipe as run
 
     run(TryRequest(study=study, storage_url=storage_url, assignments=assignments or (), like=like))
 
@@ -396,7 +396,7 @@ def retry(
     """Try again what failed (`search status --failed` lists it)."""
     if bool(numbers) == failed:
         raise typer.BadParameter("say which: --failed for everything that failed, or the numbers of trials")
-    from search.control import retry as run
+    from search.workflow.control import retry as run
 
     run(study, storage_url, numbers or None)
 
@@ -427,7 +427,7 @@ def confirm(
     """The best trials and the default recipe again on fresh splits, and how they compare. Ctrl-C is safe."""
     from search.engines.requests import ConfirmRequest
     from search.engines.requests import Workers as WorkersRequest
-    from search.service import confirm as run
+    from search.workflow.start import confirm as run
 
     run(
         ConfirmRequest(
@@ -509,7 +509,7 @@ def _export(
 ) -> None:
     from search.engines.requests import ExportRequest
     from search.engines.requests import Workers as WorkersRequest
-    from search.service import export_best as run
+    from search.workflow.start import export_best as run
 
     run(
         ExportRequest(
@@ -548,8 +548,8 @@ def import_predictions(
     if sum([oof is not None, remove is not None, list_them]) != 1:
         raise typer.BadParameter("say one of: --oof FILE --test FILE to import, --list, --remove LABEL")
     from search.engines.requests import ImportRequest
-    from search.importing import import_predictions as run
-    from search.importing import list_imports, remove_import
+    from search.workflow.import_predictions import import_predictions as run
+    from search.workflow.import_predictions import list_imports, remove_import
 
     if oof is not None:
         run(ImportRequest(study=study, storage_url=storage_url, oof=oof, test=test, label=name))
@@ -593,7 +593,7 @@ def replay(
 
         check_folder(data)
     from search.engines.requests import ReplayRequest
-    from search.replay import replay as run
+    from search.workflow.replay import replay as run
 
     request = ReplayRequest(study=study, trial=trial, data=data, storage_url=storage_url, home=home, weights=weights)
     if not run(request):

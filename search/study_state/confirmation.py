@@ -38,7 +38,7 @@ from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
 
 Until = Callable[[Callable[[Standing], bool]], None]
-"""Waits until a study stands as asked, see `search.supervision.watch`."""
+"""Waits until a study stands as asked, see `search.workflow.watch.watch`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

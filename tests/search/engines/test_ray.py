@@ -22,7 +22,7 @@ from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
 from search.study_setup.create_study import found
 from search.study_state.snapshot import read_standing
-from search.supervision import bury, search_is_over
+from search.workflow.watch import bury, search_is_over
 from storage.stores import Ledger
 from storage.values import TrialStatus
 from tests.search.colours import founding

@@ -18,13 +18,13 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.export.pool import StudiesDiffer, check_alike, read_pool
-from search.replay import replay
 from search.report.shift_report import shift_lines
 from search.study_setup.create_study import Founding, StudyChanged, found, resume
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
 from search.study_setup.prepare import prepare
 from search.worker.study_context import Bench
+from search.workflow.replay import replay
 from storage.errors import StorageError
 from storage.records.studies import ImageWeights
 from storage.stores import Ledger

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from search.control import retry
 from search.export.files import Export, write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
@@ -32,11 +31,12 @@ from search.study_state.confirmation import (
 )
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
-from search.supervision import Interrupted, what_runs
 from search.tuning.tell import SIBLINGS
 from search.worker.lease import LEASE
 from search.worker.study_context import Bench
 from search.worker.train_item import Task
+from search.workflow.control import retry
+from search.workflow.watch import Interrupted, what_runs
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -25,9 +25,9 @@ from search.study_state.time_budget import (
     refits_in_time,
 )
 from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
-from search.supervision import search_is_over
 from search.worker.deadline_guard import Overtime, refits_before_deadline
 from search.worker.study_context import Bench
+from search.workflow.watch import search_is_over
 from storage.queue.items import WorkItem
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from search.control import retry
 from search.runtime.failures import WorkerLeaves
 from search.tuning.retry import RETRY_ATTRIBUTE, NotFailed, retry_blameless, retry_failed
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import Bench
+from search.workflow.control import retry
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
 from tests.search.colours import work_on

@@ -19,7 +19,6 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export.pool import check_alike
-from search.provisional import ProvisionalSubmission
 from search.report.comparison import show_comparison
 from search.report.publishing import publish
 from search.report.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
@@ -33,10 +32,11 @@ from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import known_folder, prepare
 from search.study_state.confirmation import run_confirmation
 from search.study_state.snapshot import Standing, read_standing
-from search.supervision import Interrupted, refits_are_over, search_is_over, watch
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of
 from search.worker.deadline_guard import refits_before_deadline
+from search.workflow.provisional_submission import ProvisionalSubmission
+from search.workflow.watch import Interrupted, refits_are_over, search_is_over, watch
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger

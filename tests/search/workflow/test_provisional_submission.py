@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.provisional import ProvisionalSubmission
 from search.study_state.snapshot import read_standing
 from search.worker.study_context import Bench
 from search.worker.train_item import Task
+from search.workflow.provisional_submission import ProvisionalSubmission
 from storage.stores import Ledger
 from storage.values import WorkKind
 from tests.search.colours import work_on

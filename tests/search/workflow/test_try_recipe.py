@@ -11,8 +11,8 @@ from rich.console import Console
 
 from search.engines.requests import TryRequest
 from search.report.progress import print_trial
-from search.trying import CannotTry, parameters_of, try_recipe
 from search.tuning.warm_starts import origins_of
+from search.workflow.try_recipe import CannotTry, parameters_of, try_recipe
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

@@ -1,0 +1,1 @@
+"""Commands that change something: start, confirm, export, pause, stop, try, replay, import."""
