@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from search.at_once import NoStudy, check_database
+from search.cli.early_checks import NoStudy, check_database
 from storage.database.connection import Database, connect
 from storage.errors import StorageError
 from storage.fleet_storage import FleetStorage

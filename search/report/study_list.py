@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.at_once import NoStudy
+from search.cli.early_checks import NoStudy
 from search.report.status import state_of
 from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.snapshot import read_standing

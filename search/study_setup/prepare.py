@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.at_once import NoStudy, check_database
+from search.cli.early_checks import NoStudy, check_database
 from search.engines.requests import StartRequest
 from search.runtime.home import Home
 from search.study_setup.create_study import Founding

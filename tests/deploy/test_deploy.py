@@ -20,7 +20,7 @@ import pytest
 import typer
 import yaml
 
-from search.cli import app
+from search.cli.app import app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFEST = DEPLOY / "kubernetes" / "workers.yaml"

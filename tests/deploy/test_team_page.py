@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from search.cli import app
+from search.cli.app import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "team.md"
 

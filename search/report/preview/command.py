@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from search.at_once import NoStudy, check_database
+from search.cli.early_checks import NoStudy, check_database
 from search.report.preview.rows import Row, Subject, examples, rows_of, what_to_add
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData

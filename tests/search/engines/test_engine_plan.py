@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search import at_once
+from search.cli import early_checks
 from search.engines.interface import WorkerCommand
 from search.engines.plan import ENGINES, plan_fleet
 from search.engines.requests import Workers
@@ -14,7 +14,7 @@ from search.runtime.devices import DeviceError, Placement
 
 
 def test_the_names_that_are_checked_at_once_are_those_of_the_engines() -> None:
-    assert set(at_once.ENGINES) == set(ENGINES)
+    assert set(early_checks.ENGINES) == set(ENGINES)
 
 
 def test_no_workers_are_planned_where_none_are_wanted() -> None:

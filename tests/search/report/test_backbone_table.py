@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import trainer.training.throughput
-from search.cli import app
+from search.cli.app import app
 from studies.errors import StudyError
 from trainer.networks.backbones import BackboneError
 from trainer.training.throughput import Measurement, TooLarge

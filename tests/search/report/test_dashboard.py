@@ -22,7 +22,7 @@ import optuna
 import pytest
 from optuna.artifacts import upload_artifact
 
-from search.at_once import NoStudy
+from search.cli.early_checks import NoStudy
 from search.report import dashboard
 from search.report.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
 from storage.artifacts import ArtifactFolder

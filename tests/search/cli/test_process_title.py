@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.process_title import without_passwords
+from search.cli.process_title import without_passwords
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_passwords_are_left_out(text: str, shown: str) -> None:
 
 def test_a_process_shows_none_once_it_runs() -> None:
     program = (
-        "import sys; from search.process_title import hide_passwords; hide_passwords(sys.argv)\n"
+        "import sys; from search.cli.process_title import hide_passwords; hide_passwords(sys.argv)\n"
         "print(open('/proc/self/cmdline').read().replace(chr(0), ' '), flush=True)"
     )
     if not Path("/proc/self/cmdline").exists():

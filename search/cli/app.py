@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import (
+from search.cli.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
     Data,
@@ -33,7 +33,7 @@ from search.options import (
     Weights,
     Workers,
 )
-from search.process_title import hide_passwords
+from search.cli.process_title import hide_passwords
 from search.runtime.errors import EXIT_BUG, EXIT_DIFFERENT, EXIT_INTERRUPTED, EXIT_MISTAKE
 from search.runtime.signals import GRACE
 
@@ -111,7 +111,7 @@ def preview(
 ) -> None:
     """A picture of what a study may do to its images: each augmentation at its weakest and at its strongest."""
     if data is not None:
-        from search.at_once import check_folder
+        from search.cli.early_checks import check_folder
 
         check_folder(data)
     from search.report.preview.command import PreviewRequest
@@ -210,7 +210,7 @@ def start(
     ] = None,
 ) -> None:
     """Search, then export the best: begins a study, or continues it. Ctrl-C is safe."""
-    from search.at_once import check_engine, check_folder, check_study
+    from search.cli.early_checks import check_engine, check_folder, check_study
 
     overrides = _overrides(assignments, skip_bad)
     check_study(study, overrides, name)
@@ -589,7 +589,7 @@ def replay(
     within one standard error count as the same. Exits with 0 within that tolerance, 1 beyond it.
     """
     if data is not None:
-        from search.at_once import check_folder
+        from search.cli.early_checks import check_folder
 
         check_folder(data)
     from search.engines.requests import ReplayRequest
@@ -718,7 +718,3 @@ def main() -> None:
         if not expected:
             print("This should not have happened; the same command with --debug shows where.", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", EXIT_MISTAKE) if expected else EXIT_BUG)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Options that several commands of the command line share. Cheap to import, as `search.cli` is."""
+"""Options that several commands of the command line share. Cheap to import, as `search.cli.app` is."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Storage = Annotated[
 
 
 def _existing(url: str) -> str:
-    from search.at_once import check_database
+    from search.cli.early_checks import check_database
 
     check_database(url)
     return url

@@ -31,7 +31,7 @@ ENVIRONMENT = {
 def run(tmp_path: Path) -> Run:
     def call(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "search.cli", *map(str, arguments)],
+            [sys.executable, "-m", "search.cli.app", *map(str, arguments)],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> Run:
 )
 def test_help_and_mistakes_load_neither_torch_nor_timm(arguments: list[str], tmp_path: Path) -> None:
     script = (
-        "import sys; from search.cli import main; sys.argv = ['search', *sys.argv[1:]]\n"
+        "import sys; from search.cli.app import main; sys.argv = ['search', *sys.argv[1:]]\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print('LOADED', *sorted({'torch', 'timm', 'albumentations'} & set(sys.modules)))"
@@ -133,7 +133,7 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 40"))
     command = ["start", "--study", str(study_file), "--data", str(competition_folder), "--trials", "2"]
     with subprocess.Popen(
-        [sys.executable, "-m", "search.cli", *command],
+        [sys.executable, "-m", "search.cli.app", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
