@@ -3,9 +3,9 @@
     python -m benchmarks.record_curves DATA OUT.npz --seed 1 --recipes 60
     python -m benchmarks.record_curves DATA OUT.npz --study my_study.toml --set recipe.epochs=8
 
-DATA is a folder of images a class, large enough for `benchmarks.small_competitions` to cut a competition from it.
-Random recipes of the study (the first is its default recipe) are cross-validated by the project's own trainer on
-split 0 and again on fresh splits with fresh seeds, and every fold's model is scored on the private test set.
+DATA is a folder of images a class, large enough for `benchmarks.competitions.small_competitions` to cut a competition
+from it. Random recipes of the study (the first is its default recipe) are cross-validated by the project's own trainer
+on split 0 and again on fresh splits with fresh seeds, and every fold's model is scored on the private test set.
 ``OUT.npz`` is written after every recipe, so a run that is cut short leaves a smaller table.
 
 ``R`` recipes, ``S`` splits, ``E`` epochs, ``K`` folds, ``n`` training images, ``C`` classes:
@@ -42,7 +42,7 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.small_competitions import SmallCompetition, cut
+from benchmarks.competitions.small_competitions import SmallCompetition, cut
 from search.study_setup.data_folder import inspect
 from search.tuning.suggest import sample
 from search.worker.study_context import training_data

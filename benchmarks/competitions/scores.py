@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.small_competitions import SmallCompetition
+from benchmarks.competitions.small_competitions import SmallCompetition
 
 OURS = "retable"
 QUARTER = "quarter"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.small_competitions import COUNTS, TEST_SHARE, SmallCompetition, cut
+from benchmarks.competitions.small_competitions import COUNTS, TEST_SHARE, SmallCompetition, cut
 
 
 @pytest.fixture(scope="module")

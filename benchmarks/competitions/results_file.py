@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.competition_scores import Run, run_row, summary_rows, verdicts
+from benchmarks.competitions.scores import Run, run_row, summary_rows, verdicts
+from benchmarks.competitions.small_competitions import SmallCompetition
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.small_competitions import SmallCompetition
 from trainer.common.files import replacing
 
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.competition_book import Book, Mistake, Settings
-from benchmarks.competition_scores import (
+from benchmarks.competitions.results_file import Book, Mistake, Settings
+from benchmarks.competitions.retable import NAME, command, read_outcome
+from benchmarks.competitions.run import checked_spec, parse, scored
+from benchmarks.competitions.scores import (
     METHODS,
     Run,
     difference,
@@ -24,9 +26,7 @@ from benchmarks.competition_scores import (
     summary_rows,
     verdicts,
 )
-from benchmarks.competitions import checked_spec, parse, scored
-from benchmarks.retable_run import NAME, command, read_outcome
-from benchmarks.small_competitions import SmallCompetition
+from benchmarks.competitions.small_competitions import SmallCompetition
 from search.runtime.home import Home
 
 COUNTS = (30, 10)

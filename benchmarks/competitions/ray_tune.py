@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.contest import AT_ONCE, Contest, Found, KeptTrial, OutOfTime, found, keep, train, warm_up
-from benchmarks.rival_searches import STARTING_TIME, RivalFailed
+from benchmarks.competitions.contest import AT_ONCE, Contest, Found, KeptTrial, OutOfTime, found, keep, train, warm_up
+from benchmarks.competitions.optuna_by_hand import STARTING_TIME, RivalFailed
 from studies.space.dimension import Dimension, choose
 from studies.spec import StudySpec
 from trainer.batches.batch_loader import BatchLoader

@@ -1,16 +1,16 @@
 """Whole competitions: Retable against the searches that one writes by hand, at the same wall time.
 
-    python -m benchmarks.competitions --json competitions.json
-    python -m benchmarks.competitions --json competitions.json --resume
-    python -m benchmarks.competitions --competitions 1 --minutes 1 --methods retable,optuna --data FOLDER
+    python -m benchmarks.competitions.run --json competitions.json
+    python -m benchmarks.competitions.run --json competitions.json --resume
+    python -m benchmarks.competitions.run --competitions 1 --minutes 1 --methods retable,optuna --data FOLDER
 
-Each competition (`benchmarks.small_competitions`) is cut from a folder of images a class; its private test set is what
-counts. Methods run one after another on it, all on this machine:
+Each competition (`benchmarks.competitions.small_competitions`) is cut from a folder of images a class; its private test
+set is what counts. Methods run one after another on it, all on this machine:
 
-* retable: ``search start --hours``, as a user gets it, from its launch to its exit (`benchmarks.retable_run`);
-* optuna: TPE and median pruner, folds one after another, the best trial is believed (`benchmarks.rival_searches`);
-* random: random search, likewise, without a pruner;
-* ray: Ray Tune with ASHA over folds in lockstep (`benchmarks.rival_ray`);
+* retable: ``search start --hours``, as a user gets it, from its launch to its exit (`benchmarks.competitions.retable`);
+* optuna: TPE and median pruner, folds one after another, the best trial is believed
+(`benchmarks.competitions.optuna_by_hand`); * random: random search, likewise, without a pruner;
+* ray: Ray Tune with ASHA over folds in lockstep (`benchmarks.competitions.ray_tune`);
 * quarter: Retable once more, with a quarter of the time.
 
 The rivals get as long as Retable took, its imports included, or all the minutes where it ended early. Their own
@@ -35,18 +35,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.competition_book import Book, Mistake, Settings
-from benchmarks.competition_scores import METHODS, OURS, QUARTER, Run, hits, in_order, run_row, sampling_error
-from benchmarks.contest import Contest, Found, open_contest, with_clock
+from benchmarks.competitions.contest import Contest, Found, open_contest, with_clock
+from benchmarks.competitions.optuna_by_hand import run_optuna, run_random
+from benchmarks.competitions.ray_tune import run_ray
+from benchmarks.competitions.results_file import Book, Mistake, Settings
+from benchmarks.competitions.retable import LEAST_HOURS, RetableOutcome, last_words, log_of, run_retable
+from benchmarks.competitions.scores import METHODS, OURS, QUARTER, Run, hits, in_order, run_row, sampling_error
+from benchmarks.competitions.small_competitions import SmallCompetition, cut
 from benchmarks.machine import table
-from benchmarks.retable_run import LEAST_HOURS, RetableOutcome, last_words, log_of, run_retable
-from benchmarks.rival_ray import run_ray
-from benchmarks.rival_searches import run_optuna, run_random
-from benchmarks.small_competitions import SmallCompetition, cut
 from studies.spec import StudySpec, load_study
 
 STUDY = Path(__file__).with_name("small_competition.toml")
-DATA = Path(__file__).parents[2] / "shared" / "data" / "caltech101"
+DATA = Path(__file__).parents[3] / "shared" / "data" / "caltech101"
 RIVALS: dict[str, Callable[[Contest], Found]] = {"optuna": run_optuna, "random": run_random, "ray": run_ray}
 
 
@@ -162,7 +162,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=4.0, help="of each method on each (%(default)s)")
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated (%(default)s)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of images a class (%(default)s)")
-    parser.add_argument("--study", default=str(STUDY), help="study file (benchmarks/small_competition.toml)")
+    parser.add_argument(
+        "--study", default=str(STUDY), help="study file (benchmarks/competitions/small_competition.toml)"
+    )
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
     parser.add_argument("--by-hand", action="store_true", help="rivals decode files in a DataLoader")
     parser.add_argument("--default-first", action="store_true", help="rivals try the study's default recipe first")

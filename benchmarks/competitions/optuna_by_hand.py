@@ -22,7 +22,18 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.contest import AT_ONCE, Contest, Found, KeptTrial, OutOfTime, clock_of, found, keep, train, warm_up
+from benchmarks.competitions.contest import (
+    AT_ONCE,
+    Contest,
+    Found,
+    KeptTrial,
+    OutOfTime,
+    clock_of,
+    found,
+    keep,
+    train,
+    warm_up,
+)
 from search.tuning.suggest import sample
 from trainer.batches.batch_loader import BatchLoader
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.contest import AT_ONCE
-from benchmarks.rival_ray import clock_start, default_config, ray_space, recipe_of
+from benchmarks.competitions.contest import AT_ONCE
+from benchmarks.competitions.ray_tune import clock_start, default_config, ray_space, recipe_of
 from studies.spec import StudySpec, load_study
 
 pytest.importorskip("ray.tune", exc_type=ImportError, reason="Ray Tune needs more than Ray: pip install 'ray[tune]'")

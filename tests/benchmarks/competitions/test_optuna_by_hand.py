@@ -10,9 +10,19 @@ import optuna
 import pytest
 import torch
 
-from benchmarks.contest import Contest, KeptTrial, OutOfTime, clock_of, found, keep, open_contest, train, with_clock
+from benchmarks.competitions.contest import (
+    Contest,
+    KeptTrial,
+    OutOfTime,
+    clock_of,
+    found,
+    keep,
+    open_contest,
+    train,
+    with_clock,
+)
+from benchmarks.competitions.optuna_by_hand import Objective, collect, open_study
 from benchmarks.jpeg_loader import JpegLoader
-from benchmarks.rival_searches import Objective, collect, open_study
 from search.tuning.suggest import sample
 from studies.spec import load_study
 from tests.search.colours import STUDY, TEST_IMAGES, write_competition

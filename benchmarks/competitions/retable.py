@@ -28,7 +28,7 @@ START_UP = 120.0  # seconds that it may take before its clock starts
 LATENESS = 300.0  # seconds after its deadline at which it is ended by force
 FAREWELL = 5.0  # seconds between asking it to end and telling it
 LAST_WORDS = 2000  # characters
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OF_A_PERSON = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that change how many threads it uses by itself; they are not passed on."""
 
