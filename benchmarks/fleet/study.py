@@ -1,4 +1,6 @@
-"""The study that `benchmarks.fleet` works on: like ``aug_tuning``, 12 or 13 parameters a trial, with earlier trials."""
+"""The study that `benchmarks.fleet.overhead` works on: like ``aug_tuning``, 12 or 13 parameters a trial, with
+earlier trials.
+"""
 
 from __future__ import annotations
 

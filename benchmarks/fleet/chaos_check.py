@@ -1,4 +1,6 @@
-"""What `benchmarks.chaos` came to: the database's own books, and every trial against the same recipe undisturbed."""
+"""What `benchmarks.fleet.chaos` came to: the database's own books, and every trial against the same recipe
+undisturbed.
+"""
 
 from __future__ import annotations
 

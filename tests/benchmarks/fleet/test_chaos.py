@@ -6,8 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-from benchmarks.chaos import main
-from benchmarks.chaos_check import Verdict
+from benchmarks.fleet.chaos import main
+from benchmarks.fleet.chaos_check import Verdict
 
 
 def test_a_little_storm_changes_nothing(tmp_path: Path) -> None:

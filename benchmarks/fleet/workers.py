@@ -1,4 +1,4 @@
-"""The two contenders of `benchmarks.fleet`, each a process of its own, and the stopwatch that both carry.
+"""The two contenders of `benchmarks.fleet.overhead`, each a process of its own, and the stopwatch that both carry.
 
 Both sample with the same sampler, report every epoch and ask whether to prune, and sleep instead of training. Neither
 imports torch.
@@ -24,7 +24,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from benchmarks.fleet_study import NAME, outcome, score, soft_after, suggest
+from benchmarks.fleet.study import NAME, outcome, score, soft_after, suggest
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals

@@ -1,6 +1,6 @@
 """Real trials while workers are killed and the database server restarts: nothing lost, nothing twice, nothing changed.
 
-    python -m benchmarks.chaos --database postgresql --trials 200 --workers 8 --json chaos.json
+    python -m benchmarks.fleet.chaos --database postgresql --trials 200 --workers 8 --json chaos.json
 
 Worker processes train the little competition of the tests, from recipes that wait in Optuna's queue. Every few seconds
 one of them, drawn at random, is killed with SIGKILL and started again at once, as a cluster would. A PostgreSQL server
@@ -28,8 +28,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.chaos_check import Verdict, compare
-from benchmarks.databases import KINDS, PostgresServer, open_databases
+from benchmarks.fleet.chaos_check import Verdict, compare
+from benchmarks.fleet.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.runtime.heartbeat import name_prefix
 from search.study_setup.create_study import found
@@ -270,7 +270,9 @@ def rows(kind: str, plan: Plan, events: Events, verdict: Verdict) -> list[dict[s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it, print what came out, and return 1 if anything was lost, twice or changed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fleet.chaos", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--database", choices=KINDS, default="postgresql")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--workers", type=int, default=8)

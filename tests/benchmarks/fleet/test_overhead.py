@@ -8,9 +8,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from benchmarks.databases import has_postgres
-from benchmarks.fleet import STAGES, main
-from benchmarks.fleet_study import finished_trials, prepare, suggest, write_images
+from benchmarks.fleet.databases import has_postgres
+from benchmarks.fleet.overhead import STAGES, main
+from benchmarks.fleet.study import finished_trials, prepare, suggest, write_images
 from search.tuning.suggest import sample
 
 

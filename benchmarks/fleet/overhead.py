@@ -1,6 +1,6 @@
 """What everything but the training costs: workers that sleep instead, beside plain Optuna on the same kind of database.
 
-    python -m benchmarks.fleet --database postgresql --workers 32 --earlier 1000 --sleep 60 --json fleet.json
+    python -m benchmarks.fleet.overhead --database postgresql --workers 32 --earlier 1000 --sleep 60 --json fleet.json
 
 Each cell of the matrix gets a fresh copy of a database with so many earlier trials and so many worker processes. Timing
 begins once all of them are up. Measured is, for every trial, the time from the moment a worker is free to the moment it
@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from benchmarks.databases import KINDS, Databases, PostgresServer, SqliteFiles, open_databases
-from benchmarks.fleet_study import NAME, fill, prepare, write_images
-from benchmarks.fleet_worker import Load, Order, Report, Tickets, labour
+from benchmarks.fleet.databases import KINDS, Databases, PostgresServer, SqliteFiles, open_databases
+from benchmarks.fleet.study import NAME, fill, prepare, write_images
+from benchmarks.fleet.workers import Load, Order, Report, Tickets, labour
 from benchmarks.machine import describe_machine, one_line, table
 from search.study_setup.create_study import Founding
 from storage.database.connection import connect
@@ -305,7 +305,9 @@ def _numbers(kind: type[int] | type[float]) -> Callable[[str], list[Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the matrix, print it, and return 1 if any cell of ours was not exact."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fleet.overhead", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--database", choices=KINDS, action="append", help="repeatable; default: both")
     parser.add_argument("--contender", choices=CONTENDERS, action="append", help="repeatable; default: both")
     parser.add_argument("--workers", type=_numbers(int), default=[1, 8], help="such as 1,8,32,64")
