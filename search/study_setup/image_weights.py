@@ -8,9 +8,10 @@ the study is
 founded: the weights are stored with the study, and all of its scores are weighted by them.
 
 What it costs is precision: the weighted mean of n images is as certain as that of `effective_images` equal ones. In
-simulations with two styles of images (`benchmarks/weighting.py`, 650 images) weighted scores were two to three times
-nearer to the test score. The choice of a recipe became better with thousands of images, or where recipes differ much in
-which style suits them; with a few hundred images and recipes that hardly do, noise cost more than the bias did.
+simulations with two styles of images (`benchmarks/replays/weighted_validation.py`, 650 images) weighted scores were two
+to three times nearer to the test score. The choice of a recipe became better with thousands of images, or where recipes
+differ much in which style suits them; with a few hundred images and recipes that hardly do, noise cost more than the
+bias did.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Which sampler, told which score, finds the best recipe: on a surrogate fitted to a recorded table.
 
-    python -m benchmarks.selection TABLE.npz ... --sampling
+    python -m benchmarks.replays.compare_pruners TABLE.npz ... --sampling
 
-A random forest learns from a table's recipes (`benchmarks.curve_tables`) the true score, the accuracy, the soft score
-and the calibrated soft score, all at once, so that what biases a score (label smoothing, mixing) biases it here too. A
-sampler proposes recipes from the ranges that the table's recipes span, and is told one score of the forest plus noise;
-the trial with the best told score is its pick. **Regret** is by how many points of the forest's truth the pick is worse
-than the best of many random recipes and of everything that any sampler proposed.
+A random forest learns from a table's recipes (`benchmarks.replays.curve_tables`) the true score, the accuracy, the soft
+score and the calibrated soft score, all at once, so that what biases a score (label smoothing, mixing) biases it here
+too. A sampler proposes recipes from the ranges that the table's recipes span, and is told one score of the forest plus
+noise; the trial with the best told score is its pick. **Regret** is by how many points of the forest's truth the pick
+is worse than the best of many random recipes and of everything that any sampler proposed.
 
 A surrogate is a surrogate: a forest is piecewise constant and was fitted to a few dozen recipes, so it flatters nothing
 in particular but knows only coarse effects. It ranks samplers for such spaces; it does not foretell points.
@@ -27,7 +27,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.curve_tables import CurveTable, Floats, calibrated_soft
+from benchmarks.replays.curve_tables import CurveTable, Floats, calibrated_soft
 from search.tuning.samplers import SAMPLERS
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.curve_tables import CurveTable, Floats, Ints
+from benchmarks.replays.curve_tables import CurveTable, Floats, Ints
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""Rules for giving trials up early: the project's own, Optuna's, and what else was tried; for `benchmarks.replay`.
+"""Rules for giving trials up early: the project's own, Optuna's, and what else was tried; for
+`benchmarks.replays.replay`.
 
 `screen` is no rule but plans by the budget; `promotions` resumes trials; Optuna's users train one fold after another.
 """
@@ -11,8 +12,8 @@ from functools import lru_cache
 
 import optuna
 
-from benchmarks.curve_tables import CurveTable, Floats, Ints
-from benchmarks.replay import Seen, Trace, trace_of
+from benchmarks.replays.curve_tables import CurveTable, Floats, Ints
+from benchmarks.replays.replay import Seen, Trace, trace_of
 from search.tuning.paired_race import errors_behind
 from search.tuning.successive_halving import SuccessiveHalving
 

@@ -1,6 +1,6 @@
 """How honest the reported scores are: whole searches replayed on recorded tables of learning curves.
 
-    python -m benchmarks.honesty ../shared/curves/small_natural_images.npz caltech.npz --replays 500
+    python -m benchmarks.replays.score_honesty ../shared/curves/small_natural_images.npz caltech.npz --replays 500
 
 A replay draws some of a table's recipes and hides a third of the images. What a search sees is
 the out-of-fold predictions of the other images: it ranks by them, confirms its finalists on the table's second split
@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.curve_tables import CurveTable, load_table
 from benchmarks.machine import describe_machine, one_line
+from benchmarks.replays.curve_tables import CurveTable, load_table
 from search.statistics.estimates import Judged, Round, estimate
 from search.statistics.ranking import averaging_adds, worth
 from search.statistics.score_forecast import Averaging, averaging_of, forecast, gain_all_told, gain_within

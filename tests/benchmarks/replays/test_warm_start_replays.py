@@ -6,10 +6,10 @@ import numpy as np
 import optuna
 import pytest
 
-from benchmarks.curve_tables import CurveTable, load_table
-from benchmarks.surrogate_sampling import Surrogate, suggest
-from benchmarks.warm_starts import compare, params_of, remembered
-from tests.benchmarks.test_selection_benchmark import recorded, written
+from benchmarks.replays.compare_samplers import Surrogate, suggest
+from benchmarks.replays.curve_tables import CurveTable, load_table
+from benchmarks.replays.warm_starts import compare, params_of, remembered
+from tests.benchmarks.replays.test_compare_pruners import recorded, written
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.curve_tables import CurveTable, CurveTableError, calibrated_soft, load_table
-from benchmarks.honesty import replay
-from benchmarks.regret import FIRST, judgements, prepare
+from benchmarks.replays.curve_tables import CurveTable, CurveTableError, calibrated_soft, load_table
+from benchmarks.replays.regret import FIRST, judgements, prepare
+from benchmarks.replays.score_honesty import replay
 from trainer.evaluation.ambiguity import expected_average
 from trainer.evaluation.temperature_scaling import scale_temperature
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.weighting import main, simulate
+from benchmarks.replays.weighted_validation import main, simulate
 
 
 def test_weighted_scores_are_nearer_to_the_test_score() -> None:

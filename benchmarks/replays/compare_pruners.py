@@ -1,19 +1,19 @@
 """Which rule for giving trials up ends nearest to the best recipe, for the same training: replays on recorded curves.
 
-    python -m benchmarks.selection TABLE.npz ... [--orders 500] [--budgets 2,3,5,8,12] [--cost seconds] [--workers 4]
-    python -m benchmarks.selection TABLE.npz ... --halves 20 --orders 30
-    python -m benchmarks.selection TABLE.npz ... --sampling
+    python -m benchmarks.replays.compare_pruners TABLE.npz ... [--orders 500] [--budgets 2,3,5,8,12] [--cost seconds]
+    [--workers 4] python -m benchmarks.replays.compare_pruners TABLE.npz ... --halves 20 --orders 30
+    python -m benchmarks.replays.compare_pruners TABLE.npz ... --sampling
 
-A table (`benchmarks.curve_tables`) holds recipes' curves and their truth. Each replay draws a share of its recipes in
-random order, the same for all rules, and trains them as a worker would, each report a recorded one. When the budget is
-used up, a winner is picked among the finished. **Regret** is by how many points of true accuracy it is worse than the
-best recipe of the replay; beside it stands the paired difference to successive halving with its standard error over
-replays (which does not cover that the table itself is one of many). A budget of 5 is the training that five average
-recipes take to their end; *all* is what a study with a fixed number of trials ends with, whatever it cost. Rules that
-drive Optuna itself are slow and replayed ``--slow-orders`` times.
+A table (`benchmarks.replays.curve_tables`) holds recipes' curves and their truth. Each replay draws a share of its
+recipes in random order, the same for all rules, and trains them as a worker would, each report a recorded one. When the
+budget is used up, a winner is picked among the finished. **Regret** is by how many points of true accuracy it is worse
+than the best recipe of the replay; beside it stands the paired difference to successive halving with its standard error
+over replays (which does not cover that the table itself is one of many). A budget of 5 is the training that five
+average recipes take to their end; *all* is what a study with a fixed number of trials ends with, whatever it cost.
+Rules that drive Optuna itself are slow and replayed ``--slow-orders`` times.
 
 ``--halves`` guards against settings that fit the table: those of successive halving are chosen on half of the recipes
-and measured on the other. ``--sampling`` is the benchmark of samplers, `benchmarks.surrogate_sampling`.
+and measured on the other. ``--sampling`` is the benchmark of samplers, `benchmarks.replays.compare_samplers`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from typing import Any
 import numpy as np
 import optuna
 
-from benchmarks.curve_tables import SHARED, CurveTable, CurveTableError, Floats, Ints, load_table
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.policies import (
+from benchmarks.replays.compare_samplers import CONTENDERS, Surrogate, compare_samplers
+from benchmarks.replays.curve_tables import SHARED, CurveTable, CurveTableError, Floats, Ints, load_table
+from benchmarks.replays.pruning_rules import (
     Foretold,
     Halving,
     Never,
@@ -43,9 +44,19 @@ from benchmarks.policies import (
     promotions,
     screen,
 )
-from benchmarks.regret import FIRST, SHARE, TOP, Regrets, Setting, begin_well, difference, draw_orders, measure, prepare
-from benchmarks.replay import Rule, Trace
-from benchmarks.surrogate_sampling import CONTENDERS, Surrogate, compare_samplers
+from benchmarks.replays.regret import (
+    FIRST,
+    SHARE,
+    TOP,
+    Regrets,
+    Setting,
+    begin_well,
+    difference,
+    draw_orders,
+    measure,
+    prepare,
+)
+from benchmarks.replays.replay import Rule, Trace
 from search.tuning.successive_halving import SuccessiveHalving
 
 REFERENCE = "successive halving"

@@ -6,8 +6,8 @@ weighted as `search.study_setup.image_weights` weights (by density ratios that a
 always). For each mix of styles: how far the score of a recipe is from its true accuracy on the test images (root mean
 square), and how much worse than the best the recipe with the best score is, both in points.
 
-    python -m benchmarks.weighting
-    python -m benchmarks.weighting --images 2000 --taste 0.01
+    python -m benchmarks.replays.weighted_validation
+    python -m benchmarks.replays.weighted_validation --images 2000 --taste 0.01
 """
 
 from __future__ import annotations

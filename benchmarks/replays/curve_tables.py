@@ -1,6 +1,6 @@
 """Recorded tables of learning curves with a known truth, read into one value.
 
-Two formats are known: what `benchmarks.record_curves` writes (arrays in its docstring), and the one of
+Two formats are known: what `benchmarks.replays.record_curves` writes (arrays in its docstring), and the one of
 ``shared/curves``, which holds the out-of-fold probabilities of every epoch (``oof`` of shape (R, E, n, C)), ``y``,
 ``fold_test``, ``ens_test`` and the recipes as JSON in ``cfg``; its folds are scikit-learn's
 ``StratifiedKFold(K, shuffle=True, random_state=0)``.
@@ -151,12 +151,12 @@ def load_table(path: Path) -> CurveTable:
             arrays = {name: file[name] for name in file.files if name in _RECORDED | _SHARED | _LATER}
     except FileNotFoundError:
         raise CurveTableError(
-            f"{path}: no such file; record one with `python -m benchmarks.record_curves DATA {path}`"
+            f"{path}: no such file; record one with `python -m benchmarks.replays.record_curves DATA {path}`"
         ) from None
     # TypeError: a single array. NumPy's own words are left out, they advise to unpickle what is no array.
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise CurveTableError(
-            f"{path}: not a table of curves in NumPy's .npz format, as `python -m benchmarks.record_curves` writes them"
+            f"{path}: not a table of curves in NumPy's .npz format, as `python -m benchmarks.replays.record_curves` writes them"
         ) from error
     known = _SHARED if "cfg" in arrays else _RECORDED
     if missing := sorted(known - arrays.keys()):

@@ -14,20 +14,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.curve_tables import CurveTable, CurveTableError, load_table
-from benchmarks.policies import Foretold, Halving, Never, OptunaRule, PairedHalving, Race, fold_after_fold, promotions
-from benchmarks.policies import screen as screen_plan
-from benchmarks.regret import FIRST, begin_well, difference, draw_orders, measure, prepare, unit_costs
-from benchmarks.replay import Rule, Trace
-from benchmarks.selection import POLICIES, halves, main
-from benchmarks.surrogate_sampling import Surrogate, compare_samplers, dimensions_of, suggest
+from benchmarks.replays.compare_pruners import POLICIES, halves, main
+from benchmarks.replays.compare_samplers import Surrogate, compare_samplers, dimensions_of, suggest
+from benchmarks.replays.curve_tables import CurveTable, CurveTableError, load_table
+from benchmarks.replays.pruning_rules import (
+    Foretold,
+    Halving,
+    Never,
+    OptunaRule,
+    PairedHalving,
+    Race,
+    fold_after_fold,
+    promotions,
+)
+from benchmarks.replays.pruning_rules import screen as screen_plan
+from benchmarks.replays.regret import FIRST, begin_well, difference, draw_orders, measure, prepare, unit_costs
+from benchmarks.replays.replay import Rule, Trace
 from search.tuning.successive_halving import SuccessiveHalving
 
 R, E, N, C, K = 10, 6, 60, 3, 3
 
 
 def recorded(seed: int = 0, recipes: int = R) -> dict[str, Any]:
-    """Arrays as `benchmarks.record_curves` writes them: the better a recipe, the higher its curve, with some noise."""
+    """Arrays as `benchmarks.replays.record_curves` writes them: the better a recipe, the higher its curve, with some
+    noise.
+    """
     generator = np.random.default_rng(seed)
     y = generator.integers(0, C, N)
     skill = generator.uniform(0.5, 2.5, recipes)

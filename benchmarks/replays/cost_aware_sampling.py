@@ -1,9 +1,9 @@
 """Is a suggestion worth its seconds: searches where backbones cost differently, by plain and by cost-aware TPE.
 
-    python -m benchmarks.costly_backbones TABLE.npz ... --searches 20
+    python -m benchmarks.replays.cost_aware_sampling TABLE.npz ... --searches 20
 
-Searches on a forest that was fitted to a table of curves (`benchmarks.surrogate_sampling`). Its backbones are given
-costs of 1, 3 and 10 in turn, in every order: the best backbone is the cheapest in some and the dearest in others.
+Searches on a forest that was fitted to a table of curves (`benchmarks.replays.compare_samplers`). Its backbones are
+given costs of 1, 3 and 10 in turn, in every order: the best backbone is the cheapest in some and the dearest in others.
 **Regret** is by how many points of the forest's truth the pick is
 worse than the best possible, after the same total cost: that of so many trials of average cost.
 """
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from benchmarks.curve_tables import CurveTableError, load_table
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.surrogate_sampling import OBJECTIVES, Surrogate, best_possible, suggest
+from benchmarks.replays.compare_samplers import OBJECTIVES, Surrogate, best_possible, suggest
+from benchmarks.replays.curve_tables import CurveTableError, load_table
 from search.tuning.cost_aware_tpe import SECONDS, CostAwareTPESampler
 
 COSTS = (1.0, 3.0, 10.0)

@@ -1,7 +1,7 @@
 """Record a table of learning curves with a known truth, on which rules for giving trials up can be replayed.
 
-    python -m benchmarks.record_curves DATA OUT.npz --seed 1 --recipes 60
-    python -m benchmarks.record_curves DATA OUT.npz --study my_study.toml --set recipe.epochs=8
+    python -m benchmarks.replays.record_curves DATA OUT.npz --seed 1 --recipes 60
+    python -m benchmarks.replays.record_curves DATA OUT.npz --study my_study.toml --set recipe.epochs=8
 
 DATA is a folder of images a class, large enough for `benchmarks.competitions.small_competitions` to cut a competition
 from it. Random recipes of the study (the first is its default recipe) are cross-validated by the project's own trainer
@@ -58,7 +58,7 @@ from trainer.training.results import CVResult, EpochReport, TrainingData, Verdic
 
 COLUMNS = ("oof", "fold_test", "ens_test", "ens_hits", "brier", "ambiguity", "temperature")
 """Arrays of one entry a split."""
-STUDY = Path(__file__).with_name("small_competition.toml")
+STUDY = Path(__file__).parents[1] / "competitions" / "small_competition.toml"
 
 
 def random_recipes(spec: StudySpec, count: int, seed: int) -> list[Recipe]:

@@ -1,13 +1,13 @@
 """Is a search that begins with what did well before ever worse than one that begins cold?
 
-    python -m benchmarks.warm_starts caltech6.npz caltech7.npz caltech8.npz --searches 40
+    python -m benchmarks.replays.warm_starts caltech6.npz caltech7.npz caltech8.npz --searches 40
 
-Tables of curves (`benchmarks.curve_tables`) of the same study on different images, two at least. For each ordered pair
-one table is the earlier study, of which some recipes were tried, and the other is searched anew, on a forest that was
-fitted to it (`benchmarks.surrogate_sampling`): its default recipe, then what the product's memory proposes
-(`search.tuning.earlier_studies`), then its sampler. Beside it the same search without memory, from the same seeds, and
-one whose memory is worthless, because the earlier study's scores are dealt out at random: what it costs to believe in
-nothing.
+Tables of curves (`benchmarks.replays.curve_tables`) of the same study on different images, two at least. For each
+ordered pair one table is the earlier study, of which some recipes were tried, and the other is searched anew, on a
+forest that was fitted to it (`benchmarks.replays.compare_samplers`): its default recipe, then what the product's memory
+proposes (`search.tuning.earlier_studies`), then its sampler. Beside it the same search without memory, from the same
+seeds, and one whose memory is worthless, because the earlier study's scores are dealt out at random: what it costs to
+believe in nothing.
 
 The figures are points of true accuracy that the pick of a warm search is better than that of the cold one.
 """
@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from benchmarks.curve_tables import CurveTable, CurveTableError, load_table
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.surrogate_sampling import OBJECTIVES, Dimension, Run, Surrogate, suggest
+from benchmarks.replays.compare_samplers import OBJECTIVES, Dimension, Run, Surrogate, suggest
+from benchmarks.replays.curve_tables import CurveTable, CurveTableError, load_table
 from search.statistics.ranking import Candidate, worth
 from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, worth_trying
 from search.tuning.samplers import SAMPLERS

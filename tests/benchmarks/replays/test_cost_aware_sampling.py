@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.costly_backbones import compare, main
-from tests.benchmarks.test_selection_benchmark import recorded, written
+from benchmarks.replays.cost_aware_sampling import compare, main
+from tests.benchmarks.replays.test_compare_pruners import recorded, written
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmarks.curve_tables import CurveTable, Floats, Ints, calibrated_soft
-from benchmarks.policies import Distances
-from benchmarks.replay import Rule, Trace, replay
+from benchmarks.replays.curve_tables import CurveTable, Floats, Ints, calibrated_soft
+from benchmarks.replays.pruning_rules import Distances
+from benchmarks.replays.replay import Rule, Trace, replay
 from search.statistics.ranking import averaging_adds, worth
 from trainer.evaluation.ambiguity import expected_average
 
