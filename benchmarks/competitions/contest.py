@@ -1,7 +1,8 @@
 """What every rival of a search is given alike: images, folds, recipes, the project's own training, and a clock.
 
 The rivals train with the project's trainer and its loader, so that what differs is the search alone: how fast a
-trial is trained is what `benchmarks.throughput` measures. ``by_hand`` gives them the DataLoader of a usual script.
+trial is trained is what `benchmarks.training.throughput` measures. ``by_hand`` gives them the DataLoader of a usual
+script.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.jpeg_loader import JpegLoader
+from benchmarks.training.jpeg_loader import JpegLoader
 from search.study_setup.data_folder import inspect
 from search.worker.study_context import training_data
 from studies.spec import StudySpec

@@ -22,7 +22,7 @@ from benchmarks.competitions.contest import (
     with_clock,
 )
 from benchmarks.competitions.optuna_by_hand import Objective, collect, open_study
-from benchmarks.jpeg_loader import JpegLoader
+from benchmarks.training.jpeg_loader import JpegLoader
 from search.tuning.suggest import sample
 from studies.spec import load_study
 from tests.search.colours import STUDY, TEST_IMAGES, write_competition

@@ -1,6 +1,6 @@
 """Peak memory of a worker that trains K folds in lockstep, per backbone.
 
-    python -m benchmarks.memory --folds 1,5 --json memory.json
+    python -m benchmarks.training.gpu_memory --folds 1,5 --json memory.json
 
 For each backbone, batch size and number of folds a fresh process imports everything, notes what it takes, then
 cross-validates on random images for two epochs with AdamW and averaged weights, from scratch. Reported is what came on
@@ -213,7 +213,9 @@ def _numbers(given: str) -> list[int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every cell, print the table, and return 1 if any could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training.gpu_memory", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--device", choices=tuple(SIZES), default="cpu", help="default: cpu")
     parser.add_argument("--backbone", action="append", help="timm name, repeatable; default: three of the device")
     parser.add_argument("--image-size", type=int, help="pixels; default: 64 on the CPU, 224 on a GPU")

@@ -1,11 +1,12 @@
 """How near a whole trial comes to the bare network, and how far it is from the usual script.
 
-    python -m benchmarks.throughput
-    python -m benchmarks.throughput --device cuda --size 224 --batches 32,128 \\
+    python -m benchmarks.training.throughput
+    python -m benchmarks.training.throughput --device cuda --size 224 --batches 32,128 \\
         --backbones resnet50,tf_efficientnet_b4,swin_tiny_patch4_window7_224
 
 A trial here is everything that a worker does for one: take it, ask Optuna, build the networks, train the folds in
-lockstep, score them after every epoch, write checkpoints, store and tell. Its rivals (`benchmarks.rival_pipelines`):
+lockstep, score them after every epoch, write checkpoints, store and tell. Its rivals
+(`benchmarks.training.plain_pytorch`):
 
 * ceiling: the same networks, fed from tensors that lie on the device; forward, backward, step and evaluation, nothing
   else, in the layout and precision that the trial uses; the plain ceiling is contiguous and float32;
@@ -29,8 +30,8 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.rival_pipelines import train_by_hand, train_from_tensors
-from benchmarks.trial_study import trial_runner, write_pictures
+from benchmarks.training.plain_pytorch import train_by_hand, train_from_tensors
+from benchmarks.training.trial_study import trial_runner, write_pictures
 
 CPU_BACKBONES = "resnet10t,mobilenetv4_conv_small_050,test_efficientnet"
 

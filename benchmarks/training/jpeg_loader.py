@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.rival_pipelines import LOADER_PROCESSES
+from benchmarks.training.plain_pytorch import LOADER_PROCESSES
 from trainer.batches.augmenter import Augmenter
 from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream, PixelSource
 from trainer.batches.batch_plan import BatchPlan

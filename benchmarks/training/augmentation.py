@@ -1,6 +1,6 @@
 """What our way of augmenting costs beyond Albumentations itself.
 
-    python -m benchmarks.augment
+    python -m benchmarks.training.augmentation
 
 For each study that ships with Retable, at its default recipe and with every sampled strength at the middle of its
 range, and for the policies: images per second of processor time

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import rival_pipelines
-from benchmarks.rival_pipelines import EVALUATION_BATCH, train_by_hand, train_from_tensors
-from benchmarks.throughput import measure
-from benchmarks.trial_study import trial_runner, write_pictures
+from benchmarks.training import plain_pytorch
+from benchmarks.training.plain_pytorch import EVALUATION_BATCH, train_by_hand, train_from_tensors
+from benchmarks.training.throughput import measure
+from benchmarks.training.trial_study import trial_runner, write_pictures
 from storage.values import TrialStatus, WorkKind
 
 IMAGES, FOLDS, EPOCHS, BATCH = 52, 2, 2, 8
@@ -43,9 +43,9 @@ def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
     counts = {}
     for name in ("trial", "tensors", "hand"):
         seen = Seen()
-        build = rival_pipelines.timm.create_model
+        build = plain_pytorch.timm.create_model
         with monkeypatch.context() as patched:
-            patched.setattr(rival_pipelines.timm, "create_model", lambda *a, b=build, s=seen, **k: s.watch(b(*a, **k)))
+            patched.setattr(plain_pytorch.timm, "create_model", lambda *a, b=build, s=seen, **k: s.watch(b(*a, **k)))
             (tmp_path / name).mkdir()
             with trial_runner(
                 tmp_path / name,

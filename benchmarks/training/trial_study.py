@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from benchmarks.rival_pipelines import Workload
+from benchmarks.training.plain_pytorch import Workload
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals

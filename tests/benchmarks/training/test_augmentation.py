@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.augment import main, shipped_pipelines
+from benchmarks.training.augmentation import main, shipped_pipelines
 
 
 def test_a_small_run_measures_what_it_says(tmp_path: Path) -> None:

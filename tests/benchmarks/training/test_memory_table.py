@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.memory import Cell, main, measure
+from benchmarks.training.gpu_memory import Cell, main, measure
 
 
 def test_a_small_measurement_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
