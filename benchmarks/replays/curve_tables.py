@@ -156,7 +156,8 @@ def load_table(path: Path) -> CurveTable:
     # TypeError: a single array. NumPy's own words are left out, they advise to unpickle what is no array.
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise CurveTableError(
-            f"{path}: not a table of curves in NumPy's .npz format, as `python -m benchmarks.replays.record_curves` writes them"
+            f"{path}: not a table of curves in NumPy's .npz format, "
+            "as `python -m benchmarks.replays.record_curves` writes them"
         ) from error
     known = _SHARED if "cfg" in arrays else _RECORDED
     if missing := sorted(known - arrays.keys()):

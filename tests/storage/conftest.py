@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from storage_samples import PROCESSES, StandingClock, stored_dataset
 
 from storage.database.connection import Database, connect
 from storage.records.datasets import DatasetStore
 from storage.records.studies import StoredStudy, StudyStore
 from tests.databases import DIALECTS
+from tests.storage.samples import PROCESSES, StandingClock, stored_dataset
 
 
 @pytest.fixture(params=DIALECTS)

@@ -10,9 +10,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy import text
-from storage_samples import PROCESSES
 
 from storage.database.connection import Database, connect
+from tests.storage.samples import PROCESSES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -13,7 +13,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, Table, inspect, text
-from storage_samples import PROCESSES
 
 from storage import schema
 from storage.database.blobs import pack
@@ -25,6 +24,7 @@ from storage.records.studies import StudyStore
 from storage.records.trials import RunStore
 from storage.records.workers import Role, WorkerStore
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
+from tests.storage.samples import PROCESSES
 
 NEWER = """
 revision = "9999"

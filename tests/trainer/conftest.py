@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from data_support import file_name, save
+
+from tests.trainer.images import file_name, save
 
 
 @pytest.fixture

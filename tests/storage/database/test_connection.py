@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text
-from storage_samples import StandingClock
 
 from storage.database.connection import Database, connect, is_outage
 from storage.database.tables import Worker
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
 from storage.records.workers import WorkerStore
 from storage.schema import create_schema
+from tests.storage.samples import StandingClock
 
 
 def test_sqlite_settings_survive_pickling(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from storage_samples import StandingClock, finished
 
 from storage.database.connection import Database
 from storage.queue.items import WorkItem
@@ -14,6 +13,7 @@ from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
 from storage.records.studies import StoredStudy, StudyStore
 from storage.records.trials import RunStore
 from storage.values import Failure, StudyState, TrialStatus, WorkKind, WorkState
+from tests.storage.samples import StandingClock, finished
 
 LEASE = 100.0  # seconds
 RECIPE = {"backbone": "resnet10t", "epochs": 3}

@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 from sqlalchemy import func, select, update
-from storage_samples import PROCESSES, StandingClock, curve, finished
 
 from storage.database.connection import Database, connect
 from storage.database.tables import Base, Curve, Prediction, Trial, Work
@@ -18,6 +17,7 @@ from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
 from storage.records.studies import StoredStudy, StudyStore
 from storage.records.trials import RunStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
+from tests.storage.samples import PROCESSES, StandingClock, curve, finished
 
 LEASE = 100.0  # seconds
 RECIPE = {"backbone": "resnet10t", "optimizer.lr": 0.001, "epochs": 3}

@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from storage_samples import stored_dataset
 
 from storage.database.connection import Database
 from storage.errors import StorageError
 from storage.records.datasets import DatasetStore
+from tests.storage.samples import stored_dataset
 
 FINGERPRINT = "f" * 64
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from storage_samples import StandingClock, curve, finished
 
 from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
@@ -16,6 +15,7 @@ from storage.records.studies import StoredStudy, StudyStore
 from storage.records.trials import RunStore
 from storage.records.workers import FORGET_AFTER, Role, WorkerStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind
+from tests.storage.samples import StandingClock, curve, finished
 
 
 class TestStudies:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from storage_samples import stored_dataset
 
 from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError
 from storage.records.datasets import DatasetStore
 from storage.records.studies import ImageWeights, StoredStudy, StudyStore
+from tests.storage.samples import stored_dataset
 
 WEIGHTS = np.array([0.2, 1.1, 1 / 3, 2.5])
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from storage_samples import StandingClock
 
 from storage.database.connection import Database
 from storage.errors import StorageError
 from storage.records.imports import ImportedPredictions, ImportStore, LabelTakenError
 from storage.records.studies import StoredStudy
+from tests.storage.samples import StandingClock
 
 
 def predictions(seed: int = 0, *, test: bool = True) -> ImportedPredictions:

@@ -205,5 +205,6 @@ def test_any_recipe_gives_an_image(strengths: dict[str, float], size: int, key: 
 
 def test_the_vocabulary_is_cheap_to_import() -> None:
     heavy = "{'torch', 'timm', 'albumentations', 'cv2', 'sklearn', 'scipy'}"
-    code = f"import sys, trainer.recipe.recipe, trainer.evaluation.metrics, trainer.training.results; print(sorted({heavy} & set(sys.modules)))"
+    modules = "trainer.recipe.recipe, trainer.evaluation.metrics, trainer.training.results"
+    code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

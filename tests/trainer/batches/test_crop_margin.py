@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crossval_support import SMALL, ArrayPixels, after, competition, run
 from PIL import Image as Pillow
 
+from tests.trainer.training.support import SMALL, ArrayPixels, after, competition, run
 from trainer.batches.augmenter import Augmenter, Image
 from trainer.batches.batch_loader import BatchLoader
 from trainer.batches.batch_plan import BatchPlan

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_support import fill_disk, picture, save
 
+from tests.trainer.images import fill_disk, picture, save
 from trainer.batches.pixel_cache import Pixels, open_pixels
 from trainer.data.read import DataError, ImageSet, read_images
 from trainer.inference.predict import resize_image

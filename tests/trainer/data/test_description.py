@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from data_support import save
-
+from tests.trainer.images import save
 from trainer.data.description import describe
 from trainer.data.duplicates import find_duplicates
 from trainer.data.read import DataOptions, read_images

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_support import picture
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from tests.trainer.images import picture
 from trainer.data.description import duplicate_lines
 from trainer.data.duplicates import alike_pairs, find_duplicates
 from trainer.data.inspection import Looks, signature

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_support import save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainer.images import save
 from trainer.data.duplicates import find_duplicates
 from trainer.data.folds import fold_groups, fold_warnings, make_folds, read_folds_csv, write_folds_csv
 from trainer.data.read import DataError, read_images

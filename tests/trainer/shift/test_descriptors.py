@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_support import picture, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from tests.trainer.images import picture, save
 from trainer.common.errors import DataError
 from trainer.data.images import ArrayImages, FileImages
 from trainer.shift.descriptors import NUMBERS, SCALARS, describe_images, describe_picture

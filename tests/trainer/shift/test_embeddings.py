@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import timm
 import torch
-from data_support import picture
 from safetensors.torch import save_file
 
+from tests.trainer.images import picture
 from trainer.common.errors import DataError
 from trainer.data.images import ArrayImages, FileImages
 from trainer.networks.backbones import BackboneError, preprocessing_of

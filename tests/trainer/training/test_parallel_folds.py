@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crossval_support import SMALL, after, run
 
+from tests.trainer.training.support import SMALL, after, run
 from trainer.recipe.recipe import Recipe
 from trainer.training.fold_model import FoldModel
 from trainer.training.parallel_folds import Abreast

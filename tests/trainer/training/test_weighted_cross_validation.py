@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crossval_support import after, competition, run
 
+from tests.trainer.training.support import after, competition, run
 from trainer.evaluation.metrics import mean_over, score
 from trainer.training.results import ALWAYS_TRAINED, EpochReport, Verdict
 

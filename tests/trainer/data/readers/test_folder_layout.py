@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_support import labels_of, picture, problems_of, save
 
+from tests.trainer.images import labels_of, picture, problems_of, save
 from trainer.data.read import READERS, DataOptions, read_images
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_support import labels_of, picture, problems_of
 from numpy.typing import NDArray
 
+from tests.trainer.images import labels_of, picture, problems_of
 from trainer.data.read import DataOptions, read_images
 
 IMAGES = np.stack([picture(i, 12) for i in range(6)])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_support import labels_of, picture, problems_of, save
 
+from tests.trainer.images import labels_of, picture, problems_of, save
 from trainer.data.duplicates import find_duplicates
 from trainer.data.folds import fold_groups
 from trainer.data.read import DataOptions, read_images
