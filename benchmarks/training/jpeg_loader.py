@@ -14,7 +14,7 @@ from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream, PixelS
 from trainer.batches.batch_plan import BatchPlan
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
-from trainer.inference.predict import resize_image
+from trainer.inference.images import resize_image
 from trainer.networks.backbones import preprocessing_of
 from trainer.recipe.recipe import Augment, Recipe
 

@@ -102,7 +102,9 @@ def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
     """
     import torch
 
-    from trainer.inference.predict import load_model_folder, predict_member, resize_image
+    from trainer.inference.images import resize_image
+    from trainer.inference.model_folder import load_model_folder
+    from trainer.inference.predict import predict_member
 
     together = refits.model.test
     assert together is not None, "there is nothing to compare with"

@@ -19,7 +19,7 @@ from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
-from trainer.inference.predict import Blend
+from trainer.inference.blend import Blend
 
 Floats = NDArray[np.float32]
 
@@ -248,7 +248,7 @@ def _views(
     """Those of the recipe: with these the trial was found best. A recipe without any leaves the choice open: the flips
     that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
     """
-    from trainer.inference.predict import TTA
+    from trainer.inference.views import TTA
     from trainer.networks.view_averaging import FLIPS, choose_views
 
     if member.recipe.tta != "none":

@@ -23,7 +23,7 @@ from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.formats.delimited import read_table
-from trainer.inference.predict import Blend
+from trainer.inference.blend import Blend
 
 FILE = "test_proba.csv"
 MAX_FILE_BYTES = 512 * 2**20

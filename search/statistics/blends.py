@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
 from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Weights, score
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
-from trainer.inference.predict import Blend
+from trainer.inference.blend import Blend
 
 Stacked = NDArray[np.float32]
 """Probabilities of M members, ``(M, n, C)``."""

@@ -29,7 +29,7 @@ from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS
 from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score, standard_error, weights_of
-from trainer.inference.predict import Blend
+from trainer.inference.blend import Blend
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,16 +35,7 @@ from storage.queue.items import (
 )
 from storage.queue.settle import give_up, lost_workers, settle
 from storage.records.trial_rows import TRIAL_COLUMNS, delete_outcome, trial_record
-from storage.values import (
-    Failure,
-    StudyState,
-    TrialOutcome,
-    TrialRecord,
-    TrialStatus,
-    WorkKind,
-    WorkState,
-    recipe_hash,
-)
+from storage.values import Failure, StudyState, TrialOutcome, TrialRecord, TrialStatus, WorkKind, WorkState, recipe_hash
 
 MAX_ATTEMPTS = 5
 """Workers that an item may lose before it is taken to be what kills them. Machines that are switched off lose items

@@ -17,7 +17,7 @@ from trainer.common.files import DISK_FULL, replacing
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
 from trainer.data.inspection import Progress, cores
-from trainer.inference.predict import ImageError, resize_image
+from trainer.inference.images import ImageError, resize_image
 
 CROP_MARGIN = 1.25
 """Side of the images that random crops are cut from, as a multiple of the network's: a crop of 64 % of the area is then
@@ -79,7 +79,7 @@ def open_pixels(
     is cut off or of another shape is made again.
 
     Args:
-        resize: "squash", "pad" or "crop"; interpolation: as `trainer.inference.predict.resize_image` has it.
+        resize: "squash", "pad" or "crop"; interpolation: as `trainer.inference.images.resize_image` has it.
         with_test: whether the test images are wanted too.
         progress: called with (images done, images in all) while the file is made.
 

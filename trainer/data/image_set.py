@@ -17,7 +17,7 @@ from trainer.common.errors import DataError
 from trainer.data.images import Images
 from trainer.data.inspection import Looks, cores
 from trainer.formats.submission import SubmissionFormat
-from trainer.inference.predict import ImageError
+from trainer.inference.images import ImageError
 
 _FINGERPRINT_VERSION = b"retable image set 1"
 

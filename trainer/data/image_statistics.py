@@ -49,7 +49,7 @@ def picture_statistics(images: Images, sample: int = SAMPLE) -> PictureStatistic
     """Look at ``sample`` pictures, evenly spread over all of them, or at all where there are fewer.
 
     Raises:
-        trainer.inference.predict.ImageError: a picture cannot be read.
+        trainer.inference.images.ImageError: a picture cannot be read.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(sample, len(images))).round().astype(int))
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.inference.predict import ImageError, array_image, read_image
+from trainer.inference.images import ImageError, array_image, read_image
 
 
 class Images(Protocol):
@@ -22,7 +22,7 @@ class Images(Protocol):
         """Decode one picture: uint8 (height, width, 3), RGB.
 
         Raises:
-            trainer.inference.predict.ImageError: the picture cannot be used; the message is the cause alone.
+            trainer.inference.images.ImageError: the picture cannot be used; the message is the cause alone.
         """
 
     def name(self, index: int) -> str:
@@ -32,7 +32,7 @@ class Images(Protocol):
         """The picture as it is stored, for hashing.
 
         Raises:
-            trainer.inference.predict.ImageError: the file cannot be read.
+            trainer.inference.images.ImageError: the file cannot be read.
         """
 
     def subset(self, indices: Sequence[int]) -> Images:

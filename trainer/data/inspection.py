@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.data.images import Images
-from trainer.inference.predict import ImageError
+from trainer.inference.images import ImageError
 
 Made = TypeVar("Made")
 

@@ -4,7 +4,7 @@ Macro F1 and balanced accuracy count a rare class as much as a frequent one, qua
 answer is: the class with the largest probability maximises none of them. Fitted here, on probabilities of images that
 the models were not trained on: offsets on the log probabilities for the first two (Lipton et al. 2014, "Optimal
 Thresholding of Classifiers to Maximize F1 Measure"), for kappa cut points on the expected label, which is the best
-single answer under squared distance. `trainer.inference.predict.Blend` applies them.
+single answer under squared distance. `trainer.inference.blend.Blend` applies them.
 
 Scores of labels jump, and a search over many settings finds jumps that are luck. Three things hold it back: the first
 direction searched is a single number (how far to correct for how frequent the classes are), a setting counts by the

@@ -87,7 +87,7 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
-    """One of `trainer.inference.predict.INTERPOLATIONS`."""
+    """One of `trainer.inference.images.INTERPOLATIONS`."""
 
 
 def family_of(name: str) -> Family:

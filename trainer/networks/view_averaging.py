@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.evaluation.metrics import Weights, score, weights_of
-from trainer.inference import predict
-from trainer.inference.predict import TTA, predict_views
+from trainer.inference import views
+from trainer.inference.views import TTA, predict_views
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.networks.backbones import Preprocessing
 
-VIEWS: tuple[str, ...] = tuple(predict.VIEWS)
+VIEWS: tuple[str, ...] = tuple(views.VIEWS)
 """Every test-time view, "identity" first."""
 FLIPS: tuple[str, ...] = TTA["flips"]
 """Those among which an export may choose, "identity" first."""

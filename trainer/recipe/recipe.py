@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from trainer.batches.augmenter import AUGMENTATIONS, POLICIES
-from trainer.inference.predict import TTA
+from trainer.inference.views import TTA
 from trainer.networks.optimizers import OPTIMIZERS, SCHEDULES
 
 Scalar = str | int | float | bool

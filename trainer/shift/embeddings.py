@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainer.common.errors import DataError
 from trainer.data.images import Images
 from trainer.data.inspection import Progress, cores
-from trainer.inference.predict import ImageError, Normaliser, resize_image
+from trainer.inference.images import ImageError, Normaliser, resize_image
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages, Images
 from trainer.data.inspection import look_at
-from trainer.inference.predict import ImageError
+from trainer.inference.images import ImageError
 
 Floats = NDArray[np.float64]
 

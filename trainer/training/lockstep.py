@@ -19,7 +19,7 @@ from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.common.environment import cpu_name
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.evaluation.metrics import mean_over, score, true_class_probability, weights_of
-from trainer.inference.predict import TTA
+from trainer.inference.views import TTA
 from trainer.networks.custom_weights import BUILT_IN, named_weights_digest
 from trainer.networks.view_averaging import average_views, predict_proba
 from trainer.recipe.recipe import Recipe, Scalar

@@ -3,7 +3,8 @@
 config.json              class names, blend, versions, data fingerprint; of each member recipe, preprocessing, views,
                          weights with sha256
 weights/NAME.safetensors one per trained network; those of a member are averaged, the members blended
-predict.py               `trainer.inference.predict`, which also reads such a folder back
+inference/               a copy of the package `trainer.inference`, which also reads such a folder back
+predict.py               its command line
 """
 
 from __future__ import annotations
@@ -19,15 +20,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer import inference
 from trainer.common.environment import library_versions
 from trainer.common.files import replacing
-from trainer.inference import predict
-from trainer.inference.predict import CONFIG_FORMAT, Blend, ModelError, load_model_folder
+from trainer.inference.blend import Blend
+from trainer.inference.model_folder import CONFIG_FORMAT, ModelError, load_model_folder
 from trainer.networks.backbones import Preprocessing, size_arguments
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
+
+_PROGRAM = '''"""Predict the classes of images with this model folder: python predict.py IMAGES."""
+
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER))  # python -I leaves it out
+
+from inference.predict import main
+
+if __name__ == "__main__":
+    sys.exit(main(FOLDER))
+'''
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +55,7 @@ class FolderMember:
     preprocessing: Preprocessing
     """Of the networks; its ``interpolation`` is how images are resized."""
     views: Sequence[str]
-    """Test-time views to average, see `trainer.inference.predict.VIEWS`."""
+    """Test-time views to average, see `trainer.inference.views.VIEWS`."""
     states: Mapping[str, Mapping[str, torch.Tensor]]
     """State dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``; no two members share a
     name. They are read one after another, so that a mapping may load each on demand."""
@@ -88,7 +104,7 @@ def write_model_folder(
         }
         text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
         (new / "config.json").write_text(text + "\n", encoding="utf-8")
-        shutil.copyfile(predict.__file__, new / "predict.py")
+        _write_program(new)
         load_model_folder(new)  # what cannot be read back is not written
         if folder.exists():
             folder.rename(old)
@@ -98,6 +114,13 @@ def write_model_folder(
             if old.exists():
                 old.rename(folder)
             raise
+
+
+def _write_program(root: Path) -> None:
+    (root / "inference").mkdir()
+    for module in Path(inference.__file__).parent.glob("*.py"):
+        shutil.copyfile(module, root / "inference" / module.name)
+    (root / "predict.py").write_text(_PROGRAM, encoding="utf-8")
 
 
 def _write_member(root: Path, member: FolderMember) -> dict[str, Any]:

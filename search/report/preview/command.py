@@ -19,7 +19,7 @@ from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
-from trainer.inference.predict import ImageError, resize_image
+from trainer.inference.images import ImageError, resize_image
 from trainer.recipe.recipe import Recipe
 
 EXAMPLES = 3

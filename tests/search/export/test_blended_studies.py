@@ -36,7 +36,8 @@ from tests.search.colours import STUDY, founding, make_bench, work_on, write_com
 from tests.search.untrained import pretending
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
-from trainer.inference.predict import load_model_folder, predict_folder
+from trainer.inference.model_folder import load_model_folder
+from trainer.inference.predict import predict_folder
 
 SHORT = STUDY.replace("epochs = 3", "epochs = 1").replace("trials = 3", "trials = 2")
 FINAL = '\n[final]\ntta = false\nensemble = "equal"\n'

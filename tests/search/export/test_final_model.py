@@ -31,7 +31,8 @@ from storage.stores import open_ledger
 from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on
 from trainer.evaluation.metrics import score
-from trainer.inference.predict import load_model_folder, predict_folder
+from trainer.inference.model_folder import load_model_folder
+from trainer.inference.predict import predict_folder
 
 ENSEMBLE = STUDY.replace("[space]", '[space]\nbackbone = ["test_resnet", "test_vit"]').replace(
     "epochs = 3", "epochs = 1"

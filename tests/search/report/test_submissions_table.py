@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 from search.export.submitted_labels import UnusablePredictions, read_test_proba, submitted_labels
 from search.report.status import show_status
-from search.report.submissions import (
-    ImpossibleScore,
-    NoExport,
-    ScoreRequest,
-    as_scored,
-    submissions,
-    what_it_is,
-)
+from search.report.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, submissions, what_it_is
 from search.study_setup.create_study import found
 from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy

@@ -12,7 +12,7 @@ from search.runtime.failures import ADVICE, Action, Policy, policy_for
 from storage.values import Failure
 from trainer.batches.batch_loader import LoaderError
 from trainer.common.errors import DataError
-from trainer.inference.predict import ImageError
+from trainer.inference.images import ImageError
 from trainer.networks.backbones import BackboneError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")

@@ -15,7 +15,7 @@ from trainer.batches.batch_loader import BatchLoader
 from trainer.batches.batch_plan import BatchPlan
 from trainer.batches.pixel_cache import side_to_crop_from
 from trainer.common.randomness import random_key
-from trainer.inference.predict import resize_image
+from trainer.inference.images import resize_image
 from trainer.recipe.recipe import Augment, Recipe
 from trainer.training.cross_validation import _identity
 from trainer.training.results import TrainingData, Verdict

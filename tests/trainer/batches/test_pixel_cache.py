@@ -14,7 +14,7 @@ import pytest
 from tests.trainer.images import fill_disk, picture, save
 from trainer.batches.pixel_cache import Pixels, open_pixels
 from trainer.data.read import DataError, ImageSet, read_images
-from trainer.inference.predict import resize_image
+from trainer.inference.images import resize_image
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.label_rules import fit_cuts, fit_offsets, score_labels
 from trainer.evaluation.metrics import score
 from trainer.evaluation.temperature_scaling import scale_temperature
-from trainer.inference.predict import Blend
+from trainer.inference.blend import Blend
 
 PRIOR = np.array([0.86, 0.07, 0.07])
 

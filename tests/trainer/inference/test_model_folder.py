@@ -18,17 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.inference.predict import (
-    TTA,
-    Blend,
-    ImageError,
-    ModelError,
-    load_model_folder,
-    predict_folder,
-    predict_member,
-    read_image,
-    resize_image,
-)
+from trainer.inference.blend import Blend
+from trainer.inference.images import ImageError, read_image, resize_image
+from trainer.inference.model_folder import ModelError, load_model_folder
+from trainer.inference.predict import predict_folder, predict_member
+from trainer.inference.views import TTA
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
@@ -142,7 +136,7 @@ def test_a_copied_folder_predicts_alone_what_was_predicted_here(
     (moved / "predict.py").write_text(
         (moved / "predict.py")
         .read_text(encoding="utf-8")
-        .replace("import argparse\n", f"import argparse\n{blocked}", 1),
+        .replace("import sys\n", blocked, 1),
         encoding="utf-8",
     )
     done = run_alone(moved, tmp_path, str(images_dir), "--output", "out.csv")

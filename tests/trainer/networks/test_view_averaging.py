@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.evaluation.metrics import score
-from trainer.inference.predict import TTA
-from trainer.inference.predict import VIEWS as LOOKS
+from trainer.inference.views import TTA
+from trainer.inference.views import VIEWS as LOOKS
 from trainer.networks.backbones import Preprocessing
 from trainer.networks.view_averaging import VIEWS, average_views, choose_views, predict_proba
 

@@ -15,7 +15,7 @@ from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average, ambiguity, brier_scores
 from trainer.evaluation.metrics import score
 from trainer.evaluation.temperature_scaling import scale_temperature
-from trainer.inference.predict import TTA
+from trainer.inference.views import TTA
 from trainer.recipe.recipe import Recipe
 from trainer.training import fold_model
 from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict

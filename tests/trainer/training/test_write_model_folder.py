@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from trainer.inference import predict
-from trainer.inference.predict import Blend, ModelError, load_model_folder
+from trainer import inference
+from trainer.inference.blend import Blend
+from trainer.inference.model_folder import ModelError, load_model_folder
 from trainer.networks.backbones import create_backbone, preprocessing_of
 from trainer.recipe.recipe import Recipe
 from trainer.training.write_model_folder import FolderMember, save_weights, write_model_folder
@@ -53,7 +54,9 @@ def test_a_model_folder_holds_what_was_trained(tmp_path: Path, state: dict[str, 
     folder = tmp_path / "deep" / "model"
     write(folder, member({"seed0-fold1": state}))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert files == ["config.json", "predict.py", "weights/seed0-fold1.safetensors"]
+    modules = sorted(Path(inference.__file__).parent.glob("*.py"))
+    copies = [f"inference/{module.name}" for module in modules]
+    assert files == ["config.json", *copies, "predict.py", "weights/seed0-fold1.safetensors"]
     assert list(folder.parent.iterdir()) == [folder]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (kept,) = config["members"]
@@ -62,7 +65,7 @@ def test_a_model_folder_holds_what_was_trained(tmp_path: Path, state: dict[str, 
     assert config["data_fingerprint"] == "abc"
     assert config["extra"] == {"score": 0.5}
     assert {"torch", "timm", "numpy", "python"} <= set(config["versions"])
-    assert (folder / "predict.py").read_bytes() == Path(predict.__file__).read_bytes()
+    assert [(folder / copy).read_bytes() for copy in copies] == [module.read_bytes() for module in modules]
     stored = folder / kept["weights"][0]["file"]
     assert kept["weights"][0]["sha256"] == hashlib.sha256(stored.read_bytes()).hexdigest()
     written = load_file(stored)

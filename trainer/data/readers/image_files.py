@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from trainer.formats.labels import natural_key, text_problem
-from trainer.inference.predict import SUFFIXES
+from trainer.inference.images import SUFFIXES
 
 ENDINGS = tuple(sorted(SUFFIXES))
 """How the files that count as images end, in lower case."""

@@ -21,7 +21,7 @@ from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, is_integer, text_problem
 from trainer.formats.submission import SubmissionFormat, default_format
-from trainer.inference.predict import MAX_PIXELS
+from trainer.inference.images import MAX_PIXELS
 
 KEY = "arr_0"
 MAX_ARRAY_BYTES = 64 * 2**30  # bytes of one array; more is taken for a mistake or a bomb and refused unread
