@@ -22,7 +22,7 @@ from studies.settings import MAX_TEXT
 from studies.space.dimension import Condition, Dimension, describe, describe_conditions, field_behind
 from studies.space.fit_recipe import fit
 from studies.space.parse_dimensions import check_value, read_when
-from trainer.networks.backbones import BackboneError
+from trainer.common.errors import BackboneError
 from trainer.recipe.recipe import FIELDS, RecipeError, Scalar
 
 MAX_ENTRIES = 100

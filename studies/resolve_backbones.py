@@ -11,7 +11,8 @@ from studies.space.conditions import settle
 from studies.space.dimension import Dimension, branches, describe
 from studies.space.parse_dimensions import MAX_CHOICES
 from studies.spec import StudySpec
-from trainer.networks.backbones import BackboneError, check_backbone
+from trainer.common.errors import BackboneError
+from trainer.networks.backbones import check_backbone
 
 SHOWN_NAMES = 8  # of the models that a filter finds, in a message
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 from studies.errors import Problems, shown
+from trainer.common.errors import suggest
 from trainer.evaluation.metrics import METRICS
-from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar, suggest
+from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar
 
 if TYPE_CHECKING:
     from trainer.data.read import DataOptions

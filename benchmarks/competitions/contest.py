@@ -20,12 +20,13 @@ from benchmarks.training.jpeg_loader import JpegLoader
 from search.study_setup.data_folder import inspect
 from search.worker.study_context import training_data
 from studies.spec import StudySpec
-from trainer.batches.augmenter import AUGMENTATIONS
 from trainer.batches.batch_loader import BatchLoader
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
-from trainer.networks.backbones import create_backbone, preprocessing_of
+from trainer.networks.backbones import preprocessing_of
+from trainer.networks.build import create_backbone
 from trainer.networks.view_averaging import predict_proba
+from trainer.recipe.augmentation_table import AUGMENTATIONS
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.cross_validation import cross_validate
 from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict

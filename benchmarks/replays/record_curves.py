@@ -50,7 +50,8 @@ from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
-from trainer.networks.backbones import create_backbone, preprocessing_of
+from trainer.networks.backbones import preprocessing_of
+from trainer.networks.build import create_backbone
 from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
 from trainer.training.cross_validation import cross_validate

@@ -34,10 +34,11 @@ from PIL import Image
 from benchmarks.machine import describe_machine, one_line, table
 from studies.file.catalog import bundled_studies
 from studies.spec import load_study
-from trainer.batches.augmenter import POLICIES, KeyedRandom, build_transforms
+from trainer.batches.augmenter import KeyedRandom, build_transforms
 from trainer.batches.batch_loader import BatchLoader
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.batches.pixel_cache import Pixels, side_to_crop_from
+from trainer.recipe.augmentation_table import POLICIES
 from trainer.recipe.recipe import Augment, Recipe
 
 BATCH_SIZE = 32

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from studies.file.catalog import check_name, find_study
 from studies.spec import load_study
-from trainer.common.errors import DataError
-from trainer.recipe.recipe import suggest
+from trainer.common.errors import DataError, suggest
 
 SQLITE = "sqlite:///"
 

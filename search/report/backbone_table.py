@@ -15,7 +15,7 @@ from search.runtime.home import Home
 from studies.errors import StudyError
 from studies.space.backbone_filter import find_backbones, known_family, read_filter
 from studies.space.dimension import describe_filter
-from trainer.networks.backbones import BackboneError
+from trainer.common.errors import BackboneError
 from trainer.recipe.recipe import RecipeError
 
 LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each

@@ -24,8 +24,8 @@ from studies.file.catalog import check_name, find_study
 from studies.resolve_backbones import backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
+from trainer.common.errors import BackboneError
 from trainer.data.sample_data import write_digits
-from trainer.networks.backbones import BackboneError
 from trainer.networks.custom_weights import missing_named_message
 from trainer.networks.pretrained import missing_weights, missing_weights_message
 

@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from studies.errors import StudyError
-from trainer.recipe.recipe import suggest
+from trainer.common.errors import suggest
 
 MAX_FILE_BYTES = 256 * 1024
 """A study file is written by hand; what is larger is something else."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from studies.errors import Problems, StudyError, shown
 from studies.file.catalog import StudyFile
 from studies.settings import SECTIONS
-from trainer.recipe.recipe import FIELDS, FieldInfo, field_info, suggest
+from trainer.common.errors import suggest
+from trainer.recipe.recipe import FIELDS, FieldInfo, field_info
 
 GROUPS = frozenset(path.partition(".")[0] for path in FIELDS if "." in path)
 """Recipe fields come in these groups, which a file may write as nested tables."""

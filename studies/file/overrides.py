@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from studies.errors import StudyError, listed
 from studies.file.document import PORTFOLIO, TABLES, Document, shorten
 from studies.settings import SECTIONS, setting_names
-from trainer.recipe.recipe import FIELDS, suggest
+from trainer.common.errors import suggest
+from trainer.recipe.recipe import FIELDS
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:

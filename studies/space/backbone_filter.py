@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from studies.errors import shown
 from studies.space.dimension import BackboneFilter
-from trainer.networks.backbones import FAMILIES, BackboneError, family_of
-from trainer.recipe.recipe import RecipeError, suggest
+from trainer.common.errors import BackboneError, suggest
+from trainer.networks.backbones import FAMILIES, family_of
+from trainer.recipe.recipe import RecipeError
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg

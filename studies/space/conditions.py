@@ -24,7 +24,8 @@ from studies.space.dimension import (
     setting_of,
     written,
 )
-from trainer.networks.backbones import FAMILIES, BackboneError, check_backbone, family_of
+from trainer.common.errors import BackboneError
+from trainer.networks.backbones import FAMILIES, check_backbone, family_of
 from trainer.recipe.recipe import Scalar
 
 MAX_BRANCH_NAME = 60  # characters after the @ of a dimension's name

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from studies.errors import StudyError, listed, shown
+from trainer.common.errors import suggest
 from trainer.networks.backbones import family_of
-from trainer.recipe.recipe import Scalar, suggest
+from trainer.recipe.recipe import Scalar
 
 FAMILY = "backbone.family"
 """Not a field, but something conditions may ask about: the architecture family of the backbone."""

@@ -12,8 +12,9 @@ from studies.file.document import GROUPS, flatten, known_field, shorten
 from studies.settings import check_scalar
 from studies.space.backbone_filter import BACKBONE_PATTERN, FILTER_KEYS, read_filter
 from studies.space.dimension import FAMILY, Condition, Dimension, describe, is_multiple, is_pattern
+from trainer.common.errors import suggest
 from trainer.networks.backbones import FAMILIES
-from trainer.recipe.recipe import FieldInfo, RecipeError, Scalar, suggest
+from trainer.recipe.recipe import FieldInfo, RecipeError, Scalar
 
 NEVER_SAMPLED = {"epochs": "trials of different length cannot be compared while they run"}
 """Fields that every trial of a study shares, with the reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 SHOWN = 20  # problems printed in full; the others are counted
@@ -32,3 +33,18 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
     given = list(names)
     shown = ", ".join(repr(name) for name in given[:limit])
     return shown if len(given) <= limit else f"{shown} and {len(given) - limit} more"
+
+
+def suggest(given: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the valid names nearest to ``given``, or all of them where they are few."""
+    names = list(valid)
+    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    if len(names) <= 24:
+        return f"; valid: {', '.join(names)}"
+    return ""
+
+
+class BackboneError(ValueError):
+    """A backbone that does not exist, cannot be built as asked, or whose weights are not at hand."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .images import Normaliser
+
 if TYPE_CHECKING:
     import torch
-from .images import Normaliser
 
 ZOOM = 7 / 8  # side of the middle that a zoomed view shows, as a share of the whole image's
 

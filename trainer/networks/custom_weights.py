@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.networks.backbones import BackboneError
+from trainer.common.errors import BackboneError, suggest
 from trainer.networks.pretrained import SUFFIXES, read_state
-from trainer.recipe.recipe import suggest
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from trainer.networks.backbones import BackboneError
+from trainer.common.errors import BackboneError
 
 if TYPE_CHECKING:
     import torch

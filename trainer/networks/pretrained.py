@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.networks.backbones import BackboneError, check_backbone
+from trainer.common.errors import BackboneError
+from trainer.networks.backbones import check_backbone
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ A recipe has two forms. In code it is a frozen dataclass with one nested group p
 files, on the command line, in the database and in exported models, it is *flat*: a dictionary from dotted field name
 to plain value, such as ``{"backbone": "resnet18", "optimizer.lr": 0.001, "augment.sepia": 0.2}``. `FIELDS` lists every
 flat name with its type, range, default and explanation; it is derived from the dataclasses below and from
-`trainer.batches.augmenter.AUGMENTATIONS`, so a setting is declared in one place.
+`trainer.recipe.augmentation_table.AUGMENTATIONS`, so a setting is declared in one place.
 
 Nothing here imports torch: a study file is checked in milliseconds.
 """
@@ -12,16 +12,16 @@ Nothing here imports torch: a study file is checked in milliseconds.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from trainer.batches.augmenter import AUGMENTATIONS, POLICIES
+from trainer.common.errors import suggest
 from trainer.inference.views import TTA
-from trainer.networks.optimizers import OPTIMIZERS, SCHEDULES
+from trainer.recipe.augmentation_table import AUGMENTATIONS, POLICIES
+from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 
 Scalar = str | int | float | bool
 """What a flat recipe holds: the values that TOML, JSON and Optuna all represent exactly."""
@@ -72,17 +72,6 @@ class FieldInfo:
         if not self.low <= value <= self.high:
             raise RecipeError(f"{self.path} = {value!r} is outside {_interval(self.low, self.high)}")
         return int(value) if self.type is int else float(value)
-
-
-def suggest(given: str, valid: Iterable[str]) -> str:
-    """The end of an error message: the valid names nearest to ``given``, or all of them where they are few."""
-    names = list(valid)
-    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    if len(names) <= 24:
-        return f"; valid: {', '.join(names)}"
-    return ""
 
 
 def _interval(low: float, high: float) -> str:
@@ -139,7 +128,7 @@ class Augment:
     """What training images go through. Strength 0 means exactly off."""
 
     strengths: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(AUGMENTATIONS, 0.0))
-    """Strength by name of `trainer.batches.augmenter.AUGMENTATIONS`, every name present. Treat as read-only."""
+    """Strength by name of `trainer.recipe.augmentation_table.AUGMENTATIONS`, every name present. Treat as read-only."""
     policy: str = _setting("none", "published mixture of augmentations, before all others", choices=POLICIES)
     policy_prob: float = _setting(1.0, "share of the images that the policy changes; 0 = off", low=0.0, high=1.0)
     policy_magnitude: float = _setting(

@@ -59,7 +59,8 @@ def load_extractor(
     """
     from timm.models import get_pretrained_cfg
 
-    from trainer.networks.backbones import BackboneError, size_arguments
+    from trainer.common.errors import BackboneError
+    from trainer.networks.backbones import size_arguments
     from trainer.networks.pretrained import create_pretrained, load_state
 
     state = load_state(name, weights_dir)
@@ -83,7 +84,8 @@ def embed(
     """
     import torch
 
-    from trainer.networks.backbones import BackboneError, preprocessing_of
+    from trainer.common.errors import BackboneError
+    from trainer.networks.backbones import preprocessing_of
 
     preprocessing = preprocessing_of(model)
     device = next(model.parameters()).device

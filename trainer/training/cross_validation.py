@@ -59,7 +59,7 @@ def cross_validate(
             changes nothing: all is done but the test predictions. What it raises ends the training and is passed on.
         checkpoint: file to continue from if it is there, and to write while training. It stays when the training
             finishes: whoever stores the result removes it. None: no checkpoints.
-        weights_dir: folder of pre-trained weights, see `trainer.networks.backbones.create_backbone`.
+        weights_dir: folder of pre-trained weights, see `trainer.networks.build.create_backbone`.
         keep_models: return the state dicts of the evaluated weights.
         views: names of `trainer.networks.view_averaging.VIEWS` to predict with at the end, each by itself;
         ``"identity"`` always is.

@@ -17,7 +17,8 @@ from trainer.batches.batch_plan import batches_per_epoch
 from trainer.batches.mixup import apply_mix, draw_mix, mixing_epochs
 from trainer.common.randomness import random_generator, random_key
 from trainer.inference.images import Normaliser
-from trainer.networks.backbones import create_backbone, preprocessing_of
+from trainer.networks.backbones import preprocessing_of
+from trainer.networks.build import create_backbone
 from trainer.networks.freezing import freeze, train_mode
 from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.networks.weight_averaging import averaged_model

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from studies.space.dimension import written
 from studies.spec import StudySpec
-from trainer.batches.augmenter import AUGMENTATIONS, POLICIES, Augmenter
+from trainer.batches.augmenter import Augmenter
 from trainer.common.randomness import random_generator, random_key
+from trainer.recipe.augmentation_table import AUGMENTATIONS, POLICIES
 from trainer.recipe.recipe import FIELDS, Augment, Recipe, Scalar
 
 Image = NDArray[np.uint8]

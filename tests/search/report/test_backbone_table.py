@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import trainer.training.throughput
 from search.cli.app import app
 from studies.errors import StudyError
-from trainer.networks.backbones import BackboneError
+from trainer.common.errors import BackboneError
 from trainer.training.throughput import Measurement, TooLarge
 
 

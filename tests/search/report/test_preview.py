@@ -13,7 +13,7 @@ from search.report.preview.rows import Row, Subject, examples, rows_of
 from search.study_setup.data_folder import NoData
 from studies.errors import StudyError
 from studies.spec import StudySpec, load_study
-from trainer.batches.augmenter import AUGMENTATIONS
+from trainer.recipe.augmentation_table import AUGMENTATIONS
 
 STUDY = """
 title = "Colours and policies"

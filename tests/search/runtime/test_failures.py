@@ -11,9 +11,8 @@ from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from search.runtime.failures import ADVICE, Action, Policy, policy_for
 from storage.values import Failure
 from trainer.batches.batch_loader import LoaderError
-from trainer.common.errors import DataError
+from trainer.common.errors import BackboneError, DataError
 from trainer.inference.images import ImageError
-from trainer.networks.backbones import BackboneError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from search.study_setup.prepare import _check_weights
 from studies.spec import StudySpec, load_study
-from trainer.networks.backbones import BackboneError
+from trainer.common.errors import BackboneError
 
 STUDY = """
 title = "Where to start"

@@ -17,8 +17,8 @@ from search.report.check import ShiftRequest, check
 from search.study_setup.data_folder import inspect
 from search.study_setup.shift_features import shift_groups
 from studies.settings import DataSettings
+from trainer.common.errors import BackboneError
 from trainer.data.image_set import DataOptions
-from trainer.networks.backbones import BackboneError
 
 CLASSES = ("a[b]", "c")
 

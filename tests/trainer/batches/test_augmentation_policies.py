@@ -17,8 +17,9 @@ from torchvision import transforms as published
 
 from trainer.batches import augmentation_policies
 from trainer.batches.augmentation_policies import AUTOAUGMENT, OPERATIONS, STRONGEST, STRONGEST_WIDE, build_policy
-from trainer.batches.augmenter import POLICIES, Augmenter, Image
+from trainer.batches.augmenter import Augmenter, Image
 from trainer.common.randomness import random_key
+from trainer.recipe.augmentation_table import POLICIES
 from trainer.recipe.recipe import Augment, Recipe
 
 NAMES = [name for name in POLICIES if name != "none"]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.batches.augmenter import AUGMENTATIONS, Augmenter, Image
+from trainer.batches.augmenter import Augmenter, Image
 from trainer.common.randomness import random_key
+from trainer.recipe.augmentation_table import AUGMENTATIONS
 from trainer.recipe.recipe import Augment, Recipe
 
 KEYS = [random_key("test", i) for i in range(24)]

@@ -23,7 +23,8 @@ from trainer.inference.images import ImageError, read_image, resize_image
 from trainer.inference.model_folder import ModelError, load_model_folder
 from trainer.inference.predict import predict_folder, predict_member
 from trainer.inference.views import TTA
-from trainer.networks.backbones import create_backbone, preprocessing_of
+from trainer.networks.backbones import preprocessing_of
+from trainer.networks.build import create_backbone
 from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
 from trainer.training.write_model_folder import FolderMember, write_model_folder
@@ -134,9 +135,7 @@ def test_a_copied_folder_predicts_alone_what_was_predicted_here(
     # Nothing of this repository can be imported by the copy.
     blocked = "import sys\nfor name in ('trainer', 'search', 'studies', 'storage'):\n    sys.modules[name] = None\n"
     (moved / "predict.py").write_text(
-        (moved / "predict.py")
-        .read_text(encoding="utf-8")
-        .replace("import sys\n", blocked, 1),
+        (moved / "predict.py").read_text(encoding="utf-8").replace("import sys\n", blocked, 1),
         encoding="utf-8",
     )
     done = run_alone(moved, tmp_path, str(images_dir), "--output", "out.csv")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import trainer.networks.architectures
+from trainer.common.errors import BackboneError
 from trainer.networks.architectures import CLASSES, TABLE, architecture_of, shipped_table, write_table
-from trainer.networks.backbones import BackboneError
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from tests.trainer.networks.test_pretrained import Malice, checkpoint, differing
 from tests.trainer.training.support import SMALL, competition, run
-from trainer.networks.backbones import BackboneError, create_backbone
+from trainer.common.errors import BackboneError
+from trainer.networks.build import create_backbone
 from trainer.networks.custom_weights import missing_named_message, named_weights, named_weights_digest
 from trainer.recipe.recipe import Recipe, RecipeError
 from trainer.training.write_model_folder import save_weights

@@ -12,7 +12,7 @@ import timm
 import torch
 
 from tests.trainer.training.support import SMALL, competition, run
-from trainer.networks.backbones import BackboneError
+from trainer.common.errors import BackboneError
 from trainer.networks.freezing import freeze, frozen_tensors, train_mode
 from trainer.networks.layers import classifier_tensors, layer_groups
 from trainer.recipe.recipe import Recipe

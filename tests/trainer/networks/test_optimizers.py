@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.training.support import shapes
-from trainer.networks.backbones import BackboneError
-from trainer.networks.optimizers import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_factor, set_learning_rate
+from trainer.common.errors import BackboneError
+from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
+from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 from trainer.recipe.recipe import Recipe
 
 

@@ -12,8 +12,9 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+from trainer.common.errors import BackboneError
 from trainer.networks import pretrained
-from trainer.networks.backbones import BackboneError, create_backbone
+from trainer.networks.build import create_backbone
 from trainer.networks.pretrained import missing_weights, missing_weights_message, weights_at_hand
 from trainer.recipe.recipe import Recipe
 

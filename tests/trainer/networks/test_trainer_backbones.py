@@ -11,16 +11,9 @@ import timm
 import torch
 
 from tests.trainer.training.support import competition
-from trainer.networks.backbones import (
-    BACKBONES,
-    FAMILIES,
-    BackboneError,
-    check_backbone,
-    create_backbone,
-    family_of,
-    preprocessing_of,
-    size_arguments,
-)
+from trainer.common.errors import BackboneError
+from trainer.networks.backbones import BACKBONES, FAMILIES, check_backbone, family_of, preprocessing_of, size_arguments
+from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import Recipe
 from trainer.training.fold_model import FoldModel
 

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.trainer.images import picture
-from trainer.common.errors import DataError
+from trainer.common.errors import BackboneError, DataError
 from trainer.data.images import ArrayImages, FileImages
-from trainer.networks.backbones import BackboneError, preprocessing_of
+from trainer.networks.backbones import preprocessing_of
 from trainer.networks.pretrained import weights_at_hand
 from trainer.shift.embeddings import EXTRACTORS, embed, extractor_at_hand, load_extractor
 

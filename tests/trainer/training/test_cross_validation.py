@@ -229,7 +229,8 @@ def test_views_and_models_are_kept_when_asked_for() -> None:
     mirrored = replace(data, pixels=ArrayPixels(data.pixels.train, np.ascontiguousarray(data.pixels.test[:, :, ::-1])))
     assert np.isfinite(result.oof_views["hflip"]).all()
     # The kept weights are those that predicted: rebuilt from them, each fold gives its held-out probabilities again.
-    from trainer.networks.backbones import create_backbone, preprocessing_of
+    from trainer.networks.backbones import preprocessing_of
+    from trainer.networks.build import create_backbone
     from trainer.networks.view_averaging import predict_proba
 
     recipe = Recipe.from_flat(SMALL)
@@ -246,7 +247,8 @@ def test_views_and_models_are_kept_when_asked_for() -> None:
 
 
 def test_how_much_the_fold_models_differ_is_told_with_and_without_test_predictions() -> None:
-    from trainer.networks.backbones import create_backbone, preprocessing_of
+    from trainer.networks.backbones import preprocessing_of
+    from trainer.networks.build import create_backbone
     from trainer.networks.view_averaging import predict_proba
 
     data = competition(36)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.training.support import SMALL, after, competition, run
-from trainer.networks.optimizers import OPTIMIZERS
+from trainer.recipe.optimizer_table import OPTIMIZERS
 from trainer.recipe.recipe import Recipe
 from trainer.training import gpu_memory, lockstep
 from trainer.training.fold_model import FoldModel

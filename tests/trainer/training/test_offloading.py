@@ -15,7 +15,7 @@ import torch
 from tests.trainer.training.support import after, run
 from tests.trainer.training.test_gpu_memory import first_fold, same
 from tests.trainer.training.test_resume import EVERYTHING, assert_same
-from trainer.networks.optimizers import OPTIMIZERS
+from trainer.recipe.optimizer_table import OPTIMIZERS
 from trainer.training import lockstep
 from trainer.training.fold_model import FoldModel
 from trainer.training.gpu_memory import MemoryPlan

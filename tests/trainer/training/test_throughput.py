@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import trainer.training.throughput
+from trainer.common.errors import BackboneError
 from trainer.networks.architectures import Architecture
-from trainer.networks.backbones import BackboneError
 from trainer.training.throughput import (
     CLASSES,
     CPU_BATCH,

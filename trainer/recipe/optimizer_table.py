@@ -1,0 +1,189 @@
+"""Names, defaults and documentation of every optimizer and schedule that a recipe may name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerRule:
+    """How one optimizer is made: its name in timm, and what ``optimizer.momentum`` means to it."""
+
+    doc: str
+    timm_name: str
+    momentum: Literal["momentum", "first beta", "both"]
+    """``"both"``: momentum for some weights, first beta for the others."""
+    second_beta: float = 0.999
+    """What ``optimizer.beta2 = 0`` stands for where there are betas; of no effect on Adafactor, which has one only."""
+    middle_beta: float | None = None
+    """Of those with three: between the first and the one that ``optimizer.beta2`` sets."""
+    lowest_momentum: float = 0.0
+    """Below it the steps explode; a recipe with less gets this much."""
+    usual_lr: float = 1.0
+    """Roughly, the learning rate that does what 1 does with AdamW: a first guess for the middle of a range."""
+    fused: bool = False
+    """Whether torch has it as one kernel over all weights, on CPU and CUDA: a third of the time of the plain one."""
+    fallback: bool = False
+    """Whether it is for weight matrices inside the network only; AdamW then moves the classifier and all else."""
+
+
+# Left out: Rprop, which needs gradients of the whole data set; Adagrad and Adadelta, whose rates fall or follow by
+# themselves, against every schedule; second-order ones (AdaHessian, Kron), at twice the cost of a step or more; and
+# wrappers such as Lookahead, which the copy that measures a training's memory would lose.
+OPTIMIZERS: dict[str, OptimizerRule] = {
+    "sgd": OptimizerRule(
+        doc="SGD with Nesterov momentum", timm_name="sgd", momentum="momentum", usual_lr=30.0, fused=True
+    ),
+    "momentum": OptimizerRule(
+        doc="SGD with classical momentum", timm_name="momentum", momentum="momentum", usual_lr=30.0, fused=True
+    ),
+    "adam": OptimizerRule(
+        doc="Adam; weight decay is added to the gradient", timm_name="adam", momentum="first beta", fused=True
+    ),
+    "adamw": OptimizerRule(
+        doc="Adam with decoupled weight decay", timm_name="adamw", momentum="first beta", fused=True
+    ),
+    "nadamw": OptimizerRule(
+        doc="Adam with Nesterov momentum and decoupled weight decay", timm_name="nadamw", momentum="first beta"
+    ),
+    "radam": OptimizerRule(doc="rectified Adam with decoupled weight decay", timm_name="radamw", momentum="first beta"),
+    "lamb": OptimizerRule(
+        doc="layer-wise scaled Adam, for large batches", timm_name="lamb", momentum="first beta", usual_lr=5.0
+    ),
+    "lion": OptimizerRule(
+        doc="sign of the momentum; wants about a tenth of AdamW's learning rate",
+        timm_name="lion",
+        momentum="first beta",
+        second_beta=0.99,
+        usual_lr=0.1,
+    ),
+    "rmsprop": OptimizerRule(doc="RMSprop as in TensorFlow", timm_name="rmsproptf", momentum="momentum"),
+    "adamax": OptimizerRule(
+        doc="Adam by the largest gradient seen (Kingma & Ba 2015); takes twice AdamW's learning rate",
+        timm_name="adamax",
+        momentum="first beta",
+        usual_lr=2.0,
+    ),
+    "nadam": OptimizerRule(
+        doc="Adam with Nesterov momentum (Dozat 2016); weight decay is added to the gradient",
+        timm_name="nadam",
+        momentum="first beta",
+    ),
+    "adabelief": OptimizerRule(
+        doc="Adam by how far gradients stray from their mean (Zhuang et al. 2020); AdamW's learning rate",
+        timm_name="adabelief",
+        momentum="first beta",
+        lowest_momentum=0.1,  # what it divides by is how far gradients are from their running mean, which would be they
+    ),
+    "adamp": OptimizerRule(
+        doc="Adam without the part that only lengthens scale-free weights (Heo et al. 2021); AdamW's learning rate",
+        timm_name="adamp",
+        momentum="first beta",
+    ),
+    "adan": OptimizerRule(
+        doc="adaptive Nesterov momentum (Xie et al. 2022); stands several times AdamW's learning rate",
+        timm_name="adan",
+        momentum="first beta",
+        middle_beta=0.92,
+        second_beta=0.99,
+        usual_lr=2.0,
+    ),
+    "adopt": OptimizerRule(
+        doc="Adam that converges with any second beta, decoupled decay (Taniguchi et al. 2024); AdamW's learning rate",
+        timm_name="adoptw",
+        momentum="first beta",
+        second_beta=0.9999,
+    ),
+    "cadamw": OptimizerRule(
+        doc="AdamW that skips what the gradient contradicts (Liang et al. 2024); AdamW's learning rate",
+        timm_name="cadamw",
+        momentum="first beta",
+    ),
+    "laprop": OptimizerRule(
+        doc="Adam that scales gradients before the momentum (Ziyin et al. 2020); AdamW's learning rate",
+        timm_name="laprop",
+        momentum="first beta",
+    ),
+    "mars": OptimizerRule(
+        doc="AdamW with variance reduction (Yuan et al. 2024); up to three times AdamW's learning rate",
+        timm_name="mars",
+        momentum="first beta",
+        second_beta=0.99,
+        usual_lr=2.0,
+    ),
+    "adafactor": OptimizerRule(
+        doc="Adam in little memory, steps in proportion to the weights (Shazeer & Stern 2018); five times AdamW's rate",
+        timm_name="adafactor",
+        momentum="first beta",
+        usual_lr=5.0,
+    ),
+    "novograd": OptimizerRule(
+        doc="Adam with one second moment a layer (Ginsburg et al. 2019); three times AdamW's learning rate",
+        timm_name="novograd",
+        momentum="first beta",
+        second_beta=0.98,
+        usual_lr=3.0,
+    ),
+    "lars": OptimizerRule(
+        doc="layer-wise scaled SGD (You et al. 2017), for large batches and CNNs; a learning rate of 1 and more",
+        timm_name="lars",
+        momentum="momentum",
+        usual_lr=1000.0,
+    ),
+    "madgrad": OptimizerRule(
+        doc="dual averaging (Defazio & Jelassi 2022), for long trainings; AdamW's learning rate, little weight decay",
+        timm_name="madgrad",
+        momentum="momentum",
+    ),
+    "muon": OptimizerRule(
+        doc="orthogonal steps for matrices (Jordan et al. 2024), NAdamW for the rest; AdamW's rate or a few times that",
+        timm_name="nmuon",
+        momentum="both",
+        second_beta=0.95,
+        usual_lr=2.0,
+        fallback=True,
+    ),
+}
+"""Every optimizer by its name in a recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRule:
+    """How the learning rate rises and falls, as shares of its peak."""
+
+    doc: str
+    fall: Callable[[float], float]
+    """By progress 0 .. 1 after the warm-up, from 1 down."""
+    rise: Callable[[float], float] = lambda progress: progress
+    """By progress 0 .. 1 in the warm-up, up to 1."""
+
+
+ONE_CYCLE_START = 25.0  # of torch's OneCycleLR: the peak is that many times the rate at the beginning,
+ONE_CYCLE_END = 1e4  # and the rate at the beginning that many times the one at the end
+
+
+def _cosine(begin: float, end: float, progress: float) -> float:
+    share = 0.5 * (1.0 + math.cos(math.pi * progress))
+    return begin * share + end * (1.0 - share)  # exactly begin and end at both ends
+
+
+SCHEDULES: dict[str, ScheduleRule] = {
+    "cosine": ScheduleRule(
+        doc="half a cosine down to 0", fall=lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress))
+    ),
+    "linear": ScheduleRule(doc="straight down to 0", fall=lambda progress: 1.0 - progress),
+    "step": ScheduleRule(
+        doc="divided by ten at each third of the way", fall=lambda progress: 0.1 ** min(2, int(3.0 * progress))
+    ),
+    "constant": ScheduleRule(doc="stays at the peak", fall=lambda progress: 1.0),
+    "one_cycle": ScheduleRule(
+        doc="up by half a cosine from 1/25, down to nearly 0 (Smith & Topin 2019); a warm-up of 0.3 is usual. "
+        "The momentum stays as it is",
+        rise=lambda progress: _cosine(1.0 / ONE_CYCLE_START, 1.0, progress),
+        fall=lambda progress: _cosine(1.0, 1.0 / ONE_CYCLE_START / ONE_CYCLE_END, progress),
+    ),
+}
+"""Every schedule by its name in a recipe."""
