@@ -102,3 +102,35 @@ def test_the_licence_that_is_declared_is_the_one_that_is_there() -> None:
     metadata = setup_cfg()["metadata"]
     assert metadata["license_expression"] == "MIT"
     assert (ROOT / metadata["license_files"]).read_text().startswith("MIT License\n")
+
+
+PAGES = [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_to_files_and_headings(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https://)([^)\s]+)\)", text):
+        path, _, heading = target.partition("#")
+        linked = (page.parent / path) if path else page
+        assert linked.exists(), target
+        assert not heading or heading in headings(linked.read_text()), target
+
+
+def headings(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.replace("`", "").lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index
+
+
+def test_the_readme_names_every_shipped_study() -> None:
+    from studies.catalog import bundled_studies
+
+    for name in bundled_studies():
+        assert f"| `{name}` |" in (ROOT / "README.md").read_text()
