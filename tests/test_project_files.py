@@ -130,7 +130,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def test_the_readme_names_every_shipped_study() -> None:
-    from studies.catalog import bundled_studies
-
-    for name in bundled_studies():
+    shipped = {path.stem for path in (ROOT / "studies").rglob("*.toml")}
+    assert len(shipped) >= 5
+    for name in shipped:
         assert f"| `{name}` |" in (ROOT / "README.md").read_text()
