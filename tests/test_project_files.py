@@ -134,3 +134,52 @@ def test_the_readme_names_every_shipped_study() -> None:
     assert len(shipped) >= 5
     for name in shipped:
         assert f"| `{name}` |" in (ROOT / "README.md").read_text()
+
+
+# --- What pages name, in backticks and in commands ------------------------------------------------------------------
+
+NAMED_IN = [ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", ROOT / "README.md", ROOT / "benchmarks" / "README.md"]
+NAMED_IN += sorted((ROOT / "docs").glob("*.md"))
+TOP = r"(?:search|trainer|storage|studies|benchmarks|tests|docs|deploy|\.ci|\.github)"
+
+
+def missing_paths(text: str) -> list[str]:
+    """The paths below a folder of the repository that a page names in backticks and that do not exist.
+
+    ``NAME`` stands for any name: its folder has to exist. ``*`` has to match something.
+    """
+    named = re.findall(rf"`({TOP}/[^`\s:]*)`", text)
+    missing = []
+    for path in named:
+        fixed = re.split(r"/[^/]*NAME", path)[0]
+        if not list(ROOT.glob(fixed.rstrip("/"))):
+            missing.append(path)
+    return missing
+
+
+def missing_modules(text: str) -> list[str]:
+    """Modules of this repository in ``python -m MODULE`` that are no files."""
+    named = re.findall(r"python -m ((?:benchmarks|search|trainer)[\w.]*)", text)
+    return [
+        module
+        for module in named
+        if not any((ROOT / f"{module.replace('.', '/')}{end}").is_file() for end in (".py", "/__main__.py"))
+    ]
+
+
+@pytest.mark.parametrize("page", NAMED_IN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_paths_and_modules_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text()
+    assert missing_paths(text) == []
+    assert missing_modules(text) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", ["see `trainer/nowhere.py`", "see `studies/elsewhere/NAME.toml`", "see `tests/*.rs`", "see `docs/none.md`"]
+)
+def test_a_path_that_does_not_exist_is_noticed(wrong: str) -> None:
+    assert len(missing_paths(wrong)) == 1
+
+
+def test_a_module_that_does_not_exist_is_noticed() -> None:
+    assert missing_modules("python -m benchmarks.nowhere") == ["benchmarks.nowhere"]
