@@ -1,4 +1,4 @@
-"""The page for teams: its commands exist, and so do the files that it points to."""
+"""The README and the pages in docs/: their commands exist, and so do the files that they point to."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import typer
 
 from search.cli.app import app
 
-PAGE = Path(__file__).parents[2] / "docs" / "team.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "team.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def unknown_words(text: str) -> list[str]:
     """Commands and options of ``search`` that a page names and the program does not know."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     every_option = {
-        option for command in commands.values() for parameter in command.params for option in parameter.opts
+        option
+        for command in commands.values()
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
     }
     unknown = []
     for line in re.findall(r"^    (?:\w+=\S+ )?search (.*?)(?: +#.*)?$", text, re.MULTILINE):
@@ -25,7 +30,9 @@ def unknown_words(text: str) -> list[str]:
         if name not in commands:
             unknown.append(name)
             continue
-        options = {option for parameter in commands[name].params for option in parameter.opts}
+        options = {
+            option for parameter in commands[name].params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         unknown += [f"{name} {word}" for word in words if word.startswith("-") and word not in options]
     in_sentences = re.findall(r"`(--[a-z-]+)", text)
     return unknown + [option for option in in_sentences if option not in every_option]
@@ -35,6 +42,11 @@ def test_the_commands_of_the_page_exist() -> None:
     text = PAGE.read_text()
     assert unknown_words(text) == []
     assert text.count("    search ") >= 9
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_every_page_exist(page: Path) -> None:
+    assert unknown_words(page.read_text()) == []
 
 
 @pytest.mark.parametrize("wrong", ["    search begin", "    search worker --forever", "as `--workers-a-gpu` says"])
