@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.common.errors import BackboneError
-from trainer.networks.backbones import pretrained_config, check_backbone, size_arguments
+from trainer.networks.backbones import check_backbone, pretrained_config, size_arguments
 
 if TYPE_CHECKING:
     import torch
