@@ -54,7 +54,7 @@ class RetableOutcome:
 def command(study: str, overrides: Sequence[str], data: Path, place: Path, *, hours: float, seed: int) -> list[str]:
     """What a user types."""
     return [
-        *(sys.executable, "-m", "search.cli.app", "start"),
+        *(sys.executable, "-m", "search.cli", "start"),
         *("--study", study, "--name", NAME, "--data", str(data)),
         *("--storage", _url(place), "--home", str(place / "home")),
         *("--hours", f"{hours:.6f}", "--trials", str(TRIALS), "--workers", str(WORKERS)),

@@ -85,7 +85,7 @@ class Storm:
     def __init__(self, plan: Plan, url: str, data: Path, folder: Path) -> None:
         self._plan, self._folder = plan, folder
         self._command = [
-            *(sys.executable, "-m", "search.cli.app", "worker", "--storage", url, "--data", str(data)),
+            *(sys.executable, "-m", "search.cli", "worker", "--storage", url, "--data", str(data)),
             *("--home", str(folder / "home"), "--lease", f"{plan.lease:g}", "--stay"),
         ]
         self._rng = random.Random(plan.seed)  # noqa: S311 - no secret

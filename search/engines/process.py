@@ -60,7 +60,7 @@ class WorkerProcess:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 # -P: a folder called "search" or "storage" where the user stands must not be taken for ours.
-                [python or sys.executable, "-P", "-m", "search.cli.app", *command.arguments()],
+                [python or sys.executable, "-P", "-m", "search.cli", *command.arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

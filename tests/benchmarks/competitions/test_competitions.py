@@ -198,7 +198,7 @@ def test_retable_is_run_as_a_user_types_it(tmp_path: Path) -> None:
     pairs = dict(itertools.pairwise(typed))
     assert pairs["--hours"] == "0.062500" and pairs["--data"] == str(tmp_path / "data")
     assert [b for a, b in itertools.pairwise(typed) if a == "--set"] == ["search.seed=7", "recipe.epochs=3"]
-    assert pairs["-m"] == "search.cli.app"
+    assert pairs["-m"] == "search.cli"
 
 
 def test_a_retable_that_left_nothing_or_only_a_provisional_submission(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ ENVIRONMENT = {
 def run(tmp_path: Path) -> Run:
     def call(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "search.cli.app", *map(str, arguments)],
+            [sys.executable, "-m", "search.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -133,7 +133,7 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 40"))
     command = ["start", "--study", str(study_file), "--data", str(competition_folder), "--trials", "2"]
     with subprocess.Popen(
-        [sys.executable, "-m", "search.cli.app", *command],
+        [sys.executable, "-m", "search.cli", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -24,7 +24,7 @@ def secret_url(postgres: PostgresServer) -> str:
 def run(*arguments: str, cwd: Path, url: str, code: int) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RETABLE_STORAGE": url, "NO_ALBUMENTATIONS_UPDATE": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "search.cli.app", *arguments],
+        [sys.executable, "-m", "search.cli", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,

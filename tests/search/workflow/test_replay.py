@@ -172,7 +172,7 @@ def test_the_command_says_by_its_exit_code_what_came_out(bench: Bench, tmp_path:
 
     def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
         url = bench.ledger.database.url.render_as_string(hide_password=False)
-        command = [sys.executable, "-m", "search.cli.app", "replay", *arguments, "--storage", url]
+        command = [sys.executable, "-m", "search.cli", "replay", *arguments, "--storage", url]
         return subprocess.run(
             command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=200, check=False
         )
