@@ -10,8 +10,8 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from search.cli.early_checks import NoStudy, check_database
 from storage.database.connection import Database, connect
+from storage.database.existing import NoStudy, check_database
 from storage.errors import StorageError
 from storage.fleet_storage import FleetStorage
 from storage.queue.recovery import WorkRecovery

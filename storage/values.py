@@ -198,3 +198,15 @@ def storable_text(text: str) -> str:
     """``text`` as both databases can hold it: no NUL, no half characters (of undecodable file names), not endless."""
     clean = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")
     return clean if len(clean) <= _REASON_LIMIT else clean[: _REASON_LIMIT - 2] + " …"
+
+
+DEFAULT_TRIAL = 0
+"""Number of the default recipe's trial."""
+
+
+FULL_DATA_SPLIT = -1
+"""Split of a refit that trains on all images and holds nothing out."""
+
+
+SEARCH_SPLIT = 0
+"""The split that all search trials use; confirmation uses others."""

@@ -15,13 +15,14 @@ from benchmarks.training.plain_pytorch import Workload
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.study_setup.create_study import SEARCH_SPLIT, Founding, found
+from search.study_setup.create_study import Founding, found
 from search.study_setup.data_folder import inspect
 from search.worker.loop import work
 from search.worker.study_cache import Tools, Workshop
 from search.worker.study_context import Bench
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
+from storage.values import SEARCH_SPLIT
 from studies.spec import load_study
 from trainer.batches.batch_loader import BatchLoader, fitting_workers
 

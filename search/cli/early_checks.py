@@ -13,12 +13,6 @@ from studies.file.catalog import check_name, find_study
 from studies.spec import load_study
 from trainer.common.errors import DataError, suggest
 
-SQLITE = "sqlite:///"
-
-
-class NoStudy(ValueError):  # noqa: N818 - named for the fact
-    """There is no study to speak of: no database, or an empty one."""
-
 
 def check_study(study: str, overrides: Sequence[str], name: str | None) -> None:
     """Check a study file, its overrides and the name that the stored study would have.
@@ -65,21 +59,3 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is a file, not a folder" if folder.exists() else f"there is no folder {folder}")
-
-
-def check_database(url: str) -> None:
-    """Check that there is a database to look into: a SQLite file that does not exist is not created by asking.
-
-    Raises:
-        StorageError: a URL that cannot be used.
-        NoStudy: no such file.
-    """
-    if url.startswith(SQLITE):
-        # The common case, told without importing SQLAlchemy.
-        file = Path(url.removeprefix(SQLITE).partition("?")[0])
-        if not file.is_file():
-            raise NoStudy(f"there is no database {url} yet; `search start` sets it up (or say --storage URL)")
-        return
-    from storage.database.urls import parse_url
-
-    parse_url(url)

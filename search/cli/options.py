@@ -33,7 +33,7 @@ Storage = Annotated[
 
 
 def _existing(url: str) -> str:
-    from search.cli.early_checks import check_database
+    from storage.database.existing import check_database
 
     check_database(url)
     return url

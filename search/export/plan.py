@@ -14,11 +14,10 @@ from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
-from search.worker.train_item import FULL_DATA_SPLIT
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import TrialRecord, TrialStatus, WorkKind
+from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
 

@@ -21,12 +21,12 @@ from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
 from search.study_state.confirmation import Confirmation, read_confirmation
-from search.study_state.confirmation_schedule import DEFAULT_TRIAL
 from search.study_state.finalists import judge_finalists
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
+from storage.values import DEFAULT_TRIAL
 from studies.spec import StudySpec
 
 POOL = 12

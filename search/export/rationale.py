@@ -11,9 +11,8 @@ from search.export.plan import ExportPlan
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
-from search.study_state.confirmation_schedule import DEFAULT_TRIAL
 from storage.stores import Ledger
-from storage.values import TrialStatus, WorkKind
+from storage.values import DEFAULT_TRIAL, TrialStatus, WorkKind
 
 WAYS = {"equal": "average", "greedy": "weighted average", "stack": "stacked regression"}
 """What an ensemble of each ``final.ensemble`` is called."""

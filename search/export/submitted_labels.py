@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.statistics.ranking import average
-from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.training_costs import final_recipe
-from search.worker.train_item import FULL_DATA_SPLIT
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord
 from storage.stores import Ledger
-from storage.values import TrialStatus, WorkKind
+from storage.values import FULL_DATA_SPLIT, SEARCH_SPLIT, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.formats.delimited import read_table

@@ -16,10 +16,9 @@ from search.runtime.home import Home
 from search.statistics.estimates import Estimate, Estimates
 from search.study_setup.image_weights import weights_lines
 from search.study_state.confirmation import Confirmation, judge, read_confirmation, why_skipped
-from search.study_state.confirmation_schedule import DEFAULT_TRIAL
 from search.study_state.snapshot import read_standing
 from storage.stores import Ledger, open_ledger
-from storage.values import TrialRecord
+from storage.values import DEFAULT_TRIAL, TrialRecord
 
 PICTURE = "compare.png"
 """Its name where nobody gives another."""

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from search.cli.early_checks import NoStudy, check_database
+from storage.database.existing import NoStudy, check_database
 from studies.explain import Explanation, explain
 from studies.spec import StudySpec, load_study
 from trainer.recipe.recipe import Scalar

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.cli.early_checks import NoStudy
 from search.report.status import state_of
-from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
+from storage.database.existing import NoStudy
 from storage.errors import SchemaError
 from storage.stores import Ledger, open_ledger
+from storage.values import SEARCH_SPLIT
 from studies.file.catalog import bundled_studies
 
 

@@ -21,15 +21,12 @@ from search.tuning.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, pla
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import StudyState
+from storage.values import SEARCH_SPLIT, StudyState
 from studies.explain import differences
 from studies.spec import StudySpec
 from trainer.data.folds import fold_groups, make_folds, read_folds_csv
 from trainer.data.image_set import ImageSet
 from trainer.data.image_statistics import picture_statistics
-
-SEARCH_SPLIT = 0
-"""The split that all search trials use; confirmation uses others."""
 
 
 class StudyChanged(ValueError):  # noqa: N818 - named for the fact

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.cli.early_checks import NoStudy, check_database
 from search.engines.requests import StartRequest
 from search.runtime.home import Home
 from search.study_setup.create_study import Founding
@@ -18,6 +17,7 @@ from search.study_setup.data_folder import Competition, NoData, inspect_aloud
 from search.study_setup.image_weights import Weighting, weigh
 from search.study_setup.shift_features import aloud
 from search.study_setup.starting_point import ancestor_again, begin_at
+from storage.database.existing import NoStudy, check_database
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from studies.file.catalog import check_name, find_study

@@ -13,7 +13,6 @@ from search.runtime.home import Home
 from search.statistics.estimates import Estimates
 from search.statistics.ranking import Candidate, rank
 from search.study_state.confirmation_schedule import (
-    DEFAULT_TRIAL,
     TRIALS_PER_FINALIST,
     Contender,
     Step,
@@ -30,7 +29,7 @@ from storage.artifacts import ArtifactFolder
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
+from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.common.randomness import random_key

@@ -13,12 +13,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from storage.values import DEFAULT_TRIAL
 from studies.settings import ConfirmSettings
 
 TRIALS_PER_FINALIST = 5
 """Trials for each finalist: of fewer, the best is not far from the rest by luck alone."""
-DEFAULT_TRIAL = 0
-"""Number of the default recipe's trial."""
 
 
 @dataclass(frozen=True, kw_only=True)

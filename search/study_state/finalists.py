@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from search.statistics.estimates import Estimates, Judged, Round, estimate
-from search.study_state.confirmation_schedule import DEFAULT_TRIAL
 from search.study_state.snapshot import added_by_averaging
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import TrialRecord
+from storage.values import DEFAULT_TRIAL, TrialRecord
 from trainer.recipe.recipe import Recipe
 
 TRIAL_NOTE = "trial"

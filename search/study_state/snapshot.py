@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.statistics.ranking import Candidate, averaging_adds, older_worth, rank, worth
-from search.study_state.confirmation_schedule import DEFAULT_TRIAL, finalist_count
+from search.study_state.confirmation_schedule import finalist_count
 from search.study_state.time_budget import Costs, confirmations_in_time, is_time_for_trial, measure_costs
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Ledger
-from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
+from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 
 

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.study_state.confirmation_schedule import DEFAULT_TRIAL, finalist_count, money_for
+from search.study_state.confirmation_schedule import finalist_count, money_for
 from search.study_state.training_costs import length_ratio, upper, wall_seconds, whole_seconds
-from storage.values import TrialRecord, TrialStatus, WorkKind
+from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
 MARGIN = 1.2

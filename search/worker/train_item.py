@@ -14,7 +14,7 @@ from search.worker.lease import LeaseKeeper
 from search.worker.retention import may_be_exported
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem
-from storage.values import EpochCurve, TrialOutcome, TrialStatus, WorkKind
+from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_of
 from trainer.recipe.recipe import Recipe
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from trainer.training.results import CVResult, EpochReport, Verdict
 
 log = logging.getLogger(__name__)
-
-FULL_DATA_SPLIT = -1
-"""Split of a refit that trains on all images and holds nothing out."""
 
 
 class LeaseLost(Exception):  # noqa: N818 - named for the fact

@@ -16,13 +16,12 @@ from search.engines.requests import ImportRequest
 from search.export.imported import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank
-from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.snapshot import candidates
 from storage.records.datasets import StoredDataset
 from storage.records.imports import ImportedPredictions, LabelTakenError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
-from storage.values import TrialStatus, WorkKind
+from storage.values import SEARCH_SPLIT, TrialStatus, WorkKind
 from studies.file.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed
 from trainer.evaluation.metrics import score, standard_error

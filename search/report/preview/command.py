@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from search.cli.early_checks import NoStudy, check_database
 from search.report.preview.rows import Row, Subject, examples, rows_of, what_to_add
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData
+from storage.database.existing import NoStudy, check_database
 from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError

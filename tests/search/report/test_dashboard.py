@@ -22,10 +22,10 @@ import optuna
 import pytest
 from optuna.artifacts import upload_artifact
 
-from search.cli.early_checks import NoStudy
 from search.report import dashboard
 from search.report.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
 from storage.artifacts import ArtifactFolder
+from storage.database.existing import NoStudy
 from storage.stores import open_ledger
 
 HERE = "localhost:8080"
