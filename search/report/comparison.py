@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.report.forest_plot import Mark, draw_forest
-from search.report.progress import recipe_difference, trials_named
+from search.report.progress import recipe_difference
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate, Estimates
+from search.statistics.member_names import trials_named
 from search.study_setup.image_weights import weights_lines
 from search.study_state.confirmation import Confirmation, judge, read_confirmation, why_skipped
 from search.study_state.snapshot import read_standing

@@ -5,7 +5,7 @@ On a terminal the moving line is redrawn in place; elsewhere (a log file, a pipe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -13,7 +13,6 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from search.statistics.member_names import MemberName, members_named
 from search.study_state.snapshot import Standing
 from storage.values import TrialRecord, TrialStatus
 from trainer.recipe.recipe import FIELDS, Scalar
@@ -108,11 +107,6 @@ def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> s
     brief = {name: name.removesuffix(".name").rpartition(".")[2] for name in changed}
     names = {name: name if list(brief.values()).count(brief[name]) > 1 else brief[name] for name in changed}
     return " ".join(f"{names[name]}={short(recipe[name])}" for name in changed)
-
-
-def trials_named(numbers: Sequence[int]) -> str:
-    """``trial 3``, or ``trials 3, 7, 12``."""
-    return members_named(MemberName(trial=number) for number in numbers)
 
 
 def short(value: Scalar) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from search.export.submitted_labels import UnusablePredictions, submitted_labels
-from search.report.leaderboard import Board, Submission, board_lines
+from search.report.leaderboard import board_lines
+from search.statistics.submission_scores import Board, Submission
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -40,3 +40,8 @@ def members_named(names: Iterable[MemberName]) -> str:
     trials = f"trial{'s' * (len(plain) > 1)} {', '.join(plain)}"
     parts = [trials] * bool(plain) + [name.short for name in given if name.trial is None or name.study]
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def trials_named(numbers: Sequence[int]) -> str:
+    """``trial 3``, or ``trials 3, 7, 12``."""
+    return members_named(MemberName(trial=number) for number in numbers)

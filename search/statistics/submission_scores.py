@@ -136,3 +136,111 @@ def propose(scores: Sequence[Belief], correlations: NDArray[np.float64]) -> tupl
 
 def _rounded(score: float) -> float:
     return round(score / _TIE) * _TIE
+
+
+REAL = 2.0  # standard errors from which a difference is taken for real
+HINT = 1.0  # standard errors from which it is more than nothing
+ASSUMED_CORRELATION = 0.7
+"""Of two submissions whose predictions cannot be compared: models of one competition mostly fail on the same images."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Submission:
+    """An export, as far as boards are concerned. Scores are of the study's metric, higher is better."""
+
+    number: int
+    estimate: float | None
+    """Out-of-fold, on all training images."""
+    estimate_error: float | None
+    """Its standard error."""
+    public: float | None
+    private: float | None
+    labels: NDArray[np.int64] | None
+    """Class predicted for each test image, ``(m,)``; None where its predictions are not at hand."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Board:
+    """Submissions to one competition."""
+
+    metric: str
+    train_images: int
+    test_images: int
+    public_images: int | None
+    """Test images that public scores are on; None: nobody said."""
+    submissions: tuple[Submission, ...]
+    """The oldest first."""
+
+    @property
+    def private_images(self) -> int:
+        """Test images that private scores are on, as far as known: those that public scores are not on."""
+        return self.test_images - (self.public_images or 0) or self.test_images
+
+
+def disagreement(first: Submission, second: Submission) -> float | None:
+    """Share of the test images that two submissions give different labels, 0 to 1; None where that is not known."""
+    if first.labels is None or second.labels is None or not len(first.labels):
+        return None
+    return float((first.labels != second.labels).mean())
+
+
+def score_error(board: Board, one: Submission, score: float, images: int) -> float:
+    """Standard error of a score on ``images`` images: binomial for accuracy; of another metric the standard error of
+    the estimate, which is on more or fewer images; inf where there is no such estimate.
+    """
+    if board.metric == "accuracy":
+        return proportion_error(score, images)
+    if one.estimate_error is None:
+        return math.inf
+    return one.estimate_error * math.sqrt(board.train_images / images)
+
+
+def difference_error(
+    board: Board, first: Submission, second: Submission, images: int, scores: tuple[float, float]
+) -> float:
+    """Standard error of the difference of two ``scores`` on the same ``images`` images: paired for accuracy where both
+    predictions are at hand, else as if the images were others, which is too large where the two err alike.
+    """
+    apart = disagreement(first, second)
+    if board.metric == "accuracy" and apart is not None:
+        return paired_error(apart, images)
+    return math.hypot(*(score_error(board, s, score, images) for s, score in zip((first, second), scores, strict=True)))
+
+
+def correlation(first: Submission, second: Submission) -> float:
+    """Of the errors of two submissions' scores on the same images, by their disagreement."""
+    apart = disagreement(first, second)
+    if apart is None:
+        return ASSUMED_CORRELATION
+    shares = [one.estimate if one.estimate is not None and 0 < one.estimate < 1 else 0.5 for one in (first, second)]
+    return hit_correlation(shares[0], shares[1], apart)
+
+
+def belief_of(board: Board, one: Submission) -> Belief:
+    """What estimate and public score together say of a submission's expected score."""
+    parts = [_estimate(board, one)]
+    if one.public is not None and board.public_images:
+        parts.append(Belief(mean=one.public, error=score_error(board, one, one.public, board.public_images)))
+    return combine(parts)
+
+
+def _estimate(board: Board, one: Submission) -> Belief:
+    if one.estimate is None or one.estimate_error is None:
+        return Belief(mean=0.0, error=math.inf)
+    # Nothing wrong out of fold gives an estimate without error, which nothing is.
+    least = proportion_error(one.estimate, board.train_images) if board.metric == "accuracy" else 0.0
+    return Belief(mean=one.estimate, error=max(one.estimate_error, least))
+
+
+def _mean_error(judged: Sequence[Submission]) -> float:
+    """Standard deviation of the mean of their z-scores: on the same images these go up and down together."""
+    return math.sqrt(max(float(_correlations(judged).mean()), 1e-9))
+
+
+def _correlations(submissions: Sequence[Submission]) -> NDArray[np.float64]:
+    """``(k, k)``, symmetric, with ones on the diagonal."""
+    matrix = np.eye(len(submissions))
+    for i, first in enumerate(submissions):
+        for j, second in enumerate(submissions[:i]):
+            matrix[i, j] = matrix[j, i] = correlation(first, second)
+    return matrix

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
-from search.report.progress import trials_named
 from search.runtime.home import Home
 from search.statistics.estimates import Estimates
+from search.statistics.member_names import trials_named
 from search.statistics.ranking import Candidate, rank
 from search.study_state.confirmation_schedule import (
     TRIALS_PER_FINALIST,

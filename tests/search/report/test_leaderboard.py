@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.report.leaderboard import Board, Submission, belief_of, board_lines, disagreement, points
+from search.report.leaderboard import board_lines, points
+from search.statistics.submission_scores import Board, Submission, belief_of, disagreement
 
 TRAIN, TEST = 654, 400
 
