@@ -217,8 +217,9 @@ def start(
     if data is not None:
         check_folder(data)
     check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
-    from search.engines.requests import RayCluster, StartRequest
-    from search.engines.requests import Workers as WorkersRequest
+    from search.engines.plan import RayCluster
+    from search.engines.plan import Workers as WorkersRequest
+    from search.study_setup.prepare import StartRequest
     from search.workflow.start import start as run
 
     run(
@@ -380,7 +381,7 @@ def try_recipe(
     storage_url: StoredIn = DEFAULT_STORAGE,
 ) -> None:
     """Queue one recipe of your own, on top of the budget: the next free worker runs it."""
-    from search.engines.requests import TryRequest
+    from search.workflow.try_recipe import TryRequest
     from search.workflow.try_recipe import try_recipe as run
 
     run(TryRequest(study=study, storage_url=storage_url, assignments=assignments or (), like=like))
@@ -425,8 +426,8 @@ def confirm(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """The best trials and the default recipe again on fresh splits, and how they compare. Ctrl-C is safe."""
-    from search.engines.requests import ConfirmRequest
-    from search.engines.requests import Workers as WorkersRequest
+    from search.engines.plan import Workers as WorkersRequest
+    from search.workflow.confirm import ConfirmRequest
     from search.workflow.start import confirm as run
 
     run(
@@ -507,8 +508,8 @@ def _export(
     full_data: bool = False,
     submission_kind: str | None = None,
 ) -> None:
-    from search.engines.requests import ExportRequest
-    from search.engines.requests import Workers as WorkersRequest
+    from search.engines.plan import Workers as WorkersRequest
+    from search.workflow.export_best import ExportRequest
     from search.workflow.start import export_best as run
 
     run(
@@ -547,9 +548,8 @@ def import_predictions(
     """Admit predictions of a model that was made elsewhere: `export-best` blends them in where that is a real gain."""
     if sum([oof is not None, remove is not None, list_them]) != 1:
         raise typer.BadParameter("say one of: --oof FILE --test FILE to import, --list, --remove LABEL")
-    from search.engines.requests import ImportRequest
+    from search.workflow.import_predictions import ImportRequest, list_imports, remove_import
     from search.workflow.import_predictions import import_predictions as run
-    from search.workflow.import_predictions import list_imports, remove_import
 
     if oof is not None:
         run(ImportRequest(study=study, storage_url=storage_url, oof=oof, test=test, label=name))
@@ -592,7 +592,7 @@ def replay(
         from search.cli.early_checks import check_folder
 
         check_folder(data)
-    from search.engines.requests import ReplayRequest
+    from search.workflow.replay import ReplayRequest
     from search.workflow.replay import replay as run
 
     request = ReplayRequest(study=study, trial=trial, data=data, storage_url=storage_url, home=home, weights=weights)

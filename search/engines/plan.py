@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
-from search.engines.requests import Workers
 from search.runtime.devices import list_gpus, place_workers, usable_cores
+from search.runtime.signals import GRACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +75,42 @@ def _counted(count: int, where: str) -> str:
 
 
 ENGINES: dict[str, Callable[[Workers], FleetPlan]] = {"local": _local, "ray": _ray}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayCluster:
+    """Where and how the Ray engine places workers."""
+
+    address: str | None = None
+    """As ``ray.init`` takes it; None: the cluster of this machine, or one of this machine alone."""
+    gpus_per_worker: float | None = None
+    """A part of one, or a whole number; None: one where the cluster has GPUs."""
+    cpus_per_worker: float = 1.0
+    ship_data: bool = False
+    """Send the images also where a folder of that name exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Which workers are to be started, and what they are told."""
+
+    home: Path
+    engine: str = "local"
+    """Name in `search.engines.plan.ENGINES`."""
+    workers: int | None = None
+    """How many; None: one per free GPU, or one on the CPU. 0: none, others do the work."""
+    gpus: Sequence[int] | None = None
+    per_gpu: int = 1
+    weights: Path | None = None
+    """Folder of pre-trained weights."""
+    grace: float = GRACE
+    """Seconds, see `search.runtime.signals`."""
+    quota: float | None = None
+    """GiB for checkpoints, see `search.runtime.disk`; None: the usual."""
+    ray: RayCluster = RayCluster()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What every worker is told besides study, database, images and home, as arguments of `search worker`."""
+        quota = () if self.quota is None else ("--checkpoint-quota", f"{self.quota:g}")
+        return ("--grace", f"{self.grace:g}", *quota)

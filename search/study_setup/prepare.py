@@ -6,11 +6,13 @@ seconds; a sample competition of ours is written only when nothing else can be w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from search.engines.requests import StartRequest
+from search.engines.plan import Workers
 from search.runtime.home import Home
 from search.study_setup.create_study import Founding
 from search.study_setup.data_folder import Competition, NoData, inspect_aloud
@@ -108,3 +110,26 @@ def _check_weights(spec: StudySpec, weights: Path | None) -> None:
     problems += [missing_named_message(inits, weights)]
     if any(problems):
         raise BackboneError("\n".join(filter(None, problems)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRequest:
+    """``search start``. None: not typed."""
+
+    study: str
+    name: str | None
+    data: Path | None
+    storage_url: str
+    trials: int | None
+    hours: float | None
+    patience: int | None
+    """Trials that may gain nothing beyond noise before the search stops; 0: any number."""
+    priority: int | None
+    overrides: Sequence[str]
+    begin_from: str | None
+    """``STUDY`` or ``STUDY:TRIAL`` of the same database, at whose recipe a new study begins."""
+    memory: bool
+    """Whether a new study tries what did well in earlier ones."""
+    folds: Path | None
+    output: Path | None
+    workers: Workers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.engines.requests import ImportRequest
 from search.export.imported import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank
@@ -200,3 +200,14 @@ def _best_of(ledger: Ledger, study: StoredStudy, metric: str) -> Best | None:
         error=ranking[0].standard_error,
         oof=ledger.runs.prediction(record.id, "oof") if stored else None,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """``search import``. None: not typed."""
+
+    study: str | None
+    storage_url: str
+    oof: Path
+    test: Path | None
+    label: str | None

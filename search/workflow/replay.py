@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from search.engines.requests import ReplayRequest
 from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.statistics.reproducibility import (
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     import torch
 
     from trainer.training.results import EpochReport, Verdict
-
 
 log = logging.getLogger(__name__)
 
@@ -257,3 +256,15 @@ def _number(value: float | None) -> str:
 
 def _known(fact: object) -> str:
     return "not recorded" if fact is None else str(fact)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRequest:
+    """``search replay``. None: not typed."""
+
+    study: str | None
+    trial: int
+    data: Path | None
+    storage_url: str
+    home: Path
+    weights: Path | None

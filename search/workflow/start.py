@@ -12,8 +12,7 @@ from rich.console import Console
 
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
-from search.engines.plan import FleetPlan, plan_fleet
-from search.engines.requests import ConfirmRequest, ExportRequest, StartRequest, Workers
+from search.engines.plan import FleetPlan, Workers, plan_fleet
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import gather_refits
@@ -29,12 +28,14 @@ from search.runtime.signals import StopSignals
 from search.study_setup.create_study import found, resume
 from search.study_setup.data_folder import NoData, open_for_training
 from search.study_setup.image_weights import weights_lines
-from search.study_setup.prepare import known_folder, prepare
+from search.study_setup.prepare import StartRequest, known_folder, prepare
 from search.study_state.confirmation import run_confirmation
 from search.study_state.snapshot import Standing, read_standing
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of
 from search.worker.deadline_guard import refits_before_deadline
+from search.workflow.confirm import ConfirmRequest
+from search.workflow.export_best import ExportRequest
 from search.workflow.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import Interrupted, refits_are_over, search_is_over, watch
 from storage.records.studies import StoredStudy

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.markup import escape
 
-from search.engines.requests import TryRequest
 from search.report.progress import difference
 from search.study_state.snapshot import read_standing
 from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
@@ -134,3 +134,15 @@ def _say_who_runs_it(ledger: Ledger, console: Console, study: StoredStudy) -> No
         console.print(f"{standing.workers} worker(s) at hand; the next that is free runs it.", highlight=False)
     else:
         console.print(f"Nobody works on it: {begin}` runs it.", highlight=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryRequest:
+    """``search try``. None: not typed."""
+
+    study: str | None
+    storage_url: str
+    assignments: Sequence[str]
+    """``FIELD=VALUE``, as typed."""
+    like: int | None
+    """Number of the trial that gives what is not assigned; None: the default recipe."""

@@ -8,8 +8,7 @@ import pytest
 
 from search.cli import early_checks
 from search.engines.interface import WorkerCommand
-from search.engines.plan import ENGINES, plan_fleet
-from search.engines.requests import Workers
+from search.engines.plan import ENGINES, Workers, plan_fleet
 from search.runtime.devices import DeviceError, Placement
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from sqlalchemy import text
 
-from search.engines.requests import ReplayRequest, StartRequest, Workers
+from search.engines.plan import Workers
 from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
@@ -22,9 +22,9 @@ from search.report.shift_report import shift_lines
 from search.study_setup.create_study import Founding, StudyChanged, found, resume
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
-from search.study_setup.prepare import prepare
+from search.study_setup.prepare import StartRequest, prepare
 from search.worker.study_context import Bench
-from search.workflow.replay import replay
+from search.workflow.replay import ReplayRequest, replay
 from storage.errors import StorageError
 from storage.records.studies import ImageWeights
 from storage.stores import Ledger

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.engines.requests import StartRequest, Workers
+from search.engines.plan import Workers
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import Founding, StudyChanged, found, resume
-from search.study_setup.prepare import prepare
+from search.study_setup.prepare import StartRequest, prepare
 from search.study_setup.starting_point import NoSuchTrial, ancestor, ancestor_again
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy

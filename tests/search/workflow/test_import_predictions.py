@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.engines.requests import ImportRequest
 from search.report.status import show_status
 from search.worker.study_context import Bench
-from search.workflow.import_predictions import ImportMistake, import_predictions, list_imports, remove_import
+from search.workflow.import_predictions import (
+    ImportMistake,
+    ImportRequest,
+    import_predictions,
+    list_imports,
+    remove_import,
+)
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from tests.search.colours import work_on

@@ -14,12 +14,11 @@ import pytest
 import torch
 from sqlalchemy import text
 
-from search.engines.requests import ReplayRequest
 from search.runtime.errors import EXIT_DIFFERENT, EXIT_MISTAKE
 from search.statistics.reproducibility import MEAN_DIFFERENCE, is_within, likeness, must_be_equal
 from search.study_setup.create_study import found
 from search.worker.study_context import Bench
-from search.workflow.replay import CannotReplay, replay
+from search.workflow.replay import CannotReplay, ReplayRequest, replay
 from storage.database.blobs import pack
 from storage.stores import Ledger
 from storage.values import Failure, TrialStatus

@@ -9,10 +9,9 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.engines.requests import TryRequest
 from search.report.progress import print_trial
 from search.tuning.warm_starts import origins_of
-from search.workflow.try_recipe import CannotTry, parameters_of, try_recipe
+from search.workflow.try_recipe import CannotTry, TryRequest, parameters_of, try_recipe
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
