@@ -20,7 +20,7 @@ from sqlalchemy import Connection, insert
 
 from search.study_setup.create_study import Founding, found
 from search.study_setup.data_folder import inspect
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.tuning.suggest import sample
 from storage.database.tables import Trial, Work
 from storage.stores import open_ledger

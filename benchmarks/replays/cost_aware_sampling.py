@@ -24,7 +24,8 @@ import optuna
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import OBJECTIVES, Surrogate, best_possible, suggest
 from benchmarks.replays.curve_tables import CurveTableError, load_table
-from search.tuning.cost_aware_tpe import SECONDS, CostAwareTPESampler
+from search.study_state.optuna_attributes import SECONDS
+from search.tuning.cost_aware_tpe import CostAwareTPESampler
 
 COSTS = (1.0, 3.0, 10.0)
 STARTUP = 10

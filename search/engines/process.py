@@ -11,15 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.engines.interface import WorkerCommand
-
-PARENT_VARIABLE = "RETABLE_PARENT"
-"""Environment variable that tells a worker which process it serves: when that one ends, so does the worker."""
-
-PLACE_VARIABLE = "RETABLE_PLACE"
-"""Environment variable that tells a worker its place among its fleet: 0, 1, 2 ..."""
-
-SHARE_VARIABLE = "RETABLE_GPU_SHARE"
-"""Environment variable that tells a worker which part of its GPU is its own, such as 0.5. Unset: all of it."""
+from search.runtime.worker_environment import PARENT_VARIABLE, PLACE_VARIABLE, SHARE_VARIABLE
 
 REAP_TIME = 5.0  # seconds that the kernel has to end a killed process
 LOG_LIMIT = 10 * 2**20  # bytes from which a log is put aside before the next worker writes to it

@@ -15,9 +15,8 @@ from optuna.trial import TrialState
 from search.statistics.ranking import worth_name
 from search.study_setup.data_folder import Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
-from search.tuning.tell import SIBLINGS
-from search.tuning.warm_starts import ORIGIN_ATTRIBUTE, PICTURES, WarmStart, plan_warm_starts
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
+from search.tuning.warm_starts import PICTURES, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

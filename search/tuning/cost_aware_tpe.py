@@ -24,11 +24,11 @@ from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study_state.optuna_attributes import SECONDS
+
 if TYPE_CHECKING:
     from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
-SECONDS = "seconds"
-"""User attribute of an ended trial: what its training took."""
 POWERS = {"image_size": 2.0, "epochs": 1.0}
 """Parameters that a training's seconds are taken to grow with, and by which power: as
 `search.study_state.training_costs.length_ratio`.

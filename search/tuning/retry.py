@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, RETRY_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import Failure, TrialStatus, WorkKind
-
-RETRY_ATTRIBUTE = "retry_of"
-"""User attribute of a trial: the number of the failed one that it repeats."""
 
 
 class NotFailed(ValueError):  # noqa: N818 - named for the fact

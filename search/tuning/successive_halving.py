@@ -16,8 +16,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-EPOCHS_ATTRIBUTE = "epochs"
-"""User attribute of every trial: its total number of epochs."""
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 
 
 class SuccessiveHalving(optuna.pruners.BasePruner):

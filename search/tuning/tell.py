@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import TrialState
 
 from search.statistics.ranking import older_worth, older_worth_name, worth_name
+from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.snapshot import worth_of
-from search.tuning.cost_aware_tpe import SECONDS
 from storage.database.outages import patiently
 from storage.fleet_storage import TrialWrites
 from storage.stores import Ledger
@@ -27,11 +27,6 @@ STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.DIVERGED: TrialState.PRUNED,
     TrialStatus.FAILED: TrialState.FAIL,
 }
-
-SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: ".final"}
-"""What is added to a study's name for the Optuna study that shows its confirmations and refits."""
-
-WORK_ATTRIBUTE = "work_item"
 
 WORTHS = {worth_name(metric): metric for metric in METRICS}
 """Metrics by what Optuna calls the worth of a trial."""

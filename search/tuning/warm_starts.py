@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import candidates
 from search.tuning.earlier_studies import (
     EarlierStudy,
@@ -26,9 +27,6 @@ from studies.spec import StudySpec
 from trainer.data.image_statistics import PictureStatistics
 from trainer.evaluation.metrics import METRICS
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
-
-ORIGIN_ATTRIBUTE = "origin"
-"""User attribute of trials that no sampler proposed: who did, a colon, and what is known of it."""
 
 DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
 """What origins begin with."""

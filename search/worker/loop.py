@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
 from search.runtime.devices import usable_cores
 from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
 from search.runtime.signals import GRACE, StopSignals
+from search.runtime.worker_environment import PARENT_VARIABLE, SHARE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData
 from search.worker.dead_workers import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.worker.deadline_guard import Overtime

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.tuning.stagnation import stop_if_stalled
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from search.tuning.suggest import sample
 from search.tuning.tell import tell
 from search.worker.dead_workers import stop_after_failures

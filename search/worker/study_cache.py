@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from search.engines.process import PLACE_VARIABLE
 from search.runtime.home import Home
+from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, open_for_training
 from search.study_setup.prepare import known_folder
 from search.tuning.pruners import make_pruner

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.report.progress import difference
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import read_standing
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
-from search.tuning.warm_starts import BY_HAND, ORIGIN_ATTRIBUTE
+from search.tuning.warm_starts import BY_HAND
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState

@@ -12,8 +12,8 @@ from search.engines.interface import Fleet
 from search.report.progress import ProgressView
 from search.runtime.signals import StopSignals
 from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import Standing, read_standing
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
 from storage.database.outages import patiently

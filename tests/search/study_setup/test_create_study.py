@@ -10,7 +10,7 @@ import pytest
 
 from search.study_setup.create_study import StudyChanged, found, resume
 from search.study_setup.data_folder import DataMismatch
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import StudyState

@@ -30,8 +30,8 @@ from search.study_state.confirmation import (
     run_confirmation,
 )
 from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.optuna_attributes import SIBLINGS
 from search.study_state.snapshot import Standing, read_standing
-from search.tuning.tell import SIBLINGS
 from search.worker.lease import LEASE
 from search.worker.study_context import Bench
 from search.worker.train_item import Task

@@ -10,7 +10,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.tuning.cost_aware_tpe import SECONDS, CostAwareTPESampler, EpochCosts
+from search.study_state.optuna_attributes import SECONDS
+from search.tuning.cost_aware_tpe import CostAwareTPESampler, EpochCosts
 
 CHEAP, DEAR = "cheap", "dear"
 COSTS = {CHEAP: 1.0, DEAR: 8.0}

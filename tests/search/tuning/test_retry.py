@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from search.runtime.failures import WorkerLeaves
-from search.tuning.retry import RETRY_ATTRIBUTE, NotFailed, retry_blameless, retry_failed
+from search.study_state.optuna_attributes import RETRY_ATTRIBUTE
+from search.tuning.retry import NotFailed, retry_blameless, retry_failed
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.tuning.successive_halving import EPOCHS_ATTRIBUTE, SuccessiveHalving
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.tuning.successive_halving import SuccessiveHalving
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from sqlalchemy import update
 
 from search.report.summary import print_warm_starts
 from search.study_setup.create_study import StudyChanged, found, resume
-from search.tuning.warm_starts import MOST, ORIGIN_ATTRIBUTE, origins_of
+from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
+from search.tuning.warm_starts import MOST, origins_of
 from storage.database.tables import Dataset, Trial
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
