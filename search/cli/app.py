@@ -428,7 +428,7 @@ def confirm(
     """The best trials and the default recipe again on fresh splits, and how they compare. Ctrl-C is safe."""
     from search.engines.plan import Workers as WorkersRequest
     from search.workflow.confirm import ConfirmRequest
-    from search.workflow.start import confirm as run
+    from search.workflow.confirm import confirm as run
 
     run(
         ConfirmRequest(
@@ -510,7 +510,7 @@ def _export(
 ) -> None:
     from search.engines.plan import Workers as WorkersRequest
     from search.workflow.export_best import ExportRequest
-    from search.workflow.start import export_best as run
+    from search.workflow.export_best import export_best as run
 
     run(
         ExportRequest(

@@ -20,9 +20,8 @@ from search.runtime.home import Home
 from search.study_setup.image_weights import weights_lines
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
-from search.study_state.snapshot import Standing, read_standing
+from search.study_state.snapshot import Standing, confirmation_at, read_standing, search_is_over, what_runs
 from search.tuning.warm_starts import origins_of
-from search.workflow.watch import confirmation_at, search_is_over, what_runs
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Ledger, open_ledger

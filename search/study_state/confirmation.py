@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.markup import escape
-
-from search.runtime.home import Home
 from search.statistics.estimates import Estimates
-from search.statistics.member_names import trials_named
 from search.statistics.ranking import Candidate, rank
 from search.study_state.confirmation_schedule import (
     TRIALS_PER_FINALIST,
@@ -22,22 +16,16 @@ from search.study_state.confirmation_schedule import (
     next_step,
 )
 from search.study_state.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
-from search.study_state.snapshot import Standing, candidates, read_costs
+from search.study_state.snapshot import candidates, read_costs
 from search.study_state.time_budget import confirmations_in_time
 from search.study_state.training_costs import correction, final_recipe, length_ratio
-from storage.artifacts import ArtifactFolder
-from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
-from trainer.common.errors import DataError
 from trainer.common.randomness import random_key
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
-
-Until = Callable[[Callable[[Standing], bool]], None]
-"""Waits until a study stands as asked, see `search.workflow.watch.watch`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,52 +181,6 @@ def freeze_split(ledger: Ledger, study: StoredStudy, split: int, images: ImageSe
     ledger.datasets.freeze_folds(study.fingerprint, folds, **key)
 
 
-def confirmations_are_over(standing: Standing) -> bool:
-    """Whether every confirmation that was asked for has ended, or no other can be begun in time."""
-    if standing.paused and standing.confirms_open:
-        return False
-    return not standing.confirms_open or not (standing.confirms_running or standing.in_time_to_confirm)
-
-
-def run_confirmation(
-    ledger: Ledger, study: StoredStudy, images: ImageSet, home: Home, until: Until, console: Console
-) -> None:
-    """Confirm a study's finalists, round after round, and say how it goes. Interrupted and called again it goes on.
-
-    Args:
-        home: from which checkpoints and weights are removed of what is given up.
-
-    Raises:
-        Whatever ``until`` does.
-    """
-    confirmation = patiently(lambda: read_confirmation(ledger, study.name))
-    reason = why_skipped(confirmation)
-    if reason:
-        _say(console, f"No confirmation: {reason}.")
-        return
-    _withdraw(ledger, confirmation, home, everything=False)
-    told: set[int] = set()
-    while True:
-        until(confirmations_are_over)
-        _withdraw(ledger, confirmation, home, everything=True)
-        confirmation = patiently(lambda: read_confirmation(ledger, study.name))
-        _tell_broken(console, confirmation.broken, told)
-        estimates = patiently(lambda: judge(ledger, confirmation))  # noqa: B023 - called at once
-        _forget_fallen(confirmation, estimates, home)
-        step = patiently(lambda: plan_step(ledger, confirmation, estimates))  # noqa: B023 - called at once
-        if step.left_out:
-            _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
-        if not step.items:
-            _say(console, f"Confirmation is over: {step.why}." if not step.left_out else "")
-            return
-        try:
-            patiently(lambda: queue_step(ledger, confirmation, step, images))  # noqa: B023 - called at once
-        except DataError as problem:
-            _say(console, f"No confirmation on a fresh split: {problem}.")
-            return
-        _say(console, _heading(confirmation, step, estimates))
-
-
 def judge(ledger: Ledger, confirmation: Confirmation) -> Estimates | None:
     """Estimates of those that have been confirmed; None while nobody has."""
     finalists = confirmation.finalists
@@ -254,50 +196,3 @@ def why_skipped(confirmation: Confirmation) -> str:
     if confirmation.trials and confirmation.counted < TRIALS_PER_FINALIST:
         return f"it takes {TRIALS_PER_FINALIST} trials, and {confirmation.counted} counted"
     return "no trial has finished"
-
-
-def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everything: bool) -> None:
-    """Take back what waits and will not be begun: everything, or what another ``[final]`` asked for."""
-    study = confirmation.study
-    wanted = {} if everything else {n: confirmation.final_recipe(n) for n in confirmation.numbers}
-    for item in patiently(lambda: ledger.queue.waiting(study.id, WorkKind.CONFIRM)):
-        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and patiently(
-            lambda: ledger.queue.withdraw(item.id)  # noqa: B023 - called at once
-        ):
-            ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
-
-
-def _forget_fallen(confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
-    """Remove the weights of those that are clearly beaten: they will not be exported, and all finalists' take room."""
-    fallen = {row.number for row in estimates.rows if row.fallen} if estimates is not None else set()
-    artifacts = ArtifactFolder(home.artifacts)
-    for finalist in confirmation.finalists:
-        if finalist.number in fallen:
-            for record in (finalist.trial, *finalist.rounds):
-                artifacts.remove_weights(confirmation.study.name, record.work_id)
-
-
-def _tell_broken(console: Console, broken: Sequence[TrialRecord], told: set[int]) -> None:
-    for record in broken:
-        if record.id not in told:
-            told.add(record.id)
-            number = record.note[TRIAL_NOTE]
-            _say(
-                console,
-                f"[yellow]note:[/] trial {number} is no finalist any more: on split {record.split} it {record.status} "
-                f"({escape(record.reason)})",
-            )
-
-
-def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None) -> str:
-    """What the next round is."""
-    count, split = len(step.items), step.items[0][1]
-    who = "the finalist" if count == 1 else f"{count} finalists"
-    fallen = [] if estimates is None else [row.number for row in estimates.rows if row.fallen]
-    line = f"Confirming {who} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
-    return line + (f"; clearly beaten: {trials_named(fallen)}" if fallen else "")
-
-
-def _say(console: Console, line: str) -> None:
-    if line:
-        console.print(line, highlight=False)

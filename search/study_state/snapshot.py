@@ -6,10 +6,22 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from optuna.trial import TrialState
+
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.statistics.ranking import Candidate, averaging_adds, older_worth, rank, worth
 from search.study_state.confirmation_schedule import finalist_count
-from search.study_state.time_budget import Costs, confirmations_in_time, is_time_for_trial, measure_costs
+from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.study_state.time_budget import (
+    Costs,
+    confirmations_in_time,
+    is_time_for_trial,
+    measure_costs,
+    refits_in_time,
+)
+from storage.database.outages import patiently
+from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Ledger
@@ -200,3 +212,60 @@ def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord
         kept=len(homes) == 1 and None not in homes,
         under_way=ledger.database.now() - begun if running else 0.0,
     )
+
+
+def search_is_over(standing: Standing) -> bool:
+    """Whether no further trial will begin and none is under way. A paused search is not over: it waits."""
+    study = standing.study
+    if standing.running or standing.paused:
+        return False
+    if study.state is StudyState.STOPPED or not standing.in_time:
+        return True
+    return not standing.waiting and study.budget is not None and standing.counted >= study.budget
+
+
+def refits_are_over(standing: Standing) -> bool:
+    """Whether every refit that was asked for has ended."""
+    return standing.refits_open == 0
+
+
+def confirmation_at(item: HeldItem) -> str:
+    """A confirmation for people: which trial's recipe, on which fresh split."""
+    return f"trial {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"
+
+
+def what_runs(ledger: Ledger, standing: Standing) -> str:
+    """The trials under way with their epochs, or the confirmations, or the refits."""
+    if standing.refits_open:
+        total = standing.refits_done + standing.refits_open
+        return f"refit {standing.refits_done + 1} of {total}"
+    if standing.confirms_open:
+        total = standing.confirms_done + standing.confirms_open
+        held = patiently(lambda: ledger.queue.held(standing.study.id))
+        at = [confirmation_at(item) for item in held if item.kind is WorkKind.CONFIRM]
+        return f"confirming {standing.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
+    if not standing.running:
+        return "workers are starting" if not standing.workers else ""
+    trials = patiently(
+        lambda: ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    )
+    return ", ".join(
+        f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
+    )
+
+
+def confirmations_are_over(standing: Standing) -> bool:
+    """Whether every confirmation that was asked for has ended, or no other can be begun in time."""
+    if standing.paused and standing.confirms_open:
+        return False
+    return not standing.confirms_open or not (standing.confirms_running or standing.in_time_to_confirm)
+
+
+def refits_before_deadline(ledger: Ledger, study: StoredStudy) -> int | None:
+    """How many refits fit before the study's deadline, each of one recipe with one seed, begun now and together; 0 or
+    more. None: there is no deadline.
+    """
+    study = ledger.studies.get(study.name)
+    if study.deadline is None:
+        return None
+    return refits_in_time(read_costs(ledger, study), now=ledger.database.now(), deadline=study.deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.study_state.snapshot import kinds_in_time, read_costs
-from search.study_state.time_budget import latest_end, refits_in_time
+from search.study_state.time_budget import latest_end
 from search.study_state.training_costs import length_ratio
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
@@ -53,13 +53,3 @@ class Overtime:
         if late and kind is WorkKind.SEARCH:
             self._given_up[item.id] = study.deadline
         return late
-
-
-def refits_before_deadline(ledger: Ledger, study: StoredStudy) -> int | None:
-    """How many refits fit before the study's deadline, each of one recipe with one seed, begun now and together; 0 or
-    more. None: there is no deadline.
-    """
-    study = ledger.studies.get(study.name)
-    if study.deadline is None:
-        return None
-    return refits_in_time(read_costs(ledger, study), now=ledger.database.now(), deadline=study.deadline)

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
+
 from search.engines.plan import Workers
+from search.report.comparison import show_comparison
+from search.report.summary import print_interrupted
+from search.runtime.errors import EXIT_INTERRUPTED
+from search.runtime.home import Home
+from search.statistics.estimates import Estimates
+from search.statistics.member_names import trials_named
+from search.study_setup.data_folder import NoData, open_for_training
+from search.study_setup.prepare import known_folder
+from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
+from search.study_state.confirmation_schedule import Step
+from search.study_state.finalists import TRIAL_NOTE
+from search.study_state.snapshot import Standing, confirmations_are_over, read_standing
+from search.workflow.watch import Interrupted, _helped, _nobody
+from storage.artifacts import ArtifactFolder
+from storage.database.outages import patiently
+from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
+from storage.values import TrialRecord, WorkKind
+from studies.spec import StudySpec
+from trainer.common.environment import check_torch_pair
+from trainer.common.errors import DataError
+from trainer.data.image_set import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,3 +43,120 @@ class ConfirmRequest:
     data: Path | None
     storage_url: str
     workers: Workers
+
+
+Until = Callable[[Callable[[Standing], bool]], None]
+"""Waits until a study stands as asked, see `search.workflow.watch.watch`."""
+
+
+def run_confirmation(
+    ledger: Ledger, study: StoredStudy, images: ImageSet, home: Home, until: Until, console: Console
+) -> None:
+    """Confirm a study's finalists, round after round, and say how it goes. Interrupted and called again it goes on.
+
+    Args:
+        home: from which checkpoints and weights are removed of what is given up.
+
+    Raises:
+        Whatever ``until`` does.
+    """
+    confirmation = patiently(lambda: read_confirmation(ledger, study.name))
+    reason = why_skipped(confirmation)
+    if reason:
+        _say(console, f"No confirmation: {reason}.")
+        return
+    _withdraw(ledger, confirmation, home, everything=False)
+    told: set[int] = set()
+    while True:
+        until(confirmations_are_over)
+        _withdraw(ledger, confirmation, home, everything=True)
+        confirmation = patiently(lambda: read_confirmation(ledger, study.name))
+        _tell_broken(console, confirmation.broken, told)
+        estimates = patiently(lambda: judge(ledger, confirmation))  # noqa: B023 - called at once
+        _forget_fallen(confirmation, estimates, home)
+        step = patiently(lambda: plan_step(ledger, confirmation, estimates))  # noqa: B023 - called at once
+        if step.left_out:
+            _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
+        if not step.items:
+            _say(console, f"Confirmation is over: {step.why}." if not step.left_out else "")
+            return
+        try:
+            patiently(lambda: queue_step(ledger, confirmation, step, images))  # noqa: B023 - called at once
+        except DataError as problem:
+            _say(console, f"No confirmation on a fresh split: {problem}.")
+            return
+        _say(console, _heading(confirmation, step, estimates))
+
+
+def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everything: bool) -> None:
+    """Take back what waits and will not be begun: everything, or what another ``[final]`` asked for."""
+    study = confirmation.study
+    wanted = {} if everything else {n: confirmation.final_recipe(n) for n in confirmation.numbers}
+    for item in patiently(lambda: ledger.queue.waiting(study.id, WorkKind.CONFIRM)):
+        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and patiently(
+            lambda: ledger.queue.withdraw(item.id)  # noqa: B023 - called at once
+        ):
+            ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
+
+
+def _forget_fallen(confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
+    """Remove the weights of those that are clearly beaten: they will not be exported, and all finalists' take room."""
+    fallen = {row.number for row in estimates.rows if row.fallen} if estimates is not None else set()
+    artifacts = ArtifactFolder(home.artifacts)
+    for finalist in confirmation.finalists:
+        if finalist.number in fallen:
+            for record in (finalist.trial, *finalist.rounds):
+                artifacts.remove_weights(confirmation.study.name, record.work_id)
+
+
+def _tell_broken(console: Console, broken: Sequence[TrialRecord], told: set[int]) -> None:
+    for record in broken:
+        if record.id not in told:
+            told.add(record.id)
+            number = record.note[TRIAL_NOTE]
+            _say(
+                console,
+                f"[yellow]note:[/] trial {number} is no finalist any more: on split {record.split} it {record.status} "
+                f"({escape(record.reason)})",
+            )
+
+
+def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None) -> str:
+    """What the next round is."""
+    count, split = len(step.items), step.items[0][1]
+    who = "the finalist" if count == 1 else f"{count} finalists"
+    fallen = [] if estimates is None else [row.number for row in estimates.rows if row.fallen]
+    line = f"Confirming {who} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
+    return line + (f"; clearly beaten: {trials_named(fallen)}" if fallen else "")
+
+
+def _say(console: Console, line: str) -> None:
+    if line:
+        console.print(line, highlight=False)
+
+
+def confirm(request: ConfirmRequest) -> None:
+    """Run the best trials' recipes again on fresh splits, with local workers where none live, and compare them.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+        DataMismatch, DataError: the images at hand are not the study's.
+    """
+    check_torch_pair()
+    console = Console()
+    ledger = open_ledger(request.storage_url)
+    stored = ledger.study(request.study)
+    home = Home(root=request.workers.home)
+    data = request.data or known_folder(ledger, stored)
+    if data is None:
+        raise NoData
+    images = open_for_training(data, StudySpec.from_dict(stored.spec), stored.fingerprint)
+    shown = len(read_standing(ledger, stored.name).records)
+    with ExitStack() as stack:
+        until = _helped(stack, ledger, stored, data, request.workers, home, console, shown=shown, nobody=_nobody)
+        try:
+            run_confirmation(ledger, stored, images, home, until, console)
+        except Interrupted:
+            print_interrupted(console, stored.name)
+            raise SystemExit(EXIT_INTERRUPTED) from None
+    show_comparison(console, ledger, stored.name, home)

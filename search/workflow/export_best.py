@@ -6,7 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from search.engines.plan import Workers
+from search.export.expected_score import forecast_export
+from search.export.files import write_export
+from search.export.final_model import gather_refits
+from search.export.plan import ExportPlan, plan_export, queue_refits
+from search.export.pool import check_alike
+from search.report.publishing import publish
+from search.report.summary import print_export, print_ranking
+from search.runtime.home import Home
+from search.study_setup.data_folder import NoData, open_for_training
+from search.study_setup.prepare import known_folder
+from search.study_state.snapshot import read_standing, refits_are_over
+from search.workflow.watch import _run_refits
+from storage.stores import Ledger, open_ledger
+from studies.spec import StudySpec
+from trainer.common.environment import check_torch_pair
+from trainer.data.image_set import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +40,54 @@ class ExportRequest:
     full_data: bool
     submission_kind: str | None
     workers: Workers
+
+
+def export_best(request: ExportRequest) -> None:
+    """Refit the best recipes of a study, or of several, and write the export, with local workers where none live.
+
+    Raises:
+        StudiesDiffer: several studies that cannot be blended; nothing was begun.
+        NothingFinished, RefitFailed, SubmissionError, ExportBroken: there is nothing to export, or not like this.
+        DataMismatch, DataError: the images at hand are not the study's.
+    """
+    check_torch_pair()
+    console = Console()
+    ledger = open_ledger(request.storage_url)
+    named = [ledger.study(name) for name in dict.fromkeys(request.studies)]
+    stored, *also = named or [ledger.study(None)]
+    check_alike([stored, *also])
+    spec = StudySpec.from_dict(stored.spec)
+    home = Home(root=request.workers.home)
+    data = request.data or known_folder(ledger, stored)
+    if data is None:
+        raise NoData
+    images = open_for_training(data, spec, stored.fingerprint)
+    plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data, also=also, home=home)
+    standings = [read_standing(ledger, study.name) for study in plan.studies]
+    for standing in standings:
+        print_ranking(console, standing)
+    ids = queue_refits(ledger, plan, home)
+    for standing in standings:
+        if not refits_are_over(read_standing(ledger, standing.study.name)):
+            shown = len(standing.records)
+            _run_refits(ledger, standing.study, data, request.workers, home, console, shown=shown)
+    _finish(console, ledger, plan, ids, images, home, request.output, request.submission_kind)
+
+
+def _finish(
+    console: Console,
+    ledger: Ledger,
+    plan: ExportPlan,
+    ids: Sequence[Sequence[int]],
+    images: ImageSet,
+    home: Home,
+    output: Path | None,
+    submission_kind: str | None,
+) -> None:
+    refits = gather_refits(ledger, plan, ids, images.y)
+    folder = output or home.exports(plan.study.name)
+    foretold = forecast_export(ledger, plan, refits)
+    forecast = None if foretold is None else foretold.to_json()
+    export = write_export(ledger, plan, refits, images, home, folder, submission_kind, forecast=forecast)
+    publish(ledger, plan.study.name, home, export.folder)
+    print_export(console, export)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
-from optuna.trial import TrialState
 from rich.console import Console
 
-from search.engines.interface import Fleet
+from search.engines.interface import Fleet, WorkerCommand
+from search.engines.plan import FleetPlan, Workers, plan_fleet
 from search.report.progress import ProgressView
+from search.report.summary import print_interrupted
+from search.runtime.errors import EXIT_INTERRUPTED
+from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.study_state.finalists import TRIAL_NOTE
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
-from search.study_state.snapshot import Standing, read_standing
+from search.study_state.snapshot import Standing, read_standing, refits_are_over, what_runs
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
 from storage.database.outages import patiently
-from storage.queue.items import HeldItem
+from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import StudyState, WorkKind
 from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds
@@ -32,21 +36,6 @@ class WorkersLost(RuntimeError):  # noqa: N818 - named for the fact
 
 class Interrupted(RuntimeError):  # noqa: N818 - named for the fact
     """A person asked to stop. Nothing is lost."""
-
-
-def search_is_over(standing: Standing) -> bool:
-    """Whether no further trial will begin and none is under way. A paused search is not over: it waits."""
-    study = standing.study
-    if standing.running or standing.paused:
-        return False
-    if study.state is StudyState.STOPPED or not standing.in_time:
-        return True
-    return not standing.waiting and study.budget is not None and standing.counted >= study.budget
-
-
-def refits_are_over(standing: Standing) -> bool:
-    """Whether every refit that was asked for has ended."""
-    return standing.refits_open == 0
 
 
 def watch(
@@ -125,26 +114,83 @@ def _now(ledger: Ledger, standing: Standing, fleet: Fleet | None) -> str:
     return " · ".join(part for part in (doing, trouble) if part)
 
 
-def confirmation_at(item: HeldItem) -> str:
-    """A confirmation for people: which trial's recipe, on which fresh split."""
-    return f"trial {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"
+def _run_refits(
+    ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
+) -> None:
+    """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
+    with ExitStack() as stack:
+        until = _helped(stack, ledger, stored, data, workers, home, console, shown=shown, nobody=_nobody_here(home))
+        try:
+            until(refits_are_over)
+        except Interrupted:
+            print_interrupted(console, stored.name)
+            raise SystemExit(EXIT_INTERRUPTED) from None
 
 
-def what_runs(ledger: Ledger, standing: Standing) -> str:
-    """The trials under way with their epochs, or the confirmations, or the refits."""
-    if standing.refits_open:
-        total = standing.refits_done + standing.refits_open
-        return f"refit {standing.refits_done + 1} of {total}"
-    if standing.confirms_open:
-        total = standing.confirms_done + standing.confirms_open
-        held = patiently(lambda: ledger.queue.held(standing.study.id))
-        at = [confirmation_at(item) for item in held if item.kind is WorkKind.CONFIRM]
-        return f"confirming {standing.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
-    if not standing.running:
-        return "workers are starting" if not standing.workers else ""
-    trials = patiently(
-        lambda: ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+def _helped(
+    stack: ExitStack,
+    ledger: Ledger,
+    stored: StoredStudy,
+    data: Path,
+    workers: Workers,
+    home: Home,
+    console: Console,
+    *,
+    shown: int,
+    nobody: Callable[[Standing], bool],
+) -> Callable[[Callable[[Standing], bool]], None]:
+    """A `watch` that leaves the work to whoever lives, once ``nobody`` does to local workers, which ``stack`` ends."""
+    fleet: Fleet | None = None
+
+    def until(over: Callable[[Standing], bool]) -> None:
+        nonlocal fleet
+        if fleet is None:
+            signals = _signals(None, workers)
+            either = partial(_either, over, nobody)
+            watch(ledger, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
+            if over(read_standing(ledger, stored.name)):
+                return
+            here = replace(workers, engine="local", workers=workers.workers or None)
+            fleet = _fleet(plan_fleet(here), ledger, stored, data, here, home)
+            assert fleet is not None, "there is at least one worker"
+            stack.enter_context(fleet)
+        signals = _signals(fleet, workers)
+        watch(ledger, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+
+    return until
+
+
+def _either(first: Callable[[Standing], bool], second: Callable[[Standing], bool], standing: Standing) -> bool:
+    return first(standing) or second(standing)
+
+
+def _nobody(standing: Standing) -> bool:
+    """Whether no worker lives, while the study is not paused."""
+    return not standing.workers and not standing.paused
+
+
+def _nobody_here(home: Home) -> Callable[[Standing], bool]:
+    """Whether no worker lives that keeps weights in this home, while the study is not paused."""
+    identity = home.identity()
+    return lambda standing: identity not in standing.homes and not standing.paused
+
+
+def _fleet(
+    planned: FleetPlan, ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home
+) -> Fleet | None:
+    """The workers that were asked for; None: others do the work."""
+    if planned.make is None:
+        return None
+    command = WorkerCommand(
+        study=stored.name,
+        storage_url=ledger.database.url.render_as_string(hide_password=False),
+        data=data,
+        home=workers.home,
+        weights=workers.weights,
+        options=workers.options,
     )
-    return ", ".join(
-        f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
-    )
+    return planned.make(command, home.logs(stored.name))
+
+
+def _signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
+    return StopSignals(at_once=None if fleet is None else fleet.kill, grace=workers.grace).install()

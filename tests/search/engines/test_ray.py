@@ -21,8 +21,8 @@ from search.engines.interface import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
 from search.study_setup.create_study import found
-from search.study_state.snapshot import read_standing
-from search.workflow.watch import bury, search_is_over
+from search.study_state.snapshot import read_standing, search_is_over
+from search.workflow.watch import bury
 from storage.stores import Ledger
 from storage.values import TrialStatus
 from tests.search.colours import founding

@@ -7,9 +7,8 @@ import io
 from rich.console import Console
 
 from search.report.progress import ProgressView, bar_line, clock_time
-from search.study_state.snapshot import read_standing
+from search.study_state.snapshot import read_standing, search_is_over
 from search.worker.study_context import Bench
-from search.workflow.watch import search_is_over
 from storage.stores import Ledger
 from tests.search.colours import work_on
 

@@ -20,23 +20,16 @@ from search.export.plan import ExportPlan, missing_refits, plan_export, queue_re
 from search.export.submitted_labels import submitted_labels
 from search.report.status import show_status
 from search.runtime.home import Home
-from search.study_state.confirmation import (
-    confirmations_are_over,
-    freeze_split,
-    judge,
-    plan_step,
-    queue_step,
-    read_confirmation,
-    run_confirmation,
-)
+from search.study_state.confirmation import freeze_split, judge, plan_step, queue_step, read_confirmation
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.optuna_attributes import SIBLINGS
-from search.study_state.snapshot import Standing, read_standing
+from search.study_state.snapshot import Standing, confirmations_are_over, read_standing, what_runs
 from search.worker.lease import LEASE
 from search.worker.study_context import Bench
 from search.worker.train_item import Task
+from search.workflow.confirm import run_confirmation
 from search.workflow.control import retry
-from search.workflow.watch import Interrupted, what_runs
+from search.workflow.watch import Interrupted
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger

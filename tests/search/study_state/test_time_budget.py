@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.study_state.confirmation_schedule import Contender, money_for, next_step
-from search.study_state.snapshot import read_standing
+from search.study_state.snapshot import read_standing, refits_before_deadline, search_is_over
 from search.study_state.time_budget import (
     EXPORT_SECONDS,
     MARGIN,
@@ -25,9 +25,8 @@ from search.study_state.time_budget import (
     refits_in_time,
 )
 from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
-from search.worker.deadline_guard import Overtime, refits_before_deadline
+from search.worker.deadline_guard import Overtime
 from search.worker.study_context import Bench
-from search.workflow.watch import search_is_over
 from storage.queue.items import WorkItem
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind

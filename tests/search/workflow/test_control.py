@@ -9,12 +9,11 @@ import pytest
 
 from search.report.status import human_size, show_failed, show_status
 from search.runtime.heartbeat import Presence
-from search.study_state.snapshot import read_standing
+from search.study_state.snapshot import read_standing, search_is_over
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import Bench
 from search.workflow.control import pause, resume, retry, stop
-from search.workflow.watch import search_is_over
 from storage.queue.items import WorkItem
 from storage.records.workers import Role
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
