@@ -32,7 +32,7 @@ from search.tuning.samplers import make_sampler
 from search.worker.loop import work
 from search.worker.study_cache import Tools, Workshop
 from search.worker.study_context import Bench
-from search.worker.train_item import LeaseLost, Task
+from search.worker.task import LeaseLost, Task
 from storage.database.connection import Database
 from storage.database.outages import patiently
 from storage.queue.items import WorkItem

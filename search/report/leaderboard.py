@@ -15,9 +15,9 @@ from search.statistics.submission_scores import (
     Belief,
     Board,
     Submission,
-    _correlations,
-    _estimate,
-    _mean_error,
+    correlation_matrix,
+    estimate_of,
+    mean_error,
     belief_of,
     difference_error,
     disagreement,
@@ -91,7 +91,7 @@ def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
     judged, z = [], []
     for one in told:
         assert one.public is not None and board.public_images
-        estimate = _estimate(board, one)
+        estimate = estimate_of(board, one)
         error = math.hypot(estimate.error, score_error(board, one, one.public, board.public_images))
         if math.isfinite(error):
             judged.append(one)
@@ -105,7 +105,7 @@ def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
             f"Export {one.number}: the public score {one.public:.4f} is {where} than the estimate "
             f"{one.estimate:.4f} ± {one.estimate_error:.4f} allows (z = {score:+.1f})."
         )
-    together = float(np.mean(z)) / _mean_error(judged)
+    together = float(np.mean(z)) / mean_error(judged)
     if together <= -REAL:
         yield (
             f"The public scores are lower than chance explains (z = {together:+.1f}{' together' * (len(z) > 1)}): test "
@@ -128,7 +128,7 @@ def _hand_in(board: Board) -> Iterator[str]:
         # What counts is the score on the private images, which is drawn once more.
         noise = score_error(board, one, belief.mean, board.private_images) if math.isfinite(belief.error) else 0.0
         scores.append(Belief(mean=belief.mean, error=math.hypot(belief.error, noise)))
-    correlations = _correlations(board.submissions)
+    correlations = correlation_matrix(board.submissions)
     chosen = propose(scores, correlations)
     if len(chosen) < 2:
         return

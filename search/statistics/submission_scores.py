@@ -218,13 +218,13 @@ def correlation(first: Submission, second: Submission) -> float:
 
 def belief_of(board: Board, one: Submission) -> Belief:
     """What estimate and public score together say of a submission's expected score."""
-    parts = [_estimate(board, one)]
+    parts = [estimate_of(board, one)]
     if one.public is not None and board.public_images:
         parts.append(Belief(mean=one.public, error=score_error(board, one, one.public, board.public_images)))
     return combine(parts)
 
 
-def _estimate(board: Board, one: Submission) -> Belief:
+def estimate_of(board: Board, one: Submission) -> Belief:
     if one.estimate is None or one.estimate_error is None:
         return Belief(mean=0.0, error=math.inf)
     # Nothing wrong out of fold gives an estimate without error, which nothing is.
@@ -232,12 +232,12 @@ def _estimate(board: Board, one: Submission) -> Belief:
     return Belief(mean=one.estimate, error=max(one.estimate_error, least))
 
 
-def _mean_error(judged: Sequence[Submission]) -> float:
+def mean_error(judged: Sequence[Submission]) -> float:
     """Standard deviation of the mean of their z-scores: on the same images these go up and down together."""
-    return math.sqrt(max(float(_correlations(judged).mean()), 1e-9))
+    return math.sqrt(max(float(correlation_matrix(judged).mean()), 1e-9))
 
 
-def _correlations(submissions: Sequence[Submission]) -> NDArray[np.float64]:
+def correlation_matrix(submissions: Sequence[Submission]) -> NDArray[np.float64]:
     """``(k, k)``, symmetric, with ones on the diagonal."""
     matrix = np.eye(len(submissions))
     for i, first in enumerate(submissions):

@@ -18,7 +18,7 @@ from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LeaseKeeper
 from search.worker.retention import forget_the_beaten
 from search.worker.study_context import Bench
-from search.worker.train_item import LeaseLost, Task, called
+from search.worker.task import LeaseLost, Task, called
 from storage.database.connection import is_outage
 from storage.database.outages import patiently
 from storage.errors import StorageError, StorageUnavailableError

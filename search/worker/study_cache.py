@@ -19,6 +19,7 @@ from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
 from search.worker.study_context import Bench
+from search.worker.train_item import train
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -94,6 +95,7 @@ class Workshop:
             home=tools.home,
             device=tools.device,
             loader=tools.loader,
+            train=train,
             weights_dir=tools.weights_dir,
             lease=tools.lease,
         )

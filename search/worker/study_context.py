@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from search.runtime.home import Home
 from search.tuning.pruners import Pruner
 from search.worker.lease import LEASE
-from search.worker.train_item import Task, train
+from search.worker.task import Task
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -46,11 +46,11 @@ class Bench:
     home: Home
     device: torch.device
     loader: BatchLoader
+    train: Callable[[Bench, Task], TrialOutcome | None]
+    """How an item becomes an outcome: `search.worker.train_item.train`; benchmarks replace it."""
     weights_dir: Path | None = None
     lease: float = LEASE
     """Seconds; see `search.worker.lease`."""
-    train: Callable[[Bench, Task], TrialOutcome | None] = train
-    """How an item becomes an outcome; benchmarks replace it."""
 
     @property
     def artifacts(self) -> ArtifactFolder:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 
-from search.worker.lease import LeaseKeeper
 from search.worker.retention import may_be_exported
+from search.worker.task import LeaseLost, Task
 from storage.database.outages import patiently
-from storage.queue.items import WorkItem
 from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_of
 from trainer.recipe.recipe import Recipe
@@ -24,31 +22,6 @@ if TYPE_CHECKING:
     from trainer.training.results import CVResult, EpochReport, Verdict
 
 log = logging.getLogger(__name__)
-
-
-class LeaseLost(Exception):  # noqa: N818 - named for the fact
-    """Another worker holds the item now. Raised to leave the training without writing a checkpoint over its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A work item in training."""
-
-    item: WorkItem
-    trial: optuna.Trial | None
-    """The Optuna trial that it stands for; None for confirmations and refits."""
-    lease: LeaseKeeper
-    stop_requested: Callable[[], bool]
-    """Whether to stop after the epoch under way, with a checkpoint."""
-    overdue: Callable[[], bool]
-    """Whether to leave it in the middle."""
-    out_of_time: Callable[[Recipe, EpochReport], bool] = lambda recipe, report: False
-    """Whether it would end too late for the study's deadline; asked after an epoch, and obeyed like a stop."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return called(self.item)
 
 
 def train(bench: Bench, task: Task) -> TrialOutcome | None:
@@ -122,13 +95,6 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
             bench.artifacts.remove_weights(bench.study.name, item.id)
             log.warning("%s: its networks are not kept: %s", task.name, error)
     return outcome_of(result, bench.spec.protocol.metric, bench.images.y, bench.image_weights)
-
-
-def called(item: WorkItem) -> str:
-    """A work item for people."""
-    if item.kind is WorkKind.SEARCH:
-        return f"trial {item.trial_number}" if item.trial_number is not None else "a new trial"
-    return f"{item.kind} with seed {item.seed} on split {item.split}"
 
 
 def weights_name(fold: int) -> str:

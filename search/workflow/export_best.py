@@ -20,7 +20,7 @@ from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, open_for_training
 from search.study_setup.prepare import known_folder
 from search.study_state.snapshot import read_standing, refits_are_over
-from search.workflow.watch import _run_refits
+from search.workflow.watch import run_refits
 from storage.stores import Ledger, open_ledger
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
@@ -70,11 +70,11 @@ def export_best(request: ExportRequest) -> None:
     for standing in standings:
         if not refits_are_over(read_standing(ledger, standing.study.name)):
             shown = len(standing.records)
-            _run_refits(ledger, standing.study, data, request.workers, home, console, shown=shown)
-    _finish(console, ledger, plan, ids, images, home, request.output, request.submission_kind)
+            run_refits(ledger, standing.study, data, request.workers, home, console, shown=shown)
+    finish_export(console, ledger, plan, ids, images, home, request.output, request.submission_kind)
 
 
-def _finish(
+def finish_export(
     console: Console,
     ledger: Ledger,
     plan: ExportPlan,

@@ -24,9 +24,9 @@ from search.study_state.snapshot import Standing, read_standing, refits_are_over
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of
 from search.workflow.confirm import run_confirmation
-from search.workflow.export_best import _finish
+from search.workflow.export_best import finish_export
 from search.workflow.provisional_submission import ProvisionalSubmission
-from search.workflow.watch import Interrupted, _either, _fleet, _nobody_here, _run_refits, _signals, watch
+from search.workflow.watch import Interrupted, either_holds, make_fleet, no_worker_here, run_refits, stop_signals, watch
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger
@@ -65,10 +65,10 @@ def start(request: StartRequest) -> None:
 
     with ExitStack() as stack:
         stack.enter_context(_supervising(ledger, stored, home))
-        fleet = _fleet(planned, ledger, stored, founding.folder, request.workers, home)
+        fleet = make_fleet(planned, ledger, stored, founding.folder, request.workers, home)
         if fleet is not None:
             stack.enter_context(fleet)
-        signals = _signals(fleet, request.workers)
+        signals = stop_signals(fleet, request.workers)
         try:
             provisional = ProvisionalSubmission(ledger, stored, images, request.output or home.exports(name), console)
             look = provisional.update
@@ -85,14 +85,14 @@ def start(request: StartRequest) -> None:
             plan = _plan_in_time(ledger, stored, home, console)
             ids = queue_refits(ledger, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
-            elsewhere = partial(_either, refits_are_over, _nobody_here(home))
+            elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))
             until(refits_are_over if isinstance(fleet, LocalFleet) else elsewhere)
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
     if not refits_are_over(read_standing(ledger, name)):
-        _run_refits(ledger, stored, founding.folder, request.workers, home, console, shown=shown)
-    _finish(console, ledger, plan, ids, images, home, request.output, None)
+        run_refits(ledger, stored, founding.folder, request.workers, home, console, shown=shown)
+    finish_export(console, ledger, plan, ids, images, home, request.output, None)
 
 
 def _plan_in_time(ledger: Ledger, stored: StoredStudy, home: Home, console: Console) -> ExportPlan:

@@ -114,12 +114,12 @@ def _now(ledger: Ledger, standing: Standing, fleet: Fleet | None) -> str:
     return " · ".join(part for part in (doing, trouble) if part)
 
 
-def _run_refits(
+def run_refits(
     ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
 ) -> None:
     """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
     with ExitStack() as stack:
-        until = _helped(stack, ledger, stored, data, workers, home, console, shown=shown, nobody=_nobody_here(home))
+        until = watch_with_local_workers(stack, ledger, stored, data, workers, home, console, shown=shown, nobody=no_worker_here(home))
         try:
             until(refits_are_over)
         except Interrupted:
@@ -127,7 +127,7 @@ def _run_refits(
             raise SystemExit(EXIT_INTERRUPTED) from None
 
 
-def _helped(
+def watch_with_local_workers(
     stack: ExitStack,
     ledger: Ledger,
     stored: StoredStudy,
@@ -145,37 +145,37 @@ def _helped(
     def until(over: Callable[[Standing], bool]) -> None:
         nonlocal fleet
         if fleet is None:
-            signals = _signals(None, workers)
-            either = partial(_either, over, nobody)
+            signals = stop_signals(None, workers)
+            either = partial(either_holds, over, nobody)
             watch(ledger, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
             if over(read_standing(ledger, stored.name)):
                 return
             here = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = _fleet(plan_fleet(here), ledger, stored, data, here, home)
+            fleet = make_fleet(plan_fleet(here), ledger, stored, data, here, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
-        signals = _signals(fleet, workers)
+        signals = stop_signals(fleet, workers)
         watch(ledger, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
     return until
 
 
-def _either(first: Callable[[Standing], bool], second: Callable[[Standing], bool], standing: Standing) -> bool:
+def either_holds(first: Callable[[Standing], bool], second: Callable[[Standing], bool], standing: Standing) -> bool:
     return first(standing) or second(standing)
 
 
-def _nobody(standing: Standing) -> bool:
+def no_worker_lives(standing: Standing) -> bool:
     """Whether no worker lives, while the study is not paused."""
     return not standing.workers and not standing.paused
 
 
-def _nobody_here(home: Home) -> Callable[[Standing], bool]:
+def no_worker_here(home: Home) -> Callable[[Standing], bool]:
     """Whether no worker lives that keeps weights in this home, while the study is not paused."""
     identity = home.identity()
     return lambda standing: identity not in standing.homes and not standing.paused
 
 
-def _fleet(
+def make_fleet(
     planned: FleetPlan, ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home
 ) -> Fleet | None:
     """The workers that were asked for; None: others do the work."""
@@ -192,5 +192,5 @@ def _fleet(
     return planned.make(command, home.logs(stored.name))
 
 
-def _signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
+def stop_signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
     return StopSignals(at_once=None if fleet is None else fleet.kill, grace=workers.grace).install()

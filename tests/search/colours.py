@@ -17,6 +17,7 @@ from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
 from search.worker.study_context import Bench
+from search.worker.train_item import train
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from studies.spec import StudySpec, load_study
@@ -101,6 +102,7 @@ def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, wo
         stored.name, make_sampler(spec.search_settings, seed=0, budget=spec.search_settings.trials)
     )
     return Bench(
+        train=train,
         worker=worker,
         ledger=ledger,
         study=stored,

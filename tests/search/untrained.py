@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from search.worker.study_context import Bench
-from search.worker.train_item import Task
+from search.worker.task import Task
 from storage.values import TrialOutcome, TrialStatus
 from trainer.common.randomness import random_generator
 from trainer.evaluation.ambiguity import expected_average

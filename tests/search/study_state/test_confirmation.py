@@ -26,7 +26,7 @@ from search.study_state.optuna_attributes import SIBLINGS
 from search.study_state.snapshot import Standing, confirmations_are_over, read_standing, what_runs
 from search.worker.lease import LEASE
 from search.worker.study_context import Bench
-from search.worker.train_item import Task
+from search.worker.task import Task
 from search.workflow.confirm import run_confirmation
 from search.workflow.control import retry
 from search.workflow.watch import Interrupted

@@ -10,7 +10,7 @@ import pytest
 from search.study_setup.create_study import found
 from search.worker.run_item import run_item
 from search.worker.study_context import Bench
-from search.worker.train_item import Task
+from search.worker.task import Task
 from search.workflow.control import resume
 from storage.stores import Ledger
 from storage.values import StudyState, WorkKind

@@ -26,7 +26,8 @@ from search.worker.lease import LEASE
 from search.worker.loop import work
 from search.worker.run_item import run_item
 from search.worker.study_context import Bench
-from search.worker.train_item import Task, train
+from search.worker.task import Task
+from search.worker.train_item import train
 from storage.database.outages import patiently
 from storage.errors import StorageError
 from storage.optuna_storage import running_trials

@@ -17,7 +17,7 @@ from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates
 from search.worker.retention import is_as_exported, kept_trials, may_be_exported
 from search.worker.study_context import Bench
-from search.worker.train_item import Task
+from search.worker.task import Task
 from storage.artifacts import ArtifactFolder
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import work_on

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from search.study_state.snapshot import read_standing
 from search.worker.study_context import Bench
-from search.worker.train_item import Task
+from search.worker.task import Task
 from search.workflow.provisional_submission import ProvisionalSubmission
 from storage.stores import Ledger
 from storage.values import WorkKind
