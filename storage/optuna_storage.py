@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttributeModel
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb.models import StudyModel, TrialModel, TrialParamModel, TrialUserAttributeModel
 from optuna.trial import TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.errors import SchemaError
-from storage.fleet_storage import FleetStorage
+
+if TYPE_CHECKING:
+    from storage.database.connection import Database
 
 if TYPE_CHECKING:
     from storage.database.connection import Database
@@ -45,20 +52,145 @@ class _SharedEngineStorage(RDBStorage):
         self.scoped_session = scoped_session(sessionmaker(bind=database.engine))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._database,)
+        return _reopen_shared, (self._database,)
 
 
-def _reopen(database: Database) -> RDBStorage:
+def _reopen_shared(database: Database) -> RDBStorage:
     return _SharedEngineStorage(database, create_tables=False)
 
 
+@dataclass
+class TrialWrites:
+    """What is to be written of a trial."""
+
+    trial_id: int
+    """Optuna's id, not the number."""
+    params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
+    """Value in Optuna's internal representation, and distribution, by name."""
+    user_attrs: dict[str, object] = field(default_factory=dict)
+
+
+class FleetStorage(_CachedStorage):
+    """As `optuna.storages.get_storage` would cache it, with fewer looks and fewer writes where a worker asks for them.
+
+    For the thread that samples; others may use it as any storage meanwhile, but not inside these blocks.
+    """
+
+    def __init__(self, backend: RDBStorage, database: Database) -> None:
+        super().__init__(backend)
+        self._database = database
+        self._seen: set[int] | None = None
+        self._collected: TrialWrites | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._database,)
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Within the block, what other workers did is read from the database once for each study. One suggestion takes
+        a fraction of a second: what happens meanwhile is seen by the next.
+        """
+        self._seen = set()
+        try:
+            yield
+        finally:
+            self._seen = None
+
+    @contextmanager
+    def collecting(self, trial_id: int) -> Iterator[TrialWrites]:
+        """Within the block, parameters and user attributes of this trial are collected instead of written; `write` is
+        the caller's to call afterwards. Whatever the block does may be repeated in it.
+        """
+        writes = TrialWrites(trial_id)
+        self._collected = writes
+        try:
+            yield writes
+        finally:
+            self._collected = None
+
+    def write(self, writes: TrialWrites) -> bool:
+        """Write everything in one transaction. May be repeated: parameters keep their first value, attributes get
+        their last.
+
+        Returns:
+            False if the trial has ended, or is not there; nothing is written then.
+
+        Raises:
+            StorageUnavailableError: the database does not answer.
+        """
+        trial_id = writes.trial_id
+        with self._database.writing() as connection:
+            state = connection.execute(
+                select(TrialModel.state).where(TrialModel.trial_id == trial_id).with_for_update()
+            ).scalar_one_or_none()
+            if state is None or state.is_finished():
+                return False
+            if writes.params:
+                params = [
+                    {
+                        "trial_id": trial_id,
+                        "param_name": name,
+                        "param_value": value,
+                        "distribution_json": distribution_to_json(distribution),
+                    }
+                    for name, (value, distribution) in writes.params.items()
+                ]
+                connection.execute(self._database.insert(TrialParamModel).values(params).on_conflict_do_nothing())
+            if writes.user_attrs:
+                insert = self._database.insert(TrialUserAttributeModel).values(_attributes(writes))
+                connection.execute(
+                    insert.on_conflict_do_update(
+                        index_elements=["trial_id", "key"], set_={"value_json": insert.excluded.value_json}
+                    )
+                )
+            return True
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        """As Optuna's, or collected."""
+        if self._collected is not None and self._collected.trial_id == trial_id:
+            self._collected.params[param_name] = (param_value_internal, distribution)
+        else:
+            super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's, or collected."""
+        if self._collected is not None and self._collected.trial_id == trial_id:
+            self._collected.user_attrs[key] = value
+        else:
+            super().set_trial_user_attr(trial_id, key, value)
+
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        if self._seen is not None and study_id in self._seen:
+            return
+        super()._read_trials_from_remote_storage(study_id)
+        if self._seen is not None:
+            self._seen.add(study_id)
+
+
+def _attributes(writes: TrialWrites) -> list[Mapping[str, Any]]:
+    return [
+        {"trial_id": writes.trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in writes.user_attrs.items()
+    ]
+
+
+def _reopen(database: Database) -> FleetStorage:
+    return open_optuna_storage(database)
+
+
 def open_optuna_storage(database: Database) -> FleetStorage:
-    """Optuna's storage on existing tables, cached.
+    """Optuna's storage on existing tables, cached, working through the engine of ``database``.
+
+    Picklable. Optuna's heartbeats are off: leases replace them.
 
     Raises:
         SchemaError: the tables are missing, or another Optuna release made them.
+        StorageUnavailableError: the database does not answer.
     """
-    return FleetStorage(_checked(database, create_tables=False), database)
+    with database.own_errors():
+        return FleetStorage(_checked(database, create_tables=False), database)
 
 
 def running_trials(database: Database, study_name: str) -> list[int]:

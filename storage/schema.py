@@ -36,10 +36,10 @@ def create_schema(database: Database) -> None:
     """
     from alembic import command
 
-    from storage.optuna_storage import create_optuna_tables
+    from storage.optuna_storage import create_optuna_tables, open_optuna_storage
 
     if _revision(database) == head_revision():
-        database.optuna_storage()
+        open_optuna_storage(database)
         return
     with _one_at_a_time(database):
         _refuse_newer(database, _revision(database))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from storage.database.connection import Database, connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import StorageError
-from storage.fleet_storage import FleetStorage
+from storage.optuna_storage import FleetStorage, open_optuna_storage
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import DatasetStore
@@ -22,7 +21,6 @@ from storage.records.studies import ImageWeights, StoredStudy, StudyStore
 from storage.records.trials import RunStore
 from storage.records.workers import WorkerStore
 from storage.schema import create_schema, require_schema
-from trainer.data.folds import write_folds_csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class Ledger:
     @cached_property
     def optuna_storage(self) -> FleetStorage:
         """Optuna's view of this database, one for the process: a new one would read all trials again."""
-        return self.database.optuna_storage()
+        return open_optuna_storage(self.database)
 
     def folds(self, study: StoredStudy, split: int) -> NDArray[np.int64]:
         """The frozen fold of each of the study's training images, ``(n,)``.
@@ -95,18 +93,6 @@ class Ledger:
                 "it: somebody altered it. Take a copy from before, or begin a new study with --name"
             )
         return stored
-
-    def write_folds(self, study: StoredStudy, split: int, path: Path) -> None:
-        """Write the frozen folds as a table: image_id, label, duplicate group, fold."""
-        dataset = self.datasets.get(study.fingerprint)
-        assert dataset.groups is not None, "duplicates are looked for before a study begins"
-        write_folds_csv(
-            path,
-            ids=dataset.train_ids,
-            labels=[dataset.class_names[y] for y in dataset.y],
-            groups=dataset.groups[: len(dataset.train_ids)],
-            folds=self.folds(study, split),
-        )
 
     def optuna_study(self, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
         """Optuna's study of that name, as it is stored."""

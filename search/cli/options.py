@@ -94,3 +94,8 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable trai
 
 DEFAULT_STORAGE = "sqlite:///retable.db"
 DEFAULT_HOME = Path("retable")
+
+
+def overrides_of(assignments: list[str] | None, skip_bad: bool) -> list[str]:
+    """What ``--set`` and ``--skip-bad`` change of a study file, as ``FIELD=VALUE``."""
+    return [*(assignments or []), *(["data.skip_bad=true"] if skip_bad else [])]

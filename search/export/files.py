@@ -21,8 +21,10 @@ from search.runtime.home import Home
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
 from search.study_setup.image_weights import weights_lines
+from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialStatus
+from trainer.data.folds import write_folds_csv
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.metrics import METRICS
@@ -91,7 +93,7 @@ def write_export(
             submission_kind = _write_submission(plan, refits, images, made / "submission.csv", kind)
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
         if refits.has_oof:
-            ledger.write_folds(plan.study, plan.split, made / "folds.csv")
+            write_folds(ledger, plan.study, plan.split, made / "folds.csv")
             folds = {split: ledger.folds(plan.study, split) for split, _ in refits.shared_trainings}
             _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
@@ -282,3 +284,16 @@ def _move_into(made: Path, folder: Path) -> None:
             # A folder cannot be replaced in one step: the old one steps aside into the scratch folder first.
             target.rename(made / f".old-{path.name}")
         path.replace(target)
+
+
+def write_folds(ledger: Ledger, study: StoredStudy, split: int, path: Path) -> None:
+    """Write the frozen folds of a split as a table: image_id, label, duplicate group, fold."""
+    dataset = ledger.datasets.get(study.fingerprint)
+    assert dataset.groups is not None, "duplicates are looked for before a study begins"
+    write_folds_csv(
+        path,
+        ids=dataset.train_ids,
+        labels=[dataset.class_names[y] for y in dataset.y],
+        groups=dataset.groups[: len(dataset.train_ids)],
+        folds=ledger.folds(study, split),
+    )

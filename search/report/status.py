@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.export.expected_score import read_optimism
-from search.export.imported import described
+from search.export.members import described
 from search.report.progress import bar_line, print_trial
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from search.report.status import state_of
 from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
-from storage.database.existing import NoStudy
+from storage.database.existing import NoStudy, check_database
 from storage.errors import SchemaError
 from storage.stores import Ledger, open_ledger
-from storage.values import SEARCH_SPLIT
+from studies.explain import Explanation, explain
 from studies.file.catalog import bundled_studies
+from studies.spec import StudySpec, load_study
+from trainer.recipe.recipe import Scalar
 
 
 def show_studies(url: str) -> None:
@@ -51,29 +53,70 @@ def show_studies(url: str) -> None:
     console.print(table)
 
 
-def export_folds(name: str | None, url: str, output: Path) -> None:
-    """Write the frozen folds of a study as a table."""
-    ledger = open_ledger(url)
-    ledger.write_folds(ledger.study(name), SEARCH_SPLIT, output)
-    Console().print(f"The folds are written to {output}", highlight=False)
-
-
-def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> None:
-    """An exported model on new images.
-
-    Raises:
-        ModelError, ImageError: the folder is no model, or images cannot be read (all are named).
-    """
-    from trainer.inference.predict import predict_folder, write_predictions
-
-    predictions = predict_folder(model, images, device=device)
-    write_predictions(output, predictions)
-    Console().print(f"{len(predictions.ids)} images predicted to {output}", highlight=False)
-
-
 def _ledger_if_any(url: str) -> Ledger | None:
     """The database, if it is set up."""
     try:
         return open_ledger(url)
     except (NoStudy, SchemaError):
         return None
+
+
+def show_study(name: str, overrides: Sequence[str], url: str) -> None:
+    """One study explained: a stored one of that name, else the study file.
+
+    Raises:
+        StudyError: there is neither.
+    """
+    console = Console()
+    spec = None if overrides else _stored_spec(name, url)
+    if spec is not None:
+        console.print(f"Stored study [bold]{escape(name)}[/], as it runs:")
+    _print_explanation(console, explain(spec or load_study(name, overrides)))
+
+
+def _stored_spec(name: str, url: str) -> StudySpec | None:
+    try:
+        check_database(url)
+    except NoStudy:
+        return None
+    from storage.database.connection import connect
+    from storage.errors import SchemaError
+    from storage.records.studies import StudyStore
+
+    try:
+        stored = StudyStore(connect(url)).find(name)
+    except SchemaError:
+        return None  # somebody else's database
+    return None if stored is None else StudySpec.from_dict(stored.spec)
+
+
+def _print_explanation(console: Console, explanation: Explanation) -> None:
+    console.print(f"[bold]{escape(explanation.title)}[/]")
+    console.print(
+        "  " + "  ".join(f"{setting}={value}" for setting, value in explanation.settings), highlight=False, markup=False
+    )
+    if explanation.begun_from:
+        console.print(f"Begun from {escape(explanation.begun_from)}, whose recipe is its trial 0", highlight=False)
+    fixed = Table(title="Fixed in every trial", title_justify="left")
+    for column in ("setting", "value", "meaning"):
+        fixed.add_column(column, overflow="fold", no_wrap=column == "setting")
+    for fixed_row in explanation.fixed:
+        fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
+    console.print(fixed)
+    console.print("Sampled")
+    for row in explanation.sampled:
+        facts = [f"trial 0: {_short(row.default)}"] if row.default is not None else []
+        facts += [f"only when {row.when}"] * bool(row.when)
+        console.print(f"  [bold]{escape(row.name)}[/]  [dim]{escape(row.doc)}[/]", highlight=False)
+        console.print(Padding(escape(row.values), (0, 0, 0, 6)), highlight=False)
+        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
+    if explanation.portfolio:
+        console.print("Portfolio: known to do well, tried after the default recipe as far as the budget allows")
+    for entry in explanation.portfolio:
+        facts = [entry.settings, *([f"when {entry.when}"] * bool(entry.when))]
+        console.print(f"  [bold]{escape(entry.source)}[/]", highlight=False)
+        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
+
+
+def _short(value: Scalar) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from search.statistics.ranking import older_worth, older_worth_name, worth_name
 from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.snapshot import worth_of
 from storage.database.outages import patiently
-from storage.fleet_storage import TrialWrites
+from storage.optuna_storage import TrialWrites
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import METRICS

@@ -23,7 +23,7 @@ from search.study_state.confirmation import Confirmation, judge, plan_step, queu
 from search.study_state.confirmation_schedule import Step
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, confirmations_are_over, read_standing
-from search.workflow.watch import Interrupted, watch_with_local_workers, no_worker_lives
+from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
@@ -153,7 +153,9 @@ def confirm(request: ConfirmRequest) -> None:
     images = open_for_training(data, StudySpec.from_dict(stored.spec), stored.fingerprint)
     shown = len(read_standing(ledger, stored.name).records)
     with ExitStack() as stack:
-        until = watch_with_local_workers(stack, ledger, stored, data, request.workers, home, console, shown=shown, nobody=no_worker_lives)
+        until = watch_with_local_workers(
+            stack, ledger, stored, data, request.workers, home, console, shown=shown, nobody=no_worker_lives
+        )
         try:
             run_confirmation(ledger, stored, images, home, until, console)
         except Interrupted:

@@ -14,7 +14,7 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_alike
-from search.report.publishing import publish
+from search.report.dashboard import publish
 from search.report.summary import print_export, print_ranking
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, open_for_training

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.export.imported import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
+from search.export.members import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates

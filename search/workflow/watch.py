@@ -119,7 +119,9 @@ def run_refits(
 ) -> None:
     """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
     with ExitStack() as stack:
-        until = watch_with_local_workers(stack, ledger, stored, data, workers, home, console, shown=shown, nobody=no_worker_here(home))
+        until = watch_with_local_workers(
+            stack, ledger, stored, data, workers, home, console, shown=shown, nobody=no_worker_here(home)
+        )
         try:
             until(refits_are_over)
         except Interrupted:

@@ -3,7 +3,7 @@
 database = connect("postgresql://team:secret@db.example/retable")
 create_schema(database)             # storage.schema: once, by `search start`
 queue = WorkQueue(database)         # storage.queue.work_queue
-optuna.load_study(study_name="aug_tuning", storage=database.optuna_storage())
+optuna.load_study(study_name="aug_tuning", storage=open_optuna_storage(database))  # storage.optuna_storage
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy.exc
 from sqlalchemy import URL, Connection, Engine, func, select
@@ -22,9 +22,6 @@ from storage.database.clock import Clock, database_clock
 from storage.database.engine import READ_ONLY, make_engine
 from storage.database.urls import parse_url, shown_url, without_secrets
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
-
-if TYPE_CHECKING:
-    from storage.fleet_storage import FleetStorage
 
 _SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_FULL")
 # Connection lost; operator intervention (restart); too many connections and no memory; deadlock and serialization.
@@ -102,20 +99,6 @@ class Database:
             return sum(part.stat().st_size for part in parts if part.is_file())
         with self.reading() as connection:
             return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
-
-    def optuna_storage(self) -> FleetStorage:
-        """Optuna's storage on this database, cached, working through this engine.
-
-        The schema must have been created. Picklable; heartbeats are off (leases replace them).
-
-        Raises:
-            SchemaError: Optuna's tables are missing or belong to another Optuna release.
-            StorageUnavailableError: the database does not answer.
-        """
-        from storage.optuna_storage import open_optuna_storage
-
-        with self.own_errors():
-            return open_optuna_storage(self)
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from storage.database.connection import Database, connect
-from storage.fleet_storage import FleetStorage, TrialWrites
+from storage.optuna_storage import FleetStorage, TrialWrites, open_optuna_storage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -33,7 +33,7 @@ def suggest(trial: optuna.Trial) -> dict[str, object]:
 
 @pytest.fixture
 def backend(database: Database) -> FleetStorage:
-    return database.optuna_storage()
+    return open_optuna_storage(database)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def study(backend: FleetStorage) -> optuna.Study:
 def elsewhere(database: Database, study: optuna.Study) -> Iterator[optuna.Study]:
     """The same study, as another process sees it."""
     other = connect(database.url.render_as_string(hide_password=False))
-    yield optuna.load_study(study_name="tune", storage=other.optuna_storage())
+    yield optuna.load_study(study_name="tune", storage=open_optuna_storage(other))
     other.close()
 
 

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from storage.database.connection import Database, connect
+from storage.optuna_storage import open_optuna_storage
 from tests.storage.samples import PROCESSES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -19,13 +20,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 def load(database: Database, seed: int = 0) -> optuna.Study:
     return optuna.load_study(
-        study_name="tune", storage=database.optuna_storage(), sampler=optuna.samplers.RandomSampler(seed=seed)
+        study_name="tune", storage=open_optuna_storage(database), sampler=optuna.samplers.RandomSampler(seed=seed)
     )
 
 
 @pytest.fixture
 def study(database: Database) -> optuna.Study:
-    return optuna.create_study(study_name="tune", storage=database.optuna_storage(), direction="maximize")
+    return optuna.create_study(study_name="tune", storage=open_optuna_storage(database), direction="maximize")
 
 
 def test_a_study_is_created_asked_told_and_reloaded(database: Database, study: optuna.Study) -> None:
@@ -71,7 +72,7 @@ def test_a_pickled_storage_keeps_our_settings(database: Database, study: optuna.
 
 def test_our_rows_and_optunas_share_one_pool(database: Database) -> None:
     """One quiet connection per process, so that a fleet fits a server as installed."""
-    optuna_storage = database.optuna_storage()
+    optuna_storage = open_optuna_storage(database)
     optuna_storage.get_all_studies()
     database.now()
     assert optuna_storage._backend.engine.pool is database.engine.pool  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ from storage.database.blobs import pack
 from storage.database.connection import Database, connect
 from storage.database.tables import TABLE_PREFIX, Base
 from storage.errors import SchemaError
+from storage.optuna_storage import open_optuna_storage
 from storage.records.datasets import DatasetStore
 from storage.records.studies import StudyStore
 from storage.records.trials import RunStore
@@ -88,7 +89,7 @@ def test_an_empty_database_is_not_ready(empty_url: str) -> None:
     with pytest.raises(SchemaError, match="no Retable tables yet; `search start`"):
         require_schema(database)
     with pytest.raises(SchemaError):
-        database.optuna_storage()
+        open_optuna_storage(database)
     create_schema(database)
     create_schema(database)
     require_schema(database)
@@ -196,7 +197,7 @@ def _create(url: str) -> None:
     database = connect(url)
     create_schema(database)
     require_schema(database)
-    database.optuna_storage().get_all_studies()
+    open_optuna_storage(database).get_all_studies()
     database.close()
 
 

@@ -16,7 +16,7 @@ from search.export.exported_model import ExportBroken
 from search.export.files import Export, write_export
 from search.export.final_model import RefitFailed, gather_refits
 from search.export.plan import plan_export, queue_refits
-from search.report.publishing import publish
+from search.report.dashboard import publish
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
 from search.study_setup.create_study import found

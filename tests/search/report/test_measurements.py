@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.report.measurements import Measured, Measurements, Setup
+from search.report.backbone_table import Measured, Measurements, Setup
 from search.runtime.home import Home, HomeNotWritable
 
 SETUP = Setup(

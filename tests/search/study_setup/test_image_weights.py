@@ -18,7 +18,7 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.export.pool import StudiesDiffer, check_alike, read_pool
-from search.report.shift_report import shift_lines
+from search.report.check import shift_lines
 from search.study_setup.create_study import Founding, StudyChanged, found, resume
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not

@@ -17,6 +17,7 @@ from sqlalchemy import insert, select, text
 from storage.database.connection import Database, connect, is_outage
 from storage.database.tables import Worker
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
+from storage.optuna_storage import open_optuna_storage
 from storage.records.workers import WorkerStore
 from storage.schema import create_schema
 from tests.storage.samples import StandingClock
@@ -150,7 +151,7 @@ class TestErrors:
     def test_an_outage_inside_optuna_is_recognised(self, postgres: Any) -> None:
         url = postgres.create_with_schema()
         database = connect(url)
-        optuna_storage = database.optuna_storage()
+        optuna_storage = open_optuna_storage(database)
         optuna_storage.get_all_studies()
         database.close()
         postgres.drop(url)

@@ -1,0 +1,270 @@
+"""Commands that look: data, studies, trials, finalists, backbones, submissions; and predict and replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.options import (
+    DEFAULT_HOME,
+    DEFAULT_STORAGE,
+    Data,
+    HomeFolder,
+    Set,
+    SkipBad,
+    Storage,
+    StoredIn,
+    Study,
+    Weights,
+    overrides_of,
+)
+from search.runtime.errors import EXIT_DIFFERENT
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="Folder of images.")],
+    id_column: Annotated[str | None, typer.Option("--id-column", help="Column of the image ids.")] = None,
+    label_column: Annotated[str | None, typer.Option("--label-column", help="Column of the labels.")] = None,
+    group_column: Annotated[
+        str | None, typer.Option("--group-column", help="Column of what must stay in one fold (patient, artist).")
+    ] = None,
+    skip_bad: SkipBad = False,
+    n_folds: Annotated[int, typer.Option("--folds", min=2, max=50, help="Number of folds to plan for.")] = 5,
+    shift: Annotated[
+        bool, typer.Option("--shift/--no-shift", help="Whether training and test images are compared.")
+    ] = True,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="Compare them by its frozen features; default: what is at hand, else pixels."),
+    ] = None,
+    weights: Weights = None,
+) -> None:
+    """What is in a folder: format, classes, sizes, duplicates, train/test shift, what would be submitted."""
+    from search.report.check import ShiftRequest
+    from search.report.check import check as run
+    from studies.settings import DataSettings
+
+    settings = DataSettings(
+        id_column=id_column, label_column=label_column, group_column=group_column, skip_bad=skip_bad
+    )
+    request = ShiftRequest(backbone=backbone, weights=weights) if shift else None
+    run(data, settings=settings, n_folds=n_folds, shift=request)
+
+
+def preview(
+    study: Annotated[
+        str, typer.Option("--study", "-s", help="A stored study, a shipped one, or the path of a .toml file.")
+    ],
+    data: Data = None,
+    storage_url: Storage = DEFAULT_STORAGE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png, .pdf or .svg.")] = Path(
+        "preview.png"
+    ),
+    images: Annotated[
+        int, typer.Option("--images", min=1, max=1000, help="Different images, which the rows show in turn.")
+    ] = 4,
+    assignments: Set = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """A picture of what a study may do to its images: each augmentation at its weakest and at its strongest."""
+    if data is not None:
+        from search.cli.early_checks import check_folder
+
+        check_folder(data)
+    from search.report.preview.command import PreviewRequest
+    from search.report.preview.command import preview as run
+
+    run(
+        PreviewRequest(
+            study=study,
+            data=data,
+            storage_url=storage_url,
+            home=home,
+            output=output,
+            images=images,
+            overrides=overrides_of(assignments, False),
+        )
+    )
+
+
+def studies(
+    name: Annotated[str | None, typer.Argument(help="A study to explain: shipped, by path, or stored.")] = None,
+    assignments: Set = None,
+    storage_url: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Study files and stored studies; with NAME, one explained."""
+    if name is None:
+        from search.report.study_list import show_studies
+
+        show_studies(storage_url)
+    else:
+        from search.report.study_list import show_study
+
+        show_study(name, overrides_of(assignments, False), storage_url)
+
+
+def status(
+    study: Study = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    home: HomeFolder = DEFAULT_HOME,
+    failed: Annotated[bool, typer.Option("--failed", help="What failed, why, and what helps.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every trial, not only the latest.")] = False,
+) -> None:
+    """How a study stands: trials, the best so far, workers, failures, disk."""
+    from search.report.status import show_failed, show_status
+
+    if failed:
+        show_failed(study, storage_url)
+    else:
+        show_status(study, storage_url, home, everything=everything)
+
+
+def folds(
+    study: Study = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("folds.csv"),
+) -> None:
+    """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
+    from search.export.files import write_folds
+    from storage.stores import open_ledger
+    from storage.values import SEARCH_SPLIT
+
+    ledger = open_ledger(storage_url)
+    write_folds(ledger, ledger.study(study), SEARCH_SPLIT, output)
+    typer.echo(f"The folds are written to {output}")
+
+
+def compare(
+    study: Study = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Picture to write: .png, .pdf or .svg; default: retable/STUDY/compare.png."),
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """What was confirmed on fresh splits: how good each recipe is, who ties with whom, as a table and a picture."""
+    from search.report.comparison import compare as run
+
+    run(study, storage_url, home, picture)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model folder written by export-best.")],
+    images: Annotated[list[Path], typer.Argument(help="A folder of images, image files, or an .npz file.")],
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("predictions.csv"),
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """An exported model on new images."""
+    from trainer.inference.predict import predict_folder, write_predictions
+
+    predictions = predict_folder(model, images, device=device)
+    write_predictions(output, predictions)
+    typer.echo(f"{len(predictions.ids)} images predicted to {output}")
+
+
+def replay(
+    trial: Annotated[int, typer.Argument(min=0, help="Number of a finished or pruned trial.")],
+    study: Study = None,
+    data: Data = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    weights: Weights = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """A stored trial again, from its recorded recipe, seed and folds, and how far its predictions differ.
+
+    On a CPU of the same kind, with the same releases and number of threads (the recorded number is used), they must be
+    equal, bit for bit as they are stored. Elsewhere, and on GPUs always, bfloat16 and cuDNN's choice of algorithms
+    change the order of sums, which training amplifies: there a mean absolute difference of up to 0.02 and a metric
+    within one standard error count as the same. Exits with 0 within that tolerance, 1 beyond it.
+    """
+    if data is not None:
+        from search.cli.early_checks import check_folder
+
+        check_folder(data)
+    from search.workflow.replay import ReplayRequest
+    from search.workflow.replay import replay as run
+
+    request = ReplayRequest(study=study, trial=trial, data=data, storage_url=storage_url, home=home, weights=weights)
+    if not run(request):
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def backbones(
+    pattern: Annotated[str, typer.Argument(help="Names to list, such as 'convnext*' or '*efficientnet_b4*'.")] = "*",
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="cnn, transformer, hybrid or mlp; repeatable.")
+    ] = None,
+    max_params: Annotated[
+        float | None, typer.Option("--max-params", min=0.0, help="Largest number of parameters, in millions.")
+    ] = None,
+    max_size: Annotated[
+        int | None, typer.Option("--max-size", min=1, help="Largest side of the images it was made for, in pixels.")
+    ] = None,
+    measure: Annotated[
+        bool | None,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Train each a few steps to see its speed and memory; default: where there are few.",
+        ),
+    ] = None,
+    weights: Weights = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """Backbones with pre-trained weights by name: family, size, training speed and memory here, weights at hand."""
+    from search.report.backbone_table import BackbonesRequest, show_backbones
+
+    show_backbones(
+        BackbonesRequest(
+            pattern=pattern,
+            families=tuple(family or ()),
+            max_params=max_params,
+            max_size=max_size,
+            measure=measure,
+            weights=weights,
+            home=home,
+        )
+    )
+
+
+def submissions(
+    study: Annotated[
+        str | None, typer.Option("--study", "-s", help="Name of a stored study; default: all of them.")
+    ] = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    export: Annotated[
+        int | None, typer.Option("--export", help="Number of the export that a score is of; default: the latest.")
+    ] = None,
+    public: Annotated[float | None, typer.Option("--public", help="Its score on the public board, to record.")] = None,
+    private: Annotated[
+        float | None, typer.Option("--private", help="Its score on the private board, to record.")
+    ] = None,
+    public_images: Annotated[
+        int | None,
+        typer.Option("--public-images", help="How many test images public scores are on; remembered with the data."),
+    ] = None,
+) -> None:
+    """Every export, what the board said of it, what the differences mean, and which two to hand in."""
+    from search.report.submissions import ScoreRequest
+    from search.report.submissions import submissions as run
+
+    run(study, storage_url, ScoreRequest(export=export, public=public, private=private, public_images=public_images))
+
+
+def dashboard(
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    home: HomeFolder = DEFAULT_HOME,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on. Anyone who reaches it can change studies.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Further Host names that browsers may use.")
+    ] = None,
+) -> None:
+    """Optuna Dashboard on the same database."""
+    from search.report.dashboard import run_dashboard
+
+    run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [])
