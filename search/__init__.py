@@ -1,0 +1,1 @@
+"""The service: command line, workers, tuning, selection and export."""

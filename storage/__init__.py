@@ -1,0 +1,1 @@
+"""Everything that is kept: one SQL database and files beside it."""

@@ -210,3 +210,7 @@ FULL_DATA_SPLIT = -1
 
 SEARCH_SPLIT = 0
 """The split that all search trials use; confirmation uses others."""
+
+
+TRIAL_NOTE = "trial"
+"""Key in the note of a confirmation's work item: the number of the search trial whose recipe it repeats."""

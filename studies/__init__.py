@@ -1,0 +1,1 @@
+"""What can be searched: study files and the space that they describe."""

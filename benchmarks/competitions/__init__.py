@@ -1,0 +1,1 @@
+"""Whole searches on small competitions, against other tools."""

@@ -1,0 +1,1 @@
+"""Many workers on one database: overhead, and trials that survive killed processes."""

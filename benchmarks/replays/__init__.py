@@ -1,0 +1,1 @@
+"""Rules for pruning, sampling and selection, replayed on recorded learning curves."""

@@ -18,14 +18,13 @@ from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
 from search.study_setup.image_weights import weights_lines
-from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import Standing, confirmation_at, read_standing, search_is_over, what_runs
 from search.tuning.warm_starts import origins_of
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Ledger, open_ledger
-from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
+from storage.values import TRIAL_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
 SHOWN_TRIALS = 30  # ended trials that are listed without --all

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from storage.records.studies import StoredStudy
+from storage.stores import Ledger
 from studies.spec import StudySpec
 from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet
@@ -70,3 +72,9 @@ def inspect_aloud(folder: Path, options: DataOptions, console: Console) -> Compe
     reading = f"Reading {escape(str(folder))} …"
     with console.status(reading) as status:
         return inspect(folder, options, lambda done, total: status.update(f"{reading} {done} of {total} images"))
+
+
+def known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:
+    """Where the data was when the study began, if it is still there; its fingerprint is compared in any case."""
+    folder = ledger.datasets.get(stored.fingerprint).summary.get("folder")
+    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None

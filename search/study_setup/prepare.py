@@ -15,12 +15,11 @@ from rich.console import Console
 from search.engines.plan import Workers
 from search.runtime.home import Home
 from search.study_setup.create_study import Founding
-from search.study_setup.data_folder import Competition, NoData, inspect_aloud
+from search.study_setup.data_folder import Competition, NoData, inspect_aloud, known_folder
 from search.study_setup.image_weights import Weighting, weigh
 from search.study_setup.shift_features import aloud
 from search.study_setup.starting_point import ancestor_again, begin_at
 from storage.database.existing import NoStudy, check_database
-from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from studies.file.catalog import check_name, find_study
 from studies.resolve_backbones import backbones_of, check_backbones
@@ -77,12 +76,6 @@ def prepare(request: StartRequest, console: Console) -> Founding:
         memory=request.memory,
         weighting=_weighting(spec, competition, request.workers.weights, console) if stored is None else None,
     )
-
-
-def known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:
-    """Where the data was when the study began, if it is still there; its fingerprint is compared in any case."""
-    folder = ledger.datasets.get(stored.fingerprint).summary.get("folder")
-    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 
 
 def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, console: Console) -> Weighting | None:

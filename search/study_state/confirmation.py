@@ -15,13 +15,13 @@ from search.study_state.confirmation_schedule import (
     money_for,
     next_step,
 )
-from search.study_state.finalists import TRIAL_NOTE, Finalist, finalists_of, judge_finalists
+from search.study_state.finalists import Finalist, finalists_of, judge_finalists
 from search.study_state.snapshot import candidates, read_costs
 from search.study_state.time_budget import confirmations_in_time
 from search.study_state.training_costs import correction, final_recipe, length_ratio
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind, recipe_hash
+from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
 from trainer.common.randomness import random_key
 from trainer.data.folds import fold_groups, make_folds

@@ -10,11 +10,8 @@ from search.statistics.estimates import Estimates, Judged, Round, estimate
 from search.study_state.snapshot import added_by_averaging
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import DEFAULT_TRIAL, TrialRecord
+from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord
 from trainer.recipe.recipe import Recipe
-
-TRIAL_NOTE = "trial"
-"""Key in the note of a confirmation's work item: the number of the search trial whose recipe it repeats."""
 
 
 def trainings_of(trial: TrialRecord, recipe: Recipe, rounds: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:

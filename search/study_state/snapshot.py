@@ -11,7 +11,6 @@ from optuna.trial import TrialState
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.statistics.ranking import Candidate, averaging_adds, older_worth, rank, worth
 from search.study_state.confirmation_schedule import finalist_count
-from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.time_budget import (
     Costs,
@@ -25,7 +24,7 @@ from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Ledger
-from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
+from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 
 

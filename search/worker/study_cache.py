@@ -13,8 +13,7 @@ import optuna
 
 from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
-from search.study_setup.data_folder import DataMismatch, NoData, open_for_training
-from search.study_setup.prepare import known_folder
+from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE

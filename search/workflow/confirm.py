@@ -17,18 +17,16 @@ from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import trials_named
-from search.study_setup.data_folder import NoData, open_for_training
-from search.study_setup.prepare import known_folder
+from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
 from search.study_state.confirmation_schedule import Step
-from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, confirmations_are_over, read_standing
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
-from storage.values import TrialRecord, WorkKind
+from storage.values import TRIAL_NOTE, TrialRecord, WorkKind
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError

@@ -17,8 +17,7 @@ from search.export.pool import check_alike
 from search.report.dashboard import publish
 from search.report.summary import print_export, print_ranking
 from search.runtime.home import Home
-from search.study_setup.data_folder import NoData, open_for_training
-from search.study_setup.prepare import known_folder
+from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.snapshot import read_standing, refits_are_over
 from search.workflow.watch import run_refits
 from storage.stores import Ledger, open_ledger

@@ -28,8 +28,7 @@ from search.statistics.reproducibility import (
     likeness,
     must_be_equal,
 )
-from search.study_setup.data_folder import NoData, open_for_training
-from search.study_setup.prepare import known_folder
+from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.worker.study_context import training_data
 from search.worker.train_item import outcome_of
 from storage.records.studies import StoredStudy

@@ -87,7 +87,7 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
         check_database(request.storage_url)
     except NoStudy:
         return load_study(request.study, request.overrides), None
-    from search.study_setup.prepare import known_folder
+    from search.study_setup.data_folder import known_folder
     from storage.errors import SchemaError
     from storage.stores import open_ledger
 

@@ -25,13 +25,12 @@ from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import found
 from search.study_state.confirmation import freeze_split
-from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.training_costs import final_recipe
 from search.worker.study_context import Bench
 from storage.records.imports import ImportedPredictions
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
-from storage.values import TrialOutcome, TrialStatus, WorkKind
+from storage.values import TRIAL_NOTE, TrialOutcome, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on, write_competition
 from tests.search.untrained import pretending
 from trainer.data.image_set import ImageSet

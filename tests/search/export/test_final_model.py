@@ -23,12 +23,11 @@ from search.report.status import optimism_lines
 from search.statistics.paired_gain import shown_gain
 from search.study_setup.create_study import found
 from search.study_state.confirmation import freeze_split
-from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import read_standing
 from search.study_state.training_costs import final_recipe
 from search.worker.study_context import Bench
 from storage.stores import open_ledger
-from storage.values import Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
+from storage.values import TRIAL_NOTE, Failure, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on
 from trainer.evaluation.metrics import score
 from trainer.inference.model_folder import load_model_folder

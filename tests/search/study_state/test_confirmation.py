@@ -21,7 +21,6 @@ from search.export.submitted_labels import submitted_labels
 from search.report.status import show_status
 from search.runtime.home import Home
 from search.study_state.confirmation import freeze_split, judge, plan_step, queue_step, read_confirmation
-from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.optuna_attributes import SIBLINGS
 from search.study_state.snapshot import Standing, confirmations_are_over, read_standing, what_runs
 from search.worker.lease import LEASE
@@ -33,7 +32,7 @@ from search.workflow.watch import Interrupted
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
+from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 from tests.search.colours import work_on
 from tests.search.untrained import SECONDS, pretending
