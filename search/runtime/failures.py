@@ -2,14 +2,14 @@
 
 | class | what happened | what is done |
 | --- | --- | --- |
-| (none) | the loss is not finite | told as pruned with its reason, so that the sampler learns
-(`trainer.training.cross_validation`) | | (none) | the database is gone, or its disk full | wait with growing pauses,
-lose nothing (`search.patience`) | | memory | the GPU is full | the batch is repeated in halves, down to one image; then
-the trial fails | | memory | the process ran out of memory | handed back; fails once it has cost
-`storage.queue.work_queue.MAX_ATTEMPTS` workers | | data | images cannot be read here | handed back to workers that can
-read them; this one leaves | | weights | pre-trained weights are not at hand | the trial fails |
+| (none) | the loss is not finite | the trial is pruned with its reason, so that the sampler learns |
+| (none) | the database is gone, or its disk full | the stores repeat the call with growing pauses, nothing is lost |
+| memory | the GPU is full | the batch is repeated in halves, down to one image; then the trial fails |
+| memory | the process ran out of memory | released; fails once it has cost `MAX_ATTEMPTS` workers |
+| data | images cannot be read here | released to workers that can read them; this one leaves |
+| weights | pre-trained weights are not at hand | the trial fails |
 | disk | no room to write | the trial fails, nothing half-written is kept; this worker leaves |
-| device | the GPU or its driver broke down | handed back; this worker leaves and is started afresh |
+| device | the GPU or its driver broke down | released; this worker leaves and is started afresh |
 | lost | the worker vanished | adopted when its lease runs out; fails once it has cost too many workers |
 | bug | anything else | the trial fails |
 
