@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
+from storage.database.connection import repeatable
 from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.errors import SchemaError
 from storage.fleet_storage import FleetStorage
@@ -61,6 +62,7 @@ def open_optuna_storage(database: Database) -> FleetStorage:
     return FleetStorage(_checked(database, create_tables=False), database)
 
 
+@repeatable
 def running_trials(database: Database, study_name: str) -> list[int]:
     """Numbers of the trials of a study that Optuna takes for running, asked of its tables at this moment.
 
@@ -79,6 +81,7 @@ def running_trials(database: Database, study_name: str) -> list[int]:
         return list(rows.scalars())
 
 
+@repeatable
 def user_attribute(database: Database, study_name: str, key: str) -> dict[int, Any]:
     """One user attribute of all trials of a study that have it, by trial number, read as `running_trials` does.
 

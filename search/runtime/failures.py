@@ -4,8 +4,8 @@
 | --- | --- | --- |
 | (none) | the loss is not finite | told as pruned with its reason, so that the sampler learns
 (`trainer.training.cross_validation`) | | (none) | the database is gone, or its disk full | wait with growing pauses,
-lose nothing (`search.patience`) | | memory | the GPU is full | the batch is repeated in halves, down to one image; then
-the trial fails | | memory | the process ran out of memory | handed back; fails once it has cost
+lose nothing (`storage.database.connection.retry`) | | memory | the GPU is full | the batch is repeated in halves, down
+to one image; then the trial fails | | memory | the process ran out of memory | handed back; fails once it has cost
 `storage.queue.work_queue.MAX_ATTEMPTS` workers | | data | images cannot be read here | handed back to workers that can
 read them; this one leaves | | weights | pre-trained weights are not at hand | the trial fails |
 | disk | no room to write | the trial fails, nothing half-written is kept; this worker leaves |

@@ -27,7 +27,6 @@ from search.study_state.snapshot import Standing, candidates, read_costs
 from search.study_state.time_budget import confirmations_in_time
 from search.study_state.training_costs import correction, final_recipe, length_ratio
 from storage.artifacts import ArtifactFolder
-from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind, recipe_hash
@@ -212,7 +211,7 @@ def run_confirmation(
     Raises:
         Whatever ``until`` does.
     """
-    confirmation = patiently(lambda: read_confirmation(ledger, study.name))
+    confirmation = read_confirmation(ledger, study.name)
     reason = why_skipped(confirmation)
     if reason:
         _say(console, f"No confirmation: {reason}.")
@@ -222,18 +221,18 @@ def run_confirmation(
     while True:
         until(confirmations_are_over)
         _withdraw(ledger, confirmation, home, everything=True)
-        confirmation = patiently(lambda: read_confirmation(ledger, study.name))
+        confirmation = read_confirmation(ledger, study.name)
         _tell_broken(console, confirmation.broken, told)
-        estimates = patiently(lambda: judge(ledger, confirmation))  # noqa: B023 - called at once
+        estimates = judge(ledger, confirmation)
         _forget_fallen(confirmation, estimates, home)
-        step = patiently(lambda: plan_step(ledger, confirmation, estimates))  # noqa: B023 - called at once
+        step = plan_step(ledger, confirmation, estimates)
         if step.left_out:
             _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
         if not step.items:
             _say(console, f"Confirmation is over: {step.why}." if not step.left_out else "")
             return
         try:
-            patiently(lambda: queue_step(ledger, confirmation, step, images))  # noqa: B023 - called at once
+            queue_step(ledger, confirmation, step, images)
         except DataError as problem:
             _say(console, f"No confirmation on a fresh split: {problem}.")
             return
@@ -261,10 +260,8 @@ def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everyth
     """Take back what waits and will not be begun: everything, or what another ``[final]`` asked for."""
     study = confirmation.study
     wanted = {} if everything else {n: confirmation.final_recipe(n) for n in confirmation.numbers}
-    for item in patiently(lambda: ledger.queue.waiting(study.id, WorkKind.CONFIRM)):
-        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and patiently(
-            lambda: ledger.queue.withdraw(item.id)  # noqa: B023 - called at once
-        ):
+    for item in ledger.queue.waiting(study.id, WorkKind.CONFIRM):
+        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and ledger.queue.withdraw(item.id):
             ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
 
 

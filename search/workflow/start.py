@@ -37,6 +37,7 @@ from search.tuning.warm_starts import origins_of
 from search.worker.deadline_guard import refits_before_deadline
 from search.workflow.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import Interrupted, refits_are_over, search_is_over, watch
+from storage.database.connection import OUTAGE_TIMEOUT
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger
@@ -60,7 +61,7 @@ def start(request: StartRequest) -> None:
     founding = prepare(request, console)
     name, images = founding.name, founding.competition.images
     home = Home(root=request.workers.home)
-    ledger = open_ledger(request.storage_url, create=True)
+    ledger = open_ledger(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     stored = ledger.studies.find(name)
     verb = "begins" if stored is None else "goes on"
     stored = found(ledger, founding) if stored is None else resume(ledger, stored, founding)
@@ -117,7 +118,7 @@ def confirm(request: ConfirmRequest) -> None:
     """
     check_torch_pair()
     console = Console()
-    ledger = open_ledger(request.storage_url)
+    ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     stored = ledger.study(request.study)
     home = Home(root=request.workers.home)
     data = request.data or known_folder(ledger, stored)
@@ -145,7 +146,7 @@ def export_best(request: ExportRequest) -> None:
     """
     check_torch_pair()
     console = Console()
-    ledger = open_ledger(request.storage_url)
+    ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     named = [ledger.study(name) for name in dict.fromkeys(request.studies)]
     stored, *also = named or [ledger.study(None)]
     check_alike([stored, *also])

@@ -16,7 +16,6 @@ from search.study_state.snapshot import Standing, read_standing
 from search.tuning.successive_halving import EPOCHS_ATTRIBUTE
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
-from storage.database.outages import patiently
 from storage.queue.items import HeldItem
 from storage.stores import Ledger
 from storage.values import StudyState, WorkKind
@@ -72,13 +71,11 @@ def watch(
         WorkersLost: the fleet is dead and work is left; says what its logs end with.
         EngineError: the fleet can never work.
     """
-    stored = patiently(lambda: ledger.studies.get(name))
+    stored = ledger.studies.get(name)
     default = StudySpec.from_dict(stored.spec).default_recipe()
     standing: Standing | None = None
     swept = -SWEEP_INTERVAL
-    with ProgressView(
-        console, default, shown=shown, origins=lambda: patiently(lambda: origins_of(ledger, name))
-    ) as view:
+    with ProgressView(console, default, shown=shown, origins=lambda: origins_of(ledger, name)) as view:
         while True:
             alive = fleet is None or fleet.tend()
             if fleet is not None:
@@ -86,7 +83,7 @@ def watch(
             if time.monotonic() - swept >= SWEEP_INTERVAL:
                 sweep_all(ledger)
                 swept = time.monotonic()
-            standing = patiently(lambda: read_standing(ledger, name, standing))  # noqa: B023 - called at once
+            standing = read_standing(ledger, name, standing)
             view.show(standing, _now(ledger, standing, fleet))
             if on_standing is not None:
                 on_standing(standing)
@@ -110,8 +107,8 @@ def watch(
 def bury(ledger: Ledger, fleet: Fleet) -> None:
     """Hand on at once what the fleet's dead workers held, instead of waiting for their leases to run out."""
     for dead in fleet.buried():
-        patiently(lambda: ledger.recovery.expire_worker(dead))  # noqa: B023 - called at once
-        patiently(lambda: ledger.workers.bury(dead))  # noqa: B023
+        ledger.recovery.expire_worker(dead)
+        ledger.workers.bury(dead)
 
 
 def _now(ledger: Ledger, standing: Standing, fleet: Fleet | None) -> str:
@@ -137,14 +134,12 @@ def what_runs(ledger: Ledger, standing: Standing) -> str:
         return f"refit {standing.refits_done + 1} of {total}"
     if standing.confirms_open:
         total = standing.confirms_done + standing.confirms_open
-        held = patiently(lambda: ledger.queue.held(standing.study.id))
+        held = ledger.queue.held(standing.study.id)
         at = [confirmation_at(item) for item in held if item.kind is WorkKind.CONFIRM]
         return f"confirming {standing.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
     if not standing.running:
         return "workers are starting" if not standing.workers else ""
-    trials = patiently(
-        lambda: ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    )
+    trials = ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return ", ".join(
         f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
     )

@@ -8,10 +8,14 @@ optuna.load_study(study_name="aug_tuning", storage=database.optuna_storage())
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy.exc
 from sqlalchemy import URL, Connection, Engine, func, select
@@ -26,6 +30,14 @@ from storage.errors import SchemaError, StorageError, StorageUnavailableError
 if TYPE_CHECKING:
     from storage.fleet_storage import FleetStorage
 
+OUTAGE_TIMEOUT = 1800.0
+"""Seconds after which an outage is no longer taken for a restart, in processes that wait for work or for results.
+Commands that answer at once do not wait at all."""
+FIRST_PAUSE = 0.5  # seconds
+LONGEST_PAUSE = 30.0  # seconds
+
+log = logging.getLogger(__name__)
+
 _SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_FULL")
 # Connection lost; operator intervention (restart); too many connections and no memory; deadlock and serialization.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -33,15 +45,77 @@ _SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTO
 _POSTGRESQL_OUTAGES = ("08", "57P", "53100", "53200", "53300", "40", "25P03")
 _POSTGRESQL_DISK_FULL = "53100"
 
+T = TypeVar("T")
+P = ParamSpec("P")
+_retrying: ContextVar[bool] = ContextVar("_retrying", default=False)
+
+
+def retry(call: Callable[[], T], timeout: float, *, sleep: Callable[[float], None] = time.sleep) -> T:
+    """``call()``, repeated with growing pauses while the database does not answer.
+
+    A `retry` inside of ``call`` repeats nothing: the outermost one of a thread does, so that timeouts do not multiply.
+    Errors other than an outage, and an outage of more than ``timeout`` seconds of pauses, are raised as they are.
+
+    Args:
+        call: may safely run twice, see `repeatable`.
+        timeout: seconds; 0: ``call`` runs once.
+    """
+    if _retrying.get():
+        return call()
+    pause, waited = FIRST_PAUSE, 0.0
+    outermost = _retrying.set(True)
+    try:
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                if waited >= timeout or not is_outage(error):
+                    raise
+                log.warning("the database does not answer; trying again in %.1f s", pause)
+            sleep(pause)
+            waited += pause
+            pause = min(2 * pause, LONGEST_PAUSE)
+    finally:
+        _retrying.reset(outermost)
+
+
+class OnDatabase(Protocol):
+    """A store."""
+
+    _database: Database
+
+
+S = TypeVar("S", bound="OnDatabase | Database")
+
+
+def repeatable(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """A store's method, or a function of a `Database`, repeated whole for `Database.outage_timeout` seconds while the
+    database does not answer.
+
+    The connection may break after the commit and before the answer. So mark only what may run again after it has
+    succeeded: it leaves the same in the database, and its second answer serves the caller as well. Do not mark a method
+    that adds a row or a number with every call (`storage.records.trials.RunStore.add_export`), nor one whose caller has
+    less time than the timeout (`storage.queue.work_queue.WorkQueue.renew`).
+    """
+
+    @functools.wraps(method)
+    def repeated(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        database = store if isinstance(store, Database) else store._database
+        return database.retry(functools.partial(method, store, *args, **kwargs))
+
+    return repeated
+
 
 class Database:
     """A database and its engine. Safe to share between threads and to send to a spawned process; not to fork."""
 
-    def __init__(self, url: URL, clock: Clock = database_clock) -> None:
+    def __init__(self, url: URL, clock: Clock = database_clock, *, outage_timeout: float = 0.0) -> None:
         self.url = url
         """With the password: for connecting only. People see `name`."""
         self.clock = clock
         """Makes the SQL expression for "now"; see `storage.database.clock`."""
+        self.outage_timeout = outage_timeout
+        """Seconds for which `repeatable` calls are repeated in an outage; 0: they raise at once."""
         self.engine: Engine = make_engine(url)
 
     @property
@@ -57,10 +131,14 @@ class Database:
         return f"Database({self.name})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "clock": self.clock}
+        return {"url": self.url, "clock": self.clock, "outage_timeout": self.outage_timeout}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Database.__init__(self, state["url"], state["clock"])
+        Database.__init__(self, **state)
+
+    def retry(self, call: Callable[[], T]) -> T:
+        """``call()``, repeated in an outage for `outage_timeout` seconds; see `storage.database.connection.retry`."""
+        return retry(call, self.outage_timeout)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -89,11 +167,13 @@ class Database:
         """An ``INSERT`` that can say ``ON CONFLICT``, in this database's dialect."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    @repeatable
     def now(self) -> float:
         """Unix seconds on the database's clock."""
         with self.reading() as connection:
             return float(connection.execute(select(self.clock())).scalar_one())
 
+    @repeatable
     def size(self) -> int:
         """Bytes that the database takes, SQLite's write-ahead log included."""
         if self.is_sqlite:
@@ -143,14 +223,17 @@ class Database:
         return StorageError(f"the database {self.name} refused: {text}")
 
 
-def connect(url: str, *, clock: Clock = database_clock) -> Database:
+def connect(url: str, *, clock: Clock = database_clock, outage_timeout: float = 0.0) -> Database:
     """Check ``url`` and make its engine. Connections are opened when first needed.
+
+    Args:
+        outage_timeout: seconds, see `Database.outage_timeout`.
 
     Raises:
         StorageError: a URL of another kind than ``sqlite:///FILE`` and ``postgresql://...``, a missing folder, or a
             missing driver.
     """
-    return Database(parse_url(url), clock)
+    return Database(parse_url(url), clock, outage_timeout=outage_timeout)
 
 
 def is_outage(error: BaseException) -> bool:
