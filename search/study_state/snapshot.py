@@ -10,6 +10,7 @@ from search.runtime.heartbeat import SEEN_WITHIN
 from search.statistics.ranking import Candidate, averaging_adds, older_worth, rank, worth
 from search.study_state.confirmation_schedule import DEFAULT_TRIAL, finalist_count
 from search.study_state.time_budget import Costs, confirmations_in_time, is_time_for_trial, measure_costs
+from search.study_state.training_costs import whole_seconds
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Ledger
@@ -131,10 +132,7 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
     study = ledger.studies.get(name)
     counts = ledger.queue.counts(study.id)
     trials, confirms, refits = (counts[kind] for kind in WorkKind)
-    if before is not None and ledger.runs.count(study.id, WorkKind.SEARCH) == len(before.records):
-        records = before.records
-    else:
-        records = tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH))
+    records = search_records(ledger, study.id, () if before is None else before.records)
     present = present_at(ledger, study)
     workers = [process for process in present if process.role is Role.WORKER]
     in_time, in_time_to_confirm = kinds_in_time(ledger, study, records)
@@ -155,6 +153,18 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
         homes=frozenset(process.home for process in workers),
         supervisors=sum(process.role is Role.SUPERVISOR for process in present),
     )
+
+
+def search_records(ledger: Ledger, study_id: int, before: tuple[TrialRecord, ...] = ()) -> tuple[TrialRecord, ...]:
+    """Outcomes of the search trials of a study, in the order in which they ended.
+
+    Args:
+        before: an earlier answer. Such outcomes are only ever added, so as long as there are as many, it still holds,
+            and none is read.
+    """
+    if ledger.runs.count(study_id, WorkKind.SEARCH) == len(before):
+        return before
+    return tuple(ledger.runs.records(study_id, kind=WorkKind.SEARCH))
 
 
 def present_at(ledger: Ledger, study: StoredStudy) -> list[WorkerRecord]:
@@ -183,11 +193,12 @@ def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord
     """What the study's trainings take, by those that have ended and by who works; as `kinds_in_time`."""
     spec = StudySpec.from_dict(study.spec)
     if records is None:
-        records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+        records = search_records(ledger, study.id)
     finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
     ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
-    running = any(item.kind is WorkKind.SEARCH for item in ledger.queue.held(study.id))
+    # Once trials have ended, they tell more than for how long others have been under way.
+    running = not whole_seconds(records) and any(i.kind is WorkKind.SEARCH for i in ledger.queue.held(study.id))
     present = present_at(ledger, study)
     homes = {process.home for process in present}
     begun = study.created if study.running_since is None else study.running_since
