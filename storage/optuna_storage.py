@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -13,11 +14,12 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel, TrialParamModel, TrialUserAttributeModel
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
+from storage.database.outages import repeatable
 from storage.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ class FleetStorage(_CachedStorage):
     """As `optuna.storages.get_storage` would cache it, with fewer looks and fewer writes where a worker asks for them.
 
     For the thread that samples; others may use it as any storage meanwhile, but not inside these blocks.
+
+    Its methods are repeated while the database does not answer (`storage.database.outages.repeatable`), but for
+    those that create or delete something by name, which fail when they run again after they have succeeded.
     """
 
     def __init__(self, backend: RDBStorage, database: Database) -> None:
@@ -108,6 +113,7 @@ class FleetStorage(_CachedStorage):
         finally:
             self._collected = None
 
+    @repeatable
     def write(self, writes: TrialWrites) -> bool:
         """Write everything in one transaction. May be repeated: parameters keep their first value, attributes get
         their last.
@@ -145,6 +151,14 @@ class FleetStorage(_CachedStorage):
                 )
             return True
 
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """As Optuna's. Repeated in an outage where a trial is asked for: if only the answer was lost, there is one more
+        running trial that no work item owns, which `storage.queue.recovery.WorkRecovery.orphans` finds. A trial from a
+        template would stay there twice, so its caller has to look whether it is there and try again.
+        """
+        create = partial(super().create_new_trial, study_id, template_trial)
+        return self._database.retry(create) if template_trial is None else create()
+
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
@@ -167,6 +181,30 @@ class FleetStorage(_CachedStorage):
         super()._read_trials_from_remote_storage(study_id)
         if self._seen is not None:
             self._seen.add(study_id)
+
+
+# `set_trial_state_values` that runs again after it has succeeded answers as if another process had been faster: with
+# False for a waiting trial, which is left running for `WorkRecovery.orphans` to find, and with UpdateFinishedTrialError
+# for one that has ended.
+for _name in (
+    "get_all_studies",
+    "get_all_trials",
+    "get_study_directions",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_system_attrs",
+    "get_study_user_attrs",
+    "get_trial",
+    "get_trial_id_from_study_id_trial_number",
+    "set_study_system_attr",
+    "set_study_user_attr",
+    "set_trial_intermediate_value",
+    "set_trial_param",
+    "set_trial_state_values",
+    "set_trial_system_attr",
+    "set_trial_user_attr",
+):
+    setattr(FleetStorage, _name, repeatable(getattr(FleetStorage, _name)))
 
 
 def _attributes(writes: TrialWrites) -> list[Mapping[str, Any]]:
@@ -193,6 +231,7 @@ def open_optuna_storage(database: Database) -> FleetStorage:
         return FleetStorage(_checked(database, create_tables=False), database)
 
 
+@repeatable
 def running_trials(database: Database, study_name: str) -> list[int]:
     """Numbers of the trials of a study that Optuna takes for running, asked of its tables at this moment.
 
@@ -211,6 +250,7 @@ def running_trials(database: Database, study_name: str) -> list[int]:
         return list(rows.scalars())
 
 
+@repeatable
 def user_attribute(database: Database, study_name: str, key: str) -> dict[int, Any]:
     """One user attribute of all trials of a study that have it, by trial number, read as `running_trials` does.
 

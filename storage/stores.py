@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import optuna
@@ -53,7 +53,7 @@ class Ledger:
     @cached_property
     def optuna_storage(self) -> FleetStorage:
         """Optuna's view of this database, one for the process: a new one would read all trials again."""
-        return open_optuna_storage(self.database)
+        return self.database.retry(partial(open_optuna_storage, self.database))
 
     def folds(self, study: StoredStudy, split: int) -> NDArray[np.int64]:
         """The frozen fold of each of the study's training images, ``(n,)``.
@@ -99,8 +99,13 @@ class Ledger:
         return optuna.load_study(study_name=name, storage=self.optuna_storage, sampler=sampler)
 
 
-def open_ledger(url: str, *, create: bool = False) -> Ledger:
+def open_ledger(url: str, *, create: bool = False, outage_timeout: float = 0.0) -> Ledger:
     """Open a database; with ``create``, set it up or upgrade it first.
+
+    Args:
+        outage_timeout: seconds for which the stores wait for a database that stops answering
+            (`storage.database.outages.OUTAGE_TIMEOUT` for what waits anyway); 0: they raise at once, as opening
+            always does.
 
     Raises:
         NoStudy: a SQLite file that does not exist, and is not created by looking.
@@ -108,7 +113,7 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
         SchemaError: not set up, or by another release.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    database = connect(url)
+    database = connect(url, outage_timeout=outage_timeout)
     if create:
         create_schema(database)
     else:

@@ -34,7 +34,7 @@ from benchmarks.machine import describe_machine, one_line, table
 from search.runtime.heartbeat import name_prefix
 from search.study_setup.create_study import found
 from search.tuning.suggest import sample
-from storage.database.outages import patiently
+from storage.database.outages import OUTAGE_TIMEOUT
 from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
@@ -195,8 +195,8 @@ def rage(storm: Storm, ledger: Ledger, stored: StoredStudy, plan: Plan, server: 
     restarts = list(RESTARTS) if server is not None else []
     marks = [plan.trials * (k + 1) // (len(restarts) + 1) for k in range(len(restarts))]
     while True:
-        done = patiently(lambda: ledger.runs.count(stored.id, WorkKind.SEARCH))
-        over = not patiently(lambda: ledger.queue.may_begin(stored.id)) and not _open_items(ledger, stored)
+        done = ledger.runs.count(stored.id, WorkKind.SEARCH)
+        over = not ledger.queue.may_begin(stored.id) and not _open_items(ledger, stored)
         storm.events.seconds = time.monotonic() - begun
         storm.events.complete = over and done >= plan.trials
         if over or storm.events.seconds > plan.limit:
@@ -206,7 +206,7 @@ def rage(storm: Storm, ledger: Ledger, stored: StoredStudy, plan: Plan, server: 
             marks.pop(0)
             server.restart(mode, downtime)
             storm.events.restarts.append(f"{mode}, away for {downtime:g} s, after {done} trials")
-        storm.tend(lambda: patiently(lambda: ledger.queue.held(stored.id)))
+        storm.tend(lambda: ledger.queue.held(stored.id))
         if time.monotonic() >= news:
             news = time.monotonic() + NEWS_INTERVAL
             print(f"{storm.events.seconds:5.0f} s: {done} trials done, {storm.events.kills} kills", file=sys.stderr)
@@ -215,12 +215,10 @@ def rage(storm: Storm, ledger: Ledger, stored: StoredStudy, plan: Plan, server: 
 
 def _open_items(ledger: Ledger, stored: StoredStudy) -> bool:
     """Whether any work waits or is under way, or Optuna was not told of some yet."""
-    if patiently(lambda: ledger.studies.state(stored.id)) is not StudyState.RUNNING:
+    if ledger.studies.state(stored.id) is not StudyState.RUNNING:
         return False
-    counts = patiently(lambda: ledger.queue.counts(stored.id))[WorkKind.SEARCH]
-    return bool(
-        counts[WorkState.QUEUED] + counts[WorkState.LEASED] or patiently(lambda: ledger.queue.untold(stored.id))
-    )
+    counts = ledger.queue.counts(stored.id)[WorkKind.SEARCH]
+    return bool(counts[WorkState.QUEUED] + counts[WorkState.LEASED] or ledger.queue.untold(stored.id))
 
 
 @contextmanager
@@ -239,7 +237,7 @@ def run(kind: str, plan: Plan, keep: Path | None = None) -> tuple[Events, Verdic
     """
     with tempfile.TemporaryDirectory(prefix="bench-chaos-") as name, _database(kind) as (url, version, server):
         folder = keep or Path(name)
-        ledger = open_ledger(url, create=True)
+        ledger = open_ledger(url, create=True, outage_timeout=OUTAGE_TIMEOUT)
         stored = lay_out(ledger, folder, plan)
         with Storm(plan, url, folder / "data", folder) as storm:
             rage(storm, ledger, stored, plan, server)

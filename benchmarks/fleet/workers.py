@@ -34,7 +34,7 @@ from search.worker.study_cache import Tools, Workshop
 from search.worker.study_context import Bench
 from search.worker.task import LeaseLost, Task
 from storage.database.connection import Database
-from storage.database.outages import patiently
+from storage.database.outages import OUTAGE_TIMEOUT
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
 from storage.stores import open_ledger
@@ -187,7 +187,7 @@ def labour(
 
 def retable(order: Order, ready: Callable[[], None], watch: Stopwatch) -> None:
     """The real worker loop, with a bench whose training sleeps."""
-    ledger = open_ledger(order.url)
+    ledger = open_ledger(order.url, outage_timeout=OUTAGE_TIMEOUT)
     ledger = replace(ledger, queue=_TimedQueue(ledger.database, watch))
     home, study = Home(root=order.home), ledger.study(NAME)
     tools = Tools(
@@ -238,8 +238,8 @@ def _pretend(bench: Bench, task: Task, *, load: Load, watch: Stopwatch) -> Trial
     watch.runs(item.trial_number)
     reported: set[int] = set()
     if item.attempt > 1:
-        reported = patiently(lambda: set(trial.storage.get_trial(trial._trial_id).intermediate_values))
-    patiently(lambda: bench.ledger.folds(bench.study, item.split))
+        reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
+    bench.ledger.folds(bench.study, item.split)
     value, seconds = score(trial.params), _seconds(load, item.trial_number)
     for epoch in range(1, load.epochs + 1):
         watch.nap(seconds / load.epochs)
@@ -247,10 +247,10 @@ def _pretend(bench: Bench, task: Task, *, load: Load, watch: Stopwatch) -> Trial
             raise LeaseLost
         if epoch not in reported:
             soft = soft_after(epoch, load.epochs, value)
-            patiently(lambda: trial.report(soft, epoch))  # noqa: B023 - called at once
+            trial.report(soft, epoch)
         if task.stop_requested():
             return None
-        patiently(trial.should_prune)
+        trial.should_prune()
     return outcome(value, load.epochs, seconds, seed=item.trial_number)
 
 

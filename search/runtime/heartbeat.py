@@ -7,8 +7,8 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 
-from storage.database.outages import patiently
 from storage.errors import StorageUnavailableError
 from storage.records.workers import Role, WorkerStore
 
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 
 class Presence:
-    """Signs on when entered, gives signs of life from a thread, signs off when left. An outage of the database is
-    waited out.
+    """Signs on when entered, gives signs of life from a thread, signs off when left. Signing on waits for a database
+    that does not answer; the others are left out.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Presence:
             self._try_to_sign()
 
     def __enter__(self) -> Presence:
-        patiently(self._sign)
+        self._sign(self._workers.sign_on)
         self._thread.start()
         return self
 
@@ -67,12 +67,12 @@ class Presence:
 
     def _try_to_sign(self) -> None:
         try:
-            self._sign()
+            self._sign(self._workers.heartbeat)
         except StorageUnavailableError as error:
             log.warning("no sign of life now: %s", error)
 
-    def _sign(self) -> None:
-        self._workers.heartbeat(
+    def _sign(self, sign: Callable[..., None]) -> None:
+        sign(
             self._name,
             host=socket.gethostname(),
             pid=os.getpid(),

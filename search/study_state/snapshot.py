@@ -19,7 +19,7 @@ from search.study_state.time_budget import (
     measure_costs,
     refits_in_time,
 )
-from storage.database.outages import patiently
+from search.study_state.training_costs import whole_seconds
 from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
@@ -142,10 +142,7 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
     study = ledger.studies.get(name)
     counts = ledger.queue.counts(study.id)
     trials, confirms, refits = (counts[kind] for kind in WorkKind)
-    if before is not None and ledger.runs.count(study.id, WorkKind.SEARCH) == len(before.records):
-        records = before.records
-    else:
-        records = tuple(ledger.runs.records(study.id, kind=WorkKind.SEARCH))
+    records = search_records(ledger, study.id, () if before is None else before.records)
     present = present_at(ledger, study)
     workers = [process for process in present if process.role is Role.WORKER]
     in_time, in_time_to_confirm = kinds_in_time(ledger, study, records)
@@ -166,6 +163,18 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
         homes=frozenset(process.home for process in workers),
         supervisors=sum(process.role is Role.SUPERVISOR for process in present),
     )
+
+
+def search_records(ledger: Ledger, study_id: int, before: tuple[TrialRecord, ...] = ()) -> tuple[TrialRecord, ...]:
+    """Outcomes of the search trials of a study, in the order in which they ended.
+
+    Args:
+        before: an earlier answer. Such outcomes are only ever added, so as long as there are as many, it still holds,
+            and none is read.
+    """
+    if ledger.runs.count(study_id, WorkKind.SEARCH) == len(before):
+        return before
+    return tuple(ledger.runs.records(study_id, kind=WorkKind.SEARCH))
 
 
 def present_at(ledger: Ledger, study: StoredStudy) -> list[WorkerRecord]:
@@ -194,11 +203,12 @@ def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord
     """What the study's trainings take, by those that have ended and by who works; as `kinds_in_time`."""
     spec = StudySpec.from_dict(study.spec)
     if records is None:
-        records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+        records = search_records(ledger, study.id)
     finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
     ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
-    running = any(item.kind is WorkKind.SEARCH for item in ledger.queue.held(study.id))
+    # Once trials have ended, they tell more than for how long others have been under way.
+    running = not whole_seconds(records) and any(i.kind is WorkKind.SEARCH for i in ledger.queue.held(study.id))
     present = present_at(ledger, study)
     homes = {process.home for process in present}
     begun = study.created if study.running_since is None else study.running_since
@@ -240,14 +250,12 @@ def what_runs(ledger: Ledger, standing: Standing) -> str:
         return f"refit {standing.refits_done + 1} of {total}"
     if standing.confirms_open:
         total = standing.confirms_done + standing.confirms_open
-        held = patiently(lambda: ledger.queue.held(standing.study.id))
+        held = ledger.queue.held(standing.study.id)
         at = [confirmation_at(item) for item in held if item.kind is WorkKind.CONFIRM]
         return f"confirming {standing.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
     if not standing.running:
         return "workers are starting" if not standing.workers else ""
-    trials = patiently(
-        lambda: ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    )
+    trials = ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return ", ".join(
         f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
     )

@@ -8,7 +8,6 @@ from dataclasses import replace
 from search.statistics.paired_gain import paired_gain, shown_gain
 from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates
-from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import StudyState, TrialRecord, WorkKind
@@ -19,18 +18,18 @@ def stop_if_stalled(ledger: Ledger, name: str) -> None:
     """Stop the study called ``name`` if its last ``search.patience`` trials, counted from when a person last set it
     going, gained nothing beyond noise.
     """
-    study = patiently(lambda: ledger.studies.get(name))
+    study = ledger.studies.get(name)
     spec = StudySpec.from_dict(study.spec)
     patience = spec.search_settings.patience
     if not patience or study.state is not StudyState.RUNNING:
         return
-    records = [r for r in patiently(lambda: ledger.runs.records(study.id, kind=WorkKind.SEARCH)) if r.counts]
+    records = [r for r in ledger.runs.records(study.id, kind=WorkKind.SEARCH) if r.counts]
     since = study.running_since or 0.0
     if sum(record.finished >= since for record in records) < patience:
         return
     reason = why_stalled(ledger, study, records, patience, spec.protocol.metric)
     if reason:
-        patiently(lambda: ledger.studies.set_state(study.id, StudyState.STOPPED, reason))
+        ledger.studies.set_state(study.id, StudyState.STOPPED, reason)
 
 
 def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], patience: int, metric: str) -> str:
@@ -50,12 +49,9 @@ def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecor
     if best == was:
         return f"the last {patience} trials found nothing better than trial {was}"
     by_number = {record.number: record for record in records}
-    new, old = (
-        patiently(lambda: ledger.runs.prediction(by_number[number].id, "oof"))  # noqa: B023 - called at once
-        for number in (best, was)
-    )
-    y = patiently(lambda: ledger.datasets.get(study.fingerprint)).y
-    of_one = paired_gain(metric, y, new, old, patiently(lambda: ledger.weights(study)))
+    new, old = (ledger.runs.prediction(by_number[number].id, "oof") for number in (best, was))
+    y = ledger.datasets.get(study.fingerprint).y
+    of_one = paired_gain(metric, y, new, old, ledger.weights(study))
     added = [candidate.averaged - candidate.value for candidate in (ranking[0], before[0])]
     gain = replace(of_one, mean=of_one.mean + added[0] - added[1])
     if gain.real:

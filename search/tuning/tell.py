@@ -7,6 +7,7 @@ outcome untold, which the next one tells: so telling is idempotent, and everythi
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 import optuna
 from optuna.trial import TrialState
@@ -14,7 +15,6 @@ from optuna.trial import TrialState
 from search.statistics.ranking import older_worth, older_worth_name, worth_name
 from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.snapshot import worth_of
-from storage.database.outages import patiently
 from storage.optuna_storage import TrialWrites
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
@@ -40,17 +40,17 @@ def tell(ledger: Ledger, study_id: int, study: optuna.Study, work_id: int | None
 
     Several processes may tell the same outcome at the same moment: one of them does.
     """
-    for record in patiently(lambda: ledger.queue.untold(study_id, work_id)):
+    for record in ledger.queue.untold(study_id, work_id):
         _tell_one(ledger, study, record)
 
 
 def _tell_one(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> None:
     if record.kind is WorkKind.SEARCH:
         if record.number is not None:
-            patiently(lambda: _tell_trial(ledger, study, record))
+            _tell_trial(ledger, study, record)
     elif record.status is TrialStatus.FINISHED:
-        patiently(lambda: _add_to_sibling(study, record))
-    patiently(lambda: ledger.queue.mark_told(record.work_id))
+        ledger.database.retry(partial(_add_to_sibling, study, record))  # whole: it looks whether it is there
+    ledger.queue.mark_told(record.work_id)
 
 
 def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> None:

@@ -9,7 +9,6 @@ import optuna
 from optuna.trial import TrialState
 
 from search.tuning.tell import tell
-from storage.database.outages import patiently
 from storage.optuna_storage import running_trials
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -23,15 +22,15 @@ log = logging.getLogger(__name__)
 
 def sweep_all(ledger: Ledger) -> None:
     """`sweep` every study that nobody has swept for `SWEEP_INTERVAL`."""
-    due = patiently(lambda: ledger.recovery.claim_sweeps(SWEEP_INTERVAL))
-    for study in patiently(ledger.studies.all) if due else []:
+    due = ledger.recovery.claim_sweeps(SWEEP_INTERVAL)
+    for study in ledger.studies.all() if due else []:
         if study.id in due:
             sweep(ledger, study)
 
 
 def orphans_of(ledger: Ledger, study: StoredStudy) -> set[int]:
     """Optuna's trials that nobody works on, for the next that begins to take on instead of asking for a new one."""
-    return patiently(lambda: ledger.recovery.orphans(study.id, running_trials(ledger.database, study.name)))
+    return ledger.recovery.orphans(study.id, running_trials(ledger.database, study.name))
 
 
 def sweep(ledger: Ledger, stored: StoredStudy) -> None:
@@ -40,30 +39,30 @@ def sweep(ledger: Ledger, stored: StoredStudy) -> None:
     Any number of processes may do it at once, beside any work.
     """
     name, study_id = stored.name, stored.id
-    if patiently(lambda: ledger.recovery.sweep(study_id)):
+    if ledger.recovery.sweep(study_id):
         stop_after_failures(ledger, study_id)
-    if patiently(lambda: ledger.queue.untold(study_id)):
-        tell(ledger, study_id, patiently(lambda: ledger.optuna_study(name)))
+    if ledger.queue.untold(study_id):
+        tell(ledger, study_id, ledger.optuna_study(name))
     orphans = orphans_of(ledger, stored)
     # While trials may begin, the next one to begin takes an orphan on; while paused, it waits.
-    if not orphans or patiently(lambda: ledger.queue.may_begin(study_id)):
+    if not orphans or ledger.queue.may_begin(study_id):
         return
-    if patiently(lambda: ledger.studies.state(study_id)) is StudyState.PAUSED:
+    if ledger.studies.state(study_id) is StudyState.PAUSED:
         return
-    study = patiently(lambda: ledger.optuna_study(name))
+    study = ledger.optuna_study(name)
     for number in orphans:
         log.info("trial %d was asked for by a worker that died; nobody will run it", number)
-        patiently(lambda: _end(study, number))  # noqa: B023 - called before the next turn
+        _end(study, number)
 
 
 def stop_after_failures(ledger: Ledger, study_id: int) -> None:
     """Stop a study after `MAX_FAILURES` failures in a row since a person last set it going."""
-    failures = patiently(lambda: ledger.runs.consecutive_failures(study_id))
+    failures = ledger.runs.consecutive_failures(study_id)
     if failures >= MAX_FAILURES:
         kind, failed = WorkKind.SEARCH, TrialStatus.FAILED
-        last = patiently(lambda: ledger.runs.records(study_id, kind=kind, status=failed))[-1]
+        last = ledger.runs.records(study_id, kind=kind, status=failed)[-1]
         reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
-        patiently(lambda: ledger.studies.set_state(study_id, StudyState.STOPPED, reason))
+        ledger.studies.set_state(study_id, StudyState.STOPPED, reason)
 
 
 def _end(study: optuna.Study, number: int) -> None:

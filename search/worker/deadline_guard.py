@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.study_state.snapshot import kinds_in_time, read_costs
+from search.study_state.snapshot import kinds_in_time, read_costs, search_records
 from search.study_state.time_budget import latest_end
 from search.study_state.training_costs import length_ratio
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import WorkKind
+from storage.values import TrialRecord, WorkKind
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
 
@@ -23,13 +23,14 @@ class Overtime:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._records: dict[int, tuple[TrialRecord, ...]] = {}  # by study, of the search trials that have ended
         self._given_up: dict[int, float] = {}  # trials' work items that were too late, and for which deadline
 
     def kinds_to_begin(self, study: StoredStudy) -> tuple[WorkKind, ...]:
         """What may be begun now: nothing that would leave too little time for what follows it, and refits always."""
         if study.deadline is None:
             return tuple(WorkKind)
-        trials, confirmations = kinds_in_time(self._ledger, study)
+        trials, confirmations = kinds_in_time(self._ledger, study, self._search_records(study))
         return (*[WorkKind.SEARCH] * trials, *[WorkKind.CONFIRM] * confirmations, WorkKind.REFIT)
 
     def given_up(self, study: StoredStudy) -> set[int]:
@@ -44,7 +45,7 @@ class Overtime:
         left = report.epochs - report.epoch
         if study.deadline is None or kind is WorkKind.REFIT or not left:
             return False
-        costs = read_costs(self._ledger, study)
+        costs = read_costs(self._ledger, study, self._search_records(study))
         final = report.epochs * report.seconds
         if kind is WorkKind.SEARCH:
             final *= length_ratio(recipe.to_flat(), StudySpec.from_dict(study.spec).final)
@@ -53,3 +54,8 @@ class Overtime:
         if late and kind is WorkKind.SEARCH:
             self._given_up[item.id] = study.deadline
         return late
+
+    def _search_records(self, study: StoredStudy) -> tuple[TrialRecord, ...]:
+        """The study's ended search trials. They are read again only when another one has ended."""
+        self._records[study.id] = search_records(self._ledger, study.id, self._records.get(study.id, ()))
+        return self._records[study.id]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_cache import Tools, Workshop
 from search.worker.study_context import Bench
-from storage.database.outages import patiently
+from storage.database.outages import OUTAGE_TIMEOUT, retry
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL = 2.0  # seconds between looks at the queue while others still work
 AGAIN_AFTER = 300.0  # seconds after which a study whose images were not found is looked at once more
-START_PATIENCE = 300.0  # seconds that a worker waits at its start for a database that does not answer
+START_TIMEOUT = 300.0  # seconds that a worker waits at its start for a database that does not answer
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ def run_worker(request: WorkerRequest) -> None:
     """
     parent = os.environ.get(PARENT_VARIABLE)
     signals = StopSignals(parent=int(parent) if parent else None, grace=request.grace).install()
-    ledger = patiently(lambda: open_ledger(request.storage_url), patience=START_PATIENCE)
-    only = None if request.study is None else patiently(lambda: ledger.study(request.study))
+    ledger = retry(partial(open_ledger, request.storage_url, outage_timeout=OUTAGE_TIMEOUT), START_TIMEOUT)
+    only = None if request.study is None else ledger.study(request.study)
     check_torch_pair(thorough=True)
     name, home = process_name(), Home(root=request.home)
     with _equip(request, ledger, home, name) as tools:
@@ -209,12 +210,12 @@ class _Shift:
         self._at(None if study is None else study.id)
 
     def _offering(self) -> list[StoredStudy]:
-        ids = patiently(lambda: self._ledger.queue.offering(home=self._identity))
+        ids = self._ledger.queue.offering(home=self._identity)
         if self._only is not None:
             return [self._only] if self._only.id in ids else []
         if not ids:
             return []
-        studies = {study.id: study for study in patiently(self._ledger.studies.all)}
+        studies = {study.id: study for study in self._ledger.studies.all()}
         return [studies[study_id] for study_id in ids if study_id in studies]
 
     def _open(self, study: StoredStudy) -> Bench | None:
@@ -239,10 +240,10 @@ class _Shift:
 
     def _take(self, bench: Bench) -> WorkItem | None:
         queue, study_id = self._ledger.queue, bench.study.id
-        study = patiently(lambda: self._ledger.studies.get(bench.study.name))  # its deadline as it is now
-        kinds = patiently(lambda: self._overtime.kinds_to_begin(study))
+        study = self._ledger.studies.get(bench.study.name)  # its deadline as it is now
+        kinds = self._overtime.kinds_to_begin(study)
         skip = self._overtime.given_up(study)
-        return patiently(lambda: queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity, skip=skip))
+        return queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity, skip=skip)
 
     def _stop_test(self, item: WorkItem) -> Callable[[], bool]:
         """Whether to stop after an epoch: this process is to end, or the study is paused or its search stopped."""
@@ -250,14 +251,14 @@ class _Shift:
         def stop() -> bool:
             if self._signals.requested:
                 return True
-            state = patiently(lambda: self._ledger.studies.state(item.study_id))
+            state = self._ledger.studies.state(item.study_id)
             return state is StudyState.PAUSED or (state is StudyState.STOPPED and item.kind is WorkKind.SEARCH)
 
         return stop
 
     def _time_test(self, study: StoredStudy, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
         """Whether a training would end too late for the study's deadline."""
-        return lambda recipe, report: patiently(lambda: self._overtime.is_too_late(study.name, item, recipe, report))
+        return lambda recipe, report: self._overtime.is_too_late(study.name, item, recipe, report)
 
     def _keep_house(self) -> None:
         now = time.monotonic()
@@ -265,9 +266,9 @@ class _Shift:
             sweep_all(self._ledger)
             self._swept = now
         if now - self._tidied >= TIDY_INTERVAL:
-            patiently(lambda: tidy(self._ledger, self._home, quota=self._quota))
+            tidy(self._ledger, self._home, quota=self._quota)
             self._tidied = now
 
     def _others_work(self) -> bool:
-        studies = [self._only] if self._only is not None else patiently(self._ledger.studies.all)
-        return any(patiently(lambda: [self._ledger.queue.held(study.id) for study in studies]))
+        studies = [self._only] if self._only is not None else self._ledger.studies.all()
+        return any(self._ledger.queue.held(study.id) for study in studies)

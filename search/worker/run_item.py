@@ -19,8 +19,7 @@ from search.worker.lease import LeaseKeeper
 from search.worker.retention import forget_the_beaten
 from search.worker.study_context import Bench
 from search.worker.task import LeaseLost, Task, called
-from storage.database.connection import is_outage
-from storage.database.outages import patiently
+from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.queue.items import WorkItem
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
@@ -89,7 +88,7 @@ def run_item(
             _settle_failure(bench, item, policy, _reason(error))
             return
         if outcome is None:
-            if patiently(lambda: bench.ledger.queue.hand_back(item)):
+            if bench.ledger.queue.hand_back(item):
                 log.info("%s is handed back; the next worker goes on with it", called(item))
             return
         _keep(bench, item, outcome)
@@ -98,7 +97,7 @@ def run_item(
 def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
     """Store the outcome, tell it, and remove what only its training needed."""
     try:
-        stored = patiently(lambda: bench.ledger.queue.store(item, outcome))
+        stored = bench.ledger.queue.store(item, outcome)
     except StorageError as error:
         if is_outage(error) or outcome.status is TrialStatus.FAILED:
             raise
@@ -115,7 +114,7 @@ def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
         stop_after_failures(bench.ledger, bench.study.id)
     elif item.kind is WorkKind.SEARCH:
         if outcome.status is TrialStatus.FINISHED:
-            patiently(lambda: forget_the_beaten(bench.ledger, bench.study, bench.spec, bench.artifacts))
+            forget_the_beaten(bench.ledger, bench.study, bench.spec, bench.artifacts)
         stop_if_stalled(bench.ledger, bench.study.name)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 
@@ -123,7 +122,7 @@ def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
 def _settle_failure(bench: Bench, item: WorkItem, policy: Policy, reason: str) -> None:
     if policy.action is Action.FAIL:
         _keep(bench, item, TrialOutcome(status=TrialStatus.FAILED, failure=policy.failure, reason=reason))
-    elif patiently(lambda: bench.ledger.queue.hand_back(item, count_attempt=True)):
+    elif bench.ledger.queue.hand_back(item, count_attempt=True):
         log.info("%s is handed back for another attempt", called(item))
     if policy.leave is not None:
         raise WorkerLeaves(f"this worker cannot go on here: {reason}", policy.leave)
@@ -133,7 +132,7 @@ def _name(bench: Bench, item: WorkItem, orphans: Collection[int]) -> tuple[WorkI
     """The item with its trial number and recipe (None: the lease was lost), and the Optuna trial it stands for."""
     study, begun = bench.optuna_study, item.trial_number
     if begun is not None:
-        return item, patiently(lambda: adopt(study, begun))
+        return item, adopt(study, begun)
     for number in orphans:
         try:
             return _take_on(bench, item, number)
@@ -143,23 +142,23 @@ def _name(bench: Bench, item: WorkItem, orphans: Collection[int]) -> tuple[WorkI
             log.info("trial %d was taken care of by another process first", number)
     # Asked once: should the answer be lost, the trial that Optuna made meanwhile is an orphan like any other.
     with bench.ledger.optuna_storage.one_look():
-        trial = patiently(study.ask)
+        trial = study.ask()
         return _name_as(bench, item, trial)
 
 
 def _take_on(bench: Bench, item: WorkItem, orphan: int) -> tuple[WorkItem | None, optuna.Trial]:
-    trial = patiently(lambda: adopt(bench.optuna_study, orphan))
+    trial = adopt(bench.optuna_study, orphan)
     return _name_as(bench, item, trial)
 
 
 def _name_as(bench: Bench, item: WorkItem, trial: optuna.Trial) -> tuple[WorkItem | None, optuna.Trial]:
     backend = bench.ledger.optuna_storage
     with backend.collecting(trial._trial_id) as writes:
-        recipe = patiently(lambda: sample(trial, bench.spec))
+        recipe = sample(trial, bench.spec)
         trial.set_user_attr(EPOCHS_ATTRIBUTE, recipe.epochs)
-    if not patiently(lambda: backend.write(writes)):
+    if not backend.write(writes):
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was ended by somebody else")
-    return patiently(lambda: bench.ledger.queue.name_trial(item, trial.number, recipe.to_flat())), trial
+    return bench.ledger.queue.name_trial(item, trial.number, recipe.to_flat()), trial
 
 
 def adopt(study: optuna.Study, number: int) -> optuna.Trial:

@@ -19,7 +19,6 @@ from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
 from search.worker.study_context import Bench
 from search.worker.train_item import train
-from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from studies.spec import StudySpec
@@ -76,11 +75,11 @@ class Workshop:
         tools = self._tools
         spec = StudySpec.from_dict(study.spec)
         images = self._images(study, spec)
-        backend = patiently(lambda: tools.ledger.optuna_study(study.name))
-        trials = len(patiently(lambda: backend.get_trials(deepcopy=False)))
+        backend = tools.ledger.optuna_study(study.name)
+        trials = len(backend.get_trials(deepcopy=False))
         seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
         sampler = make_sampler(spec.search_settings, seed, study.budget or spec.search_settings.trials)
-        optuna_study = patiently(lambda: tools.ledger.optuna_study(study.name, sampler))
+        optuna_study = tools.ledger.optuna_study(study.name, sampler)
         optuna_study.pruner = optuna.pruners.NopPruner()  # `search.tuning.pruners` decides, and sees more than numbers
         log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
         return Bench(
@@ -100,7 +99,7 @@ class Workshop:
         )
 
     def _images(self, study: StoredStudy, spec: StudySpec) -> ImageSet:
-        known = patiently(lambda: known_folder(self._tools.ledger, study))
+        known = known_folder(self._tools.ledger, study)
         folders = list(dict.fromkeys([*self._tools.folders, *([known] if known else [])]))
         if not folders:
             raise NoData

@@ -11,7 +11,6 @@ import optuna
 
 from search.worker.retention import may_be_exported
 from search.worker.task import LeaseLost, Task
-from storage.database.outages import patiently
 from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_of
 from trainer.recipe.recipe import Recipe
@@ -39,32 +38,32 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
     recipe = Recipe.from_flat(item.recipe or {})
     in_search = item.kind is WorkKind.SEARCH
     # Only an earlier attempt can have reported anything.
-    reported = set() if trial is None or item.attempt == 1 else patiently(lambda: set(_intermediate(trial)))
+    reported = set() if trial is None or item.attempt == 1 else set(_intermediate(trial))
 
     def on_epoch(report: EpochReport) -> Verdict:
         log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(bench, report))
         if not lease.check():
             raise LeaseLost
         if trial is not None and np.isfinite(report.soft) and report.epoch not in reported:
-            patiently(lambda: trial.report(report.soft, report.epoch))
+            trial.report(report.soft, report.epoch)
         if task.stop_requested():
             return Verdict.STOP
         if task.out_of_time(recipe, report):
             log.info("%s would end too late for the deadline and is handed back", task.name)
             return Verdict.STOP
-        if trial is not None and patiently(lambda: bench.pruner.gives_up(trial, report)):
+        if trial is not None and bench.pruner.gives_up(trial, report):
             return Verdict.PRUNE
         return Verdict.CONTINUE
 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
         if not _keeps_test_predictions(bench, item.kind):
             return False  # of what was not predicted nothing can be exported
-        return patiently(lambda: may_be_exported(bench.ledger, bench.study, bench.spec, recipe, last, average))
+        return may_be_exported(bench.ledger, bench.study, bench.spec, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
         recipe,
-        patiently(lambda: bench.training_data(recipe, split)),
+        bench.training_data(recipe, split),
         metric=bench.spec.protocol.metric,
         seed=item.seed,
         device=bench.device,

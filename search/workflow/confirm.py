@@ -23,7 +23,7 @@ from search.study_state.confirmation_schedule import Step
 from search.study_state.snapshot import Standing, confirmations_are_over, read_standing
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.artifacts import ArtifactFolder
-from storage.database.outages import patiently
+from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import TRIAL_NOTE, TrialRecord, WorkKind
@@ -58,7 +58,7 @@ def run_confirmation(
     Raises:
         Whatever ``until`` does.
     """
-    confirmation = patiently(lambda: read_confirmation(ledger, study.name))
+    confirmation = read_confirmation(ledger, study.name)
     reason = why_skipped(confirmation)
     if reason:
         _say(console, f"No confirmation: {reason}.")
@@ -68,18 +68,18 @@ def run_confirmation(
     while True:
         until(confirmations_are_over)
         _withdraw(ledger, confirmation, home, everything=True)
-        confirmation = patiently(lambda: read_confirmation(ledger, study.name))
+        confirmation = read_confirmation(ledger, study.name)
         _tell_broken(console, confirmation.broken, told)
-        estimates = patiently(lambda: judge(ledger, confirmation))  # noqa: B023 - called at once
+        estimates = judge(ledger, confirmation)
         _forget_fallen(confirmation, estimates, home)
-        step = patiently(lambda: plan_step(ledger, confirmation, estimates))  # noqa: B023 - called at once
+        step = plan_step(ledger, confirmation, estimates)
         if step.left_out:
             _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
         if not step.items:
             _say(console, f"Confirmation is over: {step.why}." if not step.left_out else "")
             return
         try:
-            patiently(lambda: queue_step(ledger, confirmation, step, images))  # noqa: B023 - called at once
+            queue_step(ledger, confirmation, step, images)
         except DataError as problem:
             _say(console, f"No confirmation on a fresh split: {problem}.")
             return
@@ -90,10 +90,8 @@ def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everyth
     """Take back what waits and will not be begun: everything, or what another ``[final]`` asked for."""
     study = confirmation.study
     wanted = {} if everything else {n: confirmation.final_recipe(n) for n in confirmation.numbers}
-    for item in patiently(lambda: ledger.queue.waiting(study.id, WorkKind.CONFIRM)):
-        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and patiently(
-            lambda: ledger.queue.withdraw(item.id)  # noqa: B023 - called at once
-        ):
+    for item in ledger.queue.waiting(study.id, WorkKind.CONFIRM):
+        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and ledger.queue.withdraw(item.id):
             ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
 
 
@@ -142,7 +140,7 @@ def confirm(request: ConfirmRequest) -> None:
     """
     check_torch_pair()
     console = Console()
-    ledger = open_ledger(request.storage_url)
+    ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     stored = ledger.study(request.study)
     home = Home(root=request.workers.home)
     data = request.data or known_folder(ledger, stored)

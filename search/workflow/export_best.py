@@ -20,6 +20,7 @@ from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.snapshot import read_standing, refits_are_over
 from search.workflow.watch import run_refits
+from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Ledger, open_ledger
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
@@ -51,7 +52,7 @@ def export_best(request: ExportRequest) -> None:
     """
     check_torch_pair()
     console = Console()
-    ledger = open_ledger(request.storage_url)
+    ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     named = [ledger.study(name) for name in dict.fromkeys(request.studies)]
     stored, *also = named or [ledger.study(None)]
     check_alike([stored, *also])

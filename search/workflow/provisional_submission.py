@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.study_state.snapshot import Standing
-from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from studies.spec import StudySpec
@@ -45,7 +44,7 @@ class ProvisionalSubmission:
             return
         best = standing.ranking[0].number
         record = next(record for record in standing.records if record.number == best)
-        if "test" not in patiently(lambda: self._ledger.runs.prediction_names(record.id)):
+        if "test" not in self._ledger.runs.prediction_names(record.id):
             return
         first = self._written is None
         try:
@@ -67,7 +66,7 @@ class ProvisionalSubmission:
         """
         images, form = self._images, self._images.submission
         assert form is not None, "there is nothing to submit"
-        proba = patiently(lambda: self._ledger.runs.prediction(record_id, "test"))
+        proba = self._ledger.runs.prediction(record_id, "test")
         kind = decide_kind(form, images.class_names, METRICS[self._metric].needs)
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self._folder.name}-", dir=self._folder.parent) as scratch:

@@ -27,6 +27,7 @@ from search.workflow.confirm import run_confirmation
 from search.workflow.export_best import finish_export
 from search.workflow.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import Interrupted, either_holds, make_fleet, no_worker_here, run_refits, stop_signals, watch
+from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger
@@ -47,7 +48,7 @@ def start(request: StartRequest) -> None:
     founding = prepare(request, console)
     name, images = founding.name, founding.competition.images
     home = Home(root=request.workers.home)
-    ledger = open_ledger(request.storage_url, create=True)
+    ledger = open_ledger(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     stored = ledger.studies.find(name)
     verb = "begins" if stored is None else "goes on"
     stored = found(ledger, founding) if stored is None else resume(ledger, stored, founding)

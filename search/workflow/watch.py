@@ -21,7 +21,6 @@ from search.runtime.signals import StopSignals
 from search.study_state.snapshot import Standing, read_standing, refits_are_over, what_runs
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
-from storage.database.outages import patiently
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from studies.spec import StudySpec
@@ -61,13 +60,11 @@ def watch(
         WorkersLost: the fleet is dead and work is left; says what its logs end with.
         EngineError: the fleet can never work.
     """
-    stored = patiently(lambda: ledger.studies.get(name))
+    stored = ledger.studies.get(name)
     default = StudySpec.from_dict(stored.spec).default_recipe()
     standing: Standing | None = None
     swept = -SWEEP_INTERVAL
-    with ProgressView(
-        console, default, shown=shown, origins=lambda: patiently(lambda: origins_of(ledger, name))
-    ) as view:
+    with ProgressView(console, default, shown=shown, origins=lambda: origins_of(ledger, name)) as view:
         while True:
             alive = fleet is None or fleet.tend()
             if fleet is not None:
@@ -75,7 +72,7 @@ def watch(
             if time.monotonic() - swept >= SWEEP_INTERVAL:
                 sweep_all(ledger)
                 swept = time.monotonic()
-            standing = patiently(lambda: read_standing(ledger, name, standing))  # noqa: B023 - called at once
+            standing = read_standing(ledger, name, standing)
             view.show(standing, _now(ledger, standing, fleet))
             if on_standing is not None:
                 on_standing(standing)
@@ -99,8 +96,8 @@ def watch(
 def bury(ledger: Ledger, fleet: Fleet) -> None:
     """Hand on at once what the fleet's dead workers held, instead of waiting for their leases to run out."""
     for dead in fleet.buried():
-        patiently(lambda: ledger.recovery.expire_worker(dead))  # noqa: B023 - called at once
-        patiently(lambda: ledger.workers.bury(dead))  # noqa: B023
+        ledger.recovery.expire_worker(dead)
+        ledger.workers.bury(dead)
 
 
 def _now(ledger: Ledger, standing: Standing, fleet: Fleet | None) -> str:

@@ -8,10 +8,10 @@ optuna.load_study(study_name="aug_tuning", storage=open_optuna_storage(database)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy.exc
 from sqlalchemy import URL, Connection, Engine, func, select
@@ -20,25 +20,25 @@ from sqlalchemy.orm import DeclarativeBase
 
 from storage.database.clock import Clock, database_clock
 from storage.database.engine import READ_ONLY, make_engine
+from storage.database.outages import is_outage, repeatable, retry, sqlstate
 from storage.database.urls import parse_url, shown_url, without_secrets
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
 
-_SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_FULL")
-# Connection lost; operator intervention (restart); too many connections and no memory; deadlock and serialization.
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-# A full disk (53100, SQLITE_FULL) is one of them: what is to be stored is kept until there is room again.
-_POSTGRESQL_OUTAGES = ("08", "57P", "53100", "53200", "53300", "40", "25P03")
 _POSTGRESQL_DISK_FULL = "53100"
+
+T = TypeVar("T")
 
 
 class Database:
     """A database and its engine. Safe to share between threads and to send to a spawned process; not to fork."""
 
-    def __init__(self, url: URL, clock: Clock = database_clock) -> None:
+    def __init__(self, url: URL, clock: Clock = database_clock, *, outage_timeout: float = 0.0) -> None:
         self.url = url
         """With the password: for connecting only. People see `name`."""
         self.clock = clock
         """Makes the SQL expression for "now"; see `storage.database.clock`."""
+        self.outage_timeout = outage_timeout
+        """Seconds for which `repeatable` calls are repeated in an outage; 0: they raise at once."""
         self.engine: Engine = make_engine(url)
 
     @property
@@ -54,10 +54,14 @@ class Database:
         return f"Database({self.name})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "clock": self.clock}
+        return {"url": self.url, "clock": self.clock, "outage_timeout": self.outage_timeout}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Database.__init__(self, state["url"], state["clock"])
+        Database.__init__(self, **state)
+
+    def retry(self, call: Callable[[], T]) -> T:
+        """``call()``, repeated in an outage for `outage_timeout` seconds; see `storage.database.outages.retry`."""
+        return retry(call, self.outage_timeout)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -86,11 +90,13 @@ class Database:
         """An ``INSERT`` that can say ``ON CONFLICT``, in this database's dialect."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    @repeatable
     def now(self) -> float:
         """Unix seconds on the database's clock."""
         with self.reading() as connection:
             return float(connection.execute(select(self.clock())).scalar_one())
 
+    @repeatable
     def size(self) -> int:
         """Bytes that the database takes, SQLite's write-ahead log included."""
         if self.is_sqlite:
@@ -117,7 +123,7 @@ class Database:
         # PostgreSQL's full text goes on to quote the row that it refused.
         primary = getattr(getattr(cause, "diag", None), "message_primary", None)
         text = without_secrets(" ".join((primary or str(cause)).split()), self.url)
-        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or _sqlstate(cause) == _POSTGRESQL_DISK_FULL:
+        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or sqlstate(cause) == _POSTGRESQL_DISK_FULL:
             return StorageUnavailableError(f"the disk of the database {self.name} is full: {text}")
         if is_outage(error):
             return StorageUnavailableError(f"the database {self.name} does not answer: {text}")
@@ -126,46 +132,14 @@ class Database:
         return StorageError(f"the database {self.name} refused: {text}")
 
 
-def connect(url: str, *, clock: Clock = database_clock) -> Database:
+def connect(url: str, *, clock: Clock = database_clock, outage_timeout: float = 0.0) -> Database:
     """Check ``url`` and make its engine. Connections are opened when first needed.
+
+    Args:
+        outage_timeout: seconds, see `Database.outage_timeout`.
 
     Raises:
         StorageError: a URL of another kind than ``sqlite:///FILE`` and ``postgresql://...``, a missing folder, or a
             missing driver.
     """
-    return Database(parse_url(url), clock)
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether ``error``, ours, SQLAlchemy's or Optuna's, means that the database does not answer now.
-
-    Optuna wraps the driver's errors in its own, so the causes are looked at too. Who holds a lease then waits and tries
-    again; any other error will not go away by waiting.
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        # PendingRollbackError: a connection broke in the middle of one of Optuna's transactions, which it then tried to
-        # commit.
-        if isinstance(
-            seen, (StorageUnavailableError, sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)
-        ):
-            return True
-        if isinstance(seen, sqlalchemy.exc.DBAPIError):
-            return seen.connection_invalidated or _driver_outage(seen)
-        seen = seen.__cause__
-    return False
-
-
-def _driver_outage(error: sqlalchemy.exc.DBAPIError) -> bool:
-    sqlite_name = getattr(error.orig, "sqlite_errorname", None)
-    if sqlite_name is not None:
-        return str(sqlite_name).startswith(_SQLITE_OUTAGES)
-    state = _sqlstate(error.orig)
-    if state is None:
-        # psycopg reports a connection that could not be made, or broke, without a state.
-        return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
-    return state.startswith(_POSTGRESQL_OUTAGES)
-
-
-def _sqlstate(error: BaseException | None) -> str | None:
-    return getattr(error, "sqlstate", None)
+    return Database(parse_url(url), clock, outage_timeout=outage_timeout)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import and_, func, or_, select, update
 
 from storage.database.connection import Database
+from storage.database.outages import repeatable
 from storage.database.tables import Study, Work
 from storage.queue.items import is_expired
 from storage.queue.settle import give_up, lost_workers
@@ -21,6 +22,7 @@ class WorkRecovery:
         self._database = database
         self._max_attempts = max_attempts
 
+    @repeatable
     def claim_sweeps(self, interval: float) -> set[int]:
         """Studies that nobody has looked after for ``interval`` seconds; they are the caller's to look after now.
 
@@ -34,6 +36,7 @@ class WorkRecovery:
             claimed = update(Study).where(due).values(swept=self._database.clock()).returning(Study.id)
             return set(connection.execute(claimed).scalars())
 
+    @repeatable
     def sweep(self, study_id: int) -> int:
         """Queue the items whose lease ran out, and fail those that have lost `MAX_ATTEMPTS` workers.
 
@@ -62,6 +65,7 @@ class WorkRecovery:
                 )
             return len(rows)
 
+    @repeatable
     def expire_worker(self, name: str) -> int:
         """End the leases of a worker that is certainly dead, so that what it held need not wait for them to run out.
 
@@ -78,6 +82,7 @@ class WorkRecovery:
                 connection.execute(update(Work).where(held).values(lease_until=clock()).returning(Work.id)).all()
             )
 
+    @repeatable
     def orphans(self, study_id: int, running: Collection[int]) -> set[int]:
         """Those of ``running`` that nobody works on or ever will: asked of Optuna by a worker that died right then.
 

@@ -6,7 +6,8 @@ write of a holder names its attempt: once another worker has taken the item over
 sends writes nothing and returns False. So a result is stored once, however many workers were killed, suspended or cut
 off in between.
 
-Each method is one short transaction and may be repeated when the database did not answer.
+Each method is one short transaction. All but `WorkQueue.renew`, whose caller asks again by itself, are repeated while
+the database does not answer (`storage.database.outages.repeatable`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, case, delete, exists, func, insert, or_, select, update
 
 from storage.database.connection import Database
+from storage.database.outages import repeatable
 from storage.database.tables import Study, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
 from storage.queue.items import (
@@ -51,6 +53,7 @@ class WorkQueue:
         self._database = database
         self._max_attempts = max_attempts
 
+    @repeatable
     def offering(self, *, home: str | None = None) -> list[int]:
         """Studies that seem to have something to hand out, in the order in which they deserve a worker.
 
@@ -83,6 +86,7 @@ class WorkQueue:
             )
             return list(rows.scalars())
 
+    @repeatable
     def take(
         self,
         study_id: int,
@@ -136,6 +140,7 @@ class WorkQueue:
             connection.execute(update(Study).where(Study.id == study_id).values(served=self._database.clock()))
             return self._lease(connection, row, worker, lease_seconds)
 
+    @repeatable
     def may_begin(self, study_id: int) -> bool:
         """Whether a new search item would be handed out now.
 
@@ -150,6 +155,7 @@ class WorkQueue:
                 raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
             return study.state == StudyState.RUNNING and self._may_begin(connection, study_id, study)
 
+    @repeatable
     def add(
         self,
         study_id: int,
@@ -187,6 +193,7 @@ class WorkQueue:
             found = select(Work.id).where(*(_WORK[name] == value for name, value in key.items()))
             return connection.execute(found).scalar_one()
 
+    @repeatable
     def name_trial(self, item: WorkItem, number: int, recipe: Mapping[str, Any]) -> WorkItem | None:
         """Record which Optuna trial and which complete recipe a search item became, before it trains.
 
@@ -204,10 +211,12 @@ class WorkQueue:
     def renew(self, item: WorkItem, lease_seconds: float) -> bool:
         """Hold the item for ``lease_seconds`` from now. False: it was lost; stop working on it and store nothing.
 
-        A lease that ran out while nobody else took the item is renewed as well.
+        A lease that ran out while nobody else took the item is renewed as well. Not repeated in an outage: the holder
+        asks again itself, and keeps track of the time.
         """
         return self._update_held(item, lease_until=self._database.clock() + lease_seconds)
 
+    @repeatable
     def hand_back(self, item: WorkItem, *, count_attempt: bool = False) -> bool:
         """Give the item to whoever takes next, who continues the same trial. False: it was lost before.
 
@@ -218,6 +227,7 @@ class WorkQueue:
         lost = Work.lost + 1 if count_attempt else Work.lost
         return self._update_held(item, state=WorkState.QUEUED.value, lease_until=None, lost=lost)
 
+    @repeatable
     def store(self, item: WorkItem, outcome: TrialOutcome) -> bool:
         """Store the outcome: record, curves, predictions and the item's new state, all or nothing.
 
@@ -241,10 +251,12 @@ class WorkQueue:
             settle(connection, row, outcome, row.attempt, self._database.clock)
             return True
 
+    @repeatable
     def fail(self, item: WorkItem, failure: Failure, reason: str) -> bool:
         """Store the item as failed: nothing that the recipe could help. Returns as `store`."""
         return self.store(item, TrialOutcome(status=TrialStatus.FAILED, failure=failure, reason=reason))
 
+    @repeatable
     def untold(self, study_id: int, work_id: int | None = None) -> list[TrialRecord]:
         """Outcomes that are stored but not confirmed by `mark_told`, oldest first; of one item, or of all.
 
@@ -260,6 +272,7 @@ class WorkQueue:
             )
             return [trial_record(row) for row in rows]
 
+    @repeatable
     def reopen(self, work_id: int, *, home: str | None = None) -> bool:
         """Queue a settled confirmation or refit once more, forgetting its outcome: it failed, or its weights are not in
         ``home``, to which it is bound from now on.
@@ -283,6 +296,7 @@ class WorkQueue:
             )
             return True
 
+    @repeatable
     def waiting(self, study_id: int, kind: WorkKind) -> list[WaitingItem]:
         """Items with a given recipe that wait for a worker: never begun, handed back or lost."""
         with self._database.reading() as connection:
@@ -294,6 +308,7 @@ class WorkQueue:
             )
             return [WaitingItem(**row._mapping) for row in rows]
 
+    @repeatable
     def withdraw(self, work_id: int) -> bool:
         """Take a confirmation or refit back that waits for a worker: it is as if it had never been asked for.
 
@@ -308,11 +323,13 @@ class WorkQueue:
             ).one_or_none()
             return gone is not None
 
+    @repeatable
     def mark_told(self, work_id: int) -> None:
         """Confirm that Optuna knows the outcome of a stored item. May be repeated."""
         with self._database.writing() as connection:
             connection.execute(update(Work).where(Work.id == work_id, is_settled()).values(told=True))
 
+    @repeatable
     def counts(self, study_id: int) -> dict[WorkKind, dict[WorkState, int]]:
         """How many items of each kind are in each state; zeros included. Those whose lease ran out are queued: the next
         worker goes on with them.
@@ -327,6 +344,7 @@ class WorkQueue:
                 result[WorkKind(kind)][WorkState(found)] = count
         return result
 
+    @repeatable
     def held(self, study_id: int) -> list[HeldItem]:
         """Who works on what, by item."""
         with self._database.reading() as connection:
@@ -337,6 +355,7 @@ class WorkQueue:
             )
             return [HeldItem(**{**row._mapping, "kind": WorkKind(row.kind)}) for row in rows]
 
+    @repeatable
     def states(self, study_id: int) -> dict[int, WorkState]:
         """The state of every item of a study by id."""
         with self._database.reading() as connection:

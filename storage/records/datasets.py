@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from storage.database.blobs import pack, unpack
 from storage.database.connection import Database
+from storage.database.outages import repeatable
 from storage.database.tables import Dataset, FoldSet
 from storage.errors import StorageError
 
@@ -39,6 +40,7 @@ class DatasetStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @repeatable
     def add(self, dataset: StoredDataset) -> StoredDataset:
         """Store a data set, unless its fingerprint is stored already; return what is stored.
 
@@ -65,6 +67,7 @@ class DatasetStore:
             )
         return self.get(dataset.fingerprint)
 
+    @repeatable
     def get(self, fingerprint: str) -> StoredDataset:
         """The data set with this fingerprint.
 
@@ -88,6 +91,7 @@ class DatasetStore:
             public_images=row.public_images,
         )
 
+    @repeatable
     def set_public_images(self, fingerprint: str, public_images: int) -> None:
         """Remember how many test images public scores are computed on, in place of what was known before.
 
@@ -104,6 +108,7 @@ class DatasetStore:
                 update(Dataset).where(Dataset.fingerprint == fingerprint).values(public_images=public_images)
             )
 
+    @repeatable
     def folds(self, fingerprint: str, *, n_folds: int, split: int, seed: int) -> npt.NDArray[np.int64] | None:
         """The frozen fold of each training image, int64 ``(n,)`` in the order of ``train_ids``; None if not frozen."""
         with self._database.reading() as connection:
@@ -117,6 +122,7 @@ class DatasetStore:
             ).scalar_one_or_none()
         return None if blob is None else unpack(blob).astype(np.int64, copy=False)
 
+    @repeatable
     def freeze_folds(
         self, fingerprint: str, folds: npt.NDArray[np.int64], *, n_folds: int, split: int, seed: int
     ) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 
 from storage.database.blobs import pack, unpack
 from storage.database.connection import Database
+from storage.database.outages import repeatable
 from storage.database.tables import Import
 from storage.errors import StorageError
 from storage.values import finite_or_none
@@ -120,12 +121,14 @@ class ImportStore:
             raise LabelTakenError(f"other predictions are stored as {label!r} already")
         return ImportRecord(**stored._mapping), added is not None
 
+    @repeatable
     def all(self, study_id: int) -> list[ImportRecord]:
         """Everything that was imported into a study, the oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(*_COLUMNS).where(Import.study_id == study_id).order_by(Import.id))
             return [ImportRecord(**row._mapping) for row in rows]
 
+    @repeatable
     def predictions(self, import_id: int) -> ImportedPredictions:
         """The numbers of one record.
 

@@ -12,6 +12,7 @@ from sqlalchemy import Row, insert, select, update
 
 from storage.database.blobs import pack, unpack
 from storage.database.connection import Database
+from storage.database.outages import repeatable
 from storage.database.tables import Study, StudyWeights
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.values import StudyState, storable_text
@@ -127,12 +128,14 @@ class StudyStore:
             raise StudyExistsError(f"a study called {name!r} exists already in {self._database.name}")
         return self.get(name)
 
+    @repeatable
     def find(self, name: str) -> StoredStudy | None:
         """The study of that name, or None."""
         with self._database.reading() as connection:
             row = connection.execute(select(*Study.__table__.columns).where(Study.name == name)).one_or_none()
         return None if row is None else _study(row)
 
+    @repeatable
     def get(self, name: str) -> StoredStudy:
         """The study of that name.
 
@@ -145,11 +148,13 @@ class StudyStore:
             raise UnknownStudyError(f"no study called {name!r} in {self._database.name}; stored: {names}")
         return found
 
+    @repeatable
     def all(self) -> list[StoredStudy]:
         """All studies, the oldest first."""
         with self._database.reading() as connection:
             return [_study(row) for row in connection.execute(select(*Study.__table__.columns).order_by(Study.id))]
 
+    @repeatable
     def weights(self, study_id: int) -> ImageWeights | None:
         """How much each training image counts in the study's scores; None: all the same."""
         with self._database.reading() as connection:
@@ -160,6 +165,7 @@ class StudyStore:
             return None
         return ImageWeights(values=unpack(row.weights).astype(np.float64, copy=False), about=row.about)
 
+    @repeatable
     def state(self, study_id: int) -> StudyState:
         """The state alone: cheap enough to ask after every epoch.
 
@@ -172,6 +178,7 @@ class StudyStore:
             raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
         return StudyState(state)
 
+    @repeatable
     def set_state(self, study_id: int, state: StudyState, reason: str = "") -> None:
         """Change the state; ``reason`` is shown beside it. Set running, failures from before no longer count."""
         changes: dict[str, Any] = {"state": StudyState(state).value, "state_reason": storable_text(reason)}
@@ -179,14 +186,17 @@ class StudyStore:
             changes["running_since"] = self._database.clock()
         self._change(study_id, **changes)
 
+    @repeatable
     def set_priority(self, study_id: int, priority: int) -> None:
         """Change the priority among the studies of the database; 0 is ordinary."""
         self._change(study_id, priority=priority)
 
+    @repeatable
     def set_spec(self, study_id: int, *, spec: Mapping[str, Any], file_spec: Mapping[str, Any]) -> None:
         """Replace the specification by one with the same hash: what it leaves out no trial depends on."""
         self._change(study_id, spec=dict(spec), file_spec=dict(file_spec))
 
+    @repeatable
     def set_budget(self, study_id: int, budget: int | None) -> None:
         """Change the number of trials in total. What is begun already is never cut short."""
         self._change(study_id, budget=budget)
@@ -195,6 +205,7 @@ class StudyStore:
         """Add to the number of trials in total; a study without a budget has room for them anyway."""
         self._change(study_id, budget=Study.budget + trials)
 
+    @repeatable
     def set_deadline(self, study_id: int, deadline: float | None) -> None:
         """Change the deadline (Unix seconds on the database's clock, see
         `storage.database.connection.Database.now`).

@@ -14,6 +14,7 @@ from sqlalchemy import and_, func, insert, select, update
 
 from storage.database.blobs import unpack
 from storage.database.connection import Database
+from storage.database.outages import repeatable
 from storage.database.tables import Curve, Export, Prediction, Study, Trial
 from storage.errors import StorageError
 from storage.records.trial_rows import TRIAL_COLUMNS, select_curves, trial_record
@@ -46,6 +47,7 @@ class RunStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @repeatable
     def records(
         self, study_id: int, *, kind: WorkKind | None = None, status: TrialStatus | None = None
     ) -> list[TrialRecord]:
@@ -58,12 +60,14 @@ class RunStore:
         with self._database.reading() as connection:
             return [trial_record(row) for row in connection.execute(query)]
 
+    @repeatable
     def record_of(self, work_id: int) -> TrialRecord | None:
         """The record of one work item; None while it has no outcome."""
         with self._database.reading() as connection:
             row = connection.execute(select(*TRIAL_COLUMNS).where(Trial.work_id == work_id)).one_or_none()
         return None if row is None else trial_record(row)
 
+    @repeatable
     def status_counts(self, study_id: int) -> dict[WorkKind, dict[TrialStatus, int]]:
         """How many records of each kind have each status; zeros included."""
         result = {kind: dict.fromkeys(TrialStatus, 0) for kind in WorkKind}
@@ -77,6 +81,7 @@ class RunStore:
                 result[WorkKind(kind)][TrialStatus(status)] = count
         return result
 
+    @repeatable
     def count(self, study_id: int, kind: WorkKind) -> int:
         """How many records of one kind there are."""
         with self._database.reading() as connection:
@@ -84,6 +89,7 @@ class RunStore:
                 select(func.count()).where(Trial.study_id == study_id, Trial.kind == kind.value)
             ).scalar_one()
 
+    @repeatable
     def consecutive_failures(self, study_id: int) -> int:
         """How many search trials failed since the last one that did not, and since the study was last set running."""
         since = select(func.coalesce(Study.running_since, 0.0)).where(Study.id == study_id).scalar_subquery()
@@ -93,11 +99,13 @@ class RunStore:
             count = select(func.count()).where(ended, Trial.id > last_good.scalar_subquery())
             return connection.execute(count).scalar_one()
 
+    @repeatable
     def curves(self, record_id: int) -> tuple[EpochCurve, ...]:
         """Every epoch of a record, in order; empty if it ended before its first."""
         with self._database.reading() as connection:
             return select_curves(connection, record_id)
 
+    @repeatable
     def leader_at(self, study_id: int, epoch: int, epochs: int) -> npt.NDArray[np.float16] | None:
         """What the best search trial of its length was like after ``epoch`` of ``epochs`` epochs.
 
@@ -125,12 +133,14 @@ class RunStore:
             blob = connection.execute(leader).scalar_one_or_none()
         return None if blob is None else unpack(blob).astype(np.float16, copy=False)
 
+    @repeatable
     def prediction_names(self, record_id: int) -> tuple[str, ...]:
         """Names of the predictions of a record, sorted."""
         with self._database.reading() as connection:
             names = select(Prediction.name).where(Prediction.trial_id == record_id).order_by(Prediction.name)
             return tuple(connection.execute(names).scalars())
 
+    @repeatable
     def prediction(self, record_id: int, name: str) -> npt.NDArray[np.float32]:
         """Class probabilities, float32 ``(images, classes)``.
 
@@ -179,6 +189,7 @@ class RunStore:
                 .returning(Export.id)
             ).scalar_one()
 
+    @repeatable
     def exports(self, study_id: int) -> list[ExportRecord]:
         """Exports of a study, the oldest first."""
         with self._database.reading() as connection:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, delete, select
 
 from storage.database.connection import Database
+from storage.database.outages import repeatable
 from storage.database.tables import Worker
 
 FORGET_AFTER = 86_400.0
@@ -57,7 +58,7 @@ class WorkerStore:
         home: str | None = None,
         study_id: int | None = None,
     ) -> None:
-        """Sign on, or give a sign of life."""
+        """Sign on, or give a sign of life. Not repeated in an outage: a later one does as well."""
         now = self._database.clock()
         changes = {
             "study_id": study_id,
@@ -76,10 +77,14 @@ class WorkerStore:
             )
             connection.execute(delete(Worker).where(Worker.seen < now - FORGET_AFTER))
 
+    sign_on = repeatable(heartbeat)
+    """`heartbeat`, repeated in an outage."""
+
     def sign_off(self, name: str) -> None:
-        """Leave the list; nothing happens if the worker is not on it."""
+        """Leave the list; nothing happens if the worker is not on it. Not repeated in an outage: the process ends."""
         self._forget(Worker.name == name)
 
+    @repeatable
     def bury(self, name: str) -> None:
         """Take a process off the list that is certainly dead; ``name`` may be the beginning of its name."""
         self._forget(Worker.name.startswith(name, autoescape=True))
@@ -88,6 +93,7 @@ class WorkerStore:
         with self._database.writing() as connection:
             connection.execute(delete(Worker).where(which))
 
+    @repeatable
     def alive(self, within_seconds: float) -> list[WorkerRecord]:
         """Processes that gave a sign of life during the last ``within_seconds``, by name."""
         with self._database.reading() as connection:

@@ -9,6 +9,7 @@ import pytest
 
 from search.study_setup.create_study import found
 from search.worker.study_context import Bench
+from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from tests.search.colours import STUDY, founding, make_bench, write_competition
@@ -34,7 +35,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def ledger(url: str) -> Iterator[Ledger]:
-    opened = open_ledger(url, create=True)
+    opened = open_ledger(url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     yield opened
     opened.database.close()
 

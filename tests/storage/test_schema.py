@@ -188,7 +188,7 @@ def test_exports_of_an_older_release_get_room_for_scores(empty_url: str) -> None
 def test_another_optuna_release_is_refused(database: Database) -> None:
     with database.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'v99.0.0.a'"))
-    for action in (create_schema, Database.optuna_storage):
+    for action in (create_schema, open_optuna_storage):
         with pytest.raises(SchemaError, match="another release"):
             action(database)
 

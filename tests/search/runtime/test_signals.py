@@ -63,3 +63,19 @@ def test_the_second_signal_ends_the_process_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == EXIT_INTERRUPTED
     assert done.stdout == "True\nchildren are ended\n"
+
+
+def test_the_second_signal_ends_a_process_that_waits_for_its_database() -> None:
+    program = (
+        "import logging, os, signal; from search.runtime.signals import StopSignals\n"
+        "from storage.database.connection import retry\n"
+        "from storage.errors import StorageUnavailableError\n"
+        "def away(): raise StorageUnavailableError('gone')\n"
+        "logging.basicConfig(); StopSignals().install(); retry(away, 1800.0)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for _ in range(2):  # it is waiting, and after the first signal still
+            assert "the database does not answer" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20.0) == EXIT_INTERRUPTED

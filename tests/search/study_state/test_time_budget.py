@@ -6,6 +6,7 @@ import heapq
 import math
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +29,9 @@ from search.study_state.training_costs import correction, final_recipe, length_r
 from search.worker.deadline_guard import Overtime
 from search.worker.study_context import Bench
 from storage.queue.items import WorkItem
+from storage.records.trials import RunStore
 from storage.stores import Ledger
-from storage.values import TrialRecord, TrialStatus, WorkKind
+from storage.values import TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec, load_study
 from tests.search.colours import work_on
 from trainer.recipe.recipe import Recipe
@@ -338,6 +340,40 @@ class TestAgainstADatabase:
         work_on(bench)
         (ended,) = ledger.runs.records(bench.study.id)
         assert (ended.epochs_done, ended.attempt) == (3, 2), "the next worker goes on from the checkpoint"
+
+    def test_trials_are_read_when_one_ends_and_not_after_every_epoch(
+        self, bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reads: list[WorkKind | None] = []
+        read = RunStore.records
+
+        def spying(store: RunStore, study_id: int, **which: Any) -> list[TrialRecord]:
+            reads.append(which["kind"])
+            return read(store, study_id, **which)
+
+        monkeypatch.setattr(RunStore, "records", spying)
+        overtime, recipe = Overtime(ledger), Recipe.from_flat(bench.spec.default_recipe())
+        ledger.studies.set_deadline(bench.study.id, ledger.database.now() + 10_000.0)
+        study = ledger.studies.get("colours")
+
+        def end_a_trial(number: int, seconds: float) -> None:
+            item = ledger.queue.take(study.id, bench.worker, 60.0)
+            assert item is not None
+            named = ledger.queue.name_trial(item, number, recipe.to_flat())
+            assert named is not None
+            ended = TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=3, seconds=seconds)
+            assert ledger.queue.store(named, ended)
+
+        end_a_trial(0, 10.0)
+        item = ledger.queue.take(study.id, bench.worker, 60.0)
+        assert item is not None
+        for _ in range(3):
+            assert not overtime.is_too_late("colours", item, recipe, report(10.0))
+            assert WorkKind.SEARCH in overtime.kinds_to_begin(study)
+        assert reads.count(WorkKind.SEARCH) == 1
+        end_a_trial(1, 9000.0)
+        assert overtime.kinds_to_begin(study) == Overtime(ledger).kinds_to_begin(study) == (WorkKind.REFIT,)
+        assert overtime.is_too_late("colours", item, recipe, report(2000.0))
 
     def test_how_many_refits_fit_is_read_from_what_trials_took(self, bench: Bench, ledger: Ledger) -> None:
         work_on(bench)

@@ -21,6 +21,7 @@ from search.runtime.signals import StopSignals
 from search.study_setup.create_study import found
 from search.study_setup.data_folder import DataMismatch
 from search.study_state.snapshot import candidates
+from search.tuning.tell import tell
 from search.worker.dead_workers import sweep
 from search.worker.lease import LEASE
 from search.worker.loop import work
@@ -28,9 +29,8 @@ from search.worker.run_item import run_item
 from search.worker.study_context import Bench
 from search.worker.task import Task
 from search.worker.train_item import train
-from storage.database.outages import patiently
-from storage.errors import StorageError
-from storage.optuna_storage import running_trials
+from storage.errors import StorageError, StorageUnavailableError
+from storage.optuna_storage import FleetStorage, running_trials
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import MAX_ATTEMPTS
 from storage.records.studies import StoredStudy
@@ -186,9 +186,9 @@ class TestOutage:
             trial = task.trial
             assert trial is not None
             for epoch in (1, 2):
-                patiently(lambda: trial.report(0.5, epoch))  # noqa: B023 - called at once
+                trial.report(0.5, epoch)
                 assert not task.stop_requested()
-                assert not patiently(trial.should_prune)
+                assert not trial.should_prune()
             return TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=2)
 
         quick = with_training(bench, reporting)
@@ -197,9 +197,9 @@ class TestOutage:
         statements = trials = 0
         for cut in range(1000):
             executed, countdown = 0, cut  # the first time, nothing is cut
-            item = patiently(lambda: queue.take(bench.study.id, bench.worker, LEASE))
+            item = queue.take(bench.study.id, bench.worker, LEASE)
             assert item is not None
-            run_item(quick, item, lambda: patiently(lambda: studies.state(bench.study.id)) is StudyState.PAUSED)
+            run_item(quick, item, lambda: studies.state(bench.study.id) is StudyState.PAUSED)
             trials += 1
             statements = statements or executed
             if cut > statements:
@@ -215,6 +215,28 @@ class TestOutage:
         # An ask whose answer was lost leaves an orphan, for a later trial to take on.
         assert by_state[TrialState.COMPLETE] == trials
         assert set(by_state) <= {TrialState.COMPLETE, TrialState.RUNNING}
+        assert queue.untold(bench.study.id) == []
+
+    def test_a_confirmation_whose_telling_got_no_answer_is_told_once(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.001)
+        queue, recipe = bench.ledger.queue, bench.spec.default_recipe()
+        queue.add(bench.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe)
+        assert queue.store(take(bench), TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=2))
+        create, lost = FleetStorage.create_new_trial, []
+
+        def losing(backend: FleetStorage, *args: Any, **options: Any) -> int:
+            number = create(backend, *args, **options)
+            if not lost:
+                lost.append(number)
+                raise StorageUnavailableError("the connection broke after the commit")
+            return number
+
+        monkeypatch.setattr(FleetStorage, "create_new_trial", losing)
+        tell(bench.ledger, bench.study.id, bench.optuna_study)
+        assert lost
+        assert len(bench.ledger.optuna_study(f"{bench.study.name}.confirm").get_trials()) == 1
         assert queue.untold(bench.study.id) == []
 
 

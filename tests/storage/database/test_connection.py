@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text
 
-from storage.database.connection import Database, connect, is_outage
+from storage.database.connection import Database, connect
+from storage.database.outages import is_outage
 from storage.database.tables import Worker
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
 from storage.optuna_storage import open_optuna_storage
