@@ -85,8 +85,7 @@ class Ledger:
         Raises:
             StorageError: there are none, though the study asks for some.
         """
-        # Studies of older releases do not have the setting; for most others nothing need be read.
-        if study.spec.get("protocol", {}).get("weighting", "none") == "none":
+        if study.spec["protocol"]["weighting"] == "none":
             return None
         stored = self.studies.weights(study.id)
         if stored is None:

@@ -70,9 +70,6 @@ FREE_TO_CHANGE = (
 )
 """What may change while a study runs, since nothing that was measured depends on it."""
 
-ADDED_LATER: Mapping[str, object] = {"confirm": {}, "portfolio": [], "begun_from": ""}
-"""What studies that older releases stored lack, and what stands for it."""
-
 BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
 """Study and trial."""
 
@@ -224,9 +221,7 @@ class StudySpec:
             StudyError: ``stored`` is no study of ours; everything wrong with it is listed.
         """
         problems = Problems("the stored study")
-        known = {"title", *TABLES, *ADDED_LATER}
-        if isinstance(stored, Mapping):
-            stored = {**ADDED_LATER, **stored}
+        known = {"title", *TABLES, PORTFOLIO, "begun_from"}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
         space = _stored_space(stored["space"], problems)

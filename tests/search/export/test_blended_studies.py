@@ -60,7 +60,10 @@ def confirm(bench: Bench, number: int, third: int) -> None:
     item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
     value = score("accuracy", bench.images.y, oof)
-    assert queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=value, predictions={"oof": oof}))
+    outcome = TrialOutcome(
+        status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
+    )
+    assert queue.store(item, outcome)
 
 
 def bring_in(bench: Bench, label: str, third: int, doubts: tuple[str, ...] = ()) -> ImportedPredictions:

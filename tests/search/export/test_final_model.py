@@ -65,7 +65,10 @@ def confirm(bench: Bench, trial: TrialRecord, split: int, oof: NDArray[np.float3
     item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
     value = score("accuracy", bench.images.y, oof)
-    assert queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=value, predictions={"oof": oof}))
+    outcome = TrialOutcome(
+        status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
+    )
+    assert queue.store(item, outcome)
 
 
 @pytest.fixture(scope="module")

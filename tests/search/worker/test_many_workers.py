@@ -188,7 +188,7 @@ class TestOutage:
                 patiently(lambda: trial.report(0.5, epoch))  # noqa: B023 - called at once
                 assert not task.stop_requested()
                 assert not patiently(trial.should_prune)
-            return TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=2)
+            return TrialOutcome(status=TrialStatus.FINISHED, value=0.5, brier=0.5, ambiguity=0.0, epochs_done=2)
 
         quick = with_training(bench, reporting)
         event.listen(bench.ledger.database.engine, "before_cursor_execute", before)
