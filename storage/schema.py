@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from storage.database.connection import Database
 from storage.database.engine import BUSY_TIMEOUT
 from storage.database.tables import TABLE_PREFIX
-from storage.errors import SchemaError, StorageUnavailableError
+from storage.errors import NotSetUpError, SchemaError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -53,12 +53,13 @@ def require_schema(database: Database) -> None:
     """Check that the tables are those of this release.
 
     Raises:
-        SchemaError: nothing is there yet, or it is of another revision; the message says what to do.
+        NotSetUpError: nothing is there yet.
+        SchemaError: it is of another revision; the message says what to do.
         StorageUnavailableError: the database does not answer.
     """
     revision = _revision(database)
     if revision is None:
-        raise SchemaError(f"the database {database.name} has no Retable tables yet; `search start` sets it up")
+        raise NotSetUpError(f"the database {database.name} has no Retable tables yet; `search start` sets it up")
     _refuse_unknown(database, revision)
     if revision != head_revision():
         raise SchemaError(

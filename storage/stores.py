@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from search.cli.early_checks import NoStudy, check_database
 from storage.database.connection import Database, connect
-from storage.errors import StorageError
+from storage.errors import NotSetUpError, StorageError
 from storage.fleet_storage import FleetStorage
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
@@ -137,3 +137,16 @@ def open_ledger(url: str, *, create: bool = False) -> Ledger:
         recovery=WorkRecovery(database),
         workers=WorkerStore(database),
     )
+
+
+def ledger_if_any(url: str, *, create: bool = False) -> Ledger | None:
+    """As `open_ledger`; None where there is no database, or one that was never set up and is not to be created.
+
+    Raises:
+        StorageError, SchemaError: as `open_ledger`.
+    """
+    try:
+        check_database(url)
+        return open_ledger(url, create=create)
+    except (NoStudy, NotSetUpError):
+        return None

@@ -10,7 +10,8 @@ from pathlib import Path
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.requests import Workers
-from search.runtime.devices import list_gpus, place_workers, usable_cores
+from search.runtime.devices import list_gpus, place_workers
+from trainer.common.environment import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.cli.early_checks import NoStudy
 from search.report.status import state_of
 from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
-from storage.errors import SchemaError
-from storage.stores import Ledger, open_ledger
+from storage.stores import ledger_if_any, open_ledger
 from studies.file.catalog import bundled_studies
 
 
@@ -29,7 +27,7 @@ def show_studies(url: str) -> None:
     for name, title in bundled_studies().items():
         table.add_row(name, title)
     console.print(table)
-    ledger = _ledger_if_any(url)
+    ledger = ledger_if_any(url)
     stored = ledger.studies.all() if ledger else []
     if not stored or ledger is None:
         console.print(f"No stored study in {escape(connect(url).name)}.", highlight=False)
@@ -69,11 +67,3 @@ def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> N
     predictions = predict_folder(model, images, device=device)
     write_predictions(output, predictions)
     Console().print(f"{len(predictions.ids)} images predicted to {output}", highlight=False)
-
-
-def _ledger_if_any(url: str) -> Ledger | None:
-    """The database, if it is set up."""
-    try:
-        return open_ledger(url)
-    except (NoStudy, SchemaError):
-        return None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.engines.process import PARENT_VARIABLE, SHARE_VARIABLE
-from search.runtime.devices import usable_cores
 from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
@@ -30,7 +29,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState, WorkKind
 from studies.errors import StudyError
-from trainer.common.environment import check_torch_pair
+from trainer.common.environment import check_torch_pair, usable_cores
 from trainer.common.errors import DataError
 from trainer.recipe.recipe import Recipe
 

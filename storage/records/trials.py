@@ -64,19 +64,6 @@ class RunStore:
             row = connection.execute(select(*TRIAL_COLUMNS).where(Trial.work_id == work_id)).one_or_none()
         return None if row is None else trial_record(row)
 
-    def status_counts(self, study_id: int) -> dict[WorkKind, dict[TrialStatus, int]]:
-        """How many records of each kind have each status; zeros included."""
-        result = {kind: dict.fromkeys(TrialStatus, 0) for kind in WorkKind}
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                select(Trial.kind, Trial.status, func.count())
-                .where(Trial.study_id == study_id)
-                .group_by(Trial.kind, Trial.status)
-            )
-            for kind, status, count in rows:
-                result[WorkKind(kind)][TrialStatus(status)] = count
-        return result
-
     def count(self, study_id: int, kind: WorkKind) -> int:
         """How many records of one kind there are."""
         with self._database.reading() as connection:

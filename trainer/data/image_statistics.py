@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.environment import usable_cores
 from trainer.data.images import Images
-from trainer.data.inspection import cores
 
 SAMPLE = 200  # pictures that are looked at, at most
 MAX_PIXELS = 2**16  # of a picture: of larger ones a grid of pixels stands for all
@@ -54,7 +54,7 @@ def picture_statistics(images: Images, sample: int = SAMPLE) -> PictureStatistic
         pixels = picture[::step, ::step].reshape(-1, 3) / 255.0
         return np.concatenate([pixels.mean(axis=0), (pixels**2).mean(axis=0), [math.log(area) / 2]])
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         moments: NDArray[np.float64] = np.mean(list(pool.map(look, chosen)), axis=0)
     mean, square = moments[:3], moments[3:6]
     std: NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0.0))
