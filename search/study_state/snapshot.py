@@ -40,8 +40,6 @@ class Standing:
     workers: int
     homes: frozenset[str | None]
     """Where these workers keep weights."""
-    supervisors: int
-    """Processes that wait for the study to end, and export it then."""
 
     @property
     def paused(self) -> bool:
@@ -152,7 +150,6 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
         refits_open=refits[WorkState.QUEUED] + refits[WorkState.LEASED],
         workers=len(workers),
         homes=frozenset(process.home for process in workers),
-        supervisors=sum(process.role is Role.SUPERVISOR for process in present),
     )
 
 
