@@ -19,6 +19,10 @@ class SchemaError(StorageError):
     """The tables are missing, or were made by another version of Retable or Optuna."""
 
 
+class NotSetUpError(SchemaError):
+    """The database holds no Retable tables yet."""
+
+
 class UnknownStudyError(StorageError):
     """No study of that name is stored."""
 

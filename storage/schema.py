@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from storage.database.connection import Database
 from storage.database.engine import BUSY_TIMEOUT
 from storage.database.tables import TABLE_PREFIX
-from storage.errors import SchemaError, StorageUnavailableError
+from storage.errors import NotSetUpError, SchemaError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -27,11 +27,10 @@ def create_schema(database: Database) -> None:
     """Make the database ready: create what is missing, upgrade what is older.
 
     Any number of processes may do it at once.
-    To be called by `search start`; workers call `require_schema`. While an older schema is upgraded no worker of the
-    older release should be running.
+    To be called by `search start`; workers call `require_schema`. No worker should run while a schema is upgraded.
 
     Raises:
-        SchemaError: a newer Retable, or another release of Optuna, made the tables.
+        SchemaError: the tables are of a revision that is not known here, or another release of Optuna made its own.
         StorageUnavailableError: the database does not answer, or another process has been creating for a minute.
     """
     from alembic import command
@@ -42,7 +41,7 @@ def create_schema(database: Database) -> None:
         open_optuna_storage(database)
         return
     with _one_at_a_time(database):
-        _refuse_newer(database, _revision(database))
+        _refuse_unknown(database, _revision(database))
         # Optuna commits on connections of its own; it comes first, so that our version vouches for both.
         with database.own_errors():
             create_optuna_tables(database)
@@ -54,17 +53,18 @@ def require_schema(database: Database) -> None:
     """Check that the tables are those of this release.
 
     Raises:
-        SchemaError: nothing is there yet, or it is older or newer than this release; the message says what to do.
+        NotSetUpError: nothing is there yet.
+        SchemaError: it is of another revision; the message says what to do.
         StorageUnavailableError: the database does not answer.
     """
     revision = _revision(database)
     if revision is None:
-        raise SchemaError(f"the database {database.name} has no Retable tables yet; `search start` sets it up")
-    _refuse_newer(database, revision)
+        raise NotSetUpError(f"the database {database.name} has no Retable tables yet; `search start` sets it up")
+    _refuse_unknown(database, revision)
     if revision != head_revision():
         raise SchemaError(
-            f"the database {database.name} was set up by an older Retable (revision {revision}, this one needs "
-            f"{head_revision()}); stop its workers, then `search start` upgrades it"
+            f"the tables of {database.name} are of revision {revision}, this Retable needs {head_revision()}: stop its "
+            "workers, then `search start` upgrades it"
         )
 
 
@@ -100,14 +100,14 @@ def _revision(database: Database) -> str | None:
         return None if revision is None else str(revision)
 
 
-def _refuse_newer(database: Database, revision: str | None) -> None:
+def _refuse_unknown(database: Database, revision: str | None) -> None:
     from alembic.script import ScriptDirectory
 
     known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if revision is not None and revision not in known:
         raise SchemaError(
-            f"the database {database.name} was set up by a newer Retable (revision {revision} is not known here); "
-            "install that release, or name another database with --storage"
+            f"the tables of {database.name} are of revision {revision}, which this Retable does not know; install the "
+            "Retable that made them, or name another database with --storage"
         )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from storage.database.connection import Database, connect
 from storage.database.existing import NoStudy, check_database
-from storage.errors import StorageError
+from storage.errors import NotSetUpError, StorageError
 from storage.optuna_storage import FleetStorage, open_optuna_storage
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
@@ -83,8 +83,7 @@ class Ledger:
         Raises:
             StorageError: there are none, though the study asks for some.
         """
-        # Studies of older releases do not have the setting; for most others nothing need be read.
-        if study.spec.get("protocol", {}).get("weighting", "none") == "none":
+        if study.spec["protocol"]["weighting"] == "none":
             return None
         stored = self.studies.weights(study.id)
         if stored is None:
@@ -129,3 +128,16 @@ def open_ledger(url: str, *, create: bool = False, outage_timeout: float = 0.0) 
         recovery=WorkRecovery(database),
         workers=WorkerStore(database),
     )
+
+
+def ledger_if_any(url: str, *, create: bool = False) -> Ledger | None:
+    """As `open_ledger`; None where there is no database, or one that was never set up and is not to be created.
+
+    Raises:
+        StorageError, SchemaError: as `open_ledger`.
+    """
+    try:
+        check_database(url)
+        return open_ledger(url, create=create)
+    except (NoStudy, NotSetUpError):
+        return None

@@ -156,13 +156,13 @@ class TrialRecord:
     attempt: int
     status: TrialStatus
     failure: Failure | None
-    """None unless failed, or if an older release stored it."""
+    """None unless failed."""
     reason: str
     value: float | None
     value_se: float | None
     soft: float | None
     brier: float | None
-    """As in `TrialOutcome`, like the next two; None unless finished, or where an older release stored it."""
+    """As in `TrialOutcome`, like the next two; None unless finished with images held out."""
     ambiguity: float | None
     temperature: float | None
     epochs_done: int

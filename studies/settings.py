@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("tpe", "random", "gp")
 """Names of samplers; `search.tuning.samplers` maps them to Optuna's."""
-PRUNERS = ("paired_race", "successive_halving", "none")
+PRUNERS = ("successive_halving", "none")
 """Names of pruners; `search.tuning.pruners` maps them to what they stand for."""
+REMOVED_PRUNERS = ("paired_race",)
+"""Pruners that stored studies may name: these can be read and exported, but `search.tuning.pruners` refuses to go
+on.
+"""
+REMOVED_SETTINGS = ("race_margin",)
+"""Keys of [search] that stored studies hold and nothing reads."""
 ENSEMBLES = ("equal", "none", "greedy", "stack")
 """Ways to make one model of several recipes; `search.statistics.ensemble_selection` judges them."""
 WEIGHTINGS = ("none", "test_like")
@@ -62,9 +68,6 @@ class SearchSettings:
     )
     pruner: str = _setting("successive_halving", "who gives a trial up early", choices=PRUNERS)
     min_epochs: int = _setting(1, "epochs before a trial is first judged", low=1, high=10_000)
-    race_margin: float = _setting(
-        2.0, "paired race: standard errors behind the leader at which a trial is given up", low=0.1, high=100.0
-    )
     reduction_factor: int = _setting(3, "successive halving: of this many trials one goes on", low=2, high=16)
     startup_trials: int = _setting(
         2, "successive halving: trials seen at an epoch before any is given up there", low=2, high=1000

@@ -24,6 +24,8 @@ from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, 
 from studies.settings import (
     MAX_TEXT,
     PRUNERS,
+    REMOVED_PRUNERS,
+    REMOVED_SETTINGS,
     SAMPLERS,
     ConfirmSettings,
     DataSettings,
@@ -57,7 +59,6 @@ FREE_TO_CHANGE = (
     "search.trials",
     "search.patience",
     "search.pruner",
-    "search.race_margin",
     "search.min_epochs",
     "search.reduction_factor",
     "search.startup_trials",
@@ -68,9 +69,6 @@ FREE_TO_CHANGE = (
     "begun_from",
 )
 """What may change while a study runs, since nothing that was measured depends on it."""
-
-ADDED_LATER: Mapping[str, object] = {"confirm": {}, "portfolio": [], "begun_from": ""}
-"""What studies that older releases stored lack, and what stands for it."""
 
 BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
 """Study and trial."""
@@ -223,9 +221,7 @@ class StudySpec:
             StudyError: ``stored`` is no study of ours; everything wrong with it is listed.
         """
         problems = Problems("the stored study")
-        known = {"title", *TABLES, *ADDED_LATER}
-        if isinstance(stored, Mapping):
-            stored = {**ADDED_LATER, **stored}
+        known = {"title", *TABLES, PORTFOLIO, "begun_from"}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
         space = _stored_space(stored["space"], problems)
@@ -234,19 +230,23 @@ class StudySpec:
             if not isinstance(table, Mapping):
                 problems.add(name, f"is a table, not {shown(table)}")
         problems.raise_if_any()
+        search = {key: value for key, value in stored["search"].items() if key not in REMOVED_SETTINGS}
+        removed = search.pop("pruner") if search.get("pruner") in REMOVED_PRUNERS else None
         document = Document(
             label="the stored study",
             title=stored["title"],
             recipe=tables.pop("recipe"),
             space=space,
             portfolio=stored[PORTFOLIO],
-            sections=tables,
+            sections={**tables, "search": search},
         )
         begun_from = stored["begun_from"]
         if not isinstance(begun_from, str) or (begun_from and not BEGUN_FROM.fullmatch(begun_from)):
             problems.add("", f"begun_from is STUDY:TRIAL, not {shown(begun_from)}")
         spec = _build(document, problems, lenient=False)
         spec._require_resolved()
+        if removed is not None:
+            spec = dataclasses.replace(spec, search_settings=dataclasses.replace(spec.search_settings, pruner=removed))
         return dataclasses.replace(spec, begun_from=begun_from)
 
 

@@ -38,8 +38,6 @@ from benchmarks.replays.pruning_rules import (
     Halving,
     Never,
     OptunaRule,
-    PairedHalving,
-    Race,
     fold_after_fold,
     promotions,
     screen,
@@ -105,16 +103,6 @@ POLICIES: dict[str, Policy] = {
     ),
     "halving, factor 4, startup 2, last rung 0.5": _halving(reduction_factor=4, startup_trials=2, last_rung=0.5),
     "halving, factor 8, startup 2, last rung 0.5": _halving(reduction_factor=8, startup_trials=2, last_rung=0.5),
-    "paired halving, factor 4, margin 1, rungs 1 and 4": _rule(
-        lambda setting: PairedHalving(setting.distances, factor=4, margin=1.0, rungs=(1, 4))
-    ),
-    "paired race against the best third, margin 1": _rule(
-        lambda setting: PairedHalving(setting.distances, factor=3, margin=1.0)
-    ),
-    "paired race, margin 2": _rule(lambda setting: Race(setting.distances, margin=2.0)),
-    "paired race, margin 4": _rule(lambda setting: Race(setting.distances, margin=4.0)),
-    "paired race, margin 2, against the second": _rule(lambda setting: Race(setting.distances, margin=2.0, against=2)),
-    "paired race, margin 2, against the third": _rule(lambda setting: Race(setting.distances, margin=2.0, against=3)),
     "foretold end, chance below 0.1": _rule(lambda setting: Foretold(chance=0.1)),
     "halving, accuracy reported": lambda setting, order, name: setting.train(
         Halving(SuccessiveHalving()), order, 100.0 * setting.table.metric

@@ -7,14 +7,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
 
 import optuna
 
 from benchmarks.replays.curve_tables import CurveTable, Floats, Ints
 from benchmarks.replays.replay import Seen, Trace, trace_of
-from search.tuning.paired_race import errors_behind
 from search.tuning.successive_halving import SuccessiveHalving
 
 
@@ -36,29 +33,6 @@ class Halving:
             return False
         rivals = [float(seen.scores[other, epoch - 1]) for other in seen.rivals(recipe, epoch)]
         return not self._pruner.survives(float(seen.scores[recipe, epoch - 1]), rivals)
-
-
-class PairedHalving:
-    """Halving that spares whoever is within ``margin`` standard errors of the last that goes on, paired by image.
-
-    ``rungs`` None: judged after every epoch, a race against the best part in place of the best.
-    """
-
-    def __init__(
-        self, distances: Distances, *, factor: int, margin: float, startup: int = 2, rungs: Sequence[int] | None = None
-    ) -> None:
-        self._distances, self._factor, self._margin = distances, factor, margin
-        self._startup, self._rungs = startup, rungs
-
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
-        if self._rungs is not None and epoch not in self._rungs:
-            return False
-        rivals = sorted(seen.rivals(recipe, epoch), key=lambda other: -seen.scores[other, epoch - 1])
-        reported = len(rivals) + 1
-        if reported < self._startup:
-            return False
-        last = rivals[min(len(rivals), -(-reported // self._factor)) - 1]
-        return self._distances.of(recipe, last, epoch) > self._margin
 
 
 class Foretold:
@@ -84,30 +58,6 @@ class Foretold:
         error = math.sqrt(variance * (1.0 + 1.0 / count))
         ahead = float(scores[recipe, epoch - 1] + gains.mean() - scores[seen.finished, -1].max())
         return 0.5 * (1.0 + math.erf(ahead / error / math.sqrt(2.0))) < self._chance
-
-
-class Distances:
-    """`errors_behind` of any two recipes at any epoch, each computed once."""
-
-    def __init__(self, table: CurveTable) -> None:
-        self._true_class = table.true_class
-        self.of = lru_cache(maxsize=None)(self._of)
-
-    def _of(self, own: int, leader: int, epoch: int) -> float:
-        return errors_behind(self._true_class[own, epoch - 1], self._true_class[leader, epoch - 1])
-
-
-class Race:
-    """The project's paired race; ``against`` the best (1), second best (2) ... of the epoch."""
-
-    def __init__(self, distances: Distances, *, margin: float, against: int = 1) -> None:
-        self._distances, self._margin, self._against = distances, margin, against
-
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
-        rivals = sorted(seen.rivals(recipe, epoch), key=lambda other: -seen.scores[other, epoch - 1])
-        if len(rivals) < self._against:
-            return False
-        return self._distances.of(recipe, rivals[self._against - 1], epoch) > self._margin
 
 
 class OptunaRule:

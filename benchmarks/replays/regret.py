@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from benchmarks.replays.curve_tables import CurveTable, Floats, Ints, calibrated_soft
-from benchmarks.replays.pruning_rules import Distances
 from benchmarks.replays.replay import Rule, Trace, replay
 from search.statistics.ranking import averaging_adds, worth
 from trainer.evaluation.ambiguity import expected_average
@@ -30,7 +29,6 @@ class Setting:
     cost: Floats
     """(R, E), in average whole trainings."""
     workers: int
-    distances: Distances
     good_first: bool = False
     """Whether the first of an order is never given up, see `begin_well`."""
     judged: dict[str, Floats]
@@ -116,7 +114,6 @@ def prepare(
         cost=unit_costs(table, cost),
         workers=workers,
         good_first=good_first,
-        distances=Distances(table),
         judged=judgements(table),
         truth=table.exported if of_averages else table.truth,
     )

@@ -12,7 +12,6 @@ import torch
 from PIL import Image, ImageFilter
 
 from benchmarks.training.plain_pytorch import Workload
-from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import Founding, found
@@ -25,6 +24,7 @@ from storage.stores import Ledger, open_ledger
 from storage.values import SEARCH_SPLIT
 from studies.spec import load_study
 from trainer.batches.batch_loader import BatchLoader, fitting_workers
+from trainer.common.environment import usable_cores
 
 CLASSES = 13
 PICTURE_SIDE = 256  # pixels of the JPEG files

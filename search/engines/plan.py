@@ -9,8 +9,9 @@ from pathlib import Path
 
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
-from search.runtime.devices import list_gpus, place_workers, usable_cores
+from search.runtime.devices import list_gpus, place_workers
 from search.runtime.signals import GRACE
+from trainer.common.environment import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,29 +100,26 @@ def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
     """The best of the search, and whoever was confirmed."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
-    # What an older release stored is compared with the others without it.
-    known = all(candidate.brier is not None for candidate in confirmation.ranking)
     metric = confirmation.spec.protocol.metric
     for number in dict.fromkeys([*best, *rounds]):
         records = (confirmation.trials[number], *rounds.get(number, ()))
         searched, *fresh = [
-            CrossValidated(oof=ledger.runs.prediction(r.id, "oof"), **(_scatter(r, metric) if known else {}))
+            CrossValidated(
+                oof=ledger.runs.prediction(r.id, "oof"),
+                ambiguity=r.ambiguity or 0.0,
+                temperature=r.temperature or 1.0,
+                adds=added_by_averaging(r, metric),
+            )
             for r in records
         ]
         yield Tried(searched=searched, fresh=tuple(fresh))
 
 
-def _scatter(record: TrialRecord, metric: str) -> dict[str, float]:
-    return {
-        "ambiguity": record.ambiguity or 0.0,
-        "temperature": record.temperature or 1.0,
-        "adds": added_by_averaging(record, metric),
-    }
-
-
 def _added(part: MemberRefits, metric: str) -> float | None:
-    """What averaging the networks of a member's trainings is expected to add to one; None where nobody can tell."""
-    if METRICS[metric].needs == "probabilities" or any(r.value is None or r.brier is None for r in part.records):
+    """What averaging the networks of a member's trainings is expected to add to one; None where the metric
+    judges probabilities, or a training held nothing out.
+    """
+    if METRICS[metric].needs == "probabilities" or any(record.value is None for record in part.records):
         return None
     return fmean(added_by_averaging(record, metric) for record in part.records)
 

@@ -15,6 +15,7 @@ from search.export.exported_model import verify_model, write_model
 from search.export.final_model import Imported, MemberRefits, Refits
 from search.export.members import ExportMember, ImportedMember
 from search.export.model_card import CardFacts, CardMember, write_card
+from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.export.plan import ExportPlan
 from search.export.rationale import chances_line, forecast_line, reasons, warnings
 from search.runtime.home import Home
@@ -108,7 +109,7 @@ def write_export(
         recipe=plan.leader.recipe.to_flat(),
         score=facts.score,
         score_se=facts.score_error,
-        notes=_notes(plan, refits),
+        notes=_notes(plan, refits).to_json(),
         forecast=forecast,
     )
     return Export(
@@ -129,51 +130,49 @@ def write_export(
     )
 
 
-def _notes(plan: ExportPlan, refits: Refits) -> dict[str, Any]:
-    """What is kept of an export: ``members`` only of several, ``trial``, ``study`` and ``views`` are the leader's;
-    ``study`` only where it is another than the export's own.
-    """
-    blend = refits.blend
-    notes: dict[str, Any] = {
-        "trial": plan.leader.number,
-        "seeds": len(refits.members[0].records),
-        "trainings": _trainings(refits.members[0]),
-        "full_data": plan.full_data,
-        "views": list(refits.members[0].views),
-        "temperature": blend.temperature,
-        "offsets": list(blend.offsets),
-        "cuts": list(blend.cuts),
-    }
-    stacked = bool(blend.coefficients)
-    if len(refits.everyone) > 1:
-        notes["members"] = [
-            {**_note(plan, part), "weight": None if stacked else weight}
+def _notes(plan: ExportPlan, refits: Refits) -> ExportNotes:
+    blend, leader = refits.blend, refits.members[0]
+    return ExportNotes(
+        trial=plan.leader.number,
+        seeds=len(leader.records),
+        trainings=_trainings(leader),
+        full_data=plan.full_data,
+        views=leader.views,
+        temperature=blend.temperature,
+        offsets=blend.offsets,
+        cuts=blend.cuts,
+        study=_foreign(plan, plan.leader),
+        members=tuple(
+            _member_notes(plan, part, None if blend.coefficients else weight)
             for part, weight in zip(refits.everyone, blend.weights, strict=True)
-        ]
-    return {**notes, **_foreign(plan, plan.leader)}
+            if len(refits.everyone) > 1
+        ),
+        labels=None if refits.test is None else blend.labels(refits.test),
+    )
 
 
-def _note(plan: ExportPlan, part: MemberRefits | Imported) -> dict[str, Any]:
-    foreign = _foreign(plan, part.member)
+def _member_notes(plan: ExportPlan, part: MemberRefits | Imported, weight: float | None) -> RecipeNotes | ImportNotes:
+    study = _foreign(plan, part.member)
     if isinstance(part, Imported):
-        return {**foreign, "imported": part.member.record.label, "digest": part.member.record.digest}
-    return {
-        **foreign,
-        "trial": part.member.number,
-        "backbone": part.member.backbone,
-        "views": list(part.views),
-        "trainings": _trainings(part),
-    }
+        return ImportNotes(label=part.member.record.label, digest=part.member.record.digest, weight=weight, study=study)
+    return RecipeNotes(
+        trial=part.member.number,
+        backbone=part.member.backbone,
+        views=part.views,
+        trainings=_trainings(part),
+        weight=weight,
+        study=study,
+    )
 
 
-def _trainings(part: MemberRefits) -> list[list[int]]:
+def _trainings(part: MemberRefits) -> tuple[tuple[int, int], ...]:
     """Split and seed of each."""
-    return [[record.split, record.seed] for record in part.records]
+    return tuple((record.split, record.seed) for record in part.records)
 
 
-def _foreign(plan: ExportPlan, member: ExportMember | ImportedMember) -> dict[str, str]:
-    """Which other study a member is from."""
-    return {} if member.study.id == plan.study.id else {"study": member.study.name}
+def _foreign(plan: ExportPlan, member: ExportMember | ImportedMember) -> str | None:
+    """Which other study a member is from; None: the export's own."""
+    return None if member.study.id == plan.study.id else member.study.name
 
 
 def _write_submission(plan: ExportPlan, refits: Refits, images: ImageSet, path: Path, override: str | None) -> str:

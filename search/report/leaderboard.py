@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from search.statistics.submission_scores import (
+    BEYOND_CHANCE,
     HINT,
-    REAL,
     Belief,
     Board,
     Submission,
@@ -81,7 +81,7 @@ def _differences(board: Board, which: str, images: int) -> Iterator[str]:
 def _verdict(difference: float, error: float) -> str:
     if difference == 0:
         return "no difference"
-    if difference >= REAL * error:
+    if difference >= BEYOND_CHANCE * error:
         return "more than chance explains"
     return "may well be chance" if difference >= HINT * error else "means nothing"
 
@@ -98,7 +98,7 @@ def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
             z.append((one.public - estimate.mean) / error if error else 0.0)
     if not judged:
         return
-    outside = [(one, score) for one, score in zip(judged, z, strict=True) if abs(score) >= REAL]
+    outside = [(one, score) for one, score in zip(judged, z, strict=True) if abs(score) >= BEYOND_CHANCE]
     for one, score in outside:
         where = "lower" if score < 0 else "higher"
         yield (
@@ -106,7 +106,7 @@ def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
             f"{one.estimate:.4f} ± {one.estimate_error:.4f} allows (z = {score:+.1f})."
         )
     together = float(np.mean(z)) / mean_error(judged)
-    if together <= -REAL:
+    if together <= -BEYOND_CHANCE:
         yield (
             f"The public scores are lower than chance explains (z = {together:+.1f}{' together' * (len(z) > 1)}): test "
             "images seem harder or different than training images: see `search check`."
@@ -114,7 +114,7 @@ def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
     elif not outside:
         yield (
             f"The board agrees with the estimates (z = {min(z):+.1f}"
-            f"{f' to {max(z):+.1f}' * (len(z) > 1)}; beyond ±{REAL:.0f} it would not)."
+            f"{f' to {max(z):+.1f}' * (len(z) > 1)}; beyond ±{BEYOND_CHANCE:.0f} it would not)."
         )
 
 

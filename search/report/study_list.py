@@ -15,7 +15,7 @@ from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import SchemaError
-from storage.stores import Ledger, open_ledger
+from storage.stores import ledger_if_any
 from studies.explain import Explanation, explain
 from studies.file.catalog import bundled_studies
 from studies.spec import StudySpec, load_study
@@ -31,7 +31,7 @@ def show_studies(url: str) -> None:
     for name, title in bundled_studies().items():
         table.add_row(name, title)
     console.print(table)
-    ledger = _ledger_if_any(url)
+    ledger = ledger_if_any(url)
     stored = ledger.studies.all() if ledger else []
     if not stored or ledger is None:
         console.print(f"No stored study in {escape(connect(url).name)}.", highlight=False)
@@ -53,14 +53,6 @@ def show_studies(url: str) -> None:
     console.print(table)
 
 
-def _ledger_if_any(url: str) -> Ledger | None:
-    """The database, if it is set up."""
-    try:
-        return open_ledger(url)
-    except (NoStudy, SchemaError):
-        return None
-
-
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:
     """One study explained: a stored one of that name, else the study file.
 
@@ -80,7 +72,6 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
     except NoStudy:
         return None
     from storage.database.connection import connect
-    from storage.errors import SchemaError
     from storage.records.studies import StudyStore
 
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.console import Console
 
-from search.export.submitted_labels import UnusablePredictions, submitted_labels
+from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.report.leaderboard import board_lines
 from search.statistics.submission_scores import Board, Submission
 from storage.records.datasets import StoredDataset
@@ -53,6 +54,15 @@ class Entry:
     def metric(self) -> str:
         """What the study maximises."""
         return str(self.study.spec["protocol"]["metric"])
+
+    @cached_property
+    def notes(self) -> ExportNotes:
+        """What the export was made from.
+
+        Raises:
+            StorageError: they are damaged.
+        """
+        return ExportNotes.from_json(self.export.notes)
 
 
 def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
@@ -151,42 +161,39 @@ def ledger_lines(ledger: Ledger, entries: Sequence[Entry]) -> Iterator[str]:
         for entry in held:
             overwritten = folders[entry.export.folder] != entry.export.id
             yield from _entry_lines(entry, overwritten=overwritten)
-        yield from _told(ledger, held, dataset, folders)
+        yield from _told(held, dataset)
 
 
-def what_it_is(notes: dict[str, object]) -> str:
+def what_it_is(notes: ExportNotes) -> str:
     """Which trials, seeds and views an export was made from, after the notes kept with it."""
-    members = notes.get("members")
-    if isinstance(members, list) and members:
-        told = [one for one in members if isinstance(one, dict)]
-        parts = [
-            _named(one) + (f" x {one['weight']:.2g}" if isinstance(one.get("weight"), (int, float)) else "")
-            for one in told
-        ]
-        recipes = sum("imported" not in one for one in told)
+    if notes.members:
+        parts = [_named(one) + ("" if one.weight is None else f" x {one.weight:.2g}") for one in notes.members]
+        recipes = sum(isinstance(one, RecipeNotes) for one in notes.members)
         facts = [f"trial{'s' * (recipes != 1)} {', '.join(parts)}"]
     else:
-        facts = [f"trial {_named({'trial': '?', **notes})}"]
-    seeds, views = notes.get("seeds"), notes.get("views")
-    if isinstance(seeds, int):
-        facts.append(f"{seeds} seed{'s' * (seeds != 1)}")
-    if notes.get("full_data"):
+        facts = [f"trial {_of_study(notes.study)}{notes.trial}"]
+    facts.append(f"{notes.seeds} seed{'s' * (notes.seeds != 1)}")
+    if notes.full_data:
         facts.append("trained on all images")
-    if isinstance(views, list) and views:
-        facts.append("views " + "+".join(map(str, views)))
+    if notes.views:
+        facts.append("views " + "+".join(notes.views))
     return ", ".join(facts)
 
 
-def _named(note: dict[str, object]) -> str:
-    """A member of an export, after what was noted of it; with its study where that is another than the export's."""
-    study = f"{note['study']}:" if "study" in note else ""
-    return f"imported {study}{note['imported']}" if "imported" in note else f"{study}{note.get('trial')}"
+def _named(member: RecipeNotes | ImportNotes) -> str:
+    """A member of an export; with its study where that is another than the export's."""
+    study = _of_study(member.study)
+    return f"imported {study}{member.label}" if isinstance(member, ImportNotes) else f"{study}{member.trial}"
+
+
+def _of_study(name: str | None) -> str:
+    return "" if name is None else f"{name}:"
 
 
 def _entry_lines(entry: Entry, *, overwritten: bool) -> Iterator[str]:
     export = entry.export
     when = datetime.datetime.fromtimestamp(export.created)
-    yield f"{export.id:4d}  {when:%Y-%m-%d %H:%M}  {entry.study.name}: {what_it_is(export.notes)}"
+    yield f"{export.id:4d}  {when:%Y-%m-%d %H:%M}  {entry.study.name}: {what_it_is(entry.notes)}"
     estimate = "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}"
     public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
     yield f"      out-of-fold {estimate}   forecast {_forecast(export.forecast)}   public {public}   private {private}"
@@ -210,18 +217,17 @@ def _forecast(forecast: dict[str, object] | None) -> str:
     return f"{expected:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _told(ledger: Ledger, held: Sequence[Entry], dataset: StoredDataset, folders: dict[str, int]) -> Iterator[str]:
+def _told(held: Sequence[Entry], dataset: StoredDataset) -> Iterator[str]:
     if not dataset.test_ids:
         return
     submitted: list[Submission] = []
     for entry in held:
         export = entry.export
-        labels = None
-        try:
-            overwritten = folders[export.folder] != export.id
-            labels = submitted_labels(ledger, entry.study, export, dataset, overwritten=overwritten)
-        except UnusablePredictions as error:
-            yield f"note: the predictions of export {export.id} are left out: {error}"
+        if entry.notes.labels is None and len(held) > 1:
+            yield (
+                f"note: what export {export.id} predicts cannot be compared: it was exported before labels were "
+                "stored; export again"
+            )
         estimate, estimate_error = believed(export)
         submitted.append(
             Submission(
@@ -230,7 +236,7 @@ def _told(ledger: Ledger, held: Sequence[Entry], dataset: StoredDataset, folders
                 estimate_error=estimate_error,
                 public=export.public_score,
                 private=export.private_score,
-                labels=labels,
+                labels=entry.notes.labels,
             )
         )
     board = Board(

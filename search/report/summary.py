@@ -68,26 +68,18 @@ def print_ranking(console: Console, standing: Standing) -> None:
     default = StudySpec.from_dict(standing.study.spec).default_recipe()
     by_number = {record.number: record for record in standing.records}
     table = Table(title=f"{standing.study.name}: the best finished trials", title_justify="left")
-    # Of trials that an older release stored nobody knows what their average is.
-    known = all(candidate.brier is not None for candidate in standing.ranking)
-    averages = ("averaged", "Brier") if known else ()
-    for name in ("trial", standing.metric, *averages, "recipe"):
+    for name in ("trial", standing.metric, "averaged", "Brier", "recipe"):
         table.add_column(name, justify="left" if name == "recipe" else "right", no_wrap=name != "recipe")
     for candidate in standing.ranking[:RANKED]:
         table.add_row(
             str(candidate.number),
             f"{candidate.value:.4f} ± {candidate.standard_error:.4f}",
-            *((f"{candidate.averaged:.4f}", f"{candidate.brier:.4f}") if known else ()),
+            f"{candidate.averaged:.4f}",
+            f"{candidate.brier:.4f}",
             recipe_difference(by_number[candidate.number], default),
         )
     console.print(table)
-    if METRICS[standing.metric].needs == "labels" and not known:
-        console.print(
-            f"Ranked by {standing.metric} and the probability that is given to the true class: an older release stored "
-            "some of these trials.",
-            highlight=False,
-        )
-    elif METRICS[standing.metric].needs == "labels":
+    if METRICS[standing.metric].needs == "labels":
         console.print(
             f"Ranked by what the average of a trial's fold models may be expected to score: its {standing.metric} and "
             "its Brier score (lower is better), which count the same.",

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 OCCUPIED_MEMORY = 1024  # MiB in use by others from which a GPU counts as taken; an idle desktop needs less
 NVIDIA_SMI_TIMEOUT = 20.0  # seconds
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container reads its limit: microseconds of CPU time in each period, and the period."""
 
 
 class DeviceError(RuntimeError):
@@ -140,16 +136,3 @@ def _named(name: str, gpus: Sequence[Gpu], place: int) -> Gpu | None:
         return Gpu(index=place, uuid=name, name="MIG slice", memory_used=0)
     matches = (gpu for gpu in gpus if name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)))
     return next(matches, None)
-
-
-def usable_cores(quota: Path = CPU_QUOTA) -> int:
-    """CPU cores that this process may run on: those it is bound to (``taskset``, Slurm), and no more than its
-    container's share of time (Kubernetes limits).
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    try:
-        share, period = quota.read_text().split()
-        return min(cores, max(1, int(share) // int(period)))
-    except (OSError, ValueError):
-        # No such file, or no limit: it reads "max 100000" then.
-        return cores

@@ -62,8 +62,9 @@ class Judged:
     study: str = ""
     """Whose trial that is; empty where all are of one study."""
     adds: float = 0.0
-    """What averaging its fold models may be expected to add to the metric (`search.statistics.ranking.averaging_adds`);
-    0 where that is not known of all recipes."""
+    """What averaging its fold models may be expected to add to the metric
+    (`search.statistics.ranking.averaging_adds`).
+    """
     chosen: bool = True
     """Whether it is here because it did well. One that is here anyway (the default recipe) does not look better than it
     is, so it is not shrunk and does not say what the others are shrunk toward."""

@@ -35,14 +35,15 @@ class Candidate:
     standard_error: float
     """Of the metric."""
     averaged: float
-    """What the average of the fold models may be expected to score by the metric; ``value`` where nobody can tell."""
-    brier: float | None
-    """The Brier score of that average; None where an older release stored the trial."""
+    """What the average of the fold models may be expected to score by the metric; ``value`` where the metric judges
+    probabilities."""
+    brier: float
+    """The Brier score of that average."""
     worth: float
     """By what it is ranked, see `worth`."""
 
 
-def averaging_adds(metric: str, value: float, brier: float | None, ambiguity: float | None) -> float:
+def averaging_adds(metric: str, value: float, brier: float, ambiguity: float) -> float:
     """By how much the average of a training's networks may be expected to score better than one of them: 0 or more.
 
     What is missing to the best possible score falls by nearly the same share as the Brier score: on recorded tables the
@@ -51,10 +52,10 @@ def averaging_adds(metric: str, value: float, brier: float | None, ambiguity: fl
     Args:
         metric: a name in `trainer.evaluation.metrics.METRICS`. Of one that judges probabilities nothing is foretold.
         value: what one network scores.
-        brier: of the average, see `trainer.evaluation.ambiguity`; None where it is not known.
-        ambiguity: by how much that is better than one network's; None likewise.
+        brier: of the average, see `trainer.evaluation.ambiguity`.
+        ambiguity: by how much that is better than one network's.
     """
-    if METRICS[metric].needs == "probabilities" or brier is None or not ambiguity:
+    if METRICS[metric].needs == "probabilities" or not ambiguity:
         return 0.0
     missing = METRICS[metric].bounds[1] - value
     return missing * min(1.0, ERRORS_FALL * ambiguity / (brier + ambiguity))
@@ -74,21 +75,9 @@ def worth(metric: str, averaged: float, brier: float) -> float:
     return (averaged + 1.0 - brier) / 2.0
 
 
-def older_worth(metric: str, value: float, soft: float) -> float:
-    """What stands for `worth` where an older release stored trials that nothing is known of but the metric and the mean
-    probability of the true class.
-    """
-    return worth(metric, value, 1.0 - soft)
-
-
 def worth_name(metric: str) -> str:
     """What `worth` is called where Optuna shows it."""
     return metric if METRICS[metric].needs == "probabilities" else f"{metric} and Brier score of the average"
-
-
-def older_worth_name(metric: str) -> str:
-    """What `older_worth` was called there."""
-    return f"{metric} with true-class probability"
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:

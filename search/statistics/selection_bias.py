@@ -44,7 +44,7 @@ class CrossValidated:
     oof: NDArray[np.float32]
     """Out-of-fold probabilities, ``(n, C)``."""
     ambiguity: float = 0.0
-    """Of its fold models (`trainer.evaluation.ambiguity`); 0 where it is not known, then of all."""
+    """Of its fold models (`trainer.evaluation.ambiguity`); 0: as one network."""
     temperature: float = 1.0
     """At which they are averaged for that."""
     adds: float = 0.0

@@ -138,7 +138,7 @@ def _rounded(score: float) -> float:
     return round(score / _TIE) * _TIE
 
 
-REAL = 2.0  # standard errors from which a difference is taken for real
+BEYOND_CHANCE = 2.0  # standard errors from which chance does not explain a difference
 HINT = 1.0  # standard errors from which it is more than nothing
 ASSUMED_CORRELATION = 0.7
 """Of two submissions whose predictions cannot be compared: models of one competition mostly fail on the same images."""

@@ -19,8 +19,7 @@ from search.study_setup.data_folder import Competition, NoData, inspect_aloud, k
 from search.study_setup.image_weights import Weighting, weigh
 from search.study_setup.shift_features import aloud
 from search.study_setup.starting_point import ancestor_again, begin_at
-from storage.database.existing import NoStudy, check_database
-from storage.stores import Ledger, open_ledger
+from storage.stores import ledger_if_any
 from studies.file.catalog import check_name, find_study
 from studies.resolve_backbones import backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
@@ -43,7 +42,7 @@ def prepare(request: StartRequest, console: Console) -> Founding:
     """
     file_spec = load_study(request.study)
     name = check_name(request.name or find_study(request.study).name)
-    ledger = _ledger_if_any(request.storage_url)
+    ledger = ledger_if_any(request.storage_url, create=True)
     stored = ledger.studies.find(name) if ledger else None
     # What a study was begun with need not be typed again.
     overrides = request.overrides or (stored.overrides if stored else ())
@@ -84,15 +83,6 @@ def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, 
         return None
     with aloud(console) as say:
         return weigh(competition, weights=weights, say=say)
-
-
-def _ledger_if_any(url: str) -> Ledger | None:
-    """The database, if it is there."""
-    try:
-        check_database(url)
-    except NoStudy:
-        return None
-    return open_ledger(url, create=True)
 
 
 def _check_weights(spec: StudySpec, weights: Path | None) -> None:

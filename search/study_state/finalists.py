@@ -73,7 +73,6 @@ def judge_finalists(
     y = ledger.datasets.get(study.fingerprint).y
     folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
     metric = study.spec["protocol"]["metric"]
-    known = all(r.brier is not None for f in finalists for r in f.rounds)
     judged = [
         Judged(
             number=finalist.number,
@@ -82,7 +81,7 @@ def judge_finalists(
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
-            adds=fmean(added_by_averaging(r, metric) for r in finalist.rounds) if known else 0.0,
+            adds=fmean(added_by_averaging(r, metric) for r in finalist.rounds),
             chosen=finalist.number != DEFAULT_TRIAL,
         )
         for finalist in finalists

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import TrialState
 
 from search.runtime.heartbeat import SEEN_WITHIN
-from search.statistics.ranking import Candidate, averaging_adds, older_worth, rank, worth
+from search.statistics.ranking import Candidate, averaging_adds, rank, worth
 from search.study_state.confirmation_schedule import finalist_count
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.time_budget import (
@@ -51,8 +51,6 @@ class Standing:
     workers: int
     homes: frozenset[str | None]
     """Where these workers keep weights."""
-    supervisors: int
-    """Processes that wait for the study to end, and export it then."""
 
     @property
     def paused(self) -> bool:
@@ -96,25 +94,23 @@ def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
         metric: of their study.
     """
     finished = [r for r in records if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None]
-    # What an older release stored cannot be compared with what is known now, but by what is known of both.
-    known = all(r.brier is not None for r in finished)
-    return [_candidate(r, metric, known) for r in finished]
+    return [_candidate(r, metric) for r in finished]
 
 
-def _candidate(record: TrialRecord, metric: str, known: bool) -> Candidate:
-    assert record.number is not None and record.value is not None
+def _candidate(record: TrialRecord, metric: str) -> Candidate:
+    assert record.number is not None and record.value is not None and record.brier is not None
     return Candidate(
         number=record.number,
         value=record.value,
         standard_error=record.value_se or 0.0,
-        averaged=averaged_score(record, metric) if known else record.value,
-        brier=record.brier if known else None,
-        worth=worth_of(record, metric) if known else older_worth(metric, record.value, record.soft or 0.0),
+        averaged=averaged_score(record, metric),
+        brier=record.brier,
+        worth=worth_of(record, metric),
     )
 
 
 def worth_of(record: TrialRecord, metric: str) -> float:
-    """What a finished trial of this release is worth (`search.statistics.ranking`)."""
+    """What a finished trial is worth (`search.statistics.ranking`)."""
     assert record.value is not None and record.brier is not None
     return worth(metric, averaged_score(record, metric), record.brier)
 
@@ -126,8 +122,9 @@ def averaged_score(record: TrialRecord, metric: str) -> float:
 
 
 def added_by_averaging(record: TrialRecord, metric: str) -> float:
-    """What averaging a training's fold models may be expected to add; 0 where nobody can tell."""
-    return averaging_adds(metric, record.value or 0.0, record.brier, record.ambiguity)
+    """What averaging the fold models of a finished training, which held images out, may be expected to add."""
+    assert record.value is not None and record.brier is not None and record.ambiguity is not None
+    return averaging_adds(metric, record.value, record.brier, record.ambiguity)
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:
@@ -161,7 +158,6 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
         refits_open=refits[WorkState.QUEUED] + refits[WorkState.LEASED],
         workers=len(workers),
         homes=frozenset(process.home for process in workers),
-        supervisors=sum(process.role is Role.SUPERVISOR for process in present),
     )
 
 

@@ -42,8 +42,7 @@ class Traits:
     classes: int
     imbalance: float
     """Images of the largest class for each of the smallest, at least 1."""
-    pictures: PictureStatistics | None
-    """None where an older release stored the data set."""
+    pictures: PictureStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +77,7 @@ class Recollection:
     trial: EarlierTrial
 
 
-def traits_of(
-    fingerprint: str, y: NDArray[np.int64], classes: int, pictures: PictureStatistics | None = None
-) -> Traits:
+def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, pictures: PictureStatistics) -> Traits:
     """Traits of a data set with class indices ``y``, int64 ``(n,)``."""
     counts = np.bincount(y, minlength=classes)
     imbalance = float(counts.max()) / max(1.0, float(counts.min())) if len(counts) else 1.0
@@ -93,7 +90,7 @@ def distance(one: Traits, other: Traits) -> float:
     """How unlike two data sets are, 0 for the same one: the mean difference of their traits.
 
     Counts are compared by their logarithm, where a factor of ten counts 1. The scales are fixed, so that a distance
-    does not depend on which other data sets a database happens to hold. What is not known of both does not count.
+    does not depend on which other data sets a database happens to hold.
     """
     if one.fingerprint == other.fingerprint:
         return 0.0
@@ -101,13 +98,10 @@ def distance(one: Traits, other: Traits) -> float:
         abs(math.log10(max(1, one.images) / max(1, other.images))),
         abs(math.log10(max(1, one.classes) / max(1, other.classes))),
         abs(math.log10(one.imbalance / other.imbalance)),
+        _mean_difference(one.pictures.mean, other.pictures.mean) / COLOUR_MEAN,
+        _mean_difference(one.pictures.std, other.pictures.std) / COLOUR_SPREAD,
+        abs(math.log(one.pictures.side / other.pictures.side, SIDE)),
     ]
-    if one.pictures is not None and other.pictures is not None:
-        terms += [
-            _mean_difference(one.pictures.mean, other.pictures.mean) / COLOUR_MEAN,
-            _mean_difference(one.pictures.std, other.pictures.std) / COLOUR_SPREAD,
-            abs(math.log(one.pictures.side / other.pictures.side, SIDE)),
-        ]
     return float(np.mean(terms))
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import optuna
 
-from search.tuning.paired_race import PairedRace
 from search.tuning.successive_halving import SuccessiveHalving
-from storage.records.studies import StoredStudy
-from storage.stores import Ledger
-from studies.spec import SearchSettings
+from studies.spec import SearchSettings, StudyError
 
 if TYPE_CHECKING:
     from trainer.training.results import EpochReport
@@ -46,14 +42,8 @@ class OptunaPruner:
         return self._pruner.prune(trial.study, trial.storage.get_trial(trial._trial_id))
 
 
-PRUNERS: dict[str, Callable[[SearchSettings, Ledger, StoredStudy], Pruner]] = {
-    "paired_race": lambda settings, ledger, study: PairedRace(
-        partial(ledger.runs.leader_at, study.id),
-        margin=settings.race_margin,
-        min_epochs=settings.min_epochs,
-        weights=ledger.weights(study),
-    ),
-    "successive_halving": lambda settings, ledger, study: OptunaPruner(
+PRUNERS: dict[str, Callable[[SearchSettings], Pruner]] = {
+    "successive_halving": lambda settings: OptunaPruner(
         SuccessiveHalving(
             min_epochs=settings.min_epochs,
             reduction_factor=settings.reduction_factor,
@@ -61,10 +51,19 @@ PRUNERS: dict[str, Callable[[SearchSettings, Ledger, StoredStudy], Pruner]] = {
             last_rung=settings.last_rung,
         )
     ),
-    "none": lambda settings, ledger, study: Never(),
+    "none": lambda settings: Never(),
 }
 
 
-def make_pruner(settings: SearchSettings, ledger: Ledger, study: StoredStudy) -> Pruner:
-    """The pruner that a study file names."""
-    return PRUNERS[settings.pruner](settings, ledger, study)
+def make_pruner(settings: SearchSettings) -> Pruner:
+    """The pruner that a study names.
+
+    Raises:
+        StudyError: a stored study names a pruner that was removed.
+    """
+    if settings.pruner not in PRUNERS:
+        raise StudyError(
+            f"the study names the pruner {settings.pruner!r}, which was removed. To go on, type its `search start` "
+            f"again with search.pruner as one of {', '.join(PRUNERS)}, in the study file or by --set"
+        )
+    return PRUNERS[settings.pruner](settings)

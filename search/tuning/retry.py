@@ -25,8 +25,6 @@ class Retried:
 
     trials: int
     refits: int
-    unsampled: int
-    """Failed before they had parameters: there is nothing to repeat, and another trial takes their place anyway."""
 
     @property
     def total(self) -> int:
@@ -79,5 +77,4 @@ def retry_failed(ledger: Ledger, study: StoredStudy, numbers: Collection[int] | 
     return Retried(
         trials=len(open_again),
         refits=sum(ledger.queue.reopen(record.work_id) for record in others),
-        unsampled=sum(record.recipe is None for record in trials),
     )

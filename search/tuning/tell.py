@@ -12,7 +12,7 @@ from functools import partial
 import optuna
 from optuna.trial import TrialState
 
-from search.statistics.ranking import older_worth, older_worth_name, worth_name
+from search.statistics.ranking import worth_name
 from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.snapshot import worth_of
 from storage.optuna_storage import TrialWrites
@@ -30,9 +30,6 @@ STATES: dict[TrialStatus, TrialState] = {
 
 WORTHS = {worth_name(metric): metric for metric in METRICS}
 """Metrics by what Optuna calls the worth of a trial."""
-
-OLDER_WORTHS = {older_worth_name(metric): metric for metric in METRICS}
-"""The same in studies that an older release began."""
 
 
 def tell(ledger: Ledger, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
@@ -64,22 +61,18 @@ def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> Non
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         if state is TrialState.COMPLETE and record.value is not None:
             # What `tell` does for a value that is known to be a finite number, without reading the trial again.
-            backend.set_trial_state_values(trial_id, state, [told_value(study, record, record.value)])
+            backend.set_trial_state_values(trial_id, state, [told_value(study, record)])
         else:
             study.tell(record.number, state=state, skip_if_finished=True)
 
 
-def told_value(study: optuna.Study, record: TrialRecord, value: float) -> float:
-    """What Optuna is told of a finished trial: what it is worth (`search.statistics.ranking`), which is less a matter
-    of luck than the metric; in a study that an older release began, what it told.
-
-    Args:
-        value: the record's metric.
+def told_value(study: optuna.Study, record: TrialRecord) -> float:
+    """The objective value of a finished trial: what it is worth (`search.statistics.ranking`), which is less a matter
+    of luck than the metric.
     """
-    name = (study.metric_names or [""])[0]
-    if name in WORTHS and record.brier is not None:
-        return worth_of(record, WORTHS[name])
-    return older_worth(OLDER_WORTHS[name], value, record.soft or 0.0) if name in OLDER_WORTHS else value
+    names = study.metric_names
+    assert names, "studies are created with the name of their objective"
+    return worth_of(record, WORTHS[names[0]])
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:

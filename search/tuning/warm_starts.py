@@ -25,7 +25,6 @@ from storage.stores import Ledger
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.data.image_statistics import PictureStatistics
-from trainer.evaluation.metrics import METRICS
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
@@ -124,9 +123,9 @@ def _nearest_studies(ledger: Ledger, dataset: StoredDataset) -> list[EarlierStud
 def _read(ledger: Ledger, study: StoredStudy, fingerprint: str, away: float) -> EarlierStudy:
     records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     recipes = {record.number: record.recipe for record in records}
-    metric = str(study.spec.get("protocol", {}).get("metric", ""))
+    metric = str(study.spec["protocol"]["metric"])
     trials = []
-    for result in candidates(records, metric) if metric in METRICS else ():
+    for result in candidates(records, metric):
         try:
             recipe = Recipe.from_flat(recipes[result.number] or {}).to_flat()
         except RecipeError as error:
@@ -138,5 +137,5 @@ def _read(ledger: Ledger, study: StoredStudy, fingerprint: str, away: float) -> 
 
 
 def _traits(dataset: StoredDataset) -> Traits:
-    pictures = PictureStatistics.from_dict(dataset.summary.get(PICTURES))
+    pictures = PictureStatistics.from_dict(dataset.summary[PICTURES])
     return traits_of(dataset.fingerprint, dataset.y, len(dataset.class_names), pictures)

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.runtime.devices import usable_cores
 from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
@@ -30,7 +29,8 @@ from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import StudyState, WorkKind
-from trainer.common.environment import check_torch_pair
+from studies.errors import StudyError
+from trainer.common.environment import check_torch_pair, usable_cores
 from trainer.common.errors import DataError
 from trainer.recipe.recipe import Recipe
 
@@ -68,7 +68,7 @@ def run_worker(request: WorkerRequest) -> None:
     """Work until nothing is left to do or a stop is requested (then the trial in hand goes back).
 
     Raises:
-        StorageError, DataMismatch, DataError, NoData: nothing was begun.
+        StorageError, DataMismatch, DataError, NoData, StudyError: nothing was begun.
         WorkerLeaves: something is wrong with this host; the trial in hand is taken care of.
     """
     parent = os.environ.get(PARENT_VARIABLE)
@@ -139,8 +139,8 @@ def work(
     requested; with ``linger``, only the latter.
 
     Args:
-        bench_of: opens a study; what it raises about its images is passed on for ``only``, else the study is left to
-            others.
+        bench_of: opens a study; what it raises about its images or its pruner is passed on for ``only``, else the study
+            is left to others.
         at: told which study is being worked on.
 
     Raises:
@@ -223,7 +223,7 @@ class _Shift:
             return None
         try:
             return self._bench_of(study)
-        except (NoData, DataMismatch, DataError) as problem:
+        except (NoData, DataMismatch, DataError, StudyError) as problem:
             if self._only is not None:
                 raise
             log.warning("study %s is left to other workers: %s", study.name, problem)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from search.statistics.ranking import averaging_adds, older_worth, rank, worth
+from search.statistics.ranking import averaging_adds, rank, worth
 from search.study_state.snapshot import candidates
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
@@ -51,11 +51,8 @@ def may_be_exported(
         return False
     metric = spec.protocol.metric
     ranking = candidates(ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
-    if any(candidate.brier is None for candidate in ranking):
-        own = older_worth(metric, last.metric, last.soft)
-    else:
-        added = averaging_adds(metric, last.metric, average.brier, average.ambiguity)
-        own = worth(metric, last.metric + added, average.brier)
+    added = averaging_adds(metric, last.metric, average.brier, average.ambiguity)
+    own = worth(metric, last.metric + added, average.brier)
     return sum(candidate.worth > own for candidate in ranking) < kept_trials(spec.final)
 
 

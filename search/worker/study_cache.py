@@ -64,6 +64,7 @@ class Workshop:
 
         Raises:
             NoData, DataMismatch, DataError: its images are not in any of the folders.
+            StudyError: it names a pruner that was removed.
         """
         bench = self._benches.pop(study.id, None) or self._open(study)
         self._benches[study.id] = bench
@@ -88,7 +89,7 @@ class Workshop:
             study=study,
             spec=spec,
             optuna_study=optuna_study,
-            pruner=make_pruner(spec.search_settings, tools.ledger, study),
+            pruner=make_pruner(spec.search_settings),
             images=images,
             home=tools.home,
             device=tools.device,

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.statistics.reproducibility import (
     MEAN_DIFFERENCE,
@@ -35,7 +34,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Ledger, open_ledger
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
-from trainer.common.environment import check_torch_pair
+from trainer.common.environment import check_torch_pair, usable_cores
 from trainer.data.image_set import ImageSet
 from trainer.recipe.recipe import Recipe
 

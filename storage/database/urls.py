@@ -9,9 +9,6 @@ from sqlalchemy.exc import ArgumentError
 
 from storage.errors import StorageError
 
-DEFAULT_URL = "sqlite:///retable.db"
-"""One file in the working folder."""
-
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",

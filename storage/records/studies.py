@@ -34,7 +34,6 @@ class StoredStudy:
     """The study file as it was read, before the overrides."""
     overrides: tuple[str, ...]
     """``FIELD=VALUE`` as typed."""
-    data_options: dict[str, Any]
     budget: int | None
     """Search trials in total, failed ones aside; None: until the deadline."""
     deadline: float | None
@@ -71,6 +70,9 @@ class ImageWeights:
             raise StorageError(f"weights of images are finite numbers above 0, not {values.dtype} of {values.shape}")
 
 
+_COLUMNS = tuple(getattr(Study, name) for name in StoredStudy.__dataclass_fields__)
+
+
 class StudyStore:
     """Studies by name."""
 
@@ -86,7 +88,6 @@ class StudyStore:
         spec_hash: str,
         file_spec: Mapping[str, Any],
         overrides: Sequence[str] = (),
-        data_options: Mapping[str, Any] | None = None,
         budget: int | None,
         deadline: float | None = None,
         weights: ImageWeights | None = None,
@@ -109,7 +110,7 @@ class StudyStore:
                     spec_hash=spec_hash,
                     file_spec=dict(file_spec),
                     overrides=list(overrides),
-                    data_options=dict(data_options or {}),
+                    data_options={},  # a column that nothing reads: the options are part of the specification
                     budget=budget,
                     deadline=deadline,
                     state=StudyState.RUNNING.value,
@@ -132,7 +133,7 @@ class StudyStore:
     def find(self, name: str) -> StoredStudy | None:
         """The study of that name, or None."""
         with self._database.reading() as connection:
-            row = connection.execute(select(*Study.__table__.columns).where(Study.name == name)).one_or_none()
+            row = connection.execute(select(*_COLUMNS).where(Study.name == name)).one_or_none()
         return None if row is None else _study(row)
 
     @repeatable
@@ -152,7 +153,7 @@ class StudyStore:
     def all(self) -> list[StoredStudy]:
         """All studies, the oldest first."""
         with self._database.reading() as connection:
-            return [_study(row) for row in connection.execute(select(*Study.__table__.columns).order_by(Study.id))]
+            return [_study(row) for row in connection.execute(select(*_COLUMNS).order_by(Study.id))]
 
     @repeatable
     def weights(self, study_id: int) -> ImageWeights | None:

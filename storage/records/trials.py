@@ -15,7 +15,7 @@ from sqlalchemy import and_, func, insert, select, update
 from storage.database.blobs import unpack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
-from storage.database.tables import Curve, Export, Prediction, Study, Trial
+from storage.database.tables import Export, Prediction, Study, Trial
 from storage.errors import StorageError
 from storage.records.trial_rows import TRIAL_COLUMNS, select_curves, trial_record
 from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind, finite_or_none
@@ -68,20 +68,6 @@ class RunStore:
         return None if row is None else trial_record(row)
 
     @repeatable
-    def status_counts(self, study_id: int) -> dict[WorkKind, dict[TrialStatus, int]]:
-        """How many records of each kind have each status; zeros included."""
-        result = {kind: dict.fromkeys(TrialStatus, 0) for kind in WorkKind}
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                select(Trial.kind, Trial.status, func.count())
-                .where(Trial.study_id == study_id)
-                .group_by(Trial.kind, Trial.status)
-            )
-            for kind, status, count in rows:
-                result[WorkKind(kind)][TrialStatus(status)] = count
-        return result
-
-    @repeatable
     def count(self, study_id: int, kind: WorkKind) -> int:
         """How many records of one kind there are."""
         with self._database.reading() as connection:
@@ -104,34 +90,6 @@ class RunStore:
         """Every epoch of a record, in order; empty if it ended before its first."""
         with self._database.reading() as connection:
             return select_curves(connection, record_id)
-
-    @repeatable
-    def leader_at(self, study_id: int, epoch: int, epochs: int) -> npt.NDArray[np.float16] | None:
-        """What the best search trial of its length was like after ``epoch`` of ``epochs`` epochs.
-
-        Trials that ended early count as long as they got so far; those that diverged or failed do not.
-
-        Returns:
-            Out-of-fold true-class probabilities, float16 ``(n,)``, of the trial with the highest mean, the earlier of
-            equal ones; None where no trial got so far.
-        """
-        leader = (
-            select(Curve.true_class)
-            .join(Trial, Trial.id == Curve.trial_id)
-            .where(
-                Trial.study_id == study_id,
-                Trial.kind == WorkKind.SEARCH.value,
-                Trial.status.in_([TrialStatus.FINISHED.value, TrialStatus.PRUNED.value]),
-                Trial.recipe["epochs"].as_integer() == epochs,
-                Curve.epoch == epoch,
-                Curve.soft.is_not(None),
-            )
-            .order_by(Curve.soft.desc(), Trial.id)
-            .limit(1)
-        )
-        with self._database.reading() as connection:
-            blob = connection.execute(leader).scalar_one_or_none()
-        return None if blob is None else unpack(blob).astype(np.float16, copy=False)
 
     @repeatable
     def prediction_names(self, record_id: int) -> tuple[str, ...]:

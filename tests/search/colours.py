@@ -108,7 +108,7 @@ def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, wo
         study=stored,
         spec=spec,
         optuna_study=study,
-        pruner=make_pruner(spec.search_settings, ledger, stored),
+        pruner=make_pruner(spec.search_settings),
         images=inspect(folder, spec.data.options).images,
         home=Home(root=home),
         device=torch.device("cpu"),

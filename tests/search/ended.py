@@ -19,6 +19,9 @@ def end_next(ledger: Ledger, stored: StoredStudy, value: float, status: TrialSta
     trial = study.ask()
     named = ledger.queue.name_trial(item, trial.number, sample(trial, spec).to_flat())
     assert named is not None
-    assert ledger.queue.store(named, TrialOutcome(status=status, value=value, value_se=0.01, soft=0.5, epochs_done=3))
+    outcome = TrialOutcome(
+        status=status, value=value, value_se=0.01, soft=0.5, brier=0.5, ambiguity=0.0, temperature=1.0, epochs_done=3
+    )
+    assert ledger.queue.store(named, outcome)
     tell(ledger, stored.id, study, named.id)
     return trial.number

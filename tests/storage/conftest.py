@@ -51,7 +51,6 @@ def make_study(database: Database) -> Callable[..., StoredStudy]:
             spec_hash="0" * 64,
             file_spec={"space": {}},
             overrides=["recipe.epochs=2"],
-            data_options={"skip_bad": True},
             budget=budget,
             deadline=deadline,
         )

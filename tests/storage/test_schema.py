@@ -6,24 +6,20 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, Table, inspect, text
+from sqlalchemy import inspect, text
 
 from storage import schema
-from storage.database.blobs import pack
 from storage.database.connection import Database, connect
 from storage.database.tables import TABLE_PREFIX, Base
 from storage.errors import SchemaError
 from storage.optuna_storage import open_optuna_storage
-from storage.records.datasets import DatasetStore
 from storage.records.studies import StudyStore
 from storage.records.trials import RunStore
-from storage.records.workers import Role, WorkerStore
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
 from tests.storage.samples import PROCESSES
 
@@ -104,85 +100,54 @@ def test_optunas_own_tables_may_be_there_already(empty_url: str) -> None:
     database.close()
 
 
-def test_a_newer_database_is_refused(database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_of_an_unknown_revision_is_refused(
+    database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", newer_release)
         create_schema(database)
     for action in (require_schema, create_schema):
-        with pytest.raises(SchemaError, match=r"newer Retable \(revision 9999"):
+        with pytest.raises(
+            SchemaError, match=r"revision 9999, which this Retable does not know; install the Retable that"
+        ):
             action(database)
 
 
-def test_an_older_database_is_refused_by_workers_and_upgraded_by_start(
+@pytest.mark.parametrize("revision", ["0001", "0006"])
+def test_so_is_one_of_a_revision_before_the_first(database: Database, revision: str) -> None:
+    with database.writing() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"))
+    for action in (require_schema, create_schema):
+        with pytest.raises(SchemaError, match=rf"revision {revision}, which this Retable does not know"):
+            action(database)
+
+
+def test_a_database_that_the_earlier_revisions_made_is_current(empty_url: str) -> None:
+    """Its tables are those of the code, and the revision that its last migration wrote is the first one's."""
+    database = connect(empty_url)
+    optuna.storages.RDBStorage(database.url.render_as_string(hide_password=False)).engine.dispose()
+    with database.writing() as connection:
+        Base.metadata.create_all(connection)
+        connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES ('0007')"))
+    before = tables(database)
+    require_schema(database)
+    create_schema(database)
+    assert tables(database) == before
+    assert StudyStore(database).all() == [] and RunStore(database).exports(1) == []
+    database.close()
+
+
+def test_a_known_revision_is_refused_by_workers_and_upgraded_by_start(
     database: Database, newer_release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "MIGRATIONS", newer_release)
-    with pytest.raises(SchemaError, match=r"older Retable \(revision 0007, this one needs 9999\)"):
+    with pytest.raises(SchemaError, match=r"revision 0007, this Retable needs 9999: stop its workers"):
         require_schema(database)
     create_schema(database)
     require_schema(database)
     with database.reading() as connection:
         assert "mood" in {column["name"] for column in inspect(connection).get_columns("retable_worker")}
-
-
-def test_what_an_older_release_stored_is_still_there_after_the_upgrade(empty_url: str) -> None:
-    database = connect(empty_url)
-    with database.writing() as connection:
-        command.upgrade(schema.alembic_config(connection), "0001")
-        connection.execute(
-            text("INSERT INTO retable_dataset VALUES ('f', '[]', '[]', '[]', :blob, NULL, '{}', 0)"),
-            {"blob": b""},
-        )
-        connection.execute(
-            text(
-                "INSERT INTO retable_study VALUES "
-                "(7, 'old', 'f', '{}', 'h', '{}', '[]', '{}', 3, NULL, 'running', '', 0)"
-            )
-        )
-        connection.execute(
-            text("INSERT INTO retable_worker VALUES ('w', 7, 'host', 1, 'cpu', 0, 0)"),
-        )
-    create_schema(database)
-    require_schema(database)
-    study = StudyStore(database).get("old")
-    assert (study.id, study.budget, study.priority, study.served) == (7, 3, 0, None)
-    (worker,) = WorkerStore(database).alive(1e12)
-    assert (worker.role, worker.home) == (Role.WORKER, None)
-    database.close()
-
-
-def test_exports_of_an_older_release_get_room_for_scores(empty_url: str) -> None:
-    """A database of revision 0002, with an export, made by its own release: the columns have no names here."""
-    database = connect(empty_url)
-    with database.writing() as connection:
-        command.upgrade(schema.alembic_config(connection), "0002")
-        connection.execute(
-            text("INSERT INTO retable_dataset VALUES ('f', '[]', '[]', :tests, :blob, NULL, '{}', 0)"),
-            {"blob": pack(np.zeros(0, np.int64)), "tests": '["a", "b"]'},
-        )
-        connection.execute(
-            text(
-                "INSERT INTO retable_study VALUES "
-                "(7, 'old', 'f', '{}', 'h', '{}', '[]', '{}', 3, NULL, 'running', '', 0, 0, NULL, NULL, NULL)"
-            )
-        )
-        connection.execute(
-            text("INSERT INTO retable_export VALUES (3, 7, 0, 'out', '{}', 0.75, 0.01, :notes)"),
-            {"notes": '{"trial": 4}'},
-        )
-    with pytest.raises(SchemaError, match=r"older Retable \(revision 0002"):
-        require_schema(database)
-    create_schema(database)
-    runs, datasets = RunStore(database), DatasetStore(database)
-    (export,) = runs.exports(7)
-    assert (export.id, export.score, export.notes) == (3, 0.75, {"trial": 4})
-    assert (export.forecast, export.public_score, export.private_score) == (None, None, None)
-    assert datasets.get("f").public_images is None
-    runs.record_scores(3, public=0.5)
-    datasets.set_public_images("f", 2)
-    assert runs.exports(7)[0].public_score == 0.5
-    assert datasets.get("f").public_images == 2
-    database.close()
 
 
 def test_another_optuna_release_is_refused(database: Database) -> None:
@@ -209,30 +174,3 @@ def test_eight_processes_create_at_once(empty_url: str, processes: ProcessPoolEx
         for version_table in ("alembic_version", VERSION_TABLE):
             assert len(connection.execute(text(f"SELECT * FROM {version_table}")).all()) == 1
     database.close()
-
-
-def test_trials_of_an_older_release_have_no_expected_average(empty_url: str) -> None:
-    """A database of revision 0006, with a trial whose calibrated score goes."""
-    database = connect(empty_url)
-    with database.writing() as connection:
-        command.upgrade(schema.alembic_config(connection), "0006")
-        _insert(connection, "retable_dataset", fingerprint="f")
-        _insert(connection, "retable_study", id=7, fingerprint="f", state="running")
-        _insert(connection, "retable_work", id=5, study_id=7, kind="search", state="stored")
-        trial = {"kind": "search", "status": "finished", "value": 0.75, "soft": 0.5, "calibrated": 0.6}
-        _insert(connection, "retable_trial", id=3, work_id=5, study_id=7, **trial)
-    create_schema(database)
-    (record,) = RunStore(database).records(7)
-    assert (record.value, record.soft) == (0.75, 0.5)
-    assert (record.brier, record.ambiguity, record.temperature) == (None, None, None)
-    with database.writing() as connection:
-        command.downgrade(schema.alembic_config(connection), "0006")
-    database.close()
-
-
-def _insert(connection: Connection, name: str, **values: object) -> None:
-    """A row with ``values``, and something of the right kind in every other column that needs it."""
-    table = Table(name, MetaData(), autoload_with=connection)
-    empty: dict[type, object] = {int: 0, float: 0.0, str: "", bytes: b"", bool: False, object: {}, dict: {}}
-    needed = {c.name: empty[c.type.python_type] for c in table.columns if not c.nullable and c.name not in values}
-    connection.execute(table.insert().values(**{**needed, **values}))

@@ -1,11 +1,11 @@
-"""The [confirm] table: read, checked, free to change, and absent from what older releases stored."""
+"""The [confirm] table: read, checked, free to change."""
 
 from __future__ import annotations
 
 import pytest
 
 from studies.explain import differences, explain
-from studies.spec import ConfirmSettings, StudyError, StudySpec, load_study
+from studies.spec import ConfirmSettings, StudyError, load_study
 
 
 def test_a_quarter_of_the_time_is_for_up_to_ten_finalists_unless_the_file_says_otherwise() -> None:
@@ -25,10 +25,3 @@ def test_it_may_change_while_a_study_runs() -> None:
     before, after = load_study("quickstart"), load_study("quickstart", ["confirm.rounds=1"])
     assert before != after and before.spec_hash == after.spec_hash
     assert differences(before, after) == []
-
-
-def test_a_study_stored_before_there_was_confirmation_is_still_read() -> None:
-    spec = load_study("quickstart")
-    stored = spec.to_dict()
-    assert stored.pop("confirm") == {"finalists": 10, "rounds": 3, "share": 0.25}
-    assert StudySpec.from_dict(stored) == spec

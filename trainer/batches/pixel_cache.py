@@ -12,11 +12,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.common.files import DISK_FULL, replacing
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
-from trainer.data.inspection import Progress, cores
+from trainer.data.inspection import Progress
 from trainer.inference.images import ImageError, resize_image
 
 CROP_MARGIN = 1.25
@@ -146,7 +147,7 @@ def _resized(
 
     problems: list[str] = []
     done = 0
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, len(pictures), _CHUNK):
             for result in pool.map(one, pictures[start : start + _CHUNK]):
                 done += 1

@@ -1,14 +1,19 @@
-"""What is installed: versions to record, and a torch and torchvision that do not fit each other."""
+"""What is installed and what a process may use: versions to record, a torch and torchvision that do not fit each other,
+processor cores.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import re
 from importlib import metadata
 from pathlib import Path
 
 RECORDED = ("retable", "torch", "torchvision", "timm", "albumentations", "numpy", "pillow", "safetensors")
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container reads its limit: microseconds of CPU time in each period, and the period."""
 
 
 class EnvironmentProblem(RuntimeError):  # noqa: N818  # a fact about the installation, with what mends it
@@ -32,6 +37,19 @@ def cpu_name() -> str:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def usable_cores(quota: Path = CPU_QUOTA) -> int:
+    """CPU cores that this process may run on: those it is bound to (``taskset``, Slurm), and no more than its
+    container's share of time (Kubernetes limits).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        share, period = quota.read_text().split()
+        return min(cores, max(1, int(share) // int(period)))
+    except (OSError, ValueError):
+        # No such file, or no limit: it reads "max 100000" then.
+        return cores
 
 
 def check_torch_pair(*, thorough: bool = False) -> None:

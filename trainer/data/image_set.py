@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.data.images import Images
-from trainer.data.inspection import Looks, cores
+from trainer.data.inspection import Looks
 from trainer.formats.submission import SubmissionFormat
 from trainer.inference.images import ImageError
 
@@ -126,7 +127,7 @@ def _content_digests(images: Images) -> list[bytes]:
         except ImageError as error:
             return f"{images.name(index)}: {error}"
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         results = list(pool.map(one, range(len(images))))
     problems = [result for result in results if isinstance(result, str)]
     if problems:

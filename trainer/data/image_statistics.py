@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.environment import usable_cores
 from trainer.data.images import Images
-from trainer.data.inspection import cores
 
 SAMPLE = 200  # pictures that are looked at, at most
 MAX_PIXELS = 2**16  # of a picture: of larger ones a grid of pixels stands for all
-MAX_NUMBER = 1e9  # larger ones were not written by `PictureStatistics.to_dict`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +34,9 @@ class PictureStatistics:
         return asdict(self)
 
     @staticmethod
-    def from_dict(stored: object) -> PictureStatistics | None:
-        """The reverse of `to_dict`; None where ``stored`` is nothing of the kind."""
-        if not isinstance(stored, Mapping):
-            return None
-        mean, std, side = (_numbers(stored.get(key)) for key in ("mean", "std", "side"))
-        if len(mean) != 3 or len(std) != 3 or len(side) != 1 or side[0] <= 0:
-            return None
-        return PictureStatistics(mean=mean, std=std, side=side[0])
+    def from_dict(stored: Mapping[str, Any]) -> PictureStatistics:
+        """The reverse of `to_dict`."""
+        return PictureStatistics(mean=tuple(stored["mean"]), std=tuple(stored["std"]), side=stored["side"])
 
 
 def picture_statistics(images: Images, sample: int = SAMPLE) -> PictureStatistics:
@@ -60,17 +54,10 @@ def picture_statistics(images: Images, sample: int = SAMPLE) -> PictureStatistic
         pixels = picture[::step, ::step].reshape(-1, 3) / 255.0
         return np.concatenate([pixels.mean(axis=0), (pixels**2).mean(axis=0), [math.log(area) / 2]])
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         moments: NDArray[np.float64] = np.mean(list(pool.map(look, chosen)), axis=0)
     mean, square = moments[:3], moments[3:6]
     std: NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0.0))
     return PictureStatistics(
         mean=tuple(mean.round(4).tolist()), std=tuple(std.round(4).tolist()), side=round(math.exp(moments[6]), 1)
     )
-
-
-def _numbers(stored: object) -> tuple[float, ...]:
-    """A number or a list of them; empty where it is neither."""
-    values = stored if isinstance(stored, list | tuple) else [stored]
-    numbers = [value for value in values if isinstance(value, int | float) and -MAX_NUMBER < value < MAX_NUMBER]
-    return tuple(map(float, numbers)) if len(numbers) == len(values) else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.common.environment import usable_cores
 from trainer.data.images import Images
 from trainer.inference.images import ImageError
 
@@ -87,7 +87,7 @@ def each_picture(
         except ImageError as error:
             return f"{images.name(index)}: {error}"
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for done, made in enumerate(pool.map(one, range(len(images))), 1):
             yield made
             if progress is not None:
@@ -102,8 +102,3 @@ def signature(picture: NDArray[np.uint8]) -> tuple[np.uint64, NDArray[np.uint8]]
     # phash shrinks to 32 x 32 in just this way before its cosine transform, so it is given the thumbnail.
     bits = imagehash.phash(small).hash
     return np.packbits(bits).view(">u8")[0].astype(np.uint64), np.asarray(small, np.uint8)
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

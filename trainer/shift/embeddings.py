@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.data.images import Images
-from trainer.data.inspection import Progress, cores
+from trainer.data.inspection import Progress
 from trainer.inference.images import ImageError, Normaliser, resize_image
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def embed(
         except ImageError as error:
             return f"{images.name(index)}: {error}"
 
-    with ThreadPoolExecutor(cores()) as pool, torch.no_grad():
+    with ThreadPoolExecutor(usable_cores()) as pool, torch.no_grad():
         for start in range(0, len(images), BATCH):
             batch: list[Any] = list(pool.map(read, range(start, min(start + BATCH, len(images)))))
             problems += [picture for picture in batch if isinstance(picture, str)]

@@ -17,19 +17,10 @@ from hypothesis import strategies as st
 from benchmarks.replays.compare_pruners import POLICIES, halves, main
 from benchmarks.replays.compare_samplers import Surrogate, compare_samplers, dimensions_of, suggest
 from benchmarks.replays.curve_tables import CurveTable, CurveTableError, load_table
-from benchmarks.replays.pruning_rules import (
-    Foretold,
-    Halving,
-    Never,
-    OptunaRule,
-    PairedHalving,
-    Race,
-    fold_after_fold,
-    promotions,
-)
+from benchmarks.replays.pruning_rules import Foretold, Halving, Never, OptunaRule, fold_after_fold, promotions
 from benchmarks.replays.pruning_rules import screen as screen_plan
 from benchmarks.replays.regret import FIRST, begin_well, difference, draw_orders, measure, prepare, unit_costs
-from benchmarks.replays.replay import Rule, Trace
+from benchmarks.replays.replay import Rule, Seen, Trace
 from search.tuning.successive_halving import SuccessiveHalving
 
 R, E, N, C, K = 10, 6, 60, 3, 3
@@ -79,13 +70,18 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> CurveTable:
     return load_table(written(tmp_path_factory.mktemp("curves") / "tiny.npz", **recorded()))
 
 
+class AnyRival:
+    """Gives up every recipe that has a rival."""
+
+    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+        return len(seen.rivals(recipe, epoch)) > 0
+
+
 def traces(table: CurveTable, order: np.ndarray[Any, Any]) -> dict[str, Trace]:
     setting = prepare(table, cost="seconds")
     rules: dict[str, Callable[[], Rule]] = {
         "none": Never,
         "halving": lambda: Halving(SuccessiveHalving(startup_trials=2)),
-        "race": lambda: Race(setting.distances, margin=2.0),
-        "paired halving": lambda: PairedHalving(setting.distances, factor=3, margin=1.0),
         "foretold": lambda: Foretold(chance=0.2),
         "median": lambda: OptunaRule(optuna.pruners.MedianPruner(n_startup_trials=2), "study"),
     }
@@ -164,7 +160,7 @@ def test_a_good_beginning_moves_one_of_the_better_third_to_the_front_and_spares_
     for order, moved in zip(orders, begin_well(orders, curves), strict=True):
         assert sorted(moved.tolist()) == sorted(order.tolist())
         assert (curves.truth[order] > curves.truth[moved[0]]).sum() <= R / 3
-        done = setting.train(Race(setting.distances, margin=-100.0), moved)  # which gives up whoever has a rival
+        done = setting.train(AnyRival(), moved)
         assert done.finished(R, E).tolist() == [moved[0]]
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from search.export.expected_score import forecast_export
 from search.export.files import Export, write_export
 from search.export.final_model import MemberRefits, Refits, gather_refits
+from search.export.notes import ExportNotes
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import StudiesDiffer, check_alike, read_pool
-from search.export.submitted_labels import submitted_labels
 from search.report.submissions import what_it_is
 from search.statistics.blends import evenly
 from search.statistics.member_names import MemberName, members_named
@@ -60,7 +60,10 @@ def confirm(bench: Bench, number: int, third: int) -> None:
     item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
     value = score("accuracy", bench.images.y, oof)
-    assert queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=value, predictions={"oof": oof}))
+    outcome = TrialOutcome(
+        status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
+    )
+    assert queue.store(item, outcome)
 
 
 def bring_in(bench: Bench, label: str, third: int, doubts: tuple[str, ...] = ()) -> ImportedPredictions:
@@ -298,25 +301,15 @@ class TestTheExport:
         assert exported.reasons[0].startswith(f"{said} over {leader} alone")
         record = trained.ledger.runs.exports(trained.studies[0].id)[-1]
         assert not trained.ledger.runs.exports(trained.studies[1].id)
-        told = what_it_is(record.notes)
+        told = what_it_is(ExportNotes.from_json(record.notes))
         assert "imported two:big x 0.33" in told and "two:1 x 0.33" in told and "trials" in told
 
-    def test_the_ledger_finds_what_was_submitted(self, trained: Two, refits: Refits, exported: Export) -> None:
-        ledger, (one, other) = trained.ledger, trained.studies
-        record = ledger.runs.exports(one.id)[0]
-        dataset = ledger.datasets.get(one.fingerprint)
+    def test_the_export_keeps_the_labels_that_were_submitted(
+        self, trained: Two, refits: Refits, exported: Export
+    ) -> None:
+        record = trained.ledger.runs.exports(trained.studies[0].id)[0]
         assert refits.test is not None
-        expected = refits.blend.labels(refits.test)
-        labels = submitted_labels(ledger, one, record, dataset, overwritten=True)
-        np.testing.assert_array_equal(labels, expected)
-        made = ledger.imports.predictions(ledger.imports.all(other.id)[0].id)
-        ledger.imports.remove(other.id, "big")
-        try:
-            assert submitted_labels(ledger, one, record, dataset, overwritten=True) is None
-            found_again = submitted_labels(ledger, one, record, dataset, overwritten=False)
-            np.testing.assert_array_equal(found_again, expected)
-        finally:
-            ledger.imports.add(other.id, "big", made, notes={"doubts": ["it is too good"]})
+        np.testing.assert_array_equal(ExportNotes.from_json(record.notes).labels, refits.blend.labels(refits.test))
 
     def test_models_of_all_images_are_blended_by_the_confirmations(self, trained: Two, tmp_path: Path) -> None:
         one = trained.benches[0]

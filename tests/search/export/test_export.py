@@ -15,6 +15,7 @@ import pytest
 from search.export.exported_model import ExportBroken
 from search.export.files import Export, write_export
 from search.export.final_model import RefitFailed, gather_refits
+from search.export.notes import ExportNotes
 from search.export.plan import plan_export, queue_refits
 from search.report.dashboard import publish
 from search.statistics.member_names import MemberName
@@ -92,7 +93,8 @@ def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Exp
     assert len(member["weights"]) == 2 * 2, "folds x seeds"
     record = bench.ledger.runs.exports(bench.study.id)[-1]
     assert record.recipe == member["recipe"] and record.score == exported.score
-    assert "members" not in record.notes and record.notes["trial"] == best.number
+    notes = ExportNotes.from_json(record.notes)
+    assert "members" not in record.notes and notes.members == () and notes.trial == best.number
     assert exported.reasons == (f"Trial {best.number} alone: no recipe was confirmed on fresh splits.",)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from search.export.expected_score import forecast_export, read_optimism
 from search.export.files import Export, write_export
 from search.export.final_model import RefitFailed, Refits, gather_refits
+from search.export.notes import ExportNotes, RecipeNotes
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.report.status import optimism_lines
 from search.statistics.paired_gain import shown_gain
@@ -65,7 +66,10 @@ def confirm(bench: Bench, trial: TrialRecord, split: int, oof: NDArray[np.float3
     item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
     value = score("accuracy", bench.images.y, oof)
-    assert queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=value, predictions={"oof": oof}))
+    outcome = TrialOutcome(
+        status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
+    )
+    assert queue.store(item, outcome)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +192,9 @@ def test_the_card_the_record_and_the_console_say_why(bench: Bench, plan: ExportP
     assert "Truly the best of the finalists: trial 0 30%, trial 1 70%." in card
     record = bench.ledger.runs.exports(bench.study.id)[-1]
     halves = [(name.trial, 0.5) for name in plan.choice.names]
-    assert [(m["trial"], m["weight"]) for m in record.notes["members"]] == halves
-    assert {m["backbone"] for m in record.notes["members"]} == {"test_resnet", "test_vit"}
+    members = [m for m in ExportNotes.from_json(record.notes).members if isinstance(m, RecipeNotes)]
+    assert [(m.trial, m.weight) for m in members] == halves
+    assert {m.backbone for m in members} == {"test_resnet", "test_vit"}
     assert record.forecast == FORECAST and record.score == exported.score
 
 
@@ -209,7 +214,9 @@ def test_labels_follow_the_decision_rule_everywhere(
     predicted = predict_folder(made.folder / "model", [competition_folder / "test"])
     assert set(predicted.labels) == {0} and predicted.proba.argmax(axis=1).max() > 0
     assert load_model_folder(made.folder / "model").blend == ruled.blend
-    assert bench.ledger.runs.exports(bench.study.id)[-1].notes["offsets"] == [30.0, 0.0, 0.0]
+    notes = ExportNotes.from_json(bench.ledger.runs.exports(bench.study.id)[-1].notes)
+    assert notes.offsets == (30.0, 0.0, 0.0)
+    assert notes.labels is not None and notes.labels.tolist() == [0] * 6
 
 
 def test_full_data_is_scored_by_the_confirmations(bench: Bench, tmp_path: Path) -> None:

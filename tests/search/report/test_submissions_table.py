@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from search.export.submitted_labels import UnusablePredictions, read_test_proba, submitted_labels
+from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.report.status import show_status
 from search.report.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, submissions, what_it_is
 from search.study_setup.create_study import found
 from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
-from storage.values import TrialOutcome, TrialStatus, WorkKind
-from studies.spec import StudySpec
 from tests.databases import DIALECTS
 from tests.search.colours import founding
-from trainer.formats.delimited import write_table
 
 RECIPE = {"backbone": "test_resnet", "tta": "none"}
-NOTES = {"trial": 2, "seeds": 2, "full_data": False, "views": ["identity", "hflip"]}
+NOTES = ExportNotes(
+    trial=2,
+    seeds=2,
+    trainings=((0, 0), (0, 1)),
+    full_data=False,
+    views=("identity", "hflip"),
+    temperature=1.0,
+    offsets=(),
+    cuts=(),
+)
 Tell = Callable[..., str]
 
 
@@ -39,27 +45,9 @@ def tell(ledger: Ledger, url: str, capsys: pytest.CaptureFixture[str]) -> Tell:
     return run
 
 
-def add(ledger: Ledger, stored: StoredStudy, folder: Path | str, **changes: object) -> int:
-    values = {"recipe": RECIPE, "score": 0.8, "score_se": 0.073, "notes": NOTES, **changes}
+def add(ledger: Ledger, stored: StoredStudy, folder: Path | str, notes: ExportNotes = NOTES, **changes: object) -> int:
+    values = {"recipe": RECIPE, "score": 0.8, "score_se": 0.073, "notes": notes.to_json(), **changes}
     return ledger.runs.add_export(stored.id, folder=str(folder), **values)  # type: ignore[arg-type]
-
-
-def proba(seed: int) -> NDArray[np.float32]:
-    rows = np.random.default_rng(seed).random((6, 3)).astype(np.float32)
-    return rows / rows.sum(axis=1, keepdims=True)
-
-
-def store_refit(
-    ledger: Ledger,
-    stored: StoredStudy,
-    seed: int,
-    tests: dict[str, NDArray[np.float32]],
-    recipe: Mapping[str, object] = RECIPE,
-) -> None:
-    ledger.queue.add(stored.id, WorkKind.REFIT, split=0, seed=seed, recipe=recipe)
-    item = ledger.queue.take(stored.id, "w", 60)
-    assert item is not None
-    ledger.queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=0.8, predictions=tests))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
@@ -132,122 +120,38 @@ def test_the_exports_of_all_studies_or_of_one(
 
 
 def test_what_an_export_is_made_of() -> None:
-    members = {"members": [{"trial": 3, "weight": 0.5}, {"trial": 8, "weight": 0.25}, "junk"], "seeds": 1}
-    assert what_it_is(members) == "trials 3 x 0.5, 8 x 0.25, 1 seed"
-    assert what_it_is({"trial": 0, "full_data": True}) == "trial 0, trained on all images"
-    assert what_it_is({}) == "trial ?"
-
-
-class TestLabels:
-    """What the test images were labelled, wherever it is found."""
-
-    @pytest.fixture
-    def labels(self, ledger: Ledger, stored: StoredStudy) -> Callable[..., list[int] | None]:
-        """Of the latest export."""
-
-        def read(*, overwritten: bool = True) -> list[int] | None:
-            export, dataset = ledger.runs.exports(stored.id)[-1], ledger.datasets.get(stored.fingerprint)
-            found = submitted_labels(ledger, stored, export, dataset, overwritten=overwritten)
-            return None if found is None else found.tolist()
-
-        return read
-
-    def test_of_refits_averaged_as_the_export_did(
-        self, ledger: Ledger, stored: StoredStudy, tmp_path: Path, labels: Callable[..., list[int] | None]
-    ) -> None:
-        add(ledger, stored, tmp_path)
-        store_refit(ledger, stored, 0, {"test.identity": proba(1), "test.hflip": proba(2), "test.vflip": proba(9)})
-        assert labels() is None, "one of two seeds is missing"
-        store_refit(ledger, stored, 1, {"test.identity": proba(3), "test.hflip": proba(4)})
-        mean = np.mean([proba(seed) for seed in (1, 2, 3, 4)], axis=0)
-        assert labels() == mean.argmax(axis=1).tolist()
-        add(ledger, stored, tmp_path, notes={**NOTES, "temperature": 2.0, "offsets": [0.0, 5.0, 0.0], "cuts": []})
-        assert labels() == [1] * 6, "as the export decided, not by the largest probability"
-        add(ledger, stored, tmp_path, notes={**NOTES, "temperature": 1.0, "offsets": [], "cuts": [0.1, 1.9]})
-        assert labels() == [1] * 6
-        for broken in ({"offsets": [1.0]}, {"cuts": "ab"}, {"temperature": 0}, {"offsets": [None] * 3}, {"views": []}):
-            add(ledger, stored, tmp_path, notes={**NOTES, **broken})
-            assert labels() is None, broken
-
-    def test_of_the_members_of_an_ensemble(
-        self, ledger: Ledger, stored: StoredStudy, tmp_path: Path, labels: Callable[..., list[int] | None]
-    ) -> None:
-        item = ledger.queue.take(stored.id, "w", 60)
-        assert item is not None
-        recipe = StudySpec.from_dict(stored.spec).default_recipe()
-        named = ledger.queue.name_trial(item, 0, recipe)
-        assert named is not None
-        ledger.queue.store(named, TrialOutcome(status=TrialStatus.FINISHED, value=0.8))
-        members = [{"trial": 0, "weight": 0.75, "views": ["identity"]}]
-        add(ledger, stored, tmp_path, notes={"seeds": 1, "members": members})
-        assert labels() is None, "not refitted"
-        store_refit(ledger, stored, 0, {"test.identity": proba(6)}, recipe=recipe)
-        assert labels() == proba(6).argmax(axis=1).tolist()
-        for member in ({"trial": 5, "weight": 0.25}, {"trial": 0, "weight": None, "views": ["identity"]}, "junk"):
-            add(ledger, stored, tmp_path, notes={"seeds": 1, "members": [*members, member]})
-            assert labels() is None, member
-
-    def test_of_the_file_that_was_written(
-        self, ledger: Ledger, stored: StoredStudy, tmp_path: Path, labels: Callable[..., list[int] | None]
-    ) -> None:
-        add(ledger, stored, tmp_path)
-        assert labels(overwritten=False) is None, "no file"
-        write(tmp_path, ledger.datasets.get(stored.fingerprint).test_ids)
-        assert labels(overwritten=False) == proba(5).argmax(axis=1).tolist()
-        assert labels(overwritten=True) is None, "it is of a later export"
-
-    @pytest.mark.parametrize(
-        ("change", "reason"),
-        [
-            (lambda rows: rows[:-1], "other test images"),
-            (lambda rows: [rows[0], *rows[:0:-1]], "another order"),
-            (lambda rows: [["image_id", "p_a", "p_b", "p_c"], *rows[1:]], "other columns"),
-            (lambda rows: [*rows[:-1], [rows[-1][0], "nan", "0", "1"]], "no probabilities"),
-            (lambda rows: [*rows[:-1], [rows[-1][0], "-0.1", "0", "1"]], "no probabilities"),
-            (lambda rows: [*rows[:-1], [rows[-1][0], "=cmd", "0", "1"]], "could not convert"),
-            (lambda rows: [*rows[:-1], rows[-1][:2]], "has 2 fields"),
-        ],
+    first = RecipeNotes(trial=3, backbone="test_vit", views=("identity",), trainings=((0, 0),), weight=0.5)
+    members = (first, replace(first, trial=8, weight=0.25, study="other"))
+    ensemble = replace(NOTES, seeds=1, views=(), members=members)
+    assert what_it_is(ensemble) == "trials 3 x 0.5, other:8 x 0.25, 1 seed"
+    imported = ImportNotes(label="big", digest="0" * 64, weight=None)
+    stacked = replace(ensemble, members=(replace(first, weight=None), imported))
+    assert what_it_is(stacked) == "trial 3, imported big, 1 seed"
+    assert what_it_is(replace(NOTES, trial=0, full_data=True)) == (
+        "trial 0, 2 seeds, trained on all images, views identity+hflip"
     )
-    def test_a_damaged_file_is_left_out_and_said(
-        self,
-        ledger: Ledger,
-        stored: StoredStudy,
-        tell: Tell,
-        tmp_path: Path,
-        change: Callable[[list[list[str]]], list[list[str]]],
-        reason: str,
-    ) -> None:
-        number = add(ledger, stored, tmp_path)
-        dataset = ledger.datasets.get(stored.fingerprint)
-        rows = write(tmp_path, dataset.test_ids)
-        read_test_proba(tmp_path / "test_proba.csv", dataset)
-        write_table(tmp_path / "test_proba.csv", change(rows))
-        with pytest.raises(UnusablePredictions, match=reason):
-            read_test_proba(tmp_path / "test_proba.csv", dataset)
-        assert f"note: the predictions of export {number} are left out" in tell(public=0.5, public_images=4)
-
-
-def write(folder: Path, ids: tuple[str, ...]) -> list[list[str]]:
-    rows = [["image_id", "p_blue", "p_green", "p_red"]]
-    rows += [[name, *(f"{value:.8g}" for value in row)] for name, row in zip(ids, proba(5), strict=True)]
-    write_table(folder / "test_proba.csv", rows)
-    return rows
+    assert what_it_is(replace(NOTES, study="other", views=())) == "trial other:2, 2 seeds"
 
 
 def test_two_exports_are_compared_by_what_they_predict(
     ledger: Ledger, stored: StoredStudy, tell: Tell, tmp_path: Path
 ) -> None:
-    store_refit(ledger, stored, 0, {"test.identity": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]})
-    one = {"trial": 2, "seeds": 1, "full_data": False, "views": ["identity"]}
-    first = add(ledger, stored, tmp_path / "same", notes=one)
-    ids = ledger.datasets.get(stored.fingerprint).test_ids
-    (tmp_path / "other").mkdir()
-    write_table(
-        tmp_path / "other" / "test_proba.csv",
-        [["image_id", "p_blue", "p_green", "p_red"], *([name, "0.8", "0.1", "0.1"] for name in ids)],
-    )
-    second = add(ledger, stored, tmp_path / "other", notes={"members": [{"trial": 1, "weight": 1.0}]})
+    first = add(ledger, stored, tmp_path / "same", notes=replace(NOTES, labels=np.array([0, 1, 2, 0, 1, 2])))
+    second = add(ledger, stored, tmp_path / "other", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
     tell(export=first, public=1.0, public_images=4)
     out = tell(export=second, public=0.25)
     assert f"Export {first} against {second}: +75.0 points public (± 40.8 points, they differ on 67%" in out
     assert f"To hand in, by estimate and public score together: export {first} (" in out
+    assert "note:" not in out
+
+
+def test_an_export_from_before_labels_were_stored_is_named_where_it_would_be_compared(
+    ledger: Ledger, stored: StoredStudy, tell: Tell, tmp_path: Path
+) -> None:
+    first = add(ledger, stored, tmp_path / "a")
+    assert "note:" not in tell(public=0.5, public_images=4)
+    second = add(ledger, stored, tmp_path / "b", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
+    out = tell(export=second, public=0.25)
+    note = "note: what export {} predicts cannot be compared: it was exported before labels were stored; export again"
+    assert note.format(first) in out and note.format(second) not in out
+    assert f"Export {first} against {second}: +25.0 points public (± " in out and "they differ" not in out

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from search.runtime.devices import DeviceError, Gpu, parse_gpu, place_workers, usable_cores
+from search.runtime.devices import DeviceError, Gpu, parse_gpu, place_workers
+from trainer.common.environment import usable_cores
 
 FREE = Gpu(index=0, uuid="GPU-aaa", name="H200", memory_used=3)
 TAKEN = Gpu(index=1, uuid="GPU-bbb", name="H200", memory_used=60_000)

@@ -12,7 +12,6 @@ from search.statistics.ranking import (
     average,
     averaging_adds,
     choose,
-    older_worth,
     rank,
     worth,
 )
@@ -46,13 +45,13 @@ def test_averaging_lessens_errors_by_nearly_the_share_by_which_it_lessens_the_br
     assert averaging_adds("accuracy", 0.6, 0.4, 0.1) == pytest.approx(0.4 * ERRORS_FALL * 0.2)
     assert averaging_adds("accuracy", 0.99, 0.001, 0.1) == pytest.approx(0.01), "no more than is missing"
     assert averaging_adds("qwk", 0.6, 0.4, 0.1) == averaging_adds("accuracy", 0.6, 0.4, 0.1)
-    assert averaging_adds("accuracy", 0.6, 0.4, 0.0) == 0.0 == averaging_adds("accuracy", 0.6, None, None)
+    assert averaging_adds("accuracy", 0.6, 0.4, 0.0) == 0.0
     assert averaging_adds("log_loss", -0.7, 0.4, 0.1) == 0.0
 
 
-def test_what_an_older_release_stored_lies_on_the_same_scale() -> None:
-    assert older_worth("accuracy", 0.7, 0.7) == pytest.approx(0.7) == worth("accuracy", 0.7, 0.3)
-    assert older_worth("log_loss", -0.7, 0.3) == -0.7
+def test_worth_is_the_mean_of_the_metric_and_one_less_the_brier_score() -> None:
+    assert worth("accuracy", 0.7, 0.3) == pytest.approx(0.7)
+    assert worth("log_loss", -0.7, 0.7) == -0.7
 
 
 def test_nothing_finished_is_said() -> None:

@@ -121,7 +121,7 @@ def test_nothing_is_told_of_what_is_not_known() -> None:
     known = gain_within([0.03, 0.05], 5)
     assert known is not None and known.error == pytest.approx(AVERAGING_ERROR * known.mean)
     assert averaging_of(known, None).of(5, 1).mean == pytest.approx(0.04)
-    assert gain_within([0.04, None], 5) is None, "an older release stored one of them"
+    assert gain_within([0.04, None], 5) is None, "one of them held nothing out"
     assert gain_within([0.04], 1) is None, "one network is averaged with nobody"
 
 

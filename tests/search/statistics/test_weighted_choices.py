@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import optuna
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from search.statistics.blends import Way, calibrated, decided, equal, evenly, greedy, stack
 from search.statistics.ensemble_selection import PossibleMember, choose_members, fit_final
 from search.statistics.estimates import Judged, Round, estimate
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import paired_gain
-from search.tuning.paired_race import PairedRace, errors_behind
 from trainer.evaluation.metrics import Labels, Probabilities
-from trainer.training.results import EpochReport
 
 N, CLASSES = 240, 3
 HEAVY = np.arange(N) % 4 == 0
@@ -99,35 +94,3 @@ def test_ways_fit_an_image_of_weight_two_as_two_images(way: Way) -> None:
         return
     apart = np.abs(weighted.probabilities(members) - repeated.probabilities(members))
     assert apart.max() < 0.1
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_the_paired_error_is_that_of_the_weighted_mean(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    own, leader = generator.random((2, 50))
-    weights = generator.uniform(0.2, 5.0, 50)
-    plain = errors_behind(own, leader)
-    assert errors_behind(own, leader, np.full(50, 0.3)) == pytest.approx(plain)
-    assert errors_behind(own, leader, weights) == pytest.approx(-errors_behind(leader, own, weights))
-    own[:10] = np.nan
-    assert errors_behind(own, leader, weights) == pytest.approx(errors_behind(own[10:], leader[10:], weights[10:]))
-
-
-def test_a_race_is_lost_on_the_images_that_count() -> None:
-    own = np.where(HEAVY, 0.4, 0.6) + np.random.default_rng(0).normal(0.0, 0.05, N)
-    leader = np.full(N, 0.5)
-    study = optuna.create_study()
-    _, trial = study.ask(), study.ask()
-    report = EpochReport(
-        epoch=1,
-        epochs=3,
-        true_class=own.astype(np.float32),
-        metric=0.5,
-        soft=0.5,
-        fold_metrics=(),
-        train_loss=1.0,
-        seconds=1.0,
-    )
-    given_up = [PairedRace(lambda *_: leader, margin=2.0, weights=w).gives_up(trial, report) for w in (None, WEIGHTS)]
-    assert given_up == [False, True]

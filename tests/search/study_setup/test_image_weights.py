@@ -17,11 +17,11 @@ from search.engines.plan import Workers
 from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
-from search.export.pool import StudiesDiffer, check_alike, read_pool
+from search.export.pool import StudiesDiffer, read_pool
 from search.report.check import shift_lines
 from search.study_setup.create_study import Founding, StudyChanged, found, resume
 from search.study_setup.data_folder import Competition, inspect
-from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, weights_lines, why_not
+from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, why_not
 from search.study_setup.prepare import StartRequest, prepare
 from search.worker.study_context import Bench
 from search.workflow.replay import ReplayRequest, replay
@@ -229,16 +229,6 @@ def test_studies_that_are_weighted_otherwise_are_not_blended(
         read_pool(ledger, [one, plain])
     with pytest.raises(StudiesDiffer, match="weighted toward the test images, other by"):
         read_pool(ledger, [one, other])
-
-
-def test_studies_of_older_releases_weigh_nothing(ledger: Ledger, study_file: Path, folder: Path) -> None:
-    begun = founding(study_file, folder, name="old")
-    stored = found(ledger, begun)
-    protocol = {key: value for key, value in stored.spec["protocol"].items() if key != "weighting"}
-    old = replace(stored, spec={**stored.spec, "protocol": protocol})
-    assert ledger.weights(old) is None and weights_lines(ledger, old) == []
-    assert resume(ledger, old, begun).name == "old"
-    assert check_alike([old, stored]) is None
 
 
 def test_weights_that_are_gone_are_missed(ledger: Ledger, weighted: Founding) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +15,8 @@ from rich.console import Console
 
 from search.export.files import Export, write_export
 from search.export.final_model import gather_refits
+from search.export.notes import ExportNotes
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
-from search.export.submitted_labels import submitted_labels
 from search.report.status import show_status
 from search.runtime.home import Home
 from search.study_state.confirmation import freeze_split, judge, plan_step, queue_step, read_confirmation
@@ -282,10 +281,8 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     exported = export(bench, plan, tmp_path / "confirmed")
     with (exported.folder / "oof.csv").open() as file:
         assert [row["fold"] for row in csv.DictReader(file)] == [str(fold) for fold in folds]
-    dataset = ledger.datasets.get(bench.study.fingerprint)
     (record,) = ledger.runs.exports(bench.study.id)
-    shutil.rmtree(exported.folder)
-    stored = submitted_labels(ledger, bench.study, record, dataset, overwritten=False)
+    stored = ExportNotes.from_json(record.notes).labels
     refits = gather_refits(ledger, plan, queue_refits(ledger, plan, bench.home), bench.images.y)
     assert stored is not None and refits.test is not None
     assert stored.tolist() == refits.blend.labels(refits.test).tolist()

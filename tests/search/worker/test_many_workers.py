@@ -189,7 +189,7 @@ class TestOutage:
                 trial.report(0.5, epoch)
                 assert not task.stop_requested()
                 assert not trial.should_prune()
-            return TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=2)
+            return TrialOutcome(status=TrialStatus.FINISHED, value=0.5, brier=0.5, ambiguity=0.0, epochs_done=2)
 
         quick = with_training(bench, reporting)
         event.listen(bench.ledger.database.engine, "before_cursor_execute", before)

@@ -9,7 +9,7 @@ import pytest
 
 from search.report.status import human_size, show_failed, show_status
 from search.runtime.heartbeat import Presence
-from search.study_state.snapshot import read_standing, search_is_over
+from search.study_state.snapshot import present_at, read_standing, search_is_over
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import Bench
@@ -52,7 +52,7 @@ def test_stop_leaves_the_export_to_a_start_that_waits(
     with Presence(bench.ledger.workers, "s", device="", home="h", role=Role.SUPERVISOR, study_id=bench.study.id):
         assert stop(None, url)
         assert "exports it" in said(capsys)
-        assert read_standing(bench.ledger, "colours").supervisors == 1
+        assert [process.role for process in present_at(bench.ledger, bench.study)] == [Role.SUPERVISOR]
 
 
 def test_who_works_on_what(bench: Bench, url: str, capsys: pytest.CaptureFixture[str]) -> None:

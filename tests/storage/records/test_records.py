@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from storage.database.connection import Database
@@ -14,15 +12,15 @@ from storage.queue.work_queue import WorkQueue
 from storage.records.studies import StoredStudy, StudyStore
 from storage.records.trials import RunStore
 from storage.records.workers import FORGET_AFTER, Role, WorkerStore
-from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind
-from tests.storage.samples import StandingClock, curve, finished
+from storage.values import Failure, StudyState, TrialStatus, WorkKind
+from tests.storage.samples import StandingClock, finished
 
 
 class TestStudies:
     def test_a_study_comes_back_as_it_was(self, database: Database, study: StoredStudy, clock: StandingClock) -> None:
         assert StudyStore(database).get("tune") == study
         assert (study.spec, study.file_spec) == ({"space": {"optimizer.lr": {"low": 1e-5}}}, {"space": {}})
-        assert (study.overrides, study.data_options) == (("recipe.epochs=2",), {"skip_bad": True})
+        assert study.overrides == ("recipe.epochs=2",)
         assert (study.budget, study.state, study.created) == (3, StudyState.RUNNING, clock.seconds)
 
     def test_names_are_unique(self, make_study: Callable[..., StoredStudy]) -> None:
@@ -82,9 +80,6 @@ class TestRuns:
         assert [r.work_id for r in runs.records(study.id, status=TrialStatus.FAILED)] == [failed.id]
         assert [r.work_id for r in runs.records(study.id)] == [confirm.id, failed.id]
         assert runs.records(study.id + 1) == []
-        counts = runs.status_counts(study.id)
-        assert counts[WorkKind.CONFIRM][TrialStatus.FINISHED] == counts[WorkKind.SEARCH][TrialStatus.FAILED] == 1
-        assert sum(sum(states.values()) for states in counts.values()) == 2
 
     def test_a_missing_prediction_names_what_is_kept(self, database: Database, study: StoredStudy) -> None:
         queue, runs = WorkQueue(database), RunStore(database)
@@ -162,45 +157,3 @@ class TestWorkers:
         clock.forward(FORGET_AFTER + 1)
         workers.heartbeat("c", host="h", pid=1, device="cpu")
         assert [worker.name for worker in workers.alive(10 * FORGET_AFTER)] == ["c"]
-
-
-class TestLeaders:
-    def add(
-        self, database: Database, study: StoredStudy, seed: int, outcome: TrialOutcome, kind: WorkKind, epochs: int
-    ) -> None:
-        queue = WorkQueue(database)
-        if kind is not WorkKind.SEARCH:
-            queue.add(study.id, kind, split=1, seed=seed, recipe={"epochs": epochs})
-        item = queue.take(study.id, "w", 60.0, (kind,))
-        assert item is not None
-        if kind is WorkKind.SEARCH:
-            item = queue.name_trial(item, seed, {"epochs": epochs, "seed": seed})
-            assert item is not None
-        assert queue.store(item, outcome)
-
-    def outcome(self, first: float, status: TrialStatus = TrialStatus.FINISHED) -> TrialOutcome:
-        """Two epochs of four images; ``first`` is what the first epoch gives each."""
-        curves = tuple(
-            replace(curve(epoch), soft=value, true_class=np.full(4, value, dtype=np.float16))
-            for epoch, value in ((1, first), (2, 0.5))
-        )
-        return replace(finished(), status=status, curves=curves, predictions={})
-
-    def test_the_best_of_an_epoch_among_trials_of_one_length(
-        self, database: Database, make_study: Callable[..., StoredStudy]
-    ) -> None:
-        study, other = make_study("one", budget=9), make_study("other", budget=9)
-        runs = RunStore(database)
-        assert runs.leader_at(study.id, 1, 2) is None
-        self.add(database, study, 0, self.outcome(0.25), WorkKind.SEARCH, 2)
-        self.add(database, study, 1, self.outcome(0.375, TrialStatus.PRUNED), WorkKind.SEARCH, 2)
-        # None of these may lead: another length, diverged, a confirmation, another study.
-        self.add(database, study, 2, self.outcome(0.75), WorkKind.SEARCH, 5)
-        self.add(database, study, 3, self.outcome(0.75, TrialStatus.DIVERGED), WorkKind.SEARCH, 2)
-        self.add(database, study, 4, self.outcome(0.75), WorkKind.CONFIRM, 2)
-        self.add(database, other, 0, self.outcome(0.75), WorkKind.SEARCH, 2)
-        for epoch, expected in ((1, 0.375), (2, 0.5)):
-            leader = runs.leader_at(study.id, epoch, 2)
-            assert leader is not None
-            assert (leader.dtype, leader.tolist()) == (np.float16, [expected] * 4)
-        assert runs.leader_at(study.id, 3, 2) is None

@@ -49,6 +49,9 @@ def stored_studies(draw: st.DrawFn) -> dict[str, Any]:
         "search": {"trials": draw(st.integers(1, 500)), "sampler": draw(st.sampled_from(["tpe", "random", "gp"]))},
         "final": {"epochs": draw(st.none() | st.integers(1, 50)), "tta": draw(st.booleans())},
         "data": {"id_column": draw(st.none() | st.just("image id"))},
+        "confirm": {},
+        "portfolio": [],
+        "begun_from": "",
     }
 
 

@@ -42,20 +42,3 @@ def test_a_sample_stands_for_many_and_a_grid_for_a_large_picture() -> None:
     large = np.zeros((1, 1200, 900, 3), np.uint8)
     large[:, 600:] = 255
     assert picture_statistics(images(large)).mean == pytest.approx((0.5, 0.5, 0.5), abs=0.01)
-
-
-@pytest.mark.parametrize(
-    "stored",
-    [
-        None,
-        [],
-        {},
-        {"mean": [0.1, 0.2], "std": [0.1, 0.1, 0.1], "side": 9.0},
-        {"mean": [0.1, 0.2, float("nan")], "std": [0.1, 0.1, 0.1], "side": 9.0},
-        {"mean": [0.1, 0.2, 0.3], "std": [0.1, 0.1, 10**400], "side": 9.0},
-        {"mean": [0.1, 0.2, 0.3], "std": [0.1, 0.1, 0.1], "side": 0.0},
-        {"mean": [0.1, 0.2, "x"], "std": [0.1, 0.1, 0.1], "side": 9.0},
-    ],
-)
-def test_what_is_none_is_told_from_what_is(stored: object) -> None:
-    assert PictureStatistics.from_dict(stored) is None

@@ -1,6 +1,9 @@
 """The first tables.
 
-Revision ID: 0001
+Six revisions that came before it are part of it. It keeps the number and the order of columns of the last of these, so
+that a database which was made by them is current.
+
+Revision ID: 0007
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0007"
 down_revision = None
 
 
@@ -23,6 +26,7 @@ def upgrade() -> None:
         sa.Column("groups", sa.LargeBinary(), nullable=True),
         sa.Column("summary", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("public_images", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("fingerprint", name=op.f("pk_retable_dataset")),
     )
     op.create_table(
@@ -57,6 +61,10 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("state_reason", sa.Text(), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("served", sa.Double(), nullable=True),
+        sa.Column("swept", sa.Double(), nullable=True),
+        sa.Column("running_since", sa.Double(), nullable=True),
         sa.CheckConstraint("state IN ('running', 'paused', 'stopped')", name=op.f("ck_retable_study_state")),
         sa.ForeignKeyConstraint(
             ["fingerprint"], ["retable_dataset.fingerprint"], name=op.f("fk_retable_study_fingerprint")
@@ -74,6 +82,9 @@ def upgrade() -> None:
         sa.Column("score", sa.Double(), nullable=True),
         sa.Column("score_se", sa.Double(), nullable=True),
         sa.Column("notes", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("forecast", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("public_score", sa.Double(), nullable=True),
+        sa.Column("private_score", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["study_id"], ["retable_study.id"], name=op.f("fk_retable_export_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_retable_export")),
     )
@@ -96,6 +107,7 @@ def upgrade() -> None:
         sa.Column("worker", sa.Text(), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("home", sa.Text(), nullable=True),
         sa.CheckConstraint("(state = 'leased') = (lease_until IS NOT NULL)", name=op.f("ck_retable_work_lease")),
         sa.CheckConstraint("kind IN ('search', 'confirm', 'refit')", name=op.f("ck_retable_work_kind")),
         sa.CheckConstraint("state IN ('queued', 'leased', 'stored', 'failed')", name=op.f("ck_retable_work_state")),
@@ -123,6 +135,8 @@ def upgrade() -> None:
         sa.Column("device", sa.Text(), nullable=False),
         sa.Column("started", sa.Double(), nullable=False),
         sa.Column("seen", sa.Double(), nullable=False),
+        sa.Column("home", sa.Text(), nullable=True),
+        sa.Column("role", sa.String(length=16), nullable=False, server_default="worker"),
         sa.ForeignKeyConstraint(["study_id"], ["retable_study.id"], name=op.f("fk_retable_worker_study_id")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_retable_worker")),
     )
@@ -148,6 +162,10 @@ def upgrade() -> None:
         sa.Column("epochs_done", sa.Integer(), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("finished", sa.Double(), nullable=False),
+        sa.Column("failure", sa.String(length=16), nullable=True),
+        sa.Column("brier", sa.Double(), nullable=True),
+        sa.Column("ambiguity", sa.Double(), nullable=True),
+        sa.Column("temperature", sa.Double(), nullable=True),
         sa.CheckConstraint(
             "status IN ('finished', 'pruned', 'diverged', 'failed')", name=op.f("ck_retable_trial_status")
         ),
@@ -178,9 +196,36 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["trial_id"], ["retable_trial.id"], name=op.f("fk_retable_prediction_trial_id")),
         sa.PrimaryKeyConstraint("trial_id", "name", name=op.f("pk_retable_prediction")),
     )
+    op.create_table(
+        "retable_import",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("label", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("oof", sa.LargeBinary(), nullable=False),
+        sa.Column("test", sa.LargeBinary(), nullable=True),
+        sa.Column("value", sa.Double(), nullable=True),
+        sa.Column("value_se", sa.Double(), nullable=True),
+        sa.Column("notes", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_retable_import")),
+        sa.ForeignKeyConstraint(["study_id"], ["retable_study.id"], name=op.f("fk_retable_import_study_id")),
+        sa.UniqueConstraint("study_id", "label", name=op.f("uq_retable_import_study_id_label")),
+        sa.UniqueConstraint("study_id", "digest", name=op.f("uq_retable_import_study_id_digest")),
+    )
+    op.create_table(
+        "retable_study_weights",
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("weights", sa.LargeBinary(), nullable=False),
+        sa.Column("about", sa.JSON(none_as_null=True), nullable=False),
+        sa.PrimaryKeyConstraint("study_id", name=op.f("pk_retable_study_weights")),
+        sa.ForeignKeyConstraint(["study_id"], ["retable_study.id"], name=op.f("fk_retable_study_weights_study_id")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("retable_study_weights")
+    op.drop_table("retable_import")
     op.drop_table("retable_prediction")
     op.drop_table("retable_curve")
     op.drop_table("retable_trial")

@@ -1,0 +1,157 @@
+"""What the database keeps of an export beside its score: members, trainings, blend, and the predicted labels."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.database.blobs import pack, unpack
+from storage.errors import StorageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeNotes:
+    """A recipe among the members of an export."""
+
+    trial: int
+    """Number of the search trial that found it."""
+    backbone: str
+    views: tuple[str, ...]
+    """Test-time views that were averaged."""
+    trainings: tuple[tuple[int, int], ...]
+    """Split and seed of each."""
+    weight: float | None
+    """In the blend; None where a regression stacks the members."""
+    study: str | None = None
+    """Where it is from; None: the export's own study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportNotes:
+    """Imported predictions among the members of an export."""
+
+    label: str
+    digest: str
+    """SHA-256, hexadecimal, of the predictions."""
+    weight: float | None
+    study: str | None = None
+    """The last two as in `RecipeNotes`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExportNotes:
+    """Notes of one export. ``m`` test images, ``C`` classes."""
+
+    trial: int
+    """The leader's, like ``seeds``, ``trainings``, ``views`` and ``study``."""
+    seeds: int
+    """How many trainings."""
+    trainings: tuple[tuple[int, int], ...]
+    """Split and seed of each."""
+    full_data: bool
+    """Whether every training saw all images."""
+    views: tuple[str, ...]
+    temperature: float
+    """Of the blend, like ``offsets`` and ``cuts``; above 0."""
+    offsets: tuple[float, ...]
+    """``(C,)`` or empty."""
+    cuts: tuple[float, ...]
+    """``(C - 1,)`` or empty."""
+    study: str | None = None
+    members: tuple[RecipeNotes | ImportNotes, ...] = ()
+    """Of several the leader first; empty where there is but one."""
+    labels: NDArray[np.int64] | None = None
+    """Class of each test image as the export decided, int64 ``(m,)`` in the order of the data set's test ids; None
+    without test images, and for exports that were made before labels were stored."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for the column ``notes`` of `storage.database.tables.Export`."""
+        notes: dict[str, Any] = {
+            "trial": self.trial,
+            "seeds": self.seeds,
+            "trainings": _pairs(self.trainings),
+            "full_data": self.full_data,
+            "views": list(self.views),
+            "temperature": self.temperature,
+            "offsets": list(self.offsets),
+            "cuts": list(self.cuts),
+        }
+        if self.members:
+            notes["members"] = [_member_to_json(member) for member in self.members]
+        if self.labels is not None:
+            smallest = np.min_scalar_type(int(self.labels.max(initial=0)))
+            notes["labels"] = base64.b64encode(pack(self.labels.astype(smallest))).decode("ascii")
+        return {**notes, **_study(self.study)}
+
+    @staticmethod
+    def from_json(notes: Mapping[str, Any]) -> ExportNotes:
+        """The reverse of `to_json`.
+
+        Raises:
+            StorageError: ``notes`` are not those of an export.
+        """
+        try:
+            return ExportNotes(
+                trial=int(notes["trial"]),
+                seeds=int(notes["seeds"]),
+                trainings=_read_pairs(notes["trainings"]),
+                full_data=bool(notes["full_data"]),
+                views=tuple(notes["views"]),
+                temperature=float(notes["temperature"]),
+                offsets=tuple(map(float, notes["offsets"])),
+                cuts=tuple(map(float, notes["cuts"])),
+                study=notes.get("study"),
+                members=tuple(_member_from_json(member) for member in notes.get("members", ())),
+                labels=_read_labels(notes["labels"]) if "labels" in notes else None,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StorageError(f"the notes of an export are damaged: {error!r}") from error
+
+
+def _member_to_json(member: RecipeNotes | ImportNotes) -> dict[str, Any]:
+    common = {**_study(member.study), "weight": member.weight}
+    if isinstance(member, ImportNotes):
+        return {**common, "imported": member.label, "digest": member.digest}
+    return {
+        **common,
+        "trial": member.trial,
+        "backbone": member.backbone,
+        "views": list(member.views),
+        "trainings": _pairs(member.trainings),
+    }
+
+
+def _member_from_json(member: Mapping[str, Any]) -> RecipeNotes | ImportNotes:
+    weight = None if member["weight"] is None else float(member["weight"])
+    study = member.get("study")
+    if "imported" in member:
+        return ImportNotes(label=member["imported"], digest=member["digest"], weight=weight, study=study)
+    return RecipeNotes(
+        trial=int(member["trial"]),
+        backbone=member["backbone"],
+        views=tuple(member["views"]),
+        trainings=_read_pairs(member["trainings"]),
+        weight=weight,
+        study=study,
+    )
+
+
+def _study(name: str | None) -> dict[str, str]:
+    return {} if name is None else {"study": name}
+
+
+def _pairs(trainings: tuple[tuple[int, int], ...]) -> list[list[int]]:
+    return [list(training) for training in trainings]
+
+
+def _read_pairs(trainings: list[list[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((split, seed) for split, seed in trainings)
+
+
+def _read_labels(blob: str) -> NDArray[np.int64]:
+    return unpack(base64.b64decode(blob, validate=True)).astype(np.int64)
