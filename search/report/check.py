@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
+from search.runtime.console import open_console, say
 from search.study_setup.data_folder import inspect_aloud
 from studies.settings import DataSettings
 from trainer.data.description import describe
@@ -32,22 +31,19 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
         DataError: listing everything that is wrong with the data.
         BackboneError: a backbone to compare by that cannot be used.
     """
-    console = Console()
+    console = open_console()
     if shift is not None and shift.backbone is not None:
         from trainer.networks.backbones import check_backbone
 
         check_backbone(shift.backbone)
     competition = inspect_aloud(folder, settings.options, console)
-    _print(console, describe(competition.images, competition.duplicates, n_folds))
+    for line in describe(competition.images, competition.duplicates, n_folds):
+        say(console, line)
     if shift is not None and len(competition.images.test_ids):
         from search.report.shift_report import shift_lines
         from search.study_setup.shift_features import aloud
 
-        with aloud(console) as say:
-            lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=say)
-        _print(console, lines)
-
-
-def _print(console: Console, lines: list[str]) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        with aloud(console) as progress:
+            lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=progress)
+        for line in lines:
+            say(console, line)

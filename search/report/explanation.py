@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
+from rich.text import Text
 
 from search.cli.early_checks import NoStudy, check_database
+from search.runtime.console import SEPARATOR, Column, open_console, print_table, say
 from studies.explain import Explanation, explain
 from studies.spec import StudySpec, load_study
 from trainer.recipe.recipe import Scalar
@@ -21,10 +20,10 @@ def show_study(name: str, overrides: Sequence[str], url: str) -> None:
     Raises:
         StudyError: there is neither.
     """
-    console = Console()
+    console = open_console()
     spec = None if overrides else _stored_spec(name, url)
     if spec is not None:
-        console.print(f"Stored study [bold]{escape(name)}[/], as it runs:")
+        say(console, Text.assemble("Stored study ", (name, "bold"), ", as it runs:"))
     _print_explanation(console, explain(spec or load_study(name, overrides)))
 
 
@@ -45,31 +44,33 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
 
 
 def _print_explanation(console: Console, explanation: Explanation) -> None:
-    console.print(f"[bold]{escape(explanation.title)}[/]")
-    console.print(
-        "  " + "  ".join(f"{setting}={value}" for setting, value in explanation.settings), highlight=False, markup=False
-    )
+    say(console, Text(explanation.title, style="bold"))
+    say(console, "  ".join(f"{setting}={value}" for setting, value in explanation.settings), prefix="  ")
     if explanation.begun_from:
-        console.print(f"Begun from {escape(explanation.begun_from)}, whose recipe is its trial 0", highlight=False)
-    fixed = Table(title="Fixed in every trial", title_justify="left")
-    for column in ("setting", "value", "meaning"):
-        fixed.add_column(column, overflow="fold", no_wrap=column == "setting")
-    for fixed_row in explanation.fixed:
-        fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
-    console.print(fixed)
-    console.print("Sampled")
+        say(console, f"Begun from {explanation.begun_from}, whose recipe is its trial 0")
+    say(console)
+    print_table(
+        console,
+        "Fixed in every trial",
+        [Column(name="setting"), Column(name="value"), Column(name="meaning", prose=True)],
+        [(row.field, str(row.value), row.doc) for row in explanation.fixed],
+    )
+    say(console)
+    say(console, Text("Sampled", style="bold"))
     for row in explanation.sampled:
         facts = [f"trial 0: {_short(row.default)}"] if row.default is not None else []
         facts += [f"only when {row.when}"] * bool(row.when)
-        console.print(f"  [bold]{escape(row.name)}[/]  [dim]{escape(row.doc)}[/]", highlight=False)
-        console.print(Padding(escape(row.values), (0, 0, 0, 6)), highlight=False)
-        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
+        say(console, Text.assemble((row.name, "bold"), "  ", (row.doc, "dim")), prefix="  ")
+        for line in (row.values, SEPARATOR.join(facts)):
+            say(console, line, prefix=" " * 6)
     if explanation.portfolio:
-        console.print("Portfolio: known to do well, tried after the default recipe as far as the budget allows")
+        say(console)
+        title = "Portfolio: known to do well, tried after the default recipe as far as the budget allows"
+        say(console, Text(title, style="bold"))
     for entry in explanation.portfolio:
         facts = [entry.settings, *([f"when {entry.when}"] * bool(entry.when))]
-        console.print(f"  [bold]{escape(entry.source)}[/]", highlight=False)
-        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
+        say(console, Text(entry.source, style="bold"), prefix="  ")
+        say(console, SEPARATOR.join(facts), prefix=" " * 6)
 
 
 def _short(value: Scalar) -> str:

@@ -6,12 +6,9 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from search.cli.early_checks import NoStudy
 from search.report.status import state_of
+from search.runtime.console import Column, open_console, print_table, say
 from search.study_setup.create_study import SEARCH_SPLIT
 from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
@@ -22,40 +19,47 @@ from studies.file.catalog import bundled_studies
 
 def show_studies(url: str) -> None:
     """The study files that ship with Retable, and the studies in the database."""
-    console = Console()
-    table = Table(title="Study files (search start --study NAME)", title_justify="left")
-    for column in ("name", "title"):
-        table.add_column(column)
-    for name, title in bundled_studies().items():
-        table.add_row(name, title)
-    console.print(table)
+    console = open_console()
+    print_table(
+        console,
+        "Study files (search start --study NAME)",
+        [Column(name="name"), Column(name="title", prose=True)],
+        list(bundled_studies().items()),
+    )
+    say(console)
     ledger = _ledger_if_any(url)
     stored = ledger.studies.all() if ledger else []
     if not stored or ledger is None:
-        console.print(f"No stored study in {escape(connect(url).name)}.", highlight=False)
+        say(console, f"No stored study in {connect(url).name}.")
         return
-    table = Table(title=f"Stored studies in {escape(ledger.database.name)}", title_justify="left")
-    for column in ("name", "state", "priority", "trials", "best", "begun"):
-        table.add_column(column)
+    rows = []
     for study in stored:
         standing = read_standing(ledger, study.name)
         best = standing.ranking[0] if standing.ranking else None
-        table.add_row(
-            study.name,
-            state_of(standing),
-            str(study.priority or ""),
-            f"{standing.counted}/{study.budget}",
-            f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
-            f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
+        rows.append(
+            (
+                study.name,
+                state_of(standing),
+                str(study.priority or "-"),
+                f"{standing.counted}/{study.budget}",
+                f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
+                f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
+            )
         )
-    console.print(table)
+    numbers = ("priority", "trials", "best")
+    columns = [
+        *(Column(name=name) for name in ("name", "state")),
+        *(Column(name=name, number=True) for name in numbers),
+        Column(name="begun"),
+    ]
+    print_table(console, f"Stored studies in {ledger.database.name}", columns, rows)
 
 
 def export_folds(name: str | None, url: str, output: Path) -> None:
     """Write the frozen folds of a study as a table."""
     ledger = open_ledger(url)
     ledger.write_folds(ledger.study(name), SEARCH_SPLIT, output)
-    Console().print(f"The folds are written to {output}", highlight=False)
+    say(open_console(), f"The folds are written to {output}")
 
 
 def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> None:
@@ -68,7 +72,7 @@ def predict(model: Path, images: Sequence[Path], output: Path, device: str) -> N
 
     predictions = predict_folder(model, images, device=device)
     write_predictions(output, predictions)
-    Console().print(f"{len(predictions.ids)} images predicted to {output}", highlight=False)
+    say(open_console(), f"{len(predictions.ids)} images predicted to {output}")
 
 
 def _ledger_if_any(url: str) -> Ledger | None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from search.export.submitted_labels import UnusablePredictions, submitted_labels
 from search.report.leaderboard import Board, Submission, board_lines
+from search.runtime.console import Column, open_console, print_table, say
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord
@@ -64,19 +65,18 @@ def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
         StorageError: a number of public images that there cannot be. In all of these cases nothing was recorded.
     """
     ledger = open_ledger(url)
-    console = Console()
+    console = open_console()
     entries = entries_of(ledger, name)
     if request.anything or request.export is not None:
         for line in record(ledger, find_entry(entries, request.export), request):
-            _print(console, line)
+            say(console, line)
         entries = entries_of(ledger, name)
     if not entries:
-        _print(
+        say(
             console,
             "Nothing has been exported yet: `search start` ends by exporting, `search export-best` does it again.",
         )
-    for line in ledger_lines(ledger, entries):
-        _print(console, line)
+    print_submissions(console, ledger, entries)
 
 
 def entries_of(ledger: Ledger, name: str | None) -> list[Entry]:
@@ -137,7 +137,7 @@ def as_scored(metric: str, typed: float) -> float:
     return value
 
 
-def ledger_lines(ledger: Ledger, entries: Sequence[Entry]) -> Iterator[str]:
+def print_submissions(console: Console, ledger: Ledger, entries: Sequence[Entry]) -> None:
     """The exports by competition (data set and metric), each followed by what the board tells of them."""
     folders = {entry.export.folder: entry.export.id for entry in entries_of(ledger, None)}
     competitions: dict[tuple[str, str], list[Entry]] = {}
@@ -146,11 +146,21 @@ def ledger_lines(ledger: Ledger, entries: Sequence[Entry]) -> Iterator[str]:
     for (fingerprint, metric), held in competitions.items():
         dataset = ledger.datasets.get(fingerprint)
         public = "" if dataset.public_images is None else f", {dataset.public_images} of them public"
-        yield f"{metric} on {len(dataset.train_ids)} training and {len(dataset.test_ids)} test images{public}"
-        for entry in held:
-            overwritten = folders[entry.export.folder] != entry.export.id
-            yield from _entry_lines(entry, overwritten=overwritten)
-        yield from _told(ledger, held, dataset, folders)
+        print_table(
+            console,
+            f"{metric} on {len(dataset.train_ids)} training and {len(dataset.test_ids)} test images{public}",
+            [
+                *(
+                    Column(name=name, number=True)
+                    for name in ("export", "out-of-fold", "forecast", "public", "private")
+                ),
+                Column(name="made of", prose=True),
+                Column(name="folder", prose=True),
+            ],
+            [_row(entry, overwritten=folders[entry.export.folder] != entry.export.id) for entry in held],
+        )
+        for line in _told(ledger, held, dataset, folders):
+            say(console, line)
 
 
 def what_it_is(notes: dict[str, object]) -> str:
@@ -182,14 +192,19 @@ def _named(note: dict[str, object]) -> str:
     return f"imported {study}{note['imported']}" if "imported" in note else f"{study}{note.get('trial')}"
 
 
-def _entry_lines(entry: Entry, *, overwritten: bool) -> Iterator[str]:
+def _row(entry: Entry, *, overwritten: bool) -> tuple[str, ...]:
     export = entry.export
-    when = datetime.datetime.fromtimestamp(export.created)
-    yield f"{export.id:4d}  {when:%Y-%m-%d %H:%M}  {entry.study.name}: {what_it_is(export.notes)}"
-    estimate = "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}"
     public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
-    yield f"      out-of-fold {estimate}   forecast {_forecast(export.forecast)}   public {public}   private {private}"
-    yield f"      {export.folder}{' (holds a later export by now)' * overwritten}"
+    when = datetime.datetime.fromtimestamp(export.created)
+    return (
+        str(export.id),
+        "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}",
+        _forecast(export.forecast),
+        public,
+        private,
+        f"{entry.study.name}: {what_it_is(export.notes)}, {when:%Y-%m-%d %H:%M}",
+        f"{export.folder}{' (holds a later export by now)' * overwritten}",
+    )
 
 
 def believed(export: ExportRecord) -> tuple[float | None, float | None]:
@@ -240,8 +255,4 @@ def _told(ledger: Ledger, held: Sequence[Entry], dataset: StoredDataset, folders
         submissions=tuple(submitted),
     )
     lines = board_lines(board)
-    yield from lines or ["Once the board has told: search submissions --public SCORE --public-images IMAGES"]
-
-
-def _print(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    yield from lines or ["Once the board has told: `search submissions --public SCORE --public-images IMAGES`"]

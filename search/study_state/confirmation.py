@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.markup import escape
 
 from search.report.progress import trials_named
+from search.runtime.console import note, say
 from search.runtime.home import Home
 from search.statistics.estimates import Estimates
 from search.statistics.ranking import Candidate, rank
@@ -215,7 +215,7 @@ def run_confirmation(
     confirmation = patiently(lambda: read_confirmation(ledger, study.name))
     reason = why_skipped(confirmation)
     if reason:
-        _say(console, f"No confirmation: {reason}.")
+        say(console, f"No confirmation: {reason}.")
         return
     _withdraw(ledger, confirmation, home, everything=False)
     told: set[int] = set()
@@ -228,16 +228,17 @@ def run_confirmation(
         _forget_fallen(confirmation, estimates, home)
         step = patiently(lambda: plan_step(ledger, confirmation, estimates))  # noqa: B023 - called at once
         if step.left_out:
-            _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
+            say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
         if not step.items:
-            _say(console, f"Confirmation is over: {step.why}." if not step.left_out else "")
+            if not step.left_out:
+                say(console, f"Confirmation is over: {step.why}.")
             return
         try:
             patiently(lambda: queue_step(ledger, confirmation, step, images))  # noqa: B023 - called at once
         except DataError as problem:
-            _say(console, f"No confirmation on a fresh split: {problem}.")
+            say(console, f"No confirmation on a fresh split: {problem}.")
             return
-        _say(console, _heading(confirmation, step, estimates))
+        say(console, _heading(confirmation, step, estimates))
 
 
 def judge(ledger: Ledger, confirmation: Confirmation) -> Estimates | None:
@@ -283,10 +284,9 @@ def _tell_broken(console: Console, broken: Sequence[TrialRecord], told: set[int]
         if record.id not in told:
             told.add(record.id)
             number = record.note[TRIAL_NOTE]
-            _say(
+            note(
                 console,
-                f"[yellow]note:[/] trial {number} is no finalist any more: on split {record.split} it {record.status} "
-                f"({escape(record.reason)})",
+                f"trial {number} is no finalist any more: on split {record.split} it {record.status} ({record.reason})",
             )
 
 
@@ -297,8 +297,3 @@ def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None
     fallen = [] if estimates is None else [row.number for row in estimates.rows if row.fallen]
     line = f"Confirming {who} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
     return line + (f"; clearly beaten: {trials_named(fallen)}" if fallen else "")
-
-
-def _say(console: Console, line: str) -> None:
-    if line:
-        console.print(line, highlight=False)

@@ -9,19 +9,22 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.plan import FleetPlan, plan_fleet
 from search.engines.requests import ConfirmRequest, ExportRequest, StartRequest, Workers
+from search.export.doubts import doubts_of_export
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
 from search.export.pool import check_alike
-from search.report.comparison import show_comparison
+from search.report.comparison import draw_finalists, show_comparison
 from search.report.publishing import publish
-from search.report.summary import print_export, print_interrupted, print_ranking, print_study, print_warm_starts
+from search.report.summary import print_export, print_interrupted, print_search_over, print_study, print_warm_starts
+from search.runtime.console import note, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
@@ -30,7 +33,7 @@ from search.study_setup.create_study import found, resume
 from search.study_setup.data_folder import NoData, open_for_training
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import known_folder, prepare
-from search.study_state.confirmation import run_confirmation
+from search.study_state.confirmation import read_confirmation, run_confirmation
 from search.study_state.snapshot import Standing, read_standing
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of
@@ -55,7 +58,7 @@ def start(request: StartRequest) -> None:
         begun. DataMismatch, StudyChanged: a stored study of that name is another one. WorkersLost: the workers died;
         what they finished is kept. EngineError: workers cannot be placed as asked.
     """
-    console = Console()
+    console = open_console()
     planned = plan_fleet(request.workers)
     founding = prepare(request, console)
     name, images = founding.name, founding.competition.images
@@ -66,10 +69,10 @@ def start(request: StartRequest) -> None:
     stored = found(ledger, founding) if stored is None else resume(ledger, stored, founding)
     if request.priority is not None:
         ledger.studies.set_priority(stored.id, request.priority)
-    console.print(f"Study [bold]{name}[/] {verb}.")
+    say(console, Text.assemble("Study ", (name, "bold"), f" {verb}."))
     again = retry_blameless(ledger, stored)
     if again.total:
-        console.print(again.sentence(name), highlight=False)
+        say(console, again.sentence(name))
     _set_deadline(ledger, stored, request.hours)
     notes = (*planned.notes, *weights_lines(ledger, stored))
     print_study(console, stored, founding.spec, founding.competition, planned.where, notes)
@@ -87,14 +90,14 @@ def start(request: StartRequest) -> None:
             look = provisional.update
             watch(ledger, name, search_is_over, fleet=fleet, signals=signals, console=console, on_standing=look)
             standing = read_standing(ledger, name)
-            print_ranking(console, standing)
+            print_search_over(console, standing)
             shown = len(standing.records)
 
             def until(over: Callable[[Standing], bool]) -> None:
                 watch(ledger, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
             run_confirmation(ledger, stored, images, home, until, console)
-            show_comparison(console, ledger, name, home)
+            draw_finalists(ledger, name, home)
             plan = _plan_in_time(ledger, stored, home, console)
             ids = queue_refits(ledger, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
@@ -116,7 +119,7 @@ def confirm(request: ConfirmRequest) -> None:
         DataMismatch, DataError: the images at hand are not the study's.
     """
     check_torch_pair()
-    console = Console()
+    console = open_console()
     ledger = open_ledger(request.storage_url)
     stored = ledger.study(request.study)
     home = Home(root=request.workers.home)
@@ -144,7 +147,7 @@ def export_best(request: ExportRequest) -> None:
         DataMismatch, DataError: the images at hand are not the study's.
     """
     check_torch_pair()
-    console = Console()
+    console = open_console()
     ledger = open_ledger(request.storage_url)
     named = [ledger.study(name) for name in dict.fromkeys(request.studies)]
     stored, *also = named or [ledger.study(None)]
@@ -157,8 +160,6 @@ def export_best(request: ExportRequest) -> None:
     images = open_for_training(data, spec, stored.fingerprint)
     plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data, also=also, home=home)
     standings = [read_standing(ledger, study.name) for study in plan.studies]
-    for standing in standings:
-        print_ranking(console, standing)
     ids = queue_refits(ledger, plan, home)
     for standing in standings:
         if not refits_are_over(read_standing(ledger, standing.study.name)):
@@ -183,7 +184,14 @@ def _finish(
     forecast = None if foretold is None else foretold.to_json()
     export = write_export(ledger, plan, refits, images, home, folder, submission_kind, forecast=forecast)
     publish(ledger, plan.study.name, home, export.folder)
-    print_export(console, export)
+    latest = ledger.study(None).id == plan.study.id
+    print_export(
+        console,
+        export,
+        doubts_of_export(ledger, plan, export),
+        study="" if latest else plan.study.name,
+        compared=bool(read_confirmation(ledger, plan.study.name).finalists),
+    )
 
 
 def _run_refits(
@@ -253,10 +261,9 @@ def _plan_in_time(ledger: Ledger, stored: StoredStudy, home: Home, console: Cons
             return fewer
     assert fitting is not None, "without a deadline everything fits"
     if not fitting:
-        console.print(
-            "[yellow]note:[/] before the deadline there is no time for a refit, so the export may come late; "
-            "the provisional submission is there",
-            highlight=False,
+        note(
+            console,
+            "the deadline leaves no time for a refit: the export may come late, the provisional submission is there",
         )
     return plan_export(ledger, stored, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from search.engines.interface import Fleet
 from search.report.progress import ProgressView
+from search.runtime.console import say
 from search.runtime.signals import StopSignals
 from search.study_state.finalists import TRIAL_NOTE
 from search.study_state.snapshot import Standing, read_standing
@@ -98,9 +99,10 @@ def watch(
                 raise WorkersLost(fleet.crash_report() or "the workers left before the work was done")
             time.sleep(REFRESH_INTERVAL)
     if fleet is not None:
-        console.print(
+        say(
+            console,
             f"Stopping: the epoch under way is finished and kept if it ends within {signals.grace:g} s. "
-            "Ctrl-C again stops at once."
+            "Ctrl-C again stops at once.",
         )
         fleet.ask_to_stop()
         fleet.wait(signals.grace + MARGIN)

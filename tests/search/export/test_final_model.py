@@ -259,5 +259,6 @@ def test_the_best_of_the_search_seen_and_honest(bench: Bench) -> None:
     assert optimism is not None
     (line,) = optimism_lines(bench.ledger, read_standing(bench.ledger, bench.study.name))
     best, honest = optimism.best, optimism.honest
-    assert line == (f"best seen {best.value:.4f} (trial {best.number}), honest {honest.score:.4f} ± {honest.error:.4f}")
+    for fact in (f"{best.value:.4f}", f"trial {best.number} ", f"{honest.score:.4f} ± {honest.error:.4f}"):
+        assert fact in line
     assert 0.0 <= honest.score <= 1.0
