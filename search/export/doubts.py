@@ -9,6 +9,7 @@ import numpy as np
 from search.export.files import Export
 from search.export.plan import ExportPlan
 from search.report.progress import trials_named
+from search.statistics.member_names import MemberName, members_named
 from search.study_state.confirmation import read_confirmation, why_skipped
 from search.study_state.confirmation_schedule import DEFAULT_TRIAL
 from storage.records.datasets import StoredDataset
@@ -24,7 +25,7 @@ def doubts_of_export(ledger: Ledger, plan: ExportPlan, export: Export) -> list[s
         *export.warnings,
         *_of_the_scores(ledger, plan, export),
         *_of_the_search(ledger, plan),
-        *_of_the_data(dataset),
+        *doubts_of_data(dataset),
     ]
 
 
@@ -34,11 +35,11 @@ def _of_the_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
         yield "the search found nothing better than the default recipe"
     if plan.estimates is None:
         return
-    blended = {(member.name.study, member.number) for member in plan.members}
+    blended = {member.name for member in plan.members}
     others = [row for row in plan.estimates.rows if row.tied and row.number != DEFAULT_TRIAL]
-    tied = [row.number for row in others if (row.study, row.number) not in blended and not row.study]
+    tied = [name for row in others if (name := MemberName(trial=row.number, study=row.study)) not in blended]
     if tied:
-        yield f"{trials_named(tied)} may be just as good, within one standard error on fresh splits"
+        yield f"{members_named(tied)} may be just as good, within one standard error on fresh splits"
 
 
 def _of_the_scores(ledger: Ledger, plan: ExportPlan, export: Export) -> Iterator[str]:
@@ -68,8 +69,8 @@ def _of_the_search(ledger: Ledger, plan: ExportPlan) -> Iterator[str]:
             yield f"{which}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"
 
 
-def _of_the_data(dataset: StoredDataset) -> Iterator[str]:
-    """Near-duplicates between training and test images, and those with two labels."""
+def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
+    """Near-duplicates of training images among the test images, and those with two labels, a line each."""
     if dataset.groups is None:
         return
     n = len(dataset.y)

@@ -61,7 +61,7 @@ class Export:
     way: str
     """How the members are blended: a key of `search.export.rationale.WAYS`."""
     recipe: Mapping[str, Scalar]
-    """The leader's, flat, as the search found it."""
+    """The leader's, flat, as it is exported."""
     default: Mapping[str, Scalar]
     """The default recipe of the study that found it."""
     warnings: tuple[str, ...]
@@ -135,7 +135,7 @@ def write_export(
         expected=facts.expected,
         forecast=forecast,
         way=plan.choice.way if len(refits.everyone) > 1 else "equal",
-        recipe=plan.leader.trial.recipe or {},
+        recipe=plan.leader.recipe.to_flat(),
         default=StudySpec.from_dict(plan.leader.study.spec).default_recipe(),
         warnings=tuple(facts.warnings[len(images.warnings) :]),
     )
