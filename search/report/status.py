@@ -68,7 +68,7 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console, f"{standing.waiting} trial(s) wait for a worker to go on with them")
     failed = ledger.runs.records(study.id, status=TrialStatus.FAILED)
     if failed:
-        hint = "`search status --failed` tells why, `search retry --failed` tries them again"
+        hint = "`search status --failed` says why, `search retry --failed` tries them again"
         say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
     _print_workers(console, ledger, study)
     _print_imports(console, ledger, study)

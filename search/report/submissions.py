@@ -255,4 +255,4 @@ def _told(ledger: Ledger, held: Sequence[Entry], dataset: StoredDataset, folders
         submissions=tuple(submitted),
     )
     lines = board_lines(board)
-    yield from lines or ["Once the board has told: `search submissions --public SCORE --public-images IMAGES`"]
+    yield from lines or ["Record a score: `search submissions --public SCORE --public-images IMAGES`"]

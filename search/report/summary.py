@@ -113,8 +113,12 @@ def trial_counts(standing: Standing) -> str:
 
 
 def print_search_over(console: Console, standing: Standing) -> None:
-    """One line between the search and what follows it."""
-    say(console, f"The search is over: {trial_counts(standing)}")
+    """How the search ended, before what follows it."""
+    reason = standing.study.state_reason
+    say(
+        console,
+        f"The search is over: {trial_counts(standing) or 'no trial'}" + f"; it stopped: {reason}" * bool(reason),
+    )
 
 
 def print_export(console: Console, export: Export, doubts: Sequence[str], *, study: str = "", compared: bool) -> None:

@@ -66,7 +66,7 @@ def say(console: Console, line: str | Text = "", *, prefix: str | Text = "", who
     """
     text = Text(line) if isinstance(line, str) else line
     head = Text(prefix) if isinstance(prefix, str) else prefix
-    if whole or "\n" in text.plain:
+    if whole:
         console.print(head + text, soft_wrap=True)
         return
     own = len(text.plain) - len(text.plain.lstrip(" "))

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from search.report.progress import ProgressView, print_trial, recipe_difference
 from search.report.status import show_failed, show_status
 from search.report.study_list import show_studies
 from search.report.submissions import ScoreRequest, submissions
-from search.report.summary import print_export
+from search.report.summary import print_export, print_search_over
 from search.runtime.console import Column, facts_in, note, print_table, say, say_facts, shortened
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
@@ -352,6 +352,15 @@ def test_the_moving_line(study: tuple[Ledger, StoredStudy], screen: Screen) -> N
     lines = printed(text)
     assert all(cell_len(line) <= screen.width and "…" not in line for line in lines)
     assert ("trial 10 epoch 12/30" in " ".join(lines)) == screen.terminal, "in a file nothing moves"
+
+
+def test_how_a_search_ended(study: tuple[Ledger, StoredStudy], screen: Screen) -> None:
+    ledger, stored = study
+    standing = read_standing(ledger, stored.name)
+    stopped = replace(standing, study=replace(standing.study, state_reason="five trials in a row failed"))
+    lines = printed(shown(screen, lambda console: print_search_over(console, stopped)))
+    assert all(cell_len(line) <= screen.width for line in lines)
+    assert "10 finished" in lines[0] and "five trials in a row failed" in " ".join(lines)
 
 
 COLUMNS = (
