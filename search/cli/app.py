@@ -15,6 +15,7 @@ import typer
 
 from search.cli import control_commands, inspect_commands, run_commands
 from search.cli.process_title import hide_passwords
+from search.runtime.console import accept_any_encoding
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE
 
 OUR_PACKAGES = {"search", "studies", "trainer", "storage"}
@@ -75,6 +76,7 @@ def main() -> None:
     """Entry point: errors of ours are told in plain words, all others are bugs and say how to see more."""
     # Albumentations would ask the network for a newer version of itself.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    accept_any_encoding()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
     if "--debug" in sys.argv:
         # Accepted anywhere on the line, as people add it to a command that has just failed.

@@ -25,12 +25,14 @@ from search.study_setup.image_weights import weights_lines
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialStatus
+from studies.spec import StudySpec
 from trainer.data.folds import write_folds_csv
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.delimited import write_table
 from trainer.formats.submission import check_submission, decide_kind, write_submission
+from trainer.recipe.recipe import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,15 @@ class Export:
     reasons: tuple[str, ...]
     """Why it is made of these, for people."""
     expected: str
-    """What is expected on the test images, for people; empty where nobody can tell."""
+    """What is expected on the test images, for people; empty where there is no forecast."""
+    forecast: Mapping[str, Any] | None
+    """The same as numbers, see `search.statistics.score_forecast.Forecast`."""
+    way: str
+    """How the members are blended: a key of `search.export.rationale.WAYS`."""
+    recipe: Mapping[str, Scalar]
+    """The leader's, flat, as it is exported."""
+    default: Mapping[str, Scalar]
+    """The default recipe of the study that found it."""
     warnings: tuple[str, ...]
 
 
@@ -126,6 +136,10 @@ def write_export(
         submission_kind=submission_kind,
         reasons=tuple(facts.reasons),
         expected=facts.expected,
+        forecast=forecast,
+        way=plan.choice.way if len(refits.everyone) > 1 else "equal",
+        recipe=plan.leader.recipe.to_flat(),
+        default=StudySpec.from_dict(plan.leader.study.spec).default_recipe(),
         warnings=tuple(facts.warnings[len(images.warnings) :]),
     )
 

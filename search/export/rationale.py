@@ -53,17 +53,12 @@ def why(choice: Choice, metric: str) -> str:
 
 def warnings(ledger: Ledger, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
     """What is to be known of this export; what there is to say of the data was told before."""
-    lines = [*refits.left_out, *plan.notes, *_of_imported(plan, refits)]
+    lines = [*_against_default_line(ledger, plan), *refits.left_out, *plan.notes, *_of_imported(plan, refits)]
     if plan.short_of_time:
         count = len(plan.members)
-        lines.append(f"before the deadline there is time for the refits of {count} recipe{'s' * (count > 1)} only")
+        lines.append(f"the deadline left time to refit {count} recipe{'s' * (count > 1)} only")
     if plan.full_data and plan.spec.final.tta and any(m.views == ("identity",) for m in refits.members):
-        lines.append("no test-time augmentation: models that were trained on all images cannot tell which flips help")
-    doubt = _against_default(ledger, plan)
-    if doubt is not None:
-        leader, gain = plan.leader.name, shown_gain(doubt, plan.metric)
-        where = "on fresh splits" if plan.estimates else "in the search"
-        lines.append(f"{leader} is not clearly better than the default recipe: {gain} {where}")
+        lines.append("no test-time augmentation: without held-out images it is unknown which flips help")
     return tuple(lines)
 
 
@@ -85,17 +80,24 @@ def chances_line(forecast: Mapping[str, Any]) -> str:
 def _of_imported(plan: ExportPlan, refits: Refits) -> Iterator[str]:
     """What imported members leave open, and what the model folder is without them."""
     for part in refits.imported:
-        unknown = "whether its out-of-fold predictions were really held out cannot be checked"
-        yield "; ".join([f"{part.member.name} was made elsewhere: {unknown}", *doubts_of(part.member.record)])
+        name = part.member.name
+        yield f"{name} was made elsewhere: its out-of-fold predictions cannot be checked"
+        yield from (f"{name}: {doubt}" for doubt in doubts_of(part.member.record))
     if refits.runnable is not None:
         names = members_named(refit.member.name for refit in refits.members)
+        yield f"model/ holds {names} only (imports cannot be run): it does not predict submission.csv"
         fitted = refits.runnable.fitted
-        how = "cross-validated in confirmation, its recipes have" if refits.by_confirmations else "out-of-fold it has"
-        own = "" if fitted is None else f"; {how} {plan.metric} {fitted.score:.4f} ± {fitted.error:.4f}"
-        yield (
-            f"the model folder holds {names} only, because imported predictions cannot be run: what it predicts is not "
-            f"what submission.csv holds{own}"
-        )
+        if fitted is not None:
+            how = "cross-validated in confirmation" if refits.by_confirmations else "out-of-fold"
+            yield f"model/ alone has {plan.metric} {fitted.score:.4f} ± {fitted.error:.4f}, {how}"
+
+
+def _against_default_line(ledger: Ledger, plan: ExportPlan) -> Iterator[str]:
+    doubt = _against_default(ledger, plan)
+    if doubt is not None:
+        leader = f"{plan.leader.name} is " * (len(plan.members) > 1)
+        where = "on fresh splits" if plan.estimates else "in the search"
+        yield f"{leader}not clearly better than the default recipe: {shown_gain(doubt, plan.metric)} {where}"
 
 
 def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from search.runtime.console import Column, open_console, print_table, say
 from search.runtime.home import Home, HomeNotWritable
 from studies.errors import StudyError
 from studies.space.backbone_filter import find_backbones, known_family, read_filter
@@ -58,7 +58,7 @@ def show_backbones(request: BackbonesRequest) -> None:
     from trainer.networks.pretrained import missing_weights
 
     rows = _listed(request)
-    console = Console()
+    console = open_console()
     measurements = Measurements(Home(root=request.home))
     setups = list(dict.fromkeys(row.setup for row in rows))
     problems: dict[Setup, str] = {}
@@ -67,9 +67,9 @@ def show_backbones(request: BackbonesRequest) -> None:
     few = len(rows) <= LOOKED_UP
     missing = set(missing_weights([row.name for row in rows], request.weights)) if few else set()
     known = {setup: found for setup in setups if (found := measurements.get(setup)) is not None}
-    console.print(_table(rows, known, problems, missing if few else None))
+    _print_listing(console, rows, known, problems, missing if few else None)
     for line in _notes(rows, known, problems, few):
-        console.print(line, highlight=False, markup=False)
+        say(console, line)
 
 
 def _listed(request: BackbonesRequest) -> list[_Listed]:
@@ -136,27 +136,31 @@ def _measure(setups: Sequence[Setup], measurements: Measurements, console: Conso
     return problems
 
 
-def _table(
-    rows: Sequence[_Listed], known: Mapping[Setup, Measured], problems: Mapping[Setup, str], missing: set[str] | None
-) -> Table:
+def _print_listing(
+    console: Console,
+    rows: Sequence[_Listed],
+    known: Mapping[Setup, Measured],
+    problems: Mapping[Setup, str],
+    missing: set[str] | None,
+) -> None:
     """``missing``: names whose weights are not at hand; None where that was not looked up."""
-    table = Table(title=f"{len(rows)} pre-trained models", title_justify="left")
-    table.add_column("name", overflow="fold")
-    table.add_column("family")
     measured = bool(known or problems)
-    for column in ("M params", "px", *(["images/s", "GiB"] * measured)):
-        table.add_column(column, justify="right", no_wrap=True)
-    if missing is not None:
-        table.add_column("weights")
+    columns = [
+        Column(name="name"),
+        Column(name="family"),
+        *(Column(name=name, number=True) for name in ("M params", "px", *(["images/s", "GiB"] * measured))),
+        *([Column(name="weights")] if missing is not None else []),
+    ]
+    cells = []
     for row in rows:
-        cells = [row.name, row.family, f"{row.parameters / 1e6:.1f}", str(row.image_size)]
+        line = [row.name, row.family, f"{row.parameters / 1e6:.1f}", str(row.image_size)]
         found = known.get(row.setup)
         if measured:
-            cells += ["-", "-"] if found is None else [f"{found.images_per_second:.3g}", f"{found.memory / 2**30:.2f}"]
+            line += ["-", "-"] if found is None else [f"{found.images_per_second:.3g}", f"{found.memory / 2**30:.2f}"]
         if missing is not None:
-            cells.append("no" if row.name in missing else "at hand")
-        table.add_row(*cells)
-    return table
+            line.append("no" if row.name in missing else "at hand")
+        cells.append(line)
+    print_table(console, f"{len(rows)} pre-trained models", columns, cells)
 
 
 def _notes(

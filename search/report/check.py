@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
+from search.runtime.console import open_console, say
 from search.study_setup.data_folder import Competition, inspect_aloud
 from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
 from search.study_setup.shift_features import Features, Say, shift_features, shift_groups
@@ -39,25 +39,21 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
         DataError: listing everything that is wrong with the data.
         BackboneError: a backbone to compare by that cannot be used.
     """
-    console = Console()
+    console = open_console()
     if shift is not None and shift.backbone is not None:
         from trainer.networks.backbones import check_backbone
 
         check_backbone(shift.backbone)
     competition = inspect_aloud(folder, settings.options, console)
-    _print(console, describe(competition.images, competition.duplicates, n_folds))
+    for line in describe(competition.images, competition.duplicates, n_folds):
+        say(console, line)
     if shift is not None and len(competition.images.test_ids):
-        pass
         from search.study_setup.shift_features import aloud
 
-        with aloud(console) as say:
-            lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=say)
-        _print(console, lines)
-
-
-def _print(console: Console, lines: list[str]) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        with aloud(console) as progress:
+            lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=progress)
+        for line in lines:
+            say(console, line)
 
 
 DIFFERENT = 0.75  # area from which parts differ plainly

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from search.report.forest_plot import Mark, draw_forest
 from search.report.progress import recipe_difference
+from search.runtime.console import Column, note, open_console, print_table, say
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate, Estimates
 from search.statistics.member_names import trials_named
@@ -44,9 +43,11 @@ class Comparison:
     trials: dict[int, TrialRecord]
     """The search trials of the finalists by number."""
     differences: dict[int, str]
-    """How each recipe differs from the default one, with Rich's markup."""
+    """How each recipe differs from the default one."""
     lines: tuple[str, ...]
-    """What follows from the table, for people."""
+    """What the columns are, and what follows from them, for people."""
+    doubts: tuple[str, ...]
+    """What the confirmation leaves open, for people."""
 
 
 def compare(name: str | None, url: str, home: Path, picture: Path | None) -> None:
@@ -57,27 +58,33 @@ def compare(name: str | None, url: str, home: Path, picture: Path | None) -> Non
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
-        NothingConfirmed: nobody was confirmed; says what to type.
+        NothingConfirmed: no trial was confirmed; says what to type.
         PictureNotWritable: as it says; nothing was compared.
     """
     if picture is not None and picture.suffix.lower() not in FORMATS:
         raise PictureNotWritable(f"{picture} has to end in one of {', '.join(FORMATS)}")
-    console, ledger = Console(), open_ledger(url)
+    console, ledger = open_console(), open_ledger(url)
     study = ledger.study(name)
     path = Home(root=home).exports(study.name) / PICTURE if picture is None else picture
     _show(console, compare_finalists(ledger, study.name), path)
 
 
 def show_comparison(console: Console, ledger: Ledger, name: str, home: Home) -> None:
-    """Print the comparison and draw it beside the exports, where anybody has been confirmed."""
+    """Print the comparison and draw it beside the exports, where any trial has been confirmed."""
     with suppress(NothingConfirmed):
         _show(console, compare_finalists(ledger, name), home.exports(name) / PICTURE)
+
+
+def draw_finalists(ledger: Ledger, name: str, home: Home) -> None:
+    """Draw the comparison beside the exports, where any trial has been confirmed, and print nothing."""
+    with suppress(NothingConfirmed):
+        draw_comparison(home.exports(name) / PICTURE, compare_finalists(ledger, name))
 
 
 def _show(console: Console, comparison: Comparison, path: Path) -> None:
     print_comparison(console, comparison)
     draw_comparison(path, comparison)
-    console.print(f"As a picture: {escape(str(path))}", highlight=False, soft_wrap=True)
+    say(console, f"As a picture: {path}", whole=True)
 
 
 def compare_finalists(ledger: Ledger, name: str) -> Comparison:
@@ -99,10 +106,11 @@ def compare_finalists(ledger: Ledger, name: str) -> Comparison:
         trials=trials,
         differences={number: recipe_difference(record, default) for number, record in trials.items()},
         lines=(
-            *_open_lines(ledger, name),
             *weights_lines(ledger, confirmation.study),
+            *_columns(confirmation.spec.protocol.metric, estimates),
             *_verdict(confirmation, estimates),
         ),
+        doubts=(*_open_lines(ledger, name), *_doubts(estimates)),
     )
 
 
@@ -112,25 +120,31 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     ``mean`` and the metric are those of one network, ``averaged`` is what the average of a recipe's fold models may be
     expected to score, which is compared and exported.
     """
-    table = Table(title=f"{comparison.study}: the finalists on fresh splits", title_justify="left")
-    for column in ("trial", "rounds", "mean", comparison.metric, "averaged", "behind", "chance best", "recipe"):
-        table.add_column(column, justify="left" if column == "recipe" else "right", no_wrap=column != "recipe")
-    for row in comparison.estimates.rows:
-        tied = row.tied and len(comparison.estimates.rows) > 1
-        table.add_row(
-            f"{row.number}{' =' if tied else '  '}",
-            str(row.rounds),
-            f"{row.mean:.4f}",
-            f"{row.shrunk:.4f} ± {row.error:.4f}",
-            f"{row.averaged:.4f}",
-            "leads" if row is comparison.estimates.leader else f"{row.behind:.4f} ± {row.behind_error:.4f}",
-            f"{row.chance_best:.0%}",
-            comparison.differences[row.number],
-            style=None if row.tied else "dim",
-        )
-    console.print(table)
+    rows = comparison.estimates.rows
+    numbers = ("trial", "rounds", "mean", comparison.metric, "averaged", "behind", "chance best")
+    print_table(
+        console,
+        f"{comparison.study}: the finalists on fresh splits",
+        [*(Column(name=name, number=True) for name in numbers), Column(name="recipe", prose=True)],
+        [
+            (
+                f"{row.number}{' =' if row.tied and len(rows) > 1 else '  '}",
+                str(row.rounds),
+                f"{row.mean:.4f}",
+                f"{row.shrunk:.4f} ± {row.error:.4f}",
+                f"{row.averaged:.4f}",
+                "leads" if row is comparison.estimates.leader else f"{row.behind:.4f} ± {row.behind_error:.4f}",
+                f"{row.chance_best:.0%}",
+                comparison.differences[row.number],
+            )
+            for row in rows
+        ],
+        dim=[i for i, row in enumerate(rows) if not row.tied],
+    )
     for line in comparison.lines:
-        console.print(line, highlight=False)
+        say(console, line)
+    for line in comparison.doubts:
+        note(console, line)
 
 
 def draw_comparison(path: Path, comparison: Comparison) -> None:
@@ -172,49 +186,69 @@ def _open_lines(ledger: Ledger, name: str) -> list[str]:
     if not standing.confirms_open:
         return []
     total = standing.confirms_done + standing.confirms_open
-    return [f"Confirmation is under way: {standing.confirms_done} of {total} done; this is how it stands now."]
+    return [f"the confirmation still runs: {standing.confirms_done} of {total} trainings are done"]
+
+
+def _columns(metric: str, estimates: Estimates) -> list[str]:
+    """What the columns are."""
+    rows = estimates.rows
+    lines = [f"mean: {metric} of one network on the fresh splits, as measured."]
+    if any(row.shrunk != row.mean for row in rows):
+        lines.append(f"{metric}: the same, moved toward the finalists' mean, because noise exaggerates differences.")
+    if any(row.averaged > row.shrunk for row in rows):
+        lines.append(
+            "averaged: expected score of the average of a recipe's networks. It is exported, so it decides the order, "
+            '"behind" and "chance best".'
+        )
+    return lines
 
 
 def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
     leader, rows = estimates.leader, estimates.rows
     lines = []
-    if any(row.averaged > row.shrunk for row in rows):
-        lines.append(
-            "averaged: what the average of a recipe's fold models may be expected to score, by how much these differ "
-            "on the test images. That is exported, so it says who leads and by how much."
-        )
     if len(rows) > 2:
         lines.append(
-            f"Of the differences between these means about {estimates.reliability:.0%} are more than noise, which is "
-            f"± {estimates.noise:.4f} of each."
+            f"About {estimates.reliability:.0%} of the differences between the means is real; the rest is noise of "
+            f"± {estimates.noise:.4f} in each mean."
         )
     tied = [row.number for row in rows if row.tied and row is not leader]
     if tied:
-        lines.append(f"=  {trials_named(tied)} may as well be the best: within one standard error of the leader.")
+        lines.append(f"=: {trials_named(tied)} may be just as good, within one standard error of the leader.")
     elif len(rows) > 1:
-        lines.append(f"Trial {leader.number} leads, and nobody else is within one standard error of it.")
-    lines += _against_default(leader, rows)
-    lines.append("Only these scores are estimates: no recipe was chosen by the splits that they are measured on.")
+        lines.append(f"Trial {leader.number} leads by more than one standard error over every other finalist.")
+    default = _default(estimates)
+    if default is not None and default is not leader and default.behind > default.behind_error:
+        lines.append(f"The leader beats the default recipe by {default.behind:.4f} ± {default.behind_error:.4f}.")
+    lines.append(
+        "The fresh splits played no part in choosing these recipes, so these scores are free of the search's "
+        "selection bias."
+    )
     searched = next((row for row in rows if row.number == confirmation.best), None)
     value = None if searched is None else confirmation.trials[searched.number].value
     if searched is not None and value is not None:
-        flatters = " looks better than it is" if value > searched.mean else ""
+        optimistic = ", which is optimistic" if value > searched.mean else ""
         lines.append(
-            f"The search's own best{flatters}: trial {searched.number} scored {value:.4f} there, "
-            f"and {searched.mean:.4f} on fresh splits."
+            f"The search's best, trial {searched.number}, scored {value:.4f} in the search{optimistic}, and "
+            f"{searched.mean:.4f} on fresh splits."
         )
     return lines
 
 
-def _against_default(leader: Estimate, rows: tuple[Estimate, ...]) -> list[str]:
-    default = next((row for row in rows if row.number == DEFAULT_TRIAL), None)
-    if default is None or len(rows) < 2:
+def _default(estimates: Estimates) -> Estimate | None:
+    """The default recipe, where it is not the only finalist."""
+    default = next((row for row in estimates.rows if row.number == DEFAULT_TRIAL), None)
+    return default if len(estimates.rows) > 1 else None
+
+
+def _doubts(estimates: Estimates) -> list[str]:
+    default = _default(estimates)
+    if default is None:
         return []
-    if default is leader:
-        return ["[yellow]The search has not been shown to beat the default recipe:[/] the default recipe leads."]
+    if default is estimates.leader:
+        return ["the search has not been shown to beat the default recipe: the default recipe leads"]
     if default.behind <= default.behind_error:
         return [
-            "[yellow]The search has not been shown to beat the default recipe:[/] the leader is "
-            f"{default.behind:.4f} ± {default.behind_error:.4f} better."
+            "the search has not been shown to beat the default recipe: the leader is "
+            f"{default.behind:.4f} ± {default.behind_error:.4f} better"
         ]
-    return [f"The leader beats the default recipe by {default.behind:.4f} ± {default.behind_error:.4f}."]
+    return []

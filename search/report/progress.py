@@ -1,6 +1,6 @@
-"""Live progress: a line for every trial that ended, and below it one line that moves.
+"""Live progress: a line for every trial that ended, and below it one that is redrawn in place.
 
-On a terminal the moving line is redrawn in place; elsewhere (a log file, a pipe) only the lines that stay are printed.
+In a log file or a pipe only the lines of ended trials are printed.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
+from search.runtime.console import SEPARATOR, facts_in, say, shortened
 from search.study_state.snapshot import Standing
 from storage.values import TrialRecord, TrialStatus
 from trainer.recipe.recipe import FIELDS, Scalar
 
 BAR_WIDTH = 24  # characters
+BELOW_TRIAL = 11  # cells before settings that stand below their trial
 
 STYLES: dict[TrialStatus, str] = {
     TrialStatus.FINISHED: "green",
@@ -66,38 +68,62 @@ class ProgressView:
         for record in new:
             print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
         self._shown = len(standing.records)
-        self._live.update(Text(bar_line(standing, now), no_wrap=True, overflow="ellipsis"), refresh=True)
+        lines = facts_in(bar_line(standing, now), self._console.width)
+        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
-def print_trial(console: Console, record: TrialRecord, default: Mapping[str, Scalar], origin: str = "") -> None:
-    """Print one ended trial on one line: cut at the edge of a terminal, whole in a file."""
-    line = trial_line(record, default, origin)
-    console.print(line, highlight=False, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
+def print_trial(
+    console: Console,
+    record: TrialRecord,
+    default: Mapping[str, Scalar],
+    origin: str = "",
+    *,
+    complete: bool = False,
+) -> None:
+    """Print one ended trial: on one line, in a file whole, on a terminal with as many settings of its recipe as fit.
 
-
-def trial_line(record: TrialRecord, default: Mapping[str, Scalar], origin: str = "") -> str:
-    """One ended trial, with Rich's markup: number, status, score, seconds, who proposed it where it was no sampler, and
-    how its recipe differs from trial 0.
+    Args:
+        complete: print every setting, on lines of their own where they do not fit, and never beyond the console's
+            width.
     """
+    head, what = _trial_head(record), _trial_settings(record, default, origin)
+    if complete and head.cell_len + cell_len(what) > console.width:
+        say(console, Text(head.plain.rstrip(), spans=head.spans))
+        say(console, Text(what, style="dim"), prefix=" " * BELOW_TRIAL)
+        return
+    if console.is_terminal:
+        what = shortened(what, console.width - head.cell_len)
+    say(console, head + Text(what, style="dim"), whole=True)
+
+
+def _trial_head(record: TrialRecord) -> Text:
+    """Number, status, score and seconds."""
     number = "  ?" if record.number is None else f"{record.number:3d}"
-    style = STYLES[record.status]
     if record.status is TrialStatus.FINISHED:
         score = f"{record.value:.4f} ± {record.value_se or 0.0:.4f}"
     elif record.status is TrialStatus.PRUNED:
         score = f"after {record.epochs_done} epoch{'s' * (record.epochs_done != 1)}"
     else:
         score = ""
-    what = escape(record.reason) if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) else ""
+    status = (f"{record.status:8}", STYLES[record.status])
+    return Text.assemble(f"trial {number}  ", status, f"  {score:18} {record.seconds:6.1f} s  ")
+
+
+def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: str) -> str:
+    """Why the trial failed; else how its recipe differs from trial 0, after the origin of a recipe that the sampler did
+    not propose.
+    """
+    if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) and record.reason:
+        return record.reason
     proposer = origin.partition(":")[0] if record.number else ""
-    what = what or f"{escape(proposer)}: " * bool(proposer) + recipe_difference(record, default)
-    return f"trial {number}  [{style}]{record.status:8}[/]  {score:18} {record.seconds:6.1f} s  [dim]{what}[/]"
+    return f"{proposer}: " * bool(proposer) + recipe_difference(record, default)
 
 
 def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str:
     """The settings of a trial that differ from trial 0, in the order of the recipe's fields."""
     if record.number == 0:
         return "the default recipe"
-    return escape(difference(record.recipe or {}, default))
+    return difference(record.recipe or {}, default)
 
 
 def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> str:
@@ -115,7 +141,9 @@ def short(value: Scalar) -> str:
 
 
 def bar_line(standing: Standing, now: str) -> str:
-    """The line that moves: how many of how many, the best so far, what runs, how long it may take."""
+    """The line that moves: how many of how many, the best so far, what runs, how long it may take. Facts are joined by
+    `SEPARATOR`.
+    """
     budget = standing.study.budget
     if budget:
         filled = min(BAR_WIDTH, round(BAR_WIDTH * standing.counted / budget))
@@ -134,7 +162,7 @@ def bar_line(standing: Standing, now: str) -> str:
         parts.append(f"best {standing.metric} {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})")
     if now:
         parts.append(now)
-    return " · ".join(parts)
+    return SEPARATOR.join(parts)
 
 
 def clock_time(seconds: float) -> str:

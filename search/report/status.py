@@ -8,11 +8,13 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from search.export.expected_score import read_optimism
 from search.export.members import described
 from search.report.progress import bar_line, print_trial
+from search.report.summary import print_ranking
+from search.runtime.console import Column, note, open_console, print_table, say, say_facts
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN
@@ -22,76 +24,80 @@ from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import Standing, confirmation_at, read_standing, search_is_over, what_runs
 from search.tuning.warm_starts import origins_of
 from storage.records.studies import StoredStudy
-from storage.records.workers import Role, WorkerRecord
+from storage.records.workers import Role
 from storage.stores import Ledger, open_ledger
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
 SHOWN_TRIALS = 30  # ended trials that are listed without --all
+SHOWN_EXPORTS = 3  # the latest
 MIB = 2**20
 
 
 def show_status(name: str | None, url: str, home: Path, *, everything: bool = False) -> None:
-    """How one study stands: ended trials, what runs, who works, what was exported, what it takes on disk."""
-    console = Console()
+    """How one study stands: ended trials and their ranking, what runs, who works, exports, what it takes on disk."""
+    console = open_console()
     ledger = open_ledger(url)
     study = ledger.study(name)
     standing = read_standing(ledger, study.name)
     default = StudySpec.from_dict(study.spec).default_recipe()
-    console.print(_heading(ledger, standing), highlight=False)
+    say(console, _heading(ledger, standing))
     if study.state_reason:
-        console.print(f"[yellow]{escape(study.state_reason)}[/]", highlight=False)
+        note(console, study.state_reason)
     for line in weights_lines(ledger, study):
-        console.print(line, highlight=False)
+        say(console, line)
     left_out = 0 if everything else max(0, len(standing.records) - SHOWN_TRIALS)
     if left_out:
-        console.print(f"... {left_out} earlier trials; --all shows them", highlight=False)
+        say(console, f"... {left_out} earlier trials; --all shows them")
     origins = origins_of(ledger, study.name)
     for record in standing.records[left_out:]:
-        print_trial(console, record, default, origins.get(record.number or 0, ""))
-    console.print(
-        bar_line(standing, what_runs(ledger, standing) if standing.workers else ""), highlight=False, markup=False
-    )
+        print_trial(console, record, default, origins.get(record.number or 0, ""), complete=True)
+    if standing.ranking:
+        say(console)
+        print_ranking(console, standing)
+        say(console)
+    say_facts(console, bar_line(standing, what_runs(ledger, standing) if standing.workers else ""))
     for line in optimism_lines(ledger, standing):
-        console.print(line, highlight=False)
+        say(console, line)
     if standing.confirms_done or standing.confirms_open:
         ended = f"{standing.confirms_done} of {standing.confirms_done + standing.confirms_open} confirmations done"
-        console.print(f"{ended}; `search compare --study {study.name}` shows them", highlight=False)
+        say(console, f"{ended}; `search compare --study {study.name}` shows them")
     if standing.waiting:
-        console.print(f"{standing.waiting} trial(s) wait for a worker to go on with them", highlight=False)
-    for line in (*_failure_lines(ledger, standing), *_worker_lines(ledger, study), *_kept_lines(ledger, study)):
-        console.print(line, highlight=False)
-    console.print(disk_line(disk_use(ledger, Home(root=home))), highlight=False)
+        say(console, f"{standing.waiting} trial(s) wait for a worker to go on with them")
+    failed = ledger.runs.records(study.id, status=TrialStatus.FAILED)
+    if failed:
+        hint = "`search status --failed` says why, `search retry --failed` tries them again"
+        say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
+    _print_workers(console, ledger, study)
+    _print_imports(console, ledger, study)
+    _print_exports(console, ledger, study)
+    say(console, disk_line(disk_use(ledger, Home(root=home))))
     if standing.paused:
-        console.print(f"Paused: `search resume --study {study.name}` goes on.", highlight=False)
+        say(console, f"Paused: `search resume --study {study.name}` goes on.")
     elif not standing.workers and not search_is_over(standing):
-        console.print(
-            f"Nobody works on it: `search start --study {study.name}` goes on with it, `search worker` joins in.",
-            highlight=False,
-        )
+        say(console, f"No worker runs: `search start --study {study.name}` goes on, `search worker` joins in.")
 
 
 def show_failed(name: str | None, url: str) -> None:
     """Every training that failed: which, when, where, why, and what helps."""
-    console = Console()
+    console = open_console()
     ledger = open_ledger(url)
     study = ledger.study(name)
     failed = ledger.runs.records(study.id, status=TrialStatus.FAILED)
     if not failed:
-        console.print(f"Nothing of study {study.name} failed.", highlight=False)
+        say(console, f"Nothing of study {study.name} failed.")
         return
-    console.print(f"Study [bold]{study.name}[/]: {_counted(failed)}", highlight=False)
+    say(console, Text.assemble("Study ", (study.name, "bold"), f": {_counted(failed)}"))
     for record in failed:
         when = f"{datetime.datetime.fromtimestamp(record.finished):%Y-%m-%d %H:%M}"
         where = f"worker {record.worker}, attempt {record.attempt}"
-        console.print(
-            f"{_what(record)}  [red]{record.failure or Failure.BUG}[/]  {when}  {escape(where)}", highlight=False
-        )
-        console.print(f"    {escape(record.reason)}", highlight=False, soft_wrap=True)
-    console.print("What helps:", highlight=False)
+        kind = (str(record.failure or Failure.BUG), "red")
+        say(console, Text.assemble(f"{_what(record)}  ", kind, f"  {when}  {where}"))
+        say(console, f"    {record.reason}")
+    say(console, "What helps:")
     for failure in sorted({record.failure or Failure.BUG for record in failed}):
-        console.print(f"  {failure:8} {escape(ADVICE[failure])}", highlight=False, soft_wrap=True)
-    console.print(f"Then: search retry --failed --study {study.name}", highlight=False)
+        say(console, ADVICE[failure], prefix=f"  {failure:8} ")
+    say(console, f"Then: search retry --failed --study {study.name}", whole=True)
 
 
 def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
@@ -101,7 +107,10 @@ def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
     optimism = read_optimism(ledger, standing.study)
     assert optimism is not None, "a finished trial can be chosen"
     best, honest = optimism.best, optimism.honest
-    return [f"best seen {best.value:.4f} (trial {best.number}), honest {honest.score:.4f} ± {honest.error:.4f}"]
+    return [
+        f"best score without selection bias: {honest.score:.4f} ± {honest.error:.4f} (trial {best.number} measured "
+        f"{best.value:.4f})"
+    ]
 
 
 def state_of(standing: Standing) -> str:
@@ -126,28 +135,22 @@ def human_size(size: int) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"
 
 
-def _heading(ledger: Ledger, standing: Standing) -> str:
+def _heading(ledger: Ledger, standing: Standing) -> Text:
     study = standing.study
-    parts = [f"Study [bold]{study.name}[/]", state_of(standing)]
+    parts = [state_of(standing)]
     if study.priority:
         parts.append(f"priority {study.priority}")
     if study.deadline is not None:
         left = study.deadline - ledger.database.now()
         when = f"{datetime.datetime.fromtimestamp(study.deadline):%Y-%m-%d %H:%M}"
         parts.append(f"deadline {when}" + (" (over)" if left < 0 else ""))
-    return ", ".join(parts) + f", in {escape(ledger.database.name)}"
+    facts = ", ".join(["", *parts, f"in {ledger.database.name}"])
+    return Text.assemble("Study ", (study.name, "bold"), facts)
 
 
 def _counted(records: list[TrialRecord]) -> str:
     kinds = Counter(record.failure or Failure.BUG for record in records)
     return f"{len(records)} failed (" + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) + ")"
-
-
-def _failure_lines(ledger: Ledger, standing: Standing) -> list[str]:
-    failed = ledger.runs.records(standing.study.id, status=TrialStatus.FAILED)
-    if not failed:
-        return []
-    return [f"[red]{_counted(failed)}[/]: `search status --failed` tells why, `search retry --failed` tries them again"]
 
 
 def _what(record: TrialRecord) -> str:
@@ -158,19 +161,17 @@ def _what(record: TrialRecord) -> str:
     return "a trial before it had a number" if record.number is None else f"trial {record.number}"
 
 
-def _worker_lines(ledger: Ledger, study: StoredStudy) -> list[str]:
+def _print_workers(console: Console, ledger: Ledger, study: StoredStudy) -> None:
     """Who lives and what each does; of those at other studies, how many."""
     present = ledger.workers.alive(SEEN_WITHIN)
     workers = [process for process in present if process.role is Role.WORKER]
     here = [worker for worker in workers if worker.study_id in (study.id, None)]
     doing = _doing(ledger, study) if here else {}
-    lines = [_worker_line(worker, doing.get(worker.name, "idle")) for worker in here]
+    for worker in here:
+        say(console, f"worker {worker.name} ({worker.device}): {doing.get(worker.name, 'idle')}")
     others = len(workers) - len(here)
-    return lines + [f"{others} worker(s) at other studies"] * bool(others)
-
-
-def _worker_line(worker: WorkerRecord, doing: str) -> str:
-    return f"worker {escape(worker.name)} ({worker.device}): {doing}"
+    if others:
+        say(console, f"{others} worker(s) at other studies")
 
 
 def _doing(ledger: Ledger, study: StoredStudy) -> dict[str, str]:
@@ -190,19 +191,29 @@ def _doing(ledger: Ledger, study: StoredStudy) -> dict[str, str]:
     return doing
 
 
-def _kept_lines(ledger: Ledger, study: StoredStudy) -> list[str]:
-    """What was imported, and what was exported."""
+def _print_imports(console: Console, ledger: Ledger, study: StoredStudy) -> None:
     metric = str(study.spec["protocol"]["metric"])
-    imports = [f"imported {record.label}: {described(record, metric)}" for record in ledger.imports.all(study.id)]
-    return [*imports, *_export_lines(ledger, study)]
+    for record in ledger.imports.all(study.id):
+        say(console, f"imported {record.label}: {described(record, metric)}")
 
 
-def _export_lines(ledger: Ledger, study: StoredStudy) -> list[str]:
-    lines = []
-    for export in ledger.runs.exports(study.id)[-3:]:
-        score = "" if export.score is None else f", out-of-fold {export.score:.4f} ± {export.score_se or 0.0:.4f}"
-        told = (("public", export.public_score), ("private", export.private_score))
-        board = "".join(f", {which} {value:.4f}" for which, value in told if value is not None)
-        when = datetime.datetime.fromtimestamp(export.created)
-        lines.append(f"exported {when:%Y-%m-%d %H:%M} to {escape(export.folder)}{score}{board}")
-    return lines
+def _print_exports(console: Console, ledger: Ledger, study: StoredStudy) -> None:
+    """The latest exports, with what the board said of them."""
+    exports = ledger.runs.exports(study.id)[-SHOWN_EXPORTS:]
+    if not exports:
+        return
+    numbers = ("out-of-fold", "public", "private")
+    print_table(
+        console,
+        "Exports",
+        [Column(name="when"), *(Column(name=name, number=True) for name in numbers), Column(name="folder", prose=True)],
+        [
+            (
+                f"{datetime.datetime.fromtimestamp(export.created):%Y-%m-%d %H:%M}",
+                "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}",
+                *("-" if told is None else f"{told:.4f}" for told in (export.public_score, export.private_score)),
+                export.folder,
+            )
+            for export in exports
+        ],
+    )

@@ -6,11 +6,10 @@ import datetime
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
+from rich.text import Text
 
 from search.report.status import state_of
+from search.runtime.console import SEPARATOR, Column, open_console, print_table, say
 from search.study_state.snapshot import read_standing
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
@@ -24,33 +23,40 @@ from trainer.recipe.recipe import Scalar
 
 def show_studies(url: str) -> None:
     """The study files that ship with Retable, and the studies in the database."""
-    console = Console()
-    table = Table(title="Study files (search start --study NAME)", title_justify="left")
-    for column in ("name", "title"):
-        table.add_column(column)
-    for name, title in bundled_studies().items():
-        table.add_row(name, title)
-    console.print(table)
+    console = open_console()
+    print_table(
+        console,
+        "Study files (search start --study NAME)",
+        [Column(name="name"), Column(name="title", prose=True)],
+        list(bundled_studies().items()),
+    )
+    say(console)
     ledger = ledger_if_any(url)
     stored = ledger.studies.all() if ledger else []
     if not stored or ledger is None:
-        console.print(f"No stored study in {escape(connect(url).name)}.", highlight=False)
+        say(console, f"No stored study in {connect(url).name}.")
         return
-    table = Table(title=f"Stored studies in {escape(ledger.database.name)}", title_justify="left")
-    for column in ("name", "state", "priority", "trials", "best", "begun"):
-        table.add_column(column)
+    rows = []
     for study in stored:
         standing = read_standing(ledger, study.name)
         best = standing.ranking[0] if standing.ranking else None
-        table.add_row(
-            study.name,
-            state_of(standing),
-            str(study.priority or ""),
-            f"{standing.counted}/{study.budget}",
-            f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
-            f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
+        rows.append(
+            (
+                study.name,
+                state_of(standing),
+                str(study.priority or "-"),
+                f"{standing.counted}/{study.budget}",
+                f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
+                f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
+            )
         )
-    console.print(table)
+    numbers = ("priority", "trials", "best")
+    columns = [
+        *(Column(name=name) for name in ("name", "state")),
+        *(Column(name=name, number=True) for name in numbers),
+        Column(name="begun"),
+    ]
+    print_table(console, f"Stored studies in {ledger.database.name}", columns, rows)
 
 
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:
@@ -59,10 +65,10 @@ def show_study(name: str, overrides: Sequence[str], url: str) -> None:
     Raises:
         StudyError: there is neither.
     """
-    console = Console()
+    console = open_console()
     spec = None if overrides else _stored_spec(name, url)
     if spec is not None:
-        console.print(f"Stored study [bold]{escape(name)}[/], as it runs:")
+        say(console, Text.assemble("Stored study ", (name, "bold"), ", as it runs:"))
     _print_explanation(console, explain(spec or load_study(name, overrides)))
 
 
@@ -82,31 +88,33 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
 
 
 def _print_explanation(console: Console, explanation: Explanation) -> None:
-    console.print(f"[bold]{escape(explanation.title)}[/]")
-    console.print(
-        "  " + "  ".join(f"{setting}={value}" for setting, value in explanation.settings), highlight=False, markup=False
-    )
+    say(console, Text(explanation.title, style="bold"))
+    say(console, "  ".join(f"{setting}={value}" for setting, value in explanation.settings), prefix="  ")
     if explanation.begun_from:
-        console.print(f"Begun from {escape(explanation.begun_from)}, whose recipe is its trial 0", highlight=False)
-    fixed = Table(title="Fixed in every trial", title_justify="left")
-    for column in ("setting", "value", "meaning"):
-        fixed.add_column(column, overflow="fold", no_wrap=column == "setting")
-    for fixed_row in explanation.fixed:
-        fixed.add_row(fixed_row.field, escape(str(fixed_row.value)), fixed_row.doc)
-    console.print(fixed)
-    console.print("Sampled")
+        say(console, f"Begun from {explanation.begun_from}, whose recipe is its trial 0")
+    say(console)
+    print_table(
+        console,
+        "Fixed in every trial",
+        [Column(name="setting"), Column(name="value"), Column(name="meaning", prose=True)],
+        [(row.field, str(row.value), row.doc) for row in explanation.fixed],
+    )
+    say(console)
+    say(console, Text("Sampled", style="bold"))
     for row in explanation.sampled:
         facts = [f"trial 0: {_short(row.default)}"] if row.default is not None else []
         facts += [f"only when {row.when}"] * bool(row.when)
-        console.print(f"  [bold]{escape(row.name)}[/]  [dim]{escape(row.doc)}[/]", highlight=False)
-        console.print(Padding(escape(row.values), (0, 0, 0, 6)), highlight=False)
-        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
+        say(console, Text.assemble((row.name, "bold"), "  ", (row.doc, "dim")), prefix="  ")
+        for line in (row.values, SEPARATOR.join(facts)):
+            say(console, line, prefix=" " * 6)
     if explanation.portfolio:
-        console.print("Portfolio: known to do well, tried after the default recipe as far as the budget allows")
+        say(console)
+        title = "Portfolio: known to do well, tried after the default recipe as far as the budget allows"
+        say(console, Text(title, style="bold"))
     for entry in explanation.portfolio:
         facts = [entry.settings, *([f"when {entry.when}"] * bool(entry.when))]
-        console.print(f"  [bold]{escape(entry.source)}[/]", highlight=False)
-        console.print(Padding(escape(" · ".join(facts)), (0, 0, 0, 6)), highlight=False)
+        say(console, Text(entry.source, style="bold"), prefix="  ")
+        say(console, SEPARATOR.join(facts), prefix=" " * 6)
 
 
 def _short(value: Scalar) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.report.leaderboard import board_lines
+from search.runtime.console import Column, open_console, print_table, say
 from search.statistics.submission_scores import Board, Submission
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
@@ -75,19 +76,18 @@ def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
         StorageError: a number of public images that there cannot be. In all of these cases nothing was recorded.
     """
     ledger = open_ledger(url)
-    console = Console()
+    console = open_console()
     entries = entries_of(ledger, name)
     if request.anything or request.export is not None:
         for line in record(ledger, find_entry(entries, request.export), request):
-            _print(console, line)
+            say(console, line)
         entries = entries_of(ledger, name)
     if not entries:
-        _print(
+        say(
             console,
             "Nothing has been exported yet: `search start` ends by exporting, `search export-best` does it again.",
         )
-    for line in ledger_lines(ledger, entries):
-        _print(console, line)
+    print_submissions(console, ledger, entries)
 
 
 def entries_of(ledger: Ledger, name: str | None) -> list[Entry]:
@@ -148,7 +148,7 @@ def as_scored(metric: str, typed: float) -> float:
     return value
 
 
-def ledger_lines(ledger: Ledger, entries: Sequence[Entry]) -> Iterator[str]:
+def print_submissions(console: Console, ledger: Ledger, entries: Sequence[Entry]) -> None:
     """The exports by competition (data set and metric), each followed by what the board tells of them."""
     folders = {entry.export.folder: entry.export.id for entry in entries_of(ledger, None)}
     competitions: dict[tuple[str, str], list[Entry]] = {}
@@ -157,11 +157,21 @@ def ledger_lines(ledger: Ledger, entries: Sequence[Entry]) -> Iterator[str]:
     for (fingerprint, metric), held in competitions.items():
         dataset = ledger.datasets.get(fingerprint)
         public = "" if dataset.public_images is None else f", {dataset.public_images} of them public"
-        yield f"{metric} on {len(dataset.train_ids)} training and {len(dataset.test_ids)} test images{public}"
-        for entry in held:
-            overwritten = folders[entry.export.folder] != entry.export.id
-            yield from _entry_lines(entry, overwritten=overwritten)
-        yield from _told(held, dataset)
+        print_table(
+            console,
+            f"{metric} on {len(dataset.train_ids)} training and {len(dataset.test_ids)} test images{public}",
+            [
+                *(
+                    Column(name=name, number=True)
+                    for name in ("export", "out-of-fold", "forecast", "public", "private")
+                ),
+                Column(name="made of", prose=True),
+                Column(name="folder", prose=True),
+            ],
+            [_row(entry, overwritten=folders[entry.export.folder] != entry.export.id) for entry in held],
+        )
+        for line in _told(held, dataset):
+            say(console, line)
 
 
 def what_it_is(notes: ExportNotes) -> str:
@@ -190,14 +200,19 @@ def _of_study(name: str | None) -> str:
     return "" if name is None else f"{name}:"
 
 
-def _entry_lines(entry: Entry, *, overwritten: bool) -> Iterator[str]:
+def _row(entry: Entry, *, overwritten: bool) -> tuple[str, ...]:
     export = entry.export
-    when = datetime.datetime.fromtimestamp(export.created)
-    yield f"{export.id:4d}  {when:%Y-%m-%d %H:%M}  {entry.study.name}: {what_it_is(entry.notes)}"
-    estimate = "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}"
     public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
-    yield f"      out-of-fold {estimate}   forecast {_forecast(export.forecast)}   public {public}   private {private}"
-    yield f"      {export.folder}{' (holds a later export by now)' * overwritten}"
+    when = datetime.datetime.fromtimestamp(export.created)
+    return (
+        str(export.id),
+        "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}",
+        _forecast(export.forecast),
+        public,
+        private,
+        f"{entry.study.name}: {what_it_is(entry.notes)}, {when:%Y-%m-%d %H:%M}",
+        f"{export.folder}{' (holds a later export by now)' * overwritten}",
+    )
 
 
 def believed(export: ExportRecord) -> tuple[float | None, float | None]:
@@ -247,8 +262,4 @@ def _told(held: Sequence[Entry], dataset: StoredDataset) -> Iterator[str]:
         submissions=tuple(submitted),
     )
     lines = board_lines(board)
-    yield from lines or ["Once the board has told: search submissions --public SCORE --public-images IMAGES"]
-
-
-def _print(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    yield from lines or ["Record a score: `search submissions --public SCORE --public-images IMAGES`"]

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from search.export.files import Export
-from search.report.progress import recipe_difference
+from search.export.rationale import WAYS
+from search.report.progress import difference, recipe_difference
+from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import Standing
@@ -21,18 +22,19 @@ from studies.spec import StudySpec
 from trainer.data.description import duplicate_lines
 from trainer.evaluation.metrics import METRICS
 
-RANKED = 5  # trials in the final table
+RANKED = 5  # trials in the ranking
+COMMAND = 40  # characters; longer commands have their purpose on the next line
+LABEL = 10  # cells of the labels in the answer of an export
 
-FILES: dict[str, str] = {
-    "submission.csv": "hand this in",
-    "test_proba.csv": "class probabilities of the test images",
-    "oof.csv": "out-of-fold predictions: where it errs",
-    "folds.csv": "which image was held out when",
-    "confusion_matrix.png": "which classes it confuses",
-    "MODEL_CARD.md": "how good it is and what it was made from",
-    "model": "weights, recipe and a predict.py that needs nothing of Retable",
+BESIDE: dict[str, str] = {
+    "MODEL_CARD.md": "MODEL_CARD.md (report)",
+    "model": "model/ (weights and predict.py)",
+    "test_proba.csv": "test_proba.csv",
+    "oof.csv": "oof.csv",
+    "folds.csv": "folds.csv",
+    "confusion_matrix.png": "confusion_matrix.png",
 }
-"""What each file of an export is for, in the order in which they are listed."""
+"""Files of an export beside the submission, the most useful first, and how they are listed."""
 
 
 def print_study(
@@ -45,104 +47,163 @@ def print_study(
 ) -> None:
     """The first lines of `start`: data, protocol, budget, workers, warnings."""
     images = competition.images
-    console.print(
+    say(
+        console,
         f"{len(images.y)} training and {len(images.test_ids)} test images, {len(images.class_names)} classes; "
         f"{spec.protocol.folds} folds, {spec.protocol.metric}; {study.budget} trials; "
         f"{where}",
-        highlight=False,
     )
     for line in (*notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
-        mark = "" if line.startswith(" ") else "[yellow]note:[/] "
-        console.print(f"{mark}{escape(line)}", highlight=False)
+        if line.startswith(" "):
+            say(console, line)
+        else:
+            note(console, line)
 
 
 def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
     """Which trials a new study begins with besides the default recipe, and why, a line each."""
     for number, origin in origins.items():
         if number:
-            console.print(f"trial {number:3d}  planned   {escape(origin)}", highlight=False, soft_wrap=True)
+            say(console, origin, prefix=f"trial {number:3d}  planned   ")
 
 
 def print_ranking(console: Console, standing: Standing) -> None:
-    """The best finished trials, and what became of the others."""
+    """The best finished trials, how they are ranked, and what became of the others."""
     default = StudySpec.from_dict(standing.study.spec).default_recipe()
     by_number = {record.number: record for record in standing.records}
-    table = Table(title=f"{standing.study.name}: the best finished trials", title_justify="left")
-    for name in ("trial", standing.metric, "averaged", "Brier", "recipe"):
-        table.add_column(name, justify="left" if name == "recipe" else "right", no_wrap=name != "recipe")
-    for candidate in standing.ranking[:RANKED]:
-        table.add_row(
-            str(candidate.number),
-            f"{candidate.value:.4f} ± {candidate.standard_error:.4f}",
-            f"{candidate.averaged:.4f}",
-            f"{candidate.brier:.4f}",
-            recipe_difference(by_number[candidate.number], default),
-        )
-    console.print(table)
+    print_table(
+        console,
+        f"{standing.study.name}: the best finished trials",
+        [
+            *(Column(name=name, number=True) for name in ("trial", standing.metric, "averaged", "Brier")),
+            Column(name="recipe", prose=True),
+        ],
+        [
+            (
+                str(candidate.number),
+                f"{candidate.value:.4f} ± {candidate.standard_error:.4f}",
+                f"{candidate.averaged:.4f}",
+                f"{candidate.brier:.4f}",
+                recipe_difference(by_number[candidate.number], default),
+            )
+            for candidate in standing.ranking[:RANKED]
+        ],
+    )
     if METRICS[standing.metric].needs == "labels":
-        console.print(
-            f"Ranked by what the average of a trial's fold models may be expected to score: its {standing.metric} and "
-            "its Brier score (lower is better), which count the same.",
-            highlight=False,
+        say(
+            console,
+            f"averaged, Brier: expected {standing.metric} and Brier score (lower is better) of the average of a "
+            "trial's fold models. Order: both with equal weight.",
         )
+    say(console, f"Trials: {trial_counts(standing)}")
+
+
+def trial_counts(standing: Standing) -> str:
+    """How many trials ended in which way: ``3 finished, 5 pruned``."""
     counts = {status: standing.count(status) for status in TrialStatus if standing.count(status)}
-    console.print("Trials: " + ", ".join(f"{count} {status}" for status, count in counts.items()), highlight=False)
-    if standing.study.state_reason:
-        console.print(f"[yellow]The search stopped:[/] {escape(standing.study.state_reason)}", highlight=False)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def print_export(console: Console, export: Export) -> None:
-    """What was written, how good it is, and what to type next."""
-    console.print()
-    for line in (*_how_good(export), *map(escape, export.reasons)):
-        console.print(line, highlight=False)
-    for line in export.warnings:
-        console.print(f"[yellow]note:[/] {escape(line)}", highlight=False)
-    console.print(f"Written to [bold]{escape(str(export.folder))}[/]:", highlight=False)
-    for name in sorted(export.files, key=list(FILES).index):
-        console.print(f"  {name:22}{FILES[name]}", highlight=False)
-    console.print("\nNext:", highlight=False)
-    for command, why in _next_steps(export):
-        console.print(f"  {command}", highlight=False, soft_wrap=True)
-        console.print(f"      [dim]{why}[/]", highlight=False)
+def print_search_over(console: Console, standing: Standing) -> None:
+    """How the search ended, before what follows it."""
+    reason = standing.study.state_reason
+    say(
+        console,
+        f"The search is over: {trial_counts(standing) or 'no trial'}" + f"; it stopped: {reason}" * bool(reason),
+    )
 
 
-def _how_good(export: Export) -> Iterator[str]:
-    """What it scored, and what to expect of it: by the forecast; where there is nothing to forecast by fresh splits."""
-    named, first = members_named(export.members), export.members[0]
-    foretold = bool(export.expected or export.estimate)
-    if export.score is not None:
-        how = "cross-validated in confirmation" if export.by_confirmations else "out-of-fold"
-        value = f"{export.score:.4f} ± {export.score_error:.4f}"
-        # Names of studies stay as they are.
-        named = named if first.study else f"{named[0].upper()}{named[1:]}"
-        networks = f"{export.networks} network{'s' * (export.networks > 1)}"
-        views = "; ".join(dict.fromkeys(", ".join(views) for views in export.views))
-        flatters = foretold and not export.by_confirmations
-        yield (
-            f"{named} ({networks}): {how} {export.metric} {value if foretold else f'[bold]{value}[/]'} "
-            f"(test-time views: {views})" + ", on images by which it was chosen: it flatters" * flatters
+def print_export(console: Console, export: Export, doubts: Sequence[str], *, study: str = "", compared: bool) -> None:
+    """The answer, what to doubt of it, and what to type next.
+
+    Args:
+        doubts: one line each.
+        study: name that the commands have to give; empty where the study is the one that they take by default.
+        compared: whether `search compare` has finalists to show.
+    """
+    say(console)
+    for label, lines in _answer(export):
+        for i, line in enumerate(lines):
+            say(console, line, prefix=Text(f"{'' if i else label:{LABEL}}", style="bold"))
+    if doubts:
+        say(console)
+        say(console, Text("To doubt", style="bold"))
+        for line in doubts:
+            say(console, line, prefix=Text("- ", style="yellow"))
+    say(console)
+    say(console, Text("Next", style="bold"))
+    steps = _next_steps(export, f" --study {study}" * bool(study), compared=compared)
+    short = [(command, why) for command, why in steps if len(command) <= COMMAND]
+    width = max(len(command) for command, _ in short) + 2
+    beside = all(2 + width + len(why) <= console.width for _, why in short)
+    for command, why in steps:
+        if beside and (command, why) in short:
+            say(console, f"  {command:{width}}{why}")
+        else:
+            say(console, f"  {command}", whole=True)
+            say(console, why, prefix=" " * 6)
+
+
+def _answer(export: Export) -> Iterator[tuple[str, list[str | Text]]]:
+    """Label and lines: the recipe, the expected score, the submission, what else was written."""
+    yield "Recipe", list(_recipe(export))
+    yield "Expect", [_expected(export)]
+    if "submission.csv" in export.files:
+        yield "Hand in", [Text(str(export.folder / "submission.csv"), style="bold")]
+    beside = [shown for name, shown in BESIDE.items() if name in export.files]
+    yield "Also", [f"in {export.folder}: {', '.join(beside)}"]
+
+
+def _recipe(export: Export) -> Iterator[str | Text]:
+    """What the final model is made of, and the leader's settings."""
+    leader = export.members[0]
+    several = len(export.members) > 1
+    if several:
+        networks = f" ({export.networks} networks)" * bool(export.networks)
+        yield Text(f"{WAYS[export.way]} of {members_named(export.members)}{networks}", style="bold")
+    if leader.trial is None:
+        return
+    network = f"{export.recipe['backbone']} at {export.recipe['image_size']} px"
+    average = "1 network" if export.networks == 1 else f"average of {export.networks} networks"
+    line = f"{leader}: {network}" + ("" if several else f", {average}")
+    yield line if several else Text(line, style="bold")
+    named = ("backbone", "image_size")
+    settings = difference({k: v for k, v in export.recipe.items() if k not in named}, export.default)
+    yield settings or "all other settings as in the default recipe"
+
+
+def _expected(export: Export) -> Text:
+    """The expected score: by the forecast, else by fresh splits, else out-of-fold."""
+    metric, forecast = export.metric, export.forecast
+    if forecast is not None:
+        interval = f"{forecast['low']:.4f} to {forecast['high']:.4f}"
+        return Text.assemble(
+            f"{metric} ",
+            (f"{forecast['expected']:.4f}", "bold"),
+            f" on the {forecast['test_images']} test images ({forecast['level']:.0%} interval {interval})",
         )
-    if export.expected:
-        yield f"[bold]{escape(export.expected)}[/]"
-    elif export.estimate is not None:
+    if export.estimate is not None:
         value = f"{export.estimate.shrunk:.4f} ± {export.estimate.error:.4f}"
-        yield f"Expect {export.metric} [bold]{value}[/] of {first} alone: that is what it scored on fresh splits"
+        return Text.assemble(f"{metric} ", (value, "bold"), f" of {export.members[0]} alone, by fresh splits")
+    if export.score is not None:
+        value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
+        return Text.assemble(f"less than the out-of-fold {metric} of ", (value, "bold"))
+    return Text("unknown: no image was held out")
 
 
-def _next_steps(export: Export) -> list[tuple[str, str]]:
+def _next_steps(export: Export, study: str, *, compared: bool) -> list[tuple[str, str]]:
+    """Commands and what they are for."""
     folder: Path = export.folder
-    return [
-        ("search status", "all trials of the study"),
-        ("search dashboard", "curves and parameters in the browser"),
-        (f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"),
-        ("search export-best --seeds 3", "more refits averaged: steadier on the private board"),
-    ]
+    steps = [(f"search compare{study}", "the finalists on fresh splits")] * compared
+    steps.append((f"search status{study}", "every trial and the ranking"))
+    if "submission.csv" in export.files:
+        steps.append((f"search submissions{study} --public SCORE", "record the score on the public board"))
+    steps.append((f"search export-best{study} --seeds 3", "average more networks: steadier scores"))
+    steps.append((f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"))
+    return steps
 
 
 def print_interrupted(console: Console, name: str) -> None:
     """After Ctrl-C."""
-    console.print(
-        f"\nStudy {name} is interrupted, nothing is lost: type the same command again and it goes on from here.",
-        highlight=False,
-    )
+    say(console)
+    say(console, f"Study {name} is interrupted. Nothing is lost: the same command continues it.")

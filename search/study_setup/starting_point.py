@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.markup import escape
 
+from search.runtime.console import note, say
 from search.statistics.ranking import NothingFinished, choose, rank
 from search.study_state.snapshot import candidates
 from storage.records.studies import StoredStudy
@@ -93,11 +93,13 @@ def begin_at(spec: StudySpec, begun: Ancestor, overrides: Sequence[str], console
     """
     moved, lost = spec.begun_at(begun.name, begun.recipe, overrides)
     if console is not None:
-        console.print(f"Trial 0 is trial {begun.trial} of study {begun.study} ({begun.score}).", highlight=False)
+        say(console, f"Trial 0 is trial {begun.trial} of study {begun.study} ({begun.score}).")
         now = moved.default_recipe()
         for field in lost:
-            what = f"{field} = {begun.recipe[field]} is not in this study's range, trial 0 has {now[field]} instead"
-            console.print(f"[yellow]note:[/] {escape(what)}", highlight=False, soft_wrap=True)
+            note(
+                console,
+                f"{field} = {begun.recipe[field]} is not in this study's range, trial 0 has {now[field]} instead",
+            )
     return moved
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from search.engines.plan import Workers
 from search.report.comparison import show_comparison
 from search.report.summary import print_interrupted
+from search.runtime.console import note, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.statistics.estimates import Estimates
@@ -61,7 +61,7 @@ def run_confirmation(
     confirmation = read_confirmation(ledger, study.name)
     reason = why_skipped(confirmation)
     if reason:
-        _say(console, f"No confirmation: {reason}.")
+        say(console, f"No confirmation: {reason}.")
         return
     _withdraw(ledger, confirmation, home, everything=False)
     told: set[int] = set()
@@ -74,16 +74,17 @@ def run_confirmation(
         _forget_fallen(confirmation, estimates, home)
         step = plan_step(ledger, confirmation, estimates)
         if step.left_out:
-            _say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
+            say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
         if not step.items:
-            _say(console, f"Confirmation is over: {step.why}." if not step.left_out else "")
+            if not step.left_out:
+                say(console, f"Confirmation is over: {step.why}.")
             return
         try:
             queue_step(ledger, confirmation, step, images)
         except DataError as problem:
-            _say(console, f"No confirmation on a fresh split: {problem}.")
+            say(console, f"No confirmation on a fresh split: {problem}.")
             return
-        _say(console, _heading(confirmation, step, estimates))
+        say(console, _heading(confirmation, step, estimates))
 
 
 def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everything: bool) -> None:
@@ -110,10 +111,9 @@ def _tell_broken(console: Console, broken: Sequence[TrialRecord], told: set[int]
         if record.id not in told:
             told.add(record.id)
             number = record.note[TRIAL_NOTE]
-            _say(
+            note(
                 console,
-                f"[yellow]note:[/] trial {number} is no finalist any more: on split {record.split} it {record.status} "
-                f"({escape(record.reason)})",
+                f"trial {number} is no finalist any more: on split {record.split} it {record.status} ({record.reason})",
             )
 
 
@@ -126,11 +126,6 @@ def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None
     return line + (f"; clearly beaten: {trials_named(fallen)}" if fallen else "")
 
 
-def _say(console: Console, line: str) -> None:
-    if line:
-        console.print(line, highlight=False)
-
-
 def confirm(request: ConfirmRequest) -> None:
     """Run the best trials' recipes again on fresh splits, with local workers where none live, and compare them.
 
@@ -139,7 +134,7 @@ def confirm(request: ConfirmRequest) -> None:
         DataMismatch, DataError: the images at hand are not the study's.
     """
     check_torch_pair()
-    console = Console()
+    console = open_console()
     ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     stored = ledger.study(request.study)
     home = Home(root=request.workers.home)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from rich.console import Console
 
+from search.runtime.console import open_console, say
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.tuning.retry import retry_failed
 from storage.records.workers import Role
@@ -15,24 +16,24 @@ from storage.values import StudyState
 
 def pause(name: str | None, url: str) -> None:
     """Hand nothing out any more, and have the trials under way handed back after their epoch."""
-    ledger, console = open_ledger(url), Console()
+    ledger, console = open_ledger(url), open_console()
     study = ledger.study(name)
     ledger.studies.set_state(study.id, StudyState.PAUSED, "paused by hand")
     held = len(ledger.queue.held(study.id))
-    console.print(
+    say(
+        console,
         f"Study {study.name} is paused"
         + (f"; {held} training(s) are handed back after their epoch, with a checkpoint" if held else "")
         + f". `search resume --study {study.name}` goes on.",
-        highlight=False,
     )
 
 
 def resume(name: str | None, url: str) -> None:
     """Go on with a paused or stopped study; failures from before no longer count."""
-    ledger, console = open_ledger(url), Console()
+    ledger, console = open_ledger(url), open_console()
     study = ledger.study(name)
     ledger.studies.set_state(study.id, StudyState.RUNNING)
-    console.print(f"Study {study.name} goes on.", highlight=False)
+    say(console, f"Study {study.name} goes on.")
     say_who_works(ledger, console, study.id)
 
 
@@ -42,7 +43,7 @@ def stop(name: str | None, url: str) -> bool:
     Returns:
         Whether a `start` somewhere waits for that, and exports.
     """
-    ledger, console = open_ledger(url), Console()
+    ledger, console = open_ledger(url), open_console()
     study = ledger.study(name)
     ledger.studies.set_state(study.id, StudyState.STOPPED, "stopped by hand")
     waiting = [
@@ -50,9 +51,9 @@ def stop(name: str | None, url: str) -> bool:
         for process in ledger.workers.alive(SEEN_WITHIN)
         if process.role is Role.SUPERVISOR and process.study_id == study.id
     ]
-    console.print(f"The search of study {study.name} ends after the epochs under way.", highlight=False)
+    say(console, f"The search of study {study.name} ends after the epochs under way.")
     for process in waiting:
-        console.print(f"`search start` on {process.host} (process {process.pid}) exports it.", highlight=False)
+        say(console, f"`search start` on {process.host} (process {process.pid}) exports it.")
     return bool(waiting)
 
 
@@ -65,19 +66,19 @@ def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
     Raises:
         NotFailed: a number is not that of a failed trial.
     """
-    ledger, console = open_ledger(url), Console()
+    ledger, console = open_ledger(url), open_console()
     study = ledger.study(name)
     again = retry_failed(ledger, study, numbers)
     if study.state is StudyState.STOPPED and again.total:
         ledger.studies.set_state(study.id, StudyState.RUNNING)
-    console.print(again.sentence(study.name), highlight=False)
+    say(console, again.sentence(study.name))
     if again.total:
         say_who_works(ledger, console, study.id)
     if again.trials and not ledger.queue.may_begin(study.id):
-        console.print(
+        say(
+            console,
             f"The budget of {study.budget} trials is used up, so they wait for a larger one: "
             f"`search start --study {study.name} --trials {(study.budget or 0) + again.trials}`.",
-            highlight=False,
         )
 
 
@@ -86,6 +87,6 @@ def say_who_works(ledger: Ledger, console: Console, study_id: int) -> None:
     alive = [process for process in ledger.workers.alive(SEEN_WITHIN) if process.role is Role.WORKER]
     count = sum(process.study_id in (study_id, None) for process in alive)
     if count:
-        console.print(f"{count} worker(s) at hand.", highlight=False)
+        say(console, f"{count} worker(s) at hand.")
     else:
-        console.print("No worker lives: `search start` with the same study, or `search worker`.", highlight=False)
+        say(console, "No worker lives: `search start` with the same study, or `search worker`.")

@@ -9,15 +9,18 @@ from pathlib import Path
 from rich.console import Console
 
 from search.engines.plan import Workers
+from search.export.doubts import doubts_of_export
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_alike
 from search.report.dashboard import publish
-from search.report.summary import print_export, print_ranking
+from search.report.summary import print_export
+from search.runtime.console import open_console
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
+from search.study_state.confirmation import read_confirmation
 from search.study_state.snapshot import read_standing, refits_are_over
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
@@ -51,7 +54,7 @@ def export_best(request: ExportRequest) -> None:
         DataMismatch, DataError: the images at hand are not the study's.
     """
     check_torch_pair()
-    console = Console()
+    console = open_console()
     ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     named = [ledger.study(name) for name in dict.fromkeys(request.studies)]
     stored, *also = named or [ledger.study(None)]
@@ -64,8 +67,6 @@ def export_best(request: ExportRequest) -> None:
     images = open_for_training(data, spec, stored.fingerprint)
     plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data, also=also, home=home)
     standings = [read_standing(ledger, study.name) for study in plan.studies]
-    for standing in standings:
-        print_ranking(console, standing)
     ids = queue_refits(ledger, plan, home)
     for standing in standings:
         if not refits_are_over(read_standing(ledger, standing.study.name)):
@@ -90,4 +91,11 @@ def finish_export(
     forecast = None if foretold is None else foretold.to_json()
     export = write_export(ledger, plan, refits, images, home, folder, submission_kind, forecast=forecast)
     publish(ledger, plan.study.name, home, export.folder)
-    print_export(console, export)
+    latest = ledger.study(None).id == plan.study.id
+    print_export(
+        console,
+        export,
+        doubts_of_export(ledger, plan, export),
+        study="" if latest else plan.study.name,
+        compared=bool(read_confirmation(ledger, plan.study.name).finalists),
+    )

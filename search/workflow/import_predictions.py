@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from search.export.members import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
+from search.runtime.console import Column, note, open_console, print_table, say
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates
@@ -53,7 +51,7 @@ def import_predictions(request: ImportRequest) -> None:
         ImportMistake: a name that cannot be, one that is taken, or a file that is not asked for, or is missing.
         DataError: the files do not hold the probabilities of just these images and classes. Nothing was stored.
     """
-    console, ledger = Console(), open_ledger(request.storage_url)
+    console, ledger = open_console(), open_ledger(request.storage_url)
     study = ledger.study(request.study)
     dataset, metric = ledger.datasets.get(study.fingerprint), str(study.spec["protocol"]["metric"])
     label = _label(request)
@@ -78,42 +76,52 @@ def import_predictions(request: ImportRequest) -> None:
             f"forget those first: search import --study {study.name} --remove {label}"
         ) from error
     if not added:
-        _say(console, f"Study {study.name} has just these predictions already, as {record.label!r}: nothing changed.")
+        say(console, f"Study {study.name} has just these predictions already, as {record.label!r}: nothing changed.")
         return
-    _say(console, f"Imported {label!r} into study {study.name}: {described(record, metric)}.")
+    say(console, f"Imported {label!r} into study {study.name}: {described(record, metric)}.")
     if best is not None:
-        _say(console, f"The study's best so far, trial {best.number}, has {best.value:.4f} ± {best.error:.4f}.")
+        say(console, f"The study's best so far, trial {best.number}, has {best.value:.4f} ± {best.error:.4f}.")
     for line in grave:
-        _mark(console, "[bold red]doubtful:[/]", line)
+        note(console, line, label="doubtful:", style="bold red")
     if grave:
-        _say(console, "Was an image predicted by a model that was trained on it? That would spoil the final model.")
+        say(console, "Was an image predicted by a model that was trained on it? That would spoil the final model.")
     for line in (*mild, "whether these predictions were really held out cannot be checked"):
-        _mark(console, "[yellow]note:[/]", line)
-    _say(console, f"`search export-best --study {study.name}` blends it in where that is a real gain.")
+        note(console, line)
+    say(console, f"`search export-best --study {study.name}` blends it in where that is a real gain.")
 
 
 def list_imports(name: str | None, url: str) -> None:
     """What was imported into a study."""
-    console, ledger = Console(), open_ledger(url)
+    console, ledger = open_console(), open_ledger(url)
     study = ledger.study(name)
     records = ledger.imports.all(study.id)
     if not records:
-        _say(console, f"Nothing was imported into study {study.name}: search import --oof FILE --test FILE does it.")
+        say(console, f"Nothing was imported into study {study.name}: search import --oof FILE --test FILE does it.")
         return
     metric = str(study.spec["protocol"]["metric"])
-    table = Table(title=f"Imported into {study.name}", title_justify="left")
-    for column in ("name", "when", f"out-of-fold {metric}", "seeds", "files", "doubts"):
-        table.add_column(column)
-    for record in records:
-        table.add_row(
-            record.label,
-            f"{datetime.datetime.fromtimestamp(record.created):%Y-%m-%d %H:%M}",
-            shown_value(record),
-            str(record.notes.get(SEEDS, "?")),
-            escape(", ".join(map(str, record.notes.get(FILES, ())))),
-            escape("; ".join(doubts_of(record))) or "-",
-        )
-    console.print(table)
+    print_table(
+        console,
+        f"Imported into {study.name}",
+        [
+            Column(name="name"),
+            Column(name="when"),
+            Column(name=f"out-of-fold {metric}", number=True),
+            Column(name="seeds", number=True),
+            Column(name="files", prose=True),
+            Column(name="doubts", prose=True),
+        ],
+        [
+            (
+                record.label,
+                f"{datetime.datetime.fromtimestamp(record.created):%Y-%m-%d %H:%M}",
+                shown_value(record),
+                str(record.notes.get(SEEDS, "?")),
+                ", ".join(map(str, record.notes.get(FILES, ()))),
+                "; ".join(doubts_of(record)) or "-",
+            )
+            for record in records
+        ],
+    )
 
 
 def remove_import(name: str | None, url: str, label: str) -> None:
@@ -122,21 +130,12 @@ def remove_import(name: str | None, url: str, label: str) -> None:
     Raises:
         ImportMistake: there is nothing of that label; says what there is.
     """
-    console, ledger = Console(), open_ledger(url)
+    console, ledger = open_console(), open_ledger(url)
     study = ledger.study(name)
     if not ledger.imports.remove(study.id, label):
         there = listed(record.label for record in ledger.imports.all(study.id)) or "nothing"
         raise ImportMistake(f"study {study.name} has no imported predictions called {label!r}; there is: {there}")
-    _say(console, f"{label!r} is removed from study {study.name}.")
-
-
-def _say(console: Console, line: str) -> None:
-    """A line of plain text."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _mark(console: Console, mark: str, line: str) -> None:
-    console.print(f"{mark} {escape(line)}", highlight=False, soft_wrap=True)
+    say(console, f"{label!r} is removed from study {study.name}.")
 
 
 def _label(request: ImportRequest) -> str:

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
+from search.runtime.console import note, say
 from search.study_state.snapshot import Standing
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -51,12 +51,12 @@ class ProvisionalSubmission:
             self._write(record.id)
         except (DataError, OSError) as problem:
             self._off = True
-            self._say(f"[yellow]note:[/] no provisional submission: {escape(str(problem))}")
+            note(self._console, f"no provisional submission: {problem}")
             return
         self._written = best
         if first:
-            path = escape(str(self._folder / SUBMISSION))
-            self._say(f"From now on {path} is a valid submission, of the best trial so far; the export replaces it.")
+            path = self._folder / SUBMISSION
+            say(self._console, f"You can hand in {path} from now on: it follows the best trial until the final export.")
 
     def _write(self, record_id: int) -> None:
         """
@@ -74,6 +74,3 @@ class ProvisionalSubmission:
             write_submission(made, form, images.class_names, images.test_ids, proba, kind)
             check_submission(made, form, images.class_names, kind)
             made.replace(self._folder / SUBMISSION)
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)

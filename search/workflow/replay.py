@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.markup import escape
 
+from search.runtime.console import open_console, say
 from search.runtime.home import Home
 from search.statistics.reproducibility import (
     MEAN_DIFFERENCE,
@@ -99,26 +98,27 @@ def replay(request: ReplayRequest) -> bool:
             raise NoData
         images = open_for_training(folder, spec, study.fingerprint)
         then = _kept(ledger.runs.curves(record.id), _oof(ledger, record))
-        console = Console()
+        console = open_console()
         outcome = _train(ledger, study, record, images, request)
     finally:
         ledger.database.close()
-    name = f"Trial {record.number} of study {escape(study.name)}"
+    name = f"Trial {record.number} of study {study.name}"
     if (outcome.status, outcome.epochs_done) != (record.status, record.epochs_done):
-        console.print(
+        say(
+            console,
             f"{name} was {record.status} after {record.epochs_done} epochs; now it is {outcome.status} after "
-            f"{outcome.epochs_done}: {escape(outcome.reason or 'no reason given')}",
-            highlight=False,
+            f"{outcome.epochs_done}: {outcome.reason or 'no reason given'}",
         )
         return False
     now = _kept(outcome.curves, outcome.predictions.get("oof"))
     alike = likeness(then, now, classes=record.status is TrialStatus.FINISHED)
     replayed = Replayed(record=record, outcome=outcome, images=len(images.y), alike=alike)
-    console.print(
-        f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:"
+    say(
+        console,
+        f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:",
     )
     for line in told(replayed, study.spec["protocol"]["metric"]):
-        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+        say(console, f"  {line}")
     return replayed.is_as_recorded
 
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
+from rich.text import Text
 
 from search.engines.local import LocalFleet
 from search.engines.plan import plan_fleet
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
-from search.report.comparison import show_comparison
-from search.report.summary import print_interrupted, print_ranking, print_study, print_warm_starts
+from search.report.comparison import draw_finalists
+from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
+from search.runtime.console import note, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Presence, process_name
 from search.runtime.home import Home
@@ -43,7 +45,7 @@ def start(request: StartRequest) -> None:
         begun. DataMismatch, StudyChanged: a stored study of that name is another one. WorkersLost: the workers died;
         what they finished is kept. EngineError: workers cannot be placed as asked.
     """
-    console = Console()
+    console = open_console()
     planned = plan_fleet(request.workers)
     founding = prepare(request, console)
     name, images = founding.name, founding.competition.images
@@ -54,10 +56,10 @@ def start(request: StartRequest) -> None:
     stored = found(ledger, founding) if stored is None else resume(ledger, stored, founding)
     if request.priority is not None:
         ledger.studies.set_priority(stored.id, request.priority)
-    console.print(f"Study [bold]{name}[/] {verb}.")
+    say(console, Text.assemble("Study ", (name, "bold"), f" {verb}."))
     again = retry_blameless(ledger, stored)
     if again.total:
-        console.print(again.sentence(name), highlight=False)
+        say(console, again.sentence(name))
     _set_deadline(ledger, stored, request.hours)
     notes = (*planned.notes, *weights_lines(ledger, stored))
     print_study(console, stored, founding.spec, founding.competition, planned.where, notes)
@@ -75,14 +77,14 @@ def start(request: StartRequest) -> None:
             look = provisional.update
             watch(ledger, name, search_is_over, fleet=fleet, signals=signals, console=console, on_standing=look)
             standing = read_standing(ledger, name)
-            print_ranking(console, standing)
+            print_search_over(console, standing)
             shown = len(standing.records)
 
             def until(over: Callable[[Standing], bool]) -> None:
                 watch(ledger, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
             run_confirmation(ledger, stored, images, home, until, console)
-            show_comparison(console, ledger, name, home)
+            draw_finalists(ledger, name, home)
             plan = _plan_in_time(ledger, stored, home, console)
             ids = queue_refits(ledger, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
@@ -108,10 +110,9 @@ def _plan_in_time(ledger: Ledger, stored: StoredStudy, home: Home, console: Cons
             return fewer
     assert fitting is not None, "without a deadline everything fits"
     if not fitting:
-        console.print(
-            "[yellow]note:[/] before the deadline there is no time for a refit, so the export may come late; "
-            "the provisional submission is there",
-            highlight=False,
+        note(
+            console,
+            "the deadline leaves no time for a refit: the export may come late, the provisional submission is there",
         )
     return plan_export(ledger, stored, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from rich.markup import escape
 
 from search.report.progress import difference
+from search.runtime.console import note, open_console, say
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import read_standing
 from search.tuning.warm_starts import BY_HAND
@@ -38,7 +38,7 @@ def try_recipe(request: TryRequest) -> None:
             is queued then.
         UnknownStudyError, NoStudy: no such study.
     """
-    ledger, console = open_ledger(request.storage_url), Console()
+    ledger, console = open_ledger(request.storage_url), open_console()
     study = ledger.study(request.study)
     spec = StudySpec.from_dict(study.spec)
     optuna_study = ledger.optuna_study(study.name)
@@ -52,10 +52,9 @@ def try_recipe(request: TryRequest) -> None:
     _refuse_twice(trials, found.params)
     number = _enqueue(ledger, study, optuna_study, spec, found, request.like)
     changes = difference(found.settings, spec.default_recipe()) or "the default recipe"
-    console.print(f"Trial {number} of study {study.name} waits: {changes}", highlight=False, soft_wrap=True)
+    say(console, f"Trial {number} of study {study.name} waits: {changes}")
     for field in [field for field in like if field not in wanted and found.settings[field] != like[field]]:
-        what = f"{field} = {like[field]} does not go with that; it is {found.settings[field]}"
-        console.print(f"[yellow]note:[/] {escape(what)}", highlight=False, soft_wrap=True)
+        note(console, f"{field} = {like[field]} does not go with that; it is {found.settings[field]}")
     _say_who_runs_it(ledger, console, study)
 
 
@@ -124,16 +123,16 @@ def _enqueue(
 def _say_who_runs_it(ledger: Ledger, console: Console, study: StoredStudy) -> None:
     standing, begin = read_standing(ledger, study.name), f"`search start --study {study.name}"
     if study.state is not StudyState.RUNNING:
-        console.print(f"The study is {study.state}: `search resume --study {study.name}` goes on.", highlight=False)
+        say(console, f"The study is {study.state}: `search resume --study {study.name}` goes on.")
     elif not standing.in_time:
-        console.print(f"The study's deadline leaves no time for it: {begin} --hours H` does.", highlight=False)
+        say(console, f"The study's deadline leaves no time for it: {begin} --hours H` does.")
     elif not ledger.queue.may_begin(study.id):
         needed = standing.counted + standing.running + standing.waiting + 1
-        console.print(f"The budget is used up: {begin} --trials {needed}` runs it.", highlight=False)
+        say(console, f"The budget is used up: {begin} --trials {needed}` runs it.")
     elif standing.workers:
-        console.print(f"{standing.workers} worker(s) at hand; the next that is free runs it.", highlight=False)
+        say(console, f"{standing.workers} worker(s) at hand; the next that is free runs it.")
     else:
-        console.print(f"Nobody works on it: {begin}` runs it.", highlight=False)
+        say(console, f"No worker runs: {begin}` runs it.")
 
 
 @dataclass(frozen=True, kw_only=True)

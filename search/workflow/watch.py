@@ -15,6 +15,7 @@ from search.engines.interface import Fleet, WorkerCommand
 from search.engines.plan import FleetPlan, Workers, plan_fleet
 from search.report.progress import ProgressView
 from search.report.summary import print_interrupted
+from search.runtime.console import say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
@@ -84,9 +85,10 @@ def watch(
                 raise WorkersLost(fleet.crash_report() or "the workers left before the work was done")
             time.sleep(REFRESH_INTERVAL)
     if fleet is not None:
-        console.print(
+        say(
+            console,
             f"Stopping: the epoch under way is finished and kept if it ends within {signals.grace:g} s. "
-            "Ctrl-C again stops at once."
+            "Ctrl-C again stops at once.",
         )
         fleet.ask_to_stop()
         fleet.wait(signals.grace + MARGIN)

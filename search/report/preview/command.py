@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from search.report.preview.rows import Row, Subject, examples, rows_of, what_to_add
+from search.runtime.console import open_console, say
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData
 from storage.database.existing import NoStudy, check_database
@@ -63,7 +63,7 @@ def preview(request: PreviewRequest) -> None:
         raise PreviewNotWritable(f"{request.output} has to end in one of {', '.join(FORMATS)}")
     if not request.output.absolute().parent.is_dir():
         raise PreviewNotWritable(f"there is no folder {request.output.parent} to write {request.output.name} into")
-    console = Console()
+    console = open_console()
     spec, known_folder = _find(request)
     spec = check_backbones(spec)
     rows = rows_of(spec)
@@ -77,7 +77,7 @@ def preview(request: PreviewRequest) -> None:
     recipe = Recipe.from_flat(spec.default_recipe())
     with console.status("Drawing …"):
         _draw(request, recipe, folder, rows, _subjects(images, recipe, request.images))
-    console.print(f"{request.output}: {len(rows)} augmentations of {request.study}", highlight=False, markup=False)
+    say(console, f"{request.output}: {len(rows)} augmentations of {request.study}")
 
 
 def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:

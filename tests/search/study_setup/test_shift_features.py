@@ -54,6 +54,7 @@ def make(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def checked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
     """What is printed of a folder; neither the hub nor a cache of weights is there."""
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
 

@@ -361,7 +361,9 @@ class TestAgainstADatabase:
             assert item is not None
             named = ledger.queue.name_trial(item, number, recipe.to_flat())
             assert named is not None
-            ended = TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=3, seconds=seconds)
+            ended = TrialOutcome(
+                status=TrialStatus.FINISHED, value=0.5, brier=0.5, ambiguity=0.0, epochs_done=3, seconds=seconds
+            )
             assert ledger.queue.store(named, ended)
 
         end_a_trial(0, 10.0)

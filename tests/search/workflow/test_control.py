@@ -86,7 +86,7 @@ def test_a_worker_whose_lease_ran_out_works_on_nothing(
     standing = read_standing(bench.ledger, "colours")
     assert (standing.running, standing.waiting) == (0, 1)
     show_status(None, url, bench.home.root)
-    assert "Nobody works on it" in said(capsys)
+    assert "`search start --study colours`" in said(capsys)
 
 
 def test_failures_are_counted_listed_and_tried_again(

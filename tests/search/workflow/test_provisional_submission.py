@@ -58,7 +58,7 @@ def test_each_new_best_trial_replaces_it_and_it_is_told_once(
         assert labels(submission) == expected(bench)
         seen.append(submission.read_bytes())
     assert seen[0] != seen[1] == seen[2]
-    assert output.getvalue().count("is a valid submission, of the best trial so far") == 1
+    assert output.getvalue().count(str(submission)) == 1
     assert [path.name for path in submission.parent.iterdir()] == ["submission.csv"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
 

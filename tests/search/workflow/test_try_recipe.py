@@ -41,7 +41,7 @@ def test_it_really_runs_on_top_of_the_budget(ledger: Ledger, stored: StoredStudy
     assert not ledger.queue.may_begin(stored.id)
     said = by_hand("optimizer.name=sgd", "recipe.optimizer.lr=0.03", "loss.label_smoothing=0.05")
     assert said.startswith("Trial 3 of study colours waits: optimizer=sgd lr=0.03 label_smoothing=0.05")
-    assert said.endswith("Nobody works on it: `search start --study colours` runs it.")
+    assert said.endswith("`search start --study colours` runs it.")
     assert ledger.studies.get("colours").budget == 4
     assert end_next(ledger, stored, 0.8) == 3
     (record,) = ledger.runs.records(stored.id, kind=WorkKind.SEARCH)[3:]

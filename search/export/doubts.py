@@ -1,0 +1,83 @@
+"""What to doubt of an export, a line each: how sure the choice of the recipe is, the search, the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from search.export.files import Export
+from search.export.plan import ExportPlan
+from search.statistics.member_names import MemberName, members_named, trials_named
+from search.study_state.confirmation import read_confirmation, why_skipped
+from storage.records.datasets import StoredDataset
+from storage.stores import Ledger
+from storage.values import DEFAULT_TRIAL, StudyState, TrialStatus, WorkKind
+
+
+def doubts_of_export(ledger: Ledger, plan: ExportPlan, export: Export) -> list[str]:
+    """Everything that a person should know before trusting an export; what matters most comes first."""
+    dataset = ledger.datasets.get(plan.study.fingerprint)
+    return [
+        *_of_the_leader(plan, export),
+        *export.warnings,
+        *_of_the_scores(ledger, plan, export),
+        *_of_the_search(ledger, plan),
+        *doubts_of_data(dataset),
+    ]
+
+
+def _of_the_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
+    """What may be as good as the leader, beside the default recipe, which `Export.warnings` has."""
+    if plan.leader.number == DEFAULT_TRIAL:
+        yield "the search found nothing better than the default recipe"
+    if plan.estimates is None:
+        return
+    blended = {member.name for member in plan.members}
+    others = [row for row in plan.estimates.rows if row.tied and row.number != DEFAULT_TRIAL]
+    tied = [name for row in others if (name := MemberName(trial=row.number, study=row.study)) not in blended]
+    if tied:
+        yield f"{members_named(tied)} may be just as good, within one standard error on fresh splits"
+
+
+def _of_the_scores(ledger: Ledger, plan: ExportPlan, export: Export) -> Iterator[str]:
+    """Which scores are optimistic, and which recipes were never scored without bias."""
+    confirmation = read_confirmation(ledger, plan.study.name)
+    if export.score is not None and not export.by_confirmations:
+        value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
+        yield f"out-of-fold {value} is optimistic: the same images chose the recipe"
+    if plan.estimates is None:
+        why = f" ({reason})" if (reason := why_skipped(confirmation)) else ""
+        yield f"no recipe was tested on fresh splits{why}"
+        return
+    tested = {finalist.number for finalist in confirmation.finalists}
+    missing = [number for number in confirmation.numbers if number not in tested]
+    if missing:
+        yield f"never tested on fresh splits, though among the best: {trials_named(missing)}"
+
+
+def _of_the_search(ledger: Ledger, plan: ExportPlan) -> Iterator[str]:
+    for study in plan.studies:
+        stored = ledger.studies.get(study.name)
+        which = f"study {study.name}: " * (len(plan.studies) > 1)
+        if stored.state is StudyState.STOPPED:
+            yield f"{which}the search stopped early: {stored.state_reason or 'no reason is recorded'}"
+        failed = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
+        if failed:
+            yield f"{which}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"
+
+
+def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
+    """Near-duplicates of training images among the test images, and those with two labels, a line each."""
+    if dataset.groups is None:
+        return
+    n = len(dataset.y)
+    training, test = dataset.groups[:n], dataset.groups[n:]
+    copies = int(np.isin(test, training).sum())
+    if copies:
+        yield f"{copies} of {len(test)} test images nearly copy a training image (`search check` names them)"
+    labels = np.unique(np.stack([training, dataset.y]), axis=1)
+    contradictions = int((np.unique(labels[0], return_counts=True)[1] > 1).sum())
+    if contradictions:
+        groups = f"{contradictions} group{'s' * (contradictions > 1)}"
+        yield f"{groups} of near-duplicate training images with two labels (`search check` names them)"

@@ -1,0 +1,445 @@
+"""What a person sees holds at any width: no number is cut, no column is lost, no line is wider than the console."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from search.export.files import Export
+from search.export.notes import ExportNotes
+from search.report.backbone_table import BackbonesRequest, show_backbones
+from search.report.check import check
+from search.report.comparison import compare, compare_finalists
+from search.report.progress import ProgressView, print_trial, recipe_difference
+from search.report.status import show_failed, show_status
+from search.report.study_list import show_studies, show_study
+from search.report.submissions import ScoreRequest, submissions
+from search.report.summary import print_export, print_search_over
+from search.runtime.console import Column, facts_in, note, print_table, say, say_facts, shortened
+from search.statistics.estimates import Estimate
+from search.statistics.member_names import MemberName
+from search.study_setup.create_study import found
+from search.study_state.snapshot import Standing, read_standing
+from search.workflow.import_predictions import list_imports
+from storage.records.imports import ImportedPredictions
+from storage.records.studies import StoredStudy
+from storage.stores import Ledger, open_ledger
+from storage.values import Failure
+from studies.settings import DataSettings
+from studies.spec import StudySpec
+from tests.search.colours import STUDY, founding, make_bench
+from tests.search.report.test_comparison import confirmed
+
+WIDTHS = (60, 80, 120)
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+TOKEN = re.compile(r"[a-z_.]+=\S+")
+
+Capture = pytest.CaptureFixture[str]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where something is printed."""
+
+    width: int
+    terminal: bool
+
+
+@pytest.fixture(
+    params=[(w, t) for w in WIDTHS for t in (False, True)], ids=lambda p: f"{p[0]}-{'tty' if p[1] else 'file'}"
+)
+def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """Each width as text and on a terminal, for consoles that are opened meanwhile."""
+    width, terminal = request.param
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    return Screen(width=width, terminal=terminal)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[tuple[Ledger, StoredStudy]]:
+    """A study with ten trials and confirmed finalists, two exports, imported predictions."""
+    folder = tmp_path_factory.mktemp("rendering")
+    (folder / "colours.toml").write_text(STUDY)
+    ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
+    stored = found(ledger, founding(folder / "colours.toml", competition_folder))
+    bench = make_bench(ledger, stored, competition_folder, folder / "home")
+    confirmed(bench, good=0.9, default=0.85)
+    forecast = {"expected": 0.7, "low": 0.6, "high": 0.8, "error": 0.05, "level": 0.9, "test_images": 6}
+    notes = ExportNotes(
+        trial=2,
+        seeds=3,
+        trainings=((0, 0), (0, 1), (0, 2)),
+        full_data=False,
+        views=("identity", "hflip", "vflip", "rot90"),
+        temperature=1.0,
+        offsets=(),
+        cuts=(),
+    ).to_json()
+    for name, score in (("a", 0.8), ("a-folder-with-a-long-name/" * 3, 0.9)):
+        ledger.runs.add_export(
+            stored.id,
+            folder=f"/somewhere/{name}",
+            recipe={"backbone": "test_resnet", "tta": "none"},
+            score=score,
+            score_se=0.073,
+            notes=notes,
+            forecast=forecast,
+        )
+    dataset = ledger.datasets.get(stored.fingerprint)
+    proba = bench.images.y[:, None] == range(3)
+    made = ImportedPredictions(oof=proba.astype("float32"), test=proba[: len(dataset.test_ids)].astype("float32"))
+    doubts = ["it is nearly always right, which no model of these images is", "its folds are not the study's"]
+    ledger.imports.add(stored.id, "theirs", made, value=0.99, value_se=0.01, notes={"doubts": doubts, "seeds": 2})
+    yield ledger, stored
+    bench.loader.close()
+    ledger.database.close()
+
+
+def printed(text: str) -> list[str]:
+    """Lines without what colours them and moves the cursor."""
+    return ESCAPES.sub("", text).replace("\r", "\n").splitlines()
+
+
+def holds(text: str, screen: Screen, *facts: str) -> list[str]:
+    """Assert that every line fits, nothing is cut, and every fact is there, however lines are broken; the lines."""
+    assert ("\x1b[" in text) == screen.terminal, "a terminal gets colours, a file none"
+    lines = printed(text)
+    for line in lines:
+        assert cell_len(line) <= screen.width, line
+        assert "…" not in line, line
+    flowing = " ".join(" ".join(lines).split())
+    for fact in facts:
+        assert " ".join(fact.split()) in flowing, fact
+    return lines
+
+
+def url_of(ledger: Ledger) -> str:
+    return ledger.database.url.render_as_string(hide_password=False)
+
+
+def test_the_comparison(study: tuple[Ledger, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
+    ledger, stored = study
+    comparison = compare_finalists(ledger, stored.name)
+    compare(None, url_of(ledger), tmp_path, tmp_path / "c.svg")
+    out = capsys.readouterr().out
+    facts = ["trial", "rounds", "mean", "accuracy", "averaged", "behind", "chance best", "recipe", "leads"]
+    for row in comparison.estimates.rows:
+        facts += [f"{row.shrunk:.4f} ± {row.error:.4f}", f"{row.averaged:.4f}", f"{row.chance_best:.0%}"]
+        facts += TOKEN.findall(comparison.differences[row.number])
+        if row is not comparison.estimates.leader:
+            facts.append(f"{row.behind:.4f} ± {row.behind_error:.4f}")
+    lines = [line for line in printed(out) if str(tmp_path) not in line]
+    assert len(lines) == len(printed(out)) - 1, "the path of the picture stays whole, so that it can be copied"
+    holds("\n".join(line for line in out.splitlines() if str(tmp_path) not in line), screen, *facts)
+
+
+def test_the_status(study: tuple[Ledger, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
+    ledger, stored = study
+    show_status(None, url_of(ledger), tmp_path)
+    standing = read_standing(ledger, stored.name)
+    default = StudySpec.from_dict(stored.spec).default_recipe()
+    facts = [
+        "10 finished",
+        "averaged",
+        "Brier",
+        "out-of-fold",
+        "public",
+        "private",
+        "0.9000 ± 0.0730",
+        "0.9900 ± 0.0100",
+    ]
+    for record in standing.records:
+        facts += [f"trial {record.number:3d}", f"{record.value:.4f} ± {record.value_se:.4f}"]
+        facts += TOKEN.findall(recipe_difference(record, default))
+    for candidate in standing.ranking[:5]:
+        facts += [f"{candidate.averaged:.4f}", f"{candidate.brier:.4f}"]
+    holds(capsys.readouterr().out, screen, *facts)
+
+
+def test_what_failed(ledger: Ledger, stored: StoredStudy, url: str, screen: Screen, capsys: Capture) -> None:
+    item = ledger.queue.take(stored.id, "worker-with-a-long-name.example.com-12345", 60.0)
+    assert item is not None and ledger.queue.fail(item, Failure.DISK, "no room on [this] device: " + "why " * 40)
+    show_failed(None, url)
+    holds(capsys.readouterr().out, screen, "no room on [this] device", "disk", "search retry --failed --study colours")
+
+
+def test_submissions(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    ledger, _ = study
+    submissions(None, url_of(ledger), ScoreRequest(export=1, public=0.75, public_images=4))
+    submissions(None, url_of(ledger), ScoreRequest(export=2, public=0.5))
+    facts = [
+        "forecast",
+        "0.7000 (0.6000 to 0.8000)",
+        "0.7500",
+        "identity+hflip+vflip+rot90",
+        "colours: trial 2, 3 seeds",
+    ]
+    holds(capsys.readouterr().out, screen, *facts)
+
+
+def test_imports(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    ledger, _ = study
+    list_imports(None, url_of(ledger))
+    facts = ["theirs", "out-of-fold accuracy", "0.9900 ± 0.0100", "no model of these images", "its folds are not"]
+    holds(capsys.readouterr().out, screen, *facts)
+
+
+def test_studies(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    ledger, stored = study
+    best = read_standing(ledger, stored.name).ranking[0]
+    show_studies(url_of(ledger))
+    facts = [
+        "priority",
+        "begun",
+        "10/10",
+        f"{best.value:.4f} ± {best.standard_error:.4f}",
+        "Which pre-trained backbone",
+    ]
+    holds(capsys.readouterr().out, screen, *facts)
+
+
+@pytest.mark.parametrize("name", ["full", "colours"])
+def test_a_study_explained(name: str, study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    ledger, _ = study
+    show_study(name, [], url_of(ledger))
+    holds(capsys.readouterr().out, screen, "setting", "value", "meaning", "passes over each fold's training images")
+
+
+def test_backbones(screen: Screen, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    narrow = {"families": (), "max_params": None, "max_size": None, "measure": False, "weights": None}
+    show_backbones(BackbonesRequest(pattern="vit_so150m*", home=tmp_path, **narrow))  # type: ignore[arg-type]
+    facts = ["M params", "px", "weights", "vit_so150m_patch16_reg4_gap_256.sbb_e250_in12k_ft_in1k", "transformer"]
+    holds(capsys.readouterr().out, screen, *facts)
+
+
+def test_a_folder(competition_folder: Path, screen: Screen, capsys: Capture) -> None:
+    check(competition_folder, settings=DataSettings(), n_folds=20, shift=None)
+    lines = printed(capsys.readouterr().out.replace("\x1b[2K", ""))
+    for line in lines:
+        assert cell_len(line) <= screen.width, line
+    assert "test images: 6" in lines
+
+
+def shown(screen: Screen, show: Callable[[Console], None]) -> str:
+    """What is printed on a console that is handed over."""
+    console = Console(
+        file=io.StringIO(),
+        width=screen.width,
+        force_terminal=screen.terminal,
+        highlight=False,
+        _environ={"TERM": "xterm"},
+    )
+    show(console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+RECIPE = {"backbone": "resnet18.a1_in1k", "image_size": 224, "optimizer.lr": 0.00306, "augment.rotate": 9.74}
+FORECAST = {"expected": 0.9941, "low": 0.9801, "high": 0.9998, "level": 0.9, "test_images": 597}
+
+
+def export(**changes: object) -> Export:
+    facts: dict[str, object] = {
+        "folder": Path("retable/quickstart"),
+        "files": ("MODEL_CARD.md", "folds.csv", "model", "oof.csv", "submission.csv", "test_proba.csv"),
+        "metric": "accuracy",
+        "members": (MemberName(trial=7),),
+        "estimate": None,
+        "score": 0.9925,
+        "score_error": 0.0025,
+        "by_confirmations": False,
+        "networks": 6,
+        "views": (("identity",),),
+        "submission_kind": "label",
+        "reasons": (),
+        "expected": "",
+        "forecast": FORECAST,
+        "way": "equal",
+        "recipe": RECIPE,
+        "default": {**RECIPE, "optimizer.lr": 0.001, "augment.rotate": 0.0},
+        "warnings": (),
+    }
+    return Export(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+DOUBTS = (
+    "not clearly better than the default recipe: +0.2 ± 0.2 points on fresh splits",
+    "3 of 597 test images nearly copy a training image (`search check` names them)",
+)
+
+
+def test_the_end_of_a_search_gives_the_answer_then_doubts_then_commands(screen: Screen) -> None:
+    text = shown(screen, lambda console: print_export(console, export(), DOUBTS, compared=True))
+    answer = ["trial 7", "resnet18.a1_in1k", "lr=0.00306", "rotate=9.74", "0.9941", "0.9801 to 0.9998"]
+    answer += ["retable/quickstart/submission.csv", "MODEL_CARD.md"]
+    commands = ["search compare", "search status", "search export-best --seeds 3"]
+    commands.append("search predict retable/quickstart/model IMAGES")
+    lines = holds(text, screen, *answer, *DOUBTS, *commands)
+    assert len(lines) <= 30
+    flowing = " ".join(" ".join(lines).split())
+    places = [flowing.index(fact) for fact in ("trial 7", "0.9941", "submission.csv", *DOUBTS, *commands)]
+    assert places == sorted(places)
+    if screen.width >= 80:
+        assert sum(doubt in line for line in lines for doubt in DOUBTS) == len(DOUBTS), "a line each"
+
+
+def test_the_end_of_a_search_with_an_ensemble_of_another_study(screen: Screen) -> None:
+    members = (MemberName(trial=7, study="aug_tuning"), MemberName(trial=12, study="full"), MemberName(label="big"))
+    made = export(members=members, networks=12, way="stack")
+    text = shown(screen, lambda console: print_export(console, made, (), study="aug_tuning", compared=False))
+    lines = holds(text, screen, "aug_tuning:7", "full:12", "imported big", "12 networks", "lr=0.00306")
+    assert not any("search compare" in line for line in lines), "there are no finalists"
+    assert "search status --study aug_tuning" in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fact"),
+    [
+        ({"forecast": None}, "0.9925 ± 0.0025"),
+        ({"forecast": None, "score": None}, "unknown"),
+        ({"recipe": RECIPE, "default": RECIPE}, "the default recipe"),
+        ({"files": ("MODEL_CARD.md", "model")}, "MODEL_CARD.md"),
+    ],
+)
+def test_the_end_of_a_search_that_knows_less(changes: dict[str, object], fact: str, screen: Screen) -> None:
+    text = shown(screen, lambda console: print_export(console, export(**changes), (), compared=False))
+    lines = holds(text, screen, fact)
+    assert any("submission.csv" in line for line in lines) == ("files" not in changes)
+
+
+def test_the_estimate_stands_in_for_a_forecast(screen: Screen) -> None:
+    numbers = {"mean": 0.9, "averaged": 0.9, "behind": 0.0, "behind_error": 0.0, "chance_best": 1.0}
+    estimate = Estimate(number=7, rounds=1, shrunk=0.9123, error=0.0456, tied=True, fallen=False, **numbers)
+    made = export(forecast=None, estimate=estimate)
+    holds(shown(screen, lambda console: print_export(console, made, (), compared=True)), screen, "0.9123 ± 0.0456")
+
+
+def test_trials_as_they_end(study: tuple[Ledger, StoredStudy], screen: Screen) -> None:
+    """On a terminal a line each, with as many whole settings as fit; in a file everything."""
+    ledger, stored = study
+    default = StudySpec.from_dict(stored.spec).default_recipe()
+    standing = read_standing(ledger, stored.name)
+    for record in standing.records:
+        text = shown(screen, lambda console: print_trial(console, record, default))  # noqa: B023 - called at once
+        (line,) = printed(text)
+        settings = TOKEN.findall(recipe_difference(record, default))
+        assert set(TOKEN.findall(line)) <= set(settings), "none is cut"
+        assert f"{record.value:.4f} ± {record.value_se:.4f}" in line
+        if screen.terminal:
+            assert cell_len(line) <= screen.width
+        else:
+            assert TOKEN.findall(line) == settings
+
+
+def test_the_moving_line(study: tuple[Ledger, StoredStudy], screen: Screen) -> None:
+    ledger, stored = study
+    standing: Standing = read_standing(ledger, stored.name)
+
+    def show(console: Console) -> None:
+        with ProgressView(console, {}, shown=len(standing.records)) as view:
+            view.show(standing, "trial 10 epoch 12/30, trial 11 epoch 3/30")
+
+    text = shown(screen, show)
+    lines = printed(text)
+    assert all(cell_len(line) <= screen.width and "…" not in line for line in lines)
+    assert ("trial 10 epoch 12/30" in " ".join(lines)) == screen.terminal, "in a file nothing moves"
+
+
+def test_how_a_search_ended(study: tuple[Ledger, StoredStudy], screen: Screen) -> None:
+    ledger, stored = study
+    standing = read_standing(ledger, stored.name)
+    stopped = replace(standing, study=replace(standing.study, state_reason="five trials in a row failed"))
+    lines = printed(shown(screen, lambda console: print_search_over(console, stopped)))
+    assert all(cell_len(line) <= screen.width for line in lines)
+    assert "10 finished" in lines[0] and "five trials in a row failed" in " ".join(lines)
+
+
+COLUMNS = (
+    Column(name="trial", number=True),
+    Column(name="accuracy", number=True),
+    Column(name="files", prose=True),
+    Column(name="doubts", prose=True),
+)
+ROWS = [
+    ("7", "0.9883 ± 0.0033", "a.csv", "many words " * 9),
+    ("12", "0.1 ± 0.2", "b.csv, 画像.csv", "[red]no markup[/]"),
+]
+
+
+@pytest.mark.parametrize("width", [12, 24, 40, *WIDTHS])
+def test_a_table_loses_nothing_at_any_width(width: int) -> None:
+    screen = Screen(width=width, terminal=False)
+    facts = [word for row in ROWS for cell in row for word in cell.split()] if width >= 40 else []
+    lines = holds(shown(screen, lambda console: print_table(console, "", COLUMNS, ROWS)), screen, *facts)
+    assert len(lines) > len(ROWS)
+
+
+def test_a_wide_table_has_its_text_beside_and_a_narrow_one_below() -> None:
+    columns = (Column(name="trial", number=True), Column(name="recipe", prose=True))
+    rows = [("7", "word " * 30), ("12", "short")]
+
+    def lines(width: int) -> list[str]:
+        return printed(shown(Screen(width, False), lambda console: print_table(console, "", columns, rows)))
+
+    wide = lines(100)
+    assert wide[0].split() == ["trial", "recipe"] and wide[2].startswith("    7  word") and wide[-1] == "   12  short"
+    narrow = lines(40)
+    assert narrow[0] == "trial" and narrow[2] == "    7" and narrow[3].startswith("    recipe: word")
+    assert lines(12)[0].split() != ["trial", "recipe"]
+
+
+def test_lines_are_broken_between_words_and_continued_below_their_text() -> None:
+    def lines(show: Callable[[Console], None], width: int = 30) -> list[str]:
+        return printed(shown(Screen(width, False), show))
+
+    broken = lines(lambda console: note(console, "[b]names[/b] are no markup, and this is longer"))
+    assert broken[0].startswith("note: [b]names[/b]") and all(line.startswith(" " * 6) for line in broken[1:])
+    assert lines(lambda console: say(console, "    indented text that is longer than that"))[1].startswith("    ")
+    assert lines(lambda console: say(console, "x" * 40, whole=True)) == ["x" * 40]
+    command = lines(lambda console: say(console, "type something like `search status --all` now"))
+    assert any("`search status --all`" in line for line in command), "a command stays on one line"
+    assert lines(lambda console: say_facts(console, "one fact · another fact · a third fact")) == [
+        "one fact · another fact",
+        "a third fact",
+    ]
+    assert lines(lambda console: say(console, Text("styled", style="bold"), prefix="- ")) == ["- styled"]
+
+
+def test_facts_and_words_are_never_cut() -> None:
+    assert facts_in("a · b", 80) == ["a · b"]
+    assert facts_in("long fact · b", 5) == ["long fact", "b"]
+    assert shortened("lr=0.1 wd=0.2", 13) == "lr=0.1 wd=0.2"
+    assert shortened("lr=0.1 wd=0.2", 12) == "lr=0.1 …"
+    assert shortened("lr=0.1 wd=0.2", 3) == "…"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_output_of_any_encoding(encoding: str, study: tuple[Ledger, StoredStudy], tmp_path: Path) -> None:
+    ledger, _ = study
+    done = subprocess.run(
+        [sys.executable, "-m", "search.cli", "status", "--storage", url_of(ledger), "--home", str(tmp_path)],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding, "COLUMNS": "120"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"0.9000 {'+/-' if encoding == 'ascii' else '±'} 0.0730" in done.stdout.decode(encoding)
