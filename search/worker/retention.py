@@ -52,7 +52,7 @@ def may_be_exported(
     metric = spec.protocol.metric
     ranking = candidates(ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
     if any(candidate.brier is None for candidate in ranking):
-        own = older_worth(metric, last.metric, last.soft)
+        own = older_worth(metric, last.metric, last.mean_true_probability)
     else:
         added = averaging_adds(metric, last.metric, average.brier, average.ambiguity)
         own = worth(metric, last.metric + added, average.brier)

@@ -124,7 +124,7 @@ def test_a_race_is_lost_on_the_images_that_count() -> None:
         epochs=3,
         true_class=own.astype(np.float32),
         metric=0.5,
-        soft=0.5,
+        mean_true_probability=0.5,
         fold_metrics=(),
         train_loss=1.0,
         seconds=1.0,

@@ -21,7 +21,7 @@ def report(true_class: np.ndarray, epoch: int = 1, epochs: int = 4) -> EpochRepo
         epochs=epochs,
         true_class=true_class.astype(np.float32),
         metric=0.5,
-        soft=float(np.nanmean(true_class)),
+        mean_true_probability=float(np.nanmean(true_class)),
         fold_metrics=(0.5, 0.5),
         train_loss=1.0,
         seconds=1.0,

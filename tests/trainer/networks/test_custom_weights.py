@@ -16,7 +16,7 @@ from tests.trainer.networks.test_pretrained import Malice, checkpoint, differing
 from tests.trainer.training.support import SMALL, competition, run
 from trainer.common.errors import BackboneError
 from trainer.networks.build import create_backbone
-from trainer.networks.custom_weights import missing_named_message, named_weights, named_weights_digest
+from trainer.networks.custom_weights import custom_weights_digest, custom_weights_file, missing_custom_weights_message
 from trainer.recipe.recipe import Recipe, RecipeError
 from trainer.training.write_model_folder import save_weights
 
@@ -88,7 +88,7 @@ def test_what_was_exported_is_a_checkpoint(folder: Path) -> None:
     assert again.reports[-1].train_loss < 0.8 * first.reports[0].train_loss
     content = (folder / "fold0-seed0.safetensors").read_bytes()
     assert again.machine["init_sha256"] == hashlib.sha256(content).hexdigest()[:16]
-    assert again.machine["init_sha256"] == named_weights_digest("fold0-seed0", folder)
+    assert again.machine["init_sha256"] == custom_weights_digest("fold0-seed0", folder)
     assert "init_sha256" not in first.machine
 
 
@@ -118,7 +118,7 @@ def test_only_tensors_are_read(folder: Path, tmp_path: Path) -> None:
         create_backbone(recipe(), 4, weights_dir=folder)
     assert not proof.exists()
     torch.save({**checkpoint(), "epoch": 7}, folder / "mine.pth")
-    with pytest.raises(BackboneError, match="'epoch' is something else"):
+    with pytest.raises(BackboneError, match="'epoch' is no tensor"):
         create_backbone(recipe(), 4, weights_dir=folder)
 
 
@@ -138,20 +138,20 @@ def test_a_link_does_not_lead_out_of_the_folder(folder: Path, tmp_path: Path) ->
     save_file(checkpoint(), folder / "other.safetensors")
     (folder / "mine.safetensors").unlink()
     (folder / "mine.safetensors").symlink_to(folder / "other.safetensors")
-    assert named_weights("mine", folder) == folder / "mine.safetensors"
+    assert custom_weights_file("mine", folder) == folder / "mine.safetensors"
 
 
 def test_what_is_missing_is_named_with_where_it_was_looked_for(folder: Path) -> None:
     save_file(checkpoint(), folder / "pretext.safetensors")
     torch.save(checkpoint(), folder / "old.pth")
-    assert missing_named_message(["imagenet", "scratch", "pretext", "old"], folder) == ""
-    message = missing_named_message(["pretex", "imagenet", "nothing.like.it", "pretex"], folder)
+    assert missing_custom_weights_message(["imagenet", "scratch", "pretext", "old"], folder) == ""
+    message = missing_custom_weights_message(["pretex", "imagenet", "nothing.like.it", "pretex"], folder)
     assert len(message.splitlines()) == 2
     assert f"init = 'pretex' is neither imagenet nor scratch, and the weights folder {folder} has no" in message
     assert "pretex.safetensors or pretex.pth; did you mean pretext?" in message
-    assert "--weights" in missing_named_message(["pretext"], None)
-    assert "did you mean imagenet?" in missing_named_message(["imagnet"], None)
-    assert "does not exist" in missing_named_message(["pretext"], folder / "nowhere")
+    assert "--weights" in missing_custom_weights_message(["pretext"], None)
+    assert "did you mean imagenet?" in missing_custom_weights_message(["imagnet"], None)
+    assert "does not exist" in missing_custom_weights_message(["pretext"], folder / "nowhere")
     with pytest.raises(BackboneError, match=re.escape(str(folder))):
         create_backbone(recipe("pretex"), 4, weights_dir=folder)
 

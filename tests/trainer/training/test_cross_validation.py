@@ -48,7 +48,7 @@ def test_it_learns_what_can_be_learned() -> None:
     # What is reported is what came out: of the last epoch, of all images.
     assert last.metric == score("accuracy", data.y, result.oof)
     assert last.true_class.tolist() == result.oof[np.arange(150), data.y].tolist()
-    assert math.isclose(last.soft, last.true_class.mean(), rel_tol=1e-6)
+    assert math.isclose(last.mean_true_probability, last.true_class.mean(), rel_tol=1e-6)
     assert math.isclose(np.mean(last.fold_metrics), last.metric, rel_tol=1e-9)  # folds of one size
     assert result.test is not None
     assert result.test.shape == (12, 3)
@@ -105,7 +105,7 @@ def test_training_on_everything() -> None:
     result = run({"epochs": 4}, data, keep_models=True)
     assert result.status == "finished"
     assert math.isnan(result.reports[-1].metric)
-    assert math.isnan(result.reports[-1].soft)
+    assert math.isnan(result.reports[-1].mean_true_probability)
     assert result.reports[-1].fold_metrics == ()
     assert len(result.models) == 1
     assert np.isnan(result.oof).all()
@@ -294,7 +294,7 @@ def test_a_recipe_with_views_is_judged_by_their_average(mode: str) -> None:
     last = averaged.reports[-1]
     np.testing.assert_array_equal(last.true_class, averaged.oof[np.arange(len(y)), y])
     assert last.metric == np.mean(averaged.oof.argmax(axis=1) == y)
-    assert last.soft == pytest.approx(float(last.true_class.mean()))
+    assert last.mean_true_probability == pytest.approx(float(last.true_class.mean()))
     assert not np.array_equal(averaged.reports[0].true_class, plain.reports[0].true_class)
     assert averaged.test is not None
     expected = np.mean([plain.test_views[view] for view in every], axis=0, dtype=np.float64)

@@ -13,7 +13,7 @@ import torch
 from tests.trainer.training.support import SMALL, after, run
 from trainer.recipe.recipe import Recipe
 from trainer.training.fold_model import FoldModel
-from trainer.training.parallel_folds import Abreast
+from trainer.training.parallel_folds import ParallelFolds
 from trainer.training.results import CVResult, Verdict
 
 
@@ -118,11 +118,11 @@ def test_what_one_of_several_raises_is_raised_when_all_have_ended(threads: int) 
     def fail() -> None:
         raise OSError("the disk is gone")
 
-    abreast = Abreast(3)
-    assert [list(folds) for folds in abreast.rounds(5)] == [[0, 1, 2], [3, 4]]
+    parallel = ParallelFolds(3)
+    assert [list(folds) for folds in parallel.rounds(5)] == [[0, 1, 2], [3, 4]]
     with pytest.raises(OSError, match="the disk is gone"):
-        abreast.run([fail, lambda: ended.append(1), lambda: ended.append(2)])
+        parallel.run([fail, lambda: ended.append(1), lambda: ended.append(2)])
     assert sorted(ended) == [1, 2]
-    assert abreast.run([torch.get_num_threads] * 3) == [1, 1, 1]
-    assert abreast.run([torch.get_num_threads]) == [threads]
-    abreast.close()
+    assert parallel.run([torch.get_num_threads] * 3) == [1, 1, 1]
+    assert parallel.run([torch.get_num_threads]) == [threads]
+    parallel.close()

@@ -54,11 +54,11 @@ def assert_same(first: CVResult, second: CVResult) -> None:
     assert len(first.reports) == len(second.reports)
     for a, b in zip(first.reports, second.reports, strict=True):
         assert a.true_class.tobytes() == b.true_class.tobytes()
-        assert (a.epoch, a.epochs, a.metric, a.soft, a.fold_metrics, a.train_loss) == (
+        assert (a.epoch, a.epochs, a.metric, a.mean_true_probability, a.fold_metrics, a.train_loss) == (
             b.epoch,
             b.epochs,
             b.metric,
-            b.soft,
+            b.mean_true_probability,
             b.fold_metrics,
             b.train_loss,
         )
