@@ -1,8 +1,9 @@
-"""Predictions after the last epoch of a cross-validation: test images, further test-time views, the expected average.
+"""Predictions after the last epoch of a cross-validation.
 
-A pass over all folds predicts the test images with the views that the recipe averages. How much the fold models differ
-on them gives the expected score of their average. A second pass predicts the views that are asked for besides, where
-the training is worth keeping.
+1. All fold models predict the test images with the test-time views that the recipe averages.
+2. How much the models differ on these images gives the expected score of their average
+   (`trainer.evaluation.ambiguity`).
+3. If the training is worth keeping, the models also predict every further view that was requested.
 """
 
 from __future__ import annotations

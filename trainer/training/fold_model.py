@@ -45,7 +45,7 @@ class FoldModel:
 
     Args:
         fold: number of the fold, from 0.
-        seed: of the training; the initial weights, the batches' order and all noise are drawn from it and the fold.
+        seed: of the training; with ``fold`` it determines the initial weights, dropout and blending.
         train_y: classes of this fold's training images: int64, shape (n,).
         device: of the network and its optimizer.
         weights_dir: folder of pre-trained weights, see `create_backbone`.

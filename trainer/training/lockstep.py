@@ -80,7 +80,7 @@ class Lockstep:
             before_chunk=self._leave_if_abandoned,
         )
         self._micro_batch = self._folds.plan.micro_batch
-        # The recipe names a checkpoint file; what the file holds is as much a part of the training.
+        # The recipe has only the name of a custom checkpoint; the digest records which content was used.
         self._init_digest = "" if recipe.init in BUILT_IN else custom_weights_digest(recipe.init, weights_dir)
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
         self._streams: dict[tuple[int, int], tuple[tuple[BatchPlan, ...], BatchStream]] = {}  # by (epoch, fold)

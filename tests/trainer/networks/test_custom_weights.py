@@ -1,4 +1,4 @@
-"""Checkpoints of one's own: found by a plain name in the weights folder, completely loaded, never trusted."""
+"""Custom checkpoints: found by a plain name in the weights folder, loaded completely, never trusted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_is_loaded_and_its_classifier_kept_where_it_fits(
 
 @pytest.mark.parametrize("backbone", TINY)
 def test_a_checkpoint_without_a_classifier_gets_a_fresh_one(folder: Path, backbone: str) -> None:
-    """As self-supervised pre-training leaves it."""
+    """As self-supervised pre-training writes it."""
     state = checkpoint(backbone)
     for name in classifier_of(backbone):
         del state[name]
@@ -74,14 +74,14 @@ def test_a_checkpoint_without_a_classifier_gets_a_fresh_one(folder: Path, backbo
         lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
     ],
 )
-def test_what_training_scripts_wrap_around_weights_is_taken_off(folder: Path, wrapped: Any) -> None:
+def test_the_name_prefixes_of_training_scripts_are_removed(folder: Path, wrapped: Any) -> None:
     state = checkpoint(classes=4)
     torch.save(wrapped(state), folder / "mine.pth")
     assert differing(create_backbone(recipe(), 4, weights_dir=folder), state) == set()
 
 
-def test_what_was_exported_is_a_checkpoint(folder: Path) -> None:
-    """Its content is recorded with what came out, and a training begins with it."""
+def test_an_exported_network_can_be_a_checkpoint(folder: Path) -> None:
+    """The digest of its content is recorded with the result, and a training starts from it."""
     first = run({"epochs": 2}, keep_models=True)
     save_weights(folder / "fold0-seed0.safetensors", first.models[0])
     again = run({"epochs": 1, "init": "fold0-seed0", "optimizer.lr": 1e-8}, weights_dir=folder)
@@ -141,7 +141,7 @@ def test_a_link_does_not_lead_out_of_the_folder(folder: Path, tmp_path: Path) ->
     assert custom_weights_file("mine", folder) == folder / "mine.safetensors"
 
 
-def test_what_is_missing_is_named_with_where_it_was_looked_for(folder: Path) -> None:
+def test_the_error_names_the_missing_file_and_the_folder(folder: Path) -> None:
     save_file(checkpoint(), folder / "pretext.safetensors")
     torch.save(checkpoint(), folder / "old.pth")
     assert missing_custom_weights_message(["imagenet", "scratch", "pretext", "old"], folder) == ""
@@ -157,7 +157,7 @@ def test_what_is_missing_is_named_with_where_it_was_looked_for(folder: Path) -> 
 
 
 def test_every_fold_begins_with_the_checkpoint(folder: Path) -> None:
-    """With as many classes as are wanted nothing is left to chance but the order of the images."""
+    """With a classifier of the right size, only the order of the images is random."""
     save_file(checkpoint(classes=3), folder / "mine.safetensors")
     frozen = {"init": "mine", "freeze": 1.0, "epochs": 1, "optimizer.lr": 1e-8}
     result = run(frozen, competition(), weights_dir=folder, keep_models=True)

@@ -1,4 +1,4 @@
-"""Pre-trained weights are found where they lie, fit completely or not at all, and never run code."""
+"""Pre-trained weights are found in all places, fit completely or not at all, and never run code."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_refused(folder: Path, suffix: str) -> None:
         create_backbone(recipe(), 4, weights_dir=folder)
 
 
-def test_what_is_nowhere_is_never_replaced_by_random_weights(folder: Path) -> None:
+def test_missing_weights_are_never_replaced_by_random_ones(folder: Path) -> None:
     assert find_pretrained_weights(NAME, None) is None
     with pytest.raises(BackboneError) as refused:
         create_backbone(recipe(), 4, weights_dir=folder)
@@ -158,7 +158,7 @@ def test_missing_weights_are_all_named(folder: Path) -> None:
 
 
 def put_into_cache(cache: Path, state: dict[str, torch.Tensor]) -> None:
-    """Lay a checkpoint down where the Hugging Face library would have downloaded it to."""
+    """Write a checkpoint to where the Hugging Face library would download it."""
     revision = "0" * 40
     repository = cache / f"models--timm--{FULL_NAME}"
     (repository / "refs").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a training needs of a GPU's memory, and which micro batch fits."""
+"""Planning a training's GPU memory: what it needs, which micro batch fits, and when folds are offloaded."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_free_is_what_is_there_and_allowed(device_free: int, share: float, reser
     room=st.integers(0, 10**5),
     folds=st.integers(1, 10),
 )
-def test_the_largest_of_the_halves_that_fits_and_offloaded_only_if_it_must_be(
+def test_the_plan_has_the_largest_batch_that_fits_and_offloads_only_if_necessary(
     batch_size: int, fixed: int, per_image: int, room: int, folds: int
 ) -> None:
     halves = [batch_size]
@@ -234,7 +234,7 @@ def test_folds_that_do_not_fit_beside_a_step_are_offloaded_before_the_batch_is_h
     assert not plan_memory(recipe, model, 1, CUDA).offload, "a single fold never waits"
 
 
-def test_what_does_not_fit_at_all_is_told_to_people(gpu: PretendedGpu) -> None:
+def test_the_error_explains_what_does_not_fit(gpu: PretendedGpu) -> None:
     model, recipe = first_fold(), Recipe.from_flat(SMALL)
     gpu.leave(model, 1099)
     with pytest.raises(torch.OutOfMemoryError, match=r"test_resnet at 32 px needs about .* free on pretended GPU"):
@@ -266,7 +266,7 @@ def test_a_kind_of_training_is_measured_once(gpu: PretendedGpu) -> None:
         plan_memory(recipe, frozen, 5, CUDA)
         assert gpu.measured == expected
     gpu.leave(model, 5000)
-    assert asked({}) == [4]  # there is less room now: what is known decides first
+    assert asked({}) == [4]  # with less memory the remembered measurements decide first
     assert asked({}) == []
 
 
@@ -278,7 +278,7 @@ def test_what_did_not_fit_is_tried_again(gpu: PretendedGpu) -> None:
         assert gpu.measured[0] == 16
 
 
-def test_a_processor_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_memory, "_measure", None)
     monkeypatch.setattr(gpu_memory, "_free", None)
     plan = plan_memory(Recipe.from_flat(SMALL), first_fold(), 5, torch.device("cpu"))
@@ -292,7 +292,7 @@ def test_a_training_starts_with_what_fits(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(fold_group, "plan_memory", lambda recipe, model, folds, device: MemoryPlan(micro_batch=folds))
     result = run({"epochs": 2}, competition(32, folds=4), on_epoch=after(1, Verdict.STOP), checkpoint=path)
     assert result.machine["micro_batch"] == 4
-    # Continued where less fits, and where more does: what fitted once is kept, what does not fit is not tried.
+    # Resumed with less and with more memory: the smaller micro batch of then and now is used.
     monkeypatch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=2))
     less = run({"epochs": 2}, competition(32, folds=4), checkpoint=path)
     monkeypatch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=16))
@@ -382,7 +382,7 @@ def test_a_gpu_that_cannot_hold_all_folds_holds_one_at_a_time(whole_gpu: int) ->
 
 @pytest.mark.gpu
 @needs_gpu
-def test_a_gpu_on_which_nothing_fits_is_told_before_the_first_epoch(whole_gpu: int) -> None:
+def test_a_gpu_on_which_nothing_fits_is_an_error_before_the_first_epoch(whole_gpu: int) -> None:
     torch.cuda.empty_cache()
     limit_memory((200 * 2**20 + torch.cuda.memory_reserved()) / whole_gpu)
     with pytest.raises(torch.OutOfMemoryError, match=r"resnet18 at 128 px needs .*; smaller images"):

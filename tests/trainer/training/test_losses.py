@@ -1,3 +1,5 @@
+"""Losses: the formulas in numbers, their limits, and their stability in half precision."""
+
 from __future__ import annotations
 
 from dataclasses import replace

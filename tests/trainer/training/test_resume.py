@@ -1,4 +1,4 @@
-"""A training that was stopped and continued equals an undisturbed one, bit for bit."""
+"""A stopped and resumed training equals an undisturbed one, bit for bit."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_continued_equals_undisturbed(tmp_path: Path, changes: dict[str, Any]) -
         return Verdict.CONTINUE
 
     continued = run(changes, on_epoch=watch, checkpoint=path)
-    assert seen == [3]  # an epoch is reported once, by whoever trained it
+    assert seen == [3]  # an epoch is reported once, by the call that trained it
     assert_same(undisturbed, continued)
 
 
@@ -203,7 +203,7 @@ ASKED_PER_EPOCH = 12
 
 
 class Abandon:
-    """Says yes from the ``times``-th time on that it is asked."""
+    """Returns True from the ``times``-th call on."""
 
     def __init__(self, times: int) -> None:
         self.left = times
@@ -233,7 +233,7 @@ def test_abandoned_in_an_epoch_continues_from_the_checkpoint_before(
     assert left.reason == "left in the middle of epoch 2 of 3"
     assert [report.epoch for report in left.reports] == [1]
     assert np.isfinite(left.oof).all()
-    assert path.exists()  # whole: what was being written in the background has been waited for
+    assert path.exists()  # complete: the call waited for the write in the background
     seen: list[int] = []
     continued = run(EVERYTHING, on_epoch=lambda report: seen.append(report.epoch) or Verdict.CONTINUE, checkpoint=path)
     assert seen == [2, 3]
@@ -276,7 +276,7 @@ def test_abandoned_while_predicting_at_the_end_only_predicts_again(
 
 
 def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first batch is made at once, the second not before the training has been left; the third waits behind it."""
+    """The first batch is ready at once, the second only after the training was abandoned; the third waits behind it."""
     submitted: list[Future[Any]] = []
     made = iter(range(10**6))
     left = threading.Event()
@@ -299,7 +299,7 @@ def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.
         assert run({"epochs": 1}, loader=loader).oof.tobytes() == run({"epochs": 1}).oof.tobytes()
 
 
-def test_what_is_asked_may_raise() -> None:
+def test_an_exception_of_abandon_is_passed_on() -> None:
     def fail() -> bool:
         raise ConnectionError("the lease is lost")
 

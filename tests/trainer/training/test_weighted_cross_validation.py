@@ -1,4 +1,4 @@
-"""Weights change what a cross-validation reports, and nothing that it trains."""
+"""Image weights change the scores of a cross-validation, but not its training."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ def test_a_checkpoint_of_other_weights_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", [np.ones(71), np.zeros(72), np.full(72, np.inf)])
-def test_what_are_no_weights_is_refused(weights: np.ndarray) -> None:
+def test_invalid_image_weights_are_refused(weights: np.ndarray) -> None:
     with pytest.raises(ValueError, match="72 finite weights above 0"):
         replace(competition(), image_weights=weights)
