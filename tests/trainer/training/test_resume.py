@@ -279,7 +279,7 @@ def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.
     """The first batch is ready at once, the second only after the training was abandoned; the third waits behind it."""
     submitted: list[Future[Any]] = []
     made = iter(range(10**6))
-    left = threading.Event()
+    second_begun, left = threading.Event(), threading.Event()
     submit, make = BatchLoader.submit, loader_module._make_batch
 
     def spy(self: BatchLoader, job: bytes, plan: Any, size: int) -> tuple[Future[Any], None]:
@@ -287,13 +287,15 @@ def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.
         return submitted[-1], None
 
     def slow(job: bytes, plan: Any) -> Any:
-        assert next(made) == 0 or left.wait(60.0)
+        if next(made) > 0:
+            second_begun.set()
+            assert left.wait(60.0)
         return make(job, plan)
 
     monkeypatch.setattr(BatchLoader, "submit", spy)
     monkeypatch.setattr(loader_module, "_make_batch", slow)
     with BatchLoader() as loader:
-        run(loader=loader, abandon=lambda: True)
+        run(loader=loader, abandon=lambda: second_begun.wait(60.0))
         assert [future.cancelled() for future in submitted] == [False, False, True]
         left.set()
         assert run({"epochs": 1}, loader=loader).oof.tobytes() == run({"epochs": 1}).oof.tobytes()
