@@ -108,19 +108,9 @@ def cross_validate(
                 log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)
 
         try:
-            for epoch in range(len(run.reports) + 1, recipe.epochs + 1):
-                problem = run.train_epoch(epoch)
-                if problem:
-                    return run.result("diverged", problem)
-                verdict = on_epoch(run.reports[-1])
-                if epoch < recipe.epochs and verdict is Verdict.PRUNE:
-                    return run.result("pruned", f"pruned after epoch {epoch} of {recipe.epochs}")
-                if epoch < recipe.epochs and verdict is Verdict.STOP:
-                    if file is not None:
-                        file.save(run.content())
-                    return run.result("stopped", f"stopped after epoch {epoch} of {recipe.epochs}")
-                if file is not None:
-                    file.offer(run.content)
+            ended = _train_epochs(run, recipe.epochs, on_epoch, file)
+            if ended is not None:
+                return ended
             return run.finish(
                 views=views, predict_test=predict_test, keep_models=keep_models, worth_keeping=worth_keeping
             )
@@ -130,6 +120,26 @@ def cross_validate(
             if done < recipe.epochs:
                 return run.result("stopped", f"left in the middle of epoch {done + 1} of {recipe.epochs}")
             return run.result("stopped", "left while predicting after the last epoch")
+
+
+def _train_epochs(
+    run: Lockstep, epochs: int, on_epoch: Callable[[EpochReport], Verdict], file: CheckpointFile | None
+) -> CVResult | None:
+    """Train the epochs that are left; the result if the training ends before its predictions, else None."""
+    for epoch in range(len(run.reports) + 1, epochs + 1):
+        problem = run.train_epoch(epoch)
+        if problem:
+            return run.result("diverged", problem)
+        verdict = on_epoch(run.reports[-1])
+        if epoch < epochs and verdict is Verdict.PRUNE:
+            return run.result("pruned", f"pruned after epoch {epoch} of {epochs}")
+        if epoch < epochs and verdict is Verdict.STOP:
+            if file is not None:
+                file.save(run.content())
+            return run.result("stopped", f"stopped after epoch {epoch} of {epochs}")
+        if file is not None:
+            file.offer(run.content)
+    return None
 
 
 def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:
