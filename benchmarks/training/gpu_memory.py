@@ -5,7 +5,7 @@
 For each backbone, batch size and number of folds a fresh process imports everything, notes what it takes, then
 cross-validates on random images for two epochs with AdamW and averaged weights, from scratch. Reported is what came on
 top: on a CPU the largest resident size of the process (images in memory included), on a GPU the most that tensors took
-at once, beside what the plan before the first epoch foretold (`trainer.training.gpu_memory`).
+at once, beside what the plan before the first epoch predicted (`trainer.training.gpu_memory`).
 
 Expected: each fold more adds what it keeps, four times the weights with AdamW and averaging, and no activations; on a
 GPU the plan lies within a fifth of the measured peak.
@@ -66,7 +66,7 @@ class Result:
     device_peak: float | None
     """Most that tensors took on the GPU at once; None on a CPU."""
     planned: float | None
-    """What the plan foretold; None on a CPU, where nothing is planned."""
+    """The predicted peak; None on a CPU, where nothing is planned."""
     micro_batch: int
     parked: bool
 

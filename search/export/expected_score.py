@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from search.export.final_model import Floats, MemberRefits, Refits
+from search.export.final_model import MemberRefits, Refits
 from search.export.plan import ExportPlan
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import Candidate
@@ -27,6 +27,7 @@ from search.study_state.snapshot import added_by_averaging
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord
+from trainer.common.arrays import Float32Array
 from trainer.evaluation.metrics import METRICS, effective_images
 
 GROUPS = 5
@@ -126,12 +127,12 @@ def _added(part: MemberRefits, metric: str) -> float | None:
 
 def _groups(
     ledger: Ledger, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
-) -> Iterator[list[list[Floats]]]:
+) -> Iterator[list[list[Float32Array]]]:
     """Cross-validations, by recipe, that show what averaging adds: of all members together if there are several, else
     of each of the best that was trained in the same way more than once.
     """
 
-    def read(records: Iterable[TrialRecord]) -> list[Floats]:
+    def read(records: Iterable[TrialRecord]) -> list[Float32Array]:
         return [ledger.runs.prediction(record.id, "oof") for record in records]
 
     if len(refits.members) > 1:

@@ -84,7 +84,7 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
                 recipe=refit.member.recipe,
                 preprocessing=preprocessing_of(refit.member.recipe.backbone),
                 views=refit.views,
-                states=_StoredStates(refit, home),
+                state_dicts=_StoredStates(refit, home),
             )
             for refit in refits.members
         ],

@@ -19,9 +19,8 @@ from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
+from trainer.common.arrays import Float32Array
 from trainer.inference.blend import Blend
-
-Floats = NDArray[np.float32]
 
 
 class RefitFailed(RuntimeError):  # noqa: N818 - named for the fact
@@ -37,12 +36,12 @@ class MemberRefits:
     """One of each training."""
     views: tuple[str, ...]
     """Test-time views that are averaged."""
-    oof_by_training: tuple[Floats, ...]
+    oof_by_training: tuple[Float32Array, ...]
     """Out-of-fold probabilities of each, ``(n, C)``; empty where all images were trained on."""
-    test: Floats | None
+    test: Float32Array | None
     """Mean over the trainings, ``(m, C)``; None without test images."""
 
-    def oof_of(self, split: int, seed: int) -> Floats:
+    def oof_of(self, split: int, seed: int) -> Float32Array:
         """Out-of-fold probabilities of one training, ``(n, C)``."""
         return next(
             oof
@@ -56,9 +55,9 @@ class Imported:
     """Predictions that were imported, as they are blended with the refits'."""
 
     member: ImportedMember
-    oof: Floats
+    oof: Float32Array
     """``(n, C)``."""
-    test: Floats | None
+    test: Float32Array | None
     """``(m, C)``; None without test images."""
 
 
@@ -71,7 +70,7 @@ class Runnable:
     blend: Blend
     fitted: FittedBlend | None
     """How it was fitted; None where there were no out-of-fold predictions to fit it on."""
-    test: Floats | None
+    test: Float32Array | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +86,7 @@ class Refits:
     """How the blend was fitted; None where there were no out-of-fold predictions to fit it on."""
     by_confirmations: bool
     """Whether it was fitted and scored on the members' confirmations, because the refits hold nothing out."""
-    test: Floats | None
+    test: Float32Array | None
     """Blended, ``(m, C)``; None without test images."""
     runnable: Runnable | None = None
     """The members without what was imported; None where nothing was, so that they are the whole."""
@@ -115,18 +114,18 @@ class Refits:
         own = [[(record.split, record.seed) for record in member.records] for member in self.members]
         return [training for training in own[0] if all(training in others for others in own)]
 
-    def oof(self, split: int, seed: int) -> Floats:
+    def oof(self, split: int, seed: int) -> Float32Array:
         """Out-of-fold probabilities of one of `shared_trainings` of each member, and imported ones: ``(M, n, C)``."""
         own = (member.oof_of(split, seed) for member in self.members)
         return np.stack([*own, *(part.oof for part in self.imported)])
 
-    def mean_oof(self) -> Floats:
+    def mean_oof(self) -> Float32Array:
         """The same, the mean over the trainings."""
         return np.stack(
             [*(average(member.oof_by_training) for member in self.members), *(i.oof for i in self.imported)]
         )
 
-    def predict_oof(self, members: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    def predict_oof(self, members: Float32Array) -> tuple[Float32Array, NDArray[np.int64]]:
         """What the model makes of out-of-fold probabilities ``(M, n, C)``, each image by a blend that was fitted
         without it: probabilities ``(n, C)`` and labels ``(n,)``.
         """
@@ -232,7 +231,7 @@ def _together(
 
 def _judged(
     ledger: Ledger, plan: ExportPlan, members: Sequence[MemberRefits]
-) -> tuple[list[Floats], NDArray[np.int64]] | None:
+) -> tuple[list[Float32Array], NDArray[np.int64]] | None:
     """The out-of-fold predictions of each member to fit a blend on, and the folds that go with them."""
     if not plan.full_data:
         return [average(member.oof_by_training) for member in members], ledger.folds(plan.study, plan.split)
@@ -264,7 +263,7 @@ def _views(
     return choose_views(y, by_view, plan.metric, ledger.weights(plan.study))
 
 
-def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Floats:
+def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Float32Array:
     """Averaged over ``views``; where these are the recipe's ``own``, the refit has averaged them already."""
     if own:
         return ledger.runs.prediction(record.id, name)

@@ -26,7 +26,7 @@ from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import BackboneError
 from trainer.data.sample_data import write_digits
-from trainer.networks.custom_weights import missing_named_message
+from trainer.networks.custom_weights import missing_custom_weights_message
 from trainer.networks.pretrained import missing_weights, missing_weights_message
 
 PATIENCE = "search.patience="
@@ -90,7 +90,7 @@ def _check_weights(spec: StudySpec, weights: Path | None) -> None:
     inits = [str(name) for name in spec.values_of("init")]
     missing = missing_weights(backbones_of(spec), weights) if "imagenet" in inits else ()
     problems = [missing_weights_message(missing, weights)] if missing else []
-    problems += [missing_named_message(inits, weights)]
+    problems += [missing_custom_weights_message(inits, weights)]
     if any(problems):
         raise BackboneError("\n".join(filter(None, problems)))
 

@@ -101,5 +101,5 @@ def training_data(
         y=images.y,
         folds=folds,
         num_classes=len(images.class_names),
-        weights=weights,
+        image_weights=weights,
     )

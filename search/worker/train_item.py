@@ -44,8 +44,8 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(bench, report))
         if not lease.check():
             raise LeaseLost
-        if trial is not None and np.isfinite(report.soft) and report.epoch not in reported:
-            trial.report(report.soft, report.epoch)
+        if trial is not None and np.isfinite(report.mean_true_probability) and report.epoch not in reported:
+            trial.report(report.mean_true_probability, report.epoch)
         if task.stop_requested():
             return Verdict.STOP
         if task.out_of_time(recipe, report):
@@ -131,7 +131,7 @@ def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None
         reason=result.reason,
         value=last.metric if last is not None and scored else None,
         value_se=standard_error(metric, *judged) if scored else None,
-        soft=last.soft if last is not None and scored else None,
+        soft=last.mean_true_probability if last is not None and scored else None,
         brier=None if average is None else average.brier,
         ambiguity=None if average is None else average.ambiguity,
         temperature=None if average is None else average.temperature,
@@ -142,7 +142,7 @@ def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None
             EpochCurve(
                 epoch=report.epoch,
                 metric=report.metric,
-                soft=report.soft,
+                soft=report.mean_true_probability,
                 train_loss=report.train_loss,
                 seconds=report.seconds,
                 fold_metrics=report.fold_metrics,
@@ -162,6 +162,6 @@ def _progress(bench: Bench, report: EpochReport) -> str:
     if not np.isfinite(report.metric):
         return f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     return (
-        f"{bench.spec.protocol.metric} {report.metric:.4f}, true-class probability {report.soft:.4f}, "
+        f"{bench.spec.protocol.metric} {report.metric:.4f}, true-class probability {report.mean_true_probability:.4f}, "
         f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     )

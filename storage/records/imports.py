@@ -18,8 +18,6 @@ from storage.database.tables import Import
 from storage.errors import StorageError
 from storage.values import finite_or_none
 
-Floats = npt.NDArray[np.float32]
-
 
 class LabelTakenError(StorageError):
     """Other predictions are stored under that label."""
@@ -33,9 +31,9 @@ class ImportedPredictions:
         StorageError: arrays of impossible shape.
     """
 
-    oof: Floats
+    oof: npt.NDArray[np.float32]
     """Out-of-fold, ``(n, C)``, in the order of the data set's training ids."""
-    test: Floats | None
+    test: npt.NDArray[np.float32] | None
     """``(m, C)``, in the order of its test ids; None where it has no test images."""
 
     def __post_init__(self) -> None:

@@ -1,10 +1,10 @@
-"""Published mixtures of augmentations: AutoAugment, RandAugment and TrivialAugment, composed of Albumentations.
+"""Augmentation policies: AutoAugment, RandAugment and TrivialAugment, built from Albumentations.
 
-Operations get stronger with their magnitude and go either way where they can, as in torchvision; some scales of the
-papers' own code run backwards. What leaves the picture is filled by reflection at the border, not with grey, as it is
-for all our augmentations (`trainer.batches.augmenter`).
+As in torchvision, a larger magnitude always means a stronger operation, and operations with a direction go either way;
+in the papers' own code some scales run backwards. Borders are filled by reflection and not with grey, as for all
+augmentations here (`trainer.batches.augmenter`).
 
-This module imports Albumentations; `trainer.batches.augmenter` imports it when a recipe asks for a policy.
+This module imports Albumentations; `trainer.batches.augmenter` imports it when a recipe has a policy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainer.recipe.recipe import Augment
 
 Range = tuple[float, float]
-"""From which a magnitude is drawn; twice the same number where it is fixed."""
+"""Lowest and highest magnitude to draw from; equal for a fixed magnitude."""
 
 AUTOAUGMENT: tuple[tuple[tuple[str, float, int | None], tuple[str, float, int | None]], ...] = (
     (("Posterize", 0.4, 8), ("Rotate", 0.6, 9)),
@@ -52,8 +52,9 @@ AUTOAUGMENT: tuple[tuple[tuple[str, float, int | None], tuple[str, float, int | 
     (("Color", 0.6, 4), ("Contrast", 1.0, 8)),
     (("Equalize", 0.8, None), ("Equalize", 0.6, None)),
 )
-"""The 25 sub-policies found on ImageNet: (operation, probability, magnitude 0 .. 9) twice. Cubuk et al. 2019,
-"AutoAugment: Learning Augmentation Strategies from Data", table 9."""
+"""The 25 sub-policies for ImageNet, each of two steps (operation, probability, magnitude 0 .. 9).
+
+Cubuk et al. 2019, "AutoAugment: Learning Augmentation Strategies from Data", table 9."""
 
 AUTOAUGMENT_STRONGEST = 9
 
@@ -73,13 +74,14 @@ OPERATIONS = (
     "AutoContrast",
     "Equalize",
 )
-"""What RandAugment (Cubuk et al. 2020, "RandAugment: Practical Automated Data Augmentation with a Reduced Search
-Space") and TrivialAugment draw from, each operation equally often."""
+"""The operations of RandAugment and TrivialAugment, drawn with equal probability.
+
+Cubuk et al. 2020, "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space"."""
 
 STRONGEST: dict[str, float] = {
-    "ShearX": 0.3,  # pixels sideways for one pixel down
+    "ShearX": 0.3,  # pixels sideways per pixel down
     "ShearY": 0.3,
-    "TranslateX": 150 / 331,  # share of the side: 150 pixels of pictures of 331 x 331
+    "TranslateX": 150 / 331,  # share of the side: 150 pixels of an image of 331 x 331
     "TranslateY": 150 / 331,
     "Rotate": 30.0,  # degrees
     "Brightness": 0.9,  # factor 0.1 .. 1.9
@@ -89,12 +91,12 @@ STRONGEST: dict[str, float] = {
     "Posterize": 4.0,  # bits dropped
     "Solarize": 1.0,  # share of the tones inverted, from the brightest down
 }
-"""Largest magnitudes of AutoAugment and RandAugment (Cubuk et al. 2019, table 6); operations left out have none."""
+"""Largest magnitudes of AutoAugment and RandAugment (Cubuk et al. 2019, table 6); other operations have none."""
 
 STRONGEST_WIDE: dict[str, float] = {
     "ShearX": 0.99,
     "ShearY": 0.99,
-    "TranslateX": 32 / 224,  # 32 pixels of ImageNet's pictures: of the 32 x 32 of a small set nothing would be left
+    "TranslateX": 32 / 224,  # 32 pixels of an ImageNet image; 32 pixels would leave nothing of an image of 32 x 32
     "TranslateY": 32 / 224,
     "Rotate": 135.0,
     "Brightness": 0.99,
@@ -104,17 +106,18 @@ STRONGEST_WIDE: dict[str, float] = {
     "Posterize": 6.0,
     "Solarize": 1.0,
 }
-"""Those of TrivialAugment's wide space (Müller & Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data
-Augmentation")."""
+"""Largest magnitudes of TrivialAugment's wide space.
+
+Müller & Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation"."""
 
 _SIGNED = {name for name in STRONGEST if name not in ("Posterize", "Solarize")}
-_SHARPNESS_LEVELS = 61  # TrivialAugment's 31, either way
+_SHARPNESS_LEVELS = 61  # TrivialAugment's 31 levels in both directions
 
 
 def build_policy(settings: Augment) -> Any:
-    """The policy of a recipe as one Albumentations composition, which applies itself with ``settings.policy_prob``.
+    """The policy of a recipe as one Albumentations composition, applied with probability ``settings.policy_prob``.
 
-    Its children draw from what `set_random_state` of the composition is given, and from nothing else.
+    All of its parts draw only from the random state given to `set_random_state` of the composition.
     """
     return _POLICIES[settings.policy](settings)
 
@@ -130,7 +133,7 @@ def _autoaugment_step(name: str, probability: float, magnitude: int | None) -> A
 
 def _randaugment(settings: Augment) -> Any:
     steps = [_fixed(name, settings.policy_magnitude, 1.0) for name in OPERATIONS]
-    # With replacement and in any order, as in the paper.
+    # With replacement and in random order, as in the paper.
     return albumentations.RandomOrder(steps, n=settings.policy_ops, replace=True, p=settings.policy_prob)
 
 
@@ -146,18 +149,18 @@ _POLICIES: dict[str, Callable[[Augment], Any]] = {
 
 
 def _fixed(name: str, share: float, probability: float) -> Any:
-    """One operation at a share of its largest magnitude, either way."""
+    """One operation at a share of its largest magnitude, with a random sign if it has a direction."""
     magnitude = share * STRONGEST.get(name, 0.0)
     if name in STRONGEST and magnitude == 0.0:
         return albumentations.NoOp(p=probability)
     if name not in _SIGNED:
         return _BUILDERS[name]((magnitude, magnitude), probability)
-    ways = [_BUILDERS[name]((way, way), 1.0) for way in (-magnitude, magnitude)]
-    return albumentations.OneOf(ways, p=probability)
+    directions = [_BUILDERS[name]((signed, signed), 1.0) for signed in (-magnitude, magnitude)]
+    return albumentations.OneOf(directions, p=probability)
 
 
 def _drawn(name: str) -> Any:
-    """One operation at a magnitude drawn from the whole of its wide range."""
+    """One operation with a magnitude drawn from its whole wide range."""
     high = STRONGEST_WIDE.get(name, 0.0)
     return _BUILDERS[name]((-high if name in _SIGNED else 0.0, high), 1.0)
 
@@ -186,7 +189,7 @@ def _jitter(argument: str, magnitudes: Range, p: float) -> Any:
 
 
 def _sharpness(magnitudes: Range, p: float) -> Any:
-    # Albumentations sharpens, but does not soften by the same scale.
+    # Albumentations' own transform sharpens, but does not soften on the same scale.
     low, high = magnitudes
     levels: Sequence[float] = (low,) if low == high else np.linspace(low, high, _SHARPNESS_LEVELS).tolist()
     steps = [albumentations.Lambda(image=partial(_filtered, kernel=_kernel(level)), p=1.0) for level in levels]
@@ -194,7 +197,10 @@ def _sharpness(magnitudes: Range, p: float) -> Any:
 
 
 def _kernel(magnitude: float) -> npt.NDArray[np.float32]:
-    """The picture plus ``magnitude`` times what Pillow's SMOOTH, (1 1 1, 1 5 1, 1 1 1) / 13, takes off: (3, 3)."""
+    """Kernel that adds ``magnitude`` times the difference between the image and its smoothed version: (3, 3).
+
+    The smoothing is Pillow's SMOOTH, (1 1 1, 1 5 1, 1 1 1) / 13.
+    """
     edges = np.full((3, 3), -1.0, np.float32)
     edges[1, 1] = 8.0
     kernel = edges * np.float32(magnitude / 13.0)
@@ -214,7 +220,7 @@ def _solarize(magnitudes: Range, p: float) -> Any:
     return albumentations.Solarize(threshold_range=(1.0 - magnitudes[1], 1.0 - magnitudes[0]), p=p)
 
 
-# Magnitudes and probability -> transform.
+# From magnitudes and probability to a transform.
 _BUILDERS: dict[str, Callable[[Range, float], Any]] = {
     "Identity": lambda _, p: albumentations.NoOp(p=p),
     "ShearX": partial(_shear, "x", "y"),
@@ -228,7 +234,7 @@ _BUILDERS: dict[str, Callable[[Range, float], Any]] = {
     "Sharpness": _sharpness,
     "Posterize": _posterize,
     "Solarize": _solarize,
-    # "pil" stretches the tones linearly, as in the papers; the other method equalizes.
+    # "pil" stretches the tones linearly, as in the papers; the default method equalizes.
     "AutoContrast": lambda _, p: albumentations.AutoContrast(method="pil", p=p),
     "Equalize": lambda _, p: albumentations.Equalize(p=p),
     "Invert": lambda _, p: albumentations.InvertImg(p=p),

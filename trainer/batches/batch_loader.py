@@ -1,7 +1,7 @@
-"""Reading and augmenting training batches beside the training: on a thread, or in processes that outlive trials.
+"""Reading and augmenting training batches in the background: on a thread, or in processes that outlive trials.
 
-No torch in here: a worker process reads pixels and augments them, nothing else. (Albumentations itself imports torch
-where it is installed; that is its start-up time, paid once per worker process.)
+This module does not import torch, because worker processes only read and augment pixels. (Albumentations imports torch
+if it is installed, which adds to the start-up time once per worker process.)
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ Batch = npt.NDArray[np.uint8]
 
 KEPT_SLOTS = 512  # blocks of shared memory that a worker process stays attached to
 
-CORES_PER_AUGMENTER = 4  # where the training is on the CPU as well
+CORES_PER_AUGMENTER = 4  # CPU cores per worker process if the training runs on the CPU, too
 
-BATCHES_AHEAD = 2  # per worker: one being read by the training, one being made
+BATCHES_AHEAD = 2  # per worker: one that the training reads, one in preparation
 
 
 class PixelSource(Protocol):
-    """Decoded images (`trainer.batches.pixel_cache.Pixels`). Has to pickle small: open the file lazily, carry its
-    path.
+    """Decoded images, such as `trainer.batches.pixel_cache.Pixels`.
+
+    It is pickled for every stream of batches, so its pickle has to be small: the path of a file that is opened on use.
     """
 
     @property
@@ -56,14 +57,17 @@ class PixelSource(Protocol):
 
 
 class LoaderError(RuntimeError):
-    """A process that prepares batches died. The next stream starts new ones."""
+    """A worker process died. The next stream starts new ones."""
 
 
 class BatchLoader:
-    """Makes batches, one pool of workers for all folds, epochs and trials. Close it when no training follows.
+    """Prepares batches with one pool of workers for all folds, epochs and trials. Close it after the last training.
 
     Args:
-        workers: 0 = on a thread of this process; n = in n processes. The batches are identical for any number.
+        workers: number of worker processes; 0: a thread of this process. The batches are the same for any number.
+
+    Raises:
+        ValueError: ``workers`` is negative.
     """
 
     def __init__(self, workers: int = 0) -> None:
@@ -73,25 +77,26 @@ class BatchLoader:
         self._executor: Executor | None = None
         self._lock = threading.Lock()
         self.slots = Slots()
-        """Where processes put batches."""
+        """Shared memory into which worker processes write batches."""
 
     def stream(self, pixels: PixelSource, settings: Augment, size: int, plans: Sequence[BatchPlan]) -> BatchStream:
-        """Start making the batches of ``plans`` now, a few ahead of whoever reads them, in their order.
+        """Start preparing the batches of ``plans`` now, in their order and a few ahead of the reader.
 
         Args:
-            pixels: images of ``size`` x ``size`` pixels, or larger ones where ``settings`` crop.
+            pixels: images of ``size`` x ``size`` pixels, or larger ones if ``settings`` crop.
             size: side of the network's input.
         """
-        # One blob for the whole stream: workers recognise it and keep what they built from it.
+        # One pickle for the whole stream: workers recognise it and reuse the augmenter that they built from it.
         strengths = {name: strength for name, strength in settings.strengths.items() if strength > 0.0}
         job = pickle.dumps((pixels, replace(settings, strengths=strengths), size))
         return BatchStream(self, job, plans, size=size, ahead=BATCHES_AHEAD * max(1, self._workers))
 
     def submit(self, job: bytes, plan: BatchPlan, size: int) -> tuple[Future[Batch | None], SharedMemory | None]:
-        """Queue one batch. For `BatchStream`.
+        """Queue one batch; for `BatchStream`.
 
         Returns:
-            What will hold the batch, or None once it lies in the memory that comes second.
+            A future, and a block of shared memory or None. With a block the future's result is None and the batch is
+            written into the block; without one the future's result is the batch.
         """
         with self._lock:
             if self._executor is None:
@@ -102,7 +107,7 @@ class BatchLoader:
         return self._executor.submit(_fill_slot, job, plan, size, slot.name), slot
 
     def close(self) -> None:
-        """Stop the workers; batches not yet begun are dropped. A later `stream` starts new ones."""
+        """Stop the workers and drop the batches that they have not begun. A later `stream` starts new workers."""
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
@@ -118,10 +123,10 @@ class BatchLoader:
 
 
 def fitting_workers(device_type: str, cores: int) -> int:
-    """How many processes augment best for a training on ``device_type`` ("cuda", "cpu") that may use ``cores``.
+    """The fastest number of worker processes for a training on ``device_type`` ("cuda", "cpu") that may use ``cores``.
 
-    Beside a GPU the CPU has nothing else to do. On a CPU the training needs the cores, but a thread of it that augments
-    holds the interpreter up, which costs a small network a quarter of its speed.
+    Beside a GPU the CPU has nothing else to do. On a CPU the training needs most of the cores. A thread is no
+    alternative there: it competes for the interpreter, which costs a small network a quarter of its speed.
     """
     if device_type == "cuda":
         return max(1, cores)
@@ -150,7 +155,7 @@ class BatchStream:
         return self
 
     def __next__(self) -> Batch:
-        """The next batch. It may lie in memory that the batch after it is written into: copy what is to stay.
+        """The next batch. The batch after it may be written into the same memory: copy what has to stay.
 
         Raises:
             LoaderError: a worker process died.
@@ -170,7 +175,7 @@ class BatchStream:
             ) from error
         if batch is not None:
             return batch
-        assert self._read is not None, "a worker returns the batch or puts it into memory"
+        assert self._read is not None, "a worker returns the batch or writes it into shared memory"
         return _batch_in(self._read, len(plan.indices), self._size)
 
     def _release(self) -> None:
@@ -179,14 +184,14 @@ class BatchStream:
             self._read = None
 
     def close(self) -> None:
-        """Drop the batches that nobody will read."""
+        """Drop all batches that have not been read."""
         self._release()
         self._left = iter(())
         while self._pending:
             _, future, slot = self._pending.pop()
             future.cancel()
             if slot is not None:
-                # Now where it was cancelled or is done; later where a worker is writing into it.
+                # Runs at once if the batch was cancelled or is complete, otherwise when the worker has written it.
                 future.add_done_callback(partial(_give_back, self._loader.slots, slot))
 
 
@@ -196,42 +201,42 @@ def _give_back(slots: Slots, slot: SharedMemory, _: Future[Batch | None]) -> Non
 
 def _batch_in(slot: SharedMemory, count: int, size: int) -> Batch:
     assert slot.buf is not None, "the slot is open"
-    # Not np.ndarray(buffer=...): only frombuffer keeps the memory from being unmapped while the array lives.
+    # Not np.ndarray(buffer=...): only frombuffer prevents the memory from being unmapped while the array lives.
     return np.frombuffer(slot.buf, dtype=np.uint8, count=count * size * size * 3).reshape(count, size, size, 3)
 
 
 def _make_executor(workers: int) -> Executor:
     if workers == 0:
         return ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-    # Spawned, not forked: a fork of a process that runs CUDA or threads may hang.
+    # Spawned, because a fork of a process that runs CUDA or threads may hang.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(max_workers=workers, mp_context=context, initializer=_start_worker)
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group, and a cluster's request to stop the whole control group; the training
-    # decides when its workers stop.
+    # Ctrl-C reaches the whole process group, and a cluster's stop request reaches the whole control group. Workers
+    # ignore both, because the training decides when they stop.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def _exit_with_parent() -> None:
-    """A killed training closes no pool; without this its workers would wait for work for ever."""
+    """End this worker when its training ends; a killed training cannot stop its workers, which would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(0)
 
 
-# The job that this thread worked on last: its blob, and what was built from it. Per thread, because an Augmenter
-# serves one thread, and one process may train with several loaders.
+# The last job of this thread: its pickle, and the objects built from it. Per thread, because an Augmenter is not
+# thread-safe and one process may train with several loaders.
 _current = threading.local()
 
 
 def _make_batch(job: bytes, plan: BatchPlan, into: Batch | None = None) -> Batch:
     if getattr(_current, "job", None) != job:
-        pixels, settings, size = pickle.loads(job)  # noqa: S301  (our own bytes, from the process that started this one)
+        pixels, settings, size = pickle.loads(job)  # noqa: S301  (bytes from the process that started this one)
         # asarray: indexing a plain view costs a fraction of indexing a memmap
         _current.images, _current.augmenter, _current.job = np.asarray(pixels.train), Augmenter(settings, size), job
         _current.size = size
@@ -242,14 +247,14 @@ def _make_batch(job: bytes, plan: BatchPlan, into: Batch | None = None) -> Batch
     return batch
 
 
-_mapped: dict[str, SharedMemory] = {}  # in a worker process: what it has written into so far
+_mapped: dict[str, SharedMemory] = {}  # in a worker process: the blocks that it is attached to, by name
 
 
 def _fill_slot(job: bytes, plan: BatchPlan, size: int, name: str) -> None:
-    """`_make_batch` into shared memory."""
+    """As `_make_batch`, with the result in the shared-memory block ``name``."""
     slot = _mapped.get(name)
     if slot is None:
-        if len(_mapped) >= KEPT_SLOTS:  # of earlier trainings, most likely
+        if len(_mapped) >= KEPT_SLOTS:  # most of them belong to earlier trainings
             for old in _mapped.values():
                 old.close()
             _mapped.clear()

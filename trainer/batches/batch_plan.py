@@ -1,4 +1,4 @@
-"""Which images a fold trains on in an epoch, in which order and in which batches."""
+"""The plan of an epoch: which images a fold trains on, in which order and in which batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from trainer.common.randomness import random_generator, random_key
 
 Indices = npt.NDArray[np.int64]
+"""Row numbers of images: int64, shape (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,30 +20,32 @@ class BatchPlan:
     indices: Indices
     """Rows of the training images: int64, shape (b,), b >= 2."""
     keys: tuple[int, ...]
-    """What each image's augmentation is drawn from: one number 0 .. 2**64 - 1 per image."""
+    """Seed of each image's augmentation: one number 0 .. 2**64 - 1 per image."""
 
 
 def plan_epoch(
     candidates: Indices, y: Indices, *, batch_size: int, balance: float, seed: int, fold: int, epoch: int
 ) -> tuple[BatchPlan, ...]:
-    """Lay out one epoch of one fold.
+    """Draw the batches of one epoch of one fold.
 
-    An epoch has as many images as the fold has candidates. Without balance each comes exactly once. With balance ``b``
-    a class of frequency f comes in proportion to f ** (1 - b), and its images equally often, both to within one:
-    systematic sampling, which leaves less to chance than independent draws with replacement.
+    An epoch has as many images as the fold has candidates. Without balance each image comes exactly once. With balance
+    ``b`` the share of a class of frequency f is proportional to f ** (1 - b), and all images of a class come equally
+    often. Both hold to within one image, because the sampling is systematic, which has a lower variance than
+    independent draws with replacement.
 
-    A last batch of a single image is left out, because batch normalisation cannot train on one; the next epoch's order
-    is another, so no image is left out for good.
+    A last batch of a single image is left out, because batch normalisation cannot train on one image. The order changes
+    with every epoch, so no image is left out for good.
 
     Args:
         candidates: rows that the fold may train on: int64, shape (n,), n >= 2.
         y: class of *every* row, indexed by the values of ``candidates``: int64.
         batch_size: images per batch, at least 2.
-        balance: 0 .. 1.
+        balance: 0 (natural class frequencies) .. 1 (equal class frequencies).
+        seed: of the training; with ``fold`` and ``epoch`` it determines the order and the augmentation.
         epoch: 1-based.
     """
     generator = random_generator(seed, "order", fold, epoch)
-    # Sorted by class, so that systematic sampling hits each class's share to within one image.
+    # Sorted by class, so that systematic sampling meets the share of each class to within one image.
     shuffled = generator.permutation(candidates)
     shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
     weights = np.bincount(y[candidates])[y[shuffled]].astype(np.float64) ** -balance
@@ -63,6 +66,6 @@ def plan_epoch(
 
 
 def batches_per_epoch(n_candidates: int, batch_size: int) -> int:
-    """How many batches `plan_epoch` makes."""
+    """Number of batches in an epoch of `plan_epoch`."""
     full, rest = divmod(n_candidates, batch_size)
     return full + (rest > 1)

@@ -1,4 +1,4 @@
-"""Blending pairs of images of a batch: mixup and CutMix."""
+"""Mixup and CutMix: blending pairs of images of a batch, and their labels."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from trainer.recipe.recipe import Augment
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """How one batch is blended, drawn before the images are at hand."""
+    """The random choices of one blended batch."""
 
     partner: tuple[int, ...]
-    """Row of the batch that each row is blended with: a permutation."""
+    """For each row of the batch, the row that it is blended with: a permutation."""
     share: float
-    """What is kept of each image and of its label: 0 .. 1."""
+    """Share of each image and of its label that is kept: 0 .. 1."""
     box: tuple[int, int, int, int] | None
-    """CutMix: (top, bottom, left, right) of the part taken from the partner, in pixels; None: mixup."""
+    """For CutMix, (top, bottom, left, right) in pixels of the part taken from the partner. None: mixup."""
 
 
 def mixing_epochs(settings: Augment, epochs: int) -> int:
-    """How many epochs, counted from the first, may blend: all but the last ``mix_off`` of them."""
+    """Number of epochs, counted from the first, that may blend: all but the last share ``mix_off`` of ``epochs``."""
     return 0 if settings.mix == "none" else math.floor(epochs * (1.0 - settings.mix_off) + 1e-9)
 
 
 def draw_mix(settings: Augment, *, batch_size: int, size: int, generator: np.random.Generator) -> Mix | None:
-    """Draw the blend of one batch of ``batch_size`` images of ``size`` x ``size`` pixels; None: leave it as it is.
+    """Draw how to blend one batch of ``batch_size`` images of ``size`` x ``size`` pixels; None: no blending.
 
-    Sources: Zhang et al. 2018 (mixup), Yun et al. 2019 (CutMix; the share is that of the pixels really kept).
+    Sources: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization"; Yun et al. 2019, "CutMix: Regularization
+    Strategy to Train Strong Classifiers with Localizable Features". The label share of CutMix is the share of pixels
+    that remain after the box is clipped to the image.
     """
     if settings.mix == "none" or generator.random() >= settings.mix_prob:
         return None
@@ -57,7 +59,7 @@ def apply_mix(images: torch.Tensor, targets: torch.Tensor, mix: Mix) -> tuple[to
         targets: float, shape (b, C), rows sum to 1.
 
     Returns:
-        New tensors of the same shapes, types and memory layout.
+        New tensors of the same shapes, dtypes and memory layout.
     """
     partner = torch.tensor(mix.partner, device=images.device)
     mixed_targets = targets * mix.share + targets[partner] * (1.0 - mix.share)

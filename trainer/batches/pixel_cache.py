@@ -1,4 +1,4 @@
-"""All images of a set, resized once per host and memory-mapped by every process that trains."""
+"""Cache of resized images: each set is resized once per host and memory-mapped by every training process."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ from trainer.data.inspection import Progress
 from trainer.inference.images import ImageError, resize_image
 
 CROP_MARGIN = 1.25
-"""Side of the images that random crops are cut from, as a multiple of the network's: a crop of 64 % of the area is then
-as sharp as the network can see, and smaller ones lose less. Larger files would be slower to read than that is worth."""
-_CHUNK = 256  # images that are decoded before they are written: bounds the memory
+"""Side of the images that random crops are cut from, as a multiple of the side of the network's input.
+
+A crop of 64 % of the area then has the full resolution of the network's input, and smaller crops lose less detail. A
+larger margin would slow down reading more than it helps."""
+_CHUNK = 256  # images that are decoded before they are written; bounds the memory
 
 
 class Pixels:
-    """Resized images in a file: uint8, train (n, size, size, 3) and test (m, size, size, 3), RGB, read-only.
+    """Resized images in a memory-mapped file: uint8, train (n, size, size, 3) and test (m, size, size, 3), RGB.
 
-    Pickles as its path and numbers; the file is mapped on first use in each process (a pickled memory map would be a
-    copy of everything).
+    The arrays are read-only. A pickle holds the path and the numbers only, because a pickled memory map would be a copy
+    of all images; each process maps the file on first use.
     """
 
     def __init__(self, *, path: Path, n_train: int, n_test: int, size: int) -> None:
@@ -60,7 +62,7 @@ class Pixels:
 
 
 def side_to_crop_from(size: int) -> int:
-    """Side of the images that crops for a network of ``size`` x ``size`` pixels are cut from: a multiple of 8."""
+    """Side of the images from which a network with ``size`` x ``size`` input takes random crops: a multiple of 8."""
     return math.ceil(size * CROP_MARGIN / 8) * 8
 
 
@@ -74,20 +76,21 @@ def open_pixels(
     with_test: bool = True,
     progress: Progress | None = None,
 ) -> Pixels:
-    """The images of a set at ``size`` x ``size`` pixels, from ``folder`` or, the first time on this host, made there.
+    """Open the images of a set at ``size`` x ``size`` pixels; the first call on a host writes them to ``folder``.
 
-    Processes that ask at the same time wait for the one that makes the file. It appears whole or not at all; one that
-    is cut off or of another shape is made again.
+    Processes that call this at the same time wait for the one that creates the file. The file appears complete or not
+    at all. A file that is truncated or has another shape is created again.
 
     Args:
-        resize: "squash", "pad" or "crop"; interpolation: as `trainer.inference.images.resize_image` has it.
-        with_test: whether the test images are wanted too.
-        progress: called with (images done, images in all) while the file is made.
+        resize: "squash", "pad" or "crop", as in `trainer.inference.images.resize_image`.
+        interpolation: one of `trainer.inference.images.INTERPOLATIONS`.
+        with_test: include the test images.
+        progress: called with (images done, images in total) while the file is created.
 
     Raises:
-        DataError: images that cannot be read (all named), or a folder that cannot be written to or is full; then
-            ``__cause__`` is the OSError, whose ``errno`` is one of `trainer.common.files.DISK_FULL` where the disk is
-            full.
+        DataError: images cannot be read (the error names all of them), or ``folder`` cannot be written to. In the
+            second case ``__cause__`` is the OSError, whose ``errno`` is one of `trainer.common.files.DISK_FULL` if the
+            disk is full.
     """
     n_train, n_test = len(image_set.train_ids), len(image_set.test_ids) if with_test else 0
     extent = "" if with_test else "-train"
@@ -112,34 +115,38 @@ def open_pixels(
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether the file is there and holds exactly this many pixels."""
+    """Whether the file exists and holds an array of exactly this shape."""
     if not path.exists():
         return False
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError):  # cut off, or not an array
+    except (ValueError, EOFError):  # truncated, or not an array
         return False
     return bool(mapped.shape == shape and mapped.dtype == np.uint8 and not np.isfortran(mapped))
 
 
-def _write(path: Path, shape: tuple[int, ...], pictures: Iterator[NDArray[np.uint8]]) -> None:
-    # Written, not mapped: a full disk is then an OSError and not a bus error.
+def _write(path: Path, shape: tuple[int, ...], images: Iterator[NDArray[np.uint8]]) -> None:
+    # Not through a memory map: there a full disk would be a bus error instead of an OSError.
     with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for picture in pictures:
-            file.write(np.ascontiguousarray(picture).data)
+        for image in images:
+            file.write(np.ascontiguousarray(image).data)
 
 
 def _resized(
     image_set: ImageSet, size: int, resize: str, interpolation: str, with_test: bool, progress: Progress | None
 ) -> Iterator[NDArray[np.uint8]]:
-    """All pictures in order, training first; decoded in parallel, a bounded number ahead."""
-    sources = (image_set.train_images, image_set.test_images) if with_test else (image_set.train_images,)
-    pictures: list[tuple[Images, int]] = [(images, index) for images in sources for index in range(len(images))]
+    """All images in order, training images first; decoded in parallel, at most `_CHUNK` ahead.
 
-    def one(picture: tuple[Images, int]) -> NDArray[np.uint8] | str:
-        images, index = picture
+    Raises:
+        DataError: at the end, with all images that could not be read.
+    """
+    sources = (image_set.train_images, image_set.test_images) if with_test else (image_set.train_images,)
+    places: list[tuple[Images, int]] = [(images, index) for images in sources for index in range(len(images))]
+
+    def read_or_problem(place: tuple[Images, int]) -> NDArray[np.uint8] | str:
+        images, index = place
         try:
             return resize_image(images.read(index), size, resize, interpolation)
         except ImageError as error:
@@ -148,11 +155,11 @@ def _resized(
     problems: list[str] = []
     done = 0
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in range(0, len(pictures), _CHUNK):
-            for result in pool.map(one, pictures[start : start + _CHUNK]):
+        for start in range(0, len(places), _CHUNK):
+            for result in pool.map(read_or_problem, places[start : start + _CHUNK]):
                 done += 1
                 if progress is not None:
-                    progress(done, len(pictures))
+                    progress(done, len(places))
                 if isinstance(result, str):
                     problems.append(result)
                 elif not problems:

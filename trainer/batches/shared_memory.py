@@ -1,7 +1,7 @@
-"""Memory that a training shares with the processes that make its batches.
+"""Shared memory between a training and the worker processes that prepare its batches.
 
-A batch sent through a pipe is copied four times and keeps the training's interpreter busy while it arrives. A batch
-written into shared memory is there.
+A batch sent through a pipe is copied four times and keeps the training's interpreter busy while it arrives. A batch in
+shared memory needs no copy.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import threading
 from multiprocessing.shared_memory import SharedMemory
 
 PREFIX = "retable_"
-"""How the blocks' names begin: whoever finds one in /dev/shm knows whose it is."""
+"""Prefix of the blocks' names, which shows in /dev/shm that they belong to this program."""
 
 log = logging.getLogger(__name__)
 
 
 class Slots:
-    """Blocks of shared memory, each for one batch, used again and again. Safe to use from several threads."""
+    """A pool of shared-memory blocks, each for one batch. Thread-safe."""
 
     def __init__(self) -> None:
         self._free: list[SharedMemory] = []
@@ -28,13 +28,13 @@ class Slots:
         self._lock = threading.Lock()
 
     def take(self, size: int) -> SharedMemory | None:
-        """A block of at least ``size`` bytes; None where the host has no room for it, so that batches go by pipe."""
+        """Take a block of at least ``size`` bytes; None if the host is short of shared memory: then use a pipe."""
         with self._lock:
             fitting = next((slot for slot in self._free if slot.size >= size), None)
             if fitting is not None:
                 self._free.remove(fitting)
                 return fitting
-            # Those that are free and too small are of an earlier training with smaller images.
+            # Free blocks that are too small belong to an earlier training with smaller images.
             for slot in self._free:
                 self._all.remove(slot)
                 _destroy(slot)
@@ -45,31 +45,31 @@ class Slots:
         try:
             slot = SharedMemory(f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}", create=True, size=size)
         except OSError as error:
-            self._note(error)
+            self._record_shortage(error)
             return None
         try:
-            # Without this a full /dev/shm (64 MiB in many containers) would only show when a batch is written, as a
-            # bus error that kills the process.
+            # Allocate now: a full /dev/shm (64 MiB in many containers) would otherwise cause a bus error while a batch
+            # is written, which kills the process.
             os.posix_fallocate(slot._fd, 0, size)  # type: ignore[attr-defined]
         except OSError as error:
             _destroy(slot)
-            self._note(error)
+            self._record_shortage(error)
             return None
         self._all.append(slot)
         return slot
 
-    def _note(self, error: OSError) -> None:
+    def _record_shortage(self, error: OSError) -> None:
         self._full = True
         log.warning("Shared memory is short (%s): batches go through pipes, which is slower.", error.strerror or error)
 
     def give_back(self, slot: SharedMemory) -> None:
-        """Nobody reads or writes it any more. From any thread."""
+        """Return a block to the pool, once no process reads or writes it."""
         with self._lock:
-            if slot in self._all:  # and not destroyed since
+            if slot in self._all:  # not destroyed since
                 self._free.append(slot)
 
     def close(self) -> None:
-        """Destroy all blocks; those still mapped by others go when these do."""
+        """Destroy all blocks; the memory of a block that is still mapped is freed when it is unmapped everywhere."""
         with self._lock:
             for slot in self._all:
                 _destroy(slot)
@@ -86,4 +86,4 @@ def _destroy(slot: SharedMemory) -> None:
         _held.append(slot)
 
 
-_held: list[SharedMemory] = []  # destroyed, but an array on it is still in somebody's hands: closing would pull it away
+_held: list[SharedMemory] = []  # destroyed blocks that an array still uses; closing them would unmap its memory

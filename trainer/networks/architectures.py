@@ -1,10 +1,10 @@
-"""How large timm's architectures are, and which of them can classify: a table that is shipped, made by this module.
+"""Size of timm's architectures, and which of them can classify: a shipped table and its generator.
 
     python -m trainer.networks.architectures
 
-writes the table anew for the installed timm (about twenty minutes on one core). Building a network only to count its
-weights takes a tenth of a second to ten seconds, so the table is asked first; an architecture that it lacks, of a
-newer timm, is built on torch's meta device, without memory and arithmetic.
+writes the table for the installed timm (about twenty minutes on one core). The table exists because building a network
+to count its weights takes a tenth of a second to ten seconds. An architecture that the table lacks, of a newer timm, is
+built on torch's meta device, without memory and arithmetic.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from trainer.networks.backbones import check_backbone
 
 TABLE = "architectures.csv"
 HEADER = ("architecture", "parameters", "classifies")
-CLASSES = 1000  # of the head that is counted
+CLASSES = 1000  # of the classifier included in the count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What is known of a network without its weights."""
+    """Properties of a network that do not depend on its weights."""
 
     parameters: int
-    """Numbers that are trained, a classifier of `CLASSES` classes included."""
+    """Number of trainable parameters, including a classifier of `CLASSES` classes."""
     classifies: bool
-    """Whether it gives class scores; encoders made for other purposes do not, and cannot be trained here."""
+    """Whether it outputs class scores; encoders made for other purposes do not, and cannot be trained here."""
 
 
 def architecture_of(name: str) -> Architecture:
-    """Look up the architecture of a timm model, named with or without a tag; one that the table lacks is built.
+    """Look up the architecture of a timm model, named with or without a tag, and build it if the table lacks it.
 
     Raises:
         BackboneError: timm has no such architecture.
@@ -50,7 +50,7 @@ def architecture_of(name: str) -> Architecture:
 
 @functools.cache
 def shipped_table() -> Mapping[str, Architecture]:
-    """The table by architecture, as it was written."""
+    """The shipped table by architecture."""
     text = importlib.resources.files("trainer.networks").joinpath(TABLE).read_text(encoding="utf-8")
     return {
         row["architecture"]: Architecture(parameters=int(row["parameters"]), classifies=row["classifies"] == "yes")
@@ -69,7 +69,7 @@ def _built(architecture: str) -> Architecture:
         config: Any = model.pretrained_cfg
         try:
             scores = model(torch.zeros(1, *config["input_size"]))
-        except Exception:  # whatever the first line that the meta device cannot follow raises: it is no encoder's sign
+        except Exception:  # of any type: some forward passes need real tensors, so a failure does not prove an encoder
             classifies = hasattr(model, "reset_classifier")
         else:
             classifies = isinstance(scores, torch.Tensor) and scores.shape == (1, CLASSES)

@@ -1,6 +1,6 @@
-"""Backbones: timm's image classifiers by name, what family they are of, and how one is built for a recipe.
+"""Backbones: names, families and preprocessing of timm's image classifiers.
 
-Importing this module is cheap, and so is `family_of`; everything else imports timm when called.
+Importing this module is cheap, and so is `family_of`; all other functions import timm when called.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ FAMILIES: tuple[Family, ...] = ("cnn", "transformer", "hybrid", "mlp")
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneRule:
-    """What is known about all backbones whose names begin alike."""
+    """Properties shared by all backbones whose names begin alike."""
 
     family: Family
-    """What mixes the pixels: convolution, attention, both (attention in a convolutional trunk, or a transformer on a
-    convolutional one), or neither (MLPs and recurrent nets over tokens)."""
+    """Operation that mixes the pixels: "cnn" convolution, "transformer" attention, "hybrid" both (attention in a
+    convolutional trunk, or a transformer on top of one), "mlp" neither (MLPs and recurrent networks over tokens)."""
 
 
 CNN = BackboneRule(family="cnn")
@@ -69,21 +69,23 @@ BACKBONES: dict[str, BackboneRule] = {
     "gmixer": MLP, "gmlp": MLP, "mixer_": MLP, "resmlp": MLP, "sequencer2d": MLP,
 }
 # fmt: on
-"""Rule by the beginning of timm's name; the longest beginning counts. Every architecture of timm has one."""
+"""Rule by prefix of timm's name; the longest matching prefix applies. Every architecture of timm has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What a backbone's pixels look like: ``(x / 255 - mean) / std`` per RGB channel, resized by ``interpolation``."""
+    """Preprocessing of a backbone's input: resize by ``interpolation``, then ``(x / 255 - mean) / std`` per channel."""
 
     mean: tuple[float, float, float]
+    """Of red, green and blue."""
     std: tuple[float, float, float]
+    """Of red, green and blue."""
     interpolation: str
     """One of `trainer.inference.images.INTERPOLATIONS`."""
 
 
 def family_of(name: str) -> Family:
-    """The family of ``name``, with or without a tag after the dot; timm is not imported.
+    """The family of ``name``, which may have a tag after a dot. Does not import timm.
 
     Raises:
         BackboneError: no rule covers the name.
@@ -96,18 +98,18 @@ def family_of(name: str) -> Family:
 
 
 def check_backbone(name: str) -> None:
-    """Make sure that the installed timm knows ``name``, an architecture alone or ``architecture.tag``.
+    """Check that the installed timm has the backbone ``name``: an architecture, or ``architecture.tag``.
 
     Raises:
-        BackboneError: it does not (the nearest names are given), or ``name`` is not a plain name: hub repositories
-            and local folders would make a recipe mean something else on every machine.
+        BackboneError: timm does not have it (the message suggests similar names), or ``name`` is not a plain name. Hub
+            repositories and local folders are refused, because a recipe would then depend on the machine.
     """
     import timm
 
     if not re.fullmatch(r"\w+(\.\w+)?", name):
         raise BackboneError(
             f"the backbone {name!r} is not a plain timm name such as 'resnet18' or 'resnet18.a1_in1k'; "
-            "hub repositories and paths are not taken (put weights into a weights folder instead)"
+            "hub repositories and paths are not accepted (put weights into a weights folder instead)"
         )
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -123,7 +125,7 @@ def check_backbone(name: str) -> None:
 
 
 def preprocessing_of(backbone: str | torch.nn.Module) -> Preprocessing:
-    """What timm's own configuration says of a backbone, given by name or as `create_backbone` made it.
+    """Preprocessing of a backbone by timm's configuration, given its name or a model from `create_backbone`.
 
     Raises:
         BackboneError: as `check_backbone`.
@@ -143,14 +145,22 @@ def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def size_arguments(name: str, image_size: int) -> dict[str, int]:
-    """What `timm.create_model` must be told for square images of this side: ``img_size``, or nothing.
+    """Keyword arguments of `timm.create_model` for square images of this side: ``img_size``, or none.
 
-    Transformers with position embeddings or windows are built for one size; convolutions take any.
+    Transformers with position embeddings or windows are built for one size; convolutional networks take any.
+
+    Raises:
+        BackboneError: as `check_backbone`.
     """
     return {"img_size": image_size} if pretrained_config(name).fixed_input_size else {}
 
 
 def pretrained_config(name: str) -> PretrainedCfg:
+    """timm's configuration of a backbone.
+
+    Raises:
+        BackboneError: as `check_backbone`, or timm has no configuration for it.
+    """
     from timm.models import get_pretrained_cfg
 
     check_backbone(name)

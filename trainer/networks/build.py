@@ -1,4 +1,4 @@
-"""Building a backbone for a recipe, with its weights, and checking that it fits."""
+"""Building the backbone of a recipe with its initial weights, and checking that it takes the images."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ if TYPE_CHECKING:
 
     from trainer.recipe.recipe import Recipe
 
-MAX_SUGGESTED_SIZES = 4  # image sizes named when a backbone cannot take the one that was asked for
+MAX_SUGGESTED_SIZES = 4  # image sizes suggested when a backbone cannot take the requested one
 
 
 def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | None) -> torch.nn.Module:
-    """Build ``recipe.backbone`` with a fresh classifier of ``num_classes``, on the CPU.
+    """Build ``recipe.backbone`` with a classifier for ``num_classes``, on the CPU.
 
-    With ``recipe.init == "imagenet"`` everything but the classifier is pre-trained (see `trainer.networks.pretrained`);
-    any other name than ``"scratch"`` is that of a checkpoint (`trainer.networks.custom_weights`). One that has exactly
-    ``num_classes`` classes brings its classifier along. Random numbers are drawn from
-    torch's global generator: seed it first. ``recipe.drop`` and ``recipe.drop_path`` are ignored where the
-    architecture has no such thing.
+    The initial weights depend on ``recipe.init``:
+
+    - ``"scratch"``: all weights are random;
+    - ``"imagenet"``: pre-trained weights, see `trainer.networks.pretrained`;
+    - any other name: that of a custom checkpoint, see `trainer.networks.custom_weights`.
+
+    The classifier is random, unless the pre-trained weights or the checkpoint have one of exactly ``num_classes``
+    classes. Random numbers are drawn from torch's global generator: seed it first. ``recipe.drop`` and
+    ``recipe.drop_path`` are ignored if the architecture does not support them.
 
     Raises:
-        BackboneError: unknown name; weights not at hand or not fitting; or images of ``recipe.image_size`` pixels that
-            the architecture cannot take (the message names sizes that it can).
+        BackboneError: unknown name; weights that are not at hand or do not fit; or the architecture cannot take images
+            of ``recipe.image_size`` pixels (the message suggests sizes that it can).
     """
     from trainer.networks.custom_weights import BUILT_IN
-    from trainer.networks.pretrained import load_state
+    from trainer.networks.pretrained import load_pretrained_weights
 
     name, size = recipe.backbone, recipe.image_size
     check_backbone(name)
@@ -40,15 +44,15 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
         arguments["drop_rate"] = recipe.drop
     if recipe.drop_path > 0.0:
         arguments["drop_path_rate"] = recipe.drop_path
-    state = load_state(name, weights_dir) if recipe.init == "imagenet" else None
+    state = load_pretrained_weights(name, weights_dir) if recipe.init == "imagenet" else None
     try:
         model = _create(name, num_classes, state, arguments)
         if recipe.init not in BUILT_IN:
-            model = _create_from_named(model, recipe, num_classes, weights_dir, arguments)
+            model = _create_from_custom_weights(model, recipe, num_classes, weights_dir, arguments)
         _check_output(model, size, num_classes)
     except BackboneError:
         raise
-    except Exception as error:  # timm's models refuse a size with whatever their first failing line raises
+    except Exception as error:  # models raise exceptions of any type when a size does not fit
         raise _misfit(name, size, num_classes, error) from error
     return model
 
@@ -69,28 +73,29 @@ def _create(name: str, num_classes: int, state: dict[str, Any] | None, arguments
         return _create(name, num_classes, state, {key: value for key, value in arguments.items() if key != unknown})
 
 
-def _create_from_named(
+def _create_from_custom_weights(
     fresh: torch.nn.Module, recipe: Recipe, num_classes: int, weights_dir: Path | None, arguments: dict[str, Any]
 ) -> torch.nn.Module:
-    """As ``fresh``, which shows that the network can be built, but with the weights of the checkpoint.
+    """Build the network of ``fresh`` again, with the weights of the custom checkpoint.
 
-    Self-supervised pre-training leaves no classifier; then it is the one of ``fresh``.
+    ``fresh`` shows that the network can be built, so a failure here is due to the checkpoint. A checkpoint without a
+    classifier, as self-supervised pre-training writes it, gets the classifier of ``fresh``.
     """
-    from trainer.networks.custom_weights import load_named
+    from trainer.networks.custom_weights import load_custom_weights
     from trainer.networks.layers import classifier_tensors
 
-    state = load_named(recipe.init, weights_dir)
+    state = load_custom_weights(recipe.init, weights_dir)
     classifier = classifier_tensors(fresh)
     if not classifier & state.keys():
         state.update((name, tensor) for name, tensor in fresh.state_dict().items() if name in classifier)
     try:
         return _create(recipe.backbone, num_classes, state, arguments)
-    except Exception as error:  # of another network's weights each model makes its own error
+    except Exception as error:  # models raise exceptions of any type for the weights of another network
         raise BackboneError(f"init = {recipe.init!r} cannot be loaded into {recipe.backbone}: {error}") from error
 
 
 def _check_output(model: torch.nn.Module, size: int, num_classes: int) -> None:
-    """One blank image through the network: what cannot take the size fails here rather than in the first epoch."""
+    """Run one blank image, so that a network that cannot take the size fails here and not in the first epoch."""
     import torch
 
     was_training = model.training
@@ -103,7 +108,7 @@ def _check_output(model: torch.nn.Module, size: int, num_classes: int) -> None:
 
 
 def _misfit(name: str, size: int, num_classes: int, cause: Exception) -> BackboneError:
-    """Say why ``name`` cannot be built for this image size, and for which it can."""
+    """The error that explains why ``name`` cannot be built for this image size, and suggests sizes that it takes."""
     native = pretrained_config(name).input_size[-1]
     nearby = {size // step * step + add for step in (8, 12, 14, 16, 24, 28, 32, 48, 56, 64, 96) for add in (0, step)}
     others = sorted({native, *nearby} - {0, size}, key=lambda other: abs(other - size))
@@ -115,12 +120,12 @@ def _misfit(name: str, size: int, num_classes: int, cause: Exception) -> Backbon
 
 
 def _takes(name: str, size: int, num_classes: int) -> bool:
-    """Whether ``name`` takes images of ``size`` pixels: it is run on the meta device, without memory or arithmetic."""
+    """Whether ``name`` takes images of ``size`` pixels; tried on torch's meta device, without memory or arithmetic."""
     import torch
 
     try:
         with torch.device("meta"):
             _check_output(_create(name, num_classes, None, dict(size_arguments(name, size))), size, num_classes)
-    except Exception:  # as in create_backbone: whatever timm's first failing line raises is a no
+    except Exception:  # as in create_backbone: models raise exceptions of any type when a size does not fit
         return False
     return True

@@ -1,7 +1,8 @@
-"""Checkpoints of one's own to start from: ``init = "NAME"`` is NAME.safetensors or NAME.pth of the weights folder.
+"""Custom initial weights: ``init = "NAME"`` loads NAME.safetensors or NAME.pth from the weights folder.
 
-They may come from anywhere: a model folder that was exported here (``weights/fold0-seed0.safetensors``), timm's or
-torch's training scripts, self-supervised pre-training of the very competition's images. Nothing in them is trusted.
+The files may come from an exported model folder (``weights/fold0-seed0.safetensors``), from the training scripts of
+timm or torch, or from self-supervised pre-training on the competition's own images. They are untrusted: only tensors
+are loaded.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.common.errors import BackboneError, suggest
-from trainer.networks.pretrained import SUFFIXES, read_state
+from trainer.networks.pretrained import SUFFIXES, read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -21,16 +22,17 @@ BUILT_IN = ("imagenet", "scratch")
 """Values of ``recipe.init`` that name no file."""
 
 WRAPPERS = ("model.", "net.", "network.", "backbone.")
-"""What training loops put before every name (Lightning: ``self.model = …``); timm removes those of torch itself."""
+"""Prefixes that training loops add to all names (Lightning: ``self.model = …``); timm removes those of torch itself."""
 
-DIGEST_LENGTH = 16  # hexadecimal digits of a sha256 that are kept: enough to tell files apart
+DIGEST_LENGTH = 16  # hexadecimal digits of a sha256: enough to tell files apart
 
 
-def named_weights(init: str, weights_dir: Path | None) -> Path:
-    """The file that ``init`` names.
+def custom_weights_file(init: str, weights_dir: Path | None) -> Path:
+    """The weights file that ``init`` names.
 
     Raises:
-        BackboneError: there is none, or it is not in the folder: the message says where was looked and what is there.
+        BackboneError: there is no weights folder, the folder has no such file (the message suggests similar names), or
+            the file is a link that leads out of the folder.
     """
     wanted = " or ".join(f"{init}{suffix}" for suffix in SUFFIXES)
     if weights_dir is None:
@@ -46,7 +48,7 @@ def named_weights(init: str, weights_dir: Path | None) -> Path:
         file = weights_dir / f"{init}{suffix}"
         if not file.is_file():
             continue
-        # A name comes from a study that somebody else may have written: it opens what was put into this folder only.
+        # The name may come from another person's study, so it must not open a file outside this folder.
         if file.resolve().parent != folder:
             raise BackboneError(f"{file} is a link out of the weights folder, to {file.resolve()}: put a copy there")
         return file
@@ -57,43 +59,43 @@ def named_weights(init: str, weights_dir: Path | None) -> Path:
     )
 
 
-def missing_named_message(inits: Iterable[str], weights_dir: Path | None) -> str:
-    """One line for each of ``inits`` that is not at hand; empty where all are."""
+def missing_custom_weights_message(inits: Iterable[str], weights_dir: Path | None) -> str:
+    """Error message with a line for each of ``inits`` whose file cannot be used; empty if all can."""
     lines = []
     for init in dict.fromkeys(inits):
         if init in BUILT_IN:
             continue
         try:
-            named_weights(init, weights_dir)
+            custom_weights_file(init, weights_dir)
         except BackboneError as error:
             lines.append(str(error))
     return "\n".join(lines)
 
 
-def load_named(init: str, weights_dir: Path | None) -> dict[str, torch.Tensor]:
-    """Read the checkpoint that ``init`` names onto the CPU, freed of what training loops wrap around the names.
+def load_custom_weights(init: str, weights_dir: Path | None) -> dict[str, torch.Tensor]:
+    """Read the state dict that ``init`` names onto the CPU, with the prefixes of `WRAPPERS` removed from its names.
 
     Raises:
-        BackboneError: not at hand, damaged, or holding more than tensors.
+        BackboneError: as `custom_weights_file`, or the file is damaged or holds more than tensors.
     """
     import torch
 
-    file = named_weights(init, weights_dir)
-    state = read_state(file)
+    file = custom_weights_file(init, weights_dir)
+    state = read_state_dict(file)
     strange = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
     if strange:
-        raise BackboneError(f"the weights {file} are no table of tensors by name: {strange[0]!r} is something else")
+        raise BackboneError(f"the weights {file} are not a state dict (tensors by name): {strange[0]!r} is no tensor")
     for wrapper in WRAPPERS:
         if all(name.startswith(wrapper) for name in state):
             return {name.removeprefix(wrapper): value for name, value in state.items()}
     return state
 
 
-def named_weights_digest(init: str, weights_dir: Path | None) -> str:
-    """Beginning of the sha256 of the file that ``init`` names, so that it can be told which content of it ran.
+def custom_weights_digest(init: str, weights_dir: Path | None) -> str:
+    """First `DIGEST_LENGTH` digits of the sha256 of the file that ``init`` names, to record which content was used.
 
     Raises:
-        BackboneError: not at hand.
+        BackboneError: as `custom_weights_file`.
     """
-    with named_weights(init, weights_dir).open("rb") as file:
+    with custom_weights_file(init, weights_dir).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]

@@ -1,8 +1,8 @@
-"""Parts of a network that stay as they begin: the lower layers of a fine-tuning, or all but the classifier.
+"""Freezing: parts of a network keep their initial weights, such as the lower layers or all but the classifier.
 
-A frozen tensor takes no gradient, so it has no place in the optimizer, and below the lowest learning layer autograd
-keeps no activations. Frozen normalisation layers also keep their running statistics: a forward pass in training mode
-would move them, and then nothing would be as it began. Dropout and stochastic depth act everywhere as the recipe says.
+A frozen tensor has no gradient and no optimizer state, and below the lowest trainable layer autograd keeps no
+activations. Frozen normalisation layers run in evaluation mode, because in training mode a forward pass would change
+their running statistics. Dropout and stochastic depth act in all layers, as the recipe says.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from trainer.recipe.recipe import Recipe
 
 
 def freeze(model: torch.nn.Module, recipe: Recipe) -> tuple[torch.nn.Module, ...]:
-    """Freeze what ``recipe.freeze`` and ``recipe.freeze_embed`` say, in place.
+    """Freeze the parts that ``recipe.freeze`` and ``recipe.freeze_embed`` select, in place.
 
-    ``freeze`` is a share of the layer groups that hold anything besides the classifier, rounded to whole groups and
-    counted from the input. ``freeze_embed`` freezes the first group: the patch embedding with what is added to it
-    (class token, position embedding), or the stem (Kumar et al. 2022, "How to fine-tune vision models with SGD").
-    The classifier always learns.
+    ``freeze`` is a share of the layer groups below the classifier, rounded to whole groups and counted from the input.
+    ``freeze_embed`` freezes the first group: the stem, or the patch embedding with the class token and position
+    embedding (Kumar et al. 2022, "How to fine-tune vision models with SGD"). The classifier is never frozen.
 
     Returns:
         The layers with frozen running statistics, for `train_mode`.
 
     Raises:
-        BackboneError: something is to be frozen, and the model does not say what its classifier is.
+        BackboneError: layers are to be frozen, but the model does not say which layer is its classifier.
     """
     if recipe.freeze == 0.0 and not recipe.freeze_embed:
         return ()
@@ -44,9 +43,9 @@ def freeze(model: torch.nn.Module, recipe: Recipe) -> tuple[torch.nn.Module, ...
 
 
 def frozen_tensors(model: torch.nn.Module, recipe: Recipe) -> frozenset[str]:
-    """Names of the parameters and buffers that `freeze` keeps as they are."""
-    learning = classifier_tensors(model)
-    group_of = {name: group for name, group in layer_groups(model).items() if name not in learning}
+    """Names of the parameters and buffers that `freeze` freezes."""
+    classifier = classifier_tensors(model)
+    group_of = {name: group for name, group in layer_groups(model).items() if name not in classifier}
     groups = sorted(set(group_of.values()))
     frozen = set(groups[: round(recipe.freeze * len(groups))])
     if recipe.freeze_embed:
@@ -55,7 +54,7 @@ def frozen_tensors(model: torch.nn.Module, recipe: Recipe) -> frozenset[str]:
 
 
 def train_mode(model: torch.nn.Module, frozen: tuple[torch.nn.Module, ...]) -> None:
-    """Put ``model`` into training mode, but for the layers that `freeze` returned."""
+    """Put ``model`` into training mode, except for the layers that `freeze` returned."""
     model.train()
     for module in frozen:
         module.eval()

@@ -1,6 +1,7 @@
-"""How a network is divided from its input up: timm's own layer groups, and the classifier on top.
+"""The parts of a network: timm's layer groups from the input up, and the classifier on top.
 
-What layer-wise learning rates, the classifier's own rate and freezing all count by. Importing this module is cheap.
+Layer-wise learning rates, the classifier's own learning rate and freezing all use this division. Importing this module
+is cheap.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def classifier_tensors(model: torch.nn.Module) -> frozenset[str]:
-    """Names of the classifier's parameters and buffers, as ``model.get_classifier()`` gives it: one layer or several.
+    """Names of the classifier's parameters and buffers; ``model.get_classifier()`` returns its layer or layers.
 
     Raises:
-        BackboneError: the model does not say what its classifier is.
+        BackboneError: the model does not say which layer is its classifier.
     """
     get_classifier: Any = getattr(model, "get_classifier", None)
     found = get_classifier() if get_classifier is not None else ()
@@ -34,11 +35,11 @@ def classifier_tensors(model: torch.nn.Module) -> frozenset[str]:
 
 
 def layer_groups(model: torch.nn.Module) -> dict[str, int]:
-    """The layer group of every parameter and buffer by name: 0 at the input, the highest on top.
+    """The layer group of every parameter and buffer by name: 0 at the input, the highest number on top.
 
-    The division is the model's own (``group_matcher``), as timm's layer-wise decay uses it; the few models without one
-    are cut into groups of a dozen parameters. A buffer belongs where its layer does; that of a layer without
-    parameters to the highest of the groups around it.
+    The groups are the model's own (``group_matcher``), as timm's layer-wise decay uses them. The few models without
+    them are divided into groups of a dozen parameters. A buffer belongs to the group of its layer. If its layer has no
+    parameters, it belongs to the highest group in the nearest enclosing module that has some.
     """
     import timm.optim
     from timm.models import group_parameters
@@ -59,7 +60,7 @@ def layer_groups(model: torch.nn.Module) -> dict[str, int]:
 
 
 def _around(name: str) -> list[str]:
-    """The layers that a tensor is in by name, from its own to the whole model (``""``)."""
+    """Names of the modules that contain a tensor, from its own layer to the whole model (``""``)."""
     parts = name.split(".")[:-1]
     return [".".join(parts[:end]) for end in range(len(parts), -1, -1)]
 

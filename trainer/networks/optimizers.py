@@ -1,8 +1,8 @@
 """Optimizers and learning rate schedules by name.
 
-The optimizers are timm's and torch's: biases, norms and whatever a model lists as such take no weight decay, and the
-layer-wise decay of the learning rate follows each model's own grouping. Importing this module is cheap; torch and timm
-are imported when an optimizer is built.
+The optimizers are those of timm and torch. Biases, normalisation layers and the parameters that a model itself exempts
+have no weight decay. Layer-wise learning rate decay follows each model's own layer groups. Importing this module is
+cheap; torch and timm are imported when an optimizer is built.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def build_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the optimizer that ``recipe`` names for the parameters of ``model`` that learn, at its peak learning rate.
+    """Build the optimizer of ``recipe`` for the trainable parameters of ``model``, at the peak learning rate.
 
-    Where layers learn at different rates, each parameter group carries its factor as ``"lr_scale"``; whoever sets the
-    learning rate multiplies by it (see `set_learning_rate`).
+    If layers have different learning rates, each parameter group has its factor under ``"lr_scale"``;
+    `set_learning_rate` multiplies by it.
 
     Raises:
-        BackboneError: the classifier is to learn at a rate of its own, and the model does not say what it is.
+        BackboneError: the optimizer treats the classifier differently, but the model does not say which layer it is.
     """
     from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # timm re-exports without saying so
 
@@ -43,7 +43,7 @@ def build_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optim
         arguments["betas"] = (momentum, *middle, settings.beta2 or rule.second_beta)
     if rule.fallback:
         arguments["fallback_list"] = sorted(classifier_tensors(model))
-        arguments["fallback_no_weight_decay"] = True  # timm lists position embeddings and tokens there
+        arguments["fallback_no_weight_decay"] = True  # for position embeddings and tokens, which timm exempts
     if settings.head_lr != 1.0:
         arguments["param_group_fn"] = lambda model: _groups_with_head(model, recipe, arguments)
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
@@ -58,7 +58,7 @@ def build_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optim
 
 
 def _groups_with_head(model: torch.nn.Module, recipe: Recipe, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """timm's parameter groups, each divided into the classifier's parameters, if any, and the others."""
+    """timm's parameter groups, each split into the classifier's parameters and the others, without empty groups."""
     from timm.optim import param_groups_layer_decay, param_groups_weight_decay  # type: ignore[attr-defined]
 
     settings = recipe.optimizer
@@ -88,9 +88,9 @@ def _groups_with_head(model: torch.nn.Module, recipe: Recipe, arguments: Mapping
 def learning_rate_factor(recipe: Recipe, step: int, total_steps: int) -> float:
     """Share of the peak learning rate at optimizer step ``step`` (0-based) of ``total_steps``: 0 .. 1.
 
-    Warm-up over the first ``schedule.warmup`` of all steps, reaching 1 at its last step, then the schedule, whose first
-    step stands at progress 0 and whose last lies one step short of progress 1. It is compressed so as to end
-    ``schedule.floor`` higher.
+    The warm-up takes the first ``schedule.warmup`` (a share) of all steps and reaches 1 at its last step. The schedule
+    follows: its first step is at progress 0, its last one step short of progress 1. It is scaled to fall from 1 to
+    ``schedule.floor`` instead of 0.
     """
     schedule, floor = SCHEDULES[recipe.schedule.name], recipe.schedule.floor
     warmup_steps = round(recipe.schedule.warmup * total_steps)

@@ -1,7 +1,7 @@
-"""Pre-trained weights: where they are, and loading them without trusting them.
+"""Pre-trained weights: finding them, and loading them safely.
 
-They come from a weights folder (``WEIGHTS_DIR/<timm name>.safetensors`` or ``.pth``), the local Hugging Face cache, or
-the hub when it can be reached, in this order. Nothing here ever falls back to random weights.
+They are searched for in the weights folder (``WEIGHTS_DIR/<timm name>.safetensors`` or ``.pth``), the local Hugging
+Face cache, and the hub if it can be reached, in this order. Random weights never replace missing ones.
 """
 
 from __future__ import annotations
@@ -18,50 +18,59 @@ from trainer.networks.backbones import check_backbone
 if TYPE_CHECKING:
     import torch
 
-HUB_TIMEOUT = 5.0  # seconds until the hub counts as out of reach
-SUFFIXES = (".safetensors", ".pth")  # of checkpoints in a weights folder, in the order of preference
+HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
+SUFFIXES = (".safetensors", ".pth")  # of files in a weights folder, in order of preference
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 LOOSE = ("dla", "mobilenetv5")
-"""Architectures that timm itself loads without checking that every weight is there; we check."""
+"""Prefixes of architectures that timm loads without checking that no weight is missing; `create_pretrained` checks."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Where the weights of a backbone are; ``file`` is None while they are only on the hub."""
+class WeightsLocation:
+    """Where the pre-trained weights of a backbone are."""
 
     where: Literal["folder", "cache", "hub"]
     file: Path | None
+    """None if the weights are on the hub only."""
     repository: str = ""
+    """On the hub, with ``@revision`` if timm names one; empty unless ``where`` is "hub"."""
     hub_file: str = ""
+    """Name of the file in the repository; empty unless ``where`` is "hub"."""
 
 
-class _HubOutOfReach(Exception):  # noqa: N818  # a fact, not a fault: the caller goes on without the hub
-    pass
+class _HubUnreachable(Exception):  # noqa: N818  # not an error for the user: the caller continues without the hub
+    """The hub did not answer."""
 
 
-def weights_at_hand(name: str, weights_dir: Path | None, *, ask_hub: bool = True) -> Weights | None:
-    """Where the weights of ``name`` are, or None. The hub is asked only for what is not on this machine, if at all.
+def find_pretrained_weights(name: str, weights_dir: Path | None, *, ask_hub: bool = True) -> WeightsLocation | None:
+    """Find the pre-trained weights of ``name``; None if there are none, or if the hub cannot be reached.
+
+    Args:
+        weights_dir: the weights folder; None: no such folder.
+        ask_hub: ask the hub for weights that are not on this machine.
 
     Raises:
-        BackboneError: unknown backbone, or a weights folder that does not exist.
+        BackboneError: unknown backbone, or the weights folder does not exist.
     """
     try:
         return _find(name, weights_dir, ask_hub=ask_hub)
-    except _HubOutOfReach:
+    except _HubUnreachable:
         return None
 
 
 def missing_weights(names: Iterable[str], weights_dir: Path | None) -> tuple[str, ...]:
-    """Those of ``names`` whose weights are nowhere at hand; a hub out of reach is asked once only.
+    """The backbones among ``names`` whose pre-trained weights cannot be found.
+
+    The hub is not asked again after it could not be reached.
 
     Raises:
-        BackboneError: as `weights_at_hand`.
+        BackboneError: as `find_pretrained_weights`.
     """
     missing, ask_hub = [], True
     for name in names:
         try:
             found = _find(name, weights_dir, ask_hub=ask_hub)
-        except _HubOutOfReach:
+        except _HubUnreachable:
             found, ask_hub = None, False
         if found is None:
             missing.append(name)
@@ -69,7 +78,7 @@ def missing_weights(names: Iterable[str], weights_dir: Path | None) -> tuple[str
 
 
 def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> str:
-    """What to tell people whose weights are `missing_weights`: where was looked, and every way out."""
+    """Error message for `missing_weights`: the places searched, the source of each backbone's weights, and remedies."""
     from timm.models import get_pretrained_cfg
 
     looked = f"the weights folder {weights_dir}" if weights_dir else "no weights folder (none was given)"
@@ -87,7 +96,7 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
     return "\n".join(lines)
 
 
-def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> Weights | None:
+def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLocation | None:
     from huggingface_hub import try_to_load_from_cache
     from timm.models import get_pretrained_cfg
 
@@ -100,7 +109,7 @@ def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> Weights | No
         for stem in (name, full_name):
             for suffix in SUFFIXES:
                 if (file := weights_dir / f"{stem}{suffix}").is_file():
-                    return Weights(where="folder", file=file)
+                    return WeightsLocation(where="folder", file=file)
     if config is None or not config.hf_hub_id:
         return None
     repository, _, revision = config.hf_hub_id.partition("@")
@@ -108,10 +117,10 @@ def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> Weights | No
     for hub_file in hub_files:
         cached = try_to_load_from_cache(repository, hub_file, revision=revision or None)
         if isinstance(cached, str):
-            return Weights(where="cache", file=Path(cached))
+            return WeightsLocation(where="cache", file=Path(cached))
     for hub_file in hub_files if ask_hub else ():
         if _hub_has(repository, hub_file, revision or None):
-            return Weights(where="hub", file=None, repository=config.hf_hub_id, hub_file=hub_file)
+            return WeightsLocation(where="hub", file=None, repository=config.hf_hub_id, hub_file=hub_file)
     return None
 
 
@@ -121,76 +130,79 @@ def _hub_has(repository: str, hub_file: str, revision: str | None) -> bool:
 
     try:
         get_hf_file_metadata(hf_hub_url(repository, hub_file, revision=revision), timeout=HUB_TIMEOUT)
-    except HfHubHTTPError:  # an answer: there is no such file, or not for us
+    except HfHubHTTPError:  # the hub answered: the file does not exist or needs permission
         return False
-    except Exception as error:  # offline mode, or whatever the hub library's HTTP client of the day raises
-        raise _HubOutOfReach(str(error)) from error
+    except Exception as error:  # offline mode, or an exception of the HTTP client, which differs by hub version
+        raise _HubUnreachable(str(error)) from error
     return True
 
 
-def load_state(name: str, weights_dir: Path | None) -> dict[str, torch.Tensor]:
-    """Read the pre-trained weights of ``name`` onto the CPU, downloading them first where only the hub has them.
+def load_pretrained_weights(name: str, weights_dir: Path | None) -> dict[str, torch.Tensor]:
+    """Read the pre-trained state dict of ``name`` onto the CPU; download it if only the hub has it.
 
     Raises:
-        BackboneError: nowhere at hand, or a file that is damaged or holds more than tensors.
+        BackboneError: the weights cannot be found, or the file is damaged or holds more than tensors.
     """
-    weights = weights_at_hand(name, weights_dir)
+    weights = find_pretrained_weights(name, weights_dir)
     if weights is None:
         raise BackboneError(missing_weights_message([name], weights_dir))
-    return read_state(weights.file or _download(weights))
+    return read_state_dict(weights.file or _download(weights))
 
 
-def read_state(file: Path) -> dict[str, torch.Tensor]:
-    """Read a checkpoint onto the CPU: the weights alone, averaged ones first, where it also holds other things.
+def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
+    """Read the state dict in a weights file onto the CPU; from a training checkpoint, preferably the averaged weights.
 
-    The one read last is kept: the folds of a trial, and mostly those of the next, begin from the same file. The tensors
-    are shared between calls: copy them, do not write into them.
+    The last file read stays in memory, because the folds of a trial, and mostly those of the next, start from the same
+    file. The tensors are shared between calls: copy them, do not write into them.
 
     Raises:
-        BackboneError: it is damaged, or holds more than tensors.
+        BackboneError: the file cannot be read, is damaged, or holds more than tensors.
     """
     try:
         status = file.stat()
     except OSError as error:
         raise BackboneError(f"the weights {file} cannot be read: {error.strerror or error}") from error
-    return dict(_read_state(file, status.st_mtime_ns, status.st_size))
+    return dict(_read_state_dict(file, status.st_mtime_ns, status.st_size))
 
 
 @functools.lru_cache(maxsize=1)
-def _read_state(file: Path, changed: int, size: int) -> Mapping[str, torch.Tensor]:
-    """``changed`` and ``size`` tell a file that was replaced from the one that was read."""
+def _read_state_dict(file: Path, changed: int, size: int) -> Mapping[str, torch.Tensor]:
+    """As `read_state_dict`; ``changed`` and ``size`` make a replaced file a new key of the cache."""
     from timm.models import load_state_dict
 
     try:
         state = load_state_dict(str(file), weights_only=True)
-    except Exception as error:  # pickle, zip and safetensors errors alike: the file is no checkpoint that we may load
+    except Exception as error:  # of pickle, zip or safetensors
         raise BackboneError(f"the weights {file} cannot be loaded safely: {error}") from error
     if not isinstance(state, Mapping) or not state:
-        raise BackboneError(f"the weights {file} are no table of tensors by name")
+        raise BackboneError(f"the weights {file} are not a state dict (tensors by name)")
     return dict(state)
 
 
-def _download(weights: Weights) -> Path:
+def _download(weights: WeightsLocation) -> Path:
     from huggingface_hub import hf_hub_download
 
     repository, _, revision = weights.repository.partition("@")
     try:
         return Path(hf_hub_download(repository, weights.hub_file, revision=revision or None, etag_timeout=HUB_TIMEOUT))
-    except Exception as error:  # as in _hub_has: the HTTP client's own errors are not the hub library's
+    except Exception as error:  # as in _hub_has: the exceptions of the HTTP client differ by hub version
         raise BackboneError(f"downloading {weights.hub_file} of {weights.repository} failed: {error}") from error
 
 
 def create_pretrained(
     name: str, state: Mapping[str, torch.Tensor], num_classes: int, arguments: Mapping[str, Any]
 ) -> torch.nn.Module:
-    """Build ``name`` from a checkpoint: every weight but the classifier's must be in it, and nothing else.
+    """Build ``name`` with the weights in ``state``, which must be exactly those of the network.
 
-    The network is first built with as many classes as the checkpoint has, which lets timm load it strictly; then the
-    classifier is replaced where ``num_classes`` differs.
+    The network is first built with as many classes as ``state`` has, so that timm can load it strictly. If
+    ``num_classes`` differs, the classifier is then replaced by a random one.
+
+    Args:
+        arguments: further keyword arguments of `timm.create_model`.
 
     Raises:
-        BackboneError: weights that are missing, left over, or of another shape.
-        TypeError, AssertionError and others: `timm.create_model` does not take ``arguments``.
+        BackboneError: weights are missing, unexpected, or of another shape.
+        TypeError, AssertionError and others: `timm.create_model` does not accept ``arguments``.
     """
     import timm
     from timm.models import get_pretrained_cfg
@@ -201,7 +213,8 @@ def create_pretrained(
     classifier = config.classifier[0] if isinstance(config.classifier, (tuple, list)) else config.classifier
     head = state.get(f"{classifier}.weight")
     file_classes = config.num_classes if head is None else len(head)
-    # A label offset drops a background class from the head; here the head is loaded as it is, or replaced.
+    # Without a label offset: timm would use it to drop a background class from the head. Here the head is loaded
+    # unchanged, or replaced.
     overlay = {"state_dict": dict(state), "num_classes": file_classes, "label_offset": 0}
     try:
         model = timm.create_model(
@@ -213,7 +226,7 @@ def create_pretrained(
     if missing:
         raise BackboneError(f"the weights do not fit {name}: {len(missing)} are missing, such as {min(missing)}")
     pretrained_cfg: Any = model.pretrained_cfg
-    del pretrained_cfg["state_dict"]  # timm keeps the checkpoint there, as large as the network itself
+    del pretrained_cfg["state_dict"]  # timm keeps the loaded weights there, which would double the memory
     if num_classes != file_classes:
         if not hasattr(model, "reset_classifier"):
             raise BackboneError(f"{name} is an encoder without a classifier; choose an architecture that has one")

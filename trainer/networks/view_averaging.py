@@ -1,6 +1,6 @@
-"""Probabilities from a network, and which test-time views to average.
+"""Test-time augmentation: predicting several views of an image, averaging them, and choosing which to average.
 
-The computation itself is `trainer.inference.predict`, which travels with every exported model.
+The views and their prediction are `trainer.inference.views`, which every exported model contains.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VIEWS: tuple[str, ...] = tuple(views.VIEWS)
 """Every test-time view, "identity" first."""
 FLIPS: tuple[str, ...] = TTA["flips"]
-"""Those among which an export may choose, "identity" first."""
+"""The views among which an export may choose, "identity" first."""
 
 
 def predict_proba(
@@ -36,10 +36,14 @@ def predict_proba(
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Softmax probabilities of uint8 images (n, s, s, 3) by view: float32 (n, C), rows sum to 1.
+    """Softmax probabilities by test-time view: float32, shape (n, C), rows sum to 1.
 
-    ``model`` is on ``device`` already. Full float32, no autocast, no TF32, unless a lower ``precision`` is given.
-    ``views`` are of `VIEWS`.
+    Args:
+        model: on ``device``; runs in evaluation mode, and its own mode is restored.
+        images: uint8, shape (n, side, side, 3), RGB.
+        views: names of `VIEWS`.
+        batch_size: images per forward pass.
+        precision: of autocast; None: full float32, without autocast and TF32.
 
     Raises:
         torch.OutOfMemoryError: ``batch_size`` images do not fit.
@@ -57,7 +61,7 @@ def predict_proba(
 
 
 def average_views(by_view: Mapping[str, npt.NDArray[np.float32]], views: Sequence[str]) -> npt.NDArray[np.float32]:
-    """The mean of the probabilities (n, C) that ``views`` give, as float32; of a single view, these themselves."""
+    """Mean of the probabilities of ``views``: float32, shape (n, C); of a single view, its own array."""
     if len(views) == 1:
         return by_view[views[0]]
     mean: npt.NDArray[np.float64] = np.mean(np.stack([by_view[view] for view in views]), axis=0, dtype=np.float64)
@@ -68,37 +72,46 @@ def choose_views(
     y: npt.NDArray[np.int64],
     oof_views: Mapping[str, npt.NDArray[np.floating[Any]]],
     metric: str,
-    weights: Weights | None = None,
+    image_weights: Weights | None = None,
 ) -> tuple[str, ...]:
-    """The views whose averaged out-of-fold probabilities (n, C) are best, "identity" always among them.
+    """Choose the views to average by their out-of-fold probabilities; "identity" is always one of them.
 
-    Greedy: of the views left, the one that gives the lowest log loss together with those already taken is added, as
-    long as it makes the log loss lower and ``metric`` no worse. Log loss decides because it moves with every image,
-    where a handful of changed labels decides about accuracy. Rows that were never held out (NaN) do not count, the
-    others by ``weights``, (n,), where these are given.
+    Greedy forward selection: each step adds the view that gives the lowest log loss together with those chosen before,
+    as long as the log loss gets lower and ``metric`` no worse. Log loss decides because every image changes it, whereas
+    accuracy depends on the few labels that change.
+
+    Args:
+        y: classes: int64, shape (n,).
+        oof_views: probabilities by view, shape (n, C). Rows that were never held out are NaN and are left out.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
+        image_weights: how much each image counts: float64, shape (n,); None: all count the same.
+
+    Returns:
+        The chosen views, in the order in which they were added.
 
     Raises:
-        ValueError: no "identity", or a view that does not exist.
+        ValueError: ``oof_views`` lacks "identity" or has an unknown view.
     """
     if "identity" not in oof_views or set(oof_views) - set(VIEWS):
         raise ValueError(f"views are 'identity' and others of {', '.join(VIEWS)}, not {', '.join(oof_views)}")
-    known = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
-    truth, counting = y[known], weights_of(weights, known)
+    held_out = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
+    truth, held_out_weights = y[held_out], weights_of(image_weights, held_out)
 
-    def judge(views: Sequence[str]) -> tuple[float, float]:
-        mean = np.stack([oof_views[view][known] for view in views]).mean(axis=0, dtype=np.float64)
-        return score("log_loss", truth, mean, counting), score(metric, truth, mean, counting)
+    def scores_of(views: Sequence[str]) -> tuple[float, float]:
+        """Log loss (negated, as for every metric higher is better) and ``metric`` of the average of ``views``."""
+        mean = np.stack([oof_views[view][held_out] for view in views]).mean(axis=0, dtype=np.float64)
+        return score("log_loss", truth, mean, held_out_weights), score(metric, truth, mean, held_out_weights)
 
-    taken = ["identity"]
-    best = judge(taken)
-    left = [view for view in VIEWS if view in oof_views and view != "identity"]
-    while left:
-        judged = {view: judge([*taken, view]) for view in left}
-        helpful = [view for view in left if judged[view][0] > best[0] and not judged[view][1] < best[1]]
+    chosen = ["identity"]
+    best = scores_of(chosen)
+    candidates = [view for view in VIEWS if view in oof_views and view != "identity"]
+    while candidates:
+        scores = {view: scores_of([*chosen, view]) for view in candidates}
+        helpful = [view for view in candidates if scores[view][0] > best[0] and not scores[view][1] < best[1]]
         if not helpful:
             break
-        view = max(helpful, key=lambda name: judged[name])
-        taken.append(view)
-        left.remove(view)
-        best = judged[view]
-    return tuple(taken)
+        view = max(helpful, key=lambda name: scores[name])
+        chosen.append(view)
+        candidates.remove(view)
+        best = scores[view]
+    return tuple(chosen)

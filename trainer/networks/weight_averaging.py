@@ -1,16 +1,18 @@
-"""Averaged weights: a second copy of a network, moved a little towards the first one after every step.
+"""Weight averaging: a second copy of a network that follows the first one after every optimizer step.
 
-One copy serves both kinds of average; only the share that it keeps of itself (its decay) differs:
+After each step the copy keeps a share of itself, the decay, and takes the rest from the network. The two kinds of
+average differ in the decay only:
 
-- exponential (``recipe.ema``): timm's decay, which rises from 0 to the recipe's, so that the random weights of the
-  beginning are soon forgotten;
-- equal (``recipe.swa``, Izmailov et al. 2018): at the k-th step of the last part of the training the decay is
-  (k - 1) / k, which makes the copy the plain mean of the weights after these k steps. It begins anew there, whatever
-  the exponential average was. It averages the more the further the weights still move: with `schedule.floor`, say.
+- Exponential moving average (``recipe.ema``): timm's decay, which rises from 0 to the recipe's value, so that the
+  random initial weights are soon forgotten.
+- Stochastic weight averaging (``recipe.swa``; Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
+  Generalization"): at the k-th step of the last part of the training the decay is (k - 1) / k, so the copy is the plain
+  mean of the weights after these k steps. It starts anew there and discards the exponential average. The further the
+  weights still move in this part, as with a `schedule.floor`, the more there is to average.
 
-The statistics of batch normalisation are averaged like the weights; whole numbers are copied. The paper recomputes
-the statistics for the averaged weights instead, which costs a forward pass over all training images whenever they are
-evaluated, as much as a third of an epoch's time; the mean of the statistics is close where the weights are.
+The running statistics of batch normalisation are averaged like the weights; integers are copied. The paper recomputes
+the statistics for the averaged weights instead. That costs a forward pass over all training images before every
+evaluation, up to a third of an epoch's time, and the averaged statistics are close if the weights are.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ class AveragedModel:
     """The averaged copy of a network in training.
 
     Args:
-        model: on its device; parameters that take no gradient stay as they are and are left out of the averaging.
+        model: the network, on its device; parameters without gradients are not averaged.
         total_steps: optimizer steps of the whole training.
     """
 
@@ -49,12 +51,12 @@ class AveragedModel:
 
     @property
     def counts(self) -> bool:
-        """Whether the averaged weights are what is evaluated: not before there is an average."""
+        """Whether to evaluate the averaged weights: False until there is an average."""
         return self._moved or self._ema > 0.0
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the network's weights after optimizer step ``step`` (0-based)."""
+        """Include the network's weights after optimizer step ``step`` (0-based) in the average."""
         decay = self._decay(step)
         if decay is None:
             return
@@ -66,7 +68,7 @@ class AveragedModel:
             torch._foreach_copy_(self._copies, self._copied)
 
     def _decay(self, step: int) -> float | None:
-        """What the copy keeps of itself at ``step``; None = nothing is averaged yet."""
+        """Share of itself that the copy keeps at ``step``; None: nothing is averaged yet."""
         in_swa = step - self._swa_begins + 1
         if in_swa >= 1:
             return (in_swa - 1) / in_swa
@@ -82,14 +84,14 @@ class AveragedModel:
         """Go back to a `state` of the same recipe.
 
         Raises:
-            KeyError, RuntimeError: it is of another network.
+            KeyError, RuntimeError: the state belongs to another network.
         """
         self.module.load_state_dict(state["module"])
         self._moved = state["moved"]
 
 
 def averaged_model(model: torch.nn.Module, recipe: Recipe, total_steps: int) -> AveragedModel | None:
-    """The copy that ``recipe`` asks for, or None where nothing is averaged."""
+    """The averaged copy of ``model``; None if ``recipe`` averages no weights."""
     return AveragedModel(model, recipe, total_steps) if recipe.ema > 0.0 or recipe.swa > 0.0 else None
 
 

@@ -16,11 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.arrays import Float64Array
 from trainer.common.errors import DataError
 from trainer.data.folds import make_folds
 from trainer.evaluation.metrics import effective_images, score, standard_error
-
-Floats = NDArray[np.float64]
 
 FOLDS = 5
 FEWEST = 20  # images of either part; with fewer even a large difference would not show
@@ -46,8 +45,8 @@ class Shift:
     auc: float
     standard_error: float
     """Of the area, over the draw of the images (DeLong et al. 1988)."""
-    train: Floats
-    test: Floats
+    train: Float64Array
+    test: Float64Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +105,7 @@ def measure_shift(
     )
 
 
-def importance_weights(train: Floats, n_test: int) -> tuple[Floats, float]:
+def importance_weights(train: Float64Array, n_test: int) -> tuple[Float64Array, float]:
     """How much each training image counts in a mean over images like the test images.
 
     The weight is the density ratio p / (1 - p) * n / m, clipped to `CLIP`, divided by the mean: after that a weight may
@@ -125,7 +124,7 @@ def importance_weights(train: Floats, n_test: int) -> tuple[Floats, float]:
     return weights, effective_images(weights)
 
 
-def striking_classes(y: NDArray[np.int64], train: Floats) -> tuple[Striking, ...]:
+def striking_classes(y: NDArray[np.int64], train: Float64Array) -> tuple[Striking, ...]:
     """Classes whose share among the third of the training images that is most like test images differs from their share
     overall by more than `STRIKING` standard errors (hypergeometric), the most striking first.
 
@@ -145,7 +144,9 @@ def striking_classes(y: NDArray[np.int64], train: Floats) -> tuple[Striking, ...
     return tuple(one for _, one in sorted(found, key=lambda pair: -pair[0]))
 
 
-def _log_odds(model: str, seed: int, features: Floats, part: NDArray[np.int64], unseen: Floats) -> NDArray[np.float64]:
+def _log_odds(
+    model: str, seed: int, features: Float64Array, part: NDArray[np.int64], unseen: Float64Array
+) -> NDArray[np.float64]:
     """Learn from ``features``, judge the ``unseen``: log-odds of being a test image, float64, within +-14 or so."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -163,7 +164,7 @@ def _log_odds(model: str, seed: int, features: Floats, part: NDArray[np.int64], 
     return np.asarray(np.log(proba / (1 - proba)), np.float64)
 
 
-def _calibrated(log_odds: Floats, part: NDArray[np.int64]) -> Floats:
+def _calibrated(log_odds: Float64Array, part: NDArray[np.int64]) -> Float64Array:
     """Probabilities from out-of-fold log-odds by Platt's method (1999): two numbers, fitted to all images.
 
     With hundreds of features the log-odds are too sure of themselves, which would make weights of mere noise. Log-odds

@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.common.arrays import Float64Array
 from trainer.common.errors import DataError
 from trainer.data.images import Images
 from trainer.data.inspection import Progress, each_picture
-
-Floats = NDArray[np.float64]
 
 SCALARS = ("brightness", "contrast", "saturation", "sharpness", "blockiness")
 """The first numbers of a description, in this order."""
@@ -72,14 +71,14 @@ def describe_picture(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate(parts).astype(np.float32)
 
 
-def _shares(values: Floats, bins: int, weights: Floats | None = None) -> Floats:
+def _shares(values: Float64Array, bins: int, weights: Float64Array | None = None) -> Float64Array:
     """Histogram of values 0..1 as shares; all zero where nothing weighs anything (a gray picture has no hue)."""
     counts, _ = np.histogram(values, bins=bins, range=(0, 1), weights=weights)
     total = counts.sum()
     return np.asarray(counts / total if total > 0 else np.zeros(bins), np.float64)
 
 
-def _directions(gray: Floats) -> Floats:
+def _directions(gray: Float64Array) -> Float64Array:
     """Share of each direction (0 to 180 degrees) in the gradients of each cell, float64 ``(CELLS**2 * DIRECTIONS,)``;
     cells without any edge are near zero.
     """
@@ -95,14 +94,14 @@ def _directions(gray: Floats) -> Floats:
     return np.asarray((cells / (cells.sum(axis=1, keepdims=True) + noise)).ravel(), np.float64)
 
 
-def _middle(picture: NDArray[np.uint8]) -> Floats:
+def _middle(picture: NDArray[np.uint8]) -> Float64Array:
     """The middle of a picture in gray levels 0..255, cut along the borders of its blocks."""
     top, left = (max(0, side - _MIDDLE) // 2 // _BLOCK * _BLOCK for side in picture.shape[:2])
     cut = picture[top : top + _MIDDLE, left : left + _MIDDLE]
     return np.asarray(Image.fromarray(np.ascontiguousarray(cut)).convert("L"), np.float64)
 
 
-def _sharpness(gray: Floats) -> float:
+def _sharpness(gray: Float64Array) -> float:
     if min(gray.shape) < 3:
         return 0.0
     inner = gray[1:-1, 1:-1]
@@ -110,7 +109,7 @@ def _sharpness(gray: Floats) -> float:
     return float(np.log1p(laplacian.var()))
 
 
-def _blockiness(gray: Floats) -> float:
+def _blockiness(gray: Float64Array) -> float:
     borders, others = [], []
     for steps in (np.abs(np.diff(gray, axis=0)), np.abs(np.diff(gray, axis=1)).T):
         at_border = np.arange(len(steps)) % _BLOCK == _BLOCK - 1

@@ -42,9 +42,9 @@ def extractor_at_hand(weights_dir: Path | None, names: Iterable[str] = tuple(EXT
     Raises:
         BackboneError: a weights folder that does not exist.
     """
-    from trainer.networks.pretrained import weights_at_hand
+    from trainer.networks.pretrained import find_pretrained_weights
 
-    return next((name for name in names if weights_at_hand(name, weights_dir, ask_hub=False)), None)
+    return next((name for name in names if find_pretrained_weights(name, weights_dir, ask_hub=False)), None)
 
 
 def load_extractor(
@@ -62,9 +62,9 @@ def load_extractor(
 
     from trainer.common.errors import BackboneError
     from trainer.networks.backbones import size_arguments
-    from trainer.networks.pretrained import create_pretrained, load_state
+    from trainer.networks.pretrained import create_pretrained, load_pretrained_weights
 
-    state = load_state(name, weights_dir)
+    state = load_pretrained_weights(name, weights_dir)
     config = get_pretrained_cfg(name)
     if config is None:
         raise BackboneError(f"timm has no configuration for {name}")

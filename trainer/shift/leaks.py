@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trainer.common.arrays import Float64Array
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages, Images
 from trainer.data.inspection import look_at
 from trainer.inference.images import ImageError
 
-Floats = NDArray[np.float64]
 
-
-def leaks_of(image_set: ImageSet) -> dict[str, Floats]:
+def leaks_of(image_set: ImageSet) -> dict[str, Float64Array]:
     """Features by what they are of, each ``(n + m, d)``, training images first: ``image sides``, ``file size`` and
     ``file format`` (by its ending), as far as they differ between any two images at all.
 
@@ -33,7 +31,7 @@ def leaks_of(image_set: ImageSet) -> dict[str, Floats]:
     return {name: features for name, features in found.items() if np.ptp(features, axis=0).any()}
 
 
-def _bytes(images: Images) -> Floats:
+def _bytes(images: Images) -> Float64Array:
     sizes = np.zeros(len(images))
     problems = []
     for index in range(len(images)):
@@ -46,7 +44,7 @@ def _bytes(images: Images) -> Floats:
     return sizes
 
 
-def _formats(paths: list[str]) -> Floats:
+def _formats(paths: list[str]) -> Float64Array:
     """One column per ending, as 0 and 1."""
     endings = [path.rpartition(".")[2].lower().replace("jpeg", "jpg") for path in paths]
     known = sorted(set(endings))

@@ -1,4 +1,4 @@
-"""Checkpoints of a cross-validation: one file, replaced as a whole, written beside the training."""
+"""Checkpoints of a cross-validation: one file, replaced atomically, written in the background."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 
 SHORTEST_INTERVAL = 60.0  # seconds between two checkpoints
-LONGEST_INTERVAL = 180.0  # seconds: what a killed training may lose where an epoch is shorter than that
-LARGEST_COST = 0.02  # share of the training's time that may go into checkpoints
+LONGEST_INTERVAL = 180.0  # seconds of training that a kill may lose, if an epoch is shorter
+LARGEST_COST = 0.02  # share of the training time that may be spent on checkpoints
 
 
 class CheckpointFile:
     """The checkpoint of one training.
 
     Args:
-        path: the file; its folder is made when the first checkpoint is written.
-        identity: digest of all that the training is a function of; a file of another identity is not loaded.
-        clock: seconds, monotonic.
+        path: the file; its folder is created with the first checkpoint.
+        identity: digest of everything that determines the training; a file with another identity is not loaded.
+        clock: returns seconds, monotonic.
     """
 
     def __init__(self, path: Path, identity: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,10 +43,11 @@ class CheckpointFile:
         self._writing: threading.Thread | None = None
 
     def load(self) -> dict[str, Any] | None:
-        """The content last written, with its tensors on the CPU.
+        """Read the last content that was written, with its tensors on the CPU.
 
-        None where there is no file, and, with a logged warning, where it is damaged or of another training: then the
-        training begins anew, which costs time and nothing else.
+        Returns:
+            None without a file. Also None, with a logged warning, if the file is damaged or belongs to another
+            training: then the training starts again, which costs nothing but time.
         """
         try:
             payload = torch.load(self._path, map_location="cpu", weights_only=True)
@@ -60,26 +61,28 @@ class CheckpointFile:
             return None
         if payload.get("identity") != self._identity:
             log.warning(
-                "Ignoring the checkpoint %s: it is of another recipe, seed, split, data set, torch or timm.",
+                "Ignoring the checkpoint %s: it belongs to another recipe, seed, split, data set, torch or timm.",
                 self._path,
             )
             return None
         return dict(payload["content"])
 
     def offer(self, content: Callable[[], dict[str, Any]]) -> bool:
-        """Write a checkpoint in the background if one is due; called after every epoch.
+        """Write a checkpoint in the background if one is due; to be called after every epoch.
 
-        Due is at most once in `SHORTEST_INTERVAL`, less often where the copying that holds the training up would cost
-        more than `LARGEST_COST` of its time. But a kill at any moment loses at most `LONGEST_INTERVAL` or one epoch,
-        whichever is longer: due is also where the end of another epoch as long as this one would be too late.
+        At most one checkpoint is due in `SHORTEST_INTERVAL`. The interval grows if copying the content, for which the
+        training waits, would take more than `LARGEST_COST` of the time. A kill still loses at most `LONGEST_INTERVAL`
+        or one epoch, whichever is longer: a checkpoint is also due if another epoch of the same length would exceed
+        `LONGEST_INTERVAL`.
+
+        A failed write is logged as a warning, because a full disk is no reason to lose a training.
 
         Args:
-            content: makes nested dictionaries and lists of tensors and plain values; copied before this returns.
-
-        A full disk is no reason to lose a training: what cannot be written is logged as a warning.
+            content: returns nested dictionaries and lists of tensors and plain values; they are copied before this
+                method returns.
 
         Returns:
-            Whether one was begun.
+            Whether a write was begun.
         """
         begun = self._clock()
         waited, epoch = begun - self._last, begun - self._offered
@@ -97,13 +100,13 @@ class CheckpointFile:
     def save(self, content: dict[str, Any]) -> None:
         """Write a checkpoint now and return when it is on disk.
 
-        As in `offer`, what cannot be written is logged as a warning; the file before it, if any, is untouched then.
+        As in `offer`, a failed write is logged as a warning. It leaves the previous file in place.
         """
         self.close()
         self._write_or_warn(content)
 
     def close(self) -> None:
-        """Wait for the checkpoint being written, if any."""
+        """Wait until the write in the background, if any, has ended."""
         if self._writing is not None:
             self._writing.join()
             self._writing = None
@@ -112,13 +115,13 @@ class CheckpointFile:
         try:
             self._write(content)
         except (OSError, RuntimeError) as error:
-            # torch turns a failed write into a RuntimeError about file positions; the cause is what it came from.
+            # torch turns a failed write into a RuntimeError about file positions; its context is the actual cause.
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
             log.warning("Cannot write the checkpoint %s: %s", self._path, str(cause).partition("\n")[0])
 
     def _write(self, content: dict[str, Any]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Two workers may hold the same trial for a moment, when a lease is lost: the last whole file wins.
+        # When a lease is lost, two workers may train the same trial for a moment: the last complete file wins.
         with replacing(self._path) as temporary, temporary.open("wb") as file:
             torch.save({"format": FORMAT, "identity": self._identity, "content": content}, file)
             file.flush()
@@ -126,7 +129,7 @@ class CheckpointFile:
 
 
 def _copy_to_host(value: Any) -> Any:
-    """The same structure with every tensor copied to the CPU: what trains on goes on changing."""
+    """The same structure with every tensor copied to the CPU, because the training goes on changing the originals."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

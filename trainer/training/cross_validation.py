@@ -1,7 +1,7 @@
 """Cross-validation in lockstep: every fold trains one epoch, then all held-out images are scored together.
 
-So one training has one learning curve, a pruner sees the whole data set after the first epoch, and any two trainings
-can be compared image by image after the same epoch.
+So a training has a single learning curve, a pruner sees scores on the whole data set after the first epoch, and any two
+trainings can be compared image by image after the same epoch.
 """
 
 from __future__ import annotations
@@ -48,36 +48,36 @@ def cross_validate(
 ) -> CVResult:
     """Train one model per fold and predict every image with the model that has not seen it.
 
-    The result is a function of (recipe, data, seed): bit for bit on the CPU with the same number of threads, whether
-    undisturbed or continued from a checkpoint, whatever ran before in this process, and with any loader. Torch's global
-    generators are left as they were found.
+    The result is a function of (recipe, data, seed). On a CPU with the same number of threads it is the same bit for
+    bit, whether the training ran undisturbed or resumed from a checkpoint, whatever ran before in this process, and
+    with any loader. The state of torch's global generators is restored afterwards.
 
     Args:
-        metric: name in `trainer.evaluation.metrics.METRICS`.
-        seed: of all random draws; the split is in ``data``.
-        on_epoch: called after every epoch that this call trains, with what came out. Its verdict on the last epoch
-            changes nothing: all is done but the test predictions. What it raises ends the training and is passed on.
-        checkpoint: file to continue from if it is there, and to write while training. It stays when the training
-            finishes: whoever stores the result removes it. None: no checkpoints.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
+        seed: of all random draws. The split into folds is part of ``data``.
+        on_epoch: called with the report of every epoch that this call trains. Its verdict on the last epoch changes
+            nothing, because only the test predictions are left to do. An exception ends the training and is passed on.
+        checkpoint: file to resume from if it exists, and to write while training. The file stays when the training
+            finishes; the caller removes it after storing the result. None: no checkpoints.
         weights_dir: folder of pre-trained weights, see `trainer.networks.build.create_backbone`.
-        keep_models: return the state dicts of the evaluated weights.
-        views: names of `trainer.networks.view_averaging.VIEWS` to predict with at the end, each by itself;
-        ``"identity"`` always is.
-            What a trial is judged by averages the views of ``recipe.tta``, whatever is asked for here.
-        worth_keeping: asked once the last epoch is over and the test images are predicted, where it is given; where the
-            answer is no, no models are returned and nothing is predicted with further views.
-        predict_test: predict the test images when finished.
-        loader: makes the batches; None: one on a thread, for this call.
-        abandon: asked before every training batch and every few images predicted, so it has to be quick. Once it
-            returns True all is left as it is: the result is "stopped" and holds the complete epochs, no checkpoint is
-            written, and the same call continues from the last one. What it raises is passed on.
-        clock: seconds, monotonic.
+        keep_models: return the state dicts of the evaluated networks.
+        views: test-time views (`trainer.networks.view_averaging.VIEWS`) to predict with after the last epoch, each by
+            itself and always with ``"identity"``. They do not affect the scores, which average the views of
+            ``recipe.tta``.
+        worth_keeping: called after the last epoch with its report and the expected average of the fold models. If it
+            returns False, no models are returned and no further views predicted. None: always worth keeping.
+        predict_test: predict the test images after the last epoch.
+        loader: prepares the batches; None: a loader on a thread, for this call.
+        abandon: called before every training batch and every few predicted images, so it has to be quick. Once it
+            returns True the call returns at once: the result is "stopped" with the complete epochs, no checkpoint is
+            written, and the same call resumes from the last one. An exception is passed on.
+        clock: returns seconds, monotonic.
 
     Raises:
         BackboneError: the pre-trained weights are not at hand.
         LoaderError: a worker process of the loader died.
-        torch.OutOfMemoryError: one image at a time is still too much. Mostly told before the first epoch, with a
-            message that says what is needed and what is free (`trainer.training.gpu_memory`).
+        torch.OutOfMemoryError: even one image at a time does not fit. In most cases this is raised before the first
+            epoch, with a message that says what is needed and what is free (`trainer.training.gpu_memory`).
     """
     device = torch.device(device)
     with ExitStack() as stack:
@@ -86,7 +86,17 @@ def cross_validate(
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
         if loader is None:
             loader = stack.enter_context(BatchLoader())
-        run = Lockstep(recipe, data, metric, seed, device, loader, weights_dir, clock, abandon)
+        run = Lockstep(
+            recipe,
+            data,
+            metric=metric,
+            seed=seed,
+            device=device,
+            loader=loader,
+            weights_dir=weights_dir,
+            clock=clock,
+            abandon=abandon,
+        )
         stack.callback(run.close)
         file = None
         if checkpoint is not None:
@@ -98,43 +108,55 @@ def cross_validate(
                 log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)
 
         try:
-            for epoch in range(len(run.reports) + 1, recipe.epochs + 1):
-                problem = run.train_epoch(epoch)
-                if problem:
-                    return run.result("diverged", problem)
-                verdict = on_epoch(run.reports[-1])
-                if epoch < recipe.epochs and verdict is Verdict.PRUNE:
-                    return run.result("pruned", f"pruned after epoch {epoch} of {recipe.epochs}")
-                if epoch < recipe.epochs and verdict is Verdict.STOP:
-                    if file is not None:
-                        file.save(run.content())
-                    return run.result("stopped", f"stopped after epoch {epoch} of {recipe.epochs}")
-                if file is not None:
-                    file.offer(run.content)
-            return run.finish(views, predict_test, keep_models, worth_keeping)
+            ended = _train_epochs(run, recipe.epochs, on_epoch, file)
+            if ended is not None:
+                return ended
+            return run.finish(
+                views=views, predict_test=predict_test, keep_models=keep_models, worth_keeping=worth_keeping
+            )
         except Abandoned:
-            # No checkpoint: the weights are those of no epoch. The file still holds the last one that was written.
+            # Not saved: the weights are between two epochs. The file still holds the last checkpoint.
             done = len(run.reports)
             if done < recipe.epochs:
                 return run.result("stopped", f"left in the middle of epoch {done + 1} of {recipe.epochs}")
             return run.result("stopped", "left while predicting after the last epoch")
 
 
-def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:
-    """Digest of all that a training is a function of.
+def _train_epochs(
+    run: Lockstep, epochs: int, on_epoch: Callable[[EpochReport], Verdict], file: CheckpointFile | None
+) -> CVResult | None:
+    """Train the epochs that are left; the result if the training ends before its predictions, else None."""
+    for epoch in range(len(run.reports) + 1, epochs + 1):
+        problem = run.train_epoch(epoch)
+        if problem:
+            return run.result("diverged", problem)
+        verdict = on_epoch(run.reports[-1])
+        if epoch < epochs and verdict is Verdict.PRUNE:
+            return run.result("pruned", f"pruned after epoch {epoch} of {epochs}")
+        if epoch < epochs and verdict is Verdict.STOP:
+            if file is not None:
+                file.save(run.content())
+            return run.result("stopped", f"stopped after epoch {epoch} of {epochs}")
+        if file is not None:
+            file.offer(run.content)
+    return None
 
-    Of the images a few stand for all: folds and labels follow the rows, and whoever calls has compared the data's
-    fingerprint. The libraries belong to it because another timm may name the same weights otherwise.
+
+def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:
+    """Digest of everything that determines a training and its scores.
+
+    A few images stand for all of them: labels and folds of all images are included, and callers compare the fingerprint
+    of the whole data set. The library versions are included because another timm may name the same tensors differently.
     """
     libraries = [importlib.metadata.version(name).partition("+")[0] for name in ("torch", "timm")]
     settings = [recipe.to_flat(), metric, seed, data.num_classes, libraries]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     few = np.linspace(0, len(data.y) - 1, num=16, dtype=np.int64)
-    # The pictures to crop from also say how large they are, which no setting of the recipe does.
-    pictures = (data.pixels.train[few], data.training_source(recipe).train[few])
-    # A checkpoint holds scores, which depend on the weights.
-    weights = () if data.weights is None else (data.weights,)
-    for array in (data.y, data.folds, *pictures, *weights):
+    # No setting of the recipe has the size of the images to crop from; the images themselves do.
+    images = (data.pixels.train[few], data.training_source(recipe).train[few])
+    # A checkpoint holds scores, which depend on the image weights.
+    image_weights = () if data.image_weights is None else (data.image_weights,)
+    for array in (data.y, data.folds, *images, *image_weights):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""One fold's network with everything that changes while it trains: weights, optimizer, averaged weights, scaler."""
+"""One fold's network and all that its training changes: weights, optimizer, averaged weights, gradient scaler."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 
 from trainer.batches.batch_plan import batches_per_epoch
 from trainer.batches.mixup import apply_mix, draw_mix, mixing_epochs
+from trainer.common.arrays import Float32Array
 from trainer.common.randomness import random_generator, random_key
 from trainer.inference.images import Normaliser
 from trainer.networks.backbones import preprocessing_of
@@ -23,32 +24,34 @@ from trainer.networks.freezing import freeze, train_mode
 from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.networks.weight_averaging import averaged_model
 from trainer.recipe.recipe import Recipe
-from trainer.training.losses import class_weights, image_losses
-from trainer.training.offloading import Parking
+from trainer.training.losses import compute_class_weights, image_losses
+from trainer.training.offloading import Offloader
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochOutcome:
-    """What one epoch of one fold left behind."""
+    """The outcome of one epoch of one fold."""
 
-    losses: npt.NDArray[np.float32]
-    """Mean loss of each batch: float32, shape (batches,); not finite where the training broke."""
+    losses: Float32Array
+    """Mean loss of each batch: float32, shape (batches,); not finite if the training diverged."""
     micro_batch: int
-    """Images per forward pass at the end of the epoch: what was asked for, or what fitted into memory."""
+    """Images per forward pass at the end of the epoch: the number requested, or a smaller one that fits into memory."""
 
 
 class FoldModel:
-    """A network in training on the labels that it may see.
+    """The network of one fold, in training.
 
     Args:
-        train_y: classes of this fold's training images: int64.
-        device: where it lives.
+        fold: number of the fold, from 0.
+        seed: of the training; with ``fold`` it determines the initial weights, dropout and blending.
+        train_y: classes of this fold's training images: int64, shape (n,).
+        device: of the network and its optimizer.
         weights_dir: folder of pre-trained weights, see `create_backbone`.
 
     Raises:
-        BackboneError: the weights are not at hand.
+        BackboneError: the pre-trained weights are not at hand.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class FoldModel:
         model = create_backbone(recipe, num_classes, weights_dir=weights_dir)
         self._recipe, self._fold, self._seed, self._num_classes, self._device = recipe, fold, seed, num_classes, device
         self.preprocessing = preprocessing_of(model)
-        # Also on the CPU: up to twice as fast for convolutions there, and no slower for the others.
+        # Channels last also on the CPU: convolutions are up to twice as fast, and other networks no slower.
         self._model = model.to(device).to(memory_format=torch.channels_last)
         self._frozen = freeze(self._model, recipe)
         self._batches = batches_per_epoch(len(train_y), recipe.batch_size)
@@ -76,20 +79,22 @@ class FoldModel:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
         self._normaliser = Normaliser(self.preprocessing.mean, self.preprocessing.std, recipe.image_size, device)
         power = recipe.loss.class_weight
-        self._weights = torch.from_numpy(class_weights(train_y, num_classes, power)).to(device) if power > 0.0 else None
+        self._class_weights = (
+            torch.from_numpy(compute_class_weights(train_y, num_classes, power)).to(device) if power > 0.0 else None
+        )
         self._statistics = [buffer for buffer in self._model.buffers() if buffer.is_floating_point()]
         self._statistics_before = [torch.empty_like(buffer) for buffer in self._statistics]
-        self._parking = Parking(device)
+        self._offloader = Offloader(device)
 
     @property
     def evaluated(self) -> torch.nn.Module:
-        """The network whose predictions count, in evaluation mode: averaged weights where the recipe averages."""
+        """The network that is evaluated, in evaluation mode: with averaged weights where the recipe averages them."""
         average = self._average
         model = self._model if average is None or not average.counts else average.module
         return model.eval()
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs: tensors (not copied; on the device, unless parked) and plain values."""
+        """Everything that `restore` needs: plain values, and tensors that are not copied and may be offloaded."""
         return {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -101,7 +106,7 @@ class FoldModel:
         """Go back to a `state` of the same recipe and fold.
 
         Raises:
-            KeyError, RuntimeError, ValueError: it is of another model; this one may be half restored.
+            KeyError, RuntimeError, ValueError: the state belongs to another model; this one may be half restored.
         """
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -109,17 +114,17 @@ class FoldModel:
             self._average.restore(state["average"])
         self._scaler.load_state_dict(state["scaler"])
 
-    def park(self) -> None:
-        """Move all that it keeps between epochs to host memory, until `unpark`; meanwhile `state` may be read."""
-        self._parking.park(self._kept())
+    def offload(self) -> None:
+        """Move everything that is kept between epochs to host memory, until `load`; `state` may be read meanwhile."""
+        self._offloader.offload(self._kept())
 
-    def unpark(self) -> None:
-        """Bring it back, as it was.
+    def load(self) -> None:
+        """Move everything back to the device, unchanged.
 
         Raises:
             torch.OutOfMemoryError: it does not fit.
         """
-        self._parking.unpark()
+        self._offloader.load()
 
     def _kept(self) -> Iterator[torch.Tensor]:
         for module in (self._model, *([] if self._average is None else [self._average.module])):
@@ -134,8 +139,8 @@ class FoldModel:
     ) -> EpochOutcome:
         """Train on every batch once.
 
-        Out of memory halves ``micro_batch`` and repeats the batch: gradients accumulate over the parts, so that the
-        step is the same but for what batch normalisation sees.
+        When memory runs out, ``micro_batch`` is halved and the batch repeated. Gradients accumulate over the parts, so
+        the optimizer step is the same except for batch normalisation, which sees smaller batches.
 
         Args:
             epoch: 1-based.
@@ -150,14 +155,15 @@ class FoldModel:
         for batch, (images, y) in enumerate(batches):
             loss, micro_batch = self._train_batch(epoch, batch, images, y, micro_batch)
             losses.append(loss)
-        self._optimizer.zero_grad(set_to_none=True)  # the memory is the next fold's until this one's turn comes again
-        # The only wait for the device in the epoch: reading each loss at once would leave it idle between batches.
+        self._optimizer.zero_grad(set_to_none=True)  # frees the memory of the gradients for the next fold
+        # The only wait for the device in an epoch: reading each loss at once would leave it idle between batches.
         return EpochOutcome(losses=torch.stack(losses).cpu().numpy(), micro_batch=micro_batch)
 
     def draws_random_numbers(self) -> bool:
-        """Whether a training step draws from torch's generator: dropout and stochastic depth do. On the CPU only.
+        """Whether a training step draws from torch's CPU generator, as dropout and stochastic depth do.
 
-        Found out by trying, because networks do it in many ways; a copy tries, so that nothing moves.
+        A forward pass finds out, because networks draw in many ways. It runs on a copy, so that this model's running
+        statistics stay the same. Only for models on the CPU. The state of the generator may change.
         """
         twin = copy.deepcopy(self._model).train()
         size = self._recipe.image_size
@@ -167,9 +173,9 @@ class FoldModel:
         return not torch.equal(before, torch.default_generator.get_state())
 
     def rehearse(self, micro_batch: int) -> None:
-        """Train on one batch of blank images, ``micro_batch`` at a time, to see what memory that takes.
+        """Train on one batch of blank images, ``micro_batch`` at a time, to measure the memory or time that this takes.
 
-        Everything moves that a training step moves, so it is for a copy of the model (`copy.deepcopy`).
+        This changes the model as any training step does, so call it on a copy (`copy.deepcopy`).
 
         Raises:
             torch.OutOfMemoryError: it does not fit.
@@ -189,7 +195,7 @@ class FoldModel:
         factor = learning_rate_factor(recipe, step, recipe.epochs * self._batches)
         set_learning_rate(self._optimizer, recipe.optimizer.lr * factor)
         pixels, targets = self._prepare(epoch, batch, images, y)
-        # A forward pass moves the running statistics of batch normalisation; a repeated one must not move them twice.
+        # A forward pass updates the running statistics of batch normalisation; a repeated one must not do so twice.
         _copy_all(self._statistics, to=self._statistics_before)
         while True:
             # Dropout and stochastic depth draw from torch's global generator.
@@ -201,10 +207,13 @@ class FoldModel:
             except torch.OutOfMemoryError:
                 if micro_batch <= 1:
                     raise
-            # Not in the handler: while it runs, the exception keeps the activations of the failed pass alive.
+            # Outside the handler: inside, the exception would keep the activations of the failed pass alive.
             micro_batch = min(micro_batch, len(pixels)) // 2 or 1
             log.warning(
-                "Fold %d, epoch %d: out of memory; going on with %d images at a time.", self._fold, epoch, micro_batch
+                "Fold %d, epoch %d: out of memory; continuing with %d images at a time.",
+                self._fold,
+                epoch,
+                micro_batch,
             )
             _copy_all(self._statistics_before, to=self._statistics)
             if self._device.type == "cuda":
@@ -216,10 +225,10 @@ class FoldModel:
     def _prepare(
         self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Bytes to normalised, blended network input on the device: (b, 3, size, size) and (b, C), both float32."""
+        """Network input and targets on the device, normalised and blended: (b, 3, size, size) and (b, C), float32."""
         host = torch.from_numpy(images)
         if self._device.type == "cuda":
-            host = host.pin_memory()  # a copy from pageable memory would wait for all queued work
+            host = host.pin_memory()  # a copy from pageable memory would wait for all queued GPU work
         pixels = self._normaliser(host.to(self._device, non_blocking=True))
         targets = torch.nn.functional.one_hot(torch.from_numpy(y), self._num_classes).float().to(self._device)
         if epoch <= mixing_epochs(self._recipe.augment, self._recipe.epochs):
@@ -234,13 +243,13 @@ class FoldModel:
         return pixels, targets
 
     def _accumulate(self, pixels: torch.Tensor, targets: torch.Tensor, micro_batch: int) -> torch.Tensor:
-        """Add up the gradient of the batch's mean loss in equal parts of up to ``micro_batch``; return that loss."""
+        """Accumulate the gradient of the batch's mean loss over parts of at most ``micro_batch``; return that loss."""
         total = torch.zeros((), device=self._device)
         parts = -(-len(pixels) // micro_batch)
         for part, wanted in zip(pixels.tensor_split(parts), targets.tensor_split(parts), strict=True):
             with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not torch.float32):
                 logits = self._model(part)
-            loss = image_losses(logits, wanted, self._recipe.loss, self._weights).sum() / len(pixels)
+            loss = image_losses(logits, wanted, self._recipe.loss, self._class_weights).sum() / len(pixels)
             torch.autograd.backward(self._scaler.scale(loss))
             total += loss.detach()
         return total
@@ -257,14 +266,14 @@ class FoldModel:
 
 
 def training_precision(device: torch.device) -> torch.dtype:
-    """What the forward pass of a training computes in: bfloat16 on GPUs that have it, float16 on older ones."""
+    """Precision of the forward pass in training: float32 on a CPU, bfloat16 on GPUs that have it, else float16."""
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _seed_generators(device: torch.device, seed: int) -> None:
-    """What `torch.manual_seed` does for the CPU and ``device``, without its detours, which take 0.15 ms a step."""
+    """Seed the generators of the CPU and ``device``; `torch.manual_seed` would also do so, but takes 0.15 ms longer."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -272,6 +281,6 @@ def _seed_generators(device: torch.device, seed: int) -> None:
 
 
 def _copy_all(tensors: list[torch.Tensor], *, to: list[torch.Tensor]) -> None:
-    """As one operation: hundreds of small copies would cost some percent of a training step on a GPU."""
+    """Copy as one operation: hundreds of small copies would cost some percent of a training step on a GPU."""
     if tensors:
         torch._foreach_copy_(to, tensors)

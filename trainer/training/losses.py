@@ -1,11 +1,15 @@
-"""What a training minimises: cross-entropy on soft targets, and what makes it forgive or focus.
+"""The training loss: cross-entropy on soft targets, with class weights and with options for noisy labels.
 
-Label smoothing and bootstrapping change the targets, generalized cross-entropy what a class costs, focusing how much it
-counts, and class weights how much the image does; they can all be had at once.
+All options can be combined:
 
-Wrong labels are told by what the network itself predicts, not by the out-of-fold predictions of the other folds'
-networks, which are there after every epoch and see more clearly: those networks were trained on the labels that this
-fold holds out, and whatever is taken from them carries these labels into the training that is to be judged by them.
+- label smoothing and bootstrapping change the targets;
+- generalized cross-entropy changes the cost of a class;
+- the focal factor changes how much each class counts;
+- class weights change how much each image counts.
+
+Bootstrapping corrects wrong labels by the network's own predictions. The out-of-fold predictions of the other folds
+would be better, but they leak: those networks were trained on the labels that this fold holds out, and their
+predictions would carry these labels into the training that the labels are to evaluate.
 """
 
 from __future__ import annotations
@@ -19,12 +23,12 @@ from trainer.recipe.recipe import Loss
 SMALLEST_Q = 1e-6  # below, (1 - p ** q) / q is cross-entropy in float32
 
 
-def class_weights(y: npt.NDArray[np.int64], num_classes: int, power: float) -> npt.NDArray[np.float32]:
-    """Weights in proportion to (1 / class frequency) ** power, scaled so that the average image weighs 1.
+def compute_class_weights(y: npt.NDArray[np.int64], num_classes: int, power: float) -> npt.NDArray[np.float32]:
+    """Weights in proportion to (1 / class frequency) ** power, scaled so that the mean over the images is 1.
 
     Args:
         y: classes of the training images: int64, shape (n,), n >= 1.
-        power: 0 = all ones, 1 = every class has the same total weight.
+        power: 0: all weights are 1; 1: every class has the same total weight.
 
     Returns:
         float32, shape (num_classes,); 0 for a class without images.
@@ -36,29 +40,34 @@ def class_weights(y: npt.NDArray[np.int64], num_classes: int, power: float) -> n
 
 
 def image_losses(
-    logits: torch.Tensor, targets: torch.Tensor, settings: Loss, weights: torch.Tensor | None
+    logits: torch.Tensor, targets: torch.Tensor, settings: Loss, class_weights: torch.Tensor | None
 ) -> torch.Tensor:
-    """Loss of each image: float32, shape (b,). Its mean over a batch is the same however the batch is split.
+    """Loss of each image: float32, shape (b,). It depends on no other image, so a batch may be split.
 
     Args:
-        logits: any float, shape (b, C); computed on in float32.
+        logits: any float, shape (b, C); converted to float32.
         targets: float32, shape (b, C): share of each class in the image (one-hot, or blended). Rows sum to 1.
-        weights: float32, shape (C,), from `class_weights`; None = all ones. A blended image weighs what its parts do.
+        class_weights: float32, shape (C,), from `compute_class_weights`; None: all ones. A blended image has the
+            weights of its parts, averaged by their shares.
 
-    Sources: the focal factor (1 - p) ** gamma of Lin et al. 2017, here on every class in proportion to its target; the
-    cost (1 - p ** q) / q of a class instead of -log p (Zhang & Sabuncu 2018, "Generalized cross entropy loss"); the
-    target (1 - b) t + b p, with the prediction p in it, of soft bootstrapping (Reed et al. 2015, whose beta is 1 - b).
+    Sources, with the predicted probability p:
+
+    - focal factor (1 - p) ** gamma (Lin et al. 2017, "Focal Loss for Dense Object Detection"), here on every class in
+      proportion to its target;
+    - cost (1 - p ** q) / q of a class instead of -log p (Zhang & Sabuncu 2018, "Generalized cross entropy loss");
+    - target (1 - b) t + b p, soft bootstrapping (Reed et al. 2015, "Training Deep Neural Networks on Noisy Labels with
+      Bootstrapping", whose beta is 1 - b).
     """
     log_proba = torch.log_softmax(logits.float(), dim=1)
     smooth = settings.label_smoothing
     soft_targets = targets * (1.0 - smooth) + smooth / targets.shape[1] if smooth > 0.0 else targets
     if settings.bootstrap > 0.0:
-        # The gradient goes through the prediction in the target: that is what rewards being sure (minimum entropy).
-        # With a constant in its place it would be (1 - b) (p - t), cross-entropy's own at a smaller learning rate.
+        # The gradient flows through the prediction in the target, which rewards confidence (minimum entropy). With the
+        # prediction as a constant the gradient would be (1 - b) (p - t): plain cross-entropy at a lower learning rate.
         soft_targets = soft_targets * (1.0 - settings.bootstrap) + settings.bootstrap * log_proba.exp()
     if settings.gce_q > 0.0:
         q = max(settings.gce_q, SMALLEST_Q)
-        costs = torch.expm1(q * log_proba) / -q  # 1 - p ** q as it stands would be all rounding error for small q
+        costs = torch.expm1(q * log_proba) / -q  # for small q, 1 - p ** q computed directly is all rounding error
     else:
         costs = -log_proba
     terms = soft_targets * costs
@@ -66,4 +75,4 @@ def image_losses(
         # The clamp keeps the gradient finite: for gamma < 1 the slope of (1 - p) ** gamma is infinite at p = 1.
         terms = terms * (1.0 - log_proba.exp()).clamp(min=1e-6) ** settings.focal_gamma
     losses = terms.sum(dim=1)
-    return losses if weights is None else losses * (targets @ weights)
+    return losses if class_weights is None else losses * (targets @ class_weights)

@@ -1,7 +1,7 @@
-"""Tensors that wait in host memory while others use the device, and come back as they were.
+"""Offloading: tensors move to host memory while others use the device, and return unchanged.
 
-A parked tensor stays the same object: only its data moves, so that optimizers, averages and whoever else refers to it
-go on without being told. Strides are kept, so that the same kernels run afterwards, bit for bit.
+An offloaded tensor stays the same object; only its data moves. Optimizers, averages and everything else that refers to
+the tensor need no change. The strides stay the same, so the same kernels run afterwards and give the same bits.
 """
 
 from __future__ import annotations
@@ -11,58 +11,59 @@ from collections.abc import Iterable
 import torch
 
 
-class Parking:
-    """Host memory for one set of tensors, made when they are first parked and kept for the next time.
+class Offloader:
+    """Host memory for one set of tensors, allocated at the first `offload` and reused afterwards.
 
-    On CUDA it is pinned, which is what copies run at the full speed of the bus from. Where the device is the CPU itself
-    the copies are made all the same: nothing is gained, and tests see what happens.
+    For a CUDA device the memory is pinned, because only copies from pinned memory run at the full speed of the bus. For
+    the CPU as the device the copies are made as well, so that tests can check offloading without a GPU.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._places: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # tensor and its place, by the tensor's id
-        self.is_taken = False
-        """Whether the tensors are in host memory now."""
+        # By the tensor's id: the tensor and its copy.
+        self._host_copies: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.is_offloaded = False
+        """Whether the tensors are in host memory."""
 
     @torch.no_grad()
-    def park(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Move those of ``tensors`` that are on the device to the host; their gradients have to be gone.
+    def offload(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Move the tensors that are on the device to host memory. None of them may have a gradient.
 
         Raises:
-            RuntimeError: the host has no memory for them.
+            RuntimeError: the host is out of memory.
         """
-        assert not self.is_taken, "what is parked is brought back first"
-        before, self._places = self._places, {}
+        assert not self.is_offloaded, "load the tensors before offloading again"
+        before, self._host_copies = self._host_copies, {}
         for tensor in tensors:
-            if tensor.device.type != self._device.type or id(tensor) in self._places:
+            if tensor.device.type != self._device.type or id(tensor) in self._host_copies:
                 continue
-            # The reference held here keeps the id from being another tensor's.
+            # `_host_copies` holds a reference to the tensor, so no other tensor can get the same id.
             known = before.get(id(tensor))
-            place = self._place_for(tensor) if known is None or not _alike(known[1], tensor) else known[1]
-            place.copy_(tensor, non_blocking=True)
-            self._places[id(tensor)] = tensor, place
+            host_copy = self._host_copy_for(tensor) if known is None or not _same_layout(known[1], tensor) else known[1]
+            host_copy.copy_(tensor, non_blocking=True)
+            self._host_copies[id(tensor)] = tensor, host_copy
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)  # from here on anybody may read the host's copy
-        for tensor, place in self._places.values():
-            tensor.data = place
-        self.is_taken = True
+            torch.cuda.synchronize(self._device)  # the copies are complete and may be read
+        for tensor, host_copy in self._host_copies.values():
+            tensor.data = host_copy
+        self.is_offloaded = True
 
     @torch.no_grad()
-    def unpark(self) -> None:
-        """Bring everything back to the device; what is not parked stays as it is.
+    def load(self) -> None:
+        """Move the tensors back to the device; without a preceding `offload`, do nothing.
 
         Raises:
-            torch.OutOfMemoryError: there is no room; some may be back already.
+            torch.OutOfMemoryError: they do not fit; some of them may be back already.
         """
-        if not self.is_taken:
+        if not self.is_offloaded:
             return
-        for tensor, place in self._places.values():
-            tensor.data = place.to(self._device, non_blocking=True, copy=True)
-        self.is_taken = False
+        for tensor, host_copy in self._host_copies.values():
+            tensor.data = host_copy.to(self._device, non_blocking=True, copy=True)
+        self.is_offloaded = False
 
-    def _place_for(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _host_copy_for(self, tensor: torch.Tensor) -> torch.Tensor:
         return torch.empty_like(tensor, device="cpu", pin_memory=self._device.type == "cuda", requires_grad=False)
 
 
-def _alike(place: torch.Tensor, tensor: torch.Tensor) -> bool:
-    return (place.shape, place.dtype, place.stride()) == (tensor.shape, tensor.dtype, tensor.stride())
+def _same_layout(host_copy: torch.Tensor, tensor: torch.Tensor) -> bool:
+    return (host_copy.shape, host_copy.dtype, host_copy.stride()) == (tensor.shape, tensor.dtype, tensor.stride())

@@ -1,4 +1,4 @@
-"""What goes into a cross-validation and what comes out of it, as values."""
+"""The inputs and results of a cross-validation, as values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.batches.batch_loader import PixelSource
+from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import Average
 from trainer.evaluation.metrics import Weights
 from trainer.recipe.recipe import Recipe, Scalar
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 Labels = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
+"""Class of each image: int64, shape (n,)."""
 ALWAYS_TRAINED = -1
 """Fold number of an image that is in every training part and never held out."""
 
@@ -31,31 +32,34 @@ class TrainingData:
     y: Labels
     """Class of each training image: int64, shape (n,), 0 .. num_classes - 1."""
     folds: Labels
-    """Fold in which each training image is held out: int64, shape (n,), 0 .. K - 1, or `ALWAYS_TRAINED`. All
-    `ALWAYS_TRAINED` is a training on everything: one model, nothing held out."""
+    """Fold in which each training image is held out: int64, shape (n,), 0 .. K - 1, or `ALWAYS_TRAINED`. If every image
+    is `ALWAYS_TRAINED`, one model trains on all images and none is held out."""
     num_classes: int
     cropped: PixelSource | None = None
-    """The training images again, larger, for recipes that crop: a crop keeps its detail. None: of `pixels`."""
-    weights: Weights | None = None
-    """How much each training image counts in every score: float64, shape (n,), finite, above 0; None: all the same. The
-    training itself does not depend on it."""
+    """The training images again at a larger size, so that random crops keep their detail. None: recipes crop from
+    `pixels`."""
+    image_weights: Weights | None = None
+    """How much each training image counts in every score: float64, shape (n,), finite, above 0. None: all count the
+    same. The weights change no training, only its scores."""
 
     def __post_init__(self) -> None:
-        """Check that the parts belong together.
+        """Check that the fields fit each other.
 
         Raises:
-            ValueError: different lengths, labels out of range, weights that are none, a fold that holds out nothing or
-                trains on fewer than 2.
+            ValueError: lengths differ; a label, fold number or image weight is out of range; or a fold holds out no
+                image or trains on fewer than 2.
         """
         n = len(self.pixels.train)
         if self.cropped is not None and len(self.cropped.train) != n:
             raise ValueError(f"{n} images, but {len(self.cropped.train)} to crop from")
         if self.y.shape != (n,) or self.folds.shape != (n,):
             raise ValueError(f"{n} images, but labels of shape {self.y.shape} and folds of shape {self.folds.shape}")
-        if self.weights is not None and not (
-            self.weights.shape == (n,) and np.all(np.isfinite(self.weights) & (self.weights > 0))
+        if self.image_weights is not None and not (
+            self.image_weights.shape == (n,) and np.all(np.isfinite(self.image_weights) & (self.image_weights > 0))
         ):
-            raise ValueError(f"{n} images have {n} finite weights above 0, not those of shape {self.weights.shape}")
+            raise ValueError(
+                f"{n} images have {n} finite weights above 0, not those of shape {self.image_weights.shape}"
+            )
         if n and not 0 <= int(self.y.min()) <= int(self.y.max()) < self.num_classes:
             raise ValueError(f"labels {self.y.min()} .. {self.y.max()} do not fit {self.num_classes} classes")
         if n and int(self.folds.min()) < ALWAYS_TRAINED:
@@ -66,7 +70,7 @@ class TrainingData:
                 raise ValueError(f"fold {fold} trains on {trained} images and holds out {held_out}")
 
     def training_source(self, recipe: Recipe) -> PixelSource:
-        """What a recipe's training batches are read from; all else is read from `pixels`."""
+        """The images from which a recipe's training batches are read; predictions always read `pixels`."""
         return self.cropped if self.cropped is not None and recipe.augment.strengths["crop"] > 0.0 else self.pixels
 
     @property
@@ -84,31 +88,34 @@ class TrainingData:
 
 
 class Verdict(StrEnum):
-    """What is to happen after an epoch."""
+    """What a training does next after an epoch."""
 
     CONTINUE = "continue"
+    """Train the next epoch."""
     PRUNE = "prune"
-    """Give this recipe up."""
+    """End the training: the recipe is not promising."""
     STOP = "stop"
-    """Write a checkpoint and return; the same call continues later. A checkpoint that cannot be written is logged."""
+    """Write a checkpoint and return, so that the same call continues later. A failed write is logged as a warning."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EpochReport:
-    """All folds after the same number of epochs. NaN stands for what nothing was held out to compute from."""
+    """The scores of all folds after the same number of epochs; NaN where no image was held out."""
 
     epoch: int
     """1-based."""
     epochs: int
-    true_class: Floats
-    """Probability that the model which has not seen an image gives its class: float32, shape (n,), NaN where the image
-    is never held out."""
+    """Of the whole training."""
+    true_class: Float32Array
+    """Probability of each image's true class by the model that has not seen the image: float32, shape (n,), NaN for
+    images that are never held out."""
     metric: float
-    """The metric on all held-out images together, by their weights; higher is better."""
-    soft: float
-    """Mean of ``true_class`` over the held-out images, by their weights: 0 .. 1. Foretells the final metric better than
-    its value."""
+    """The metric on all held-out images together, weighted by ``image_weights``; higher is better."""
+    mean_true_probability: float
+    """Mean of ``true_class`` over the held-out images, weighted by ``image_weights``: 0 .. 1. It predicts the metric
+    after the last epoch better than the present metric does. The database calls it "soft"."""
     fold_metrics: tuple[float, ...]
+    """The metric on each fold's held-out images alone."""
     train_loss: float
     """Mean loss over the epoch's batches, of all folds."""
     seconds: float
@@ -119,34 +126,41 @@ Status = Literal["finished", "pruned", "stopped", "diverged"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CVResult:
-    """How a cross-validation ended. ``n`` training images, ``m`` test images, ``C`` classes."""
+    """How a cross-validation ended, with ``n`` training images, ``m`` test images and ``C`` classes."""
 
     status: Status
     reason: str
-    """Why it did not finish, for people; empty when finished."""
+    """Why the training did not finish, for people; empty if it did."""
     reports: tuple[EpochReport, ...]
-    """Every complete epoch of this training, those before a resume included."""
-    oof: Floats
+    """One for every complete epoch, including those before the training was resumed."""
+    oof: Float32Array
     """Out-of-fold probabilities after the last complete epoch, averaged over the views of ``recipe.tta``: float32,
-    shape (n, C); rows that are never held out, and all rows before the first epoch is complete, are NaN."""
-    test: Floats | None = None
+    shape (n, C). NaN in rows that are never held out, and in all rows before the first epoch is complete."""
+    test: Float32Array | None = None
     """Mean of the fold models' probabilities for the test images, over the same views: float32, shape (m, C). None
-    unless finished and asked for."""
-    oof_views: dict[str, Floats] = field(default_factory=dict)
-    """Out-of-fold probabilities by single view, where a finished training was asked for more than ``"identity"``."""
-    test_views: dict[str, Floats] = field(default_factory=dict)
-    """Those of the test images by single view, likewise."""
+    unless the training finished and the test predictions were requested."""
+    oof_views: dict[str, Float32Array] = field(default_factory=dict)
+    """Out-of-fold probabilities for each single view. Empty unless the training finished and views besides
+    ``"identity"`` were requested."""
+    test_views: dict[str, Float32Array] = field(default_factory=dict)
+    """The same for the test images."""
     average: Average | None = None
-    """What the mean of the fold models may be expected to be; None unless finished and something was held out."""
+    """Expected score of the average of the fold models. None unless the training finished and held out images."""
     machine: dict[str, Scalar] = field(default_factory=dict)
-    """What the machine had a say in: device, micro_batch, precision, versions, CPU threads, seconds; on a CPU also cpu,
-    its model; on a GPU also memory_peak, the most that this process's tensors took at once, in MiB, since this training
-    began or was continued, and memory_planned, what `trainer.training.gpu_memory` foretold; parked, where folds waited
-    on the host.
+    """Everything about the machine that can affect the result or its cost:
+
+    - "device", "precision", "micro_batch" (images per forward pass), "threads" (of torch), "seconds" (of training);
+    - "torch", "timm", "albumentations": their versions;
+    - "folds_abreast": how many folds trained in parallel;
+    - "cpu": model and vector instructions, on a CPU;
+    - "memory_peak": the most that this process's tensors took at once, in MiB, since this training began or resumed,
+      and "memory_planned", the peak that `trainer.training.gpu_memory` predicted, on a GPU;
+    - "parked": True if idle folds were offloaded to host memory;
+    - "init_sha256": the digest of a custom checkpoint (`trainer.networks.custom_weights`).
     """
     models: tuple[dict[str, torch.Tensor], ...] = ()
-    """State dict of each fold's evaluated weights, on the CPU; only of a finished training that was asked to keep them.
-    """
+    """State dict of each fold's evaluated network, on the CPU. Empty unless the training finished and the models were
+    requested."""
 
     @property
     def epochs_done(self) -> int:

@@ -1,4 +1,4 @@
-"""How fast a backbone trains on this machine, and what memory that takes, measured by training it for a few steps."""
+"""Training speed and memory of a backbone on this machine, measured by training it for a few steps."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from trainer.training.gpu_memory import tensor_bytes
 
 CLASSES = 10
 GPU_BATCH = 32  # images per step
-CPU_BATCH = 8  # fewer, since a large network takes a second an image there
-STEPS = 5  # that are timed
-PATIENCE = 20.0  # seconds after which no further step is begun
-MEMORY_SHARE = 0.8  # of what a CPU's machine has free, to be taken by what is known beforehand
-STATE_COPIES = 4  # of the weights: themselves, gradients, and two moments of Adam
+CPU_BATCH = 8  # images per step; fewer, because a large network takes a second per image
+STEPS = 5  # timed steps
+MEASURING_TIME = 20.0  # seconds after which no further step begins
+MEMORY_SHARE = 0.8  # of the free memory of a CPU machine that weights, gradients and optimizer state may take
+STATE_COPIES = 4  # tensors as large as the weights: the weights, their gradients, and two moments of Adam
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a training on one device costs."""
+    """Speed and memory of training one network on one device."""
 
     images_per_second: float
-    """Of training: forward, backward and the optimizer's step, by the median step."""
+    """Training throughput by the median step: forward pass, backward pass and optimizer step."""
     memory: int
-    """Bytes: the peak of what a training on one fold holds at a time (weights, gradients, optimizer, activations)."""
+    """Peak bytes of training one fold: weights, gradients, optimizer state and activations."""
 
 
 class TooLarge(RuntimeError):  # noqa: N818 - named for the fact
@@ -39,12 +39,12 @@ class TooLarge(RuntimeError):  # noqa: N818 - named for the fact
 
 
 def best_device() -> torch.device:
-    """The GPU that CUDA calls the first, or the CPU."""
+    """The first CUDA device, or the CPU without one."""
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def device_name(device: torch.device) -> str:
-    """What a measurement holds for: the GPU's model, or the CPU's and the number of threads."""
+    """The hardware that a measurement is valid for: the GPU's model, or the CPU's model and the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
@@ -57,21 +57,21 @@ def batch_on(device: torch.device) -> int:
 
 
 def measure_training(architecture: str, image_size: int, device: torch.device) -> Measurement:
-    """Train ``architecture`` from random weights on blank images, as a fold of a study does, and watch.
+    """Measure training ``architecture`` from random weights on blank images, as one fold of a study trains it.
 
     Args:
-        architecture: of timm, without weights.
+        architecture: timm's name, without a tag for pre-trained weights.
         image_size: side of the images in pixels.
 
     Raises:
-        BackboneError: there is no such architecture, or it takes no images of this size.
+        BackboneError: timm has no such architecture, or it cannot take images of this size.
         TooLarge: it does not fit into memory.
     """
     recipe = Recipe.from_flat(
         {"backbone": architecture, "init": "scratch", "image_size": image_size, "batch_size": batch_on(device)}
     )
     if device.type == "cpu":
-        _check_room(architecture)
+        _check_memory(architecture)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         problem = None
         try:
@@ -91,14 +91,15 @@ def measure_training(architecture: str, image_size: int, device: torch.device) -
 
 
 def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:
-    # The first step makes the optimizer's state and lets cuDNN choose its algorithms; on a CPU its memory is counted.
+    # The first step, which is not timed, creates the optimizer's state and lets cuDNN choose algorithms. On a CPU it
+    # also counts the memory of the activations.
     began = time.perf_counter()
-    activations = _step_counting(model, batch)
+    activations = _activation_bytes(model, batch)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     seconds: list[float] = []
-    while not seconds or (len(seconds) < STEPS and time.perf_counter() - began < PATIENCE):
+    while not seconds or (len(seconds) < STEPS and time.perf_counter() - began < MEASURING_TIME):
         before = time.perf_counter()
         model.rehearse(batch)
         if device.type == "cuda":
@@ -112,14 +113,14 @@ def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:
     return Measurement(images_per_second=batch / statistics.median(seconds), memory=memory)
 
 
-def _step_counting(model: FoldModel, batch: int) -> int:
-    """One training step; bytes that are kept for the backward pass beside weights and buffers, each storage once."""
+def _activation_bytes(model: FoldModel, batch: int) -> int:
+    """Train one step and count the bytes kept for the backward pass, without weights and buffers, each storage once."""
     known = {tensor.untyped_storage().data_ptr() for tensor in model.evaluated.state_dict().values()}
     kept: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        # All of them live until the backward pass begins, so no two have the same address.
+        # All activations live until the backward pass begins, so no two storages have the same address.
         if storage.data_ptr() not in known:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
@@ -129,8 +130,8 @@ def _step_counting(model: FoldModel, batch: int) -> int:
     return sum(kept.values())
 
 
-def _check_room(architecture: str) -> None:
-    """On a CPU what is too large is ended by the system, with the whole program: ask before.
+def _check_memory(architecture: str) -> None:
+    """Check that a CPU machine has the memory; without it the system would kill the whole program.
 
     Raises:
         TooLarge: weights, gradients and the optimizer's state alone take too much.

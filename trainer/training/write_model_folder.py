@@ -1,10 +1,10 @@
-"""Writing a model folder: weights, what they need to be used, and a ``predict.py`` that uses them alone.
+"""Writing a model folder: a self-contained export with weights, their configuration and a ``predict.py``.
 
-config.json              class names, blend, versions, data fingerprint; of each member recipe, preprocessing, views,
-                         weights with sha256
-weights/NAME.safetensors one per trained network; those of a member are averaged, the members blended
+config.json              class names, blend, versions, data fingerprint; for each member its recipe, preprocessing,
+                         views, and weights with sha256
+weights/NAME.safetensors one per trained network; the networks of a member are averaged, the members blended
 inference/               a copy of the package `trainer.inference`, which also reads such a folder back
-predict.py               its command line
+predict.py               command line for predictions
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True, kw_only=True)
 class FolderMember:
-    """One model of a folder: the networks that were trained with one recipe."""
+    """One member of the exported blend: the networks that were trained with one recipe."""
 
     recipe: Recipe
-    """Backbone, image size and resize policy count for predictions."""
+    """Predictions use its backbone, image size and resize policy."""
     preprocessing: Preprocessing
-    """Of the networks; its ``interpolation`` is how images are resized."""
+    """Of the networks; images are resized by its ``interpolation``."""
     views: Sequence[str]
     """Test-time views to average, see `trainer.inference.views.VIEWS`."""
-    states: Mapping[str, Mapping[str, torch.Tensor]]
-    """State dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``; no two members share a
-    name. They are read one after another, so that a mapping may load each on demand."""
+    state_dicts: Mapping[str, Mapping[str, torch.Tensor]]
+    """State dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``. No two members share a
+    name. They are read one after another, so the mapping may load each on demand."""
 
 
 def write_model_folder(
@@ -70,23 +70,25 @@ def write_model_folder(
     data_fingerprint: str,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a complete model folder, or none at all; an older model folder at the same place is replaced.
+    """Write a complete model folder or none at all; an older model folder at the same path is replaced.
 
     Args:
-        folder: where; its parent is created.
-        members: one at least, in the order in which ``blend`` counts them.
-        blend: how their probabilities become one prediction.
-        extra: anything JSON can hold, kept under "extra" for people.
+        folder: path to write to; its parent is created.
+        class_names: in the order of the networks' outputs.
+        members: at least one, in the order of the weights of ``blend``.
+        blend: combines the members' probabilities into one prediction.
+        data_fingerprint: of the training data.
+        extra: anything that JSON can hold; stored under "extra" for people.
 
     Raises:
-        ModelError: ``folder`` holds something else than a model, a name is impossible or given twice, nothing is to be
-            written, or ``blend`` does not fit the members.
+        ModelError: ``folder`` holds something other than a model, a network's name is invalid or used twice, a member
+            has no network, or ``blend`` does not fit the members.
     """
     if folder.exists() and not (folder.is_dir() and ((folder / "config.json").is_file() or not any(folder.iterdir()))):
         raise ModelError(f"{folder} exists and is no model folder; it is left alone")
-    if not members or not all(member.states for member in members):
+    if not members or not all(member.state_dicts for member in members):
         raise ModelError("a model folder needs the weights of at least one network, of every member")
-    names = [name for member in members for name in member.states]
+    names = [name for member in members for name in member.state_dicts]
     if len(set(names)) < len(names):
         raise ModelError("two networks of a model folder have the same name")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +107,7 @@ def write_model_folder(
         text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
         (new / "config.json").write_text(text + "\n", encoding="utf-8")
         _write_program(new)
-        load_model_folder(new)  # what cannot be read back is not written
+        load_model_folder(new)  # raises if the folder cannot be read back
         if folder.exists():
             folder.rename(old)
         try:
@@ -136,16 +138,16 @@ def _write_member(root: Path, member: FolderMember) -> dict[str, Any]:
             "interpolation": preprocessing.interpolation,
         },
         "views": list(member.views),
-        "weights": [_write_weights(root, name, state) for name, state in member.states.items()],
+        "weights": [_write_weights(root, name, state) for name, state in member.state_dicts.items()],
         "recipe": recipe.to_flat(),
     }
 
 
 def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Write a state dict as safetensors; its folder is created, and the file appears whole or not at all.
+    """Write a state dict as safetensors; its folder is created, and the file appears complete or not at all.
 
     Raises:
-        OSError: it cannot be written; ``errno`` is one of `trainer.common.files.DISK_FULL` where the disk is full.
+        OSError: the file cannot be written; ``errno`` is one of `trainer.common.files.DISK_FULL` if the disk is full.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -153,10 +155,10 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         try:
-            # Copies: safetensors refuses tensors that share memory, as tied weights do.
+            # Cloned because safetensors refuses tensors that share memory, as tied weights do.
             save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, temporary)
         except SafetensorError as error:
-            # Its only word on what the system said is the end of the message, as Rust writes it.
+            # The system's error number is only at the end of the message, as Rust formats it.
             code = re.search(r"\(os error (\d+)\)", str(error))
             if code is None:
                 raise

@@ -392,7 +392,7 @@ def report(seconds: float) -> EpochReport:
         epochs=3,
         true_class=np.zeros(1, np.float32),
         metric=0.5,
-        soft=0.5,
+        mean_true_probability=0.5,
         fold_metrics=(0.5,),
         train_loss=1.0,
         seconds=seconds,

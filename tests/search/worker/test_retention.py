@@ -34,7 +34,7 @@ def report(metric: float, soft: float) -> EpochReport:
         epoch=3,
         epochs=3,
         metric=metric,
-        soft=soft,
+        mean_true_probability=soft,
         fold_metrics=(metric, metric),
         true_class=np.full(30, soft, np.float32),
         train_loss=0.5,

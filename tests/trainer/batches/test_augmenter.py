@@ -1,3 +1,5 @@
+"""Augmentations: reproducible by key, exactly off at strength 0, stronger with the strength."""
+
 from __future__ import annotations
 
 import random

@@ -1,3 +1,5 @@
+"""The batch loader: the same batches for any number of workers, and no leaks when a process dies."""
+
 from __future__ import annotations
 
 import errno
@@ -127,7 +129,7 @@ def test_processes_share_a_few_blocks_of_memory_and_leave_none() -> None:
         held = next(loader.stream(pixels(), PLAIN, SIZE, plans()))
         expected = held.copy()
     assert blocks() <= before
-    assert np.array_equal(held, expected)  # what somebody still holds stays readable
+    assert np.array_equal(held, expected)  # an array that is still in use stays readable
 
 
 def test_without_room_for_shared_memory_batches_go_through_pipes(

@@ -1,3 +1,5 @@
+"""The plan of an epoch: each image once, or balanced classes."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Crops are cut from larger images than the network sees, and nothing else is."""
+"""Random crops, and nothing else, are cut from images larger than the network's input."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Mixup and CutMix: labels are blended as the pixels are."""
+
 from __future__ import annotations
 
 import numpy as np

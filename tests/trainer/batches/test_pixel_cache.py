@@ -1,4 +1,4 @@
-"""Resized pixels in a file that is made once and mapped by everybody."""
+"""The cache of resized images: one file, created once and mapped by every process."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_full_disk_spares_the_files_that_are_there(
     assert opened(image_set, tmp_path).path.read_bytes() == whole
 
 
-def test_another_trouble_with_the_disk_is_not_called_full(
+def test_another_error_of_the_disk_is_not_reported_as_full(
     image_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_disk(monkeypatch, errno.EIO, 2000)

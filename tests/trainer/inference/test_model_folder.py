@@ -55,7 +55,7 @@ def folder_member(recipe: Recipe, views: Sequence[str]) -> FolderMember:
         recipe=recipe,
         preprocessing=preprocessing_of(recipe.backbone),
         views=views,
-        states={name: network.state_dict() for name, network in networks(recipe).items()},
+        state_dicts={name: network.state_dict() for name, network in networks(recipe).items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of one's own: found by a plain name in the weights folder, completely loaded, never trusted."""
+"""Custom checkpoints: found by a plain name in the weights folder, loaded completely, never trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.trainer.networks.test_pretrained import Malice, checkpoint, differing
 from tests.trainer.training.support import SMALL, competition, run
 from trainer.common.errors import BackboneError
 from trainer.networks.build import create_backbone
-from trainer.networks.custom_weights import missing_named_message, named_weights, named_weights_digest
+from trainer.networks.custom_weights import custom_weights_digest, custom_weights_file, missing_custom_weights_message
 from trainer.recipe.recipe import Recipe, RecipeError
 from trainer.training.write_model_folder import save_weights
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_is_loaded_and_its_classifier_kept_where_it_fits(
 
 @pytest.mark.parametrize("backbone", TINY)
 def test_a_checkpoint_without_a_classifier_gets_a_fresh_one(folder: Path, backbone: str) -> None:
-    """As self-supervised pre-training leaves it."""
+    """As self-supervised pre-training writes it."""
     state = checkpoint(backbone)
     for name in classifier_of(backbone):
         del state[name]
@@ -74,21 +74,21 @@ def test_a_checkpoint_without_a_classifier_gets_a_fresh_one(folder: Path, backbo
         lambda state: {"state_dict": {f"model.{name}": value for name, value in state.items()}},
     ],
 )
-def test_what_training_scripts_wrap_around_weights_is_taken_off(folder: Path, wrapped: Any) -> None:
+def test_the_name_prefixes_of_training_scripts_are_removed(folder: Path, wrapped: Any) -> None:
     state = checkpoint(classes=4)
     torch.save(wrapped(state), folder / "mine.pth")
     assert differing(create_backbone(recipe(), 4, weights_dir=folder), state) == set()
 
 
-def test_what_was_exported_is_a_checkpoint(folder: Path) -> None:
-    """Its content is recorded with what came out, and a training begins with it."""
+def test_an_exported_network_can_be_a_checkpoint(folder: Path) -> None:
+    """The digest of its content is recorded with the result, and a training starts from it."""
     first = run({"epochs": 2}, keep_models=True)
     save_weights(folder / "fold0-seed0.safetensors", first.models[0])
     again = run({"epochs": 1, "init": "fold0-seed0", "optimizer.lr": 1e-8}, weights_dir=folder)
     assert again.reports[-1].train_loss < 0.8 * first.reports[0].train_loss
     content = (folder / "fold0-seed0.safetensors").read_bytes()
     assert again.machine["init_sha256"] == hashlib.sha256(content).hexdigest()[:16]
-    assert again.machine["init_sha256"] == named_weights_digest("fold0-seed0", folder)
+    assert again.machine["init_sha256"] == custom_weights_digest("fold0-seed0", folder)
     assert "init_sha256" not in first.machine
 
 
@@ -118,7 +118,7 @@ def test_only_tensors_are_read(folder: Path, tmp_path: Path) -> None:
         create_backbone(recipe(), 4, weights_dir=folder)
     assert not proof.exists()
     torch.save({**checkpoint(), "epoch": 7}, folder / "mine.pth")
-    with pytest.raises(BackboneError, match="'epoch' is something else"):
+    with pytest.raises(BackboneError, match="'epoch' is no tensor"):
         create_backbone(recipe(), 4, weights_dir=folder)
 
 
@@ -138,26 +138,26 @@ def test_a_link_does_not_lead_out_of_the_folder(folder: Path, tmp_path: Path) ->
     save_file(checkpoint(), folder / "other.safetensors")
     (folder / "mine.safetensors").unlink()
     (folder / "mine.safetensors").symlink_to(folder / "other.safetensors")
-    assert named_weights("mine", folder) == folder / "mine.safetensors"
+    assert custom_weights_file("mine", folder) == folder / "mine.safetensors"
 
 
-def test_what_is_missing_is_named_with_where_it_was_looked_for(folder: Path) -> None:
+def test_the_error_names_the_missing_file_and_the_folder(folder: Path) -> None:
     save_file(checkpoint(), folder / "pretext.safetensors")
     torch.save(checkpoint(), folder / "old.pth")
-    assert missing_named_message(["imagenet", "scratch", "pretext", "old"], folder) == ""
-    message = missing_named_message(["pretex", "imagenet", "nothing.like.it", "pretex"], folder)
+    assert missing_custom_weights_message(["imagenet", "scratch", "pretext", "old"], folder) == ""
+    message = missing_custom_weights_message(["pretex", "imagenet", "nothing.like.it", "pretex"], folder)
     assert len(message.splitlines()) == 2
     assert f"init = 'pretex' is neither imagenet nor scratch, and the weights folder {folder} has no" in message
     assert "pretex.safetensors or pretex.pth; did you mean pretext?" in message
-    assert "--weights" in missing_named_message(["pretext"], None)
-    assert "did you mean imagenet?" in missing_named_message(["imagnet"], None)
-    assert "does not exist" in missing_named_message(["pretext"], folder / "nowhere")
+    assert "--weights" in missing_custom_weights_message(["pretext"], None)
+    assert "did you mean imagenet?" in missing_custom_weights_message(["imagnet"], None)
+    assert "does not exist" in missing_custom_weights_message(["pretext"], folder / "nowhere")
     with pytest.raises(BackboneError, match=re.escape(str(folder))):
         create_backbone(recipe("pretex"), 4, weights_dir=folder)
 
 
 def test_every_fold_begins_with_the_checkpoint(folder: Path) -> None:
-    """With as many classes as are wanted nothing is left to chance but the order of the images."""
+    """With a classifier of the right size, only the order of the images is random."""
     save_file(checkpoint(classes=3), folder / "mine.safetensors")
     frozen = {"init": "mine", "freeze": 1.0, "epochs": 1, "optimizer.lr": 1e-8}
     result = run(frozen, competition(), weights_dir=folder, keep_models=True)

@@ -1,4 +1,4 @@
-"""What is frozen stays, to the bit; what is above it learns."""
+"""Frozen layers stay the same, bit for bit; the layers above them learn."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_only_the_classifier_learns_in_linear_probing(backbone: str, ema: float)
     model, before, after = trained({"backbone": backbone, "freeze": 1.0, "ema": ema, "drop_path": 0.1})
     classifier = {name for name in before if name.startswith(timm.get_pretrained_cfg(backbone).classifier)}
     assert moved(before, after) == classifier
-    assert len(model.state()["optimizer"]["state"]) == len(classifier)  # nothing is kept for what does not learn
+    assert len(model.state()["optimizer"]["state"]) == len(classifier)  # frozen tensors have no optimizer state
 
 
 @pytest.mark.parametrize("backbone", TINY)
@@ -103,7 +103,7 @@ def test_a_larger_share_freezes_more(backbone: str) -> None:
 
 
 def test_the_classifiers_own_statistics_learn() -> None:
-    """Wherever else statistics are, they stay."""
+    """All other running statistics stay the same."""
     model = timm.create_model("levit_128s", num_classes=3)
     frozen = freeze(model, Recipe.from_flat({"freeze": 1.0}))
     train_mode(model, frozen)
@@ -131,7 +131,7 @@ def test_a_frozen_network_can_be_learned_on() -> None:
     assert result.reports[0].train_loss > result.reports[-1].train_loss
 
 
-def test_nothing_is_asked_of_a_model_where_nothing_is_frozen() -> None:
+def test_without_freezing_the_model_need_not_say_which_layer_is_its_classifier() -> None:
     model = torch.nn.Linear(4, 3)
     assert freeze(model, Recipe()) == ()
     with pytest.raises(BackboneError, match="does not say which of its layers is the classifier"):

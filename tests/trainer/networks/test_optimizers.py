@@ -1,3 +1,5 @@
+"""Optimizers and schedules: parameter groups, learning rates and checkpoints."""
+
 from __future__ import annotations
 
 import io
@@ -54,7 +56,7 @@ def test_each_optimizer_lowers_a_loss_at_its_usual_learning_rate(name: str, mome
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_each_optimizer_goes_on_from_a_checkpoint(name: str) -> None:
+def test_each_optimizer_resumes_from_a_checkpoint(name: str) -> None:
     recipe = Recipe.from_flat(
         {
             "optimizer.name": name,

@@ -1,4 +1,4 @@
-"""Backbones: every timm name has its family, any size either works or is refused with sizes that do."""
+"""Backbones: every timm name has a family, and an image size that does not work is refused with sizes that do."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_an_image_that_shrinks_to_nothing_is_refused() -> None:
         create_backbone(recipe("vgg11", image_size=16), 3, weights_dir=None)
 
 
-def test_sizes_are_told_only_to_those_that_ask() -> None:
+def test_only_networks_of_a_fixed_size_get_a_size_argument() -> None:
     assert size_arguments("vit_tiny_patch16_224", 96) == {"img_size": 96}
     assert size_arguments("swin_tiny_patch4_window7_224", 64) == {"img_size": 64}
     assert size_arguments("resnet18", 96) == {}

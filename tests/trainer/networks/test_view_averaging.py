@@ -146,7 +146,7 @@ def test_a_harmful_flip_is_left_out_and_a_helpful_one_taken() -> None:
         assert choose_views(Y, views, metric) == ("identity", "hflip")
 
 
-def test_a_copy_of_the_identity_helps_nobody() -> None:
+def test_a_copy_of_the_identity_is_not_chosen() -> None:
     identity = blurred_truth(Y, 2.0, seed=0, noise=1.5)
     assert choose_views(Y, {"identity": identity, "hflip": identity}, "accuracy") == ("identity",)
 

@@ -66,7 +66,7 @@ def test_the_exponential_average_is_timms() -> None:
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize(("swa", "steps", "averaged"), [(0.25, 20, 5), (0.9, 10, 9), (0.001, 10, 1)])
 def test_the_equal_average_is_the_mean_of_the_last_steps(ema: float, swa: float, steps: int, averaged: int) -> None:
-    """Of all weights and statistics; whole numbers are those of the last step."""
+    """Of all weights and statistics; integers are those of the last step."""
     average, states, counted = walk(Recipe.from_flat({"swa": swa, "ema": ema}), steps)
     assert counted == [ema > 0.0] * (steps - averaged) + [True] * averaged
     for name, value in average.module.state_dict().items():
@@ -124,7 +124,7 @@ def test_a_fold_is_evaluated_by_its_own_weights_until_there_is_a_mean() -> None:
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("after", [1, 2])
-def test_a_mean_goes_on_where_it_was(ema: float, after: int) -> None:
+def test_a_mean_resumes_from_a_checkpoint(ema: float, after: int) -> None:
     """Of nine steps the last four are averaged: stopped after three, before there is a mean, and after six."""
     changes = {"swa": 0.5, "epochs": 3, "ema": ema}
     undisturbed, first = fold(changes), fold(changes)

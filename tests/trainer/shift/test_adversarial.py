@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from trainer.common.arrays import Float64Array
 from trainer.shift.adversarial import CLIP, FEWEST, TooFewImages, importance_weights, measure_shift, striking_classes
 
-Floats = NDArray[np.float64]
 
-
-def draw(n: int, m: int, columns: int, shifted: int = 0, by: float = 0.0, seed: int = 0) -> tuple[Floats, Floats]:
+def draw(
+    n: int, m: int, columns: int, shifted: int = 0, by: float = 0.0, seed: int = 0
+) -> tuple[Float64Array, Float64Array]:
     """Normal features; the first ``shifted`` columns of the test images are higher."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, columns)), rng.normal(size=(m, columns)) + by * (np.arange(columns) < shifted)
@@ -116,7 +117,7 @@ def test_too_few_images_to_tell() -> None:
 
 @settings(max_examples=50)
 @given(arrays(np.float64, st.integers(1, 40), elements=st.floats(1e-6, 1 - 1e-6)), st.integers(1, 100))
-def test_weights(proba: Floats, n_test: int) -> None:
+def test_weights(proba: Float64Array, n_test: int) -> None:
     weights, effective = importance_weights(proba, n_test)
     assert weights.mean() == pytest.approx(1)
     assert (weights > 0).all() and weights.max() / weights.min() <= CLIP[1] / CLIP[0] * (1 + 1e-9)

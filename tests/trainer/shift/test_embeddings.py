@@ -14,7 +14,7 @@ from tests.trainer.images import picture
 from trainer.common.errors import BackboneError, DataError
 from trainer.data.images import ArrayImages, FileImages
 from trainer.networks.backbones import preprocessing_of
-from trainer.networks.pretrained import weights_at_hand
+from trainer.networks.pretrained import find_pretrained_weights
 from trainer.shift.embeddings import EXTRACTORS, embed, extractor_at_hand, load_extractor
 
 NAME = "test_resnet.r160_in1k"
@@ -68,7 +68,7 @@ def test_the_first_at_hand_is_taken_and_the_hub_is_not_asked(folder: Path, monke
     assert extractor_at_hand(folder, ["resnet18.a1_in1k", VIT, NAME]) == VIT
     assert extractor_at_hand(folder) is None
     assert extractor_at_hand(None) is None
-    assert weights_at_hand(NAME, None, ask_hub=False) is None
+    assert find_pretrained_weights(NAME, None, ask_hub=False) is None
     with pytest.raises(BackboneError, match="does not exist"):
         extractor_at_hand(folder / "nowhere")
 

@@ -1,3 +1,5 @@
+"""Checkpoints: written in the background, atomic, ignored when they are damaged or foreign."""
+
 from __future__ import annotations
 
 import errno
@@ -16,7 +18,7 @@ CONTENT: dict[str, Any] = {"folds": [{"model": {"w": torch.arange(6.0).view(2, 3
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -51,7 +53,7 @@ def test_another_training_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 class Attack:
-    """What a hostile file would run when unpickled."""
+    """An object that runs code when it is unpickled, as in a hostile file."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (exec, ("raise SystemExit('unpickled')",))
@@ -121,7 +123,7 @@ def after_a_second(file: CheckpointFile, clock: Clock, content: Any) -> bool:
 @pytest.mark.parametrize("epoch", [1.0, 20.0, 59.0, 61.0, 89.0, 100.0, 179.0, 181.0, 1000.0])
 @pytest.mark.parametrize("cost", [0.0, 0.9, 2.0, 5.0])
 def test_a_kill_loses_at_most_three_minutes_or_one_epoch(tmp_path: Path, epoch: float, cost: float) -> None:
-    """Whichever is longer, and what copying itself takes."""
+    """Whichever is longer, plus the time of copying."""
     clock = Clock()
 
     def content() -> dict[str, Any]:

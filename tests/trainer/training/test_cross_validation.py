@@ -1,3 +1,5 @@
+"""Cross-validation: it learns, leaks no label, and reports exactly what it did."""
+
 from __future__ import annotations
 
 import math
@@ -45,10 +47,10 @@ def test_it_learns_what_can_be_learned() -> None:
     assert reports[0].train_loss > 2 * last.train_loss
     assert result.oof.dtype == np.float32
     np.testing.assert_allclose(result.oof.sum(axis=1), 1, rtol=1e-5)
-    # What is reported is what came out: of the last epoch, of all images.
+    # The last report agrees with the result: last epoch, all images.
     assert last.metric == score("accuracy", data.y, result.oof)
     assert last.true_class.tolist() == result.oof[np.arange(150), data.y].tolist()
-    assert math.isclose(last.soft, last.true_class.mean(), rel_tol=1e-6)
+    assert math.isclose(last.mean_true_probability, last.true_class.mean(), rel_tol=1e-6)
     assert math.isclose(np.mean(last.fold_metrics), last.metric, rel_tol=1e-9)  # folds of one size
     assert result.test is not None
     assert result.test.shape == (12, 3)
@@ -89,7 +91,7 @@ def test_no_model_sees_its_held_out_images(monkeypatch: pytest.MonkeyPatch) -> N
         assert sorted(numbers) == sorted(2 * [i for i in range(n) if i // 20 != fold])
 
 
-def test_images_outside_all_folds_are_always_trained_and_never_judged() -> None:
+def test_images_outside_all_folds_are_always_trained_on_and_never_scored() -> None:
     data = competition(60)
     data.folds[:20] = ALWAYS_TRAINED
     result = run({"epochs": 2}, data)
@@ -105,7 +107,7 @@ def test_training_on_everything() -> None:
     result = run({"epochs": 4}, data, keep_models=True)
     assert result.status == "finished"
     assert math.isnan(result.reports[-1].metric)
-    assert math.isnan(result.reports[-1].soft)
+    assert math.isnan(result.reports[-1].mean_true_probability)
     assert result.reports[-1].fold_metrics == ()
     assert len(result.models) == 1
     assert np.isnan(result.oof).all()
@@ -219,7 +221,7 @@ def test_a_verdict_on_the_last_epoch_changes_nothing() -> None:
         assert result.test is not None
 
 
-def test_views_and_models_are_kept_when_asked_for() -> None:
+def test_views_and_models_are_returned_on_request() -> None:
     data = competition(36)
     result = run({"epochs": 2, "ema": 0.8}, data, keep_models=True, views=("identity", "hflip", "hvflip"))
     assert set(result.oof_views) == set(result.test_views) == {"identity", "hflip", "hvflip"}
@@ -228,7 +230,7 @@ def test_views_and_models_are_kept_when_asked_for() -> None:
     assert result.test_views["identity"].tobytes() == result.test.tobytes()
     mirrored = replace(data, pixels=ArrayPixels(data.pixels.train, np.ascontiguousarray(data.pixels.test[:, :, ::-1])))
     assert np.isfinite(result.oof_views["hflip"]).all()
-    # The kept weights are those that predicted: rebuilt from them, each fold gives its held-out probabilities again.
+    # The returned weights are those that predicted: a network with them gives the same held-out probabilities.
     from trainer.networks.backbones import preprocessing_of
     from trainer.networks.build import create_backbone
     from trainer.networks.view_averaging import predict_proba
@@ -246,7 +248,7 @@ def test_views_and_models_are_kept_when_asked_for() -> None:
     np.testing.assert_allclose(test, result.test_views["hflip"], atol=1e-5)
 
 
-def test_how_much_the_fold_models_differ_is_told_with_and_without_test_predictions() -> None:
+def test_ambiguity_is_measured_with_and_without_test_predictions() -> None:
     from trainer.networks.backbones import preprocessing_of
     from trainer.networks.build import create_backbone
     from trainer.networks.view_averaging import predict_proba
@@ -255,7 +257,7 @@ def test_how_much_the_fold_models_differ_is_told_with_and_without_test_predictio
     result = run({"epochs": 2}, data, keep_models=True)
     found = result.average
     assert found is not None and found.ambiguity > 0.0
-    assert run({"epochs": 2}, data, predict_test=False).average == found, "few test images are all looked at"
+    assert run({"epochs": 2}, data, predict_test=False).average == found, "few test images are all in the sample"
     members = []
     for state in result.models:
         model = create_backbone(Recipe.from_flat(SMALL), 3, weights_dir=None).eval()
@@ -267,7 +269,7 @@ def test_how_much_the_fold_models_differ_is_told_with_and_without_test_predictio
     assert found.brier == pytest.approx(own - found.ambiguity, abs=1e-5)
 
 
-def test_who_is_not_worth_keeping_has_neither_models_nor_further_views() -> None:
+def test_a_training_not_worth_keeping_has_neither_models_nor_further_views() -> None:
     asked: list[tuple[int, Average | None]] = []
 
     def no(last: EpochReport, average: Average | None) -> bool:
@@ -281,7 +283,7 @@ def test_who_is_not_worth_keeping_has_neither_models_nor_further_views() -> None
 
 
 @pytest.mark.parametrize("mode", ["hflip", "flips", "zoom", "hflip_zoom"])
-def test_a_recipe_with_views_is_judged_by_their_average(mode: str) -> None:
+def test_a_recipe_with_views_is_scored_by_their_average(mode: str) -> None:
     """Each epoch, at the end, and on the test images; the training itself is the same."""
     changes, every = {"epochs": 2, "drop": 0.2, "ema": 0.8}, TTA[mode]
     plain = run(changes, views=every)
@@ -294,12 +296,12 @@ def test_a_recipe_with_views_is_judged_by_their_average(mode: str) -> None:
     last = averaged.reports[-1]
     np.testing.assert_array_equal(last.true_class, averaged.oof[np.arange(len(y)), y])
     assert last.metric == np.mean(averaged.oof.argmax(axis=1) == y)
-    assert last.soft == pytest.approx(float(last.true_class.mean()))
+    assert last.mean_true_probability == pytest.approx(float(last.true_class.mean()))
     assert not np.array_equal(averaged.reports[0].true_class, plain.reports[0].true_class)
     assert averaged.test is not None
     expected = np.mean([plain.test_views[view] for view in every], axis=0, dtype=np.float64)
     np.testing.assert_allclose(averaged.test, expected, atol=1e-6)
-    # Single views are what they are without the recipe's.
+    # Single views are the same as without the recipe's averaging.
     assert set(averaged.oof_views) == set(averaged.test_views) == {*every, "vflip"}
     for view in every:
         assert averaged.oof_views[view].tobytes() == plain.oof_views[view].tobytes()
@@ -307,13 +309,13 @@ def test_a_recipe_with_views_is_judged_by_their_average(mode: str) -> None:
     assert run({**changes, "tta": mode}, predict_test=False).test is None
 
 
-def test_no_test_images_and_no_wish_for_them() -> None:
+def test_without_test_images_and_without_test_predictions() -> None:
     data = competition(36)
     without = replace(data, pixels=ArrayPixels(data.pixels.train, data.pixels.test[:0]))
     result = run({"epochs": 1}, without)
     assert result.test is not None
     assert result.test.shape == (0, 3)
-    assert result.average is not None and result.average.ambiguity == 0.0, "nothing to tell it by"
+    assert result.average is not None and result.average.ambiguity == 0.0, "no images to measure it on"
     assert run({"epochs": 1}, without, predict_test=False).test is None
 
 

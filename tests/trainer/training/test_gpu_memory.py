@@ -1,4 +1,4 @@
-"""What a training needs of a GPU's memory, and which micro batch fits."""
+"""Planning a training's GPU memory: what it needs, which micro batch fits, and when folds are offloaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.trainer.training.support import SMALL, after, competition, run
 from trainer.recipe.optimizer_table import OPTIMIZERS
 from trainer.recipe.recipe import Recipe
-from trainer.training import gpu_memory, lockstep
+from trainer.training import fold_group, gpu_memory
 from trainer.training.fold_model import FoldModel
 from trainer.training.gpu_memory import (
     FoldMemory,
@@ -47,7 +47,7 @@ def test_every_fold_keeps_its_own_and_one_trains(kept: int, step: int, folds: in
     one, all_of_them = (bytes_needed(FoldMemory(kept=kept, step=step), number) for number in (1, folds))
     assert one == kept + step
     assert all_of_them - one == (folds - 1) * kept
-    assert bytes_needed(FoldMemory(kept=kept, step=step), folds, parked=True) == one
+    assert bytes_needed(FoldMemory(kept=kept, step=step), folds, offload=True) == one
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_free_is_what_is_there_and_allowed(device_free: int, share: float, reser
     room=st.integers(0, 10**5),
     folds=st.integers(1, 10),
 )
-def test_the_largest_of_the_halves_that_fits_and_parked_only_if_it_must_be(
+def test_the_plan_has_the_largest_batch_that_fits_and_offloads_only_if_necessary(
     batch_size: int, fixed: int, per_image: int, room: int, folds: int
 ) -> None:
     halves = [batch_size]
@@ -82,7 +82,7 @@ def test_the_largest_of_the_halves_that_fits_and_parked_only_if_it_must_be(
         assert not fit
     else:
         assert plan.micro_batch == max(fit)
-        assert plan.parked == (folds * fixed + per_image * plan.micro_batch > room)
+        assert plan.offload == (folds * fixed + per_image * plan.micro_batch > room)
 
 
 def test_what_is_not_known_to_fit_does_not() -> None:
@@ -92,7 +92,7 @@ def test_what_is_not_known_to_fit_does_not() -> None:
         asked.append(images)
         return None if images > 5 else FoldMemory(kept=2, step=8)
 
-    assert first_fitting(48, 5, measured, 10) == MemoryPlan(micro_batch=3, parked=True)
+    assert first_fitting(48, 5, measured, 10) == MemoryPlan(micro_batch=3, offload=True)
     assert asked == [48, 24, 12, 6, 3]
     assert first_fitting(4, 5, lambda images: None, 10**12) is None
 
@@ -211,7 +211,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> PretendedGpu:
 
 
 @pytest.mark.parametrize(
-    ("room", "micro_batch", "parked"),
+    ("room", "micro_batch", "offload"),
     [
         (10**6, 8, False),
         (8500, 8, False),
@@ -223,18 +223,18 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> PretendedGpu:
         (1100, 1, True),
     ],
 )
-def test_folds_that_do_not_fit_beside_a_step_are_parked_before_the_batch_is_halved(
-    gpu: PretendedGpu, room: int, micro_batch: int, parked: bool
+def test_folds_that_do_not_fit_beside_a_step_are_offloaded_before_the_batch_is_halved(
+    gpu: PretendedGpu, room: int, micro_batch: int, offload: bool
 ) -> None:
     model, recipe = first_fold(), Recipe.from_flat(SMALL)
     gpu.leave(model, room)
     plan = plan_memory(recipe, model, 5, CUDA)
-    assert plan == MemoryPlan(micro_batch=micro_batch, parked=parked)
-    assert plan.need == (100 if parked else 500) + 1000 * micro_batch <= room
-    assert not plan_memory(recipe, model, 1, CUDA).parked, "a single fold never waits"
+    assert plan == MemoryPlan(micro_batch=micro_batch, offload=offload)
+    assert plan.need == (100 if offload else 500) + 1000 * micro_batch <= room
+    assert not plan_memory(recipe, model, 1, CUDA).offload, "a single fold never waits"
 
 
-def test_what_does_not_fit_at_all_is_told_to_people(gpu: PretendedGpu) -> None:
+def test_the_error_explains_what_does_not_fit(gpu: PretendedGpu) -> None:
     model, recipe = first_fold(), Recipe.from_flat(SMALL)
     gpu.leave(model, 1099)
     with pytest.raises(torch.OutOfMemoryError, match=r"test_resnet at 32 px needs about .* free on pretended GPU"):
@@ -266,7 +266,7 @@ def test_a_kind_of_training_is_measured_once(gpu: PretendedGpu) -> None:
         plan_memory(recipe, frozen, 5, CUDA)
         assert gpu.measured == expected
     gpu.leave(model, 5000)
-    assert asked({}) == [4]  # there is less room now: what is known decides first
+    assert asked({}) == [4]  # with less memory the remembered measurements decide first
     assert asked({}) == []
 
 
@@ -278,24 +278,24 @@ def test_what_did_not_fit_is_tried_again(gpu: PretendedGpu) -> None:
         assert gpu.measured[0] == 16
 
 
-def test_a_processor_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_memory, "_measure", None)
     monkeypatch.setattr(gpu_memory, "_free", None)
     plan = plan_memory(Recipe.from_flat(SMALL), first_fold(), 5, torch.device("cpu"))
-    assert plan == MemoryPlan(micro_batch=16, parked=False)
+    assert plan == MemoryPlan(micro_batch=16, offload=False)
     machine = run({"epochs": 1}).machine
     assert "memory_peak" not in machine and "parked" not in machine
 
 
 def test_a_training_starts_with_what_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "trial.pt"
-    monkeypatch.setattr(lockstep, "plan_memory", lambda recipe, model, folds, device: MemoryPlan(micro_batch=folds))
+    monkeypatch.setattr(fold_group, "plan_memory", lambda recipe, model, folds, device: MemoryPlan(micro_batch=folds))
     result = run({"epochs": 2}, competition(32, folds=4), on_epoch=after(1, Verdict.STOP), checkpoint=path)
     assert result.machine["micro_batch"] == 4
-    # Continued where less fits, and where more does: what fitted once is kept, what does not fit is not tried.
-    monkeypatch.setattr(lockstep, "plan_memory", lambda *args: MemoryPlan(micro_batch=2))
+    # Resumed with less and with more memory: the smaller micro batch of then and now is used.
+    monkeypatch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=2))
     less = run({"epochs": 2}, competition(32, folds=4), checkpoint=path)
-    monkeypatch.setattr(lockstep, "plan_memory", lambda *args: MemoryPlan(micro_batch=16))
+    monkeypatch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=16))
     more = run({"epochs": 2}, competition(32, folds=4), checkpoint=path)
     assert (less.machine["micro_batch"], more.machine["micro_batch"]) == (2, 4)
 
@@ -332,7 +332,7 @@ def test_the_preflight_leaves_everything_as_it_was(whole_gpu: int) -> None:
     before, held = copy.deepcopy(model.state()), torch.cuda.memory_allocated()
     generators = torch.get_rng_state(), torch.cuda.get_rng_state()
     plan = plan_memory(Recipe.from_flat({**SMALL, **LARGER, "drop": 0.3}), model, 3, CUDA)
-    assert plan == MemoryPlan(micro_batch=64, parked=False)
+    assert plan == MemoryPlan(micro_batch=64, offload=False)
     assert same(model.state(), before)
     assert torch.equal(torch.get_rng_state(), generators[0])
     assert torch.equal(torch.cuda.get_rng_state(), generators[1])
@@ -382,7 +382,7 @@ def test_a_gpu_that_cannot_hold_all_folds_holds_one_at_a_time(whole_gpu: int) ->
 
 @pytest.mark.gpu
 @needs_gpu
-def test_a_gpu_on_which_nothing_fits_is_told_before_the_first_epoch(whole_gpu: int) -> None:
+def test_a_gpu_on_which_nothing_fits_is_an_error_before_the_first_epoch(whole_gpu: int) -> None:
     torch.cuda.empty_cache()
     limit_memory((200 * 2**20 + torch.cuda.memory_reserved()) / whole_gpu)
     with pytest.raises(torch.OutOfMemoryError, match=r"resnet18 at 128 px needs .*; smaller images"):

@@ -1,3 +1,5 @@
+"""Losses: the formulas in numbers, their limits, and their stability in half precision."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from trainer.recipe.recipe import Loss
-from trainer.training.losses import class_weights, image_losses
+from trainer.training.losses import compute_class_weights, image_losses
 
 
 def batch(seed: int = 0, n: int = 12, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -54,7 +56,7 @@ def test_half_precision_logits_are_computed_on_in_single() -> None:
 )
 def test_class_weights_average_to_one_over_the_images(y: list[int], power: float) -> None:
     labels = np.array(y, dtype=np.int64)
-    weights = class_weights(labels, 6, power)
+    weights = compute_class_weights(labels, 6, power)
     assert weights[labels].mean() == pytest.approx(1.0, abs=1e-5)
     assert weights[5] == 0.0
     counts = np.bincount(labels, minlength=6)
@@ -75,7 +77,7 @@ def test_weights_count_a_blended_image_by_its_parts() -> None:
 @given(cut=st.integers(1, 11), gamma=st.sampled_from([0.0, 1.5]))
 def test_a_split_batch_has_the_same_loss(cut: int, gamma: float) -> None:
     logits, y, targets = batch(3)
-    weights = torch.from_numpy(class_weights(y.numpy(), 5, 1.0))
+    weights = torch.from_numpy(compute_class_weights(y.numpy(), 5, 1.0))
     settings_ = Loss(label_smoothing=0.1, focal_gamma=gamma)
     whole = image_losses(logits, targets, settings_, weights)
     parts = [image_losses(logits[s], targets[s], settings_, weights) for s in (slice(cut), slice(cut, None))]

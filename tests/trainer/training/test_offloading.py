@@ -1,6 +1,6 @@
-"""Folds that wait in host memory come back as they were: the same training, bit for bit.
+"""Offloaded folds come back unchanged: the same training, bit for bit.
 
-The device is the CPU here, and parking makes copies all the same; what is checked is that nothing uses the old ones.
+The device is the CPU here, where offloading makes copies as well. The tests check that nothing uses the old tensors.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tests.trainer.training.support import after, run
 from tests.trainer.training.test_gpu_memory import first_fold, same
 from tests.trainer.training.test_resume import EVERYTHING, assert_same
 from trainer.recipe.optimizer_table import OPTIMIZERS
-from trainer.training import lockstep
+from trainer.training import fold_group
 from trainer.training.fold_model import FoldModel
 from trainer.training.gpu_memory import MemoryPlan
-from trainer.training.offloading import Parking
+from trainer.training.offloading import Offloader
 from trainer.training.results import CVResult, EpochReport, Verdict
 
 CPU = torch.device("cpu")
@@ -37,37 +37,37 @@ def in_place() -> CVResult:
 
 
 @pytest.fixture
-def parked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Folds are parked between their turns; 0 for each that is put aside, 1 for each that is fetched."""
-    monkeypatch.setattr(lockstep, "plan_memory", lambda *args: MemoryPlan(micro_batch=16, parked=True))
+def offloaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a training offload idle folds; the list gets a 0 for each offloading and a 1 for each loading."""
+    monkeypatch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=16, offload=True))
     moves: list[int] = []
     at_work: set[int] = set()
-    park, unpark = FoldModel.park, FoldModel.unpark
+    offload, load = FoldModel.offload, FoldModel.load
 
-    def spy_park(self: FoldModel) -> None:
-        park(self)
+    def spy_offload(self: FoldModel) -> None:
+        offload(self)
         at_work.discard(id(self))
         moves.append(0)
 
-    def spy_unpark(self: FoldModel) -> None:
-        assert not at_work, "the one before is put aside first"
-        unpark(self)
-        # Whoever reads the host's copy now, instead of what was brought back, does not go unnoticed.
-        for tensor, place in self._parking._places.values():
-            assert tensor.data_ptr() != place.data_ptr()
-            place.fill_(True) if place.dtype is torch.bool else place.fill_(77)
+    def spy_load(self: FoldModel) -> None:
+        assert not at_work, "the fold before is offloaded first"
+        load(self)
+        # Overwritten, so that a later use of the host's copy instead of the loaded tensor changes the result.
+        for tensor, host_copy in self._offloader._host_copies.values():
+            assert tensor.data_ptr() != host_copy.data_ptr()
+            host_copy.fill_(True) if host_copy.dtype is torch.bool else host_copy.fill_(77)
         at_work.add(id(self))
         moves.append(1)
 
-    monkeypatch.setattr(FoldModel, "park", spy_park)
-    monkeypatch.setattr(FoldModel, "unpark", spy_unpark)
+    monkeypatch.setattr(FoldModel, "offload", spy_offload)
+    monkeypatch.setattr(FoldModel, "load", spy_load)
     return moves
 
 
-def test_a_training_whose_folds_wait_on_the_host_is_the_same(parked: list[int], in_place: CVResult) -> None:
-    """Three folds are put aside at first; each of three epochs and the end fetches each once."""
+def test_a_training_with_offloaded_folds_is_the_same(offloaded: list[int], in_place: CVResult) -> None:
+    """Three folds are offloaded at first; each of three epochs and the test predictions load every fold once."""
     result = run(EVERYTHING, keep_models=True)
-    assert parked == [0] * 3 + [1, 0] * (3 * 3 + 3)
+    assert offloaded == [0] * 3 + [1, 0] * (3 * 3 + 3)
     assert result.machine["parked"] is True
     assert_same(in_place, result)
     for waited, stayed in zip(result.models, in_place.models, strict=True):
@@ -83,26 +83,26 @@ def test_a_training_whose_folds_wait_on_the_host_is_the_same(parked: list[int], 
     ],
     ids=["lamb", "sgd", "radam"],
 )
-def test_so_are_other_recipes(changes: dict[str, Any], request: pytest.FixtureRequest) -> None:
+def test_offloading_changes_no_other_recipe_either(changes: dict[str, Any], request: pytest.FixtureRequest) -> None:
     recipe = {**EVERYTHING, "epochs": 2, **changes}
     stayed = run(recipe)
-    moves: list[int] = request.getfixturevalue("parked")
+    moves: list[int] = request.getfixturevalue("offloaded")
     assert_same(stayed, run(recipe))
     assert moves
 
 
-def test_a_checkpoint_of_waiting_folds_is_that_of_any_others(
-    parked: list[int], in_place: CVResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_checkpoint_of_offloaded_folds_is_like_any_other(
+    offloaded: list[int], in_place: CVResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped while all wait, continued in place; killed after a checkpoint in the background, continued parked."""
+    """Stopped while all are offloaded, resumed without; killed after a checkpoint in the background, resumed with."""
     path = tmp_path / "trial.pt"
     stopped = run(EVERYTHING, on_epoch=after(1, Verdict.STOP), checkpoint=path)
-    assert stopped.status == "stopped" and parked[-1] == 0
+    assert stopped.status == "stopped" and offloaded[-1] == 0
     with monkeypatch.context() as patch:
-        patch.setattr(lockstep, "plan_memory", lambda *args: MemoryPlan(micro_batch=16))
-        moves = len(parked)
+        patch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=16))
+        moves = len(offloaded)
         assert_same(in_place, run(EVERYTHING, checkpoint=path))
-        assert len(parked) == moves
+        assert len(offloaded) == moves
 
     path.unlink()
     now = 0.0
@@ -123,19 +123,19 @@ def test_a_checkpoint_of_waiting_folds_is_that_of_any_others(
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_all_that_a_fold_keeps_moves_and_is_there_again(optimizer: str) -> None:
+def test_everything_that_a_fold_keeps_is_offloaded_and_comes_back(optimizer: str) -> None:
     model = first_fold({"optimizer.name": optimizer, "ema": 0.9})
     model.rehearse(16)
     before = copy.deepcopy(model.state())
     old = places(model)
-    model.park()
+    model.offload()
     assert not old & places(model)
-    assert same(model.state(), before), "it can be read while it waits"
+    assert same(model.state(), before), "the state can be read while it is offloaded"
     with pytest.raises(AssertionError):
-        model.park()
-    model.unpark()
+        model.offload()
+    model.load()
     back = copy.deepcopy(model.state())
-    model.unpark()
+    model.load()
     assert same(back, before) and same(model.state(), before)
     # The optimizer and the average still refer to the network's own weights.
     model.rehearse(16)
@@ -145,7 +145,7 @@ def test_all_that_a_fold_keeps_moves_and_is_there_again(optimizer: str) -> None:
 
 
 def places(model: FoldModel) -> set[int]:
-    """Where the tensors are; what LAMB counts in a parameter group, a few bytes, stays."""
+    """Addresses of the tensors, except for LAMB's step counters of a few bytes, which are not offloaded."""
     state = model.state()
     kept = [state["model"], state["average"], state["optimizer"]["state"]]
     return {tensor.data_ptr() for tensor in tensors(kept) if tensor.numel()}
@@ -158,30 +158,30 @@ def tensors(value: Any) -> list[torch.Tensor]:
     return [tensor for item in inner for tensor in tensors(item)]
 
 
-def test_the_host_memory_is_used_again_unless_a_tensor_became_another() -> None:
-    parking = Parking(CPU)
+def test_the_host_memory_is_reused_unless_a_tensor_changes_its_layout() -> None:
+    offloader = Offloader(CPU)
     weight = torch.nn.Parameter(torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last))
     shared, other = weight, torch.arange(5)
     values, strides = weight.detach().clone(), weight.stride()
     used = []
     for _ in range(2):
-        parking.park([weight, shared, other])
+        offloader.offload([weight, shared, other])
         used.append(weight.data_ptr())
-        parking.unpark()
+        offloader.load()
         assert torch.equal(weight, values) and weight.stride() == strides and weight.requires_grad
     assert used[0] == used[1]
-    assert len(parking._places) == 2, "what is shared is moved once"
+    assert len(offloader._host_copies) == 2, "a shared tensor is moved once"
     weight.data = torch.randn(1, 2, 3, 3)
-    parking.park([weight])
-    assert weight.shape == (1, 2, 3, 3) and len(parking._places) == 1
+    offloader.offload([weight])
+    assert weight.shape == (1, 2, 3, 3) and len(offloader._host_copies) == 1
     weight.data += 1.0
-    parking.unpark()
+    offloader.load()
     assert weight.shape == (1, 2, 3, 3)
 
 
-def test_what_lies_elsewhere_stays_there() -> None:
-    """As the step counters of some optimizers, which are on the CPU whatever the network is on."""
+def test_tensors_on_another_device_stay_there() -> None:
+    """Step counters of some optimizers are on the CPU even if the network is on a GPU."""
     elsewhere = torch.zeros(3, device="meta")
-    parking = Parking(CPU)
-    parking.park([elsewhere])
-    assert elsewhere.device.type == "meta" and not parking._places
+    offloader = Offloader(CPU)
+    offloader.offload([elsewhere])
+    assert elsewhere.device.type == "meta" and not offloader._host_copies

@@ -1,4 +1,4 @@
-"""Folds side by side: the same results as one after another, and never for networks that draw random numbers."""
+"""Parallel folds: the same results as sequential ones; networks that draw random numbers never train in parallel."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from tests.trainer.training.support import SMALL, after, run
 from trainer.recipe.recipe import Recipe
 from trainer.training.fold_model import FoldModel
-from trainer.training.parallel_folds import Abreast
+from trainer.training.parallel_folds import ParallelFolds
 from trainer.training.results import CVResult, Verdict
 
 
 @pytest.fixture
 def threads() -> Iterator[int]:
-    """Three threads, whatever the machine has: one for each fold of the little competition."""
+    """Three threads on any machine: one for each fold of the small competition."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield 3
@@ -45,9 +45,7 @@ MIXED = {"augment.hflip": 0.5, "augment.mix": "mixup", "ema": 0.9, "tta": "hflip
 
 
 @pytest.mark.parametrize("changes", [{}, MIXED], ids=["plain", "with augmentation, mixup, averaged weights and views"])
-def test_folds_side_by_side_give_bit_for_bit_what_one_after_another_gives(
-    threads: int, changes: dict[str, object]
-) -> None:
+def test_parallel_folds_give_the_same_bits_as_sequential_ones(threads: int, changes: dict[str, object]) -> None:
     together = run(changes)
     assert together.machine["folds_abreast"] == 3
     lonely = alone(changes)
@@ -58,7 +56,7 @@ def test_folds_side_by_side_give_bit_for_bit_what_one_after_another_gives(
     assert torch.get_num_threads() == threads
 
 
-def test_a_training_that_stopped_goes_on_side_by_side(threads: int, tmp_path: Path) -> None:
+def test_a_stopped_training_resumes_with_parallel_folds(threads: int, tmp_path: Path) -> None:
     file = tmp_path / "checkpoint"
     stopped = run(on_epoch=after(1, Verdict.STOP), checkpoint=file)
     assert stopped.status == "stopped"
@@ -93,7 +91,7 @@ def test_networks_that_draw_random_numbers_train_alone(threads: int, changes: di
     assert same(result, run({**changes, "epochs": 1}))
 
 
-def test_a_wish_to_leave_ends_all_folds(threads: int) -> None:
+def test_abandoning_ends_all_parallel_folds(threads: int) -> None:
     asked = []
 
     def abandon() -> bool:
@@ -105,24 +103,24 @@ def test_a_wish_to_leave_ends_all_folds(threads: int) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fold")]
 
 
-def test_a_fold_that_diverges_is_named_whoever_else_trains(threads: int) -> None:
+def test_a_fold_that_diverges_is_named_among_parallel_ones(threads: int) -> None:
     broken = {"optimizer.name": "sgd", "optimizer.lr": 10.0, "schedule.warmup": 0.0, "epochs": 8}
     together, lonely = run(broken), alone(broken)
     assert together.status == lonely.status == "diverged"
     assert together.reason == lonely.reason
 
 
-def test_what_one_of_several_raises_is_raised_when_all_have_ended(threads: int) -> None:
+def test_an_exception_of_one_task_is_raised_when_all_have_ended(threads: int) -> None:
     ended = []
 
     def fail() -> None:
         raise OSError("the disk is gone")
 
-    abreast = Abreast(3)
-    assert [list(folds) for folds in abreast.rounds(5)] == [[0, 1, 2], [3, 4]]
+    parallel = ParallelFolds(3)
+    assert [list(folds) for folds in parallel.rounds(5)] == [[0, 1, 2], [3, 4]]
     with pytest.raises(OSError, match="the disk is gone"):
-        abreast.run([fail, lambda: ended.append(1), lambda: ended.append(2)])
+        parallel.run([fail, lambda: ended.append(1), lambda: ended.append(2)])
     assert sorted(ended) == [1, 2]
-    assert abreast.run([torch.get_num_threads] * 3) == [1, 1, 1]
-    assert abreast.run([torch.get_num_threads]) == [threads]
-    abreast.close()
+    assert parallel.run([torch.get_num_threads] * 3) == [1, 1, 1]
+    assert parallel.run([torch.get_num_threads]) == [threads]
+    parallel.close()

@@ -1,4 +1,4 @@
-"""A training that was stopped and continued equals an undisturbed one, bit for bit."""
+"""A stopped and resumed training equals an undisturbed one, bit for bit."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def assert_same(first: CVResult, second: CVResult) -> None:
     assert len(first.reports) == len(second.reports)
     for a, b in zip(first.reports, second.reports, strict=True):
         assert a.true_class.tobytes() == b.true_class.tobytes()
-        assert (a.epoch, a.epochs, a.metric, a.soft, a.fold_metrics, a.train_loss) == (
+        assert (a.epoch, a.epochs, a.metric, a.mean_true_probability, a.fold_metrics, a.train_loss) == (
             b.epoch,
             b.epochs,
             b.metric,
-            b.soft,
+            b.mean_true_probability,
             b.fold_metrics,
             b.train_loss,
         )
@@ -93,7 +93,7 @@ def test_continued_equals_undisturbed(tmp_path: Path, changes: dict[str, Any]) -
         return Verdict.CONTINUE
 
     continued = run(changes, on_epoch=watch, checkpoint=path)
-    assert seen == [3]  # an epoch is reported once, by whoever trained it
+    assert seen == [3]  # an epoch is reported once, by the call that trained it
     assert_same(undisturbed, continued)
 
 
@@ -203,7 +203,7 @@ ASKED_PER_EPOCH = 12
 
 
 class Abandon:
-    """Says yes from the ``times``-th time on that it is asked."""
+    """Returns True from the ``times``-th call on."""
 
     def __init__(self, times: int) -> None:
         self.left = times
@@ -233,7 +233,7 @@ def test_abandoned_in_an_epoch_continues_from_the_checkpoint_before(
     assert left.reason == "left in the middle of epoch 2 of 3"
     assert [report.epoch for report in left.reports] == [1]
     assert np.isfinite(left.oof).all()
-    assert path.exists()  # whole: what was being written in the background has been waited for
+    assert path.exists()  # complete: the call waited for the write in the background
     seen: list[int] = []
     continued = run(EVERYTHING, on_epoch=lambda report: seen.append(report.epoch) or Verdict.CONTINUE, checkpoint=path)
     assert seen == [2, 3]
@@ -276,10 +276,10 @@ def test_abandoned_while_predicting_at_the_end_only_predicts_again(
 
 
 def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first batch is made at once, the second not before the training has been left; the third waits behind it."""
+    """The first batch is ready at once, the second only after the training was abandoned; the third waits behind it."""
     submitted: list[Future[Any]] = []
     made = iter(range(10**6))
-    left = threading.Event()
+    second_begun, left = threading.Event(), threading.Event()
     submit, make = BatchLoader.submit, loader_module._make_batch
 
     def spy(self: BatchLoader, job: bytes, plan: Any, size: int) -> tuple[Future[Any], None]:
@@ -287,19 +287,21 @@ def test_an_abandoned_training_drops_the_batches_made_ahead(monkeypatch: pytest.
         return submitted[-1], None
 
     def slow(job: bytes, plan: Any) -> Any:
-        assert next(made) == 0 or left.wait(60.0)
+        if next(made) > 0:
+            second_begun.set()
+            assert left.wait(60.0)
         return make(job, plan)
 
     monkeypatch.setattr(BatchLoader, "submit", spy)
     monkeypatch.setattr(loader_module, "_make_batch", slow)
     with BatchLoader() as loader:
-        run(loader=loader, abandon=lambda: True)
+        run(loader=loader, abandon=lambda: second_begun.wait(60.0))
         assert [future.cancelled() for future in submitted] == [False, False, True]
         left.set()
         assert run({"epochs": 1}, loader=loader).oof.tobytes() == run({"epochs": 1}).oof.tobytes()
 
 
-def test_what_is_asked_may_raise() -> None:
+def test_an_exception_of_abandon_is_passed_on() -> None:
     def fail() -> bool:
         raise ConnectionError("the lease is lost")
 

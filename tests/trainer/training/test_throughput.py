@@ -1,4 +1,4 @@
-"""Measuring what a training costs."""
+"""Measuring a training's speed and memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_memory_holds_weights_gradients_optimizer_and_activations_that_grow_with
     assert small.images_per_second > large.images_per_second > 0
     model = timm.create_model("test_resnet", num_classes=CLASSES)
     weights = sum(weight.nbytes for weight in model.parameters())
-    # Four times the pixels, four times the activations; what is left is weights, gradients, two moments of AdamW.
+    # Four times the pixels, four times the activations; the rest is weights, gradients and two moments of AdamW.
     state = (4 * small.memory - large.memory) / 3
     assert 4.0 * weights < state < 4.2 * weights
     assert small.memory > state
@@ -40,14 +40,14 @@ def test_the_random_generator_stays_as_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_a_cpu_has_no_room_for_is_told_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_too_large_for_the_cpus_memory_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     huge = Architecture(parameters=10**13, classifies=True)
     monkeypatch.setattr("trainer.networks.architectures.architecture_of", lambda name: huge)
     with pytest.raises(TooLarge, match=r"test_resnet needs 149011\.6 GiB without any images; \d"):
         measure_training("test_resnet", 64, CPU)
 
 
-def test_running_out_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_is_reported_as_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory\nand more")
 
@@ -56,7 +56,7 @@ def test_running_out_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         measure_training("test_resnet", 64, CPU)
 
 
-def test_an_architecture_that_is_not_there_is_refused() -> None:
+def test_an_unknown_architecture_is_refused() -> None:
     with pytest.raises(BackboneError, match="no backbone 'resnet17'"):
         measure_training("resnet17", 64, CPU)
 

@@ -1,4 +1,4 @@
-"""Weights change what a cross-validation reports, and nothing that it trains."""
+"""Image weights change the scores of a cross-validation, but not its training."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ WEIGHTS = np.where(np.arange(72) % 4 == 0, 3.0, 1.0 / 3.0)
 
 def test_reports_are_weighted_and_the_predictions_are_the_same() -> None:
     plain = competition()
-    data = replace(plain, weights=WEIGHTS)
+    data = replace(plain, image_weights=WEIGHTS)
     data.folds[:6] = ALWAYS_TRAINED
-    weighted, unweighted = run({"epochs": 2}, data), run({"epochs": 2}, replace(data, weights=None))
+    weighted, unweighted = run({"epochs": 2}, data), run({"epochs": 2}, replace(data, image_weights=None))
     assert weighted.oof.tobytes() == unweighted.oof.tobytes()
     last, before = weighted.reports[-1], unweighted.reports[-1]
     known = np.isfinite(weighted.oof[:, 0])
     assert last.metric == score("accuracy", data.y[known], weighted.oof[known], WEIGHTS[known]) != before.metric
-    assert last.soft == mean_over(last.true_class[known], WEIGHTS[known]) != before.soft
+    assert (
+        last.mean_true_probability == mean_over(last.true_class[known], WEIGHTS[known]) != before.mean_true_probability
+    )
     first = data.folds == 0
     assert last.fold_metrics[0] == score("accuracy", data.y[first], weighted.oof[first], WEIGHTS[first])
     assert (last.true_class[known] == before.true_class[known]).all()
 
 
 def test_a_checkpoint_of_other_weights_is_not_used(tmp_path: Path) -> None:
-    data, file = replace(competition(), weights=WEIGHTS), tmp_path / "checkpoint"
+    data, file = replace(competition(), image_weights=WEIGHTS), tmp_path / "checkpoint"
     stop = after(1, Verdict.STOP)
     assert run(data=data, on_epoch=stop, checkpoint=file).status == "stopped"
     kept = file.read_bytes()
-    for other, epochs in ((data, [2]), (replace(data, weights=WEIGHTS[::-1].copy()), [1, 2])):
+    for other, epochs in ((data, [2]), (replace(data, image_weights=WEIGHTS[::-1].copy()), [1, 2])):
         seen: list[int] = []
 
         def on_epoch(report: EpochReport, seen: list[int] = seen) -> Verdict:
@@ -48,6 +50,6 @@ def test_a_checkpoint_of_other_weights_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", [np.ones(71), np.zeros(72), np.full(72, np.inf)])
-def test_what_are_no_weights_is_refused(weights: np.ndarray) -> None:
+def test_invalid_image_weights_are_refused(weights: np.ndarray) -> None:
     with pytest.raises(ValueError, match="72 finite weights above 0"):
-        replace(competition(), weights=weights)
+        replace(competition(), image_weights=weights)

@@ -34,7 +34,7 @@ def state() -> dict[str, torch.Tensor]:
 def member(
     states: Mapping[str, Mapping[str, torch.Tensor]], views: Sequence[str] = ("identity",), recipe: Recipe = RECIPE
 ) -> FolderMember:
-    return FolderMember(recipe=recipe, preprocessing=preprocessing_of(recipe.backbone), views=views, states=states)
+    return FolderMember(recipe=recipe, preprocessing=preprocessing_of(recipe.backbone), views=views, state_dicts=states)
 
 
 def write(folder: Path, *members: FolderMember, **changes: Any) -> None:

@@ -1,0 +1,139 @@
+"""Predictions after the last epoch of a cross-validation.
+
+1. All fold models predict the test images with the test-time views that the recipe averages.
+2. How much the models differ on these images gives the expected score of their average
+   (`trainer.evaluation.ambiguity`).
+3. If the training is worth keeping, the models also predict every further view that was requested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from trainer.batches.batch_plan import Indices
+from trainer.common.arrays import Float32Array
+from trainer.evaluation.ambiguity import Average, expected_average
+from trainer.evaluation.metrics import weights_of
+from trainer.networks.view_averaging import average_views
+from trainer.training.fold_group import FoldGroup
+from trainer.training.fold_model import FoldModel
+from trainer.training.results import TrainingData
+
+AMBIGUITY_IMAGES = 1000  # test images, evenly spaced, on which the ambiguity of the fold models is measured
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinalPredictions:
+    """What a finished training predicts; the fields are those of `trainer.training.results.CVResult`."""
+
+    test: Float32Array | None = None
+    oof_views: dict[str, Float32Array] = field(default_factory=dict)
+    test_views: dict[str, Float32Array] = field(default_factory=dict)
+    average: Average | None = None
+    models: tuple[dict[str, torch.Tensor], ...] = ()
+
+
+def predict_after_last_epoch(
+    folds: FoldGroup,
+    data: TrainingData,
+    oof: Float32Array,
+    *,
+    recipe_views: tuple[str, ...],
+    views: tuple[str, ...],
+    predict_test: bool,
+    keep_models: bool,
+    worth_keeping: Callable[[Average | None], bool],
+) -> FinalPredictions:
+    """Predict what the last epoch has left to predict.
+
+    Args:
+        oof: out-of-fold probabilities after the last epoch, averaged over ``recipe_views``: (n, C), NaN in rows that
+            are never held out.
+        recipe_views: the test-time views that the recipe averages.
+        views: further views to predict, each by itself. Nothing but ``"identity"`` means none.
+        predict_test: predict all test images. Without it a sample is predicted, for the expected average alone.
+        keep_models: return the weights of the fold models.
+        worth_keeping: given the expected average. Where it returns False, no models and no further views come back.
+    """
+    num_test = len(data.pixels.test)
+    sample = np.linspace(0, num_test - 1, num=min(num_test, AMBIGUITY_IMAGES)).astype(np.int64)
+    test_rows = np.arange(num_test, dtype=np.int64) if predict_test else sample
+    first = _predict_views(folds, data, (), recipe_views, test_rows, sample if predict_test else slice(None))
+    average = _expected_average(data, oof, first.sample_by_fold if num_test else [])
+
+    kept = worth_keeping(average)
+    asked = tuple(dict.fromkeys(("identity", *views))) if kept and set(views) - {"identity"} else ()
+    known_oof = {recipe_views[0]: oof} if len(recipe_views) == 1 else {}
+    second = _predict_views(
+        folds,
+        data,
+        tuple(view for view in asked if view not in known_oof),
+        tuple(view for view in asked if view not in recipe_views) if predict_test else (),
+        test_rows,
+        slice(0),
+    )
+    oof_views, test_views = known_oof | second.held_out, first.test | second.test
+    return FinalPredictions(
+        test=average_views(first.test, recipe_views) if predict_test else None,
+        oof_views={view: oof_views[view] for view in asked},
+        test_views={view: test_views[view] for view in asked} if predict_test else {},
+        average=average,
+        models=folds.evaluated_weights() if keep_models and kept else (),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _ViewPredictions:
+    """One pass over all folds."""
+
+    held_out: dict[str, Float32Array] = field(default_factory=dict)
+    """By view: the training images, each by the model that has not seen it; (n, C), NaN in rows never held out."""
+    test: dict[str, Float32Array] = field(default_factory=dict)
+    """By view: the test images, by the mean of all models; (m, C)."""
+    sample_by_fold: list[Float32Array] = field(default_factory=list)
+    """For each model alone: the sample of the test images, averaged over the views."""
+
+
+def _predict_views(
+    folds: FoldGroup,
+    data: TrainingData,
+    held_out_views: tuple[str, ...],
+    test_views: tuple[str, ...],
+    test_rows: Indices,
+    sample: Indices | slice,
+) -> _ViewPredictions:
+    """Predict held-out images with ``held_out_views`` and the test images ``test_rows`` with ``test_views``.
+
+    ``sample`` selects from ``test_rows`` what is kept for each model alone.
+    """
+    found = _ViewPredictions()
+    if not held_out_views and not test_views:
+        return found
+
+    def predict(fold: int, model: FoldModel) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
+        train, test = data.pixels.train, data.pixels.test
+        held_out = folds.predict(model, train, data.held_out(fold), held_out_views) if held_out_views else {}
+        return held_out, folds.predict(model, test, test_rows, test_views) if test_views else {}
+
+    for view in held_out_views:
+        found.held_out[view] = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
+    for fold, (held_out, test) in folds.run(predict):
+        for view, proba in held_out.items():
+            found.held_out[view][data.held_out(fold)] = proba
+        for view, proba in test.items():
+            found.test[view] = found.test.get(view, np.float32(0)) + proba / np.float32(len(folds))
+        if test:
+            found.sample_by_fold.append(average_views(test, test_views)[sample])
+    return found
+
+
+def _expected_average(data: TrainingData, oof: Float32Array, sample_by_fold: Sequence[Float32Array]) -> Average | None:
+    """The expected score of the average of the fold models; None where nothing was held out."""
+    held_out = np.isfinite(oof[:, 0])
+    if not held_out.any():
+        return None
+    return expected_average(data.y[held_out], oof[held_out], sample_by_fold, weights_of(data.image_weights, held_out))

@@ -1,0 +1,181 @@
+"""The models of all folds of one cross-validation: held in memory, run in parallel, used to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainer.batches.batch_plan import Indices
+from trainer.common.arrays import Float32Array
+from trainer.networks.view_averaging import predict_proba
+from trainer.recipe.recipe import Recipe
+from trainer.training.fold_model import FoldModel
+from trainer.training.gpu_memory import plan_memory
+from trainer.training.parallel_folds import ParallelFolds
+from trainer.training.results import TrainingData
+
+PREDICTION_FACTOR = 4  # images predicted at a time, in batches: no activations are kept for a backward pass
+SMALLEST_PREDICTION_BATCH = 64  # images, unless memory runs out
+PREDICTION_CHUNK = 2**26  # bytes of images copied out of the memory map at a time
+
+Outcome = TypeVar("Outcome")
+
+
+class FoldGroup:
+    """One `FoldModel` for each fold of ``data``.
+
+    Args:
+        seed: of the initial weights and of all random draws of the training.
+        weights_dir: folder of pre-trained weights, see `trainer.networks.build.create_backbone`.
+        before_chunk: called before every chunk of images that is predicted; what it raises is passed on.
+
+    Raises:
+        BackboneError: the pre-trained weights are not at hand.
+        torch.OutOfMemoryError: training on one image at a time does not fit (`trainer.training.gpu_memory`).
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        *,
+        seed: int,
+        device: torch.device,
+        weights_dir: Path | None,
+        before_chunk: Callable[[], None],
+    ) -> None:
+        self._device, self._num_classes, self._before_chunk = device, data.num_classes, before_chunk
+
+        def create(fold: int) -> FoldModel:
+            return FoldModel(
+                recipe,
+                fold=fold,
+                seed=seed,
+                train_y=data.y[data.training_part(fold)],
+                num_classes=data.num_classes,
+                device=device,
+                weights_dir=weights_dir,
+            )
+
+        first = create(0)
+        self.plan = plan_memory(recipe, first, data.num_folds, device)
+        """How the training fits into the device's memory."""
+        self._models: list[FoldModel] = []
+        for fold in range(data.num_folds):
+            self._models.append(create(fold) if fold else first)
+            if self.plan.offload:
+                self._models[fold].offload()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)  # forgets earlier trainings and the rehearsal
+        self.prediction_batch = max(SMALLEST_PREDICTION_BATCH, PREDICTION_FACTOR * recipe.batch_size)
+        """Images per forward pass of `predict`; halved whenever memory runs out."""
+        # Networks that draw random numbers share torch's generator: in parallel, each would depend on the others.
+        one_by_one = device.type != "cpu" or torch.get_num_threads() == 1 or first.draws_random_numbers()
+        self.width = 1 if one_by_one else min(data.num_folds, torch.get_num_threads())
+        """How many folds run at the same time."""
+        self._parallel = ParallelFolds(self.width)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def close(self) -> None:
+        """End the threads of parallel folds."""
+        self._parallel.close()
+
+    def run(self, task: Callable[[int, FoldModel], Outcome]) -> Iterator[tuple[int, Outcome]]:
+        """Call ``task(fold, model)`` for every fold, with the model on the device; yield each fold with its outcome.
+
+        Folds come in ascending order, `width` of them at a time. The next ones start when the outcomes of those before
+        have been consumed, so a caller that stops iterating skips the rest.
+        """
+        for folds in self._parallel.rounds(len(self._models)):
+            outcomes = self._parallel.run([partial(self._run_one, task, fold) for fold in folds])
+            yield from zip(folds, outcomes, strict=True)
+
+    def _run_one(self, task: Callable[[int, FoldModel], Outcome], fold: int) -> Outcome:
+        with self._on_device(fold) as model:
+            return task(fold, model)
+
+    @contextmanager
+    def _on_device(self, fold: int) -> Iterator[FoldModel]:
+        """A fold's model on the device; where the memory plan offloads, only until the end of the block."""
+        model = self._models[fold]
+        if self.plan.offload:
+            model.load()
+        yield model
+        # Not after an exception: the model is then in no defined state.
+        if self.plan.offload:
+            model.offload()
+
+    def states(self) -> list[dict[str, Any]]:
+        """The state of each fold's model, for `restore`; tensors are not copied."""
+        return [model.state() for model in self._models]
+
+    def restore(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go back to `states` of the same training."""
+        for fold, state in zip(range(len(self._models)), states, strict=True):
+            with self._on_device(fold) as model:
+                model.restore(state)
+
+    def evaluated_weights(self) -> tuple[dict[str, torch.Tensor], ...]:
+        """State dict of each fold's evaluated network, copied to the CPU."""
+        return tuple(_on_host(model.evaluated.state_dict()) for model in self._models)
+
+    def predict(
+        self,
+        model: FoldModel,
+        images: npt.NDArray[np.uint8],
+        rows: Indices,
+        views: tuple[str, ...],
+        precision: torch.dtype | None = None,
+    ) -> dict[str, Float32Array]:
+        """Probabilities of the chosen rows by test-time view: float32, shape (len(rows), C).
+
+        Args:
+            model: a model of this group, on the device.
+            images: uint8, shape (n, size, size, 3); may be a memory map.
+            rows: of ``images``: int64.
+            precision: of the forward pass; None: full float32.
+
+        Raises:
+            torch.OutOfMemoryError: one image alone does not fit.
+        """
+        per_chunk = max(1, PREDICTION_CHUNK // max(1, images[:1].nbytes))
+        chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
+        parts = [self._predict_chunk(model, images[chunk], views, precision) for chunk in chunks]
+        nothing = np.empty((0, self._num_classes), dtype=np.float32)
+        return {view: np.concatenate([nothing, *(part[view] for part in parts)]) for view in views}
+
+    def _predict_chunk(
+        self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[str, ...], precision: torch.dtype | None
+    ) -> dict[str, Float32Array]:
+        self._before_chunk()
+        while True:
+            try:
+                return predict_proba(
+                    model.evaluated,
+                    images,
+                    preprocessing=model.preprocessing,
+                    views=views,
+                    batch_size=self.prediction_batch,
+                    device=self._device,
+                    precision=precision,
+                )
+            except torch.OutOfMemoryError:
+                if self.prediction_batch <= 1:
+                    raise
+            # Not in the handler: while it runs, the exception keeps the tensors of the failed pass alive.
+            self.prediction_batch //= 2
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _on_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
