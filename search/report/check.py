@@ -14,9 +14,9 @@ from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
 from search.study_setup.shift_features import Features, Say, shift_features, shift_groups
 from studies.settings import DataSettings
 from trainer.data.description import describe
-from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, striking_classes
+from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, shifted_classes
 from trainer.shift.descriptors import SCALARS
-from trainer.shift.leaks import leaks_of
+from trainer.shift.leaks import metadata_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
 
 
 DIFFERENT = 0.75  # area from which parts differ plainly
-SHOWN = 5  # most test-like training images, and striking classes, that are listed
+SHOWN = 5  # most test-like training images, and shifted classes, that are listed
 
 _DIRECTIONS = {
     "brightness": ("darker", "brighter"),
@@ -88,7 +88,7 @@ def shift_lines(competition: Competition, *, backbone: str | None, weights: Path
     try:
         leaks = {
             name: measure_shift(values[:n], values[n:], groups, model="forest")
-            for name, values in leaks_of(images).items()
+            for name, values in metadata_features(images).items()
         }
         features = shift_features(competition, backbone=backbone, weights=weights, say=say)
         say("comparing training with test images")
@@ -108,7 +108,7 @@ def shift_lines(competition: Competition, *, backbone: str | None, weights: Path
     if features.described:
         lines += [f"  {line}" for line in _how_they_look(features)]
     lines += [
-        f"  {line}" for line in (*_most_alike(competition, shift), *_striking(competition, shift), _weighted(shift))
+        f"  {line}" for line in (*_most_alike(competition, shift), *_shifted(competition, shift), _weighted(shift))
     ]
     return lines
 
@@ -141,8 +141,8 @@ def _most_alike(competition: Competition, shift: Shift) -> Iterator[str]:
         yield f"  {images.train_ids[i]} ({images.class_names[images.y[i]]}): {shift.train[i]:.2f}"
 
 
-def _striking(competition: Competition, shift: Shift) -> Iterator[str]:
-    found = striking_classes(competition.images.y, shift.train)
+def _shifted(competition: Competition, shift: Shift) -> Iterator[str]:
+    found = shifted_classes(competition.images.y, shift.train)
     if found:
         yield "in the third of the training images that is most like test images:"
     for one in found[:SHOWN]:

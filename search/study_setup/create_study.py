@@ -25,7 +25,7 @@ from studies.explain import differences
 from studies.spec import StudySpec
 from trainer.data.folds import fold_groups, make_folds, read_folds_csv
 from trainer.data.image_set import ImageSet
-from trainer.data.image_statistics import picture_statistics
+from trainer.data.image_statistics import image_statistics
 
 
 class StudyChanged(ValueError):  # noqa: N818 - named for the fact
@@ -97,7 +97,7 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
                 "folder": str(founding.folder.resolve()),
                 "reader": images.reader,
                 "skipped": list(images.skipped),
-                **_pictures(ledger, images),
+                **_statistics(ledger, images),
             },
         )
     )
@@ -124,11 +124,11 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
     )
 
 
-def _pictures(ledger: Ledger, images: ImageSet) -> dict[str, object]:
-    """What the summary of a data set says of its pictures; nothing where the data set is stored already."""
+def _statistics(ledger: Ledger, images: ImageSet) -> dict[str, object]:
+    """The image statistics in the summary of a data set; empty where the data set is stored already."""
     if any(study.fingerprint == images.fingerprint for study in ledger.studies.all()):
         return {}
-    return {PICTURES: picture_statistics(images.train_images).to_dict()}
+    return {PICTURES: image_statistics(images.train_images).to_dict()}
 
 
 def _lay_down(ledger: Ledger, founding: Founding, planned: Sequence[WarmStart]) -> None:

@@ -16,7 +16,7 @@ from search.study_setup.data_folder import Competition
 from trainer.data.folds import fold_groups
 from trainer.data.inspection import Progress
 from trainer.shift.descriptors import describe_images
-from trainer.shift.embeddings import embed, extractor_at_hand, load_extractor
+from trainer.shift.embeddings import available_extractor, embed, load_extractor
 
 Say = Callable[[str], Progress]
 """Called with what is being done; what it returns is called with (images done, images in all)."""
@@ -60,7 +60,7 @@ def shift_features(competition: Competition, *, backbone: str | None, weights: P
         DataError: images that can no longer be read.
     """
     parts = (competition.images.train_images, competition.images.test_images)
-    name = backbone or extractor_at_hand(weights)
+    name = backbone or available_extractor(weights)
     if name is None:
         train, test = (
             describe_images(images, say(f"describing {which} images"))

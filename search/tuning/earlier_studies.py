@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from search.statistics.ranking import Candidate, rank
 from studies.space.dimension import Dimension, choose, default_of
 from studies.space.fit_recipe import starting_at
-from trainer.data.image_statistics import PictureStatistics
+from trainer.data.image_statistics import ImageStatistics
 from trainer.recipe.recipe import Scalar
 
 TRIALS_PER_STUDY = 3
@@ -42,7 +42,7 @@ class Traits:
     classes: int
     imbalance: float
     """Images of the largest class for each of the smallest, at least 1."""
-    pictures: PictureStatistics
+    pictures: ImageStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Recollection:
     trial: EarlierTrial
 
 
-def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, pictures: PictureStatistics) -> Traits:
+def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, pictures: ImageStatistics) -> Traits:
     """Traits of a data set with class indices ``y``, int64 ``(n,)``."""
     counts = np.bincount(y, minlength=classes)
     imbalance = float(counts.max()) / max(1.0, float(counts.min())) if len(counts) else 1.0

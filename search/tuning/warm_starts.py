@@ -24,7 +24,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
-from trainer.data.image_statistics import PictureStatistics
+from trainer.data.image_statistics import ImageStatistics
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
@@ -39,7 +39,7 @@ LOOKED_AT = 20
 """Earlier studies whose trials are read, the nearest ones."""
 
 PICTURES = "pictures"
-"""Key of a stored data set's summary: its `PictureStatistics`."""
+"""Key of a stored data set's summary: its `ImageStatistics`."""
 
 log = logging.getLogger(__name__)
 
@@ -137,5 +137,5 @@ def _read(ledger: Ledger, study: StoredStudy, fingerprint: str, away: float) -> 
 
 
 def _traits(dataset: StoredDataset) -> Traits:
-    pictures = PictureStatistics.from_dict(dataset.summary[PICTURES])
+    pictures = ImageStatistics.from_dict(dataset.summary[PICTURES])
     return traits_of(dataset.fingerprint, dataset.y, len(dataset.class_names), pictures)

@@ -1,4 +1,4 @@
-"""Small real pictures, and short words for what the data tests ask again and again."""
+"""Small images for tests, and helpers of the data tests."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from PIL import Image
 from trainer.data.read import DataError, DataOptions, ImageSet, read_images
 
 
-def picture(seed: int, side: int = 24) -> NDArray[np.uint8]:
-    """A colourful picture of coarse patches, uint8 (side, side, 3); no two seeds look alike."""
+def sample_image(seed: int, side: int = 24) -> NDArray[np.uint8]:
+    """An image of coarse coloured patches, uint8 (side, side, 3); two seeds give clearly different images."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def save(path: Path, seed: int, side: int = 24) -> Path:
-    """Write `picture` to ``path``, making its folders."""
+    """Write `sample_image` to ``path``, making its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(seed, side)).save(path)
+    Image.fromarray(sample_image(seed, side)).save(path)
     return path
 
 
@@ -48,7 +48,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, code: int, room: int) -> None:
 
 
 def file_name(identifier: str) -> str:
-    """The image file of an id that is written with or without ending."""
+    """The image file of an id with or without extension."""
     return identifier if "." in identifier else f"{identifier}.png"
 
 

@@ -1,1 +1,1 @@
-"""A folder of images as a value: reading, checking, duplicates, folds."""
+"""Data sets: reading a folder of images, checking it, near-duplicates, cross-validation folds."""

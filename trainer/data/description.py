@@ -1,4 +1,4 @@
-"""What is in a data folder, in lines for people."""
+"""A summary of a data set as lines of text, printed by ``search check``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ _KIND_TEXT = {
     "integer": "one whole number per image",
     "probabilities": "one probability per class",
     "probability": "one probability per image",
-    None: "the sample does not say whether labels or probabilities; the metric decides",
+    None: "labels or probabilities: the sample does not say, the metric decides",
 }
 
 
 def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> list[str]:
-    """Format, classes, sizes, test images, submission, duplicates; last the warnings, each line ``warning: ...``."""
+    """Lines on format, classes, sizes, test images, submission format and near-duplicates, then ``warning: ...`` lines.
+
+    Args:
+        n_folds: number of folds for which classes with too few images are reported.
+    """
     lines = [f"format: {image_set.reader}", *(f"  {note}" for note in image_set.notes)]
     counts = image_set.class_counts()
     lines.append(f"training images: {len(image_set.train_ids)} in {len(counts)} classes")
@@ -31,7 +35,8 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
         lines.append(f"  and {len(rest)} more classes with {rest.min()} to {rest.max()} images each")
     lines += _sizes(image_set)
     if image_set.groups is not None:
-        lines.append(f"groups: {len(set(image_set.groups))} values of the group column are kept together")
+        n_groups = len(set(image_set.groups))
+        lines.append(f"groups: {n_groups} values of the group column; images with the same value stay in one fold")
     lines.append(f"test images: {len(image_set.test_ids)}")
     if image_set.submission is not None:
         lines.append(_submission(image_set.submission))
@@ -44,7 +49,7 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
 
 
 def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[str]:
-    """How many near-duplicates there are, and by name those with two labels and those in both train and test."""
+    """Lines that count the near-duplicates and name those with two labels and those in both train and test."""
     if not len(duplicates.pairs):
         return ["near-duplicates: none"]
     n = len(image_set.train_ids)
@@ -57,9 +62,9 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
     def label(i: int) -> str:
         return f"{image_set.train_ids[i]} ({image_set.class_names[image_set.y[i]]})"
 
-    two = [f"{label(i)} and {label(j)}" for i, j in duplicates.two_labels]
-    across = [f"{label(i)} and {image_set.test_ids[j - n]}" for i, j in duplicates.train_and_test]
-    for title, found in (("with two labels", two), ("in both train and test", across)):
+    two_labels = [f"{label(i)} and {label(j)}" for i, j in duplicates.two_labels]
+    train_and_test = [f"{label(i)} and {image_set.test_ids[j - n]}" for i, j in duplicates.train_and_test]
+    for title, found in (("with two labels", two_labels), ("in both train and test", train_and_test)):
         if found:
             lines.append(f"  {title}: {len(found)} pairs")
             lines += [f"    {pair}" for pair in found[:_SHOWN]]
@@ -69,9 +74,9 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
 
 
 def _sizes(image_set: ImageSet) -> list[str]:
-    if image_set.looks is None:
+    if image_set.inspected is None:
         return []
-    sizes, counts = np.unique(image_set.looks.sizes, axis=0, return_counts=True)
+    sizes, counts = np.unique(image_set.inspected.sizes, axis=0, return_counts=True)
     height, width = sizes[counts.argmax()]
     if len(sizes) == 1:
         return [f"size: {width} x {height} pixels (width x height)"]
@@ -83,11 +88,12 @@ def _sizes(image_set: ImageSet) -> list[str]:
 
 
 def _submission(form: SubmissionFormat) -> str:
-    source = f"as in {form.source}" if form.source else "no sample: after the training table"
-    header = f"header {form.delimiter.join(form.header)}" if form.header and len(form.header) <= _SHOWN else ""
+    source = f"as in {form.source}" if form.source else "no sample: columns as in the training table"
     if form.header is None:
         header = "no header"
-    elif not header:
+    elif 0 < len(form.header) <= _SHOWN:
+        header = f"header {form.delimiter.join(form.header)}"
+    else:
         header = f"{len(form.header)} columns"
     parts = [source, header.replace("\t", " <tab> "), _KIND_TEXT[form.kind]]
     return "submission: " + "; ".join(parts)

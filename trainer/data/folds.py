@@ -1,4 +1,4 @@
-"""Cross-validation folds: stratified by label, duplicates together, a function of the data and a seed alone."""
+"""Cross-validation folds: stratified by label, near-duplicates in one fold, determined by the data and a seed."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ def fold_groups(image_set: ImageSet, duplicate_groups: NDArray[np.int64]) -> NDA
 def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
     """Assign each image to a fold 0 .. n_folds - 1: int64 (n,).
 
-    Groups are never cut. Groups of several images are dealt out first, the largest first, each to the fold that has
-    the smallest share of its classes; then the single images of each class, shuffled, each to the fold with the fewest
-    of that class, the emptiest of these. Without larger groups the folds' class counts, and their sizes, differ by
-    at most one. The same arguments give the same folds on every machine.
+    A group is never split. Groups of several images are assigned first, from the largest to the smallest, each to the
+    fold that holds the smallest share of the group's classes. Then the single images of each class are shuffled; each
+    goes to the fold with the fewest images of that class, on a tie to the smallest fold. If every group is a single
+    image, the class counts of two folds differ by at most one, and so do their sizes. The same arguments give the
+    same folds on every machine.
 
     Args:
         y: int64 (n,), classes from 0.
-        groups: int64 (n,), any numbers.
+        groups: int64 (n,), images of one group have the same number; any numbers are allowed.
 
     Raises:
-        DataError: fewer than two folds, or fewer groups than folds.
+        DataError: fewer than two folds, fewer groups than folds, or a fold that would be empty.
     """
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if n_folds < 2:
@@ -88,14 +89,14 @@ def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, se
             counts[fold, label] += 1
     folds = fold_of_group[group_of].reshape(len(y))
     if len(np.unique(folds)) < n_folds:
-        raise DataError(f"groups are too large for {n_folds} folds: one would be empty; use fewer folds")
+        raise DataError(f"the groups are too large for {n_folds} folds: one fold would be empty; use fewer folds")
     return folds
 
 
 def fold_warnings(
     y: NDArray[np.int64], groups: NDArray[np.int64], class_names: Sequence[str], n_folds: int
 ) -> list[str]:
-    """One sentence for each class that cannot be in every fold: fewer images, or fewer groups, than folds."""
+    """One sentence for each class that cannot be in every fold, because it has fewer groups than there are folds."""
     warnings = []
     for label, name in enumerate(class_names):
         images, parts = int((y == label).sum()), len(np.unique(groups[y == label]))
@@ -103,7 +104,7 @@ def fold_warnings(
             kept = f" in {parts} groups that stay together" if parts < images else ""
             warnings.append(
                 f"the class {name!r} has {images} image{'s' if images != 1 else ''}{kept}, fewer than the {n_folds} "
-                "folds: some folds are scored without it"
+                "folds: some folds are scored without this class"
             )
     return warnings
 
@@ -116,19 +117,19 @@ def write_folds_csv(
     groups: NDArray[np.int64],
     folds: NDArray[np.int64],
 ) -> None:
-    """Write folds with one row per training image, columns `COLUMNS`; the file appears whole or not at all."""
+    """Write one row per training image with the columns `COLUMNS`; a failure leaves no partial file."""
     rows = zip(ids, labels, map(str, groups.tolist()), map(str, folds.tolist()), strict=True)
     write_table(path, [COLUMNS, *rows])
 
 
 def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
-    """Read folds for the training images ``ids``, in their order: int64 (n,), numbered from 0 without gaps.
+    """Read the folds of the training images ``ids``, in their order: int64 (n,), numbered from 0 without gaps.
 
-    The table needs the columns ``image_id`` and ``fold``; others are not looked at.
+    The table needs the columns ``image_id`` and ``fold``; other columns are ignored.
 
     Raises:
-        DataError: no such columns, unknown or absent ids, an id in two folds, or fold numbers that are not 0 .. K-1;
-            all rows named.
+        DataError: a missing column, an unknown or missing id, an id in two folds, or fold numbers that are not
+            0 .. K-1. Every bad row is named.
     """
     table = read_table(path)
     header = [cell.strip() for cell in table.rows[0]]
@@ -152,7 +153,7 @@ def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
         problems.append(f"{path.name} has no row for {len(absent)} training images: {listed(absent, 5)}")
     used = sorted(set(folds.values()))
     if not problems and (len(used) < 2 or used != list(range(len(used)))):
-        problems.append(f"{path.name}: the folds are {used}; they are numbered 0, 1, ... without gaps, two at least")
+        problems.append(f"{path.name}: the folds are {used}; number at least two folds 0, 1, ... without gaps")
     if problems:
         raise DataError(problems)
     return np.array([folds[identifier] for identifier in ids], np.int64)

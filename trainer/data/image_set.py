@@ -1,4 +1,4 @@
-"""A data set as a value: training images with labels, test images, and how a submission looks."""
+"""A data set as a value: training images with labels, test images, and the format of a submission."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.data.images import Images
-from trainer.data.inspection import Looks
+from trainer.data.inspection import InspectedImages
 from trainer.formats.submission import SubmissionFormat
 from trainer.inference.images import ImageError
 
@@ -25,24 +25,33 @@ _FINGERPRINT_VERSION = b"retable image set 1"
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """What a person may say about the data; None and False leave it to the reader."""
+    """The user's settings for reading a data set. With None or False the reader decides."""
 
     id_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
-    """Training rows with the same value here (a patient, a scene) are kept in one fold."""
+    """Column with a patient, a scene or the like: training rows with the same value stay in one fold."""
     skip_bad: bool = False
-    """Leave out training images that are missing or unreadable, instead of refusing the data."""
+    """Leave out missing or unreadable training images instead of raising an error."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """A data set that was read: n training and m test images (m may be 0), C classes.
+    """A data set of n training images, m test images (m may be 0) and C classes.
 
-    ``y`` is int64 (n,) in 0..C-1 and indexes ``class_names``, the labels as they were written. ``test_ids`` are in
-    the order of the sample submission. ``submission`` is None only where there are no test images; where there is no
-    sample it follows the training table (its ``source`` is None then). ``looks`` covers the n training and then the
-    m test images; None where the images were not verified.
+    root: the data folder.
+    reader: name of the reader, a key of `trainer.data.read.READERS`.
+    class_names: the C labels as the data spell them.
+    train_ids: n ids; an id may occur twice, with different labels.
+    y: int64 (n,) in 0..C-1, indices into ``class_names``.
+    groups: n values of the group column; None without such a column. An empty value belongs to no group.
+    test_ids: m ids in the order of the sample submission.
+    submission: None only without test images. Without a sample submission it has the column names of the training
+        table, and its ``source`` is None.
+    notes, warnings: sentences for the user.
+    skipped: ids of the training images that ``skip_bad`` left out.
+    inspected: hashes, thumbnails and sizes of the n training images, then of the m test images; None if the images
+        were not verified.
     """
 
     root: Path
@@ -58,17 +67,16 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    """Ids of the training images that ``skip_bad`` left out."""
-    looks: Looks | None = None
+    inspected: InspectedImages | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over class names, ids, labels, groups and the contents of all images, wherever the folder lies.
+        """SHA-256 (hex) of class names, ids, labels, groups and the contents of all images.
 
-        Computed once, by reading every file.
+        The folder's location does not change it. The first access reads every file; later ones use that result.
 
         Raises:
-            DataError: image files that cannot be read, all named.
+            DataError: image files that cannot be read. Every one is named.
         """
         digest = hashlib.sha256(_FINGERPRINT_VERSION)
         labels = [self.class_names[label] for label in self.y]
@@ -86,14 +94,16 @@ class ImageSet:
         """Training images per class: int64 (C,)."""
         return np.bincount(self.y, minlength=len(self.class_names)).astype(np.int64)
 
-    def without(self, bad: Iterable[int], also_lost: Sequence[str], why: Sequence[str]) -> ImageSet:
+    def without(self, bad: Iterable[int], also_lost: Sequence[str], reasons: Sequence[str]) -> ImageSet:
         """The set without the training images at the indices ``bad``.
 
-        ``also_lost`` are ids that were listed but are not among the training images; ``why`` are the sentences that
-        say what was wrong with all of them, kept as warnings.
+        Args:
+            bad: indices into ``train_ids``.
+            also_lost: further ids for ``skipped``: the data list them, but the set does not hold them.
+            reasons: sentences that say what is wrong with the images; they become warnings.
 
         Raises:
-            DataError: a class has no image left.
+            DataError: a class would lose its last image.
         """
         dropped = set(bad)
         keep = [i for i in range(len(self.train_ids)) if i not in dropped]
@@ -101,12 +111,13 @@ class ImageSet:
         if not remaining.all():
             empty = [self.class_names[c] for c in np.flatnonzero(remaining == 0)]
             raise DataError(
-                f"the label {name!r} has no readable image left: every one is missing or damaged" for name in empty
+                f"the label {name!r} has no readable image left: all its images are missing or damaged"
+                for name in empty
             )
-        looks = self.looks
-        if looks is not None:
-            n, total = len(self.train_ids), len(looks.hashes)
-            looks = looks.subset(np.array([*keep, *range(n, total)], np.int64))
+        inspected = self.inspected
+        if inspected is not None:
+            n, total = len(self.train_ids), len(inspected.hashes)
+            inspected = inspected.subset(np.array([*keep, *range(n, total)], np.int64))
         left_out = [*also_lost, *(self.train_ids[i] for i in sorted(dropped))]
         return dataclasses.replace(
             self,
@@ -114,21 +125,23 @@ class ImageSet:
             y=self.y[keep],
             train_images=self.train_images.subset(keep),
             groups=None if self.groups is None else tuple(self.groups[i] for i in keep),
-            looks=looks,
+            inspected=inspected,
             skipped=tuple(left_out),
-            warnings=(*self.warnings, *(f"left out: {reason}" for reason in why)),
+            warnings=(*self.warnings, *(f"left out: {reason}" for reason in reasons)),
         )
 
 
 def _content_digests(images: Images) -> list[bytes]:
-    def one(index: int) -> bytes | str:
+    """SHA-256 of the stored bytes of every image, computed on all cores."""
+
+    def digest_or_problem(index: int) -> bytes | str:
         try:
             return hashlib.sha256(images.content(index)).digest()
         except ImageError as error:
             return f"{images.name(index)}: {error}"
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        results = list(pool.map(one, range(len(images))))
+        results = list(pool.map(digest_or_problem, range(len(images))))
     problems = [result for result in results if isinstance(result, str)]
     if problems:
         raise DataError(problems)

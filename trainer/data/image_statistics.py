@@ -1,4 +1,4 @@
-"""What the pictures of a data set are like, in a few numbers: how bright, how varied, how large."""
+"""Summary statistics of the images of a data set: mean and standard deviation of the colours, typical size."""
 
 from __future__ import annotations
 
@@ -14,50 +14,51 @@ from numpy.typing import NDArray
 from trainer.common.environment import usable_cores
 from trainer.data.images import Images
 
-SAMPLE = 200  # pictures that are looked at, at most
-MAX_PIXELS = 2**16  # of a picture: of larger ones a grid of pixels stands for all
+SAMPLE = 200  # images that are decoded, at most
+MAX_PIXELS = 2**16  # pixels of one image that are used; a larger image is subsampled on a grid
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureStatistics:
-    """Of a sample of pictures, each counting equally whatever its size."""
+class ImageStatistics:
+    """Statistics over a sample of images. Each image counts equally, whatever its size."""
 
     mean: tuple[float, ...]
-    """Of red, green and blue, each 0 to 1."""
+    """Mean of red, green and blue, each in 0..1."""
     std: tuple[float, ...]
-    """Standard deviation over all pixels, likewise."""
+    """Standard deviation of red, green and blue over all pixels, each in 0..1."""
     side: float
-    """Geometric mean of all heights and widths, pixels."""
+    """Geometric mean of all heights and widths, in pixels."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The statistics as plain JSON values."""
         return asdict(self)
 
     @staticmethod
-    def from_dict(stored: Mapping[str, Any]) -> PictureStatistics:
+    def from_dict(stored: Mapping[str, Any]) -> ImageStatistics:
         """The reverse of `to_dict`."""
-        return PictureStatistics(mean=tuple(stored["mean"]), std=tuple(stored["std"]), side=stored["side"])
+        return ImageStatistics(mean=tuple(stored["mean"]), std=tuple(stored["std"]), side=stored["side"])
 
 
-def picture_statistics(images: Images, sample: int = SAMPLE) -> PictureStatistics:
-    """Look at ``sample`` pictures, evenly spread over all of them, or at all where there are fewer.
+def image_statistics(images: Images, sample: int = SAMPLE) -> ImageStatistics:
+    """Measure up to ``sample`` images, spread evenly over the sequence.
 
     Raises:
-        trainer.inference.images.ImageError: a picture cannot be read.
+        trainer.inference.images.ImageError: an image cannot be read.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(sample, len(images))).round().astype(int))
 
-    def look(index: int) -> NDArray[np.float64]:
-        picture = images.read(int(index))
-        area = picture.shape[0] * picture.shape[1]
+    def moments_of(index: int) -> NDArray[np.float64]:
+        """Mean and mean square of each channel, and the logarithm of the geometric mean of height and width."""
+        image = images.read(int(index))
+        area = image.shape[0] * image.shape[1]
         step = max(1, math.isqrt(area // MAX_PIXELS))
-        pixels = picture[::step, ::step].reshape(-1, 3) / 255.0
+        pixels = image[::step, ::step].reshape(-1, 3) / 255.0
         return np.concatenate([pixels.mean(axis=0), (pixels**2).mean(axis=0), [math.log(area) / 2]])
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        moments: NDArray[np.float64] = np.mean(list(pool.map(look, chosen)), axis=0)
+        moments: NDArray[np.float64] = np.mean(list(pool.map(moments_of, chosen)), axis=0)
     mean, square = moments[:3], moments[3:6]
     std: NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0.0))
-    return PictureStatistics(
+    return ImageStatistics(
         mean=tuple(mean.round(4).tolist()), std=tuple(std.round(4).tolist()), side=round(math.exp(moments[6]), 1)
     )

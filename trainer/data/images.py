@@ -1,4 +1,4 @@
-"""Where pictures come from: files in a folder, or rows of an array. Both decode one picture at a time."""
+"""Images that are decoded one at a time: files in a folder, or rows of an array."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from trainer.inference.images import ImageError, array_image, read_image
 
 
 class Images(Protocol):
-    """A sequence of pictures, decoded on demand. Can be pickled; safe to use from several threads."""
+    """A sequence of images, decoded on demand. It can be pickled, and several threads may use it at once."""
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode one picture: uint8 (height, width, 3), RGB.
+        """Decode one image: uint8 (height, width, 3), RGB.
 
         Raises:
-            trainer.inference.images.ImageError: the picture cannot be used; the message is the cause alone.
+            trainer.inference.images.ImageError: the image cannot be used. The message is the cause alone, without the
+                name of the image.
         """
 
     def name(self, index: int) -> str:
-        """What messages call the picture: its file, and the table row that names it, or its place in an array."""
+        """The image's name in messages: its file and the table row that lists it, or its position in an array."""
 
     def content(self, index: int) -> bytes:
-        """The picture as it is stored, for hashing.
+        """The stored bytes of the image, for hashing.
 
         Raises:
             trainer.inference.images.ImageError: the file cannot be read.
         """
 
     def subset(self, indices: Sequence[int]) -> Images:
-        """The pictures at ``indices``, in that order."""
+        """The images at ``indices``, in that order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileImages:
-    """Image files: ``paths`` are relative to ``root`` and were checked to lie inside it by the reader."""
+    """Image files. ``paths`` are relative to ``root``; the reader has checked that they lie inside it."""
 
     root: Path
     paths: tuple[str, ...]
     named_by: tuple[str, ...] = ()
-    """For messages, what lists each file (``train.csv row 7``); empty where no table does."""
+    """The table row that lists each file, for messages (``train.csv row 7``). Empty where no table lists them."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -73,13 +74,13 @@ class FileImages:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayImages:
-    """Pictures in one array (n, height, width) or (n, height, width, 1 or 3), integers or floats 0..255."""
+    """Images in one array (n, height, width) or (n, height, width, 1 or 3) of integers or floats in 0..255."""
 
     label: str
-    """What messages call the array: ``christ-train-imgs.npz arr_0``."""
+    """The array's name in messages, such as ``christ-train-imgs.npz arr_0``."""
     array: NDArray[Any]
     rows: tuple[int, ...]
-    """The rows of ``array`` that count, by index from 0."""
+    """Indices of the rows of ``array`` that make up the sequence, from 0."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -91,9 +92,9 @@ class ArrayImages:
         return f"{self.label}[{self.rows[index]}]"
 
     def content(self, index: int) -> bytes:
-        picture: NDArray[Any] = self.array[self.rows[index]]
-        data: bytes = picture.tobytes()
-        return f"{picture.dtype.str} {picture.shape} ".encode() + data
+        image: NDArray[Any] = self.array[self.rows[index]]
+        data: bytes = image.tobytes()
+        return f"{image.dtype.str} {image.shape} ".encode() + data
 
     def subset(self, indices: Sequence[int]) -> ArrayImages:
         return ArrayImages(label=self.label, array=self.array, rows=tuple(self.rows[i] for i in indices))

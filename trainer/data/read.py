@@ -1,4 +1,4 @@
-"""Read a folder of images, whatever its layout, into an `ImageSet`; check every image on the way."""
+"""Read a data folder of any known layout into an `ImageSet`, and check every image."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
-from trainer.data.inspection import Looks, Progress, look_at
+from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
-from trainer.data.readers.base import Reader, Reading
+from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.image_files import is_data
 
 __all__ = ["READERS", "DataError", "DataOptions", "ImageSet", "read_images"]
@@ -19,47 +19,56 @@ READERS: dict[str, Reader] = {
     "table": table_layout.READER,
     "folders": folder_layout.READER,
 }
-"""Data layouts by name; the first one that recognises a folder reads it."""
+"""Readers by the name of their data layout. The first reader whose ``detect`` is true reads the folder."""
 
 
 def read_images(
     folder: Path, options: DataOptions | None = None, *, verify: bool = True, progress: Progress | None = None
 ) -> ImageSet:
-    """Read the data set in ``folder`` (or in the only folder inside it), checking that every image can be decoded.
+    """Read the data set in ``folder`` and check that every image can be decoded.
+
+    If ``folder`` holds nothing but one other folder, the data set may be in that one.
 
     Args:
-        folder: the data folder. It is only read, never written to.
-        options: what the person said about columns and bad images.
-        verify: decode every image once. False reads only tables and headers, for workers that join a study whose data
-            were verified before; with ``options.skip_bad`` images are decoded all the same, so that everybody leaves
-            out the same ones.
+        folder: the data folder. Nothing is written to it.
+        options: the user's settings for columns and bad images.
+        verify: decode every image once. With False only tables and file names are read; that is for workers that join
+            a study whose data were verified before. ``options.skip_bad`` always decodes the images, because all workers
+            have to leave out the same ones.
         progress: called with (images done, images in all) while images are decoded.
 
     Raises:
-        DataError: no layout fits, or something is wrong with the data: every problem is named, those of tables and
-            those of image files together. With ``options.skip_bad`` bad training images are left out, listed in
-            ``skipped`` and explained in ``warnings``; bad test images are an error all the same.
+        DataError: no layout fits, or the data have errors. All errors of tables and image files are reported together.
+            With ``options.skip_bad``, bad training images are left out instead, listed in ``skipped`` and explained in
+            ``warnings``. Bad test images are always an error.
     """
     chosen = options or DataOptions()
-    reading = _read(_checked_folder(folder), chosen)
-    image_set, problems = reading.image_set, list(reading.problems)
+    result = _read(_checked_folder(folder), chosen)
+    image_set, problems = result.image_set, list(result.problems)
     bad: dict[int, str] = {}
     if verify or chosen.skip_bad:
-        n, total = len(image_set.train_ids), len(image_set.train_ids) + len(image_set.test_ids)
-        train_looks, bad = look_at(image_set.train_images, lambda done, _: progress(done, total) if progress else None)
-        test_looks, bad_test = look_at(
-            image_set.test_images, lambda done, _: progress(n + done, total) if progress else None
-        )
+        image_set, bad, bad_test = _inspect(image_set, progress)
         problems += bad_test.values()
-        image_set = dataclasses.replace(image_set, looks=Looks.joined([train_looks, test_looks]))
-    excusable = [*(defect.why for defect in reading.defects), *bad.values()]
-    if chosen.skip_bad and not problems and excusable:
-        lost = [defect.id for defect in reading.defects if defect.id is not None]
-        return image_set.without(bad, lost, excusable)
-    if problems or excusable:
-        advice = "" if problems else f"To go on without {'it' if len(excusable) == 1 else 'them'}, add --skip-bad"
-        raise DataError([*problems, *([] if chosen.skip_bad else excusable)], advice)
+    skippable = [*(problem.message for problem in result.skippable), *bad.values()]
+    if chosen.skip_bad and not problems and skippable:
+        lost = [problem.lost_id for problem in result.skippable if problem.lost_id is not None]
+        return image_set.without(bad, lost, skippable)
+    if problems or skippable:
+        advice = "" if problems else f"To continue without {'it' if len(skippable) == 1 else 'them'}, add --skip-bad"
+        raise DataError([*problems, *([] if chosen.skip_bad else skippable)], advice)
     return image_set
+
+
+def _inspect(image_set: ImageSet, progress: Progress | None) -> tuple[ImageSet, dict[int, str], dict[int, str]]:
+    """Decode all images: the set with ``inspected``, and the problems of training and of test images by index."""
+    n, total = len(image_set.train_ids), len(image_set.train_ids) + len(image_set.test_ids)
+
+    def progress_from(start: int) -> Progress | None:
+        return None if progress is None else lambda done, _: progress(start + done, total)
+
+    train, bad_train = inspect_images(image_set.train_images, progress_from(0))
+    test, bad_test = inspect_images(image_set.test_images, progress_from(n))
+    return dataclasses.replace(image_set, inspected=InspectedImages.joined([train, test])), bad_train, bad_test
 
 
 def _checked_folder(folder: Path) -> Path:
@@ -71,8 +80,8 @@ def _checked_folder(folder: Path) -> Path:
     return folder
 
 
-def _read(folder: Path, options: DataOptions) -> Reading:
-    """Read with the first reader that fits, here or in the only folder inside (archives like to add one)."""
+def _read(folder: Path, options: DataOptions) -> ReadResult:
+    """Read ``folder``, or the only folder inside it (archives often add one), with the first reader that fits."""
     inner = folder
     while True:
         for reader in READERS.values():
@@ -88,4 +97,4 @@ def _unknown_layout(folder: Path) -> str:
     found = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir() if is_data(path))
     shown = ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
     layouts = "\n".join(f"  {name}: {reader.layout}" for name, reader in READERS.items())
-    return f"{folder} has none of the known layouts (it holds {shown or 'nothing'}). Known are\n{layouts}"
+    return f"{folder} has none of the known layouts (it holds {shown or 'nothing'}). The known layouts are\n{layouts}"

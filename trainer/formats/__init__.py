@@ -1,1 +1,1 @@
-"""Files that people exchange: delimited tables, labels, submissions, probabilities."""
+"""File formats: delimited tables, labels, submissions, tables of class probabilities."""

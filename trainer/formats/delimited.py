@@ -1,4 +1,4 @@
-"""Delimited text tables as people have them: comma, tab or semicolon, byte order mark, CRLF, quoted fields."""
+"""Read and write delimited text tables: comma, tab or semicolon, byte order mark, CRLF, quoted fields."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from trainer.common.files import replacing
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", "\t", ";")
-SNIFFED_ROWS = 50  # rows that a delimiter is judged by
+SNIFFED_ROWS = 50  # rows from which the delimiter is detected
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The cells of a table as strings, exactly as written; whether the first row is a header is for the reader to say.
+    """The cells of a table as strings, exactly as written. The first row may be a header.
 
-    ``numbers[i]`` is the row number of ``rows[i]`` as a spreadsheet shows it (from 1, blank rows counted); every row
-    has ``width`` cells.
+    rows: the rows that are not blank; each has ``width`` cells.
+    numbers: row number of each of ``rows`` as a spreadsheet shows it: from 1, blank rows counted.
+    newline: line ending of the file.
+    bom: whether the file starts with a byte order mark.
     """
 
     path: Path
@@ -35,18 +37,23 @@ class Table:
 
     @property
     def width(self) -> int:
+        """The number of columns."""
         return len(self.rows[0])
 
     def row_name(self, index: int) -> str:
-        """How messages call row ``index``: ``train.csv row 7``."""
+        """The name of row ``index`` in messages: ``train.csv row 7``."""
         return f"{self.path.name} row {self.numbers[index]}"
 
 
 def read_table(path: Path, delimiter: str | None = None) -> Table:
-    """Read a table; without a given ``delimiter`` the content decides, and the file's ending where it does not.
+    """Read a table in UTF-8.
+
+    Args:
+        delimiter: None detects it from the content, and from the file extension if the content fits several.
 
     Raises:
-        DataError: not readable, not UTF-8 text, no rows, broken quotes, or rows of different lengths (all named).
+        DataError: the file cannot be read, is not UTF-8 text, or has no rows, an open quotation mark, or rows of
+            different lengths (every one is named).
     """
     try:
         data = path.read_bytes()
@@ -88,7 +95,7 @@ def read_table(path: Path, delimiter: str | None = None) -> Table:
 def write_table(
     path: Path, rows: Iterable[Sequence[str]], *, delimiter: str = ",", newline: str = "\n", bom: bool = False
 ) -> None:
-    """Write rows of cells, quoted only where needed, under a temporary name that is then renamed to ``path``."""
+    """Write rows of cells, quoted only where needed. A failure leaves no partial file."""
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8-sig" if bom else "utf-8", newline="") as file,
@@ -113,13 +120,13 @@ def _parse(text: str, delimiter: str) -> Iterable[list[str]]:
 
 
 def _sniff(path: Path, text: str) -> str:
-    """The first delimiter that cuts every row into the same number (two or more) of fields.
+    """The first delimiter that splits every row into the same number of fields, two or more.
 
-    The file's ending decides which is tried first, so that labels which hold another delimiter do no harm.
+    The file extension decides which delimiter is tried first, so labels may hold other delimiters.
     """
     first = "\t" if path.suffix.lower() == ".tsv" else ","
     order = (first, *(other for other in DELIMITERS if other != first))
-    cuts_header = ""
+    splits_header = ""
     for delimiter in order:
         try:
             widths = [len(row) for row in islice(_parse(text, delimiter), SNIFFED_ROWS) if any(row)]
@@ -128,5 +135,5 @@ def _sniff(path: Path, text: str) -> str:
         if widths and widths[0] > 1:
             if len(set(widths)) == 1:
                 return delimiter
-            cuts_header = cuts_header or delimiter
-    return cuts_header or first
+            splits_header = splits_header or delimiter
+    return splits_header or first

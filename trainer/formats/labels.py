@@ -1,4 +1,4 @@
-"""Labels as people write them -> class names in a fixed order, and class indices."""
+"""Convert labels, as the data spell them, to class names in a fixed order and class indices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trainer.common.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# Control characters, unpaired surrogates, line and paragraph separators: names end up in tables, logs and web pages.
+# Control characters, unpaired surrogates, line and paragraph separators: tables, logs and web pages show the names.
 _REFUSED_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 
 
 def is_integer(text: str) -> bool:
-    """Whether a label is a whole number: ``7``, ``-1``, ``007``."""
+    """Whether a label is a whole number, such as ``7``, ``-1`` or ``007``."""
     return _INTEGER.fullmatch(text) is not None
 
 
@@ -28,7 +28,7 @@ def is_number(text: str) -> bool:
 
 
 def text_problem(text: str) -> str | None:
-    """What is wrong with an id or a class name, as the end of a sentence; None where nothing is."""
+    """Why an id or class name cannot be used, as the end of a sentence (\"is empty\"); None if it can."""
     if not text.strip():
         return "is empty"
     if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
@@ -37,7 +37,7 @@ def text_problem(text: str) -> str | None:
 
 
 def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels: by value where all are numbers (so that 10 follows 9), else by their characters."""
+    """The distinct labels, sorted by value if all are numbers (10 follows 9), else by their characters."""
     distinct = set(labels)
     if all(is_number(label) for label in distinct):
         return tuple(sorted(distinct, key=lambda label: (float(label), label)))
@@ -45,7 +45,7 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def encode(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Class names in order and, int64 (n,), the class of each label.
+    """Class names in their fixed order, and the class index of each label, int64 (n,).
 
     Raises:
         DataError: fewer than two classes.
@@ -59,6 +59,6 @@ def encode(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key by which ``2.jpg`` comes before ``10.jpg``."""
+    """Sort key for natural order: ``2.jpg`` comes before ``10.jpg``."""
     parts = re.split(r"(\d+)", text)
     return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)

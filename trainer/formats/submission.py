@@ -1,13 +1,13 @@
-"""The form of a submission, copied from the sample; writing one and checking what was written.
+"""Write a submission in the format of the sample submission, and check a written one.
 
-A submission is a table with one row per test image: the id, then either one column (a label, or the probability of
-the positive of two classes) or one probability column per class.
+A submission is a table with one row per test image: the id, then prediction columns. There is either one prediction
+column (a label, or the probability of the positive one of two classes) or one probability column per class.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,24 +21,28 @@ from trainer.formats.labels import is_integer
 
 Kind = Literal["label", "integer", "probabilities", "probability"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""label: class names; integer: class names that are whole numbers; probabilities: one column per class; probability:
-one column, of the positive one of two classes."""
+"""Contents of the prediction columns.
+
+label: one column of class names. integer: one column of class names that are whole numbers. probabilities: one column
+per class. probability: one column with the probability of the positive one of two classes.
+"""
 
 
 class SubmissionError(DataError):
-    """A submission that cannot be written in the form asked for, or a file that does not have the sample's form."""
+    """A submission that cannot be written as requested, or a file that does not have the sample's format."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionFormat:
-    """How a submission looks; made by `trainer.data.readers.sample_submission.read_sample` or `default_format`.
+    """The format of a submission file, from a sample submission or from `default_format`.
 
-    source: name of the sample file; None where there was none and the training table was followed.
-    header: the header's cells; None for a table without one.
-    ids: the test ids in the order in which they are written, exactly as the sample has them.
-    id_position: which column holds the id.
-    kind: None where the sample does not decide (`decide_kind` then asks the metric).
-    class_columns: for each prediction column from left to right the index of its class; empty with a single column.
+    source: name of the sample file; None for `default_format`.
+    header: the header's cells; None for a table without a header.
+    ids: the test ids in the order of the rows, exactly as the sample spells them.
+    id_position: position of the id column, from 0.
+    delimiter, newline, bom: as in `trainer.formats.delimited.Table`.
+    kind: contents of the prediction columns. None where the sample does not decide; `decide_kind` then asks the metric.
+    class_columns: class index of each prediction column, from left to right; empty for a single prediction column.
     """
 
     source: str | None
@@ -55,9 +59,11 @@ class SubmissionFormat:
 def default_format(
     *, id_header: str, label_header: str, ids: Sequence[str], class_columns: Sequence[str], class_names: Sequence[str]
 ) -> SubmissionFormat:
-    """A form for data without a sample, in the words of the training table.
+    """The format for data without a sample submission: with the column names of the training table.
 
-    ``class_columns`` are the table's own one-hot or probability columns in its order, empty where it has labels.
+    Args:
+        class_columns: names of the training table's one-hot or probability columns, in its order; empty where it has a
+            column of labels.
     """
     if not class_columns:
         return SubmissionFormat(source=None, header=(id_header, label_header), ids=tuple(ids))
@@ -76,10 +82,10 @@ def decide_kind(
     metric_needs: Literal["labels", "probabilities"],
     override: str | None = None,
 ) -> Kind:
-    """What the prediction columns hold: what a person asks for, else what the sample shows, else what the metric needs.
+    """The contents of the prediction columns: the user's ``override``, else the sample's kind, else the metric's need.
 
     Raises:
-        SubmissionError: an override that does not exist or does not fit the classes.
+        SubmissionError: the override does not exist or does not fit the classes.
     """
     labels: Kind = "integer" if all(is_integer(name) for name in class_names) else "label"
     if override is not None:
@@ -88,7 +94,7 @@ def decide_kind(
             raise SubmissionError(f"the submission kind cannot be {override!r}; valid: {', '.join(KINDS)}")
         if kind == "probability" and len(class_names) != 2:
             raise SubmissionError(
-                f"a single probability column needs two classes; here are {len(class_names)}. "
+                f"a single probability column needs two classes, but there are {len(class_names)}. "
                 "Choose probabilities (one column per class) or label"
             )
         if kind == "integer" and labels != "integer":
@@ -111,16 +117,16 @@ def write_submission(
     proba: NDArray[np.floating[Any]],
     kind: Kind,
 ) -> None:
-    """Write a submission from class probabilities (m, C), row i of which belongs to ``ids[i]``.
+    """Write a submission from class probabilities (m, C); row i belongs to ``ids[i]``.
 
-    The file appears whole or not at all. Labels are the classes of highest probability, the first on a tie.
+    A label is the class with the highest probability, the first one on a tie. A failure leaves no partial file.
 
     Raises:
-        SubmissionError: ``ids`` are not the sample's, in its order; or ``proba`` has the wrong shape or holds values
-            that are not finite.
+        SubmissionError: ``ids`` differ from those of ``form`` or are in another order, or ``proba`` has the wrong shape
+            or a value that is not finite.
     """
     if tuple(ids) != form.ids:
-        raise SubmissionError("the ids of the predictions are not those of the sample submission, in its order")
+        raise SubmissionError("the predictions have other ids than the sample submission, or another order")
     if proba.shape != (len(form.ids), len(class_names)):
         raise SubmissionError(
             f"the predictions have the shape {proba.shape}, not {len(form.ids)} images x {len(class_names)} classes"
@@ -140,11 +146,11 @@ def write_submission(
 
 
 def check_submission(path: Path, form: SubmissionFormat, class_names: Sequence[str], kind: Kind) -> None:
-    """Read a submission back and compare it with the sample's form.
+    """Read a submission and compare it with the format ``form``.
 
     Raises:
-        SubmissionError: another header, other ids or another order, a missing value, an unknown label, or a probability
-            that is not a number 0..1; all rows are named.
+        SubmissionError: another header, other ids or another order, a missing value, an unknown label, or a
+            probability outside of 0..1. Every wrong row is named.
     """
     try:
         table = read_table(path, form.delimiter)
@@ -166,20 +172,24 @@ def check_submission(path: Path, form: SubmissionFormat, class_names: Sequence[s
     for number, row, expected in zip(numbers, rows, form.ids, strict=True):
         if row[form.id_position] != expected:
             problems.append(f"{path.name} row {number}: the id is {row[form.id_position]!r}, not {expected!r}")
-        for cell in (cell for column, cell in enumerate(row) if column != form.id_position):
-            if not cell.strip():
-                problems.append(f"{path.name} row {number} has no value")
-            elif kind in ("label", "integer"):
-                if cell not in known:
-                    problems.append(f"{path.name} row {number}: {cell!r} is not a label of the training images")
-            elif not is_probability(cell):
-                problems.append(f"{path.name} row {number}: {cell!r} is not a probability 0..1")
+        for column, cell in enumerate(row):
+            if column != form.id_position and (problem := _cell_problem(cell, kind, known)):
+                problems.append(f"{path.name} row {number}{problem}")
     if problems:
         raise SubmissionError(problems)
 
 
+def _cell_problem(cell: str, kind: Kind, known: Set[str]) -> str | None:
+    """Why a prediction is wrong, to follow the name of its row; None if it is right. ``known`` are the class names."""
+    if not cell.strip():
+        return " has no value"
+    if kind in ("label", "integer"):
+        return None if cell in known else f": {cell!r} is not a label of the training images"
+    return None if is_probability(cell) else f": {cell!r} is not a probability in 0..1"
+
+
 def _layout(form: SubmissionFormat, class_names: Sequence[str], kind: Kind) -> tuple[tuple[str, ...] | None, list[int]]:
-    """Header (None: none) and the class of each prediction column (unused for labels) of a submission of this kind."""
+    """Header (None for a table without one) and class index of each prediction column (unused for labels)."""
     single = not form.class_columns
     id_header = form.header[form.id_position] if form.header else None
 
@@ -201,13 +211,13 @@ def _layout(form: SubmissionFormat, class_names: Sequence[str], kind: Kind) -> t
 
 
 def _positive_class(form: SubmissionFormat, class_names: Sequence[str]) -> int:
-    """Whose probability a single column holds: the class it is named after, else the last one (1 of 0 and 1)."""
+    """The class whose probability a single column holds: the one in the header, else the last one (1 of 0 and 1)."""
     named = [column for column in form.header or () if column in class_names]
     return list(class_names).index(named[0]) if len(named) == 1 else len(class_names) - 1
 
 
 def is_probability(text: str) -> bool:
-    """Whether a cell is a number 0..1."""
+    """Whether a cell is a number in 0..1."""
     try:
         value = float(text)
     except ValueError:

@@ -1,1 +1,4 @@
-"""What an exported model runs: reading images, test-time views, blending. Imports nothing of Retable."""
+"""Inference with an exported model: reading images, test-time views, blending.
+
+The package imports nothing of Retable. Every model folder holds a copy of it.
+"""

@@ -1,4 +1,4 @@
-"""From the probabilities of several models to one prediction."""
+"""Blend the class probabilities of several models into one prediction."""
 
 from __future__ import annotations
 
@@ -8,30 +8,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST_PROBABILITY = 2.0**-23  # before a logarithm is taken: as far as float32 tells a probability from zero
+SMALLEST_PROBABILITY = 2.0**-23  # lower limit before a logarithm: the machine epsilon of float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """From the probabilities of M members for C classes to one prediction."""
+    """How the probabilities of M members for C classes become one prediction.
+
+    The members are combined by a weighted mean, or by stacking (a logistic regression on their log probabilities). A
+    temperature then calibrates the result. The predicted class is the most probable one, unless there are ``offsets``
+    or ``cuts``.
+    """
 
     weights: tuple[float, ...]
-    """What each member counts in the mean of the probabilities: M numbers, not negative, sum 1."""
+    """Weight of each member in the mean of the probabilities: M numbers, not negative, sum 1."""
     coefficients: tuple[tuple[float, ...], ...] = ()
-    """Of a multinomial logistic regression on the members' log probabilities, instead of the mean: C rows of M x C,
-    member after member. Empty: the mean."""
+    """Coefficients of a multinomial logistic regression on the members' log probabilities: C rows of M x C numbers,
+    member after member. If empty, the weighted mean is used."""
     intercepts: tuple[float, ...] = ()
-    """Of the same: C numbers."""
+    """Intercepts of the logistic regression: C numbers, or empty."""
     temperature: float = 1.0
-    """Every probability to the power 1 / temperature, normalised again."""
+    """Each probability is raised to the power 1 / temperature, then the C probabilities are normalised."""
     offsets: tuple[float, ...] = ()
-    """Added to the log probabilities before the largest decides: C numbers. Empty: none."""
+    """Numbers added to the log probabilities before the largest one decides: C numbers, or empty."""
     cuts: tuple[float, ...] = ()
-    """Of classes in order: the label is the number of cuts that the expected label lies above. C - 1 ascending numbers.
-    Empty: the largest probability decides."""
+    """Thresholds for ordered classes: C - 1 ascending numbers, or empty. The label is the number of thresholds below
+    the expected label."""
 
     def probabilities(self, members: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Blend the probabilities of the members, (M, n, C): (n, C), rows sum to 1."""
+        """Blend the members' probabilities, (M, n, C), for n images: float64 (n, C), rows sum to 1."""
         if self.coefficients:
             logs = np.concatenate([_logs(member) for member in members], axis=1)
             blended = _softmax(logs @ np.array(self.coefficients).T + np.array(self.intercepts))
@@ -43,7 +48,7 @@ class Blend:
         return blended if self.temperature == 1.0 else _softmax(_logs(blended) / self.temperature)
 
     def labels(self, proba: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-        """The class of each row of `probabilities`, (n, C): int64 (n,)."""
+        """The predicted class of each row of blended probabilities, (n, C): int64 (n,)."""
         if self.cuts:
             rows = proba.astype(np.float64)
             expected = rows @ np.arange(rows.shape[1]) / rows.sum(axis=1)
@@ -56,6 +61,7 @@ class Blend:
 
 
 def _logs(proba: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Log probabilities of normalised rows, limited by `SMALLEST_PROBABILITY`."""
     rows = proba.astype(np.float64)
     rows = rows / rows.sum(axis=1, keepdims=True)
     return np.asarray(np.log(np.clip(rows, SMALLEST_PROBABILITY, 1.0)))

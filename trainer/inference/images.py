@@ -1,4 +1,4 @@
-"""Reading and resizing images, and normalising them for a network."""
+"""Read images, resize them, and normalise them for a network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "PPM", "AVIF")
-"""What is opened at all: formats that merely hold pixels (no EPS, PDF, fonts or other interpreters)."""
+"""Pillow's names of the formats that are opened. Formats with an interpreter, such as EPS and PDF, are not."""
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".ppm", ".avif"}
 )
-"""How the files of a folder that count as images end, in lower case."""
-MAX_PIXELS = 89_000_000  # pixels of one image; just below the number from which Pillow speaks of a decompression bomb
+"""Extensions of image files, in lower case."""
+MAX_PIXELS = 89_000_000  # pixels of one image; just below the number at which Pillow warns of a decompression bomb
 MAX_FILE_BYTES = 512 * 2**20  # bytes of one image file
 
 
@@ -37,7 +37,7 @@ INTERPOLATIONS = {
 RESIZE_POLICIES = ("squash", "pad", "crop")
 
 
-# EXIF tag 0x0112, from the standard's eight values to what undoes them; 1 is upright.
+# For each value of EXIF tag 0x0112 (orientation), the transposition that makes the image upright. 1 is upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,19 +50,21 @@ _UPRIGHT = {
 
 
 class ImageError(ValueError):
-    """One image cannot be used. The message is the cause alone, to be put after ``NAME: ``."""
+    """One image cannot be used. The message is the cause alone, without the name of the image."""
 
 
 def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
     """Decode one image file, or its bytes, to RGB: uint8 (height, width, 3).
 
-    Transparent pixels are composited onto white, EXIF orientation is undone, and of several frames the first counts.
-    16-bit grayscale is scaled from 0..65535, floats from 0..1 or 0..255 where all values lie there; other ranges are
-    stretched from their own minimum and maximum. Nothing is clipped.
+    - Transparent pixels are composited onto white.
+    - The EXIF orientation is applied.
+    - Only the first of several frames is read.
+    - 16-bit grayscale is scaled from 0..65535 to 0..255. Floats are scaled from 0..1, or left if they lie in 0..255.
+      Values outside of these ranges are scaled from their minimum and maximum. Nothing is clipped.
 
     Raises:
-        ImageError: no such file, empty, truncated, damaged, not an image, or more than `MAX_PIXELS` pixels
-            (known from the header, before anything is decoded).
+        ImageError: the file is missing, empty, truncated, damaged or not an image, or it has more than `MAX_PIXELS`
+            pixels. The number of pixels is checked by the header, before anything is decoded.
     """
     data = source if isinstance(source, bytes) else _file_bytes(Path(source))
     if not data:
@@ -74,7 +76,7 @@ def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
             if width * height > MAX_PIXELS:
                 raise ImageError(_too_many_pixels(f"{width} x {height} pixels"))
             image.load()
-            # Only now: Pillow turns a TIFF upright itself while loading, and takes the tag away.
+            # Read the tag after loading: Pillow turns a TIFF upright while loading it and removes the tag.
             upright = _UPRIGHT.get(_orientation(image))
             rgb = _to_rgb(image)
             return np.array(rgb.transpose(upright) if upright is not None else rgb)
@@ -84,7 +86,7 @@ def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
         raise ImageError(_too_many_pixels("too many pixels")) from error
     except UnidentifiedImageError as error:
         raise ImageError(f"not an image of a known format ({', '.join(FORMATS)}), or cut off in its header") from error
-    except Exception as error:  # Pillow's decoders raise whatever their parsers trip over
+    except Exception as error:  # Pillow's decoders raise exceptions of many types on damaged data
         cause = "is cut off (truncated)" if "truncated" in str(error).lower() else "is damaged"
         raise ImageError(f"the image {cause}: {error or type(error).__name__}") from error
 
@@ -109,7 +111,7 @@ def _too_many_pixels(what: str) -> str:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(0x0112, 1)
-    except Exception:  # a damaged EXIF block says nothing about how to hold the picture; the pixels are still good
+    except Exception:  # a damaged EXIF block tells no orientation, but the pixels are good
         return 1
     return value if isinstance(value, int) else 1
 
@@ -124,6 +126,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: NDArray[Any], *, sixteen_bit: bool) -> NDArray[np.uint8]:
+    """Scale the values to 0..255, as `read_image` describes."""
     wide = values.astype(np.float64)
     if not np.isfinite(wide).all():
         raise ImageError("the image holds values that are not finite")
@@ -140,8 +143,15 @@ def resize_image(
 ) -> NDArray[np.uint8]:
     """Make an image square: uint8 (height, width, 3) -> uint8 (size, size, 3), antialiased (Pillow).
 
-    ``resize``: "squash" ignores the aspect ratio; "pad" fits the whole image in and fills up with black; "crop" takes
-    the largest square in the middle. An image that has the size already is returned as it is.
+    An image that has this size already is returned unchanged.
+
+    Args:
+        resize: "squash" ignores the aspect ratio. "pad" fits the whole image in and pads it with black. "crop" takes
+            the largest square in the middle.
+        interpolation: a key of `INTERPOLATIONS`.
+
+    Raises:
+        ValueError: ``resize`` is none of `RESIZE_POLICIES`.
     """
     if resize not in RESIZE_POLICIES:
         raise ValueError(f"resize is one of {', '.join(RESIZE_POLICIES)}, not {resize!r}")
@@ -149,29 +159,29 @@ def resize_image(
     height, width = image.shape[:2]
     if (height, width) == (size, size):
         return image
-    picture = Image.fromarray(image)
+    source = Image.fromarray(image)
     if resize == "crop":
         side = min(height, width)
         left, top = (width - side) / 2, (height - side) / 2
-        return np.array(picture.resize((size, size), resample, box=(left, top, left + side, top + side)))
+        return np.array(source.resize((size, size), resample, box=(left, top, left + side, top + side)))
     if resize == "squash":
-        return np.array(picture.resize((size, size), resample))
+        return np.array(source.resize((size, size), resample))
     scale = size / max(height, width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
     square = np.zeros((size, size, 3), np.uint8)
     top, left = (size - new_height) // 2, (size - new_width) // 2
-    fitted = picture.resize((new_width, new_height), resample)
+    fitted = source.resize((new_width, new_height), resample)
     square[top : top + new_height, left : left + new_width] = np.asarray(fitted)
     return square
 
 
 def array_image(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """One image of an ``.npz`` array, (h, w), (h, w, 1) or (h, w, 3), as RGB: uint8 (h, w, 3).
+    """Convert one image of an array, (h, w), (h, w, 1) or (h, w, 3), to RGB: uint8 (h, w, 3).
 
-    Values lie in 0..255; floats are rounded.
+    Values are in 0..255; floats are rounded.
 
     Raises:
-        ImageError: another shape or type, or values that are not finite or outside 0..255.
+        ImageError: another shape or type, or values that are not finite or outside of 0..255.
     """
     gray = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
     if not gray and not (array.ndim == 3 and array.shape[2] == 3):
@@ -187,24 +197,24 @@ def array_image(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 class Normaliser:
-    """Bytes to what a network wants to see: ``(x / 255 - mean) / std`` of each channel.
+    """Normalise uint8 images for a network: ``(x / 255 - mean) / std`` for each channel.
 
     Args:
-        mean, std: of red, green and blue, on the scale 0..1.
-        width: of the images, in pixels.
-        device: where the images are.
+        mean, std: mean and standard deviation of red, green and blue, on the scale 0..1.
+        width: width of the images, in pixels.
+        device: device of the images.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], width: int, device: torch.device | str) -> None:
         import torch
 
-        # One number for every value of a row of pixels: three numbers that alternate would keep the processor from
-        # computing on several values at a time, which takes six times as long.
+        # One factor for every value of a row of pixels: with three alternating factors the processor could not use its
+        # vector instructions, which takes six times as long.
         deviation, centre = torch.tensor(std, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64)
         self._scale = (1.0 / (255.0 * deviation)).float().repeat(width).to(device)
         self._offset = (-centre / deviation).float().repeat(width).to(device)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (n, height, width, 3) -> float32 (n, 3, height, width) in the memory layout channels-last."""
+        """Normalise uint8 (n, height, width, 3): float32 (n, 3, height, width) in the memory format channels-last."""
         rows = images.flatten(2).float().mul_(self._scale).add_(self._offset)
         return rows.view(images.shape).permute(0, 3, 1, 2)

@@ -2,13 +2,15 @@
 
     python predict.py IMAGES [--output predictions.csv] [--device cpu]
 
-IMAGES is a folder, one or several image files, or an ``.npz`` file whose key ``arr_0`` holds images. The result is a
-CSV table ``image_id,y_pred,p_<class>,...``. A model folder holds one or several members. The probabilities of a member
-are averaged over its networks and its test-time views. The members are blended as config.json says, and ``y_pred`` is
-the class that its decision rule gives. Needed: torch, timm (which brings safetensors), numpy and Pillow.
+IMAGES is a folder, one or several image files, or an ``.npz`` file with images under the key ``arr_0``. The result is a
+CSV table ``image_id,y_pred,p_<class>,...``. Required packages: torch, timm (which brings safetensors), numpy, Pillow.
 
-A model folder holds a copy of this package. Retable trains and predicts with the same functions, so that training and
-exported model cannot drift apart. Images, config.json and weights may come from strangers: all are checked.
+A model folder holds one or several members. The probabilities of a member are the average over its networks and its
+test-time views. The probabilities of the members are blended as config.json defines. ``y_pred`` is the class by the
+decision rule in config.json.
+
+Every model folder holds a copy of this package. Retable trains and predicts with the same functions, so training and
+exported model always agree. Images, config.json and weights are checked, because they may come from untrusted sources.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import argparse
 import csv
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +32,20 @@ from .images import SUFFIXES, ImageError, array_image, read_image, resize_image
 from .model_folder import Member, ModelError, ModelFolder, load_model_folder
 from .views import predict_views
 
-CHUNK_BYTES = 512 * 2**20  # bytes of resized images that are held in memory at a time
+CHUNK_BYTES = 512 * 2**20  # bytes of resized images in memory at a time
 
 
 def predict_member(
     model: ModelFolder, member: Member, images: NDArray[np.uint8], *, batch_size: int = 64, device: str = "cpu"
 ) -> NDArray[np.float64]:
-    """Probabilities that one member of ``model`` gives, averaged over its weights and views: (n, C).
+    """Probabilities of one member, averaged over its networks and views: float64 (n, C).
 
     Args:
-        images: (n, size, size, 3), resized already to the member's `Member.form`.
+        images: uint8 (n, size, size, 3), resized as `Member.form` says.
 
     Raises:
-        ModelError: the weights do not fit the backbone as the installed timm builds it, or predict no numbers.
+        ModelError: the weights do not fit the backbone that the installed timm builds, or the probabilities are not
+            finite.
     """
     import timm
     from safetensors import SafetensorError
@@ -61,7 +64,7 @@ def predict_member(
             )  # fmt: skip
             total += np.sum(list(views.values()), axis=0, dtype=np.float64)
     except (RuntimeError, ValueError, AssertionError, SafetensorError) as error:
-        hint = f"the model was exported with timm {model.timm_version}, here is {timm.__version__}"
+        hint = f"the model was exported with timm {model.timm_version}; timm {timm.__version__} is installed"
         raise ModelError(f"{member.backbone} cannot predict: {error} ({hint})") from error
     if not np.isfinite(total).all():
         raise ModelError(f"the weights of {member.backbone} predict values that are not finite")
@@ -69,16 +72,16 @@ def predict_member(
 
 
 Item = tuple[str, Path | NDArray[Any]]
-"""One image to predict: its id, and the file or the array that holds it."""
+"""One image to predict: its id, and its file or pixels."""
 
 
 def list_images(given: Sequence[str | os.PathLike[str]]) -> list[Item]:
-    """What to predict: files as given, the images below a folder (recursively, sorted), the rows of an ``.npz``.
+    """The images to predict: given files, all image files below given folders (sorted), rows of given ``.npz`` files.
 
-    Hidden files and folders, which operating systems leave behind, are passed over.
+    Hidden files and folders, which operating systems create, are skipped.
 
     Raises:
-        ModelError: no image at all, or an ``.npz`` without a plain array ``arr_0``.
+        ModelError: there is no image, or an ``.npz`` file has no plain array ``arr_0``.
     """
     items: list[Item] = []
     for path in map(Path, given):
@@ -86,7 +89,7 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> list[Item]:
             try:
                 with np.load(path, allow_pickle=False) as archive:
                     items += [(str(row), image) for row, image in enumerate(archive["arr_0"])]
-            except Exception as error:  # zipfile, zlib and numpy each have their own; the cause is in the message
+            except Exception as error:  # zipfile, zlib and numpy raise different types; the message gives the cause
                 raise ModelError(f"{path} holds no array arr_0 of images: {error}") from error
         elif path.is_dir():
             files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
@@ -95,20 +98,20 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> list[Item]:
         else:
             items.append((path.name, path))
     if not items:
-        raise ModelError(f"no image in {', '.join(map(str, given))} (looked for {' '.join(sorted(SUFFIXES))})")
+        raise ModelError(f"no image in {', '.join(map(str, given))} (image files end in {' '.join(sorted(SUFFIXES))})")
     return items
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """What a model folder says of n images."""
+    """Predictions of a model folder for n images and C classes."""
 
     ids: tuple[str, ...]
     class_names: tuple[str, ...]
     proba: NDArray[np.float64]
-    """(n, C), rows sum to 1."""
+    """Blended probabilities (n, C); rows sum to 1."""
     labels: NDArray[np.int64]
-    """Index of the predicted class, by the folder's decision rule: (n,)."""
+    """Index of the predicted class by the decision rule of the folder: (n,)."""
 
 
 def predict_folder(
@@ -122,23 +125,19 @@ def predict_folder(
 
     Raises:
         ModelError: see `load_model_folder`, `list_images`, `predict_member`.
-        ImageError: images that cannot be read, all of them, one per line.
+        ImageError: images that cannot be read. Every one is named, one per line.
     """
     model = load_model_folder(model_dir)
     items = list_images(images)
     forms = tuple(dict.fromkeys(member.form for member in model.members))
-    parts, problems = [], []
+    parts: list[NDArray[np.float64]] = []
+    problems: list[str] = []
     chunk = max(1, CHUNK_BYTES // sum(3 * size**2 for size, _, _ in forms))
     for start in range(0, len(items), chunk):
-        rows: list[list[NDArray[np.uint8]]] = []
-        for (name, _), read in zip(
-            items[start : start + chunk], _read_all(items[start : start + chunk], forms), strict=True
-        ):
-            if isinstance(read, ImageError):
-                problems.append(f"{name}: {read}")
-            else:
-                rows.append(read)
-        if not problems:  # after the first bad image the rest is only looked at, to name all bad ones at once
+        read = _read_all(items[start : start + chunk], forms)
+        problems += [problem for problem in read if isinstance(problem, str)]
+        if not problems:  # after the first bad image the others are only read, so that one error names all bad ones
+            rows = [row for row in read if not isinstance(row, str)]
             pixels = {form: np.stack([row[i] for row in rows]) for i, form in enumerate(forms)}
             by_member = [
                 predict_member(model, member, pixels[member.form], batch_size=batch_size, device=device)
@@ -156,24 +155,23 @@ def predict_folder(
     )
 
 
-def _read_all(
-    items: Sequence[Item], forms: Sequence[tuple[int, str, str]]
-) -> Iterator[list[NDArray[np.uint8]] | ImageError]:
-    """Each image in every form, decoded once."""
+def _read_all(items: Sequence[Item], forms: Sequence[tuple[int, str, str]]) -> list[list[NDArray[np.uint8]] | str]:
+    """Decode each image once and resize it to every form; for an image that cannot be read, its name and the cause."""
 
-    def read(item: Item) -> list[NDArray[np.uint8]] | ImageError:
+    def read(item: Item) -> list[NDArray[np.uint8]] | str:
+        name, source = item
         try:
-            image = read_image(item[1]) if isinstance(item[1], Path) else array_image(item[1])
+            image = read_image(source) if isinstance(source, Path) else array_image(source)
         except ImageError as error:
-            return error
+            return f"{name}: {error}"
         return [resize_image(image, *form) for form in forms]
 
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(read, items)
+        return list(pool.map(read, items))
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write ``image_id,y_pred,p_<class>,...``; the file appears whole or not at all."""
+    """Write a CSV table ``image_id,y_pred,p_<class>,...``. A failure leaves no partial file."""
     names = predictions.class_names
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -190,9 +188,9 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def main(model_dir: Path) -> int:
-    """The command line of the model folder ``model_dir``: exit code 0, or 1 with the causes on stderr."""
+    """Run the command line of a model folder. Returns exit code 0, or 1 after printing the causes to stderr."""
     parser = argparse.ArgumentParser(description="Predict the classes of images with this model folder.")
-    parser.add_argument("images", nargs="+", metavar="IMAGES", help="a folder, image files, or an .npz with arr_0")
+    parser.add_argument("images", nargs="+", metavar="IMAGES", help="a folder, image files, or an .npz file with arr_0")
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="table to write (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="images per batch (%(default)s)")

@@ -1,4 +1,4 @@
-"""Test-time views of a batch, and a network's probabilities for them."""
+"""Test-time augmentation: flipped and zoomed views of a batch, and a network's probabilities for them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .images import Normaliser
 if TYPE_CHECKING:
     import torch
 
-ZOOM = 7 / 8  # side of the middle that a zoomed view shows, as a share of the whole image's
+ZOOM = 7 / 8  # share of the image's side that a zoomed view shows
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One way to look at a batch of pixels."""
+    """One transformation of a batch of images."""
 
     flipped: tuple[int, ...] = ()
-    """Axes of the (n, 3, height, width) batch that are reversed."""
+    """Reversed axes of the batch, (n, 3, height, width): 2 is vertical, 3 is horizontal."""
     zoomed: bool = False
-    """Whether only the middle is seen, enlarged bilinearly to the size of the whole; see `ZOOM`."""
+    """Whether the view shows only the middle (see `ZOOM`), enlarged bilinearly to the size of the image."""
 
     def of(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The batch, float (n, 3, height, width), as this view shows it: of the same shape."""
-        seen = _middle(pixels) if self.zoomed else pixels
-        return seen.flip(self.flipped) if self.flipped else seen
+        """Apply the view to a batch, float (n, 3, height, width); the shape stays the same."""
+        zoomed = _middle(pixels) if self.zoomed else pixels
+        return zoomed.flip(self.flipped) if self.flipped else zoomed
 
 
 VIEWS: dict[str, View] = {
@@ -40,7 +40,7 @@ VIEWS: dict[str, View] = {
     "zoom": View(zoomed=True),
     "hflip_zoom": View(flipped=(3,), zoomed=True),
 }
-"""Test-time views."""
+"""Test-time views by name."""
 
 TTA: dict[str, tuple[str, ...]] = {
     "none": ("identity",),
@@ -49,14 +49,15 @@ TTA: dict[str, tuple[str, ...]] = {
     "zoom": ("identity", "zoom"),
     "hflip_zoom": ("identity", "hflip", "zoom", "hflip_zoom"),
 }
-"""Test-time augmentation modes: the views whose probabilities are averaged."""
+"""The views that each test-time augmentation mode averages, by the name of the mode."""
 
 
 def _middle(pixels: torch.Tensor) -> torch.Tensor:
+    """The middle of each image, enlarged to the size of the image."""
     import torch
 
     height, width = pixels.shape[2:]
-    # The same on both sides, so that flipping and zooming may be done in either order.
+    # Equal margins on both sides, so that flipping and zooming commute.
     top, left = (min(max(1, round(side * (1 - ZOOM) / 2)), (side - 1) // 2) for side in (height, width))
     middle = pixels[:, :, top : height - top, left : width - left]
     return torch.nn.functional.interpolate(middle, size=(height, width), mode="bilinear", align_corners=False)
@@ -73,10 +74,16 @@ def predict_views(
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Softmax probabilities of uint8 images (n, s, s, 3), per view of `VIEWS`: float32 (n, classes).
+    """Softmax probabilities of images for each view: float32 (n, classes) by name of the view.
 
-    ``model`` is on ``device`` already and is handed back in the mode, training or not, in which it came. It computes in
-    full float32 (no autocast, no TF32), or in a lower ``precision`` where one is given and that is safe.
+    Args:
+        model: a network on ``device``. Its mode (training or evaluation) is restored at the end.
+        images: uint8 (n, s, s, 3).
+        mean, std: normalisation of red, green and blue, see `Normaliser`.
+        views: keys of `VIEWS`.
+        batch_size: images per forward pass.
+        device: where the network computes.
+        precision: type for autocast. None computes in float32, without TF32.
     """
     import torch
 
@@ -87,11 +94,11 @@ def predict_views(
     cudnn = torch.backends.cudnn
     try:
         with (
-            torch.no_grad(),  # not inference_mode: what a network caches here must still serve its training
+            torch.no_grad(),  # not inference_mode: tensors that the network caches here must stay usable in training
             torch.autocast(torch.device(device).type, dtype=precision, enabled=precision is not None),
             cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False),
         ):
-            for start in range(0, max(len(images), 1), batch_size):  # an empty set makes one empty batch
+            for start in range(0, max(len(images), 1), batch_size):  # one empty batch if there are no images
                 batch = np.array(images[start : start + batch_size])  # a copy: images may be a read-only memory map
                 pixels = normaliser(torch.from_numpy(batch).to(device))
                 for view in views:
@@ -99,5 +106,5 @@ def predict_views(
                     parts[view].append(logits.float().softmax(dim=1))
     finally:
         model.train(was_training)
-    # One wait for the device, not one a batch.
+    # Wait for the device once, not once for each batch.
     return {view: torch.cat(batches).cpu().numpy() for view, batches in parts.items()}

@@ -1,1 +1,1 @@
-"""Whether the test images look like the training images."""
+"""Dataset shift: measure how much the test images differ from the training images."""

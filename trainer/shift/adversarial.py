@@ -1,11 +1,11 @@
-"""Whether training and test images can be told apart: adversarial validation.
+"""Adversarial validation: train a classifier to tell test images from training images.
 
-A classifier learns which part an image is from; what it says of images that it did not learn from shows how much the
-parts differ. That is a classifier two-sample test (Lopez-Paz and Oquab 2017) with the area under the ROC curve as its
-statistic: 0.5 where the parts are alike, 1 where every image gives itself away. Its probabilities are density ratios
-(Sugiyama, Suzuki and Kanamori 2012, chapter 4), and so say how much a training image counts for the test images.
+Its out-of-fold predictions measure how much the two sets differ. This is a classifier two-sample test (Lopez-Paz and
+Oquab 2017) whose statistic is the area under the ROC curve: 0.5 if the sets are alike, 1 if every image reveals its
+set. The predicted probabilities give density ratios (Sugiyama, Suzuki and Kanamori 2012, chapter 4), which serve as
+importance weights of the training images.
 
-Pure functions of feature arrays, whoever made them; scikit-learn is imported when one is called.
+All functions are pure functions of arrays. scikit-learn is imported when a function is called.
 """
 
 from __future__ import annotations
@@ -22,36 +22,41 @@ from trainer.data.folds import make_folds
 from trainer.evaluation.metrics import effective_images, score, standard_error
 
 FOLDS = 5
-FEWEST = 20  # images of either part; with fewer even a large difference would not show
-TREES = 100
-LEAF = 5  # images in a leaf of a tree, at least
+MIN_IMAGES = 20  # of each set; with fewer images even a large difference is not significant
+TREES = 100  # in the random forest
+LEAF = 5  # fewest images in a leaf of a tree
 CLIP = (0.2, 5.0)
-"""Smallest and largest density ratio that is believed: a handful of images must not decide about a score."""
-STRIKING = 3.0  # standard errors
+"""Smallest and largest density ratio. The limits keep a few images from dominating a weighted score."""
+SHIFT_THRESHOLD = 3.0  # standard errors between two shares of a class that count as a shift
 
 
 class TooFewImages(ValueError):  # noqa: N818 - named for the fact
-    """So few images that no answer would mean anything."""
+    """There are too few images or groups for a meaningful result."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shift:
-    """How far n training and m test images can be told apart.
+    """How well a classifier tells n training images from m test images.
 
-    ``train`` ``(n,)`` and ``test`` ``(m,)`` are out-of-fold probabilities of being a test image, float64, strictly
-    between 0 and 1, calibrated: where nothing can be told they are all m / (n + m).
+    auc: area under the ROC curve of the out-of-fold predictions.
+    standard_error: of the area, over the sampling of the images (DeLong et al. 1988).
+    train, test: calibrated out-of-fold probabilities of being a test image, float64 ``(n,)`` and ``(m,)``, strictly
+        between 0 and 1. If the classifier finds no difference, all are m / (n + m).
     """
 
     auc: float
     standard_error: float
-    """Of the area, over the draw of the images (DeLong et al. 1988)."""
     train: Float64Array
     test: Float64Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class Striking:
-    """A class that has another share among the training images most like test images than among all."""
+class ShiftedClass:
+    """Evidence of label shift: a class that is more or less frequent among the most test-like training images.
+
+    share: share of the class in the third of the training images that is most like test images.
+    overall: share of the class in all training images.
+    """
 
     class_index: int
     share: float
@@ -66,21 +71,23 @@ def measure_shift(
     model: Literal["linear", "forest"] = "linear",
     seed: int = 0,
 ) -> Shift:
-    """Tell training images from test images by their features.
+    """Train a classifier to tell training images from test images, by cross-validation.
 
     Args:
         train, test: finite features, ``(n, d)`` and ``(m, d)``.
-        groups: int64 ``(n + m,)``, training images first; images of one group are never on both sides of a fold, so
-            that a picture which lies in both parts decides nothing.
-        model: "linear" for many features, "forest" for a few which may matter in any shape (an exact file size).
-        seed: of the folds and of the forest.
+        groups: int64 ``(n + m,)``, training images first. All images of a group are in one fold, so an image that is
+            in both sets does not change the result.
+        model: "linear" (logistic regression) for many features; "forest" (random forest) for a few features with
+            nonlinear effects, such as an exact file size.
+        seed: seed of the folds and the forest.
 
     Raises:
-        TooFewImages: less than `FEWEST` images in a part, or in fewer groups than folds.
+        TooFewImages: a set has fewer than `MIN_IMAGES` images, there are fewer groups than folds, or one group holds
+            all images of a set.
     """
     n, m = len(train), len(test)
-    if min(n, m) < FEWEST:
-        raise TooFewImages(f"{n} training and {m} test images; at least {FEWEST} of each are needed")
+    if min(n, m) < MIN_IMAGES:
+        raise TooFewImages(f"{n} training and {m} test images; at least {MIN_IMAGES} of each are needed")
     features = np.concatenate([train, test]).astype(np.float64)
     part = np.repeat(np.array([0, 1], np.int64), [n, m])
     try:
@@ -91,10 +98,10 @@ def measure_shift(
     for fold in range(FOLDS):
         out = folds == fold
         if len(np.unique(part[~out])) < 2:
-            raise TooFewImages("one group holds all images of a part, which leaves nothing to learn from")
+            raise TooFewImages("one group holds all training or all test images; there is nothing to learn from")
         log_odds[out] = _log_odds(model, seed, features[~out], part[~out], features[out])
     proba = _calibrated(log_odds, part)
-    # The area is that of the scores before calibration, which may have found that their order says nothing.
+    # The area is computed before calibration, because calibration may make all probabilities equal.
     ranked = 1 / (1 + np.exp(-log_odds))
     both = np.stack([1 - ranked, ranked], axis=1)
     return Shift(
@@ -106,31 +113,33 @@ def measure_shift(
 
 
 def importance_weights(train: Float64Array, n_test: int) -> tuple[Float64Array, float]:
-    """How much each training image counts in a mean over images like the test images.
+    """Importance weights of the training images for an expectation over the test images.
 
-    The weight is the density ratio p / (1 - p) * n / m, clipped to `CLIP`, divided by the mean: after that a weight may
-    lie a little outside of `CLIP`.
+    A weight is the density ratio p / (1 - p) * n / m, clipped to `CLIP` and divided by the mean of all clipped ratios.
+    The division may move a weight slightly outside of `CLIP`.
 
     Args:
-        train: probability of being a test image of each training image, ``(n,)``, strictly between 0 and 1.
+        train: each training image's probability of being a test image, ``(n,)``, strictly between 0 and 1.
         n_test: m, at least 1.
 
     Returns:
-        Weights float64 ``(n,)``, positive, mean 1; and how many images with equal weights would give a mean as certain,
-        see `trainer.evaluation.metrics.effective_images`.
+        The weights, float64 ``(n,)``, positive, mean 1; and the effective sample size, see
+        `trainer.evaluation.metrics.effective_images`.
     """
     ratios = np.clip(train / (1 - train) * len(train) / n_test, *CLIP)
     weights = ratios / ratios.mean()
     return weights, effective_images(weights)
 
 
-def striking_classes(y: NDArray[np.int64], train: Float64Array) -> tuple[Striking, ...]:
-    """Classes whose share among the third of the training images that is most like test images differs from their share
-    overall by more than `STRIKING` standard errors (hypergeometric), the most striking first.
+def shifted_classes(y: NDArray[np.int64], train: Float64Array) -> tuple[ShiftedClass, ...]:
+    """Classes whose frequency among the most test-like training images differs from their overall frequency.
+
+    A class counts if its share in the most test-like third differs from its share in all training images by more than
+    `SHIFT_THRESHOLD` standard errors of the hypergeometric distribution. The largest difference comes first.
 
     Args:
         y: class of each training image, int64 ``(n,)``.
-        train: its probability of being a test image, ``(n,)``.
+        train: each training image's probability of being a test image, ``(n,)``.
     """
     n = len(y)
     third = np.argsort(-train, kind="stable")[: n // 3]
@@ -139,15 +148,15 @@ def striking_classes(y: NDArray[np.int64], train: Float64Array) -> tuple[Strikin
         overall = float((y == c).mean())
         share = float((y[third] == c).mean()) if len(third) else overall
         error = np.sqrt(overall * (1 - overall) / max(1, len(third)) * (n - len(third)) / max(1, n - 1))
-        if abs(share - overall) > STRIKING * error:
-            found.append((abs(share - overall) / error, Striking(class_index=int(c), share=share, overall=overall)))
-    return tuple(one for _, one in sorted(found, key=lambda pair: -pair[0]))
+        if abs(share - overall) > SHIFT_THRESHOLD * error:
+            found.append((abs(share - overall) / error, ShiftedClass(class_index=int(c), share=share, overall=overall)))
+    return tuple(shifted for _, shifted in sorted(found, key=lambda pair: -pair[0]))
 
 
 def _log_odds(
     model: str, seed: int, features: Float64Array, part: NDArray[np.int64], unseen: Float64Array
 ) -> NDArray[np.float64]:
-    """Learn from ``features``, judge the ``unseen``: log-odds of being a test image, float64, within +-14 or so."""
+    """Fit a classifier to ``features`` and predict the log-odds of ``unseen`` being test images, within about +-14."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -156,8 +165,8 @@ def _log_odds(
     if model == "forest":
         classifier = RandomForestClassifier(TREES, min_samples_leaf=LEAF, random_state=seed)
     else:
-        # A prior variance of 1 / d for each weight: the log-odds of a standardised image then have a standard deviation
-        # of 1 before anything is seen, however many features there are.
+        # The prior variance of each weight is 1 / d. Under the prior, the log-odds of a standardised image then have a
+        # standard deviation of 1 for any number of features.
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1 / features.shape[1], max_iter=1000))
     proba = classifier.fit(features, part).predict_proba(unseen)[:, 1]
     proba = np.clip(proba, 1e-6, 1 - 1e-6)
@@ -165,10 +174,10 @@ def _log_odds(
 
 
 def _calibrated(log_odds: Float64Array, part: NDArray[np.int64]) -> Float64Array:
-    """Probabilities from out-of-fold log-odds by Platt's method (1999): two numbers, fitted to all images.
+    """Probabilities from out-of-fold log-odds by Platt scaling (1999): slope and intercept are fitted to all images.
 
-    With hundreds of features the log-odds are too sure of themselves, which would make weights of mere noise. Log-odds
-    that point the wrong way, as they do by chance where nothing can be told, become the share of test images.
+    With hundreds of features the log-odds are overconfident, and weights would follow noise. A slope of 0 or less
+    occurs by chance if the sets do not differ; then every probability is the share of test images.
     """
     from sklearn.linear_model import LogisticRegression
 

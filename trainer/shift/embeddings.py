@@ -1,4 +1,4 @@
-"""What a frozen, pre-trained network sees in pictures: its pooled features, before any classifier."""
+"""Image embeddings: pooled features of a frozen pre-trained network, taken before its classifier."""
 
 from __future__ import annotations
 
@@ -30,17 +30,20 @@ EXTRACTORS: dict[str, int] = {
     "resnet50.a1_in1k": 224,
     "resnet18.a1_in1k": 224,
 }
-"""Backbones whose frozen features tell pictures apart well, and the side of the images they are given, in pixels; the
-first whose weights are at hand is taken. Self-supervised and broadly trained ones come first."""
-BATCH = 32  # images at a time
+"""Backbones with good frozen features, and the side of their input images in pixels, in order of preference.
+
+Self-supervised and broadly trained backbones come first.
+"""
+BATCH = 32  # images per forward pass
 
 
-def extractor_at_hand(weights_dir: Path | None, names: Iterable[str] = tuple(EXTRACTORS)) -> str | None:
-    """The first of ``names`` whose weights are in the folder or in the local cache; None where none is. The hub is not
-    asked: nobody wished for a download.
+def available_extractor(weights_dir: Path | None, names: Iterable[str] = tuple(EXTRACTORS)) -> str | None:
+    """The first of ``names`` whose weights are in ``weights_dir`` or in the local cache; None if there is none.
+
+    The hub is not asked, so that a mere check downloads nothing.
 
     Raises:
-        BackboneError: a weights folder that does not exist.
+        BackboneError: ``weights_dir`` does not exist.
     """
     from trainer.networks.pretrained import find_pretrained_weights
 
@@ -53,10 +56,10 @@ def load_extractor(
     """Build a pre-trained backbone without its classifier, in evaluation mode on ``device``.
 
     Returns:
-        The network, and the side of the images that it is to be given: of `EXTRACTORS`, else what it was made for.
+        The network, and the side of its input images in pixels: the one of `EXTRACTORS`, else timm's.
 
     Raises:
-        BackboneError: unknown, or its weights are nowhere at hand or do not fit.
+        BackboneError: the backbone is unknown, or its weights are not on this machine or do not fit.
     """
     from timm.models import get_pretrained_cfg
 
@@ -76,12 +79,14 @@ def load_extractor(
 def embed(
     model: torch.nn.Module, images: Images, *, size: int, progress: Progress | None = None
 ) -> NDArray[np.float32]:
-    """Pooled features of every picture, squashed to ``size`` x ``size`` and normalised as the network wants it: float32
-    ``(n, d)``, in full float32 on the device where the network is.
+    """Pooled features of every image: float32 ``(n, d)``.
+
+    Images are resized to ``size`` x ``size`` without keeping the aspect ratio, and normalised as the network expects.
+    The network computes in float32 on the device where it is.
 
     Raises:
-        DataError: pictures that cannot be read, all named.
-        BackboneError: the network gives no vector for a picture, or numbers that are not finite.
+        DataError: images that cannot be read. Every one is named.
+        BackboneError: the network does not return one vector per image, or returns values that are not finite.
     """
     import torch
 
@@ -103,11 +108,11 @@ def embed(
     with ThreadPoolExecutor(usable_cores()) as pool, torch.no_grad():
         for start in range(0, len(images), BATCH):
             batch: list[Any] = list(pool.map(read, range(start, min(start + BATCH, len(images)))))
-            problems += [picture for picture in batch if isinstance(picture, str)]
+            problems += [problem for problem in batch if isinstance(problem, str)]
             if not problems:
                 features = model(normaliser(torch.from_numpy(np.stack(batch)).to(device)))
                 if not isinstance(features, torch.Tensor) or features.ndim != 2:
-                    raise BackboneError("this network gives no one vector of features for a picture")
+                    raise BackboneError("this network does not return one feature vector per image")
                 parts.append(features.float().cpu().numpy())
             if progress is not None:
                 progress(start + len(batch), len(images))
@@ -115,5 +120,5 @@ def embed(
         raise DataError(problems)
     found = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
     if not np.isfinite(found).all():
-        raise BackboneError("this network gives features that are not finite: its weights are damaged")
+        raise BackboneError("this network returns features that are not finite; its weights are damaged")
     return found

@@ -1,4 +1,4 @@
-"""What gives a part of a data set away without a look at the pictures: their sides, their files' sizes and endings."""
+"""Metadata that may reveal the test set (a leak): image sides, file sizes and file formats."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from trainer.common.arrays import Float64Array
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages, Images
-from trainer.data.inspection import look_at
+from trainer.data.inspection import InspectedImages, inspect_images
 from trainer.inference.images import ImageError
 
 
-def leaks_of(image_set: ImageSet) -> dict[str, Float64Array]:
-    """Features by what they are of, each ``(n + m, d)``, training images first: ``image sides``, ``file size`` and
-    ``file format`` (by its ending), as far as they differ between any two images at all.
+def metadata_features(image_set: ImageSet) -> dict[str, Float64Array]:
+    """Metadata of n training images, then m test images, by kind: float64 ``(n + m, d)`` each.
+
+    The kinds are ``image sides`` (height, width, aspect ratio), ``file size`` (bytes) and ``file format`` (one-hot, by
+    extension). A kind that is equal for all images is left out.
 
     Raises:
-        DataError: files that cannot be read.
+        DataError: files that cannot be read. Every one is named.
     """
     parts = (image_set.train_images, image_set.test_images)
-    sizes = image_set.looks.sizes if image_set.looks else np.concatenate([look_at(images)[0].sizes for images in parts])
-    height, width = sizes.astype(np.float64).T
+    inspected = image_set.inspected or InspectedImages.joined([inspect_images(images)[0] for images in parts])
+    height, width = inspected.sizes.astype(np.float64).T
     found = {"image sides": np.stack([height, width, width / np.maximum(height, 1)], axis=1)}
     if all(isinstance(images, FileImages) for images in parts):
-        found["file size"] = np.concatenate([_bytes(images) for images in parts])[:, None]
+        found["file size"] = np.concatenate([_file_sizes(images) for images in parts])[:, None]
         found["file format"] = _formats(
             [path for images in parts if isinstance(images, FileImages) for path in images.paths]
         )
     return {name: features for name, features in found.items() if np.ptp(features, axis=0).any()}
 
 
-def _bytes(images: Images) -> Float64Array:
+def _file_sizes(images: Images) -> Float64Array:
     sizes = np.zeros(len(images))
     problems = []
     for index in range(len(images)):
@@ -45,7 +47,7 @@ def _bytes(images: Images) -> Float64Array:
 
 
 def _formats(paths: list[str]) -> Float64Array:
-    """One column per ending, as 0 and 1."""
-    endings = [path.rpartition(".")[2].lower().replace("jpeg", "jpg") for path in paths]
-    known = sorted(set(endings))
-    return np.array([[float(ending == one) for one in known] for ending in endings])
+    """One-hot file extensions, one column each."""
+    extensions = [path.rpartition(".")[2].lower().replace("jpeg", "jpg") for path in paths]
+    known = sorted(set(extensions))
+    return np.array([[float(extension == other) for other in known] for extension in extensions])

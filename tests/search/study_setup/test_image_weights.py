@@ -90,7 +90,7 @@ def competition(folder: Path) -> Competition:
 @pytest.fixture(scope="module")
 def weighting(competition: Competition) -> Weighting:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.study_setup.shift_features.extractor_at_hand", lambda weights: None)
+        patch.setattr("search.study_setup.shift_features.available_extractor", lambda weights: None)
         return weigh(competition, weights=None, say=silent)
 
 

@@ -23,13 +23,13 @@ from search.tuning.earlier_studies import (
     worth_trying,
 )
 from studies.spec import load_study
-from trainer.data.image_statistics import PictureStatistics
+from trainer.data.image_statistics import ImageStatistics
 
 SPEC = load_study("quickstart")
 DEFAULT = SPEC.default_recipe()
 
 pictures = st.builds(
-    PictureStatistics,
+    ImageStatistics,
     mean=st.tuples(*[st.floats(0, 1)] * 3),
     std=st.tuples(*[st.floats(0, 0.5)] * 3),
     side=st.floats(8, 4000),
@@ -53,7 +53,7 @@ def test_distance_is_one(one: Traits, other: Traits) -> None:
 
 
 def test_more_alike_is_nearer() -> None:
-    look = PictureStatistics(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), side=224.0)
+    look = ImageStatistics(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), side=224.0)
     here = Traits(fingerprint="a", images=600, classes=10, imbalance=4.0, pictures=look)
     alike = replace(here, fingerprint="b", images=700)
     for unlike in (
@@ -69,7 +69,7 @@ def test_more_alike_is_nearer() -> None:
 
 
 def test_traits_come_from_the_labels() -> None:
-    look = PictureStatistics(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), side=224.0)
+    look = ImageStatistics(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), side=224.0)
     found = traits_of("a", np.array([0, 0, 0, 0, 1, 2, 2]), 3, look)
     assert (found.images, found.classes, found.imbalance) == (7, 3, 4.0)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.images import fill_disk, picture, save
+from tests.trainer.images import fill_disk, sample_image, save
 from trainer.batches.pixel_cache import Pixels, open_pixels
 from trainer.data.read import DataError, ImageSet, read_images
 from trainer.inference.images import resize_image
@@ -36,9 +36,9 @@ def test_pixels_are_the_resized_images_in_order(image_set: ImageSet, tmp_path: P
     assert (pixels.train.shape, pixels.test.shape) == ((4, 16, 16, 3), (3, 16, 16, 3))
     assert pixels.train.dtype == np.uint8
     for index, seed in enumerate([1, 3, 0, 2]):  # cat, then dog
-        expected = resize_image(picture(seed, 20 + seed), 16, "squash", "bilinear")
+        expected = resize_image(sample_image(seed, 20 + seed), 16, "squash", "bilinear")
         np.testing.assert_array_equal(pixels.train[index], expected)
-    np.testing.assert_array_equal(pixels.test[2], resize_image(picture(102), 16, "squash", "bilinear"))
+    np.testing.assert_array_equal(pixels.test[2], resize_image(sample_image(102), 16, "squash", "bilinear"))
     with pytest.raises(ValueError, match="read-only"):
         pixels.train[0] = 0
 

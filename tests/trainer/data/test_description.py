@@ -1,4 +1,4 @@
-"""What `search check` says about a folder."""
+"""The summary of a data set that `search check` prints."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trainer.data.duplicates import find_duplicates
 from trainer.data.read import DataOptions, read_images
 
 
-def test_everything_is_told(kaggle: Callable[..., Path]) -> None:
+def test_the_summary_has_every_fact(kaggle: Callable[..., Path]) -> None:
     folder = kaggle([("a", "cat"), ("b", "cat"), ("c", "cat"), ("d", "dog"), ("e", "dog"), ("f", "dog"), ("g", "emu")])
-    save(folder / "train_images" / "c.png", 1)  # the same picture as b
-    save(folder / "test_images" / "t1.png", 3)  # the same picture as d
+    save(folder / "train_images" / "c.png", 1)  # the same image as b
+    save(folder / "test_images" / "t1.png", 3)  # the same image as d
     save(folder / "train_images" / "f.png", 9, side=30)
     image_set = read_images(folder)
     text = "\n".join(describe(image_set, find_duplicates(image_set), 3))

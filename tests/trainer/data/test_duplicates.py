@@ -1,4 +1,4 @@
-"""Near-duplicates: planted ones are found, look-alikes are not merged."""
+"""Near-duplicates: planted ones are found, and different images of one layout are not merged."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from tests.trainer.images import picture
+from tests.trainer.images import sample_image
 from trainer.data.description import duplicate_lines
-from trainer.data.duplicates import alike_pairs, find_duplicates
-from trainer.data.inspection import Looks, signature
+from trainer.data.duplicates import find_duplicates, near_duplicate_pairs
+from trainer.data.inspection import InspectedImages, hash_and_thumbnail
 from trainer.data.read import read_images
 
 
-def looks_of(pictures: list[NDArray[np.uint8]]) -> Looks:
-    seen = [signature(one) for one in pictures]
-    return Looks(
-        hashes=np.array([mark for mark, _ in seen], np.uint64),
-        thumbnails=np.stack([small for _, small in seen]),
-        sizes=np.array([one.shape[:2] for one in pictures], np.int64),
+def inspected(images: list[NDArray[np.uint8]]) -> InspectedImages:
+    results = [hash_and_thumbnail(image) for image in images]
+    return InspectedImages(
+        hashes=np.array([value for value, _ in results], np.uint64),
+        thumbnails=np.stack([thumbnail for _, thumbnail in results]),
+        sizes=np.array([image.shape[:2] for image in images], np.int64),
     )
 
 
@@ -60,25 +60,25 @@ def test_a_changed_copy_is_found_among_others(change: str) -> None:
         "stretched": lambda: original.resize((200, 100)),
     }[change]()
     others = [photograph(seed) for seed in range(1, 40)]
-    pictures = [photograph(0), *others, np.asarray(copy.convert("RGB"))]
-    np.testing.assert_array_equal(alike_pairs(looks_of(pictures)), [[0, 40]])
+    images = [photograph(0), *others, np.asarray(copy.convert("RGB"))]
+    np.testing.assert_array_equal(near_duplicate_pairs(inspected(images)), [[0, 40]])
 
 
 def test_distinct_digits_are_not_merged() -> None:
     from sklearn.datasets import load_digits
 
     images = np.rint(load_digits().images[:600] * (255 / 16)).astype(np.uint8)
-    pairs = alike_pairs(looks_of([np.repeat(image[:, :, None], 3, axis=2) for image in images]))
+    pairs = near_duplicate_pairs(inspected([np.repeat(image[:, :, None], 3, axis=2) for image in images]))
     assert len(pairs) <= 5  # of 179,700
 
 
-def test_plain_pictures_have_nothing_to_be_recognised_by() -> None:
+def test_images_of_one_colour_match_nothing() -> None:
     plain = [np.full((16, 16, 3), value, np.uint8) for value in (0, 0, 128, 255)]
-    assert len(alike_pairs(looks_of(plain))) == 0
+    assert len(near_duplicate_pairs(inspected(plain))) == 0
 
 
 def test_groups_do_not_chain(tmp_path: Path) -> None:
-    """A slow cross-fade: neighbours are alike, the ends are not, and no group holds two unlike images."""
+    """A slow cross-fade: neighbours are near-duplicates, the ends are not, and every pair of a group is one."""
     start, end = photograph(1).astype(float), photograph(2).astype(float)
     for step in range(13):
         mixed = (start + (end - start) * step / 12).astype(np.uint8)
@@ -86,12 +86,12 @@ def test_groups_do_not_chain(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(mixed).save(path)
     found = find_duplicates(read_images(tmp_path))
-    alike = {tuple(pair) for pair in found.pairs.tolist()}
-    assert 12 <= len(alike) < 13 * 12 / 2
+    similar = {tuple(pair) for pair in found.pairs.tolist()}
+    assert 12 <= len(similar) < 13 * 12 / 2
     assert len(set(found.groups.tolist())) > 1
     for group in set(found.groups.tolist()):
         members = np.flatnonzero(found.groups == group)
-        assert all((i, j) in alike for i in members for j in members if i < j)
+        assert all((i, j) in similar for i in members for j in members if i < j)
 
 
 def test_two_labels_and_train_and_test_are_reported(tmp_path: Path) -> None:
@@ -110,13 +110,15 @@ def test_two_labels_and_train_and_test_are_reported(tmp_path: Path) -> None:
         assert "cat/b.png (cat) and b2.png" in text
 
 
-def test_ten_thousand_pictures_take_seconds() -> None:
+def test_ten_thousand_images_take_seconds() -> None:
     rng = np.random.default_rng(0)
-    some = np.stack([picture(seed, 32)[..., 0] for seed in range(50)])
+    some = np.stack([sample_image(seed, 32)[..., 0] for seed in range(50)])
     thumbnails = np.concatenate([some, rng.integers(0, 256, (9950, 32, 32)).astype(np.uint8)])
     hashes = rng.integers(0, 2**63, 10_000).astype(np.uint64)
     hashes[9999], thumbnails[9999] = hashes[7], thumbnails[7]
     start = time.process_time()
-    pairs = alike_pairs(Looks(hashes=hashes, thumbnails=thumbnails, sizes=np.zeros((10_000, 2), np.int64)))
+    pairs = near_duplicate_pairs(
+        InspectedImages(hashes=hashes, thumbnails=thumbnails, sizes=np.zeros((10_000, 2), np.int64))
+    )
     assert time.process_time() - start < 20
     np.testing.assert_array_equal(pairs, [[7, 9999]])

@@ -1,4 +1,4 @@
-"""Tables of probabilities from elsewhere: read whatever their order, refused whatever is wrong with them."""
+"""Tables of class probabilities: any order of rows and columns is read, every wrong row is named."""
 
 from __future__ import annotations
 
@@ -73,31 +73,31 @@ def changed(row: int, column: int, cell: str) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (changed(2, 1, "nan"), r"row 3: 'nan' is no probability"),
-        (changed(2, 1, "inf"), r"row 3: 'inf' is no probability"),
-        (changed(2, 1, "1_0"), r"row 3: '1_0' is no probability"),
-        (changed(2, 1, "-0.1"), r"row 3: '-0.1' is no probability\nAre these logits"),
+        (changed(2, 1, "nan"), r"row 3: 'nan'"),
+        (changed(2, 1, "inf"), r"row 3: 'inf'"),
+        (changed(2, 1, "1_0"), r"row 3: '1_0'"),
+        (changed(2, 1, "-0.1"), r"row 3: '-0.1'.*\n.*softmax"),
         (changed(2, 1, " "), r"row 3: no value"),
         (changed(2, 2, "0.5"), r"row 3: the probabilities of 'b' add up to 1.5, not to 1"),
         (
             [ROWS[0], ["a", "25", "75"], ["b", "99.9", "0"], ["c", "50", "50"]],
-            r"add up to 99.9.*\n.*\nAre these percent",
+            r"add up to 99.9.*\n.*\n.*100",
         ),
-        (changed(2, 0, "a"), r"row 3: 'a' is there a second time, first in row 2\n.*no row for 1 of 3 .*: 'b'"),
+        (changed(2, 0, "a"), r"row 3: 'a' .*row 2\n.*no row for 1 of 3 .*: 'b'"),
         (
             changed(2, 0, "z"),
-            r"row 3: 'z' is not a training image of this study\n(.*\n)*training images are called 'a'",
+            r"row 3: 'z' .*\n(.*\n)*.*'a', 'b', 'c'",
         ),
-        (changed(0, 2, "wolf"), r"no column 'dog'\n.*'wolf' is no class of this study\nexpected: image_id"),
-        (changed(0, 2, "cat"), r"two columns called 'cat'"),
+        (changed(0, 2, "wolf"), r"no column 'dog'\n.*'wolf'.*\n.*image_id.*'cat', 'dog'"),
+        (changed(0, 2, "cat"), r"two columns .*'cat'"),
         (changed(0, 1, "p_cat"), r"no column 'p_dog'"),
-        ([[*line, "" if i else "weight"] for i, line in enumerate(ROWS)], r"'weight' is no class"),
+        ([[*line, "" if i else "weight"] for i, line in enumerate(ROWS)], r"'weight'"),
         (ROWS[:1], r"nothing but a header"),
         (ROWS[1:], r"no column 'cat', 'dog'"),
         ([["image_id", "p_cat"], *(line[:2] for line in ROWS[1:])], r"no column 'p_dog'"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_row(tmp_path: Path, rows: list[list[str]], message: str) -> None:
+def test_every_error_names_its_row(tmp_path: Path, rows: list[list[str]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path, rows)
 
@@ -107,7 +107,7 @@ def test_every_seed_has_to_be_complete(tmp_path: Path) -> None:
     assert read(tmp_path, rows).proba.shape == (2, 3, 2)
     with pytest.raises(DataError, match="no row for 1 of 3 training images with seed 1: 'c'"):
         read(tmp_path, rows[:-1])
-    with pytest.raises(DataError, match="'b' is there a second time with seed 1, first in row 6"):
+    with pytest.raises(DataError, match=r"'b' .* second time with seed 1, .* row 6"):
         read(tmp_path, [*rows[:-1], [*ROWS[2], "1"]])
 
 
@@ -117,11 +117,11 @@ def test_labels_in_the_file_have_to_be_the_studys(tmp_path: Path) -> None:
 
     read(tmp_path, with_labels("cat", "dog", "dog"), labels=("cat", "dog", "dog"))
     read(tmp_path, with_labels("0", "1", "1"), labels=("cat", "dog", "dog"))
-    with pytest.raises(DataError, match="row 3: y_true of 'b' is 'cat', here its label is 'dog'"):
+    with pytest.raises(DataError, match=r"row 3: y_true of 'b' is 'cat'.*'dog'"):
         read(tmp_path, with_labels("cat", "cat", "dog"), labels=("cat", "dog", "dog"))
 
 
-def test_what_is_no_file_and_what_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_and_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_probabilities(tmp_path / "none.csv", IDS, CLASSES, what="image")
     monkeypatch.setattr(probabilities, "MAX_BYTES", 10)

@@ -1,4 +1,4 @@
-"""Submissions take the sample's form to the letter, and a wrong one is told apart from a right one."""
+"""Submissions have exactly the sample's format, and the check refuses wrong ones."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_columns_that_are_not_the_classes_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_override_gives_a_valid_submission(tmp_path: Path) -> None:
-    """Whatever form the sample has, each kind that fits the classes is written and passes the check."""
+    """For every form of the sample, each kind that fits the classes is written and passes the check."""
     classes = ("0", "1")
     proba = np.array([[0.9, 0.1], [0.2, 0.8]])
     path = tmp_path / "submission.csv"

@@ -1,4 +1,4 @@
-"""Decoding and resizing: every kind of image comes out as it looks, everything else is refused with its cause."""
+"""Decoding and resizing: images of every kind have the right pixels, anything else is refused with its cause."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_alpha_is_composited_onto_white(mode: str, colour: tuple[int, ...]) -> N
     solid = np.array(colour * 3 if len(colour) == 1 else colour)
     np.testing.assert_array_equal(read[0, 0], solid)
     np.testing.assert_allclose(read[0, 1], solid * 128 / 255 + 127, atol=1)
-    np.testing.assert_array_equal(read[3, 3], WHITE)  # whatever colour lies under a pixel that cannot be seen
+    np.testing.assert_array_equal(read[3, 3], WHITE)  # the colour of a fully transparent pixel does not matter
 
 
 def test_a_transparent_colour_of_an_rgb_png_is_white() -> None:
@@ -160,7 +160,7 @@ def test_a_mirrored_exif_orientation_is_undone() -> None:
     assert corners(read_image(encoded(quadrants(), "PNG", exif=exif))) == [GREEN, RED, WHITE, BLUE]
 
 
-def test_damaged_exif_does_not_cost_the_picture() -> None:
+def test_an_image_with_damaged_exif_is_read() -> None:
     png = encoded(quadrants(), "PNG", exif=b"Exif\0\0nonsense")
     np.testing.assert_array_equal(read_image(png), np.asarray(quadrants()))
 
@@ -219,10 +219,10 @@ def test_formats_that_run_programs_are_not_opened() -> None:
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     side = int(MAX_PIXELS**0.5) + 2
-    for width in (side, side * 3):  # above our limit, and above the one at which Pillow itself refuses
+    for width in (side, side * 3):  # above `MAX_PIXELS`, and above Pillow's own limit
         header = struct.pack(">IIBBBBB", width, side, 8, 2, 0, 0, 0)
         chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-        # No pixel data at all: had anything been decoded, the complaint would be about the missing data.
+        # The file has no pixel data: decoding it would raise another error, about the missing data.
         with pytest.raises(ImageError, match="bomb"):
             read_image(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", 0))
 

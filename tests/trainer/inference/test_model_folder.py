@@ -1,4 +1,4 @@
-"""An exported model predicts alone what it predicted here, and refuses what was tampered with."""
+"""An exported model predicts without Retable what Retable predicts, and refuses a changed model folder."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_copied_folder_predicts_alone_what_was_predicted_here(
 ) -> None:
     moved = tmp_path / "elsewhere" / "renamed"
     shutil.copytree(model_dir, moved)
-    # Nothing of this repository can be imported by the copy.
+    # The copy cannot import anything of this repository.
     blocked = "import sys\nfor name in ('trainer', 'search', 'studies', 'storage'):\n    sys.modules[name] = None\n"
     (moved / "predict.py").write_text(
         (moved / "predict.py").read_text(encoding="utf-8").replace("import sys\n", blocked, 1),
@@ -296,7 +296,7 @@ FIRST = ("members", 0)
         (("blend",), [1.0], "blend is not a table"),
         (("blend", "weights"), [0.5, 0.5], "weights are not 1 numbers"),
         (("blend", "weights"), [0.9], "of sum 1"),
-        (("blend", "weights"), "1", "lists of numbers"),
+        (("blend", "weights"), "1", "list of numbers"),
         (("blend", "weights"), [float("nan")], "not finite"),
         (("blend", "weights"), [], "weights are not 1 numbers"),
         (("blend", "coefficients"), [[0.0] * 3] * 2, "coefficients"),

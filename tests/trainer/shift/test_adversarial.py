@@ -1,4 +1,4 @@
-"""Telling training from test images: planted shifts are found, none is made up."""
+"""Adversarial validation: planted shifts are found, and none without a difference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from trainer.common.arrays import Float64Array
-from trainer.shift.adversarial import CLIP, FEWEST, TooFewImages, importance_weights, measure_shift, striking_classes
+from trainer.shift.adversarial import CLIP, MIN_IMAGES, TooFewImages, importance_weights, measure_shift, shifted_classes
 
 
 def draw(
@@ -69,14 +69,14 @@ def test_the_parts_may_be_turned_round() -> None:
     np.testing.assert_array_equal(there.train, again.train)
 
 
-def test_pictures_that_lie_in_both_parts_decide_nothing() -> None:
-    """Half of the test images are copies. Apart from their partners a forest knows them by heart."""
+def test_images_in_both_sets_decide_nothing() -> None:
+    """Half of the test images are copies. A forest would memorise them if the copies were in different folds."""
     train, test = draw(60, 60, 5)
     test[:30] = train[:30]
     pairs = np.concatenate([alone(60), np.arange(30), np.arange(60, 90)])
     together = measure_shift(train, test, pairs, model="forest")
     assert together.auc < 0.5 + 3 * together.standard_error
-    # A patient of many training images, all alike: one group, so that it is never recognised.
+    # Each patient has many similar training images in one group, so a forest cannot recognise the patient.
     train = np.repeat(draw(12, 1, 40, seed=1)[0], 10, axis=0) + 0.01 * draw(120, 1, 40, seed=2)[0]
     test = draw(100, 1, 40, seed=3)[0]
     patients = np.concatenate([np.repeat(np.arange(12), 10), np.arange(12, 112)])
@@ -87,7 +87,7 @@ def test_pictures_that_lie_in_both_parts_decide_nothing() -> None:
 
 
 def test_a_forest_sees_what_has_no_direction() -> None:
-    """All test images have exactly one size, in the middle of the others'."""
+    """All test images have the same size, in the middle of the training images' sizes."""
     train = np.random.default_rng(0).integers(1000, 2000, (80, 1)).astype(float)
     test = np.full((80, 1), 1500.0)
     assert measure_shift(train, test, alone(160), model="forest").auc > 0.95
@@ -107,11 +107,11 @@ def test_constant_features_tell_nothing() -> None:
 
 
 def test_too_few_images_to_tell() -> None:
-    with pytest.raises(TooFewImages, match=f"30 training and 19 test images; at least {FEWEST}"):
+    with pytest.raises(TooFewImages, match=f"30 training and 19 test images; at least {MIN_IMAGES}"):
         measure_shift(*draw(30, 19, 3), alone(49))
     with pytest.raises(TooFewImages, match="groups"):
         measure_shift(*draw(30, 30, 3), np.zeros(60, np.int64))
-    with pytest.raises(TooFewImages, match="one group holds all images of a part"):
+    with pytest.raises(TooFewImages, match="one group"):
         measure_shift(*draw(30, 30, 3), np.concatenate([np.zeros(30, np.int64), alone(30) + 1]))
 
 
@@ -127,17 +127,17 @@ def test_weights(proba: Float64Array, n_test: int) -> None:
 
 
 def test_the_weight_is_the_ratio_of_densities() -> None:
-    """Two training images for each test image: a picture that is as often in either part has the probability 1/3."""
+    """Two training images for each test image: an image as likely in either set has the probability 1/3."""
     weights, effective = importance_weights(np.array([1 / 3, 1 / 3, 1 / 2, 1 / 5]), 2)
     np.testing.assert_allclose(weights / weights[0], [1, 1, 2, 0.5])
     assert effective == pytest.approx(4.5**2 / (1 + 1 + 4 + 0.25))
 
 
-def test_striking_classes() -> None:
+def test_shifted_classes() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 4, 600)
-    assert striking_classes(y, rng.random(600)) == ()
+    assert shifted_classes(y, rng.random(600)) == ()
     proba = np.where(y == 2, 0.5, 0.0) + rng.random(600)
-    most, *rest = striking_classes(y, proba)
+    most, *rest = shifted_classes(y, proba)
     assert most.class_index == 2 and most.share > 0.4 and 0.2 < most.overall < 0.3
-    assert all(one.share < one.overall for one in rest)
+    assert all(shifted.share < shifted.overall for shifted in rest)

@@ -1,4 +1,4 @@
-"""Frozen features of tiny networks whose checkpoints are made here."""
+"""Embeddings by tiny networks with checkpoints that the tests write."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from tests.trainer.images import picture
+from tests.trainer.images import sample_image
 from trainer.common.errors import BackboneError, DataError
 from trainer.data.images import ArrayImages, FileImages
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.pretrained import find_pretrained_weights
-from trainer.shift.embeddings import EXTRACTORS, embed, extractor_at_hand, load_extractor
+from trainer.shift.embeddings import EXTRACTORS, available_extractor, embed, load_extractor
 
 NAME = "test_resnet.r160_in1k"
 VIT = "test_vit.r160_in1k"
@@ -23,7 +23,7 @@ VIT = "test_vit.r160_in1k"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Weights of two tiny networks; neither the hub nor a cache is there."""
+    """A folder with the weights of two tiny networks; hub and cache are out of reach."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def images(count: int = 5) -> ArrayImages:
-    return ArrayImages(label="a.npz", array=np.stack([picture(i) for i in range(count)]), rows=tuple(range(count)))
+    return ArrayImages(label="a.npz", array=np.stack([sample_image(i) for i in range(count)]), rows=tuple(range(count)))
 
 
 @pytest.mark.parametrize("name", [NAME, VIT])
@@ -52,7 +52,9 @@ def test_features_are_those_before_the_classifier(folder: Path, name: str, monke
     from PIL import Image
 
     resample = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[look.interpolation]
-    pixels = np.stack([np.asarray(Image.fromarray(picture(i)).resize((160, 160), resample)) for i in range(5)]) / 255
+    pixels = (
+        np.stack([np.asarray(Image.fromarray(sample_image(i)).resize((160, 160), resample)) for i in range(5)]) / 255
+    )
     batch = torch.tensor((pixels - look.mean) / look.std).float().permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = whole.forward_head(whole.forward_features(batch), pre_logits=True).numpy()
@@ -65,12 +67,12 @@ def test_the_first_at_hand_is_taken_and_the_hub_is_not_asked(folder: Path, monke
         raise AssertionError("the hub was asked")
 
     monkeypatch.setattr("trainer.networks.pretrained._hub_has", never)
-    assert extractor_at_hand(folder, ["resnet18.a1_in1k", VIT, NAME]) == VIT
-    assert extractor_at_hand(folder) is None
-    assert extractor_at_hand(None) is None
+    assert available_extractor(folder, ["resnet18.a1_in1k", VIT, NAME]) == VIT
+    assert available_extractor(folder) is None
+    assert available_extractor(None) is None
     assert find_pretrained_weights(NAME, None, ask_hub=False) is None
     with pytest.raises(BackboneError, match="does not exist"):
-        extractor_at_hand(folder / "nowhere")
+        available_extractor(folder / "nowhere")
 
 
 def test_the_extractors_exist_and_take_their_size() -> None:
@@ -80,7 +82,7 @@ def test_the_extractors_exist_and_take_their_size() -> None:
         assert size <= config.input_size[-1], name
 
 
-def test_what_cannot_be_used_is_said(folder: Path, tmp_path: Path) -> None:
+def test_unusable_weights_and_images_raise_errors(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="not at hand"):
         load_extractor("resnet18.a1_in1k", folder)
     model, size = load_extractor(NAME, folder)

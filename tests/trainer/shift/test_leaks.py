@@ -1,4 +1,4 @@
-"""What gives a part away without a look at the pictures."""
+"""Metadata that reveal whether an image is from the test set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import read_images
-from trainer.shift.leaks import leaks_of
+from trainer.shift.leaks import metadata_features
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def image_set(kaggle: Callable[..., Path]) -> ImageSet:
 
 
 def test_what_all_images_share_is_no_leak(image_set: ImageSet) -> None:
-    found = leaks_of(image_set)
+    found = metadata_features(image_set)
     assert set(found) == {"file size"}, "noise compresses a little differently"
     sizes = [
         len(images.content(i)) for images in (image_set.train_images, image_set.test_images) for i in range(len(images))
@@ -36,15 +36,15 @@ def test_sides_and_endings(image_set: ImageSet, tmp_path: Path) -> None:
     for path in list(folder.iterdir()):
         Image.open(path).resize((48, 12)).save(path.with_suffix(".jpeg"))
         path.unlink()
-    found = leaks_of(read_images(image_set.root, DataOptions()))
+    found = metadata_features(read_images(image_set.root, DataOptions()))
     assert set(found) == {"image sides", "file size", "file format"}
     np.testing.assert_array_equal(found["image sides"][[0, -1]], [[24, 24, 1], [12, 48, 4]])
     np.testing.assert_array_equal(found["file format"], [[0, 1]] * 6 + [[1, 0]] * 3)
 
 
 def test_unverified_images_are_looked_at(image_set: ImageSet) -> None:
-    blind = replace(image_set, looks=None)
-    assert set(leaks_of(blind)) == {"file size"}
+    blind = replace(image_set, inspected=None)
+    assert set(metadata_features(blind)) == {"file size"}
     next((image_set.root / "test_images").iterdir()).unlink()
     with pytest.raises(DataError, match="cannot be read"):
-        leaks_of(image_set)
+        metadata_features(image_set)

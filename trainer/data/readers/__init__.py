@@ -1,1 +1,1 @@
-"""One module for each data layout, and what these share."""
+"""Readers of data layouts, one module each, and the code that they share."""

@@ -1,4 +1,4 @@
-"""What a reader of one data layout is, and what it hands back."""
+"""The interface of a reader of one data layout, and what a reader returns."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from trainer.data.image_set import DataOptions, ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Defect:
-    """Something wrong with one training image, which a person may choose to go on without.
+class SkippableProblem:
+    """A problem with one training image or row that `DataOptions.skip_bad` allows to leave out.
 
-    id: the training id that is lost; None where none is (a row was merely repeated).
-    why: one sentence that names file and row.
+    lost_id: id of the training image that is left out; None for a repeated row, which costs no image.
+    message: one sentence that names file and row.
     """
 
-    id: str | None
-    why: str
+    lost_id: str | None
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A data set as its tables and folders describe it; no image was decoded yet.
+class ReadResult:
+    """A data set as its tables and folders describe it, before any image is decoded.
 
-    ``problems`` forbid its use; so do ``defects``, unless a person chose to go on without those images, which the
-    image set does not hold.
+    image_set: the usable images. It does not hold the images of ``skippable``.
+    problems: errors that forbid the use of the data, one sentence each.
+    skippable: errors that forbid the use of the data unless `DataOptions.skip_bad` is set.
     """
 
     image_set: ImageSet
     problems: tuple[str, ...] = ()
-    defects: tuple[Defect, ...] = ()
+    skippable: tuple[SkippableProblem, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
     """One data layout.
 
-    layout: what a folder of this kind looks like, for people.
-    detect: whether a folder looks like it. Raises DataError where two files could be the same thing.
-    read: describe the folder. Raises DataError where it cannot be described at all; what is wrong with single rows or
-        files is collected in the Reading.
+    layout: description of such a folder, shown in messages.
+    detect: whether a folder has this layout. Raises DataError where two files could have the same role.
+    read: reads tables and file names. Raises DataError where no image set can be made; problems of single rows or
+        files are collected in the `ReadResult` instead.
     """
 
     layout: str
     detect: Callable[[Path], bool]
-    read: Callable[[Path, DataOptions], Reading]
+    read: Callable[[Path, DataOptions], ReadResult]

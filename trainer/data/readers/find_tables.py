@@ -1,4 +1,4 @@
-"""Which of a folder's tables is which: labels of the training images, list of the test images, sample submission."""
+"""Find the tables of a data folder by name: training labels, list of test images, sample submission."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.data.readers.image_files import is_visible, part_of
+from trainer.data.readers.image_files import is_visible, split_of
 from trainer.formats.delimited import SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The tables at the top of a data folder; None where there is none of that kind.
+    """The tables directly in a data folder; None where there is none of that kind.
 
-    ``sure`` says that ``train`` is named as a training table and not merely the only table left.
+    ``sure`` is true if the name of ``train`` says that it holds training labels. It is false if ``train`` is only the
+    last table left.
     """
 
     train: Path | None
@@ -25,10 +26,10 @@ class Tables:
 
 
 def find_tables(folder: Path) -> Tables:
-    """Sort the tables of a folder by their names.
+    """Assign the tables of a folder to their roles by name.
 
     Raises:
-        DataError: two of them could be the same thing.
+        DataError: two tables could have the same role.
     """
     paths = sorted(
         path
@@ -37,12 +38,12 @@ def find_tables(folder: Path) -> Tables:
     )
     samples = [path for path in paths if re.search(r"sample|submi", path.stem, re.IGNORECASE)]
     others = [path for path in paths if path not in samples]
-    # A person's own submissions may lie beside the sample.
+    # The user's own submissions may be in the folder, too.
     sample = _one("sample submission", [p for p in samples if "sample" in p.stem.lower()] or samples)
-    test = _one("list of test images", _preferred([path for path in others if part_of(path.stem) == "test"], "test"))
-    train_like = [path for path in others if part_of(path.stem) == "train"]
+    test = _one("list of test images", _preferred([path for path in others if split_of(path.stem) == "test"], "test"))
+    train_like = [path for path in others if split_of(path.stem) == "train"]
     if not train_like:
-        train_like = [p for p in others if "label" in p.stem.lower() and part_of(p.stem) != "test"]
+        train_like = [p for p in others if "label" in p.stem.lower() and split_of(p.stem) != "test"]
     if train_like:
         train = _one("table of training labels", _preferred(train_like, "train"))
         return Tables(train=train, test=test, sample=sample, sure=True)
@@ -51,12 +52,13 @@ def find_tables(folder: Path) -> Tables:
 
 
 def _preferred(paths: list[Path], stem: str) -> list[Path]:
-    """The one called just ``stem``, else those that speak of labels, else all."""
+    """The path whose stem is exactly ``stem``, else the paths with \"label\" in their stem, else all."""
     exact = [path for path in paths if path.stem.lower() == stem]
     return exact or [path for path in paths if "label" in path.stem.lower()] or paths
 
 
 def _one(what: str, paths: list[Path]) -> Path | None:
+    """The only path; None without any. Several are a DataError."""
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths)
         raise DataError(f"{names}: each of these could be the {what}; leave only one of them in the folder")

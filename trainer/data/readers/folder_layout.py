@@ -1,4 +1,4 @@
-"""One folder per class, with or without a test folder and a sample submission."""
+"""Read the layout with one folder per class; a test folder and a sample submission are optional."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
-from trainer.data.readers.base import Reader, Reading
-from trainer.data.readers.competition_test_set import TrainWords, read_test_part
+from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
 from trainer.data.readers.find_tables import find_tables
-from trainer.data.readers.image_files import ImageFiles, is_data, part_of
+from trainer.data.readers.image_files import ImageFiles, is_data, split_of
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, natural_key, text_problem
 
@@ -18,7 +18,7 @@ _HELD_OUT = ("val", "valid", "validation", "dev", "eval")
 
 
 def detect(folder: Path) -> bool:
-    """At least two class folders, one of which holds an image."""
+    """Whether there are at least two class folders, and one of them holds an image."""
     root = _class_root(folder)
     if root is None:
         return False
@@ -26,17 +26,17 @@ def detect(folder: Path) -> bool:
     return len(prefixes) > 1 and any(path.startswith(prefixes) for path in ImageFiles.scan(folder).paths)
 
 
-def read(folder: Path, options: DataOptions) -> Reading:
-    """Read class folders, then the test part. Training ids are ``CLASS/FILE``.
+def read(folder: Path, options: DataOptions) -> ReadResult:
+    """Read the class folders, then the test set. Training ids are ``CLASS/FILE``.
 
     Raises:
-        DataError: options that need a table, or a sample that cannot be used.
+        DataError: options that need a table, class folders that cannot be used, or a sample that cannot be used.
     """
     given = [name for name in ("label_column", "group_column") if getattr(options, name) is not None]
     if given:
         raise DataError(f"{folder} has no training table: leave out {', '.join(f'data.{name}' for name in given)}")
     root = _class_root(folder)
-    assert root is not None, "detect said so"
+    assert root is not None, "detect found class folders"
     files = ImageFiles.scan(folder)
     problems: list[str] = []
     paths: list[str] = []
@@ -50,12 +50,14 @@ def read(folder: Path, options: DataOptions) -> Reading:
         raise DataError(problems)
     class_names, y = encode(labels)
     tables = find_tables(folder)
-    words = TrainWords(id_header="id", label_header="label", class_columns=(), class_names=class_names, endings=True)
+    conventions = TrainingConventions(
+        id_header="id", label_header="label", class_columns=(), class_names=class_names, ids_have_extension=True
+    )
     test_folder = _test_folder(folder)
     test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, ())
-    test = read_test_part(
+    test = read_test_set(
         test_files,
-        words,
+        conventions,
         sample=read_table(tables.sample) if tables.sample else None,
         test_table=read_table(tables.test) if tables.test else None,
     )
@@ -72,19 +74,20 @@ def read(folder: Path, options: DataOptions) -> Reading:
         test_images=test.images,
         submission=test.submission,
         notes=(f"labels are the names of the folders in {prefix or 'the data folder'}", *test.notes),
-        warnings=(*_unread(folder, root, files, test_folder), *test.warnings),
+        warnings=(*_unread_warnings(folder, root, files, test_folder), *test.warnings),
     )
-    return Reading(image_set=image_set, problems=test.problems)
+    return ReadResult(image_set=image_set, problems=test.problems)
 
 
 def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], files: ImageFiles) -> list[str]:
+    """What forbids the use of a class folder whose images are ``inside``."""
     name = class_folder.relative_to(folder).as_posix()
     if class_folder.is_symlink():
         return [f"{name} is a link to a folder: such links are not followed; copy the folder into the data"]
     if problem := text_problem(class_folder.name):
         return [f"the class folder {name!r} {problem}"]
     if not inside:
-        return [f"the class folder {name} holds no images: the label {class_folder.name!r} has none; fill or remove it"]
+        return [f"the class folder {name} holds no images; add images or remove the folder"]
     problems = [
         f"{path} is a link that leaves the data folder; copy the image into it"
         for path in inside
@@ -97,10 +100,10 @@ def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], f
 
 
 def _class_root(folder: Path) -> Path | None:
-    """Where the class folders lie: in the training folder, in the data folder, or in its only folder."""
-    subfolders = [path for path in _subfolders(folder) if part_of(path.name) != "test"]
-    # Without folders of its own, "train" is a class: pictures of trains.
-    train = [path for path in subfolders if part_of(path.name) == "train" and _subfolders(path)]
+    """The folder that holds the class folders: the training folder, the data folder, or the only folder inside it."""
+    subfolders = [path for path in _subfolders(folder) if split_of(path.name) != "test"]
+    # A folder "train" without subfolders is a class: images of trains.
+    train = [path for path in subfolders if split_of(path.name) == "train" and _subfolders(path)]
     if len(train) == 1:
         return _unwrapped(train[0])
     if len(subfolders) == 1:
@@ -109,18 +112,18 @@ def _class_root(folder: Path) -> Path | None:
 
 
 def _unwrapped(folder: Path) -> Path:
-    """``folder``, or what lies in it if that is nothing but one more folder (``train/train/CLASS``)."""
+    """``folder``, or the folder inside it if it holds nothing else, repeatedly (``train/train/CLASS``)."""
     while len(inside := [path for path in folder.iterdir() if is_data(path)]) == 1 and _subfolders(inside[0]):
         folder = inside[0]
     return folder
 
 
 def _class_folders(folder: Path, root: Path) -> list[Path]:
-    return [path for path in _subfolders(root) if root != folder or part_of(path.name) != "test"]
+    return [path for path in _subfolders(root) if root != folder or split_of(path.name) != "test"]
 
 
 def _test_folder(folder: Path) -> Path | None:
-    found = [path for path in _subfolders(folder) if part_of(path.name) == "test"]
+    found = [path for path in _subfolders(folder) if split_of(path.name) == "test"]
     if len(found) > 1:
         raise DataError(
             f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them"
@@ -135,8 +138,8 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
-def _unread(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:
-    """Warnings about pictures that lie where nothing is read."""
+def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:
+    """Warnings about images outside of the class and test folders."""
     warnings = []
     loose = [path for path in files.paths if (folder / path).parent == root]
     if loose:

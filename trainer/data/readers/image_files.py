@@ -1,4 +1,4 @@
-"""The image files under a folder, found by the ids that tables give them."""
+"""Find image files in a data folder by the ids that tables use for them."""
 
 from __future__ import annotations
 
@@ -13,40 +13,48 @@ from typing import Literal
 from trainer.formats.labels import natural_key, text_problem
 from trainer.inference.images import SUFFIXES
 
-ENDINGS = tuple(sorted(SUFFIXES))
-"""How the files that count as images end, in lower case."""
-Part = Literal["train", "test"]
-_PART = re.compile(r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE)
-OUTPUT_FOLDER = "retable"  # below the working folder, which may be the data folder
+IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
+"""Extensions of image files, in lower case."""
+Split = Literal["train", "test"]
+_SPLIT = re.compile(
+    r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE
+)
+OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
 _IGNORED = ("__macosx", "__pycache__", "thumbs.db")
 
 
-def part_of(name: str) -> Part | None:
-    """Which part of the data a file or folder name speaks of: ``test_images`` -> test, ``Contest`` -> None."""
-    found = _PART.search(name)
+def split_of(name: str) -> Split | None:
+    """The split that a file or folder name mentions: ``test_images`` -> test, ``Contest`` -> None."""
+    found = _SPLIT.search(name)
     if found is None:
         return None
     return "train" if found.group(1).lower() == "train" else "test"
 
 
 def is_visible(name: str) -> bool:
-    """Whether a directory entry is data; hidden files and what archivers and file managers leave behind are not."""
+    """Whether a name may be data. Hidden files and leftovers of archivers and file managers are not."""
     return not name.startswith(".") and name.lower() not in _IGNORED
 
 
 def is_data(path: Path) -> bool:
-    """Whether a folder entry is data: visible, and not the folder into which Retable itself writes."""
+    """Whether a path may be data: visible, and not Retable's own output folder."""
     return is_visible(path.name) and path.absolute() != Path.cwd() / OUTPUT_FOLDER
 
 
-class LookupFailedError(ValueError):
-    """An id that does not lead to exactly one image file inside the folder; the message is the cause alone."""
+class ImageLookupError(ValueError):
+    """An id that does not match exactly one image file inside the folder. The message is the cause alone."""
+
+
+class ImageMissingError(ImageLookupError):
+    """An id that matches no image file at all."""
 
 
 class ImageFiles:
-    """All image files under ``root``, by their paths relative to it (``/`` as separator, in natural order).
+    """The image files under ``root``.
 
-    Links that stay inside the folder are followed if they lead to files; links to folders never are.
+    paths: relative to ``root``, with ``/`` as separator, in natural order.
+    escaping: those of ``paths`` that are links to a file outside of ``root``.
+    linked_folders: paths of links to folders. They are not followed.
     """
 
     def __init__(
@@ -55,11 +63,11 @@ class ImageFiles:
         self.root = root
         self.paths = tuple(sorted(paths, key=natural_key))
         self.escaping = frozenset(escaping)
-        """Image files that are links to somewhere outside of ``root``."""
         self.linked_folders = tuple(sorted(linked_folders))
 
     @staticmethod
     def scan(root: Path) -> ImageFiles:
+        """List the image files in ``root`` and all folders below it."""
         paths: list[str] = []
         escaping: list[str] = []
         linked: list[str] = []
@@ -69,7 +77,7 @@ class ImageFiles:
             subfolders[:] = [name for name in subfolders if is_data(here / name)]
             linked += [(here / name).relative_to(root).as_posix() for name in subfolders if (here / name).is_symlink()]
             for name in files:
-                if is_visible(name) and name.lower().endswith(ENDINGS):
+                if is_visible(name) and name.lower().endswith(IMAGE_SUFFIXES):
                     path = here / name
                     relative = path.relative_to(root).as_posix()
                     paths.append(relative)
@@ -78,13 +86,13 @@ class ImageFiles:
         return ImageFiles(root, paths, escaping=escaping, linked_folders=linked)
 
     def under(self, folder: str) -> ImageFiles:
-        """The files inside ``folder`` (relative, no trailing slash) alone; their paths stay relative to the root."""
+        """Only the files inside ``folder`` (relative, no trailing slash). Their paths stay relative to ``root``."""
         inside = [path for path in self.paths if path.startswith(folder + "/")]
         return ImageFiles(self.root, inside, escaping=self.escaping, linked_folders=self.linked_folders)
 
     @cached_property
     def _by_key(self) -> dict[str, list[str]]:
-        """Paths by file name, by file name without its ending, and by both in lower case, the exact forms first."""
+        """Paths by file name, by ``stem:`` and name without extension, and by ``fold:`` and case-folded name."""
         table: dict[str, list[str]] = defaultdict(list)
         for path in self.paths:
             pure = PurePosixPath(path)
@@ -93,74 +101,73 @@ class ImageFiles:
         return dict(table)
 
     @cached_property
-    def _parts(self) -> dict[str, Part | None]:
-        """Which part each path's folders speak of; the innermost such folder decides."""
-        parts: dict[str, Part | None] = {}
+    def _splits(self) -> dict[str, Split | None]:
+        """The split of each path by its folder names; the innermost folder that mentions a split decides."""
+        splits: dict[str, Split | None] = {}
         for path in self.paths:
-            marks = [part_of(folder) for folder in PurePosixPath(path).parts[:-1]]
-            parts[path] = next((mark for mark in reversed(marks) if mark), None)
-        return parts
+            mentioned = [split_of(folder) for folder in PurePosixPath(path).parts[:-1]]
+            splits[path] = next((split for split in reversed(mentioned) if split), None)
+        return splits
 
     @cached_property
-    def _marked(self) -> set[Part | None]:
-        return set(self._parts.values())
+    def _found_splits(self) -> set[Split | None]:
+        return set(self._splits.values())
 
-    def has(self, identifier: str, part: Part) -> bool:
+    def has(self, identifier: str, split: Split) -> bool:
         """Whether `find` would succeed."""
         try:
-            self.find(identifier, part)
-        except LookupFailedError:
+            self.find(identifier, split)
+        except ImageLookupError:
             return False
         return True
 
-    def find(self, identifier: str, part: Part) -> str:
-        """The path of the image that a table calls ``identifier``: its name with or without ending, or a path's tail.
+    def find(self, identifier: str, split: Split) -> str:
+        """The path of the image with this id.
 
-        Files in folders marked for ``part`` come first, unmarked ones next; those marked for the other part count
-        only where no folder is marked for this one.
+        The id may be a file name, a file name without extension, or the end of a path. Files in folders of ``split``
+        have precedence over files in folders that mention no split. Files of the other split count only if no folder
+        mentions ``split``.
 
         Raises:
-            LookupFailedError: a path that leaves the folder, no such file, or several.
+            ImageLookupError: the id is a path that leaves the folder, or matches no file or several.
         """
         wanted = identifier.strip().replace("\\", "/")
         if problem := text_problem(identifier):
-            raise LookupFailedError(f"the id {problem}")
+            raise ImageLookupError(f"the id {problem}")
         pure = PurePosixPath(wanted)
         if pure.is_absolute() or ".." in pure.parts or re.match(r"[A-Za-z]:", wanted):
-            raise LookupFailedError(f"{identifier!r} leaves the data folder; ids are file names or paths inside it")
+            raise ImageLookupError(f"{identifier!r} leaves the data folder; ids are file names or paths inside it")
         for key in (pure.name, "stem:" + pure.name, "fold:" + pure.name.casefold()):
-            candidates = self._of_part(
-                [path for path in self._by_key.get(key, ()) if _ends_in(path, pure.parent)], part
+            candidates = self._of_split(
+                [path for path in self._by_key.get(key, ()) if _is_in(path, pure.parent)], split
             )
             if len(candidates) > 1 and wanted in candidates:
                 return self._inside(wanted)
             if len(candidates) > 1:
-                raise LookupFailedError(
+                raise ImageLookupError(
                     f"{identifier!r} could be {' or '.join(candidates[:3])}: move one of them out of the folder, or "
                     "write the path into the table"
                 )
             if candidates:
                 return self._inside(candidates[0])
-        hint = (
-            f" ({self.linked_folders[0]} is a link to a folder: such links are not followed)"
-            if self.linked_folders
-            else ""
-        )
-        raise LookupFailedError(f"there is no image {identifier!r}{hint}")
+        hint = ""
+        if self.linked_folders:
+            hint = f" ({self.linked_folders[0]} is a link to a folder: such links are not followed)"
+        raise ImageMissingError(f"there is no image {identifier!r}{hint}")
 
     def _inside(self, path: str) -> str:
         if path in self.escaping:
-            raise LookupFailedError(f"{path} is a link that leaves the data folder; copy the image into it")
+            raise ImageLookupError(f"{path} is a link that leaves the data folder; copy the image into it")
         return path
 
-    def _of_part(self, paths: list[str], part: Part) -> list[str]:
-        marked_here = [path for path in paths if self._parts[path] == part]
-        if marked_here:
-            return marked_here
-        return [path for path in paths if self._parts[path] is None or part not in self._marked]
+    def _of_split(self, paths: list[str], split: Split) -> list[str]:
+        same_split = [path for path in paths if self._splits[path] == split]
+        if same_split:
+            return same_split
+        return [path for path in paths if self._splits[path] is None or split not in self._found_splits]
 
 
-def _ends_in(path: str, folder: PurePosixPath) -> bool:
-    """Whether the file lies in a folder whose path ends in ``folder``; every path does in the empty one."""
+def _is_in(path: str, folder: PurePosixPath) -> bool:
+    """Whether the path of the file's folder ends in ``folder``; always true for the empty ``folder``."""
     wanted = folder.parts
     return not wanted or PurePosixPath(path).parts[:-1][-len(wanted) :] == wanted

@@ -1,4 +1,4 @@
-"""ProbSpace's layout: training images, training labels and test images, each an ``.npz`` file with the key arr_0."""
+"""Read ProbSpace's layout: training images, labels and test images, each an ``.npz`` file with the key arr_0."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import ArrayImages
-from trainer.data.readers.base import Reader, Reading
+from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.find_tables import find_tables
-from trainer.data.readers.image_files import is_visible, part_of
+from trainer.data.readers.image_files import Split, is_visible, split_of
 from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, is_integer, text_problem
@@ -24,21 +24,21 @@ from trainer.formats.submission import SubmissionFormat, default_format
 from trainer.inference.images import MAX_PIXELS
 
 KEY = "arr_0"
-MAX_ARRAY_BYTES = 64 * 2**30  # bytes of one array; more is taken for a mistake or a bomb and refused unread
+MAX_ARRAY_BYTES = 64 * 2**30  # bytes of one array; a larger one is a mistake or a decompression bomb
 _LABEL_WORDS = ("label", "lbl", "target", "class")
 
 
 def detect(folder: Path) -> bool:
-    """Any visible .npz file whose name speaks of training."""
-    return any(part_of(path.stem) == "train" for path in _npz_files(folder))
+    """Whether a visible ``.npz`` file has a name that mentions training."""
+    return any(split_of(path.stem) == "train" for path in _npz_files(folder))
 
 
-def read(folder: Path, options: DataOptions) -> Reading:
-    """Load the arrays. Ids are the sample's, or 0 .. n-1 if there is none.
+def read(folder: Path, options: DataOptions) -> ReadResult:
+    """Load the arrays. Training ids are 0 .. n-1. Test ids are those of the sample submission, else 0 .. m-1.
 
     Raises:
-        DataError: files that cannot be told apart, arrays that cannot be read (pickled objects, cut off, too large),
-            or whose numbers do not fit each other.
+        DataError: two files have the same role, an array cannot be read (pickled objects, cut off, too large), or the
+            numbers of images, labels and ids differ.
     """
     given = [name for name in ("id_column", "label_column", "group_column") if getattr(options, name) is not None]
     if given:
@@ -76,13 +76,13 @@ def read(folder: Path, options: DataOptions) -> Reading:
         notes=tuple(f"not used: {name}" for name in unused),
         warnings=warnings,
     )
-    return Reading(image_set=image_set)
+    return ReadResult(image_set=image_set)
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """The array ``arr_0`` of an .npz file, of a plain type (numbers or strings).
+    """Load the array ``arr_0`` of an ``.npz`` file, of a plain type (numbers or strings).
 
-    Its header is read first: type and size are judged before anything is allocated, and nothing is unpickled.
+    The header is read first. Type and size are checked before memory is allocated, and nothing is unpickled.
 
     Raises:
         DataError: not an .npz file, another key, pickled objects, an impossible size, or data that are cut off.
@@ -97,7 +97,7 @@ def load_array(path: Path) -> NDArray[Any]:
             with archive.open(member) as file:
                 shape, dtype = _header(file)
                 header_bytes = file.tell()
-        _judge(path, shape, dtype, stored=member.file_size - header_bytes)
+        _check_header(path, shape, dtype, stored=member.file_size - header_bytes)
         with np.load(path, allow_pickle=False) as arrays:
             array: NDArray[Any] = arrays[KEY]
     except DataError:
@@ -108,13 +108,14 @@ def load_array(path: Path) -> NDArray[Any]:
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type from the header of an ``.npy`` file."""
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(file)
     return shape, dtype
 
 
-def _judge(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, stored: int) -> None:
+def _check_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, stored: int) -> None:
     if dtype.hasobject:
         raise DataError(
             f"{path.name}: {KEY} holds pickled Python objects, which could run code and are never loaded; save it as a "
@@ -145,13 +146,13 @@ def _images(path: Path) -> ArrayImages:
         )
     if array.dtype.kind == "f" and np.nanmin(array) >= 0 and 0 < np.nanmax(array) <= 1:
         raise DataError(
-            f"{name} reaches from {np.nanmin(array):g} to {np.nanmax(array):g}; images are 0..255: multiply it by 255"
+            f"{name} holds {np.nanmin(array):g} to {np.nanmax(array):g}, but pixels are 0..255: multiply it by 255"
         )
     return ArrayImages(label=name, array=array, rows=tuple(range(len(array))))
 
 
 def _labels(path: Path) -> tuple[list[str], list[str]]:
-    """Labels as text, whole numbers without a fraction; and what is wrong with single rows."""
+    """Labels as text (whole numbers without a decimal point), and problems of single rows."""
     array = load_array(path)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -193,17 +194,17 @@ def _npz_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.npz") if path.is_file() and is_visible(path.name))
 
 
-def _one(files: list[Path], part: str, *, labels: bool) -> Path | None:
-    """The file of this part that holds labels, or images; names decide."""
+def _one(files: list[Path], split: Split, *, labels: bool) -> Path | None:
+    """The file of a split that holds labels or images, by its name; None without one."""
     fitting = [
         path
         for path in files
-        if part_of(path.stem) == part and any(word in path.stem.lower() for word in _LABEL_WORDS) == labels
+        if split_of(path.stem) == split and any(word in path.stem.lower() for word in _LABEL_WORDS) == labels
     ]
     if len(fitting) > 1:
         names = listed(path.name for path in fitting)
         raise DataError(
-            f"{names}: each could hold the {part} {'labels' if labels else 'images'}; leave only one of them"
+            f"{names}: each could hold the {split} {'labels' if labels else 'images'}; leave only one of them"
         )
     return fitting[0] if fitting else None
 

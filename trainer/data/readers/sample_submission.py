@@ -1,4 +1,4 @@
-"""What a sample submission says about the form of a submission."""
+"""Derive the format of a submission from a sample submission."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from trainer.formats.submission import Kind, SubmissionFormat, is_probability
 def read_sample(
     table: Table, *, has_header: bool, id_column: str | None, class_names: Sequence[str]
 ) -> tuple[SubmissionFormat, tuple[str, ...]]:
-    """The form of a sample submission, and warnings about what in it could not be matched with the training labels.
+    """The format of a sample submission, and warnings about values that match no training label.
 
-    ``id_column`` is the name of the training table's id column: where the sample has it too, it holds the ids;
-    otherwise the first column does.
+    Args:
+        has_header: whether the first row is a header.
+        id_column: name of the training table's id column. Where the sample has this column, it holds the ids; else the
+            first column does.
+        class_names: the training labels.
 
     Raises:
-        DataError: an id that is empty or given twice, no prediction column, or prediction columns that are not the
-            classes; rows and columns are named.
+        DataError: an id that is empty or occurs twice, no prediction column, or prediction columns that do not match
+            the classes. Rows and columns are named.
     """
     header = table.rows[0] if has_header else None
     name = table.path.name
@@ -32,6 +35,34 @@ def read_sample(
     if len(table.rows) == first:
         raise DataError(f"{name} has a header but no rows; one row per test image is expected")
     id_position = header.index(id_column) if header and id_column in header else 0
+    form = SubmissionFormat(
+        source=name,
+        header=header,
+        ids=_read_ids(table, first, id_position),
+        id_position=id_position,
+        delimiter=table.delimiter,
+        newline=table.newline,
+        bom=table.bom,
+    )
+    if table.width == 2:
+        values = {row[1 - id_position].strip() for row in table.rows[first:]} - {""}
+        kind, warnings = _single_column_kind(name, values, class_names)
+        return dataclasses.replace(form, kind=kind), warnings
+    if header is not None:
+        columns = [cell for column, cell in enumerate(header) if column != id_position]
+        return dataclasses.replace(form, kind="probabilities", class_columns=_match(name, columns, class_names)), ()
+    if table.width - 1 != len(class_names):
+        raise DataError(
+            f"{name} has no header and {table.width - 1} prediction columns, but there are "
+            f"{len(class_names)} classes: {listed(class_names)}"
+        )
+    form = dataclasses.replace(form, kind="probabilities", class_columns=tuple(range(len(class_names))))
+    order = f"{name} has no header: its columns are assumed to be {listed(class_names)}, in that order"
+    return form, (order,)
+
+
+def _read_ids(table: Table, first: int, id_position: int) -> tuple[str, ...]:
+    """The ids of the rows from index ``first`` on; an empty or repeated id is a DataError."""
     ids = tuple(row[id_position] for row in table.rows[first:])
     problems: list[str] = []
     seen: dict[str, int] = {}
@@ -39,44 +70,18 @@ def read_sample(
         if not identifier.strip():
             problems.append(f"{table.row_name(index)} has no id")
         elif identifier in seen:
-            problems.append(
-                f"{table.row_name(index)}: the id {identifier!r} was given in row {seen[identifier]} already"
-            )
+            problems.append(f"{table.row_name(index)}: the id {identifier!r} was already in row {seen[identifier]}")
         seen.setdefault(identifier, table.numbers[index])
     if problems:
         raise DataError(problems)
-    form = SubmissionFormat(
-        source=name,
-        header=header,
-        ids=ids,
-        id_position=id_position,
-        delimiter=table.delimiter,
-        newline=table.newline,
-        bom=table.bom,
-    )
-    predictions = [
-        [cell.strip() for column, cell in enumerate(row) if column != id_position] for row in table.rows[first:]
-    ]
-    if table.width > 2:
-        if header is None:
-            if table.width - 1 != len(class_names):
-                raise DataError(
-                    f"{name} has no header and {table.width - 1} prediction columns, but there are "
-                    f"{len(class_names)} classes: {listed(class_names)}"
-                )
-            form = dataclasses.replace(form, kind="probabilities", class_columns=tuple(range(len(class_names))))
-            order = f"{name} has no header: its columns are taken to be {listed(class_names)}, in that order"
-            return form, (order,)
-        columns = [cell for column, cell in enumerate(header) if column != id_position]
-        return dataclasses.replace(form, kind="probabilities", class_columns=_match(name, columns, class_names)), ()
-    kind, warnings = _single_column_kind(name, {row[0] for row in predictions} - {""}, class_names)
-    return dataclasses.replace(form, kind=kind), warnings
+    return ids
 
 
 def _single_column_kind(name: str, values: set[str], class_names: Sequence[str]) -> tuple[Kind | None, tuple[str, ...]]:
+    """The kind of a single prediction column by its values (None: undecided), and warnings."""
     classes = set(class_names)
     if values <= classes:
-        # A sample full of 0 says nothing about 0/1 classes: such columns take labels or probabilities.
+        # A placeholder 0 does not decide for classes 0 and 1: the column may take labels or probabilities.
         if not values or classes == {"0", "1"}:
             return None, ()
         return ("integer" if all(is_integer(label) for label in classes) else "label"), ()
@@ -85,19 +90,22 @@ def _single_column_kind(name: str, values: set[str], class_names: Sequence[str])
             return "probability", ()
     elif values & classes:
         unknown = sorted(values - classes)
-        warning = f"{name} holds {listed(unknown)}, which no training image is labelled with"
+        warning = f"{name} holds {listed(unknown)}, which is not a label of any training image"
         return ("integer" if all(is_integer(label) for label in classes) else "label"), (warning,)
     warning = (
-        f"{name} holds {listed(sorted(values), 3)}, which no training image is labelled with; taken for a placeholder: "
-        "the submission will hold the training labels, or the probability of "
-        f"{class_names[-1]!r} where the metric asks for one"
+        f"{name} holds {listed(sorted(values), 3)}, which is not a label of any training image and counts as a "
+        "placeholder: the submission will hold training labels, or the probability of "
+        f"{class_names[-1]!r} if the metric needs probabilities"
     )
     return None, (warning,)
 
 
 def _match(name: str, columns: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
-    """The class of each column, by name; where that fails without regard to case and punctuation, or, where one side
-    has bare numbers, by the number at the end (``Class_1`` for the label 1)."""
+    """The class of each column.
+
+    Columns and classes are matched by name, else by name without case and punctuation. If one side has bare numbers,
+    they are matched last by the number at the end (``Class_1`` for the label 1).
+    """
     keys: list[Callable[[str], str]] = [str, _plain]
     if all(map(is_integer, columns)) or all(map(is_integer, class_names)):
         keys.append(_number_at_end)

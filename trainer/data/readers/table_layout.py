@@ -1,4 +1,4 @@
-"""Kaggle's and SIGNATE's layout: a table of labels, folders of images, and mostly a sample submission."""
+"""Read Kaggle's and SIGNATE's layout: a table of labels, folders of images, optionally a sample submission."""
 
 from __future__ import annotations
 
@@ -8,34 +8,39 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
-from trainer.data.readers.base import Reader, Reading
+from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.columns import Columns, choose_columns, column_names, has_header
-from trainer.data.readers.competition_test_set import TestPart, TrainWords, read_test_part, sample_has_header
+from trainer.data.readers.competition_test_set import (
+    CompetitionTestSet,
+    TrainingConventions,
+    read_test_set,
+    sample_has_header,
+)
 from trainer.data.readers.find_tables import find_tables
-from trainer.data.readers.image_files import ENDINGS, ImageFiles
-from trainer.data.readers.training_rows import read_train_rows
+from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.training_rows import read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
 
 
 def detect(folder: Path) -> bool:
-    """A table that is named as the training labels; any other single table only if it names images."""
+    """Whether a table is named as training labels, or is the only table and names images."""
     tables = find_tables(folder)
     if tables.train is None or tables.sure:
         return tables.train is not None
     try:
         rows = read_table(tables.train).rows
     except DataError:
-        return False  # a table that nobody called training labels need not be one
+        return False  # a table without a training name may be something else, so this is no error
     files = ImageFiles.scan(folder)
     return any(files.has(cell, "train") for row in rows[:50] for cell in row)
 
 
-def read(folder: Path, options: DataOptions) -> Reading:
-    """Read the training table, then the test part.
+def read(folder: Path, options: DataOptions) -> ReadResult:
+    """Read the training table, then the test set.
 
     Raises:
-        DataError: a table that cannot be read, columns that cannot be told apart, or no row that can be used.
+        DataError: a table cannot be read, its columns are ambiguous, or no row can be used.
     """
     tables = find_tables(folder)
     if tables.train is None:
@@ -55,17 +60,17 @@ def read(folder: Path, options: DataOptions) -> Reading:
     if sample is not None and sample_has_header(sample, files, test_table):
         sample_columns = column_names(sample, True)
     columns = choose_columns(table, names, table.rows[first:], options, names_image, sample_columns)
-    train = read_train_rows(table, first, names, columns, files)
+    train = read_training_rows(table, first, names, columns, files)
     class_names, y = encode([row.label for row in train.rows])
     problems = list(train.problems)
-    words = TrainWords(
+    conventions = TrainingConventions(
         id_header=names[columns.id] if header else "id",
         label_header=names[columns.label] if header and columns.label is not None else "label",
         class_columns=() if problems else tuple(names[column] for column in columns.classes),
         class_names=class_names,
-        endings=all(PurePosixPath(row.id.strip()).suffix.lower() in ENDINGS for row in train.rows),
+        ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in train.rows),
     )
-    test = _test_or_problem(files, words, sample, test_table, problems)
+    test = _read_test_set(files, conventions, sample, test_table, problems)
     both = sorted({row.path for row in train.rows}.intersection(test.images.paths))
     problems += [f"{path} is listed both as a training and as a test image" for path in both]
     image_set = ImageSet(
@@ -83,23 +88,27 @@ def read(folder: Path, options: DataOptions) -> Reading:
         test_ids=test.ids,
         test_images=test.images,
         submission=test.submission,
-        notes=(_what_was_read(table, names, columns), *test.notes),
+        notes=(_columns_note(table, names, columns), *test.notes),
         warnings=(*train.warnings, *test.warnings),
     )
-    return Reading(image_set=image_set, problems=(*problems, *test.problems), defects=train.defects)
+    return ReadResult(image_set=image_set, problems=(*problems, *test.problems), skippable=train.skippable)
 
 
-def _test_or_problem(
-    files: ImageFiles, words: TrainWords, sample: Table | None, test_table: Table | None, problems: list[str]
-) -> TestPart:
-    """The test part; if its tables cannot be used, everything found so far is told together with that."""
+def _read_test_set(
+    files: ImageFiles,
+    conventions: TrainingConventions,
+    sample: Table | None,
+    test_table: Table | None,
+    problems: list[str],
+) -> CompetitionTestSet:
+    """The test set. If its tables cannot be used, the error reports the ``problems`` of the training table, too."""
     try:
-        return read_test_part(files, words, sample=sample, test_table=test_table)
+        return read_test_set(files, conventions, sample=sample, test_table=test_table)
     except DataError as error:
         raise DataError([*problems, *error.problems]) from error
 
 
-def _what_was_read(table: Table, names: Sequence[str], columns: Columns) -> str:
+def _columns_note(table: Table, names: Sequence[str], columns: Columns) -> str:
     label = f"label column {names[columns.label]!r}" if columns.label is not None else "one column per class"
     image = "" if columns.image == columns.id else f", image names in {names[columns.image]!r}"
     return f"{table.path.name}: id column {names[columns.id]!r}{image}, {label}"

@@ -1,4 +1,4 @@
-"""One folder per class; and folders of which nothing can be made."""
+"""The layout with one folder per class, and folders without a known layout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.images import labels_of, picture, problems_of, save
+from tests.trainer.images import labels_of, problems_of, sample_image, save
 from trainer.data.read import READERS, DataOptions, read_images
 
 
@@ -18,14 +18,14 @@ def classes(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("place", [".", "train", "Training_images", "train/train", "my pictures", "a/b"])
+@pytest.mark.parametrize("place", [".", "train", "Training_images", "train/train", "my images", "a/b"])
 def test_class_folders_are_found(tmp_path: Path, place: str) -> None:
     classes(tmp_path / place)
     found = read_images(tmp_path)
     assert found.reader == "folders"
     assert found.train_ids == ("cat/9.png", "cat/10.png", "cat/11.png", "dog/9.png", "dog/10.png", "dog/11.png")
     assert labels_of(found) == ["cat"] * 3 + ["dog"] * 3
-    np.testing.assert_array_equal(found.train_images.read(4), picture(11))
+    np.testing.assert_array_equal(found.train_images.read(4), sample_image(11))
     assert found.submission is None
 
 
@@ -39,7 +39,7 @@ def test_a_test_folder_flat_or_nested(tmp_path: Path, train: str, test: str) -> 
     assert found.class_names == ("cat", "dog")
     prefix = "unknown/" if "/" in test else ""
     assert found.test_ids == (f"{prefix}9.png", f"{prefix}10.png")
-    np.testing.assert_array_equal(found.test_images.read(0), picture(101))
+    np.testing.assert_array_equal(found.test_images.read(0), sample_image(101))
 
 
 def test_the_sample_names_the_test_images(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_folders_of_folders_are_not_taken_for_classes(tmp_path: Path) -> None:
     assert "north/cat/9.png: a class folder holds its images directly" in problems_of(tmp_path)
 
 
-def test_unread_pictures_are_mentioned(tmp_path: Path) -> None:
+def test_unread_images_are_reported(tmp_path: Path) -> None:
     classes(tmp_path / "train")
     classes(tmp_path / "val")
     save(tmp_path / "train" / "loose.png", 99)
@@ -120,7 +120,7 @@ def test_all_damaged_images_are_named_at_once(tmp_path: Path) -> None:
     whole = (tmp_path / "cat" / "9.png").read_bytes()
     (tmp_path / "cat" / "9.png").write_bytes(b"")
     (tmp_path / "dog" / "10.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "dog" / "11.png").write_bytes(b"no picture at all")
+    (tmp_path / "dog" / "11.png").write_bytes(b"not an image at all")
     message = problems_of(tmp_path)
     for name in ("cat/9.png: ", "dog/10.png: ", "dog/11.png: "):
         assert name in message
@@ -130,15 +130,15 @@ def test_all_damaged_images_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_an_unknown_layout_is_explained(tmp_path: Path) -> None:
-    save(tmp_path / "pictures" / "a.png", 1)
+    save(tmp_path / "flat" / "a.png", 1)
     (tmp_path / "notes.md").write_text("hello")
     message = problems_of(tmp_path)
-    assert "it holds notes.md, pictures/" in message
+    assert "flat/, notes.md" in message
     for reader in READERS.values():
         assert reader.layout in message
 
 
-def test_what_is_no_folder(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder(tmp_path: Path) -> None:
     assert "there is no folder" in problems_of(tmp_path / "nowhere")
     (tmp_path / "data.zip").write_bytes(b"PK")
     assert "unpack it" in problems_of(tmp_path / "data.zip")

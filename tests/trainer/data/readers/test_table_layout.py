@@ -1,4 +1,4 @@
-"""Tables of labels with folders of images, in the forms in which competitions hand them out."""
+"""The layout with a table of labels and folders of images, in the forms that competitions use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.images import labels_of, picture, problems_of, save
+from tests.trainer.images import labels_of, problems_of, sample_image, save
 from trainer.data.duplicates import find_duplicates
 from trainer.data.folds import fold_groups
 from trainer.data.read import DataOptions, read_images
@@ -23,7 +23,7 @@ def test_ids_and_order_come_from_the_sample(kaggle: Kaggle) -> None:
     assert labels_of(found) == ["dog", "cat"] * 3
     assert found.test_ids == ("t2", "t0", "t1")
     assert found.test_images.name(0) == "test_images/t2.png (sample_submission.csv row 2)"
-    np.testing.assert_array_equal(found.test_images.read(0), picture(1002))
+    np.testing.assert_array_equal(found.test_images.read(0), sample_image(1002))
     assert found.submission is not None
     assert (found.submission.header, found.submission.kind) == (("id", "label"), "label")
 
@@ -32,16 +32,16 @@ def test_ids_and_order_come_from_the_sample(kaggle: Kaggle) -> None:
 def test_images_are_found_wherever_competitions_put_them(kaggle: Kaggle, folders: tuple[str, str]) -> None:
     found = read_images(kaggle(folders=folders))
     assert len(found.train_ids) == 6
-    np.testing.assert_array_equal(found.train_images.read(3), picture(3))
-    np.testing.assert_array_equal(found.test_images.read(0), picture(1002))
+    np.testing.assert_array_equal(found.train_images.read(3), sample_image(3))
+    np.testing.assert_array_equal(found.test_images.read(0), sample_image(1002))
 
 
 def test_equal_names_in_train_and_test_are_kept_apart(kaggle: Kaggle) -> None:
     train = [("1", "x"), ("2", "y"), ("3", "x")]
     folder = kaggle(train, sample=[("id", "label"), ("1", "x"), ("2", "x")], test_ids=["1", "2"])
     found = read_images(folder)
-    np.testing.assert_array_equal(found.train_images.read(0), picture(0))
-    np.testing.assert_array_equal(found.test_images.read(0), picture(1000))
+    np.testing.assert_array_equal(found.train_images.read(0), sample_image(0))
+    np.testing.assert_array_equal(found.test_images.read(0), sample_image(1000))
 
 
 def test_missing_test_image_is_not_replaced_by_a_training_image_of_that_name(kaggle: Kaggle) -> None:
@@ -200,7 +200,7 @@ def test_missing_files_are_all_named_and_can_be_left_out(kaggle: Kaggle) -> None
     assert sorted(found.skipped) == ["a1", "a2", "a4"]
     assert labels_of(found) == ["dog", "cat", "cat"]
     assert len(found.warnings) == 3
-    assert found.looks is not None and len(found.looks.hashes) == 6
+    assert found.inspected is not None and len(found.inspected.hashes) == 6
 
 
 def test_bad_test_images_are_never_left_out(kaggle: Kaggle) -> None:
@@ -296,7 +296,7 @@ def test_binary_table(kaggle: Kaggle) -> None:
 
 def test_repeated_sample_ids(kaggle: Kaggle) -> None:
     folder = kaggle(sample=[("id", "label"), ("t0", "cat"), ("t0", "cat")])
-    assert "sample_submission.csv row 3: the id 't0' was given in row 2 already" in problems_of(folder)
+    assert "sample_submission.csv row 3: the id 't0' was already in row 2" in problems_of(folder)
 
 
 def test_a_class_column_of_the_sample_without_training_images(kaggle: Kaggle) -> None:
