@@ -1,19 +1,20 @@
-"""Which devices local workers may use. Asks ``nvidia-smi``, so that the parent process never has to import torch."""
+"""Which devices local workers may use. Asks the NVIDIA driver (NVML), so that no command has to import torch."""
 
 from __future__ import annotations
 
+import logging
 import os
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 OCCUPIED_MEMORY = 1024  # MiB in use by others from which a GPU counts as taken; an idle desktop needs less
-NVIDIA_SMI_TIMEOUT = 20.0  # seconds
+MIB = 2**20  # bytes
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where a container reads its limit: microseconds of CPU time in each period, and the period."""
+
+log = logging.getLogger(__name__)
 
 
 class DeviceError(RuntimeError):
@@ -22,30 +23,70 @@ class DeviceError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """One GPU as ``nvidia-smi`` lists it; memory in MiB."""
+    """One GPU."""
 
     index: int
+    """From 0 in the order of the PCI bus, as ``nvidia-smi`` counts."""
     uuid: str
+    """The name by which ``CUDA_VISIBLE_DEVICES`` may list it."""
     name: str
+    """The product: ``NVIDIA H200``."""
     memory_used: int
+    """MiB in use by all processes."""
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """All NVIDIA GPUs of this host; empty where there is no driver."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
+    """All NVIDIA GPUs of this host that answer; empty where there is no NVIDIA driver.
+
+    A GPU that is lost (off the bus, or in need of a reset) is logged and left out; the others keep their index.
+    """
+    try:
+        import pynvml  # here and below: most commands ask for no GPU
+    except ImportError:
+        log.warning("nvidia-ml-py is not installed: no GPU is found")
         return ()
-    query = [program, "--query-gpu=index,uuid,name,memory.used", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT, check=False)
-    if answer.returncode != 0:
+    try:
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+    except pynvml.NVMLError as error:
+        log.debug("no GPU is found: %s", error)
         return ()
-    return tuple(parse_gpu(line) for line in answer.stdout.splitlines() if line.strip())
+    try:
+        found = [_gpu(index) for index in range(count)]
+    finally:
+        pynvml.nvmlShutdown()
+    return tuple(gpu for gpu in found if gpu is not None)
 
 
-def parse_gpu(line: str) -> Gpu:
-    """One line of the query above, such as ``0, GPU-1f2e, NVIDIA H200, 3``."""
-    index, uuid, name, used = (part.strip() for part in line.split(","))
-    return Gpu(index=int(index), uuid=uuid, name=name, memory_used=int(used) if used.isdigit() else 0)
+def _gpu(index: int) -> Gpu | None:
+    """The GPU at ``index``, in the order of the PCI bus; None where it does not answer."""
+    import pynvml
+
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        return Gpu(
+            index=index,
+            uuid=pynvml.nvmlDeviceGetUUID(handle),
+            name=pynvml.nvmlDeviceGetName(handle),
+            memory_used=_memory_used(handle),
+        )
+    except pynvml.NVMLError as error:
+        log.warning("GPU %d does not answer and is left out: %s", index, error)
+        return None
+
+
+def _memory_used(handle: object) -> int:
+    """MiB in use, as ``nvidia-smi`` counts them; 0 where the GPU does not say."""
+    import pynvml
+
+    try:
+        # The first version counts what the driver reserves, too: close to a GiB on an idle data-centre GPU.
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    except pynvml.NVMLError_FunctionNotFound:  # a driver before 510, whose first version left it out
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
+        return 0
+    return int(memory.used) // MIB
 
 
 @dataclass(frozen=True, kw_only=True)
