@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-OCCUPIED_MEMORY = 1024  # MiB in use by others from which a GPU counts as taken; an idle desktop needs less
+OCCUPIED_MEMORY = 1024  # MiB in use from which a GPU counts as occupied; an idle desktop uses less
 MIB = 2**20  # bytes
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container reads its limit: microseconds of CPU time in each period, and the period."""
+"""The CPU limit of a container: microseconds of CPU time per period, and the period in microseconds."""
 
 log = logging.getLogger(__name__)
 
 
 class DeviceError(RuntimeError):
-    """A GPU was asked for that is not there."""
+    """A requested GPU does not exist or may not be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +91,15 @@ def _memory_used(handle: object) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where local workers go: one entry a worker, the GPU that it sees or ``None`` for the CPU."""
+    """The devices of local workers: for each worker the GPU that it sees, or ``None`` for the CPU."""
 
     gpus: tuple[str | None, ...]
     threads: int
     """CPU threads for each worker."""
     per_gpu: int = 1
-    """How many workers share a GPU, at most."""
+    """Maximum number of workers on one GPU."""
     hide_gpus: bool = False
-    """There are GPUs, but they are not for these workers: whoever is on the CPU must not see them."""
+    """Whether GPUs exist that these workers may not use; workers on the CPU must then not see them."""
     notes: tuple[str, ...] = ()
 
 
@@ -114,17 +114,17 @@ def place_workers(
     """Divide the host among local workers.
 
     Args:
-        workers: number of workers, dealt out to the usable GPUs in turn; 0: none. Default: ``per_gpu`` for each usable
+        workers: number of workers, assigned to the usable GPUs in turn; 0: none. Default: ``per_gpu`` for each usable
             GPU, or one on the CPU.
-        wanted: GPU indices asked for with ``--gpus``; these are used even where others use them too.
+        wanted: GPU indices of ``--gpus``; these are used even if other processes occupy them.
         gpus: all GPUs of the host.
-        visible: the environment's ``CUDA_VISIBLE_DEVICES``, obeyed where it is set.
+        visible: the environment's ``CUDA_VISIBLE_DEVICES``, obeyed unless None.
         cores: CPU cores to divide.
-        per_gpu: workers that share a GPU, where ``workers`` does not say otherwise.
+        per_gpu: workers per GPU, unless ``workers`` is given.
 
     Raises:
-        DeviceError: ``wanted`` names a GPU that does not exist or is hidden by ``visible``; several workers a GPU are
-            asked for, and there is no GPU.
+        DeviceError: ``wanted`` names a GPU that does not exist or is hidden by ``visible``; or ``per_gpu`` is above 1
+            without a usable GPU.
     """
     allowed = _visible(gpus, visible)
     notes: list[str] = []
@@ -162,7 +162,7 @@ def _chosen(wanted: Sequence[int], allowed: Sequence[Gpu]) -> list[Gpu]:
 
 
 def _visible(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
-    """What CUDA would show: in the order of ``CUDA_VISIBLE_DEVICES``, up to the first name that is nobody's."""
+    """The GPUs that CUDA shows: in the order of ``CUDA_VISIBLE_DEVICES``, up to the first name without a GPU."""
     if visible is None:
         return list(gpus)
     shown: list[Gpu] = []
@@ -177,20 +177,20 @@ def _visible(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
 
 def _named(name: str, gpus: Sequence[Gpu], place: int) -> Gpu | None:
     if gpus and name.startswith("MIG-"):
-        # A slice of a GPU, which the list does not show: it goes by its name and by its place among the visible.
+        # A slice of a GPU, which `list_gpus` does not list: its index is its place in CUDA_VISIBLE_DEVICES.
         return Gpu(index=place, uuid=name, name="MIG slice", memory_used=0)
     matches = (gpu for gpu in gpus if name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)))
     return next(matches, None)
 
 
 def usable_cores(quota: Path = CPU_QUOTA) -> int:
-    """CPU cores that this process may run on: those it is bound to (``taskset``, Slurm), and no more than its
-    container's share of time (Kubernetes limits).
+    """CPU cores that this process may use: its affinity (``taskset``, Slurm), limited by the CPU share of its container
+    (Kubernetes limits).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     try:
         share, period = quota.read_text().split()
         return min(cores, max(1, int(share) // int(period)))
     except (OSError, ValueError):
-        # No such file, or no limit: it reads "max 100000" then.
+        # No such file, or no limit, as in "max 100000".
         return cores

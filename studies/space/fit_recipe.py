@@ -54,7 +54,7 @@ def fit(
         wanted: flat settings, as far as they matter.
         like: flat settings that the other sampled fields take where their range allows; the rest take their defaults.
         when: conditions that the recipe has to meet. A sampled field of a condition takes the first value that meets
-            it, its default before all others.
+            it, tried in this order: ``like``, default, all others.
 
     Returns:
         None if no recipe of this space meets ``when``.

@@ -1,4 +1,4 @@
-"""Cross-validation folds: stratified by label, duplicates together, a function of the data and a seed alone."""
+"""Cross-validation folds: stratified by label, with duplicates in one fold, determined by the data and a seed."""
 
 from __future__ import annotations
 
