@@ -1,1 +1,1 @@
-"""What can be searched: study files and the space that they describe."""
+"""Study files: what a hyperparameter search fixes, varies and measures, read, checked and put into words."""

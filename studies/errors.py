@@ -1,4 +1,4 @@
-"""What can be wrong with a study, told all at once."""
+"""Errors of study files: `Problems` collects them, `StudyError` reports all of them at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 80
 
 
 class StudyError(ValueError):
-    """A study that cannot be run as written. Each of `problems` says where, what, and what would be valid."""
+    """An invalid study. Each of `problems` names the place, the mistake and, where possible, what would be valid."""
 
     def __init__(self, *problems: str) -> None:
         self.problems = problems
@@ -29,22 +29,28 @@ class StudyError(ValueError):
 
 
 class Problems:
-    """Collects what is wrong with one study and raises it together.
+    """Collects the problems of one study, to be raised as one `StudyError`.
 
     Args:
         label: where the study comes from, such as its file name.
-        overridden: for every setting changed from outside (``"recipe.epochs"``), the words that changed it: a problem
-            there is reported against those words instead of the file.
+        overridden: the override of each overridden setting, such as
+            ``{"recipe.epochs": "--set recipe.epochs=0"}``. A problem in that setting names the override, not the file.
     """
 
     def __init__(self, label: str, overridden: Mapping[str, str] | None = None) -> None:
         self.label = label
         self._overridden = overridden or {}
-        # A dictionary as an ordered set: one mistake may be met on two ways.
+        # A dictionary as an ordered set: two checks may find the same mistake.
         self._found: dict[str, None] = {}
 
     def add(self, table: str, message: str, key: str = "") -> None:
-        """Record a problem in ``[table]``; ``message`` names the key, ``key`` finds out whether it was overridden."""
+        """Record a problem.
+
+        Args:
+            table: the table of the study file; empty for a problem of the whole file.
+            message: a sentence that names the setting.
+            key: the setting's key in that table, by which an override of it is found.
+        """
         place = f"{self.label}, [{table}]" if table else self.label
         self._found[f"{self._overridden.get(f'{table}.{key}', place)}: {message}"] = None
 
@@ -52,20 +58,20 @@ class Problems:
         return bool(self._found)
 
     def raise_if_any(self) -> None:
-        """Raise everything found so far.
+        """Raise all problems recorded so far as one error.
 
         Raises:
-            StudyError: something was found.
+            StudyError: at least one problem was recorded.
         """
         if self._found:
             raise StudyError(*self._found)
 
 
 def shown(value: object) -> str:
-    """``repr`` cut to a length and depth that fit a message, whatever a file holds."""
+    """``repr(value)``, cut to a length and depth that fit into a message."""
     return _repr.repr(value)
 
 
 def listed(names: Iterable[object]) -> str:
-    """Names as they stand in a sentence: ``adamw, sgd``."""
+    """Names separated by commas: ``adamw, sgd``."""
     return ", ".join(str(name) for name in names)

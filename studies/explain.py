@@ -1,4 +1,4 @@
-"""A study in words: what it fixes and samples, and how two studies differ."""
+"""A study as rows of text: its fixed and sampled settings, and the differences between two studies."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from studies.spec import FREE_TO_CHANGE, StudySpec
 from trainer.recipe.recipe import FIELDS, Scalar
 
 ALWAYS_SHOWN = ("backbone", "init", "image_size", "epochs", "batch_size", "optimizer.name", "optimizer.lr")
-"""Fixed settings that an explanation names even where they are at their default."""
+"""Fixed fields that an explanation includes even at their default."""
 
 LONG_LIST = 8
-"""Longer lists of choices are not written out; two of them are compared by what came and went."""
+"""Maximum number of choices that are written out; of longer lists, only the additions and removals are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FixedRow:
-    """A setting that all trials share."""
+    """A recipe field with one value in all trials."""
 
     field: str
     value: Scalar
@@ -27,7 +27,7 @@ class FixedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SampledRow:
-    """A dimension: what it is sampled from, under which conditions (empty: always), and its value in trial 0."""
+    """A dimension: its range or choices, its conditions (empty: always sampled), and its value in trial 0."""
 
     name: str
     values: str
@@ -38,7 +38,7 @@ class SampledRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PortfolioRow:
-    """A recipe that is tried early: where it is known from, what it sets, and for what (empty: anything)."""
+    """An entry of the portfolio: its source, its settings, and its conditions (empty: none)."""
 
     source: str
     settings: str
@@ -47,7 +47,7 @@ class PortfolioRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """What ``search studies NAME`` shows. ``settings`` are (setting, value) pairs: how trials are judged and run."""
+    """The content of ``search studies NAME``; ``settings`` are (setting, value) pairs of the sections."""
 
     title: str
     settings: tuple[tuple[str, str], ...]
@@ -55,11 +55,11 @@ class Explanation:
     sampled: tuple[SampledRow, ...]
     portfolio: tuple[PortfolioRow, ...]
     begun_from: str
-    """``STUDY:TRIAL`` whose recipe it begins at; empty: none."""
+    """``STUDY:TRIAL`` whose recipe the study starts from; empty: none."""
 
 
 def explain(spec: StudySpec) -> Explanation:
-    """Say what a study does. Fixed settings at the product's defaults are left out, except the most important."""
+    """Describe a study. Fixed fields at their default are left out, except those of `ALWAYS_SHOWN`."""
     sampled = {dimension.field for dimension in spec.space}
     return Explanation(
         title=spec.title,
@@ -92,14 +92,14 @@ def explain(spec: StudySpec) -> Explanation:
 
 
 def differences(old: StudySpec, new: StudySpec) -> list[str]:
-    """What changed from ``old`` to ``new``, a line each: ``optimizer.lr: 1e-05 .. 0.003, log -> 1e-05 .. 0.01, log``.
+    """The changes from ``old`` to ``new``, one line each: ``optimizer.lr: 1e-05 .. 0.003, log -> 1e-05 .. 0.01, log``.
 
-    Empty exactly if both have the same `StudySpec.spec_hash`: what may change while a study runs is not compared.
+    Empty exactly if both have the same `StudySpec.spec_hash`: settings of `FREE_TO_CHANGE` are not compared.
     """
     before, after = dict(_binding_rows(old)), dict(_binding_rows(new))
     lines = []
     for key in dict.fromkeys([*before, *after]):
-        # What is said of a dimension beside its values goes without saying where the dimension itself came or went.
+        # Default and conditions of a dimension are compared only where both studies have the dimension.
         beside = " " in key and not (key in before and key in after)
         if before.get(key) != after.get(key) and not beside:
             lines.append(f"{key}: {_change(before.get(key), after.get(key))}")

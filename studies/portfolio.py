@@ -1,12 +1,12 @@
-"""``[[portfolio]]``: recipes known to do well, tried right after the default recipe.
+"""``[[portfolio]]``: published recipes that are tried right after the default recipe.
 
     [[portfolio]]
-    source = "Liu et al. 2022, fine-tuning of ConvNeXt"     # where it is known from
-    when = { backbone = "convnext*" }                       # left out: whatever the default recipe is
-    "optimizer.lr" = 5e-5                                   # what is not named is as in the default recipe
+    source = "Liu et al. 2022, fine-tuning of ConvNeXt"     # publication
+    when = { backbone = "convnext*" }                       # optional: condition on the recipe
+    "optimizer.lr" = 5e-5                                   # other fields are those of the default recipe
 
-An entry stands for one trial. Where a field that ``when`` speaks of is sampled, that trial has the first value that
-meets the condition, the default before all others: a family's entry is tried with the first backbone of that family.
+An entry is one trial. A sampled field in ``when`` takes the first value that meets the condition, the default before
+all others: an entry for a family of backbones is tried with the first backbone of that family.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _OWN_KEYS = ("source", "when")
 
 @dataclass(frozen=True, kw_only=True)
 class PortfolioEntry:
-    """One recipe, as far as it is given."""
+    """One entry: a partial recipe and its source."""
 
     source: str
-    """Where it is known from."""
+    """Publication or other origin of the recipe."""
     when: tuple[Condition, ...] = ()
-    """What its recipe has to meet."""
+    """Conditions that the complete recipe has to meet."""
     settings: tuple[tuple[str, Scalar], ...]
     """(recipe field, value) pairs, in the order of `trainer.recipe.recipe.FIELDS`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry as a study file would hold it."""
+        """The entry as a table of a study file."""
         when = {field: list(values) for field, values in self.when}
         return {"source": self.source} | ({"when": when} if when else {}) | dict(self.settings)
 
 
 def read_portfolio(raw: object, problems: Problems) -> list[PortfolioEntry]:
-    """The entries of a study file or a stored study, each checked by itself; what is wrong is recorded."""
+    """Read the entries of a study file or stored study; mistakes within an entry are recorded in ``problems``."""
     if not isinstance(raw, list) or not all(isinstance(entry, Mapping) for entry in raw):
         problems.add("", f"portfolio is an array of tables, each [[portfolio]], not {shown(raw)}", "portfolio")
         return []
@@ -68,15 +68,15 @@ def settle_portfolio(
     problems: Problems,
     filtered: bool = False,
 ) -> tuple[PortfolioEntry, ...]:
-    """Those entries that this study can try.
+    """The entries that this study can try, checked against its space.
 
     Args:
-        space: if a backbone filter is not resolved yet, entries are only compared with what is known; to be called
-            again once it is.
-        fixed: flat settings, complete: what holds wherever nothing is sampled.
-        filtered: the backbones are what a filter found, which may well be none of those that an entry asks for.
-        lenient: entries that do not fit are left out: in a file they are mistakes, after an override its consequences.
-        problems: what is wrong is recorded here; the result is then of no use.
+        space: with an unresolved backbone filter, entries are checked only as far as their values do not depend on the
+            backbone; call again once the filter is resolved.
+        fixed: flat settings, complete: the value of each field wherever it is not sampled.
+        lenient: entries that do not fit are left out in silence, as after an override; otherwise they are mistakes.
+        filtered: the backbones come from a filter, so an entry whose ``when`` fits none of them is not a mistake.
+        problems: mistakes are recorded here; after one, the result is not usable.
     """
     resolved = all(dimension.match is None for dimension in space)
     kept = []
@@ -92,9 +92,9 @@ def settle_portfolio(
         elif tried is not None:
             misfits = list(tried.misfits)
         elif lenient or filtered or not _asks_for_sampled(entry, space):
-            continue  # what is fixed decides and is no mistake
+            continue  # a fixed field decided the condition: no mistake
         else:
-            misfits = [f"when {describe_conditions(entry.when)}: no recipe of this study is like that"]
+            misfits = [f"when {describe_conditions(entry.when)}: no recipe of this study meets this"]
         if not misfits:
             kept.append(entry)
         for misfit in misfits if not lenient else ():
@@ -107,7 +107,7 @@ def portfolio_params(
     space: Sequence[Dimension],
     fixed: Mapping[str, Scalar],
 ) -> Iterator[tuple[PortfolioEntry, Mapping[str, Scalar]]]:
-    """What each entry of a settled portfolio samples, by parameter name."""
+    """Each entry of a settled portfolio with its sampled values, by parameter name."""
     for entry in entries:
         tried = fit(space, fixed, dict(entry.settings), when=entry.when)
         assert tried is not None and not tried.misfits, "a settled portfolio fits"
@@ -117,7 +117,7 @@ def portfolio_params(
 def _read_entry(raw: Mapping[str, object], number: int, problems: Problems) -> PortfolioEntry | None:
     source = raw.get("source")
     if not isinstance(source, str) or not 0 < len(source) <= MAX_TEXT or not source.isprintable():
-        wanted = f"source says where the recipe is known from, in up to {MAX_TEXT} printable characters"
+        wanted = f"source is the recipe's origin, in up to {MAX_TEXT} printable characters"
         _note(problems, number, "", f": {wanted}, not {shown(source)}")
         return None
     note = partial(_note, problems, number, source)
@@ -144,7 +144,7 @@ def _asks_for_sampled(entry: PortfolioEntry, space: Sequence[Dimension]) -> bool
 
 
 def _possible_misfits(entry: PortfolioEntry, space: Sequence[Dimension], fixed: Mapping[str, Scalar]) -> Iterator[str]:
-    """What cannot be whichever backbones a filter finds."""
+    """Misfits that do not depend on the backbones that a filter finds."""
     for field, value in entry.settings:
         sampled = [dimension for dimension in space if dimension.field == field]
         if not sampled and fixed[field] != value:

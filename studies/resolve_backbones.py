@@ -1,4 +1,4 @@
-"""The one check of a study that needs timm: do its backbones exist, and which does a filter find."""
+"""Check a study's backbones against the installed timm, and replace a backbone filter by the models that it finds."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
 from trainer.networks.backbones import check_backbone
 
-SHOWN_NAMES = 8  # of the models that a filter finds, in a message
+SHOWN_NAMES = 8  # models in a message
 
 
 def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
-    """Ask timm about every backbone of a study, and put the models found in place of a filter.
+    """Check that timm has every backbone of a study, and replace a filter by the models that it finds.
 
-    Imports timm, which takes seconds; call it after everything that can be checked without.
+    Imports timm, which takes seconds: run all other checks first.
 
     Args:
-        lenient: entries of the portfolio with values that the backbones found do not have are left out; else they are
-            mistakes.
+        lenient: portfolio entries that do not fit the models found are left out; otherwise they are mistakes.
 
     Raises:
-        StudyError: naming every backbone that timm does not know, with the nearest names; or a filter finds none.
+        StudyError: naming every backbone that timm does not know, with the nearest names; or a filter finds no model.
     """
     problems = Problems(spec.title)
-    # What a filter finds exists.
+    # The models that a filter finds exist.
     for name in backbones_of(spec) if spec.is_resolved else ():
         try:
             check_backbone(name)
@@ -40,7 +39,7 @@ def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
     problems.raise_if_any()
     if spec.is_resolved:
         return spec
-    # Conditions on the family can be decided further now; names follow from what is left.
+    # With the models known, more conditions on the family can be decided; names depend on the remaining dimensions.
     candidates = dict(branches([replace(dimension, name="") for dimension in dimensions]))
     space = settle(candidates, spec.recipe, explicit=spec.recipe.keys(), lenient=True, problems=problems)
     problems.raise_if_any()
@@ -50,7 +49,7 @@ def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
 
 
 def backbones_of(spec: StudySpec) -> list[str]:
-    """Every backbone that a trial of a resolved study can have, each once."""
+    """Every backbone that a resolved study can train, each once."""
     return [str(name) for name in spec.values_of("backbone")]
 
 

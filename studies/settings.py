@@ -1,4 +1,4 @@
-"""Everything in a study file that is neither fixed nor sampled in a training: how to judge, how long, on what data."""
+"""The sections of a study file beside [recipe] and [space]: protocol, search, confirmation, final model and data."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ on.
 REMOVED_SETTINGS = ("race_margin",)
 """Keys of [search] that stored studies hold and nothing reads."""
 ENSEMBLES = ("equal", "none", "greedy", "stack")
-"""Ways to make one model of several recipes; `search.statistics.ensemble_selection` judges them."""
+"""Ways to combine several recipes into one model; `search.statistics.ensemble_selection` compares them."""
 WEIGHTINGS = ("none", "test_like")
-"""Ways to weight validation: all images the same, or those more that are more like the test images."""
+"""Weights of the training images in validation scores: all equal, or larger for images that resemble test images."""
 SAMPLES = ("digits",)
 """Competitions that ship with Retable; `trainer.data.sample_data` writes them out."""
 
 MAX_TEXT = 200  # characters of a title or column name
 MAX_EXACT = 2**53
-"""Larger whole numbers are not exact as floats."""
+"""The largest magnitude up to which every whole number is exact as a float."""
 
 Section = TypeVar("Section")
 
@@ -48,72 +48,72 @@ def _setting(
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSettings:
-    """How a recipe is judged."""
+    """[protocol]: how a recipe is evaluated, by cross-validation."""
 
-    metric: str = _setting("accuracy", "what is maximised; log loss is negated", choices=METRICS)
-    folds: int = _setting(5, "parts of the cross-validation", low=2, high=50)
-    split_seed: int = _setting(0, "which of all divisions into folds", low=0, high=2**31 - 1)
-    weighting: str = _setting("none", "which images count more in every score", choices=WEIGHTINGS)
+    metric: str = _setting("accuracy", "metric that is maximised; log loss is negated", choices=METRICS)
+    folds: int = _setting(5, "folds of the cross-validation", low=2, high=50)
+    split_seed: int = _setting(0, "seed of the division into folds", low=0, high=2**31 - 1)
+    weighting: str = _setting("none", "weights of the images in every validation score", choices=WEIGHTINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How recipes are proposed, and which are given up early."""
+    """[search]: how recipes are proposed, how many, and which are pruned (stopped early)."""
 
-    sampler: str = _setting("tpe", "who proposes the next trial", choices=SAMPLERS)
+    sampler: str = _setting("tpe", "algorithm that proposes the next recipe", choices=SAMPLERS)
     trials: int = _setting(50, "budget: trials in total", low=1, high=100_000)
     seed: int = _setting(0, "seed of the sampler; all trainings of a search share one seed", low=0, high=2**31 - 1)
     patience: int = _setting(
-        0, "trials that may gain nothing beyond noise before the search stops; 0: any number", low=0, high=100_000
+        0, "trials without a gain beyond noise after which the search stops; 0: it never does", low=0, high=100_000
     )
-    pruner: str = _setting("successive_halving", "who gives a trial up early", choices=PRUNERS)
-    min_epochs: int = _setting(1, "epochs before a trial is first judged", low=1, high=10_000)
-    reduction_factor: int = _setting(3, "successive halving: of this many trials one goes on", low=2, high=16)
+    pruner: str = _setting("successive_halving", "rule that stops a trial early", choices=PRUNERS)
+    min_epochs: int = _setting(1, "epochs before a trial may be stopped", low=1, high=10_000)
+    reduction_factor: int = _setting(3, "successive halving: one of this many trials continues", low=2, high=16)
     startup_trials: int = _setting(
-        2, "successive halving: trials seen at an epoch before any is given up there", low=2, high=1000
+        2, "successive halving: trials that reach an epoch before one is stopped there", low=2, high=1000
     )
     last_rung: float = _setting(
-        0.5, "successive halving: share of a trial's epochs after which it is not given up any more", low=0.01, high=1.0
+        0.5, "successive halving: share of a trial's epochs after which it is no longer stopped", low=0.01, high=1.0
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmSettings:
-    """How the best trials are confirmed on fresh splits before one is exported
+    """[confirm]: how the best trials are evaluated again, on fresh splits, before one is exported
     (`search.study_state.confirmation_schedule`).
     """
 
-    finalists: int = _setting(10, "trials that are confirmed at most, beside the default recipe", low=1, high=100)
-    rounds: int = _setting(3, "fresh splits for each at most; 0: no confirmation", low=0, high=20)
-    share: float = _setting(0.25, "of all training time at most", low=0.0, high=0.9)
+    finalists: int = _setting(10, "maximum number of confirmed trials, beside the default recipe", low=1, high=100)
+    rounds: int = _setting(3, "maximum number of fresh splits for each trial; 0: no confirmation", low=0, high=20)
+    share: float = _setting(0.25, "maximum share of all training time", low=0.0, high=0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinalSettings:
-    """How the winner is refitted; what is ``None`` stays as it was in the search."""
+    """[final]: how the winner becomes the exported model. ``None``: the value of the search."""
 
     epochs: int | None = _setting(None, "epochs", low=FIELDS["epochs"].low, high=FIELDS["epochs"].high)
     image_size: int | None = _setting(None, "image size", low=FIELDS["image_size"].low, high=FIELDS["image_size"].high)
-    seeds: int = _setting(1, "refits of every fold, with seeds of their own", low=1, high=100)
-    tta: bool = _setting(True, "average over those flips that help out-of-fold")
-    ensemble: str = _setting("equal", "how several recipes become one model, where that gains", choices=ENSEMBLES)
-    members: int = _setting(5, "recipes of the final model at most", low=1, high=20)
-    calibrate: bool = _setting(True, "fit a temperature, where the metric judges probabilities")
+    seeds: int = _setting(1, "refits of every fold, each with its own seed", low=1, high=100)
+    tta: bool = _setting(True, "average over the flips that improve out-of-fold predictions")
+    ensemble: str = _setting("equal", "how recipes are combined, where that improves the score", choices=ENSEMBLES)
+    members: int = _setting(5, "maximum number of recipes in the final model", low=1, high=20)
+    calibrate: bool = _setting(True, "fit a temperature where the metric depends on probabilities")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """How the images are read, where that is not plain from the files."""
+    """[data]: how the data set is read, where its files leave it open."""
 
-    sample: str | None = _setting(None, "a competition that ships with Retable, for want of --data", choices=SAMPLES)
+    sample: str | None = _setting(None, "competition that ships with Retable, used without --data", choices=SAMPLES)
     id_column: str | None = _setting(None, "column of the image ids")
     label_column: str | None = _setting(None, "column of the labels")
-    group_column: str | None = _setting(None, "column of what must stay in one fold (patient, artist)")
-    skip_bad: bool = _setting(False, "leave unreadable training images out")
+    group_column: str | None = _setting(None, "column of the groups that stay in one fold (patient, artist)")
+    skip_bad: bool = _setting(False, "leave out unreadable training images")
 
     @property
     def options(self) -> DataOptions:
-        """The same, as the readers take it."""
+        """These settings as arguments of the readers, without `sample`."""
         from trainer.data.read import DataOptions
 
         return DataOptions(
@@ -131,16 +131,16 @@ SECTIONS: dict[str, type] = {
     "final": FinalSettings,
     "data": DataSettings,
 }
-"""Tables of a study file and what they become."""
+"""The class of each section of a study file."""
 
 
 def setting_names(table: str) -> list[str]:
-    """The keys that a table of `SECTIONS` may hold."""
+    """The valid keys of a section, one of `SECTIONS`."""
     return [item.name for item in dataclasses.fields(SECTIONS[table])]
 
 
 def read_section(table: str, cls: type[Section], raw: Mapping[str, object], problems: Problems) -> Section:
-    """Build one settings value from untrusted ``raw``; what is wrong is recorded and takes its default."""
+    """Check one section and return it; a setting with a mistake is recorded in ``problems`` and takes its default."""
     hints = get_type_hints(cls)
     values: dict[str, Scalar | None] = {}
     for key, value in raw.items():
@@ -156,10 +156,10 @@ def read_section(table: str, cls: type[Section], raw: Mapping[str, object], prob
 
 
 def check_scalar(info: FieldInfo, value: object) -> Scalar:
-    """`FieldInfo.check` for values from untrusted files, which hold tables, dates and numbers of any length too.
+    """`FieldInfo.check` for values of untrusted files: tables, dates, long texts and huge numbers are refused as well.
 
     Raises:
-        RecipeError: as `FieldInfo.check`.
+        RecipeError: the field cannot take the value.
     """
     if not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > MAX_EXACT):
         takes = {str: "takes a name", bool: "is true or false"}.get(info.type, "takes a number")

@@ -1,8 +1,7 @@
-"""StudySpec: one study, complete and checked: what is fixed, what is sampled, how it is judged, how long it runs.
+"""`StudySpec`: one study, complete and checked: fixed and sampled recipe fields, evaluation, budget and data.
 
-A spec is made by `load_study` from a study file and by `StudySpec.from_dict` from the database; both end in the same
-checks. None of them needs torch or timm: whether the backbones exist is asked by
-`studies.resolve_backbones.check_backbones`.
+`load_study` reads a spec from a study file, `StudySpec.from_dict` from the database. Both run the same checks, without
+torch and timm; `studies.resolve_backbones.check_backbones` then checks that the backbones exist.
 """
 
 from __future__ import annotations
@@ -68,10 +67,10 @@ FREE_TO_CHANGE = (
     "portfolio",
     "begun_from",
 )
-"""What may change while a study runs, since nothing that was measured depends on it."""
+"""Settings that may change while a study runs: no result of a trial depends on them."""
 
 BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
-"""Study and trial."""
+"""``STUDY:TRIAL``: the name of a study and the number of a trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,25 +80,25 @@ class StudySpec:
     title: str
     protocol: ProtocolSettings
     recipe: Mapping[str, Scalar]
-    """Flat and complete: every field of a recipe, with the value that holds wherever the field is not sampled."""
+    """Flat and complete: the value of every recipe field in all trials that do not sample the field."""
     space: tuple[Dimension, ...]
-    """In an order in which each dimension follows all that its conditions speak of."""
+    """Ordered: a dimension comes after the dimensions that its conditions refer to."""
     search_settings: SearchSettings
     confirm: ConfirmSettings
     final: FinalSettings
     data: DataSettings
     portfolio: tuple[PortfolioEntry, ...] = ()
-    """Recipes that are laid down after the default recipe, see `studies.portfolio`."""
+    """Known recipes, tried right after the default recipe; see `studies.portfolio`."""
     begun_from: str = ""
-    """``STUDY:TRIAL`` whose recipe this study fixes and varies, see `load_study`; empty: none."""
+    """``STUDY:TRIAL`` whose recipe this study starts from, see `load_study`; empty: none."""
 
     @property
     def is_resolved(self) -> bool:
-        """Whether every choice is known; if not, `studies.resolve_backbones.check_backbones` resolves the filter."""
+        """Whether no backbone filter is left; `studies.resolve_backbones.check_backbones` replaces it by names."""
         return all(dimension.match is None for dimension in self.space)
 
     def default_params(self) -> dict[str, Scalar]:
-        """What trial 0 samples, by parameter name.
+        """The sampled values of trial 0, the default recipe, by parameter name.
 
         Raises:
             StudyError: the backbone filter is not resolved yet.
@@ -116,7 +115,7 @@ class StudySpec:
         return self.assemble(self.default_params())
 
     def portfolio_params(self) -> list[tuple[PortfolioEntry, Mapping[str, Scalar]]]:
-        """What the portfolio's entries sample, by parameter name; those that equal trial 0 or one before are left out.
+        """The portfolio's entries with their sampled values, by parameter name; duplicates and trial 0 are left out.
 
         Raises:
             StudyError: as `default_params`.
@@ -133,14 +132,18 @@ class StudySpec:
     def begun_at(
         self, begun_from: str, recipe: Mapping[str, Scalar], overrides: Sequence[str] = ()
     ) -> tuple[StudySpec, list[str]]:
-        """The same study with trial 0 at another study's ``recipe``; to be called once the backbone filter is resolved.
+        """The same study with another study's ``recipe`` as trial 0.
 
         Args:
-            begun_from: ``STUDY:TRIAL`` of the recipe, which `load_study` was given too.
-            overrides: as for `load_study`; a default that was given there stays.
+            begun_from: ``STUDY:TRIAL`` of the recipe.
+            recipe: flat and complete; the same that `load_study` was given.
+            overrides: as for `load_study`; a default that one of them sets stays.
 
         Returns:
-            The study, and the sampled fields that cannot have the recipe's value in it.
+            The study, and the sampled fields whose range lacks the recipe's value; these keep their defaults.
+
+        Raises:
+            StudyError: the backbone filter is not resolved yet.
         """
         self._require_resolved()
         given = [text.partition("=")[0].strip().replace('"', "") for text in overrides]
@@ -153,7 +156,7 @@ class StudySpec:
         return dataclasses.replace(self, space=space, portfolio=portfolio, begun_from=begun_from), lost
 
     def assemble(self, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """The flat recipe, complete, that sampled values by parameter name stand for.
+        """The flat recipe, complete, of the sampled values ``params``, by parameter name.
 
         Raises:
             StudyError: ``params`` is not what this study samples.
@@ -161,17 +164,17 @@ class StudySpec:
         return assemble(self.space, params, self.recipe)
 
     def values_of(self, field: str) -> list[Scalar]:
-        """Every value that a trial can have in a field that is not sampled from a range, each once."""
+        """Every value that a field without a range takes in some trial, each once."""
         sampled = [dimension for dimension in self.space if dimension.field == field]
         values = [value for dimension in sampled for value in dimension.choices or ()]
-        # Sampled under conditions only, it is what [recipe] says the rest of the time.
+        # Where none of its conditions holds, the field has its value of [recipe].
         if all(dimension.when for dimension in sampled):
             values.append(self.recipe[field])
         return list(dict.fromkeys(values))
 
     @property
     def spec_hash(self) -> str:
-        """SHA-256, hexadecimal, over everything but `FREE_TO_CHANGE`.
+        """SHA-256, hexadecimal, of everything except `FREE_TO_CHANGE`.
 
         Raises:
             StudyError: as `to_dict`.
@@ -184,7 +187,7 @@ class StudySpec:
 
     @property
     def sections(self) -> dict[str, dict[str, Scalar | None]]:
-        """The settings beside recipe and space, by the names of a study file's tables and keys."""
+        """All settings of the sections, by table and key of a study file."""
         return {
             "protocol": dataclasses.asdict(self.protocol),
             "search": dataclasses.asdict(self.search_settings),
@@ -194,10 +197,10 @@ class StudySpec:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, for the database: ``StudySpec.from_dict(spec.to_dict()) == spec``.
+        """The study as JSON values, for the database: ``StudySpec.from_dict(spec.to_dict()) == spec``.
 
         Raises:
-            StudyError: the backbone filter is not resolved yet; what is stored holds the list that it found.
+            StudyError: the backbone filter is not resolved yet; a stored study lists the models that it found.
         """
         self._require_resolved()
         return {
@@ -211,14 +214,14 @@ class StudySpec:
 
     def _require_resolved(self) -> None:
         if not self.is_resolved:
-            raise StudyError(f"which backbones {self.title!r} samples is not known before its filter is resolved")
+            raise StudyError(f"the backbones of {self.title!r} are unknown until its filter is resolved")
 
     @staticmethod
     def from_dict(stored: object) -> StudySpec:
-        """The reverse of `to_dict`; the input is checked like a study file.
+        """The reverse of `to_dict`; ``stored`` is checked like a study file.
 
         Raises:
-            StudyError: ``stored`` is no study of ours; everything wrong with it is listed.
+            StudyError: ``stored`` is not a valid study; all problems are listed.
         """
         problems = Problems("the stored study")
         known = {"title", *TABLES, PORTFOLIO, "begun_from"}
@@ -253,15 +256,17 @@ class StudySpec:
 def load_study(
     name_or_path: str | Path, overrides: Sequence[str] = (), *, recipe: Mapping[str, Scalar] | None = None
 ) -> StudySpec:
-    """Read a bundled study by name, or a user's by path, and change it by ``FIELD=VALUE`` overrides.
+    """Read a study file: a bundled one by name, any other by path.
 
-    The file is checked as it stands. With ``recipe``, flat and complete, everything that the file does not sample is
-    then fixed to that recipe's value, whatever the file's [recipe] says. Overrides come after that, one after another,
-    and may make parts of it idle: a sampled field that is fixed (``recipe.backbone=resnet18``) is no longer sampled,
-    and what was sampled only under a condition that can no longer hold is left out.
+    Args:
+        overrides: ``FIELD=VALUE`` changes, applied in turn after the file is checked. A sampled field that one of them
+            fixes (``recipe.backbone=resnet18``) is no longer sampled; dimensions whose conditions can then never hold
+            are left out.
+        recipe: flat and complete; replaces the file's [recipe] before the overrides, so that every field that is not
+            sampled takes its value from here.
 
     Raises:
-        StudyError: listing every problem with its file and key, or the override that caused it.
+        StudyError: listing every problem with its file and key, or with the override that caused it.
     """
     file = find_study(name_or_path)
     problems = Problems(file.label)
@@ -286,7 +291,7 @@ def _build(document: Document, problems: Problems, *, lenient: bool) -> StudySpe
     candidates = {path: read_dimensions(path, raw, problems) for path, raw in document.space.items()}
     portfolio: Sequence[PortfolioEntry] = read_portfolio(document.portfolio, problems)
     if not problems:
-        # Conditions speak of other entries: they are looked at once every entry is right.
+        # Conditions refer to other entries, so every entry has to be valid first.
         space = settle(candidates, base, explicit=document.recipe.keys(), lenient=lenient, problems=problems)
     if not problems:
         portfolio = settle_portfolio(portfolio, space, base, lenient=lenient, problems=problems)
@@ -326,7 +331,7 @@ def _read_recipe(document: Document, problems: Problems) -> dict[str, Scalar]:
 
 
 def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
-    """The entry as a study file would hold it, with name and field, without what does not apply."""
+    """The dimension as an entry of a study file, with name and field; keys that do not apply are left out."""
     entry: dict[str, Any] = {"name": dimension.name, "field": dimension.field, "default": dimension.default}
     if dimension.choices is not None:
         entry["choices"] = list(dimension.choices)
@@ -339,7 +344,7 @@ def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
 
 
 def _stored_space(stored: object, problems: Problems) -> dict[str, object]:
-    """Stored dimensions as the entries of a study file: the tables of each field."""
+    """Stored dimensions as entries of a study file's [space]: the tables of each field."""
     by_field: dict[str, list[object]] = {}
     for entry in stored if isinstance(stored, list) else [stored]:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("field"), str):

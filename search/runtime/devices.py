@@ -1,60 +1,101 @@
-"""Which devices local workers may use. Asks ``nvidia-smi``, so that the parent process never has to import torch."""
+"""Which devices local workers may use. Asks the NVIDIA driver (NVML), so that no command has to import torch."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-OCCUPIED_MEMORY = 1024  # MiB in use by others from which a GPU counts as taken; an idle desktop needs less
-NVIDIA_SMI_TIMEOUT = 20.0  # seconds
+OCCUPIED_MEMORY = 1024  # MiB in use from which a GPU counts as occupied; an idle desktop uses less
+MIB = 2**20  # bytes
+
+log = logging.getLogger(__name__)
 
 
 class DeviceError(RuntimeError):
-    """A GPU was asked for that is not there."""
+    """A requested GPU does not exist or may not be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """One GPU as ``nvidia-smi`` lists it; memory in MiB."""
+    """One GPU."""
 
     index: int
+    """From 0 in the order of the PCI bus, as ``nvidia-smi`` counts."""
     uuid: str
+    """The name by which ``CUDA_VISIBLE_DEVICES`` may list it."""
     name: str
+    """The product: ``NVIDIA H200``."""
     memory_used: int
+    """MiB in use by all processes."""
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """All NVIDIA GPUs of this host; empty where there is no driver."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
+    """All NVIDIA GPUs of this host that answer; empty where there is no NVIDIA driver.
+
+    A GPU that is lost (off the bus, or in need of a reset) is logged and left out; the others keep their index.
+    """
+    try:
+        import pynvml  # here and below: most commands ask for no GPU
+    except ImportError:
+        log.warning("nvidia-ml-py is not installed: no GPU is found")
         return ()
-    query = [program, "--query-gpu=index,uuid,name,memory.used", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT, check=False)
-    if answer.returncode != 0:
+    try:
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+    except pynvml.NVMLError as error:
+        log.debug("no GPU is found: %s", error)
         return ()
-    return tuple(parse_gpu(line) for line in answer.stdout.splitlines() if line.strip())
+    try:
+        found = [_gpu(index) for index in range(count)]
+    finally:
+        pynvml.nvmlShutdown()
+    return tuple(gpu for gpu in found if gpu is not None)
 
 
-def parse_gpu(line: str) -> Gpu:
-    """One line of the query above, such as ``0, GPU-1f2e, NVIDIA H200, 3``."""
-    index, uuid, name, used = (part.strip() for part in line.split(","))
-    return Gpu(index=int(index), uuid=uuid, name=name, memory_used=int(used) if used.isdigit() else 0)
+def _gpu(index: int) -> Gpu | None:
+    """The GPU at ``index``, in the order of the PCI bus; None where it does not answer."""
+    import pynvml
+
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        return Gpu(
+            index=index,
+            uuid=pynvml.nvmlDeviceGetUUID(handle),
+            name=pynvml.nvmlDeviceGetName(handle),
+            memory_used=_memory_used(handle),
+        )
+    except pynvml.NVMLError as error:
+        log.warning("GPU %d does not answer and is left out: %s", index, error)
+        return None
+
+
+def _memory_used(handle: object) -> int:
+    """MiB in use, as ``nvidia-smi`` counts them; 0 where the GPU does not say."""
+    import pynvml
+
+    try:
+        # The first version counts what the driver reserves, too: close to a GiB on an idle data-centre GPU.
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    except pynvml.NVMLError_FunctionNotFound:  # a driver before 510, whose first version left it out
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
+        return 0
+    return int(memory.used) // MIB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where local workers go: one entry a worker, the GPU that it sees or ``None`` for the CPU."""
+    """The devices of local workers: for each worker the GPU that it sees, or ``None`` for the CPU."""
 
     gpus: tuple[str | None, ...]
     threads: int
     """CPU threads for each worker."""
     per_gpu: int = 1
-    """How many workers share a GPU, at most."""
+    """Maximum number of workers on one GPU."""
     hide_gpus: bool = False
-    """There are GPUs, but they are not for these workers: whoever is on the CPU must not see them."""
+    """Whether GPUs exist that these workers may not use; workers on the CPU must then not see them."""
     notes: tuple[str, ...] = ()
 
 
@@ -69,17 +110,17 @@ def place_workers(
     """Divide the host among local workers.
 
     Args:
-        workers: number of workers, dealt out to the usable GPUs in turn; 0: none. Default: ``per_gpu`` for each usable
+        workers: number of workers, assigned to the usable GPUs in turn; 0: none. Default: ``per_gpu`` for each usable
             GPU, or one on the CPU.
-        wanted: GPU indices asked for with ``--gpus``; these are used even where others use them too.
+        wanted: GPU indices of ``--gpus``; these are used even if other processes occupy them.
         gpus: all GPUs of the host.
-        visible: the environment's ``CUDA_VISIBLE_DEVICES``, obeyed where it is set.
+        visible: the environment's ``CUDA_VISIBLE_DEVICES``, obeyed unless None.
         cores: CPU cores to divide.
-        per_gpu: workers that share a GPU, where ``workers`` does not say otherwise.
+        per_gpu: workers per GPU, unless ``workers`` is given.
 
     Raises:
-        DeviceError: ``wanted`` names a GPU that does not exist or is hidden by ``visible``; several workers a GPU are
-            asked for, and there is no GPU.
+        DeviceError: ``wanted`` names a GPU that does not exist or is hidden by ``visible``; or ``per_gpu`` is above 1
+            without a usable GPU.
     """
     allowed = _visible(gpus, visible)
     notes: list[str] = []
@@ -117,7 +158,7 @@ def _chosen(wanted: Sequence[int], allowed: Sequence[Gpu]) -> list[Gpu]:
 
 
 def _visible(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
-    """What CUDA would show: in the order of ``CUDA_VISIBLE_DEVICES``, up to the first name that is nobody's."""
+    """The GPUs that CUDA shows: in the order of ``CUDA_VISIBLE_DEVICES``, up to the first name without a GPU."""
     if visible is None:
         return list(gpus)
     shown: list[Gpu] = []
@@ -132,7 +173,7 @@ def _visible(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
 
 def _named(name: str, gpus: Sequence[Gpu], place: int) -> Gpu | None:
     if gpus and name.startswith("MIG-"):
-        # A slice of a GPU, which the list does not show: it goes by its name and by its place among the visible.
+        # A slice of a GPU, which `list_gpus` does not list: its index is its place in CUDA_VISIBLE_DEVICES.
         return Gpu(index=place, uuid=name, name="MIG slice", memory_used=0)
     matches = (gpu for gpu in gpus if name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)))
     return next(matches, None)

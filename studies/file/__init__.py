@@ -1,1 +1,1 @@
-"""Study files as text: finding, reading and overriding them."""
+"""Study files as text: find, parse and override them."""

@@ -1,4 +1,4 @@
-"""Where study files are: those that ship with Retable, by name, and a user's own, by path."""
+"""Find a study file: one that ships with Retable by name, any other by path."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from studies.errors import StudyError
 from trainer.common.errors import suggest
 
 MAX_FILE_BYTES = 256 * 1024
-"""A study file is written by hand; what is larger is something else."""
+"""Larger files are refused: a study file is written by hand."""
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a study may be called: it names a folder, and an entry in the database."""
+"""Valid names of a study, which names a folder and a row of the database."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFile:
-    """The text of one study file. ``name`` is its stem, ``label`` what messages call it."""
+    """The text of one study file. ``name`` is the stem of its file name, ``label`` its name in messages."""
 
     name: str
     label: str
@@ -30,17 +30,17 @@ class StudyFile:
 
 
 def bundled_studies() -> dict[str, str]:
-    """The title of every study that ships with Retable, by name, in alphabetical order."""
+    """Name -> title of the studies that ship with Retable, in alphabetical order."""
     return {
         name: str(tomllib.loads(_bundled_file(name).read_text(encoding="utf-8"))["title"]) for name in _bundled_names()
     }
 
 
 def find_study(name_or_path: str | Path) -> StudyFile:
-    """Read a study file: what ends in ``.toml`` or contains a slash is a path, all else the name of a bundled study.
+    """Read a study file: a path ends in ``.toml`` or contains a slash, anything else is the name of a bundled study.
 
     Raises:
-        StudyError: no such study (the nearest names are offered), or a file that cannot be one.
+        StudyError: no such study (with the nearest names), or the file is too large or not UTF-8.
     """
     given = os.fspath(name_or_path)
     if given.endswith(".toml") or "/" in given or os.sep in given:
@@ -56,10 +56,10 @@ def find_study(name_or_path: str | Path) -> StudyFile:
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if a stored study may be called that.
+    """Return ``name`` if it is a valid name of a stored study.
 
     Raises:
-        StudyError: it may not.
+        StudyError: it is not; see `NAME_PATTERN`.
     """
     if not NAME_PATTERN.fullmatch(name):
         raise StudyError(
@@ -80,13 +80,13 @@ def _read_own(path: Path) -> StudyFile:
     except OSError as error:
         raise StudyError(f"the study file {path} cannot be read: {error.strerror}") from error
     if len(content) > MAX_FILE_BYTES:
-        raise StudyError(f"{path} is larger than {MAX_FILE_BYTES // 1024} KiB: that is no study file")
+        raise StudyError(f"{path} is larger than {MAX_FILE_BYTES // 1024} KiB, the limit of a study file")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise StudyError(f"{path}, line {line}: not UTF-8 text, which TOML must be") from error
-    # TOML knows LF and CRLF; `decode` leaves line ends as they are.
+    # `decode` does not change line ends; TOML allows both LF and CRLF.
     return StudyFile(name=path.stem, label=str(path), text=text)
 
 

@@ -1,4 +1,4 @@
-"""A study file's text as flat tables of raw values: nothing is judged here but the form."""
+"""Parse the TOML text of a study file into flat tables of unchecked values."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from trainer.common.errors import suggest
 from trainer.recipe.recipe import FIELDS, FieldInfo, field_info
 
 GROUPS = frozenset(path.partition(".")[0] for path in FIELDS if "." in path)
-"""Recipe fields come in these groups, which a file may write as nested tables."""
+"""The groups of recipe fields, which a file may write as nested tables."""
 
 TABLES = ("protocol", "recipe", "space", "search", "confirm", "final", "data")
 PORTFOLIO = "portfolio"
-"""Beside the tables, an array of tables; see `studies.portfolio`."""
-MAX_KEY = 80  # characters that a message repeats of an unknown key
+"""The one array of tables beside the tables; see `studies.portfolio`."""
+MAX_KEY = 80  # characters of an unknown key in a message
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """Raw settings, keys flat (``"optimizer.lr"``), values unchecked."""
+    """The settings of a study file with flat keys (``"optimizer.lr"``) and unchecked values."""
 
     label: str
     title: object
     recipe: Mapping[str, object] = field(default_factory=dict)
     space: Mapping[str, object] = field(default_factory=dict)
     portfolio: object = field(default_factory=list)
-    """As it was written; not even the form is judged."""
+    """As written; not even its type is checked."""
     sections: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """By the names of `studies.settings.SECTIONS`; tables that are not given are missing."""
+    """The tables of `studies.settings.SECTIONS` that the file has, by name."""
     overridden: Mapping[str, str] = field(default_factory=dict)
-    """``table.key`` of every setting changed from outside, with the words that changed it."""
+    """The override of each overridden setting, by ``table.key``."""
 
 
 def parse_document(file: StudyFile, problems: Problems) -> Document:
-    """Take a study file apart; unknown tables and keys given twice are recorded in ``problems``.
+    """Parse a study file; unknown tables and duplicate keys are recorded in ``problems``.
 
     Raises:
-        StudyError: the text is no TOML; the message names the line.
+        StudyError: the text is not valid TOML; the message names the line.
     """
     try:
         raw = tomllib.loads(file.text)
@@ -65,7 +65,7 @@ def parse_document(file: StudyFile, problems: Problems) -> Document:
 def flatten(
     table: str, raw: Mapping[str, object], problems: Problems, groups: Collection[str] = GROUPS
 ) -> dict[str, object]:
-    """``{optimizer = {lr = 1}}`` and ``{"optimizer.lr" = 1}`` alike become ``{"optimizer.lr": 1}``."""
+    """Flatten nested ``groups`` and record duplicates: ``{optimizer = {lr = 1}}`` becomes ``{"optimizer.lr": 1}``."""
     flat: dict[str, object] = {}
     for key, value in raw.items():
         entries = [(key, value)]
@@ -79,7 +79,7 @@ def flatten(
 
 
 def known_field(path: str) -> FieldInfo:
-    """`trainer.recipe.recipe.field_info` for keys of any length.
+    """`trainer.recipe.recipe.field_info` for keys of any length, which messages cut.
 
     Raises:
         RecipeError: no such field.
@@ -88,7 +88,7 @@ def known_field(path: str) -> FieldInfo:
 
 
 def shorten(key: str) -> str:
-    """``key``, cut where a message would be flooded."""
+    """``key``, cut to `MAX_KEY` characters for a message."""
     return key if len(key) <= MAX_KEY else f"{key[:MAX_KEY]}…"
 
 
@@ -102,7 +102,7 @@ def _table(name: str, raw: object, problems: Problems) -> Mapping[str, object]:
 def _syntax_message(file: StudyFile, error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return f"{file.label}: nested too deeply for a study file"
-    # tomllib says where in words: "Expected ']' (at line 3, column 5)", "... (at end of document)".
+    # tomllib appends the place in words: "Expected ']' (at line 3, column 5)", "... (at end of document)".
     what, _, place = str(error).rstrip(")").rpartition(" (at ")
     if place == "end of document":
         place = f"line {file.text.count(chr(10)) + 1}, the last"

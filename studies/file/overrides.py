@@ -1,4 +1,4 @@
-"""``FIELD=VALUE`` on the command line: any setting of a study file, changed from outside."""
+"""Overrides: ``--set FIELD=VALUE`` on the command line changes a setting of a study file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from trainer.recipe.recipe import FIELDS
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
-    """Change ``document`` by each override in turn.
+    """Return ``document`` with all overrides applied, in turn; values are not checked here.
 
-    ``recipe.FIELD=VALUE`` fixes a field: if it was sampled, it no longer is. ``space.FIELD=[...]`` or ``{...}`` samples
-    a field anew, ``space.FIELD.low=...`` changes one key of its range. Values are TOML; what is not, is text.
+    ``recipe.FIELD=VALUE`` fixes a field, which is then no longer sampled. ``space.FIELD=[...]`` or ``{...}`` replaces
+    the field's range, ``space.FIELD.low=...`` one key of it. A value that is not valid TOML is taken as text.
 
     Raises:
-        StudyError: an override has no ``=`` or names no setting; all such are listed. Values are not checked here.
+        StudyError: listing every override without ``=`` and every override of an unknown setting.
     """
     problems: list[str] = []
     for text in overrides:
@@ -34,12 +34,12 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
 
 
 def parse_value(text: str) -> object:
-    """``text`` as a TOML value: ``3``, ``1e-4``, ``true``, ``["a", "b"]``; as it stands where it is none."""
+    """``text`` as a TOML value, such as ``1e-4``, ``true`` or ``["a", "b"]``; or ``text`` itself if it is not TOML."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    # A line break could smuggle in a second key.
+    # With a line break, the text could define a second key.
     return parsed["value"] if len(parsed) == 1 else text
 
 
@@ -57,7 +57,7 @@ def _apply(document: Document, text: str) -> Document:
         return dataclasses.replace(document, portfolio=value)
     if table in SECTIONS and key in setting_names(table):
         if key.endswith("_column") and not isinstance(value, str):
-            value = given.strip()  # a column may well be called 2021
+            value = given.strip()  # a column may be called 2021
         section = {**document.sections.get(table, {}), key: value}
         return dataclasses.replace(document, sections={**document.sections, table: section})
     if table == "recipe" and key in FIELDS:
@@ -76,8 +76,8 @@ def _override_space(document: Document, key: str, value: object, words: str) -> 
         raise StudyError(f"there is no recipe field {shorten(key)!r}{suggest(shorten(key), FIELDS)}")
     present = document.space.get(field)
     if isinstance(present, list) and present and isinstance(present[0], Mapping):
-        raise StudyError(f"{field} has {len(present)} ranges; give them all anew: space.{field}=[{{...}}, {{...}}]")
-    # A list of choices has a table form as well: a default can be added to it.
+        raise StudyError(f"{field} has {len(present)} ranges; replace all of them: space.{field}=[{{...}}, {{...}}]")
+    # As a table, a list of choices can take further keys, such as a default.
     table = {"choices": present} if isinstance(present, list) else dict(present) if isinstance(present, Mapping) else {}
     overridden = {**document.overridden, f"space.{field}": words}
     return dataclasses.replace(

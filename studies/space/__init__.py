@@ -1,1 +1,1 @@
-"""The search space: dimensions, conditions, and recipes expressed in them."""
+"""The search space: dimensions, their conditions, and the sampled values that give a wanted recipe."""

@@ -1,4 +1,4 @@
-"""Filters over timm's models: read from a study file, and put to the installed timm."""
+"""Backbone filters: read one from a study file, and find its models in the installed timm."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ FILTER_KEYS = (
     "max_size",
     "one_per_architecture",
 )
-"""What a filter in a study file may say; each is a field of `BackboneFilter`."""
+"""The keys of a filter in a study file; each is a field of `BackboneFilter`."""
 
 BACKBONE_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,100}")
 
-MAX_PARAMS = 1e6  # million parameters that a bound may name: more than any network has
-MAX_SIZE = 1e5  # pixels
+MAX_PARAMS = 1e6  # millions of parameters, the upper limit of a bound; no network has as many
+MAX_SIZE = 1e5  # pixels, the upper limit of a bound
 
 
 def read_filter(table: Mapping[str, object]) -> BackboneFilter:
-    """Make a filter of one entry of ``[space]``; keys that do not belong to a filter are passed over.
+    """Read the filter of one entry of ``[space]``; keys outside `FILTER_KEYS` are ignored.
 
     Raises:
-        RecipeError: a value that its key cannot take.
+        RecipeError: a key has an invalid value.
     """
     given: dict[str, Any] = {key: table[key] for key in FILTER_KEYS if key in table}
     for key in given.keys() & {"match", "exclude", "family"}:
@@ -58,7 +58,7 @@ def read_filter(table: Mapping[str, object]) -> BackboneFilter:
 
 
 def find_backbones(chosen: BackboneFilter) -> list[str]:
-    """The models of the installed timm that a filter finds, in timm's order; only such as give class scores.
+    """The classifiers of the installed timm that pass a filter, in timm's order.
 
     Imports timm, which takes seconds.
     """
@@ -78,13 +78,13 @@ def _fits(name: str, config: PretrainedCfg | None, chosen: BackboneFilter) -> bo
     sized = chosen.min_size is not None or chosen.max_size is not None
     if sized and (config is None or not _within(config.input_size[-1], chosen.min_size, chosen.max_size)):
         return False
-    # Asked last: what the table lacks has to be built.
+    # Last, because a model that is missing in the table of architectures has to be built.
     architecture = architecture_of(name)
     return architecture.classifies and _within(architecture.parameters / 1e6, chosen.min_params, chosen.max_params)
 
 
 def known_family(name: str) -> str | None:
-    """The family of a model; None for one that is newer than our rules: it is in no family that is asked for."""
+    """The family of a model; None if no rule knows it, as for an architecture of a newer timm."""
     try:
         return family_of(name)
     except BackboneError:
@@ -112,7 +112,7 @@ def _one_per_architecture(names: list[str]) -> list[str]:
 def _read_list(key: str, raw: object) -> tuple[str, ...]:
     values = [raw] if isinstance(raw, str) else raw
     example = "families such as 'cnn'" if key == "family" else "patterns such as 'resnet18*'"
-    # A filter may well exclude nothing; what is to match, or be of, nothing is a mistake.
+    # An empty `exclude` is valid; an empty `match` or `family` would find no model.
     if not isinstance(values, list) or (key != "exclude" and not values):
         raise RecipeError(f"{key} is a list of {example}, not {shown(raw)}")
     for value in values:

@@ -1,7 +1,7 @@
-"""Candidate dimensions -> a search space: conditions decided where they can be, order, names, defaults.
+"""Make a search space of candidate dimensions: decide their conditions, order them, and give names and defaults.
 
-What is fixed decides the conditions that speak of it: a dimension that can never be active is dropped, a condition
-that always holds is removed. So what is left is exactly what will be sampled.
+Fixed fields decide the conditions that refer to them: a dimension that can never be active is dropped, and a condition
+that always holds is removed. The remaining dimensions are exactly the ones that trials sample.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def settle(
     lenient: bool,
     problems: Problems,
 ) -> tuple[Dimension, ...]:
-    """Make a space of candidates by field.
+    """Make a search space of candidate dimensions.
 
     Args:
-        candidates: as `studies.space.parse_dimensions.read_dimensions` gives them.
-        base: flat settings, complete: what holds wherever nothing is sampled.
-        explicit: fields of ``base`` that were given and did not just take their default.
-        lenient: conditions that can never hold, and values of ``base`` outside their ranges, are passed over in
-            silence: in a file they are mistakes, after an override they are its consequences.
-        problems: what is wrong is recorded here; the result is then of no use.
+        candidates: by field, from `studies.space.parse_dimensions.read_dimensions`.
+        base: flat settings, complete: the value of each field wherever it is not sampled.
+        explicit: the fields of ``base`` that the study sets; the others have their default.
+        lenient: conditions that can never hold, and values of ``base`` outside their ranges, are ignored, as after an
+            override; otherwise they are mistakes.
+        problems: mistakes are recorded here; after one, the result is not usable.
     """
     order = _ordered(candidates, problems)
     if order is None or not _families_known(candidates, base, problems):
@@ -66,7 +66,7 @@ def settle(
 
 
 def _ordered(candidates: Candidates, problems: Problems) -> list[str] | None:
-    """Fields in file order, except that a field comes after those that its conditions speak of; None on a cycle."""
+    """Fields in file order, except that a field follows all fields of its conditions; None if they form a cycle."""
     done: dict[str, None] = {}
 
     def visit(field: str, trail: tuple[str, ...]) -> bool:
@@ -89,7 +89,7 @@ def _ordered(candidates: Candidates, problems: Problems) -> list[str] | None:
 
 
 def _families_known(candidates: Candidates, base: Mapping[str, Scalar], problems: Problems) -> bool:
-    """Whether conditions on the family, if there are any, can be answered for every backbone that is written down."""
+    """Whether every named backbone has a known family, if a condition refers to the family."""
     if not any(field == FAMILY for dimensions in candidates.values() for d in dimensions for field, _ in d.when):
         return True
     sampled = candidates.get("backbone", ())
@@ -107,7 +107,7 @@ def _families_known(candidates: Candidates, base: Mapping[str, Scalar], problems
 
 
 def _why_unknown(name: str, error: BackboneError) -> BackboneError:
-    """The better of two messages: a name of no family is most likely misspelt, and timm has the nearest names."""
+    """The better of two errors: a name without a family is probably misspelt, and timm's error suggests names."""
     try:
         check_backbone(name)
     except BackboneError as misspelt:
@@ -116,7 +116,7 @@ def _why_unknown(name: str, error: BackboneError) -> BackboneError:
 
 
 class _Settler:
-    """Settles one field after another; `kept` grows."""
+    """Settles one field after another; `kept` holds the dimensions settled so far, by field."""
 
     def __init__(
         self, base: Mapping[str, Scalar], explicit: Collection[str], lenient: bool, problems: Problems
@@ -146,7 +146,7 @@ class _Settler:
         self.kept[field] = [self._with_default(dimension) for dimension in _named(field, dimensions)]
 
     def _decided(self, dimension: Dimension) -> Dimension | None:
-        """``dimension`` with only the conditions that are open; None if they can never hold together."""
+        """``dimension`` with the undecided conditions only; None if its conditions can never hold together."""
         open_conditions: dict[str, tuple[Scalar, ...]] = {}
         for field, values in dimension.when:
             if field == "backbone" and self._is_filter("backbone") and all(map(is_pattern, values)):
@@ -160,7 +160,7 @@ class _Settler:
             if not held:
                 return None
             if len(held) < len(possible):
-                # A pattern stays one, which reads better than all it fits.
+                # A pattern is kept, because it is shorter than the names that it matches.
                 open_conditions[field] = tuple(value for value in values if value in held or is_pattern(value))
         decided = replace(dimension, when=tuple(open_conditions.items()))
         backbones = None if self._is_filter("backbone") else self._backbones()
@@ -178,13 +178,13 @@ class _Settler:
         return any(source.match for source in self.kept.get(field, []))
 
     def _backbones(self) -> list[str]:
-        """Every backbone that a trial can have; not to be asked while a filter is to be resolved."""
+        """Every backbone that a trial can have; valid only without an unresolved filter."""
         sources = self.kept.get("backbone", [])
         names = [str(name) for source in sources for name in source.choices or ()]
         return list(dict.fromkeys(names + [str(self.base["backbone"])] * all(source.when for source in sources)))
 
     def _values(self, dimension: Dimension, field: str) -> list[Scalar] | None:
-        """Every value that ``field`` can take; None where the question was a mistake, which is recorded."""
+        """Every value that ``field`` can take; None if a condition on it is a mistake, which is recorded."""
         behind = field_behind(field)
         if behind not in self.kept and behind not in self.explicit:
             self._note(dimension, f": when {field}: {behind} is neither sampled nor fixed in [recipe]")
@@ -195,11 +195,10 @@ class _Settler:
                 return list(dict.fromkeys(family for s in sources if s.match for family in s.match.family or FAMILIES))
             self._note(
                 dimension,
-                f": when {field}: with match, which backbones there are is not known; ask for family, or give patterns "
-                "such as convnext*",
+                f": when {field}: the backbones of match are not known yet; use family, or patterns such as convnext*",
             )
             return None
-        # A field that is sampled only now and then is what [recipe] says the rest of the time.
+        # Where none of its conditions holds, a sampled field has its value of [recipe].
         sometimes = all(source.when for source in sources)
         values: dict[Scalar, None] = {self.base[behind]: None} if sometimes else {}
         for source in sources:
@@ -222,16 +221,17 @@ class _Settler:
         if not self._is_filter("backbone"):
             backbones = self._backbones()
             return not set(_held_by(one, backbones)) & set(_held_by(other, backbones))
-        # Patterns are compared once the filter is resolved, by the names that they fit.
+        # Patterns are compared once the filter is resolved, by the names that they match.
         return "backbone" in first or "backbone" in second
 
     def _check_possible(
         self, dimension: Dimension, field: str, values: tuple[Scalar, ...], possible: Collection[Scalar]
     ) -> None:
-        # That a pattern leaves out what is not there does no harm.
+        # A pattern may exclude names that do not occur.
         wanted = [value for value in values if not (isinstance(value, str) and value.startswith("!"))]
         never = [value for value in wanted if not any(holds(other, field, [value]) for other in possible)]
-        # What is fixed decides and is no mistake. Of the families, which are few and always the same, some may lack.
+        # A fixed field decides its conditions without a mistake. A condition may list families that do not occur,
+        # since the families are always the same few.
         if self.lenient or not never or not self.kept.get(field_behind(field)):
             return
         if field != FAMILY or len(never) == len(values):
@@ -244,7 +244,7 @@ class _Settler:
             return dimension
         value = self.base[dimension.field]
         if dimension.match is not None:
-            # Whether the filter finds it is known later, see `studies.resolve_backbones`.
+            # Checked against the models found once the filter is resolved, see `studies.resolve_backbones`.
             return replace(dimension, default=value) if "backbone" in self.explicit and not self.lenient else dimension
         return replace(dimension, default=value if dimension.contains(value) else _middle(dimension))
 
@@ -253,7 +253,7 @@ class _Settler:
 
 
 def _held_by(dimension: Dimension, backbones: Sequence[str]) -> list[str]:
-    """Those of ``backbones`` that a dimension's conditions on backbone and family admit."""
+    """The ``backbones`` that meet a dimension's conditions on backbone and family."""
     asked = [(field, values) for field, values in dimension.when if field_behind(field) == "backbone"]
     return [
         name
@@ -265,7 +265,7 @@ def _held_by(dimension: Dimension, backbones: Sequence[str]) -> list[str]:
 def _without_needless(
     dimension: Dimension, backbones: Sequence[str], names: Sequence[str]
 ) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
-    """The conditions without that on the family where the one on the backbone says as much, given all ``names``."""
+    """The conditions, without the one on the family if the one on the backbone alone admits the same ``names``."""
     when = dict(dimension.when)
     if not any(map(is_pattern, when["backbone"])):
         when["backbone"] = tuple(names)
@@ -274,7 +274,7 @@ def _without_needless(
 
 
 def _named(field: str, dimensions: Sequence[Dimension]) -> list[Dimension]:
-    """Names where there are none: the field's, or field@values of the conditions where there are several ranges."""
+    """Fill in missing names: the field, or ``field@values`` of the conditions where the field has several ranges."""
     if len(dimensions) == 1:
         return [replace(dimension, name=dimension.name or field) for dimension in dimensions]
     suffixes = [

@@ -1,11 +1,11 @@
-"""The search space: dimensions, when each is active, and how sampled values become settings of a recipe.
+"""Dimensions of the search space: their values, when each is active, and the recipe that sampled values give.
 
-A space is a tuple of dimensions, ordered so that a dimension comes after everything its conditions speak of. A
-dimension sets one field of the recipe; where a field has a range of its own under each of several conditions, each
-range is a dimension of its own (``optimizer.lr@adamw``, ``optimizer.lr@sgd``), of which at most one is active.
+A space is a tuple of dimensions, ordered so that a dimension follows all fields that its conditions refer to. A
+dimension sets one field of the recipe. A field with several ranges, each under its own condition, has one dimension for
+each (``optimizer.lr@adamw``, ``optimizer.lr@sgd``), of which at most one is active.
 
-A dimension is one Optuna parameter of its name. A range that can also be *off* is two: a switch (``augment.sepia.on``)
-and, where that is on, the range. One parameter could not be both, since a range is hardly ever sampled at exactly 0.
+A dimension is one Optuna parameter of the same name. A range that can also be *off* is two parameters: a switch
+(``augment.sepia.on``) and, while it is on, the range. A range alone would hardly ever be sampled at exactly 0.
 """
 
 from __future__ import annotations
@@ -21,47 +21,45 @@ from trainer.networks.backbones import family_of
 from trainer.recipe.recipe import Scalar
 
 FAMILY = "backbone.family"
-"""Not a field, but something conditions may ask about: the architecture family of the backbone."""
+"""The architecture family of the backbone: no field, but conditions may refer to it."""
 
 GRID_TOLERANCE = 1e-6
-"""How far from a multiple of the step a number may lie, in steps: 0.1 + 0.2 is not 0.3."""
+"""Tolerance of a multiple of the step, in steps, for rounding: 0.1 + 0.2 is not 0.3."""
 
 Condition = tuple[str, tuple[Scalar, ...]]
-"""A field, or `FAMILY`, and the values of which it has to have one; see `holds`."""
+"""A field, or `FAMILY`, and its admitted values; see `holds`."""
 
 SWITCH = ".on"
-"""What is added to the name of a range that can be off for the parameter that says whether it is on."""
+"""Suffix of a switch: added to the name of a range that can be off."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneFilter:
-    """Backbones described by what they are like; all that is given must hold. `studies.space.backbone_filter` finds
-    them.
-    """
+    """Criteria for backbones, all of which a model has to meet; `studies.space.backbone_filter` finds the models."""
 
     match: tuple[str, ...] = ("*",)
-    """Patterns over timm's model names, of which one must fit, as ``timm.list_models`` takes them."""
+    """Patterns over timm's model names, as for ``timm.list_models``; at least one has to match."""
     exclude: tuple[str, ...] = ()
-    """Patterns of which none may fit."""
+    """Patterns of which none may match."""
     pretrained: bool = True
-    """Only with weights, and each set of weights is a backbone of its own."""
+    """Only models with pre-trained weights; each set of weights is a separate backbone."""
     family: tuple[str, ...] = ()
-    """Of `trainer.networks.backbones.FAMILIES`; none given: all."""
+    """Names of `trainer.networks.backbones.FAMILIES`; empty: all."""
     min_params: float | None = None
-    """Smallest number of parameters, in millions, a classifier of 1000 classes included."""
+    """Minimum number of parameters, in millions, including a classifier of 1000 classes."""
     max_params: float | None = None
     min_size: float | None = None
-    """Smallest side of the images that the network, or its weights, were made for, in pixels."""
+    """Minimum side, in pixels, of the images for which the network or its weights were made."""
     max_size: float | None = None
     one_per_architecture: bool = False
-    """Of several sets of weights only the one that timm takes by default, or else the first."""
+    """Of several sets of weights, only timm's default, or the first if the default does not pass the filter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """What one field is sampled from: ``choices``, or a closed interval ``low .. high`` (both may be whole numbers).
+    """The values that trials sample for one field: ``choices``, or a closed interval ``low .. high``.
 
-    ``match`` stands for choices that are not known yet; `studies.resolve_backbones.check_backbones` replaces it.
+    ``match`` stands in for choices that are not known yet; `studies.resolve_backbones.check_backbones` replaces it.
     """
 
     name: str
@@ -74,17 +72,18 @@ class Dimension:
     log: bool = False
     step: float | None = None
     integer: bool = False
+    """Whether the interval holds whole numbers only."""
     off: Scalar | None = None
-    """Beside the interval, the value that the field has where it is switched off; None: there is no such switch."""
+    """The field's value while the interval is switched off; None: it cannot be switched off."""
     when: tuple[Condition, ...] = ()
-    """All of them must hold; none: always active."""
+    """The dimension is active if all conditions hold; empty: always."""
     default: Scalar | None = None
-    """The value in trial 0, always one that the dimension contains; None only while ``match`` is unresolved."""
+    """The value in trial 0, contained in the dimension; None only while ``match`` is unresolved."""
     match: BackboneFilter | None = None
 
     @property
     def switch(self) -> Dimension | None:
-        """Whether the range is on, as a dimension that is sampled before it; None where it cannot be off."""
+        """The dimension that decides whether the range is on, sampled before it; None if it cannot be off."""
         if self.off is None:
             return None
         is_on = self.default != self.off
@@ -92,12 +91,12 @@ class Dimension:
 
     @property
     def parameters(self) -> tuple[Dimension, ...]:
-        """The Optuna parameters that it stands for: a switch, if there is one, and what is sampled where it is on."""
+        """The Optuna parameters of this dimension: the switch, if there is one, and the choices or range."""
         switch = self.switch
         return (self,) if switch is None else (switch, replace(self, off=None))
 
     def contains(self, value: object) -> bool:
-        """Whether this dimension could have proposed ``value``."""
+        """Whether ``value`` can be sampled from this dimension, or is its off value."""
         if self.choices is not None:
             return any(type(choice) is type(value) and choice == value for choice in self.choices)
         if self.low is None or self.high is None or isinstance(value, bool) or not isinstance(value, int | float):
@@ -109,7 +108,7 @@ class Dimension:
         return self.step is None or is_multiple(value - self.low, self.step)
 
     def is_active(self, settings: Mapping[str, Scalar]) -> bool:
-        """Whether the conditions hold for these flat settings, which must hold every field they speak of."""
+        """Whether the conditions hold for flat ``settings``, which must include every field of the conditions."""
         return all(holds(setting_of(settings, field), field, values) for field, values in self.when)
 
 
@@ -119,10 +118,10 @@ def is_pattern(value: Scalar) -> bool:
 
 
 def holds(value: Scalar, field: str, wanted: Sequence[Scalar]) -> bool:
-    """Whether a condition, one value out of ``wanted``, holds where ``field`` is ``value``.
+    """Whether the condition "``field`` is one of ``wanted``" holds for ``value``.
 
-    Backbones may be wanted by pattern, too. What a pattern with ``!`` before it fits is not wanted; where there are no
-    others, everything else is.
+    For the backbone, ``wanted`` may hold patterns. A pattern with a leading ``!`` excludes the names that it matches;
+    if all patterns are such, every other name is wanted.
     """
     if field != "backbone":
         return value in wanted
@@ -134,13 +133,13 @@ def holds(value: Scalar, field: str, wanted: Sequence[Scalar]) -> bool:
 
 
 def is_multiple(length: float, step: float) -> bool:
-    """Whether ``length`` is a whole number of steps, up to rounding."""
+    """Whether ``length`` is a whole number of steps, within `GRID_TOLERANCE`."""
     steps = length / step
     return math.isfinite(steps) and abs(steps - round(steps)) <= GRID_TOLERANCE
 
 
 def setting_of(settings: Mapping[str, Scalar], field: str) -> Scalar:
-    """What a condition on ``field`` looks at.
+    """The value that a condition on ``field`` compares.
 
     Raises:
         BackboneError: ``field`` is `FAMILY` and no family is known for the backbone.
@@ -149,12 +148,12 @@ def setting_of(settings: Mapping[str, Scalar], field: str) -> Scalar:
 
 
 def field_behind(field: str) -> str:
-    """The recipe field that decides about a condition on ``field``."""
+    """The recipe field that decides a condition on ``field``."""
     return "backbone" if field == FAMILY else field
 
 
 def default_of(dimension: Dimension) -> Scalar:
-    """The value in trial 0, of a dimension that is resolved."""
+    """The value of a resolved dimension in trial 0."""
     assert dimension.default is not None, "dimensions of a resolved study have a default"
     return dimension.default
 
@@ -162,7 +161,7 @@ def default_of(dimension: Dimension) -> Scalar:
 def choose(
     space: Sequence[Dimension], fixed: Mapping[str, Scalar], pick: Callable[[Dimension], Scalar]
 ) -> dict[str, Scalar]:
-    """Values by parameter name: ``pick`` is asked once for each of `Dimension.parameters` that is active, in order."""
+    """Values by parameter name: ``pick`` is called once for each active parameter, in order, and returns its value."""
     settings = dict(fixed)
     params: dict[str, Scalar] = {}
     for dimension in space:
@@ -181,10 +180,10 @@ def choose(
 def assemble(
     space: Sequence[Dimension], params: Mapping[str, Scalar], fixed: Mapping[str, Scalar]
 ) -> dict[str, Scalar]:
-    """The flat settings that sampled ``params``, by parameter name, stand for, on top of ``fixed``.
+    """The flat settings of the sampled values ``params``, by parameter name; other fields are as in ``fixed``.
 
     Raises:
-        StudyError: ``params`` is not what this space samples: a value outside its dimension, one missing, one too many.
+        StudyError: ``params`` does not fit this space: values are missing, superfluous or outside their dimension.
     """
     settings = dict(fixed)
     problems: list[str] = []
@@ -204,7 +203,7 @@ def assemble(
 
 
 def _sampled(dimension: Dimension, params: Mapping[str, Scalar], used: set[str], problems: list[str]) -> Scalar | None:
-    """The value of an active dimension; None where something is wrong. Notes what it ``used`` of ``params``."""
+    """The value of an active dimension; None after a problem. Adds the names of its parameters to ``used``."""
     value: Scalar | None = None
     for parameter in dimension.parameters:
         if parameter.name not in params:
@@ -221,7 +220,7 @@ def _sampled(dimension: Dimension, params: Mapping[str, Scalar], used: set[str],
 
 
 def describe(dimension: Dimension) -> str:
-    """What a dimension is sampled from, in one line: ``1e-05 .. 0.003, log``, ``0.1 .. 0.5, or off (0.0)``."""
+    """The values of a dimension in one line: ``1e-05 .. 0.003, log``, ``0.1 .. 0.5, or off (0.0)``."""
     if dimension.match is not None:
         return describe_filter(dimension.match)
     if dimension.choices is not None:
@@ -237,7 +236,7 @@ def describe(dimension: Dimension) -> str:
 
 
 def describe_filter(chosen: BackboneFilter) -> str:
-    """Which backbones a filter finds, in words: ``timm models resnet18.*, with pre-trained weights``."""
+    """The criteria of a filter in one line: ``timm models resnet18.*, with pre-trained weights``."""
     words = [f"timm models {listed(chosen.match)}"]
     if chosen.exclude:
         words[0] += f" except {listed(chosen.exclude)}"
@@ -259,12 +258,12 @@ def describe_filter(chosen: BackboneFilter) -> str:
 
 
 def written(values: Iterable[Scalar], between: str = ", ") -> str:
-    """Values as a study file has them: ``adamw, sgd``, ``false, true``."""
+    """Values as in a study file, in one line: ``adamw, sgd``, ``false, true``."""
     return between.join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
 
 
 def describe_conditions(when: Iterable[Condition]) -> str:
-    """Conditions in one line; empty where there are none: ``optimizer.name = adamw or radam``."""
+    """Conditions in one line: ``optimizer.name = adamw or radam``; empty if there are none."""
     return " and ".join(
         f"{field} = {written(values, ' or ')}".replace("= !", "= not ").replace("or !", "nor ")
         for field, values in when

@@ -1,8 +1,8 @@
-"""A recipe that somebody has in mind -> what a study has to sample for it.
+"""Convert a wanted recipe into the parameter values that a study has to sample for it.
 
-Portfolios, recipes of earlier studies and recipes given by hand all name values of recipe fields; Optuna wants values
-of its parameters, of which a field may have several (``optimizer.lr@adamw``, ``optimizer.lr@sgd``) or two at once (a
-switch and a range). What does not fit is found here: Optuna would run a number outside its range without a word.
+Portfolios, recipes of earlier studies and recipes on the command line give values of recipe fields. Optuna needs values
+of its parameters: a field may have several (``optimizer.lr@adamw``, ``optimizer.lr@sgd``) or two at once (a switch and
+a range). Values that do not fit are reported here, because Optuna would run a number outside its range silently.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from trainer.recipe.recipe import Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How a recipe lies in a space."""
+    """The closest that a space comes to a wanted recipe."""
 
     params: Mapping[str, Scalar]
-    """Values by parameter name; right as they are only where there are no `misfits`."""
+    """Values by parameter name; they give the wanted recipe only if there are no `misfits`."""
     settings: Mapping[str, Scalar]
-    """The flat recipe that they stand for."""
+    """The flat recipe of these values."""
     misfits: tuple[str, ...]
-    """What was wanted and cannot be, a sentence each, beginning with the field."""
+    """The wanted values that the space cannot give, one sentence each, beginning with the field."""
 
 
 def fit(
@@ -46,20 +46,21 @@ def fit(
     like: Mapping[str, Scalar] | None = None,
     when: Sequence[Condition] = (),
 ) -> Fit | None:
-    """Look for the sampled values under which every field of ``wanted`` has its value.
+    """Find the sampled values with which every field of ``wanted`` has its wanted value.
 
     Args:
         space: resolved, see `studies.spec.StudySpec.is_resolved`.
-        fixed: flat settings, complete: what holds wherever nothing is sampled.
-        like: flat settings that other fields take where they can; the rest take their defaults.
-        when: conditions that the recipe has to meet. A sampled field that they speak of takes the first value that
-            meets them, its default before all others.
+        fixed: flat settings, complete: the value of each field wherever it is not sampled.
+        wanted: flat settings, as far as they matter.
+        like: flat settings that the other sampled fields take where their range allows; the rest take their defaults.
+        when: conditions that the recipe has to meet. A sampled field of a condition takes the first value that meets
+            it, tried in this order: ``like``, default, all others.
 
     Returns:
-        None where no recipe of this space meets ``when``.
+        None if no recipe of this space meets ``when``.
 
     Raises:
-        BackboneError: ``when`` asks for the family of a backbone of which none is known.
+        BackboneError: ``when`` has a condition on the family, and the family of a backbone is unknown.
     """
     settings, params, misfits = dict(fixed), dict[str, Scalar](), dict[str, str]()
     for dimension in space:
@@ -83,7 +84,7 @@ def fit(
 
 
 def parameters_for(dimension: Dimension, value: Scalar) -> dict[str, Scalar]:
-    """What each of `Dimension.parameters` is where the field has ``value``, which the dimension contains."""
+    """The values of `Dimension.parameters` that give the field ``value``, which the dimension contains."""
     if dimension.off is None:
         return {dimension.name: value}
     is_on = value != dimension.off
@@ -93,10 +94,10 @@ def parameters_for(dimension: Dimension, value: Scalar) -> dict[str, Scalar]:
 def starting_at(
     space: Sequence[Dimension], fixed: Mapping[str, Scalar], recipe: Mapping[str, Scalar]
 ) -> tuple[tuple[Dimension, ...], list[str]]:
-    """The same space with the values of ``recipe``, flat, as the defaults of what is sampled under them.
+    """The same space with the values of a flat ``recipe`` as defaults of the dimensions that are active for them.
 
     Returns:
-        The space, and those of the recipe's fields whose range does not hold its value; they keep their defaults.
+        The space, and the fields whose range does not contain the recipe's value; these keep their defaults.
     """
     settings, moved, lost = dict(fixed), list[Dimension](), list[str]()
     for dimension in space:
@@ -114,7 +115,7 @@ def starting_at(
 def _steered(
     dimension: Dimension, settings: Mapping[str, Scalar], when: Sequence[Condition], like: Mapping[str, Scalar]
 ) -> Scalar:
-    """The first value, of those that offer themselves, with which the conditions on this field hold."""
+    """The first candidate value that meets the conditions on this field; if none does, the first candidate."""
     field = dimension.field
     asked = [(name, values) for name, values in when if field_behind(name) == field]
     offered = [like[field]] if field in like else []

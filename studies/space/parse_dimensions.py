@@ -1,4 +1,4 @@
-"""One entry of ``[space]`` -> candidate dimensions, checked each by itself, not yet against each other."""
+"""Read an entry of ``[space]`` as candidate dimensions, each checked by itself, not yet against the others."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainer.networks.backbones import FAMILIES
 from trainer.recipe.recipe import FieldInfo, RecipeError, Scalar
 
 NEVER_SAMPLED = {"epochs": "trials of different length cannot be compared while they run"}
-"""Fields that every trial of a study shares, with the reason."""
+"""Fields that a study cannot sample, with the reason."""
 
 MAX_CHOICES = 2000  # timm knows about 1,700 sets of weights
 MAX_BRANCHES = 50
 
 BACKBONE_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?")
-"""timm's ``architecture`` or ``architecture.weights``; no path and no address of a hub."""
+"""timm's ``architecture`` or ``architecture.weights``; neither a path nor the address of a model hub."""
 DIMENSION_NAME = re.compile(r"[A-Za-z0-9_.@/+-]{1,200}")
 
 _KINDS = {"choices": "choices", "low": "range", "high": "range", **dict.fromkeys(FILTER_KEYS, "filter")}
@@ -38,11 +38,10 @@ Note = Callable[[str], None]
 
 
 def read_dimensions(path: str, raw: object, problems: Problems) -> list[Dimension]:
-    """The candidates for one field, in file order; what is wrong is recorded and left out.
+    """Read the candidate dimensions of one field, in file order; mistakes are recorded and left out.
 
-    ``raw`` is a list of choices, a table, or a list of tables with a condition each. Names may be given (as in a stored
-    study); where they are not, they are left empty, like the defaults, for `studies.space.conditions.settle` to fill
-    in.
+    ``raw`` is a list of choices, a table, or a list of tables with a condition each. Missing names stay empty and
+    missing defaults None; `studies.space.conditions.settle` fills them in. Stored studies give the names.
     """
 
     note = partial(_note, problems, path)
@@ -65,10 +64,10 @@ def read_dimensions(path: str, raw: object, problems: Problems) -> list[Dimensio
 
 
 def check_backbone_name(value: object) -> None:
-    """Refuse what cannot be the name of a timm model; whether it exists is not asked here.
+    """Check the form of a timm model's name, not whether timm has the model.
 
     Raises:
-        RecipeError: it cannot.
+        RecipeError: ``value`` cannot be such a name.
     """
     if isinstance(value, str) and not BACKBONE_NAME.fullmatch(value):
         raise RecipeError(f"backbone cannot be {shown(value)}: give the name of a timm model, such as resnet18.a1_in1k")
@@ -79,7 +78,7 @@ def _note(problems: Problems, path: str, *message: str) -> None:
 
 
 def _tables(raw: object, note: Note) -> list[Mapping[str, object]]:
-    """The tables of one entry, a bare list of choices made into one."""
+    """The tables of one entry; a bare list of choices becomes one table."""
     if isinstance(raw, Mapping):
         return [raw]
     if not isinstance(raw, list):
@@ -203,7 +202,7 @@ def _read_name(info: FieldInfo, table: Mapping[str, object], note: Note) -> str:
 
 
 def read_when(raw: object, note: Note) -> tuple[Condition, ...]:
-    """The conditions of a table's ``when``; what is wrong is told to ``note`` and left out."""
+    """Read the conditions of a table's ``when``; mistakes go to ``note`` and are left out."""
     if not isinstance(raw, Mapping):
         note(f": when is a table such as {{ 'optimizer.name' = 'sgd' }}, not {shown(raw)}")
         return ()
@@ -217,7 +216,7 @@ def read_when(raw: object, note: Note) -> tuple[Condition, ...]:
         values = given if isinstance(given, list) else [given]
         try:
             if not values:
-                raise RecipeError(f"{shorten(field)} = [] is never the case")
+                raise RecipeError(f"{shorten(field)} = [] can never hold")
             pairs[field] = tuple(dict.fromkeys(_check_condition(field, value) for value in values))
         except RecipeError as error:
             note(f": when: {error}")
@@ -237,10 +236,10 @@ def _check_condition(field: str, value: object) -> Scalar:
 
 
 def check_value(info: FieldInfo, value: object) -> Scalar:
-    """One value of a field, from an untrusted file.
+    """Check one value of a field from an untrusted file, and return it as the field's type.
 
     Raises:
-        RecipeError: the field cannot take it.
+        RecipeError: the field cannot take the value.
     """
     checked = check_scalar(info, value)
     if info.path == "backbone":

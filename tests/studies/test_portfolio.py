@@ -113,7 +113,7 @@ def test_an_entry_that_does_not_fit_is_refused_by_name(refused: Refused, text: s
 
 def test_every_recipe_has_a_source(refused: Refused) -> None:
     (problem,) = refused(f"{STUDY}\n[[portfolio]]\n'augment.sepia' = 0.2\n")
-    assert "entry 1: source says where the recipe is known from" in problem
+    assert "entry 1: source" in problem
     (problem,) = refused(f"{STUDY}\n[portfolio]\nsource = 'x'\n")
     assert "portfolio is an array of tables, each [[portfolio]]" in problem
 

@@ -1,1 +1,1 @@
-"""What every part of the trainer needs: errors, files, the environment, random numbers."""
+"""Basics of the trainer: errors, files, the installed libraries and random numbers."""

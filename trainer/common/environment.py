@@ -1,6 +1,4 @@
-"""What is installed and what a process may use: versions to record, a torch and torchvision that do not fit each other,
-processor cores.
-"""
+"""The environment of a process: installed libraries, their versions, whether torch and torchvision fit, CPU cores."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ class EnvironmentProblem(RuntimeError):  # noqa: N818  # a fact about the instal
 
 
 def library_versions() -> dict[str, str]:
-    """Versions by distribution name, "python" included; what is not installed is left out. Nothing is imported."""
+    """Versions of `RECORDED` and "python" by distribution name; missing libraries are left out. Imports nothing."""
     versions = {"python": platform.python_version()}
     for name in RECORDED:
         version = _version(name)
@@ -31,7 +29,7 @@ def library_versions() -> dict[str, str]:
 
 
 def cpu_name() -> str:
-    """The processor's model, as Linux tells it; elsewhere its architecture."""
+    """The processor's model on Linux; its architecture on other systems."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -40,8 +38,8 @@ def cpu_name() -> str:
 
 
 def usable_cores(quota: Path = CPU_QUOTA) -> int:
-    """CPU cores that this process may run on: those it is bound to (``taskset``, Slurm), and no more than its
-    container's share of time (Kubernetes limits).
+    """CPU cores that this process may use: its affinity (``taskset``, Slurm), limited by the CPU share of its container
+    (Kubernetes limits).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     try:
@@ -53,14 +51,17 @@ def usable_cores(quota: Path = CPU_QUOTA) -> int:
 
 
 def check_torch_pair(*, thorough: bool = False) -> None:
-    """Make sure that torchvision was built for the installed torch; call it before timm is imported.
+    """Check that torchvision was built for the installed torch; call it before the import of timm.
 
-    The recorded versions tell in milliseconds whether something may be wrong. Only then, or when asked to be
-    ``thorough`` (a worker, which needs both anyway), torchvision is imported, and the import alone decides.
+    The installed versions show in milliseconds whether a mismatch is possible. Only in that case is torchvision
+    imported; the import decides.
+
+    Args:
+        thorough: import torchvision in any case, as for a worker, which needs it anyway.
 
     Raises:
-        EnvironmentProblem: torch or torchvision is missing, or they do not fit ("operator torchvision::nms does not
-            exist": a CPU-only torch beside the ordinary index's torchvision, or releases that are no pair).
+        EnvironmentProblem: torch or torchvision is missing, or they do not fit: releases that are no pair, or builds of
+            different package indexes. torchvision then fails with "operator torchvision::nms does not exist".
     """
     torch_version, vision_version = _version("torch"), _version("torchvision")
     if torch_version is None or vision_version is None:
@@ -71,19 +72,19 @@ def check_torch_pair(*, thorough: bool = False) -> None:
         return
     try:
         importlib.import_module("torchvision")
-    except (ImportError, RuntimeError, OSError, AttributeError) as error:  # it fails in all these ways
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:  # each occurs with mismatched builds
         raise EnvironmentProblem(
             f"torch {torch_version} and torchvision {vision_version} do not fit each other ({error}). "
-            "They must be releases of one pair and come from the same package index. To mend it:\n"
+            "They must be releases of one pair and come from the same package index. To repair it:\n"
             "    pip install --force-reinstall torch torchvision"
         ) from error
 
 
 def looks_unpaired(torch_version: str, vision_version: str, vision_requires: list[str]) -> bool:
-    """Whether two version strings and torchvision's requirements hint at builds that do not fit.
+    """Whether two version strings and torchvision's requirements suggest a mismatch.
 
-    ``2.6.0+cpu`` beside ``0.21.0`` are builds from different indexes, and a torchvision that requires
-    ``torch==2.6.0`` cannot use another release. Builds of one's own may look so and still work.
+    ``2.6.0+cpu`` and ``0.21.0`` are builds of different package indexes, and a torchvision that requires
+    ``torch==2.6.0`` cannot use another release. Locally compiled builds may look mismatched and still work.
     """
     torch_release, _, torch_build = torch_version.partition("+")
     vision_build = vision_version.partition("+")[2]

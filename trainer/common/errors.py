@@ -1,17 +1,18 @@
-"""The one error of the data side: everything that is wrong with a data set, told at once."""
+"""Errors of data sets and backbones, and helpers for their messages."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-SHOWN = 20  # problems printed in full; the others are counted
+SHOWN = 20  # problems in a message; the others are counted
 
 
 class DataError(ValueError):
-    """Data that cannot be used. `problems` holds every finding, each a sentence that names file and row.
+    """An invalid data set. `problems` holds all findings, each a sentence that names file and row.
 
-    ``str(error)`` shows the first `SHOWN`, one per line, counts the rest and ends with ``advice``, what to do next.
+    ``str(error)`` lists the first `SHOWN`, one per line, counts the rest and ends with ``advice``, the next step for
+    the user.
     """
 
     def __init__(self, problems: str | Iterable[str], advice: str = "") -> None:
@@ -29,14 +30,14 @@ class DataError(ValueError):
 
 
 def listed(names: Iterable[str], limit: int = 12) -> str:
-    """Names for a message: quoted, separated by commas, the first ``limit`` of them and the number of the others."""
+    """Names for a message: the first ``limit``, quoted and separated by commas, and the number of the others."""
     given = list(names)
     shown = ", ".join(repr(name) for name in given[:limit])
     return shown if len(given) <= limit else f"{shown} and {len(given) - limit} more"
 
 
 def suggest(given: str, valid: Iterable[str]) -> str:
-    """The end of an error message: the valid names nearest to ``given``, or all of them where they are few."""
+    """The end of an error message: the valid names nearest to ``given``, or up to 24 valid names, or nothing."""
     names = list(valid)
     close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     if close:
@@ -47,4 +48,4 @@ def suggest(given: str, valid: Iterable[str]) -> str:
 
 
 class BackboneError(ValueError):
-    """A backbone that does not exist, cannot be built as asked, or whose weights are not at hand."""
+    """A backbone that does not exist, that cannot be built as asked, or whose weights are missing."""

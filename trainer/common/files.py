@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""``errno`` of an OSError that says: no space left, or the quota is used up."""
+"""``errno`` values of an OSError for a full disk or an exhausted quota."""
 
-LEFTOVER_AGE = 3600.0  # seconds without a write until a temporary file counts as left over
+LEFTOVER_AGE = 3600.0  # seconds since the last write after which a temporary file may be removed
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; on success it is renamed to ``path``, on failure removed.
+    """Yield a temporary path beside ``path``; on success it is renamed to ``path``, on failure it is removed.
 
-    The temporary name carries the process id: two processes may write the same file, the last rename wins. What a
-    killed process leaves is for `remove_leftovers`.
+    The temporary name holds the process id, so that two processes can write the same file; the last rename wins. A
+    killed process leaves its temporary file behind, for `remove_leftovers`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,13 +32,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Remove the temporary files of `replacing`, in ``folder`` and below, that killed processes left behind.
+    """Remove temporary files of `replacing`, in ``folder`` and below, that killed processes left behind.
 
-    A file stays while a process of its number lives on this host, and for `LEFTOVER_AGE` after its last write: the
-    process may live on another host that shares the folder. What cannot be removed stays, too.
+    A file stays while a process with its id lives on this host, and for `LEFTOVER_AGE` after its last write, since the
+    process may live on another host that shares the folder. A file that cannot be removed stays, too.
 
     Returns:
-        How many were removed; 0 where there is no such folder.
+        The number of removed files; 0 if the folder does not exist.
     """
     removed = 0
     for path in folder.rglob(".*.tmp"):
@@ -47,7 +47,7 @@ def remove_leftovers(folder: Path) -> int:
             if named and path.is_file() and _is_old(path) and not _lives(int(named[1])):
                 path.unlink()
                 removed += 1
-        except OSError:  # gone meanwhile, or another user's
+        except OSError:  # already removed, or owned by another user
             continue
     return removed
 
@@ -57,7 +57,7 @@ def _is_old(path: Path) -> bool:
 
 
 def _lives(pid: int) -> bool:
-    """Whether there is a process of this number on this host, anybody's."""
+    """Whether a process with this id, of any user, lives on this host."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -16,34 +16,36 @@ COLUMNS = ("image_id", "label", "group", "fold")
 
 
 def fold_groups(image_set: ImageSet, duplicate_groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What must stay together: int64 (n,), numbered from 0 in order of the first training image.
+    """Number the sets of training images that must share a fold: int64 (n,), from 0 in order of their first image.
 
     Images are joined if they are duplicates, have one id, or have the same value in the group column (an empty value
-    joins nothing). Joining goes on: a duplicate of a patient's picture pulls in that patient's other pictures.
+    joins nothing). The groups are the connected components: a duplicate of a patient's picture pulls in that patient's
+    other pictures.
 
     Args:
-        duplicate_groups: as in `trainer.data.duplicates.DuplicateReport`.
+        duplicate_groups: int64 (n + m,), as in `trainer.data.duplicates.DuplicateReport`: the groups of the m test
+            images follow and are not used.
     """
+    # Takes half a second to import, and most commands need no groups.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(image_set.train_ids)
-    parent = list(range(n))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first_of: dict[tuple[str, str], int] = {}
-    for i in range(n):
-        # An id may be listed twice, with two labels.
-        keys = [("duplicate", str(duplicate_groups[i])), ("id", image_set.train_ids[i])]
-        if image_set.groups is not None and image_set.groups[i]:
-            keys.append(("column", image_set.groups[i]))
-        for key in keys:
-            a, b = sorted((root(first_of.setdefault(key, i)), root(i)))
-            parent[b] = a
-    _, groups = np.unique([root(i) for i in range(n)], return_inverse=True)
-    return groups.astype(np.int64).reshape(n)
+    # An id may be listed twice, with two labels.
+    columns: list[Sequence[object]] = [duplicate_groups[:n].tolist(), image_set.train_ids]
+    if image_set.groups is not None:
+        # In place of an empty value stands the image's own number, which no other image has.
+        columns.append([group or image for image, group in enumerate(image_set.groups)])
+    first_alike: list[int] = []
+    for column in columns:
+        first: dict[object, int] = {}
+        first_alike += [first.setdefault(value, image) for image, value in enumerate(column)]
+    images = np.tile(np.arange(n), len(columns))
+    graph = coo_array((np.ones(len(images)), (images, first_alike)), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    # SciPy promises no order of its components; folds derive from these numbers.
+    _, first_image, group = np.unique(component, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first_image))[group].astype(np.int64)
 
 
 def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:

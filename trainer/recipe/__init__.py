@@ -1,1 +1,1 @@
-"""The settings of one training, and the tables of what they may name."""
+"""The recipe: all settings of one training, and the tables of its augmentations and optimizers."""

@@ -1,4 +1,4 @@
-"""Names, ranges and documentation of every augmentation that a recipe may name."""
+"""The table of augmentations: name, range of the strength, documentation and transform of each."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from typing import Any
 class Augmentation:
     """One named augmentation.
 
-    Entries that name the same transform share one instance of it, which receives the arguments of all of them:
-    rotation, shift, scale and shear cost one resampling, not four.
+    Entries with the same transform share one instance of it, which gets the arguments of all of them: rotation, shift,
+    scale and shear together resample an image once, not four times.
     """
 
     doc: str
-    """What it does and what its strength means, for people."""
+    """The effect and the meaning of the strength, for users."""
     high: float
-    """The largest strength allowed; the smallest is 0, off."""
+    """The maximum strength; the minimum is 0, which is off."""
     transform: str
-    """Key of `_TRANSFORMS`, or the name of an Albumentations class that needs nothing more."""
+    """A key of `trainer.batches.augmenter._TRANSFORMS`, or the name of an Albumentations class."""
     arguments: Callable[[float], dict[str, Any]]
-    """Strength (above 0) -> keyword arguments of that class."""
+    """Strength (above 0) -> keyword arguments of the transform."""
 
 
 SMALLEST_BLUR = 0.01
-"""Standard deviation in pixels from which on blur is drawn: it changes nothing yet, but zero would divide by zero."""
+"""Smallest standard deviation of a blur, in pixels: too small to change an image, but zero would divide by zero."""
 STRONGEST_CROP = 0.92
-"""Crops of 8 % of the area are ImageNet training's smallest (Szegedy et al. 2015, "Going Deeper with Convolutions")."""
+"""Maximum strength of a crop: the smallest crops of ImageNet training are 8 % of the area (Szegedy et al. 2015, "Going
+Deeper with Convolutions").
+"""
 WIDEST_CROP = 4 / 3
-"""Width : height, or height : width, of the least square crops at that strength (same source)."""
+"""Maximum aspect ratio of a crop, either way, at that strength (same source)."""
 
 
 def _probability(strength: float) -> dict[str, Any]:
@@ -181,4 +183,4 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 """Every augmentation by name, in the order in which they are applied: geometry, colour, degradation, occlusion."""
 
 POLICIES = ("none", "autoaugment", "randaugment", "trivialaugment")
-"""Published mixtures by name."""
+"""Names of published augmentation policies."""

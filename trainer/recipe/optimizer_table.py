@@ -1,4 +1,4 @@
-"""Names, defaults and documentation of every optimizer and schedule that a recipe may name."""
+"""The tables of optimizers and learning-rate schedules: name, defaults and documentation of each."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRule:
-    """How one optimizer is made: its name in timm, and what ``optimizer.momentum`` means to it."""
+    """One optimizer: its name in timm and the meaning of the recipe's settings for it."""
 
     doc: str
     timm_name: str
     momentum: Literal["momentum", "first beta", "both"]
-    """``"both"``: momentum for some weights, first beta for the others."""
+    """The meaning of ``optimizer.momentum``; ``"both"``: momentum for some weights, first beta for the others."""
     second_beta: float = 0.999
-    """What ``optimizer.beta2 = 0`` stands for where there are betas; of no effect on Adafactor, which has one only."""
+    """The value for ``optimizer.beta2 = 0``, of optimizers with betas; no effect on Adafactor, which has one."""
     middle_beta: float | None = None
-    """Of those with three: between the first and the one that ``optimizer.beta2`` sets."""
+    """The second of three betas, of optimizers that have three; ``optimizer.beta2`` then sets the third."""
     lowest_momentum: float = 0.0
-    """Below it the steps explode; a recipe with less gets this much."""
+    """Minimum momentum, below which the steps diverge; a smaller value in a recipe is raised to it."""
     usual_lr: float = 1.0
-    """Roughly, the learning rate that does what 1 does with AdamW: a first guess for the middle of a range."""
+    """Usual learning rate as a multiple of AdamW's, roughly: a first guess for the middle of a range."""
     fused: bool = False
-    """Whether torch has it as one kernel over all weights, on CPU and CUDA: a third of the time of the plain one."""
+    """Whether torch has a fused kernel over all weights, on CPU and CUDA: it takes a third of the plain one's time."""
     fallback: bool = False
-    """Whether it is for weight matrices inside the network only; AdamW then moves the classifier and all else."""
+    """Whether it is for weight matrices inside the network only; AdamW then trains the classifier and all else."""
 
 
-# Left out: Rprop, which needs gradients of the whole data set; Adagrad and Adadelta, whose rates fall or follow by
-# themselves, against every schedule; second-order ones (AdaHessian, Kron), at twice the cost of a step or more; and
-# wrappers such as Lookahead, which the copy that measures a training's memory would lose.
+# Left out: Rprop, which needs gradients of the whole data set; Adagrad and Adadelta, whose own adaptation of the rate
+# works against every schedule; second-order ones (AdaHessian, Kron), which at least double the cost of a step; and
+# wrappers such as Lookahead, which the copy for measuring a training's memory would lose.
 OPTIMIZERS: dict[str, OptimizerRule] = {
     "sgd": OptimizerRule(
         doc="SGD with Nesterov momentum", timm_name="sgd", momentum="momentum", usual_lr=30.0, fused=True
@@ -54,7 +54,7 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
         doc="layer-wise scaled Adam, for large batches", timm_name="lamb", momentum="first beta", usual_lr=5.0
     ),
     "lion": OptimizerRule(
-        doc="sign of the momentum; wants about a tenth of AdamW's learning rate",
+        doc="sign of the momentum; about a tenth of AdamW's learning rate",
         timm_name="lion",
         momentum="first beta",
         second_beta=0.99,
@@ -62,7 +62,7 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
     ),
     "rmsprop": OptimizerRule(doc="RMSprop as in TensorFlow", timm_name="rmsproptf", momentum="momentum"),
     "adamax": OptimizerRule(
-        doc="Adam by the largest gradient seen (Kingma & Ba 2015); takes twice AdamW's learning rate",
+        doc="Adam with the infinity norm of the gradients (Kingma & Ba 2015); twice AdamW's learning rate",
         timm_name="adamax",
         momentum="first beta",
         usual_lr=2.0,
@@ -73,18 +73,18 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
         momentum="first beta",
     ),
     "adabelief": OptimizerRule(
-        doc="Adam by how far gradients stray from their mean (Zhuang et al. 2020); AdamW's learning rate",
+        doc="Adam that divides by gradients' deviation from their mean (Zhuang et al. 2020); AdamW's learning rate",
         timm_name="adabelief",
         momentum="first beta",
-        lowest_momentum=0.1,  # what it divides by is how far gradients are from their running mean, which would be they
+        lowest_momentum=0.1,  # at 0 the mean is the gradient itself, and the deviation 0
     ),
     "adamp": OptimizerRule(
-        doc="Adam without the part that only lengthens scale-free weights (Heo et al. 2021); AdamW's learning rate",
+        doc="Adam without the growth of scale-invariant weights (Heo et al. 2021); AdamW's learning rate",
         timm_name="adamp",
         momentum="first beta",
     ),
     "adan": OptimizerRule(
-        doc="adaptive Nesterov momentum (Xie et al. 2022); stands several times AdamW's learning rate",
+        doc="adaptive Nesterov momentum (Xie et al. 2022); tolerates several times AdamW's learning rate",
         timm_name="adan",
         momentum="first beta",
         middle_beta=0.92,
@@ -98,7 +98,7 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
         second_beta=0.9999,
     ),
     "cadamw": OptimizerRule(
-        doc="AdamW that skips what the gradient contradicts (Liang et al. 2024); AdamW's learning rate",
+        doc="AdamW without components that oppose the gradient (Liang et al. 2024); AdamW's learning rate",
         timm_name="cadamw",
         momentum="first beta",
     ),
@@ -152,17 +152,17 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRule:
-    """How the learning rate rises and falls, as shares of its peak."""
+    """The shape of a learning-rate schedule, as fractions of the peak."""
 
     doc: str
     fall: Callable[[float], float]
-    """By progress 0 .. 1 after the warm-up, from 1 down."""
+    """Progress 0 .. 1 after the warm-up -> fraction of the peak, falling from 1."""
     rise: Callable[[float], float] = lambda progress: progress
-    """By progress 0 .. 1 in the warm-up, up to 1."""
+    """Progress 0 .. 1 in the warm-up -> fraction of the peak, rising to 1."""
 
 
-ONE_CYCLE_START = 25.0  # of torch's OneCycleLR: the peak is that many times the rate at the beginning,
-ONE_CYCLE_END = 1e4  # and the rate at the beginning that many times the one at the end
+ONE_CYCLE_START = 25.0  # peak / initial rate, as in torch's OneCycleLR
+ONE_CYCLE_END = 1e4  # initial / final rate, as in torch's OneCycleLR
 
 
 def _cosine(begin: float, end: float, progress: float) -> float:
@@ -181,7 +181,7 @@ SCHEDULES: dict[str, ScheduleRule] = {
     "constant": ScheduleRule(doc="stays at the peak", fall=lambda progress: 1.0),
     "one_cycle": ScheduleRule(
         doc="up by half a cosine from 1/25, down to nearly 0 (Smith & Topin 2019); a warm-up of 0.3 is usual. "
-        "The momentum stays as it is",
+        "The momentum is constant",
         rise=lambda progress: _cosine(1.0 / ONE_CYCLE_START, 1.0, progress),
         fall=lambda progress: _cosine(1.0, 1.0 / ONE_CYCLE_START / ONE_CYCLE_END, progress),
     ),

@@ -1,12 +1,12 @@
-"""A recipe: every setting of one training, as a value.
+"""`Recipe`: all settings of one training, as an immutable value.
 
-A recipe has two forms. In code it is a frozen dataclass with one nested group per concern. Everywhere else, in study
-files, on the command line, in the database and in exported models, it is *flat*: a dictionary from dotted field name
-to plain value, such as ``{"backbone": "resnet18", "optimizer.lr": 0.001, "augment.sepia": 0.2}``. `FIELDS` lists every
-flat name with its type, range, default and explanation; it is derived from the dataclasses below and from
-`trainer.recipe.augmentation_table.AUGMENTATIONS`, so a setting is declared in one place.
+A recipe has two forms. In code it is a frozen dataclass with nested groups. In study files, on the command line, in the
+database and in exported models it is *flat*: a dictionary from dotted field name to plain value, such as
+``{"backbone": "resnet18", "optimizer.lr": 0.001, "augment.sepia": 0.2}``. `FIELDS` holds type, range, default and
+documentation of every flat field. It is derived from the dataclasses below and from
+`trainer.recipe.augmentation_table.AUGMENTATIONS`, so each setting is declared once.
 
-Nothing here imports torch: a study file is checked in milliseconds.
+Nothing here imports torch, so that a study file is checked in milliseconds.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from trainer.recipe.augmentation_table import AUGMENTATIONS, POLICIES
 from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 
 Scalar = str | int | float | bool
-"""What a flat recipe holds: the values that TOML, JSON and Optuna all represent exactly."""
+"""A value of a flat recipe: TOML, JSON and Optuna all represent these types exactly."""
 
 
 class RecipeError(ValueError):
-    """A setting that does not exist, or a value that it cannot take. The message names both and what would be valid."""
+    """An unknown field, or an invalid value of a field. The message names both, and what would be valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldInfo:
-    """What is known about one flat field: ``type`` is ``str``, ``bool``, ``int`` or ``float``; ranges are closed."""
+    """The declaration of one flat field. ``type`` is ``str``, ``bool``, ``int`` or ``float``; ranges are closed."""
 
     path: str
     type: type
@@ -43,10 +43,10 @@ class FieldInfo:
     high: float = math.inf
     choices: tuple[str, ...] = ()
     pattern: str = ""
-    """Regular expression that a name has to match where there are no choices."""
+    """Regular expression that the whole name has to match, of fields without choices."""
 
     def check(self, value: object) -> Scalar:
-        """Return ``value`` as this field's type.
+        """Check ``value`` and return it as this field's type: an ``int`` field takes 2.0 as 2.
 
         Raises:
             RecipeError: wrong type, not finite, out of range, or not among the choices.
@@ -95,7 +95,7 @@ def _setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """How weights move."""
+    """Settings of the optimizer."""
 
     name: str = _setting("adamw", "optimizer", choices=OPTIMIZERS)
     lr: float = _setting(3e-4, "peak learning rate", low=1e-8, high=10.0)
@@ -116,7 +116,7 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How the learning rate changes over the epochs."""
+    """Settings of the learning-rate schedule."""
 
     name: str = _setting("cosine", "shape after the warm-up", choices=SCHEDULES)
     warmup: float = _setting(0.1, "fraction of all steps in which the rate rises to its peak", low=0.0, high=0.9)
@@ -125,7 +125,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """What training images go through. Strength 0 means exactly off."""
+    """Augmentation of training images. Strength 0 is exactly off."""
 
     strengths: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(AUGMENTATIONS, 0.0))
     """Strength by name of `trainer.recipe.augmentation_table.AUGMENTATIONS`, every name present. Treat as read-only."""
@@ -143,7 +143,7 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What is minimised."""
+    """Settings of the training loss."""
 
     label_smoothing: float = _setting(0.0, "share of the target spread over all classes", low=0.0, high=0.9)
     focal_gamma: float = _setting(0.0, "focal loss exponent (Lin et al. 2017); 0 = cross-entropy", low=0.0, high=10.0)
@@ -169,7 +169,7 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Every setting of one training, complete: what is recorded with a trial is what ran."""
+    """All settings of one training, defaults included, so that a stored recipe says exactly what ran."""
 
     backbone: str = _setting("tf_efficientnet_b0.ns_jft_in1k", "timm model name")
     init: str = _setting(
@@ -213,10 +213,10 @@ class Recipe:
 
     @staticmethod
     def from_flat(flat: Mapping[str, object]) -> Recipe:
-        """Build a recipe from flat settings; what is left out takes its default.
+        """Build a recipe from flat settings; missing fields take their defaults.
 
         Raises:
-            RecipeError: naming every unknown field and every impossible value, nearest valid names included.
+            RecipeError: naming every unknown field and every invalid value, with the nearest valid names.
         """
         problems: list[str] = []
         values = {path: info.default for path, info in FIELDS.items()}
@@ -242,7 +242,7 @@ class Recipe:
         )
 
     def to_flat(self) -> dict[str, Scalar]:
-        """All settings, in the order of `FIELDS`; ``Recipe.from_flat(recipe.to_flat()) == recipe``."""
+        """The recipe in flat form, in the order of `FIELDS`: ``Recipe.from_flat(recipe.to_flat()) == recipe``."""
         flat: dict[str, Scalar] = {}
         for path in FIELDS:
             target: Any = self
@@ -252,7 +252,7 @@ class Recipe:
         return flat
 
     def replace(self, changes: Mapping[str, object]) -> Recipe:
-        """The same recipe with some flat fields changed.
+        """A copy of the recipe with some flat fields changed.
 
         Raises:
             RecipeError: as `from_flat`.
@@ -261,10 +261,10 @@ class Recipe:
 
 
 def field_info(path: str) -> FieldInfo:
-    """Look one field up.
+    """The declaration of one flat field.
 
     Raises:
-        RecipeError: no such field; the message offers the nearest.
+        RecipeError: no such field; the message suggests the nearest.
     """
     if path not in FIELDS:
         kind = "augmentation" if path.startswith("augment.") else "recipe field"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pynvml
 import pytest
 
-from search.runtime.devices import DeviceError, Gpu, parse_gpu, place_workers
+from search.runtime.devices import DeviceError, Gpu, list_gpus, place_workers
 from trainer.common.environment import usable_cores
 
 FREE = Gpu(index=0, uuid="GPU-aaa", name="H200", memory_used=3)
@@ -16,11 +20,100 @@ ALSO_FREE = Gpu(index=2, uuid="GPU-ccc", name="H200", memory_used=0)
 ALL = (FREE, TAKEN, ALSO_FREE)
 
 
-def test_a_line_of_nvidia_smi() -> None:
-    assert parse_gpu("1, GPU-bbb, NVIDIA H200, 60000") == Gpu(
-        index=1, uuid="GPU-bbb", name="NVIDIA H200", memory_used=60_000
+class FakeDriver:
+    """Stands in for the NVIDIA driver behind `pynvml`: GPUs as (uuid, name, bytes in use or the error of asking)."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *gpus: tuple[str, str, int | type[Exception]]) -> None:
+        self.gpus = gpus
+        self.open = 0
+        self.lost: set[int] = set()
+        self.old = False
+        replacements = {
+            "nvmlInit": lambda: self._count(1),
+            "nvmlShutdown": lambda: self._count(-1),
+            "nvmlDeviceGetCount": lambda: len(self.gpus),
+            "nvmlDeviceGetHandleByIndex": self._handle,
+            "nvmlDeviceGetUUID": lambda index: self.gpus[index][0],
+            "nvmlDeviceGetName": lambda index: self.gpus[index][1],
+            "nvmlDeviceGetMemoryInfo": self._memory,
+        }
+        for name, replacement in replacements.items():
+            monkeypatch.setattr(pynvml, name, replacement)
+
+    def _count(self, change: int) -> None:
+        self.open += change
+
+    def _handle(self, index: int) -> int:
+        assert self.open == 1
+        if index in self.lost:
+            raise pynvml.NVMLError_GpuIsLost
+        return index
+
+    def _memory(self, index: int, version: int | None = None) -> SimpleNamespace:
+        if self.old and version is not None:
+            raise pynvml.NVMLError_FunctionNotFound
+        used = self.gpus[index][2]
+        if not isinstance(used, int):
+            raise used
+        return SimpleNamespace(used=used if version or self.old else used + RESERVED)
+
+
+RESERVED = 2**30  # bytes that the driver keeps for itself
+
+
+def test_gpus_as_the_driver_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver(monkeypatch, ("GPU-aaa", "NVIDIA H200", 3 * 2**20), ("GPU-bbb", "NVIDIA H200", 60_000 * 2**20))
+    for driver.old in (False, True):
+        assert list_gpus() == (
+            Gpu(index=0, uuid="GPU-aaa", name="NVIDIA H200", memory_used=3),
+            Gpu(index=1, uuid="GPU-bbb", name="NVIDIA H200", memory_used=60_000),
+        )
+    assert driver.open == 0, "the driver is let go"
+
+
+@pytest.mark.parametrize("error", [pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission])
+def test_memory_that_the_driver_does_not_tell_counts_as_free(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeDriver(monkeypatch, ("GPU-aaa", "A100", error))
+    assert [gpu.memory_used for gpu in list_gpus()] == [0]
+
+
+def test_a_lost_gpu_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"GPU-{index}" for index in range(8)]
+    driver = FakeDriver(
+        monkeypatch, *((name, "H200", 0) for name in names[:5]), ("GPU-5", "H200", pynvml.NVMLError_GpuIsLost)
     )
-    assert parse_gpu("0, MIG-1, A100, [N/A]").memory_used == 0
+    driver.gpus += tuple((name, "H200", 0) for name in names[6:])
+    driver.lost = {2}
+    assert [(gpu.index, gpu.uuid) for gpu in list_gpus()] == [(i, names[i]) for i in (0, 1, 3, 4, 6, 7)]
+    assert ["GPU 2" in caplog.messages[0], "GPU 5" in caplog.messages[1]] == [True, True]
+    assert driver.open == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_LibRmVersionMismatch],
+)
+def test_without_a_driver_there_are_no_gpus(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_driver() -> None:
+        raise error
+
+    monkeypatch.setattr(pynvml, "nvmlInit", no_driver)
+    assert list_gpus() == ()
+
+
+def test_without_the_library_there_are_no_gpus(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert list_gpus() == ()
+    assert "nvidia-ml-py" in caplog.text
+
+
+def test_the_library_is_loaded_by_asking_alone() -> None:
+    asked = "import sys, search.engines.plan, search.cli.app; sys.exit('pynvml' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
 
 
 def test_one_worker_for_each_free_gpu_and_the_others_are_named() -> None:

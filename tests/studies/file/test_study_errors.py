@@ -190,7 +190,7 @@ MISTAKES = {
     "a name where a filter is": (
         "[space]\nbackbone = { match = ['resnet18.*'] }\n"
         "drop = { low = 0.0, high = 0.5, when = { backbone = 'resnet18.a1_in1k' } }",
-        "with match, which backbones there are is not known; ask for family, or give patterns such as convnext*",
+        "use family, or patterns such as convnext*",
     ),
     "unknown key of a filter": (
         "[space]\nbackbone = { match = ['resnet*'], max_param = 5 }",

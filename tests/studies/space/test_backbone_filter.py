@@ -42,7 +42,7 @@ def test_a_filter_becomes_the_list_it_finds(load: Load) -> None:
     assert not spec.is_resolved
     assert explain(spec).sampled[0].values.startswith("timm models resnet18.*, vit_tiny")
     for needs_the_list in (spec.default_params, spec.to_dict):
-        with pytest.raises(StudyError, match="not known before its filter is resolved"):
+        with pytest.raises(StudyError, match="until its filter is resolved"):
             needs_the_list()
     resolved = check_backbones(spec)
     assert resolved.is_resolved

@@ -61,7 +61,7 @@ def check_in(site: Path, call: str) -> str:
     """The message of the error that ``call`` raises where the packages of ``site`` come first; "" if none."""
     code = f"""
 import sys
-from trainer.environment import EnvironmentProblem, check_torch_pair
+from trainer.common.environment import EnvironmentProblem, check_torch_pair
 try:
     {call}
 except EnvironmentProblem as problem:

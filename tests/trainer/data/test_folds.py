@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from tests.trainer.images import save
 from trainer.data.duplicates import find_duplicates
 from trainer.data.folds import fold_groups, fold_warnings, make_folds, read_folds_csv, write_folds_csv
+from trainer.data.image_set import ImageSet
 from trainer.data.read import DataError, read_images
 
 labels = st.lists(st.integers(0, 4), min_size=12, max_size=80).map(lambda y: np.array(y, np.int64))
@@ -79,6 +83,33 @@ def test_duplicates_and_the_group_column_join(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fold_groups(image_set, duplicates.groups), [0, 1, 0, 2, 3])
     grouped = replace(image_set, groups=("", "p1", "p2", "", "p2"))
     np.testing.assert_array_equal(fold_groups(grouped, duplicates.groups), [0, 1, 0, 2, 0])
+
+
+@given(data=st.data(), n=st.integers(0, 30))
+@settings(max_examples=200, deadline=None)
+def test_groups_are_the_connected_components_in_order_of_their_first_image(data: st.DataObject, n: int) -> None:
+    """Against the definition: the closure of "one id, one duplicate group, or one value of the group column"."""
+
+    def draw(values: st.SearchStrategy[Any]) -> list[Any]:
+        drawn: list[Any] = data.draw(st.lists(values, min_size=n, max_size=n))
+        return drawn
+
+    # Digits among the ids and the column's values: neither may be taken for a number of a duplicate group.
+    ids, duplicates = draw(st.sampled_from("0123456789abcdefghij")), draw(st.integers(0, 20))
+    column = data.draw(st.none() | st.lists(st.sampled_from(["", "", "0", "1", "a", "b"]), min_size=n, max_size=n))
+    alike = np.eye(n, dtype=bool)
+    for i, j in itertools.product(range(n), repeat=2):
+        same_value = column is not None and bool(column[i]) and column[i] == column[j]
+        alike[i, j] |= ids[i] == ids[j] or duplicates[i] == duplicates[j] or same_value
+    for _ in range(n):
+        alike = alike @ alike
+    first_of = [int(np.argmax(row)) for row in alike]
+    expected = [sorted(set(first_of)).index(first) for first in first_of]
+    image_set = SimpleNamespace(train_ids=tuple(ids), groups=None if column is None else tuple(column))
+    of_test_images = data.draw(st.lists(st.integers(0, 20), max_size=5))
+    groups = fold_groups(cast(ImageSet, image_set), np.array(duplicates + of_test_images, np.int64))
+    assert groups.dtype == np.int64
+    assert groups.tolist() == expected
 
 
 def test_rare_classes_are_named() -> None:
