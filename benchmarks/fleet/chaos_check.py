@@ -149,7 +149,7 @@ def _undisturbed(bench: Bench, record: TrialRecord) -> TrialOutcome:
         checkpoint=None,
         loader=bench.loader,
     )
-    return outcome_of(result, metric, bench.images.y)
+    return outcome_of(result, metric, bench.targets)
 
 
 def _last_words(log: Path) -> list[str]:

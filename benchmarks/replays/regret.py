@@ -13,6 +13,7 @@ from benchmarks.replays.pruning_rules import Distances
 from benchmarks.replays.replay import Rule, Trace, replay
 from search.statistics.ranking import averaging_adds, worth
 from trainer.evaluation.ambiguity import expected_average
+from trainer.evaluation.targets import Targets
 
 FIRST = "as the service ranks"
 """How winners are picked in the tables of rules."""
@@ -62,7 +63,7 @@ def judgements(table: CurveTable) -> dict[str, Floats]:
     """By what a winner may be picked among the finished: each ``(R,)``, in points; `FIRST` is the one to use."""
     accuracy, recipes = table.metric[:, -1], range(len(table.recipes))
     averages = [table.average(row) for row in recipes]
-    alone = [expected_average(table.y, table.oof[row, 0], []) for row in recipes]
+    alone = [expected_average(Targets(table.y), table.oof[row, 0], []) for row in recipes]
     averaged = [
         own + averaging_adds("accuracy", own, average.brier, average.ambiguity)
         for own, average in zip(accuracy, averages, strict=True)

@@ -32,6 +32,7 @@ from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, worth_
 from search.tuning.samplers import SAMPLERS
 from search.tuning.warm_starts import MOST, SHARE
 from trainer.evaluation.metrics import standard_error
+from trainer.evaluation.targets import Targets
 
 TRIED = 20
 """Recipes that the earlier study has tried."""
@@ -74,7 +75,7 @@ def remembered(earlier: CurveTable, generator: np.random.Generator, *, worthless
         result = Candidate(
             number=number,
             value=accuracy,
-            standard_error=standard_error("accuracy", earlier.y, oof),
+            standard_error=standard_error("accuracy", Targets(earlier.y), oof),
             averaged=accuracy,
             brier=average.brier,
             worth=worth("accuracy", accuracy, average.brier),

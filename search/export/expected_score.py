@@ -24,10 +24,11 @@ from search.statistics.selection_bias import POOL, CrossValidated, Honest, Tried
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import trainings_of
 from search.study_state.snapshot import added_by_averaging
+from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord
-from trainer.evaluation.metrics import METRICS, effective_images
+from trainer.evaluation.metrics import METRICS
 
 GROUPS = 5
 """Recipes, the best first, that show what averaging adds."""
@@ -46,8 +47,8 @@ def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
     confirmation = read_confirmation(ledger, study.name)
     if not confirmation.ranking:
         return None
-    y, metric = ledger.datasets.get(study.fingerprint).y, confirmation.spec.protocol.metric
-    honest = honest_score(list(_tried(ledger, confirmation)), y, metric, ledger.weights(study))
+    metric = confirmation.spec.protocol.metric
+    honest = honest_score(list(_tried(ledger, confirmation)), read_targets(ledger, study), metric)
     return Optimism(best=confirmation.ranking[0], honest=honest)
 
 
@@ -60,9 +61,9 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     """
     if refits.test is None:
         return None
-    y, metric, weights = ledger.datasets.get(plan.study.fingerprint).y, plan.metric, ledger.weights(plan.study)
+    targets, metric = read_targets(ledger, plan.study), plan.metric
     confirmations = [read_confirmation(ledger, study.name) for study in plan.studies]
-    honest = honest_score([t for c in confirmations for t in _tried(ledger, c)], y, metric, weights)
+    honest = honest_score([t for c in confirmations for t in _tried(ledger, c)], targets, metric)
     # Where a recipe was confirmed, its luck in the search counts nothing.
     judges = [part.member.rounds or (part.member.trial,) for part in refits.members]
     single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - honest.optimism
@@ -74,7 +75,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     if not refits.imported:
         averaging = averaging_of(
             gain_within([_added(part, metric) for part in refits.members], plan.models),
-            gain_all_told(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights),
+            gain_all_told(list(_groups(ledger, plan, refits, confirmations)), targets, metric),
         )
         trainings = equal_trainings([len(part.records) for part in refits.members])
         single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
@@ -90,7 +91,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
         networks=plan.models * trainings,
         trainings=trainings,
         metric=metric,
-        train_images=len(y) if weights is None else round(effective_images(weights)),
+        train_images=round(targets.effective_images),
         test_images=len(refits.test),
         chances=chances,
     )

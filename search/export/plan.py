@@ -14,6 +14,7 @@ from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
+from search.study_state.study_targets import read_targets
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -126,12 +127,11 @@ def _choose(ledger: Ledger, study: StoredStudy, spec: StudySpec, pool: Pool, at_
             PossibleMember(name=member.name, backbone=member.backbone, oof=predictions_of(ledger, member))
             for member in pool.everyone
         ],
-        ledger.datasets.get(study.fingerprint).y,
+        read_targets(ledger, study),
         ledger.folds(study, pool.split),
         spec.protocol.metric,
         spec.final.ensemble,
         at_most,
-        ledger.weights(study),
     )
 
 

@@ -11,6 +11,7 @@ from search.export.plan import ExportPlan
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
+from search.study_state.study_targets import read_targets
 from storage.stores import Ledger
 from storage.values import DEFAULT_TRIAL, TrialStatus, WorkKind
 
@@ -112,7 +113,6 @@ def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:
     default = next((record for record in records if record.number == DEFAULT_TRIAL), None)
     if default is None:
         return None
-    y = ledger.datasets.get(plan.study.fingerprint).y
     leads, other = (ledger.runs.prediction(record.id, "oof") for record in (plan.leader.trial, default))
-    gain = paired_gain(plan.metric, y, leads, other, ledger.weights(plan.study))
+    gain = paired_gain(plan.metric, read_targets(ledger, plan.study), leads, other)
     return None if gain.real else gain

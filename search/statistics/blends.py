@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
-from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Weights, score
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, score
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 from trainer.inference.blend import Blend
 
@@ -29,7 +30,7 @@ Stacked = NDArray[np.float32]
 class Way(Protocol):
     """A way to blend, see the head of this module."""
 
-    def __call__(self, y: Labels, members: Stacked, weights: Weights | None = None) -> Blend: ...
+    def __call__(self, targets: Targets, members: Stacked) -> Blend: ...
 
 
 LEAST_GAIN = 1e-5
@@ -43,7 +44,7 @@ ABSENT = -20.0
 """Intercept of a class without an image to fit on: its probability is as good as zero."""
 
 
-def evenly(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+def evenly(targets: Targets, members: Stacked) -> Blend:
     """The mean of all."""
     return Blend(weights=(1.0 / len(members),) * len(members))
 
@@ -59,14 +60,14 @@ def equal(backbones: Sequence[str], at_most: int) -> Way:
         at_most: members of the mean.
     """
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+    def fit(targets: Targets, members: Stacked) -> Blend:
         chosen, total = [0], members[0].astype(np.float64)
-        best = _loss(y, total, weights)
+        best = _loss(targets, total)
         while len(chosen) < at_most:
             left = [i for i in range(len(members)) if i not in chosen]
             taken = {backbones[i] for i in chosen}
             for pool in ([i for i in left if backbones[i] not in taken], left):
-                losses = {i: _loss(y, total + members[i], weights) for i in pool}
+                losses = {i: _loss(targets, total + members[i]) for i in pool}
                 step = min(losses, key=lambda i: losses[i], default=None)
                 if step is not None and losses[step] < best - LEAST_GAIN:
                     break
@@ -89,14 +90,14 @@ def greedy(at_most: int) -> Way:
         at_most: different members.
     """
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+    def fit(targets: Targets, members: Stacked) -> Blend:
         counts = np.zeros(len(members), np.int64)
         counts[0] = 1
         total = members[0].astype(np.float64)
-        best, kept = _loss(y, total, weights), counts.copy()
+        best, kept = _loss(targets, total), counts.copy()
         for _ in range(GREEDY_STEPS - 1):
             full = np.count_nonzero(counts) >= at_most
-            losses = {i: _loss(y, total + members[i], weights) for i in range(len(members)) if counts[i] or not full}
+            losses = {i: _loss(targets, total + members[i]) for i in range(len(members)) if counts[i] or not full}
             step = min(losses, key=lambda i: losses[i])
             counts[step] += 1
             total += members[step]
@@ -107,20 +108,20 @@ def greedy(at_most: int) -> Way:
     return fit
 
 
-def stack(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+def stack(targets: Targets, members: Stacked) -> Blend:
     """Multinomial logistic regression on the log probabilities of all members, with a strong penalty."""
     from sklearn.linear_model import LogisticRegression
 
     count, _, classes = members.shape
     logs = np.concatenate(list(np.log(np.clip(members.astype(np.float64), SMALLEST_PROBABILITY, 1.0))), axis=1)
-    present = np.unique(y)
+    present = np.unique(targets.y)
     coefficients, intercepts = np.zeros((classes, count * classes)), np.full(classes, ABSENT)
     if len(present) == 1:
         intercepts[present] = 0.0
     else:
-        # Of mean 1, so that the penalty weighs as much as without any.
-        counting = None if weights is None else weights / weights.mean()
-        model = LogisticRegression(C=STACK_C, max_iter=1000).fit(logs, y, sample_weight=counting)
+        # Weights of mean 1 keep the balance between likelihood and penalty.
+        model = LogisticRegression(C=STACK_C, max_iter=1000)
+        model.fit(logs, targets.y, sample_weight=targets.mean_one_weights)
         # Of two classes scikit-learn keeps one row, that of the second against the first.
         rows = present if len(present) > 2 else present[1:]
         intercepts[present] = 0.0
@@ -135,9 +136,9 @@ def stack(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
 def calibrated(way: Way) -> Way:
     """``way``, at the temperature that suits it best."""
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
-        blend = way(y, members, weights)
-        return replace(blend, temperature=fit_temperature(y, blend.probabilities(members), weights))
+    def fit(targets: Targets, members: Stacked) -> Blend:
+        blend = way(targets, members)
+        return replace(blend, temperature=fit_temperature(targets, blend.probabilities(members)))
 
     return fit
 
@@ -147,17 +148,17 @@ def decided(way: Way, metric: str) -> Way:
     and `CUT_METRICS`.
     """
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
-        blend = way(y, members, weights)
+    def fit(targets: Targets, members: Stacked) -> Blend:
+        blend = way(targets, members)
         proba = blend.probabilities(members)
         if metric in CUT_METRICS:
-            return replace(blend, cuts=fit_cuts(y, proba, metric, weights))
+            return replace(blend, cuts=fit_cuts(targets, proba, metric))
         assert metric in OFFSET_METRICS, metric
-        return replace(blend, offsets=fit_offsets(y, proba, metric, weights))
+        return replace(blend, offsets=fit_offsets(targets, proba, metric))
 
     return fit
 
 
-def _loss(y: Labels, total: NDArray[np.float64], weights: Weights | None) -> float:
+def _loss(targets: Targets, total: NDArray[np.float64]) -> float:
     """Log loss at the best temperature of probabilities that sum to any number."""
-    return -score("log_loss", y, scale_temperature(total, fit_temperature(y, total, weights)), weights)
+    return -score("log_loss", targets, scale_temperature(total, fit_temperature(targets, total)))

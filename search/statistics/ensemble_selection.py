@@ -28,7 +28,8 @@ from search.statistics.blends import Stacked, Way, calibrated, decided, equal, e
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS
-from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score, standard_error, weights_of
+from trainer.evaluation.metrics import METRICS, Probabilities, score, standard_error
+from trainer.evaluation.targets import Targets
 from trainer.inference.blend import Blend
 
 
@@ -104,31 +105,29 @@ class FittedBlend:
     """What was tried and what came of it, for people."""
 
 
-def nest(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], weights: Weights | None = None) -> Nested:
+def nest(way: Way, targets: Targets, members: Stacked, folds: NDArray[np.int64]) -> Nested:
     """Fit ``way`` once for each outer fold, on the images of the others, by their ``weights``."""
     others = [folds != k for k in range(int(folds.max()) + 1)]
-    return Nested(folds=folds, blends=tuple(way(y[k], members[:, k], weights_of(weights, k)) for k in others))
+    return Nested(folds=folds, blends=tuple(way(targets.select(k), members[:, k]) for k in others))
 
 
 def choose_members(
     contenders: Sequence[PossibleMember],
-    y: Labels,
+    targets: Targets,
     folds: NDArray[np.int64],
     metric: str,
     way: str,
     at_most: int,
-    weights: Weights | None = None,
 ) -> Choice:
     """Choose the recipes of the final model.
 
     Args:
         contenders: recipes that may as well be the best, the leader first, at least one.
-        y: true classes, ``(n,)``.
+        targets: true classes and weights of the n images.
         folds: outer fold of each image, ``(n,)``.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
         way: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
         at_most: members.
-        weights: how much each image counts, ``(n,)``; None: all the same.
     """
     single = Choice(names=(contenders[0].name,), weights=(1.0,), way="none")
     if way == "none":
@@ -140,23 +139,23 @@ def choose_members(
     members = np.stack([contender.oof for contender in contenders])
     backbones = [contender.backbone for contender in contenders]
     leader = members[0]
-    averaged = _judge(equal(backbones, at_most), y, members, folds, metric, weights)
-    gain = paired_gain(metric, y, averaged.judged, leader, weights)
-    even = _choice(contenders, averaged.way(y, members, weights), "equal", gain)
+    averaged = _judge(equal(backbones, at_most), targets, members, folds, metric)
+    gain = paired_gain(metric, targets, averaged.judged, leader)
+    even = _choice(contenders, averaged.way(targets, members), "equal", gain)
     holds = _is_better(even)
     best = even if holds else replace(single, judged=even.judged, gain=even.gain)
     if way == "equal":
         return best
     if way == "greedy":
-        other = _judge(greedy(at_most), y, members, folds, metric, weights)
+        other = _judge(greedy(at_most), targets, members, folds, metric)
     else:
         # A regression gives every member a say, so who takes part is settled beforehand, by rank alone.
         order = _preferred(backbones, at_most)
         contenders, members = [contenders[i] for i in order], members[order]
-        other = _judge(stack, y, members, folds, metric, weights)
-    gain = paired_gain(metric, y, other.judged, leader, weights)
-    asked = _choice(contenders, other.way(y, members, weights), way, gain)
-    beyond = paired_gain(metric, y, other.judged, averaged.judged if holds else leader, weights)
+        other = _judge(stack, targets, members, folds, metric)
+    gain = paired_gain(metric, targets, other.judged, leader)
+    asked = _choice(contenders, other.way(targets, members), way, gain)
+    beyond = paired_gain(metric, targets, other.judged, averaged.judged if holds else leader)
     if beyond.real and _is_better(asked):
         return asked
     over = "the equal average" if holds else f"{best.names[0]} alone"
@@ -165,13 +164,12 @@ def choose_members(
 
 def fit_final(
     members: Stacked,
-    y: Labels,
+    targets: Targets,
     folds: NDArray[np.int64],
     metric: str,
     way: str,
     *,
     calibrate: bool,
-    weights: Weights | None = None,
 ) -> FittedBlend:
     """Fit the blend of recipes that were chosen before, on their refits' own out-of-fold predictions.
 
@@ -185,38 +183,37 @@ def fit_final(
         metric: a name in `trainer.evaluation.metrics.METRICS`.
         way: of the `Choice`.
         calibrate: ``final.calibrate``.
-        weights: how much each image counts, ``(n,)``; None: all the same.
     """
     notes = []
-    used, plain = "equal" if len(members) > 1 else "none", _judge(evenly, y, members, folds, metric, weights)
+    used, plain = "equal" if len(members) > 1 else "none", _judge(evenly, targets, members, folds, metric)
     best = plain
     if len(members) > 1 and way in ("greedy", "stack"):
-        other = _judge(greedy(len(members)) if way == "greedy" else stack, y, members, folds, metric, weights)
-        gain = paired_gain(metric, y, other.judged, best.judged, weights)
+        other = _judge(greedy(len(members)) if way == "greedy" else stack, targets, members, folds, metric)
+        gain = paired_gain(metric, targets, other.judged, best.judged)
         verdict = "used" if gain.real else "not used"
         notes.append(f"{way} blend of the refits: {shown_gain(gain, metric)} over their equal average; {verdict}")
         used, best = (way, other) if gain.real else (used, best)
     if calibrate and METRICS[metric].needs == "probabilities":
-        scaled = _judge(calibrated(best.way), y, members, folds, metric, weights)
-        gain = paired_gain(metric, y, scaled.judged, best.judged, weights)
+        scaled = _judge(calibrated(best.way), targets, members, folds, metric)
+        gain = paired_gain(metric, targets, scaled.judged, best.judged)
         verdict = "used" if gain.mean > 0.0 else "not used"
         notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {verdict}")
         best = scaled if gain.mean > 0.0 else best
     if metric in (*OFFSET_METRICS, *CUT_METRICS):
-        ruled = _judge(decided(best.way, metric), y, members, folds, metric, weights)
-        gain = paired_gain(metric, y, ruled.judged, best.judged, weights)
+        ruled = _judge(decided(best.way, metric), targets, members, folds, metric)
+        gain = paired_gain(metric, targets, ruled.judged, best.judged)
         kind = "cut points on the expected class" if metric in CUT_METRICS else "offsets of the classes"
         verdict = "used" if gain.real else "not used"
         notes.append(f"labels by {kind}: {shown_gain(gain, metric)} over the most probable class; {verdict}")
         best = ruled if gain.real else best
     return FittedBlend(
-        blend=best.way(y, members, weights),
+        blend=best.way(targets, members),
         nested=best.nested,
         way=used,
-        score=score(metric, y, best.judged, weights),
-        error=standard_error(metric, y, best.judged, weights),
-        plain=score(metric, y, plain.judged, weights),
-        gain=paired_gain(metric, y, best.judged, members[0], weights),
+        score=score(metric, targets, best.judged),
+        error=standard_error(metric, targets, best.judged),
+        plain=score(metric, targets, plain.judged),
+        gain=paired_gain(metric, targets, best.judged, members[0]),
         notes=tuple(notes),
     )
 
@@ -228,10 +225,8 @@ class _Judged:
     judged: Probabilities
 
 
-def _judge(
-    way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], metric: str, weights: Weights | None
-) -> _Judged:
-    nested = nest(way, y, members, folds, weights)
+def _judge(way: Way, targets: Targets, members: Stacked, folds: NDArray[np.int64], metric: str) -> _Judged:
+    nested = nest(way, targets, members, folds)
     return _Judged(way=way, nested=nested, judged=nested.judged(members, metric))
 
 

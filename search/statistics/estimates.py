@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import Weights, mean_over, score, standard_error, true_class_probability, weights_of
+from trainer.evaluation.metrics import score, standard_error, true_class_probability
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 Values = NDArray[np.float64]
@@ -124,14 +125,13 @@ class Estimates:
         raise KeyError((study, number))
 
 
-def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weights: Weights | None = None) -> Estimates:
+def estimate(judged: Sequence[Judged], targets: Targets, metric: str) -> Estimates:
     """Compare recipes.
 
     Args:
         judged: one at least, each with one round at least; rounds of the same split have the same folds.
-        y: true classes, ``(n,)``.
+        targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        weights: how much each image counts, ``(n,)``; None: all the same.
 
     Raises:
         ValueError: nothing to compare, or the same recipe twice.
@@ -139,7 +139,7 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     numbers = [(recipe.study, recipe.number) for recipe in judged]
     if not judged or not all(recipe.rounds for recipe in judged) or len(set(numbers)) < len(numbers):
         raise ValueError(f"needs different recipes with a cross-validation each, not {numbers}")
-    whole, by_fold = _tables(judged, y, metric, weights)
+    whole, by_fold = _tables(judged, targets, metric)
     chosen = np.array([recipe.chosen for recipe in judged])
     folds = int(judged[0].rounds[0].folds.max()) + 1
     overlap = 1.0 / (folds - 1)  # test / train of one fold
@@ -150,7 +150,7 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     shrunk, spread, between = _shrink(means[used].T, noise[:, used, used], chosen)
     means, residual = means[0], float(left_by_fold[0, 0])
     # What the noise of the recipes leaves open comes on top of which images there happen to be.
-    errors = [[standard_error(metric, y, round_.oof, weights) for round_ in recipe.rounds] for recipe in judged]
+    errors = [[standard_error(metric, targets, round_.oof) for round_ in recipe.rounds] for recipe in judged]
     sampling = np.array([np.mean(of_rounds) for of_rounds in errors])
     adds = np.array([recipe.adds for recipe in judged])
     averaged = shrunk + adds
@@ -183,9 +183,7 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     )
 
 
-def _tables(
-    judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weights: Weights | None
-) -> tuple[Values, Values]:
+def _tables(judged: Sequence[Judged], targets: Targets, metric: str) -> tuple[Values, Values]:
     """The metric and the calibrated soft score, of whole rounds, ``(2, recipes, splits)``, and of their folds,
     ``(2, recipes, splits x folds)``; NaN where a recipe did not run a split, or a fold cannot be scored.
     """
@@ -196,13 +194,13 @@ def _tables(
     for i, recipe in enumerate(judged):
         for round_ in recipe.rounds:
             at = splits.index(round_.split)
-            temperature = fit_temperature(y, round_.oof, weights)
-            soft = true_class_probability(y, scale_temperature(round_.oof, temperature))
-            whole[:, i, at] = score(metric, y, round_.oof, weights), mean_over(soft, weights)
+            temperature = fit_temperature(targets, round_.oof)
+            soft = true_class_probability(targets.y, scale_temperature(round_.oof, temperature))
+            whole[:, i, at] = score(metric, targets, round_.oof), targets.mean(soft)
             for fold in range(folds):
                 rows = round_.folds == fold
-                part = weights_of(weights, rows)
-                by_fold[:, i, at, fold] = score(metric, y[rows], round_.oof[rows], part), mean_over(soft[rows], part)
+                part = targets.select(rows)
+                by_fold[:, i, at, fold] = score(metric, part, round_.oof[rows]), part.mean(soft[rows])
     by_fold[:, np.isnan(by_fold).any(axis=0)] = np.nan
     return whole, by_fold.reshape(2, len(judged), -1)
 

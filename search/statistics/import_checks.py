@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.statistics.paired_gain import paired_gain, shown_gain
-from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score
+from trainer.evaluation.metrics import METRICS, Probabilities, score
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 TOO_MUCH = 3.0
@@ -62,27 +63,25 @@ def fold_doubts(
             )
 
 
-def score_doubts(
-    metric: str, y: Labels, oof: Probabilities, best: Probabilities | None, weights: Weights | None = None
-) -> Iterable[str]:
+def score_doubts(metric: str, targets: Targets, oof: Probabilities, best: Probabilities | None) -> Iterable[str]:
     """Whether predictions are too good to have been held out.
 
     Args:
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        y: true classes, ``(n,)``.
+        targets: true classes of the n images, and the weights that the study gives them.
         oof: the imported predictions, ``(n, C)``.
         best: those of the study's best trial, ``(n, C)``; None while none has finished.
-        weights: by which the study counts images, ``(n,)``; None: all the same.
     """
     if best is not None:
-        gain, highest = paired_gain(metric, y, oof, best, weights), METRICS[metric].bounds[1]
-        left_open, of_best = (highest - score(metric, y, part, weights) for part in (oof, best))
+        gain, highest = paired_gain(metric, targets, oof, best), METRICS[metric].bounds[1]
+        left_open, of_best = (highest - score(metric, targets, part) for part in (oof, best))
         if gain.mean > TOO_MUCH * gain.error and left_open < HALF * of_best:
             yield (
                 f"it is {shown_gain(gain, metric)} better than the best of the study's own trials, which is hard to "
                 "believe of held-out predictions"
             )
-    if _certainty(y, oof) >= PERFECT and (best is None or _certainty(y, best) < PERFECT):
+    unweighted = Targets(targets.y)
+    if _certainty(unweighted, oof) >= PERFECT and (best is None or _certainty(unweighted, best) < PERFECT):
         yield "it is nearly always right and sure of it, as models are of images that they were trained on"
 
 
@@ -99,5 +98,5 @@ def _parts_by_group(folds: NDArray[np.int64], groups: NDArray[np.int64]) -> NDAr
     return np.asarray(parts[np.searchsorted(found, groups)], dtype=np.int64)
 
 
-def _certainty(y: Labels, proba: Probabilities) -> float:
-    return float(np.exp(score("log_loss", y, scale_temperature(proba, fit_temperature(y, proba)))))
+def _certainty(targets: Targets, proba: Probabilities) -> float:
+    return float(np.exp(score("log_loss", targets, scale_temperature(proba, fit_temperature(targets, proba)))))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, mean_error, score, weights_of
+from trainer.evaluation.metrics import METRICS, Probabilities, score
+from trainer.evaluation.targets import Targets
 
 REAL = 1.0
 """Standard errors that a gain has to exceed."""
@@ -32,25 +33,22 @@ class Gain:
         return self.mean > REAL * self.error
 
 
-def paired_gain(metric: str, y: Labels, new: Probabilities, old: Probabilities, weights: Weights | None = None) -> Gain:
+def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabilities) -> Gain:
     """How much better ``new`` predicts than ``old``, both ``(n, C)``.
 
     The standard error is that of a mean of differences where the metric is a mean over images, and by a jackknife that
     leaves out one of `JACKKNIFE_GROUPS` random groups of images at a time for all others.
-
-    Args:
-        weights: how much each image counts, ``(n,)``; None: all the same.
     """
-    gain = score(metric, y, new, weights) - score(metric, y, old, weights)
-    n = len(y)
+    gain = score(metric, targets, new) - score(metric, targets, old)
+    n = len(targets)
     if metric in PER_IMAGE:
-        rows = [slice(i, i + 1) for i in range(n)]
-        differences = np.array([score(metric, y[r], new[r]) - score(metric, y[r], old[r]) for r in rows])
-        return Gain(mean=gain, error=mean_error(differences, weights))
+        images = [(Targets(targets.y[i : i + 1]), slice(i, i + 1)) for i in range(n)]
+        differences = np.array([score(metric, one, new[r]) - score(metric, one, old[r]) for one, r in images])
+        return Gain(mean=gain, error=targets.mean_error(differences))
     groups = np.random.default_rng(0).permutation(n) % min(JACKKNIFE_GROUPS, n)
     kept = [groups != group for group in range(groups.max() + 1)]
-    parts = [(y[k], new[k], old[k], weights_of(weights, k)) for k in kept]
-    without = np.array([score(metric, t, a, w) - score(metric, t, b, w) for t, a, b, w in parts])
+    parts = [(targets.select(k), k) for k in kept]
+    without = np.array([score(metric, part, new[k]) - score(metric, part, old[k]) for part, k in parts])
     return Gain(mean=gain, error=float(np.sqrt((len(kept) - 1) * without.var())))
 
 

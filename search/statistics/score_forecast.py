@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.statistics.paired_gain import Gain
-from trainer.evaluation.metrics import METRICS, Labels, Weights, score, weights_of
+from trainer.evaluation.metrics import METRICS, score
+from trainer.evaluation.targets import Targets
 
 LEVEL = 0.9
 """Probability with which the test score is to lie in the interval."""
@@ -129,7 +130,7 @@ def equal_trainings(counts: Sequence[int]) -> float:
 
 
 def gain_all_told(
-    groups: Sequence[Sequence[Sequence[NDArray[np.float32]]]], y: Labels, metric: str, weights: Weights | None = None
+    groups: Sequence[Sequence[Sequence[NDArray[np.float32]]]], targets: Targets, metric: str
 ) -> Gain | None:
     """What averaging infinitely many networks of different trainings adds, with a jackknife over the images for the
     standard error; None where nothing was trained twice.
@@ -138,9 +139,8 @@ def gain_all_told(
         groups: recipes that are averaged with each other: of each the out-of-fold probabilities ``(n, C)`` of its
             cross-validations, one at least. Groups of one cross-validation say nothing; the answer is the mean of the
             others.
-        y: true classes, ``(n,)``.
+        targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        weights: how much each image counts, ``(n,)``; None: all the same.
     """
     known = [
         ([np.stack(recipe) for recipe in group], _share(equal_trainings([len(recipe) for recipe in group])))
@@ -151,19 +151,19 @@ def gain_all_told(
         return None
 
     def gain(kept: NDArray[np.bool_]) -> float:
-        labels, own = y[kept], weights_of(weights, kept)
+        part = targets.select(kept)
         gains = []
         for recipes, share in known:
-            single = [np.mean([score(metric, labels, proba[kept], own) for proba in recipe]) for recipe in recipes]
+            single = [np.mean([score(metric, part, proba[kept]) for proba in recipe]) for recipe in recipes]
             each = [recipe[:, kept].mean(axis=0, dtype=np.float64) for recipe in recipes]
-            together = score(metric, labels, np.mean(each, axis=0), own)
+            together = score(metric, part, np.mean(each, axis=0))
             gains.append((together - float(np.mean(single))) / share)
         return float(np.mean(gains))
 
-    part_of = np.random.default_rng(0).permutation(len(y)) % min(PARTS, len(y))
+    part_of = np.random.default_rng(0).permutation(len(targets)) % min(PARTS, len(targets))
     without = np.array([gain(part_of != part) for part in range(int(part_of.max()) + 1)])
     return Gain(
-        mean=max(0.0, gain(np.ones(len(y), dtype=np.bool_))),
+        mean=max(0.0, gain(np.ones(len(targets), dtype=np.bool_))),
         error=float(np.sqrt((len(without) - 1) * without.var())),
     )
 

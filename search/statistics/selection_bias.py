@@ -17,14 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.ambiguity import brier_scores
-from trainer.evaluation.metrics import (
-    SMALLEST_PROBABILITY,
-    Labels,
-    Weights,
-    score,
-    standard_error,
-    true_class_probability,
-)
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, score, standard_error, true_class_probability
+from trainer.evaluation.targets import Labels, Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 
 Values = NDArray[np.float64]
@@ -73,21 +67,21 @@ class Honest:
     """How much better than it is the best one looks, as the average of its fold models: 0 or more."""
 
 
-def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weights | None = None) -> Honest:
+def honest_score(tried: Sequence[Tried], targets: Targets, metric: str) -> Honest:
     """What the best of those that were tried is worth.
 
     Args:
         tried: all recipes that might have been chosen, one at least.
-        y: true classes, ``(n,)``.
+        targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        weights: how much each image counts, ``(n,)``; None: all the same.
 
     Raises:
         ValueError: nothing was tried.
     """
     if not tried:
         raise ValueError("nothing was tried, so there is no best")
-    counts = np.ones(len(y)) if weights is None else weights
+    y = targets.y
+    counts = np.ones(len(y)) if targets.image_weights is None else targets.image_weights
     evidence = np.array(
         [
             np.mean([_evidence(one, y, metric) for one in (recipe.searched, *recipe.fresh)], axis=0) * counts
@@ -102,12 +96,12 @@ def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weight
         kept = np.arange(part_of.max() + 1) != part_of[:, None]
         chosen = pool[(evidence[pool] @ kept).argmax(axis=0)]
         proba = np.stack([_judges(tried[recipe], repeat) for recipe in chosen])[part_of, np.arange(len(y))]
-        scores.append(score(metric, y, proba, weights))
-        apparent = score(metric, y, _judges(tried[pool[0]], repeat), weights) + adds[pool[0]]
+        scores.append(score(metric, targets, proba))
+        apparent = score(metric, targets, _judges(tried[pool[0]], repeat)) + adds[pool[0]]
         optimism.append(apparent - scores[-1] - np.average(adds[chosen[part_of]], weights=counts))
     return Honest(
         score=float(np.mean(scores)),
-        error=standard_error(metric, y, proba, weights),
+        error=standard_error(metric, targets, proba),
         optimism=max(0.0, float(np.mean(optimism))),
     )
 

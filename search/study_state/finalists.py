@@ -8,6 +8,7 @@ from statistics import fmean
 
 from search.statistics.estimates import Estimates, Judged, Round, estimate
 from search.study_state.snapshot import added_by_averaging
+from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord
@@ -70,7 +71,6 @@ def judge_finalists(
     Raises:
         ValueError: there are none.
     """
-    y = ledger.datasets.get(study.fingerprint).y
     folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
     metric = study.spec["protocol"]["metric"]
     known = all(r.brier is not None for f in finalists for r in f.rounds)
@@ -87,4 +87,4 @@ def judge_finalists(
         )
         for finalist in finalists
     ]
-    return estimate(judged, y, metric, ledger.weights(study))
+    return estimate(judged, read_targets(ledger, study), metric)

@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import Weights, mean_error, mean_over, weights_of
+from trainer.evaluation.targets import ImageWeights, mean_error, mean_over
 
 if TYPE_CHECKING:
     from trainer.training.results import EpochReport
@@ -37,7 +37,7 @@ class PairedRace:
         *,
         margin: float,
         min_epochs: int = 1,
-        weights: Weights | None = None,
+        weights: ImageWeights | None = None,
     ) -> None:
         """
         Args:
@@ -60,7 +60,7 @@ class PairedRace:
         return leader is not None and errors_behind(report.true_class, leader, self._weights) > self._margin
 
 
-def errors_behind(own: Floating, leader: Floating, weights: Weights | None = None) -> float:
+def errors_behind(own: Floating, leader: Floating, weights: ImageWeights | None = None) -> float:
     """How many standard errors of the paired mean difference ``leader`` is better than ``own``, both ``(n,)``.
 
     Images that either has no prediction of (NaN) do not count. Fewer than two images, or predictions that are all the
@@ -71,7 +71,7 @@ def errors_behind(own: Floating, leader: Floating, weights: Weights | None = Non
     """
     differences = leader.astype(np.float64) - own.astype(np.float64)
     known = np.isfinite(differences)
-    differences, weights = differences[known], weights_of(weights, known)
+    differences, weights = differences[known], None if weights is None else weights[known]
     if len(differences) < 2:
         return 0.0
     error = mean_error(differences, weights)

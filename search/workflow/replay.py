@@ -37,6 +37,7 @@ from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, W
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -195,8 +196,9 @@ def _train(
 
     recipe = Recipe.from_flat(record.recipe or {})
     metric = study.spec["protocol"]["metric"]
-    weights = ledger.weights(study)
-    data = training_data(images, recipe, ledger.folds(study, record.split), Home(root=request.home).pixels, weights)
+    targets = Targets(images.y, ledger.weights(study))
+    folds, pixels = ledger.folds(study, record.split), Home(root=request.home).pixels
+    data = training_data(images, recipe, folds, pixels, targets.image_weights)
     device = _device(record)
     last, name = record.epochs_done, f"trial {record.number}"
     log.info("%s: %d epochs on %s", name, last, device)
@@ -224,7 +226,7 @@ def _train(
             predict_test=False,
             loader=loader,
         )
-    return outcome_of(result, metric, images.y, weights)
+    return outcome_of(result, metric, targets)
 
 
 def _device(record: TrialRecord) -> torch.device:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import Labels, Probabilities, Weights, mean_over
+from trainer.evaluation.metrics import Probabilities
+from trainer.evaluation.targets import Labels, Targets
 from trainer.evaluation.temperature_scaling import RANGE, scale_temperature
 
 
@@ -58,23 +59,20 @@ def ambiguity(members: Sequence[Probabilities]) -> float:
     return float(np.mean(np.square(stack - stack.mean(axis=0)).sum(axis=2)))
 
 
-def expected_average(
-    y: Labels, proba: Probabilities, members: Sequence[Probabilities], weights: Weights | None = None
-) -> Average:
+def expected_average(targets: Targets, proba: Probabilities, members: Sequence[Probabilities]) -> Average:
     """What the average of networks may be expected to be.
 
     Args:
-        y: true classes of images that are held out, ``(n,)``, at least one.
+        targets: true classes and weights of n images that are held out, at least one.
         proba: what the network that was not trained on each says, ``(n, C)``.
         members: what each network says about the same other images, ``(m, C)`` each; none where there are no images
             that no network was trained on: then the ambiguity is unknown and taken to be 0.
-        weights: how much each held-out image counts, ``(n,)``; None: all the same.
     """
     from scipy.optimize import minimize_scalar
 
     def at(log_temperature: float) -> Average:
         temperature = math.exp(log_temperature)
-        own = mean_over(brier_scores(y, scale_temperature(proba, temperature)), weights)
+        own = targets.mean(brier_scores(targets.y, scale_temperature(proba, temperature)))
         scatter = ambiguity([scale_temperature(one, temperature) for one in members]) if len(members) else 0.0
         # Were networks right on average, all their errors would be scatter, of which so much goes. The two are told by
         # different images, and where hardly one is wrong chance alone would say more.

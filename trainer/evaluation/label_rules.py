@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, score
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Probabilities, score
+from trainer.evaluation.targets import Targets
 
 Values = NDArray[np.float64]
 
@@ -41,42 +42,40 @@ CUT_REACH = 0.5
 """Farthest that one search moves a cut, in classes."""
 
 
-def fit_offsets(y: Labels, proba: Probabilities, metric: str, weights: Weights | None = None) -> tuple[float, ...]:
+def fit_offsets(targets: Targets, proba: Probabilities, metric: str) -> tuple[float, ...]:
     """Offsets that raise ``metric`` when they are added to the log probabilities: C numbers of mean 0.
 
     Args:
-        y: int64 (n,).
-        proba: (n, C), of images that the model was not trained on.
+        targets: true classes and weights of n images that the model was not trained on.
+        proba: ``(n, C)``, its probabilities for them.
         metric: one of `OFFSET_METRICS`.
-        weights: how much each image counts, (n,); None: all the same.
 
     Raises:
         KeyError, ValueError: as `trainer.evaluation.metrics.score`.
     """
     classes = proba.shape[1]
     logs = np.log(np.clip(proba.astype(np.float64), SMALLEST_PROBABILITY, 1.0))
-    counts = np.bincount(y, None if weights is None else weights / weights.mean(), minlength=classes)
-    prior = np.log((counts + 0.5) / (len(y) + 0.5 * classes))
+    counts = np.bincount(targets.y, targets.mean_one_weights, minlength=classes)
+    prior = np.log((counts + 0.5) / (len(targets) + 0.5 * classes))
     # Along the first line lies plain argmax (the start) and, at the far end, the correction for the whole prior.
     lines = [prior.mean() - prior, *(OFFSET_REACH * np.eye(classes))]
 
     def judge(offsets: Values) -> float:
-        return score_labels(y, (logs + offsets).argmax(axis=1), classes, metric, weights)
+        return score_labels(targets, (logs + offsets).argmax(axis=1), classes, metric)
 
     offsets = _climb(np.zeros(classes), lines, judge)
     return tuple(float(value) for value in offsets - offsets.mean())
 
 
-def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | None = None) -> tuple[float, ...]:
+def fit_cuts(targets: Targets, proba: Probabilities, metric: str) -> tuple[float, ...]:
     """Cut points on the expected label that raise ``metric``: C - 1 ascending numbers.
 
     The start is rounding: 0.5, 1.5 and so on.
 
     Args:
-        y: int64 (n,), classes in their order.
-        proba: (n, C), of images that the model was not trained on.
+        targets: true classes, numbered in their order, and weights of n images that the model was not trained on.
+        proba: ``(n, C)``, its probabilities for them.
         metric: one of `CUT_METRICS`.
-        weights: how much each image counts, (n,); None: all the same.
 
     Raises:
         KeyError, ValueError: as `trainer.evaluation.metrics.score`.
@@ -86,7 +85,7 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | No
     expected = rows @ np.arange(classes) / rows.sum(axis=1)
 
     def judge(cuts: Values) -> float:
-        return score_labels(y, np.searchsorted(np.sort(cuts), expected, side="left"), classes, metric, weights)
+        return score_labels(targets, np.searchsorted(np.sort(cuts), expected, side="left"), classes, metric)
 
     start = np.arange(classes - 1) + 0.5
     # All cuts together first: a model that shrinks toward the middle wants them closer to each other.
@@ -95,11 +94,11 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | No
     return tuple(float(cut) for cut in np.sort(_climb(start, [*lines, *(CUT_REACH * np.eye(classes - 1))], judge)))
 
 
-def score_labels(
-    y: Labels, labels: NDArray[np.integer], classes: int, metric: str, weights: Weights | None = None
-) -> float:
-    """Score labels as `trainer.evaluation.metrics.score` scores the probabilities of which they are the largest."""
-    return score(metric, y, np.eye(classes)[labels], weights)
+def score_labels(targets: Targets, labels: NDArray[np.integer], classes: int, metric: str) -> float:
+    """Score predicted labels ``(n,)`` by a metric of labels, as `trainer.evaluation.metrics.score` scores probabilities
+    whose largest is that of the label.
+    """
+    return score(metric, targets, np.eye(classes)[labels])
 
 
 def _climb(start: Values, lines: Sequence[Values], judge: Callable[[Values], float]) -> Values:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.metrics import Weights, score, weights_of
+from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.inference import views
 from trainer.inference.views import TTA, predict_views
 
@@ -65,17 +66,16 @@ def average_views(by_view: Mapping[str, npt.NDArray[np.float32]], views: Sequenc
 
 
 def choose_views(
-    y: npt.NDArray[np.int64],
+    targets: Targets,
     oof_views: Mapping[str, npt.NDArray[np.floating[Any]]],
     metric: str,
-    weights: Weights | None = None,
 ) -> tuple[str, ...]:
     """The views whose averaged out-of-fold probabilities (n, C) are best, "identity" always among them.
 
     Greedy: of the views left, the one that gives the lowest log loss together with those already taken is added, as
     long as it makes the log loss lower and ``metric`` no worse. Log loss decides because it moves with every image,
     where a handful of changed labels decides about accuracy. Rows that were never held out (NaN) do not count, the
-    others by ``weights``, (n,), where these are given.
+    others by their weights.
 
     Raises:
         ValueError: no "identity", or a view that does not exist.
@@ -83,11 +83,11 @@ def choose_views(
     if "identity" not in oof_views or set(oof_views) - set(VIEWS):
         raise ValueError(f"views are 'identity' and others of {', '.join(VIEWS)}, not {', '.join(oof_views)}")
     known = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
-    truth, counting = y[known], weights_of(weights, known)
+    held_out = targets.select(known)
 
     def judge(views: Sequence[str]) -> tuple[float, float]:
         mean = np.stack([oof_views[view][known] for view in views]).mean(axis=0, dtype=np.float64)
-        return score("log_loss", truth, mean, counting), score(metric, truth, mean, counting)
+        return score("log_loss", held_out, mean), score(metric, held_out, mean)
 
     taken = ["identity"]
     best = judge(taken)

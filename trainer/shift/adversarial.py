@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError
 from trainer.data.folds import make_folds
-from trainer.evaluation.metrics import effective_images, score, standard_error
+from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.targets import Targets, effective_images
 
 Floats = NDArray[np.float64]
 
@@ -99,8 +100,8 @@ def measure_shift(
     ranked = 1 / (1 + np.exp(-log_odds))
     both = np.stack([1 - ranked, ranked], axis=1)
     return Shift(
-        auc=score("roc_auc", part, both),
-        standard_error=standard_error("roc_auc", part, both),
+        auc=score("roc_auc", Targets(part), both),
+        standard_error=standard_error("roc_auc", Targets(part), both),
         train=proba[:n],
         test=proba[n:],
     )
@@ -118,7 +119,7 @@ def importance_weights(train: Floats, n_test: int) -> tuple[Floats, float]:
 
     Returns:
         Weights float64 ``(n,)``, positive, mean 1; and how many images with equal weights would give a mean as certain,
-        see `trainer.evaluation.metrics.effective_images`.
+        see `trainer.evaluation.targets.effective_images`.
     """
     ratios = np.clip(train / (1 - train) * len(train) / n_test, *CLIP)
     weights = ratios / ratios.mean()

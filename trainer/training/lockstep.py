@@ -18,7 +18,7 @@ from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.common.environment import cpu_name
 from trainer.evaluation.ambiguity import Average, expected_average
-from trainer.evaluation.metrics import mean_over, score, true_class_probability, weights_of
+from trainer.evaluation.metrics import score, true_class_probability
 from trainer.inference.views import TTA
 from trainer.networks.custom_weights import BUILT_IN, named_weights_digest
 from trainer.networks.view_averaging import average_views, predict_proba
@@ -231,18 +231,18 @@ class Lockstep:
                 torch.cuda.empty_cache()
 
     def _report(self, epoch: int, train_loss: float, seconds: float) -> EpochReport:
-        y, folds, weights = self._data.y, self._data.folds, self._data.weights
+        targets, folds = self._data.targets, self._data.folds
         judged = np.isfinite(self._oof[:, 0])
-        counting = weights_of(weights, judged)
-        true_class = true_class_probability(y, self._oof)
+        held_out = targets.select(judged)
+        true_class = true_class_probability(targets.y, self._oof)
         return EpochReport(
             epoch=epoch,
             epochs=self._recipe.epochs,
             true_class=true_class,
-            metric=score(self._metric, y[judged], self._oof[judged], counting) if judged.any() else float("nan"),
-            soft=mean_over(true_class[judged], counting) if judged.any() else float("nan"),
+            metric=score(self._metric, held_out, self._oof[judged]) if judged.any() else float("nan"),
+            soft=held_out.mean(true_class[judged]) if judged.any() else float("nan"),
             fold_metrics=tuple(
-                score(self._metric, y[rows], self._oof[rows], weights_of(weights, rows))
+                score(self._metric, targets.select(rows), self._oof[rows])
                 for rows in (np.flatnonzero(folds == fold) for fold in range(len(self._models)))
                 if len(rows)
             ),
@@ -313,7 +313,7 @@ class Lockstep:
         if not judged.any():
             return None
         data = self._data
-        return expected_average(data.y[judged], self._oof[judged], members, weights_of(data.weights, judged))
+        return expected_average(data.targets.select(judged), self._oof[judged], members)
 
     def _predict_all(
         self, held_out_views: tuple[str, ...], test_views: tuple[str, ...], tested: Labels, some: Labels | slice

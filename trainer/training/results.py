@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trainer.batches.batch_loader import PixelSource
 from trainer.evaluation.ambiguity import Average
-from trainer.evaluation.metrics import Weights
+from trainer.evaluation.targets import ImageWeights, Targets
 from trainer.recipe.recipe import Recipe, Scalar
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class TrainingData:
     num_classes: int
     cropped: PixelSource | None = None
     """The training images again, larger, for recipes that crop: a crop keeps its detail. None: of `pixels`."""
-    weights: Weights | None = None
+    weights: ImageWeights | None = None
     """How much each training image counts in every score: float64, shape (n,), finite, above 0; None: all the same. The
     training itself does not depend on it."""
 
@@ -68,6 +68,11 @@ class TrainingData:
     def training_source(self, recipe: Recipe) -> PixelSource:
         """What a recipe's training batches are read from; all else is read from `pixels`."""
         return self.cropped if self.cropped is not None and recipe.augment.strengths["crop"] > 0.0 else self.pixels
+
+    @property
+    def targets(self) -> Targets:
+        """Classes and weights of the training images, against which every score is computed."""
+        return Targets(self.y, self.weights)
 
     @property
     def num_folds(self) -> int:

@@ -35,6 +35,7 @@ from tests.search.colours import STUDY, founding, make_bench, work_on, write_com
 from tests.search.untrained import pretending
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
 
@@ -59,7 +60,7 @@ def confirm(bench: Bench, number: int, third: int) -> None:
     queue.add(bench.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe, note={TRIAL_NOTE: trial.number})
     item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
-    value = score("accuracy", bench.images.y, oof)
+    value = score("accuracy", Targets(bench.images.y), oof)
     assert queue.store(item, TrialOutcome(status=TrialStatus.FINISHED, value=value, predictions={"oof": oof}))
 
 
@@ -151,7 +152,7 @@ class TestWhoMayTakePart:
             for m, oof in zip(members, oofs, strict=True)
         ]
         test = np.full((7, 3), 1 / 3, np.float32)
-        blend = evenly(y, np.stack(oofs), None)
+        blend = evenly(Targets(y), np.stack(oofs))
         made = Refits(members=tuple(parts), blend=blend, fitted=None, by_confirmations=False, test=test)
         told = forecast_export(ledger, plan, made)
         assert told is not None and told.test_images == 7
@@ -231,7 +232,7 @@ def refit(two: Two, plan: ExportPlan) -> Refits:
     ids = queue_refits(two.ledger, plan, one.home)
     for bench in two.benches:
         work_on(bench)
-    return gather_refits(two.ledger, plan, ids, one.images.y)
+    return gather_refits(two.ledger, plan, ids)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from search.statistics.estimates import Judged, Round, estimate
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import paired_gain
 from search.tuning.paired_race import PairedRace, errors_behind
-from trainer.evaluation.metrics import Labels, Probabilities
+from trainer.evaluation.metrics import Probabilities
+from trainer.evaluation.targets import Labels, Targets
 from trainer.training.results import EpochReport
 
 N, CLASSES = 240, 3
@@ -41,7 +42,7 @@ def judged(*oofs: Probabilities) -> list[Judged]:
 
 
 def test_the_images_that_count_say_who_leads() -> None:
-    plain, weighted = (estimate(judged(GENERALIST, SPECIALIST), Y, "accuracy", w) for w in (None, WEIGHTS))
+    plain, weighted = (estimate(judged(GENERALIST, SPECIALIST), Targets(Y, w), "accuracy") for w in (None, WEIGHTS))
     assert (plain.leader.number, weighted.leader.number) == (0, 1)
     assert weighted.of(0).fallen and not plain.of(0).fallen
     # Fewer images decide, and each is known less well.
@@ -52,14 +53,16 @@ def test_the_images_that_count_say_who_leads() -> None:
 def test_equal_weights_change_no_choice(metric: str) -> None:
     same = np.full(N, 0.4)
     oofs = [predictions(seed, 1.5, 1.5)[1] for seed in range(5)]
-    plain, weighted = (estimate(judged(*oofs), Y, metric, w) for w in (None, same))
+    plain, weighted = (estimate(judged(*oofs), Targets(Y, w), metric) for w in (None, same))
     for one, other in zip(plain.rows, weighted.rows, strict=True):
         assert one.number == other.number and other.shrunk == pytest.approx(one.shrunk, abs=1e-5)
         assert other.error == pytest.approx(one.error, rel=1e-3, abs=1e-5)
-    finals = [fit_final(np.stack(oofs[:2]), Y, FOLDS, metric, "equal", calibrate=True, weights=w) for w in (None, same)]
+    finals = [
+        fit_final(np.stack(oofs[:2]), Targets(Y, w), FOLDS, metric, "equal", calibrate=True) for w in (None, same)
+    ]
     assert finals[1].score == pytest.approx(finals[0].score, abs=1e-6)
     assert finals[1].error == pytest.approx(finals[0].error, abs=1e-6)
-    gains = [paired_gain(metric, Y, oofs[0], oofs[1], w) for w in (None, same)]
+    gains = [paired_gain(metric, Targets(Y, w), oofs[0], oofs[1]) for w in (None, same)]
     assert gains[1].mean == gains[0].mean and gains[1].error == pytest.approx(gains[0].error)
 
 
@@ -70,8 +73,8 @@ def test_an_ensemble_is_judged_by_the_images_that_count() -> None:
         PossibleMember(name=name, backbone=str(name), oof=oof)
         for name, oof in zip(names, (SPECIALIST, GENERALIST), strict=True)
     ]
-    assert len(choose_members(contenders, Y, FOLDS, "log_loss", "equal", 2).names) == 2
-    assert choose_members(contenders, Y, FOLDS, "log_loss", "equal", 2, WEIGHTS).names == (names[0],)
+    assert len(choose_members(contenders, Targets(Y), FOLDS, "log_loss", "equal", 2).names) == 2
+    assert choose_members(contenders, Targets(Y, WEIGHTS), FOLDS, "log_loss", "equal", 2).names == (names[0],)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_ways_fit_an_image_of_weight_two_as_two_images(way: Way) -> None:
     members = np.stack([SPECIALIST, GENERALIST])
     times = np.where(HEAVY, 2, 1)
     rows = np.repeat(np.arange(N), times)
-    weighted, repeated = way(Y, members, times.astype(np.float64)), way(Y[rows], members[:, rows])
+    weighted, repeated = way(Targets(Y, times.astype(np.float64)), members), way(Targets(Y[rows]), members[:, rows])
     assert weighted.weights == pytest.approx(repeated.weights)
     assert weighted.temperature == pytest.approx(repeated.temperature, rel=1e-3)
     assert weighted.cuts == pytest.approx(repeated.cuts, abs=1e-6)
