@@ -1,4 +1,4 @@
-"""What the database says of how good the best is: the forecast of an export, and the search's best, seen and honest."""
+"""Forecast of an export's test score, and the best score of a search with and without selection bias."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from search.statistics.score_forecast import (
     averaging_of,
     equal_trainings,
     forecast,
-    gain_all_told,
+    gain_across_trainings,
     gain_within,
 )
-from search.statistics.selection_bias import POOL, CrossValidated, Honest, Tried, honest_score
+from search.statistics.selection_bias import POOL, CandidateRecipe, CrossValidated, UnbiasedScore, unbiased_score
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import trainings_of
-from search.study_state.snapshot import added_by_averaging
+from search.study_state.snapshot import averaging_gain_of
 from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -39,7 +39,7 @@ class Optimism:
     """How much of the search's best score is luck."""
 
     best: Candidate
-    honest: Honest
+    unbiased: UnbiasedScore
 
 
 def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
@@ -48,8 +48,8 @@ def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
     if not confirmation.ranking:
         return None
     metric = confirmation.spec.protocol.metric
-    honest = honest_score(list(_tried(ledger, confirmation)), read_targets(ledger, study), metric)
-    return Optimism(best=confirmation.ranking[0], honest=honest)
+    unbiased = unbiased_score(list(_candidate_recipes(ledger, confirmation)), read_targets(ledger, study), metric)
+    return Optimism(best=confirmation.ranking[0], unbiased=unbiased)
 
 
 def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecast | None:
@@ -63,11 +63,11 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
         return None
     targets, metric = read_targets(ledger, plan.study), plan.metric
     confirmations = [read_confirmation(ledger, study.name) for study in plan.studies]
-    honest = honest_score([t for c in confirmations for t in _tried(ledger, c)], targets, metric)
+    unbiased = unbiased_score([t for c in confirmations for t in _candidate_recipes(ledger, c)], targets, metric)
     # Where a recipe was confirmed, its luck in the search counts nothing.
     judges = [part.member.rounds or (part.member.trial,) for part in refits.members]
-    single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - honest.optimism
-    error = honest.error
+    single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - unbiased.optimism
+    error = unbiased.error
     if plan.estimates is not None:
         row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
         error = max(error, row.error)
@@ -75,10 +75,10 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     if not refits.imported:
         averaging = averaging_of(
             gain_within([_added(part, metric) for part in refits.members], plan.models),
-            gain_all_told(list(_groups(ledger, plan, refits, confirmations)), targets, metric),
+            gain_across_trainings(list(_groups(ledger, plan, refits, confirmations)), targets, metric),
         )
         trainings = equal_trainings([len(part.records) for part in refits.members])
-        single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
+        single += refits.fitted.score - refits.fitted.equal_mean_score if refits.fitted else 0.0
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
     rows = plan.estimates.rows if plan.estimates is not None else ()
@@ -86,7 +86,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     return forecast(
         single=single,
         single_error=error,
-        sampling_error=honest.error,
+        sampling_error=unbiased.error,
         averaging=averaging,
         networks=plan.models * trainings,
         trainings=trainings,
@@ -97,7 +97,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     )
 
 
-def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
+def _candidate_recipes(ledger: Ledger, confirmation: Confirmation) -> Iterator[CandidateRecipe]:
     """The best of the search, and whoever was confirmed."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
@@ -110,14 +110,14 @@ def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
             CrossValidated(oof=ledger.runs.prediction(r.id, "oof"), **(_scatter(r, metric) if known else {}))
             for r in records
         ]
-        yield Tried(searched=searched, fresh=tuple(fresh))
+        yield CandidateRecipe(searched=searched, fresh=tuple(fresh))
 
 
 def _scatter(record: TrialRecord, metric: str) -> dict[str, float]:
     return {
         "ambiguity": record.ambiguity or 0.0,
         "temperature": record.temperature or 1.0,
-        "adds": added_by_averaging(record, metric),
+        "averaging_gain": averaging_gain_of(record, metric),
     }
 
 
@@ -125,7 +125,7 @@ def _added(part: MemberRefits, metric: str) -> float | None:
     """What averaging the networks of a member's trainings is expected to add to one; None where nobody can tell."""
     if METRICS[metric].needs == "probabilities" or any(r.value is None or r.brier is None for r in part.records):
         return None
-    return fmean(added_by_averaging(record, metric) for record in part.records)
+    return fmean(averaging_gain_of(record, metric) for record in part.records)
 
 
 def _groups(

@@ -133,7 +133,7 @@ class Refits:
         without it: probabilities ``(n, C)`` and labels ``(n,)``.
         """
         assert self.fitted is not None, "refits with out-of-fold predictions have a fitted blend"
-        return self.fitted.nested.predict(members)
+        return self.fitted.cross_fitted.predict(members)
 
 
 def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]) -> Refits:
@@ -220,7 +220,7 @@ def _together(
         predictions, folds = parts
         stacked = np.stack([*predictions, *(part.oof for part in imported)])
         final = plan.spec.final
-        fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.way, calibrate=final.calibrate)
+        fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.method, calibrate=final.calibrate)
     everyone: list[MemberRefits | Imported] = [*members, *imported]
     shares = np.array([part.member.weight for part in everyone])
     blend = fitted.blend if fitted else Blend(weights=tuple((shares / shares.sum()).tolist()))

@@ -101,7 +101,7 @@ def plan_export(
     spec = StudySpec.from_dict(study.spec)
     limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
     choice = _choose(ledger, study, spec, pool, max(1, limit))
-    weights = dict(zip(choice.names, choice.weights, strict=True))
+    weights = dict(zip(choice.names, choice.blend_weights, strict=True))
     return ExportPlan(
         study=study,
         also=tuple(also),
@@ -121,7 +121,7 @@ def _choose(ledger: Ledger, study: StoredStudy, spec: StudySpec, pool: Pool, at_
     """The members among the possible ones, of which the first leads."""
     if len(pool.everyone) == 1 and pool.estimates is None:
         note = "no recipe was confirmed on fresh splits"
-        return Choice(names=(pool.recipes[0].name,), weights=(1.0,), way="none", note=note)
+        return Choice(names=(pool.recipes[0].name,), blend_weights=(1.0,), method="none", note=note)
     return choose_members(
         [
             PossibleMember(name=member.name, backbone=member.backbone, oof=predictions_of(ledger, member))

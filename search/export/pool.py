@@ -155,7 +155,7 @@ def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, Exp
         which = f"no trial of study {confirmation.study.name}" if names else "no trial"
         raise NothingFinished(f"{which} has finished yet, so there is nothing to export")
     best = confirmation.ranking[0]
-    return best.worth, _member(confirmation, best.number, names)
+    return best.objective, _member(confirmation, best.number, names)
 
 
 def _member(confirmation: Confirmation, number: int, names: dict[int, str]) -> ExportMember:

@@ -123,7 +123,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             f"{row.mean:.4f}",
             f"{row.shrunk:.4f} ± {row.error:.4f}",
             f"{row.averaged:.4f}",
-            "leads" if row is comparison.estimates.leader else f"{row.behind:.4f} ± {row.behind_error:.4f}",
+            "leads" if row is comparison.estimates.leader else f"{row.gap_to_leader:.4f} ± {row.gap_error:.4f}",
             f"{row.chance_best:.0%}",
             comparison.differences[row.number],
             style=None if row.tied else "dim",
@@ -212,9 +212,9 @@ def _against_default(leader: Estimate, rows: tuple[Estimate, ...]) -> list[str]:
         return []
     if default is leader:
         return ["[yellow]The search has not been shown to beat the default recipe:[/] the default recipe leads."]
-    if default.behind <= default.behind_error:
+    if default.gap_to_leader <= default.gap_error:
         return [
             "[yellow]The search has not been shown to beat the default recipe:[/] the leader is "
-            f"{default.behind:.4f} ± {default.behind_error:.4f} better."
+            f"{default.gap_to_leader:.4f} ± {default.gap_error:.4f} better."
         ]
-    return [f"The leader beats the default recipe by {default.behind:.4f} ± {default.behind_error:.4f}."]
+    return [f"The leader beats the default recipe by {default.gap_to_leader:.4f} ± {default.gap_error:.4f}."]

@@ -100,8 +100,8 @@ def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
         return []
     optimism = read_optimism(ledger, standing.study)
     assert optimism is not None, "a finished trial can be chosen"
-    best, honest = optimism.best, optimism.honest
-    return [f"best seen {best.value:.4f} (trial {best.number}), honest {honest.score:.4f} ± {honest.error:.4f}"]
+    best, unbiased = optimism.best, optimism.unbiased
+    return [f"best seen {best.value:.4f} (trial {best.number}), honest {unbiased.score:.4f} ± {unbiased.error:.4f}"]
 
 
 def state_of(standing: Standing) -> str:

@@ -27,7 +27,7 @@ Stacked = NDArray[np.float32]
 """Probabilities of M members, ``(M, n, C)``."""
 
 
-class Way(Protocol):
+class BlendMethod(Protocol):
     """A way to blend, see the head of this module."""
 
     def __call__(self, targets: Targets, members: Stacked) -> Blend: ...
@@ -44,12 +44,12 @@ ABSENT = -20.0
 """Intercept of a class without an image to fit on: its probability is as good as zero."""
 
 
-def evenly(targets: Targets, members: Stacked) -> Blend:
+def mean_of_all(targets: Targets, members: Stacked) -> Blend:
     """The mean of all."""
     return Blend(weights=(1.0 / len(members),) * len(members))
 
 
-def equal(backbones: Sequence[str], at_most: int) -> Way:
+def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
     """The mean of the leader and of those who help it: forward selection, each once, until nobody helps.
 
     As long as a recipe with a backbone that is not in yet helps, the best of these is taken: different networks err
@@ -81,7 +81,7 @@ def equal(backbones: Sequence[str], at_most: int) -> Way:
     return fit
 
 
-def greedy(at_most: int) -> Way:
+def greedy(at_most: int) -> BlendMethod:
     """Weighted: forward selection with replacement from the leader on (Caruana et al. 2004, "Ensemble Selection from
     Libraries of Models"). `GREEDY_STEPS` draws are made even where one helps nobody, because finer weights may; the
     best number of draws counts, which is their early stopping.
@@ -133,23 +133,23 @@ def stack(targets: Targets, members: Stacked) -> Blend:
     )
 
 
-def calibrated(way: Way) -> Way:
-    """``way``, at the temperature that suits it best."""
+def calibrated(method: BlendMethod) -> BlendMethod:
+    """``method``, at the temperature that suits it best."""
 
     def fit(targets: Targets, members: Stacked) -> Blend:
-        blend = way(targets, members)
+        blend = method(targets, members)
         return replace(blend, temperature=fit_temperature(targets, blend.probabilities(members)))
 
     return fit
 
 
-def decided(way: Way, metric: str) -> Way:
-    """``way``, with labels by the rule that suits ``metric``, one of `trainer.evaluation.label_rules.OFFSET_METRICS`
+def with_label_rule(method: BlendMethod, metric: str) -> BlendMethod:
+    """``method``, with labels by the rule that suits ``metric``, one of `trainer.evaluation.label_rules.OFFSET_METRICS`
     and `CUT_METRICS`.
     """
 
     def fit(targets: Targets, members: Stacked) -> Blend:
-        blend = way(targets, members)
+        blend = method(targets, members)
         proba = blend.probabilities(members)
         if metric in CUT_METRICS:
             return replace(blend, cuts=fit_cuts(targets, proba, metric))

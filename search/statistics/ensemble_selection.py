@@ -24,7 +24,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.statistics.blends import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
+from search.statistics.blends import (
+    BlendMethod,
+    Stacked,
+    calibrated,
+    equal,
+    greedy,
+    mean_of_all,
+    stack,
+    with_label_rule,
+)
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS
@@ -48,11 +57,11 @@ class Choice:
     """The members of a final model, the leader first."""
 
     names: tuple[MemberName, ...]
-    weights: tuple[float, ...]
+    blend_weights: tuple[float, ...]
     """Of their mean, sum 1. Of a stacked regression, which is fitted on the refits, equal ones."""
-    way: str
+    method: str
     """``none``, ``equal``, ``greedy`` or ``stack``."""
-    judged: tuple[MemberName, ...] = ()
+    scored: tuple[MemberName, ...] = ()
     """The ensemble that ``gain`` is of; empty where there was nothing to judge."""
     gain: Gain | None = None
     """Of that ensemble over the leader alone, nested."""
@@ -61,7 +70,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Nested:
+class CrossFitted:
     """A way as it does on images that it was not fitted on."""
 
     folds: NDArray[np.int64]
@@ -79,7 +88,7 @@ class Nested:
             proba[rows], labels[rows] = part, blend.labels(part)
         return proba, labels
 
-    def judged(self, members: Stacked, metric: str) -> Probabilities:
+    def scored_output(self, members: Stacked, metric: str) -> Probabilities:
         """What ``metric`` is to judge, ``(n, C)``: probabilities, or certainty of the label where it needs labels."""
         proba, labels = self.predict(members)
         return proba if METRICS[metric].needs == "probabilities" else np.eye(proba.shape[1])[labels]
@@ -90,14 +99,14 @@ class FittedBlend:
     """The final model's blend, fitted on all images, and what it does on images that it was not fitted on."""
 
     blend: Blend
-    nested: Nested
-    way: str
+    cross_fitted: CrossFitted
+    method: str
     """As in `Choice`, after the last judgement."""
     score: float
     """Of the nested predictions."""
     error: float
     """Its standard error."""
-    plain: float
+    equal_mean_score: float
     """What the members' equal average scores, without temperature and with the most probable class for a label."""
     gain: Gain
     """Over the leader alone, as plain."""
@@ -105,10 +114,10 @@ class FittedBlend:
     """What was tried and what came of it, for people."""
 
 
-def nest(way: Way, targets: Targets, members: Stacked, folds: NDArray[np.int64]) -> Nested:
+def cross_fit(method: BlendMethod, targets: Targets, members: Stacked, folds: NDArray[np.int64]) -> CrossFitted:
     """Fit ``way`` once for each outer fold, on the images of the others, by their ``weights``."""
     others = [folds != k for k in range(int(folds.max()) + 1)]
-    return Nested(folds=folds, blends=tuple(way(targets.select(k), members[:, k]) for k in others))
+    return CrossFitted(folds=folds, blends=tuple(method(targets.select(k), members[:, k]) for k in others))
 
 
 def choose_members(
@@ -116,7 +125,7 @@ def choose_members(
     targets: Targets,
     folds: NDArray[np.int64],
     metric: str,
-    way: str,
+    method: str,
     at_most: int,
 ) -> Choice:
     """Choose the recipes of the final model.
@@ -129,8 +138,8 @@ def choose_members(
         way: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
         at_most: members.
     """
-    single = Choice(names=(contenders[0].name,), weights=(1.0,), way="none")
-    if way == "none":
+    single = Choice(names=(contenders[0].name,), blend_weights=(1.0,), method="none")
+    if method == "none":
         return replace(single, note='as final.ensemble = "none" asks')
     if at_most < 2:
         return replace(single, note="no more than one recipe is to be refitted")
@@ -139,27 +148,27 @@ def choose_members(
     members = np.stack([contender.oof for contender in contenders])
     backbones = [contender.backbone for contender in contenders]
     leader = members[0]
-    averaged = _judge(equal(backbones, at_most), targets, members, folds, metric)
-    gain = paired_gain(metric, targets, averaged.judged, leader)
-    even = _choice(contenders, averaged.way(targets, members), "equal", gain)
+    averaged = _score(equal(backbones, at_most), targets, members, folds, metric)
+    gain = paired_gain(metric, targets, averaged.output, leader)
+    even = _choice(contenders, averaged.method(targets, members), "equal", gain)
     holds = _is_better(even)
-    best = even if holds else replace(single, judged=even.judged, gain=even.gain)
-    if way == "equal":
+    best = even if holds else replace(single, scored=even.scored, gain=even.gain)
+    if method == "equal":
         return best
-    if way == "greedy":
-        other = _judge(greedy(at_most), targets, members, folds, metric)
+    if method == "greedy":
+        other = _score(greedy(at_most), targets, members, folds, metric)
     else:
         # A regression gives every member a say, so who takes part is settled beforehand, by rank alone.
         order = _preferred(backbones, at_most)
         contenders, members = [contenders[i] for i in order], members[order]
-        other = _judge(stack, targets, members, folds, metric)
-    gain = paired_gain(metric, targets, other.judged, leader)
-    asked = _choice(contenders, other.way(targets, members), way, gain)
-    beyond = paired_gain(metric, targets, other.judged, averaged.judged if holds else leader)
+        other = _score(stack, targets, members, folds, metric)
+    gain = paired_gain(metric, targets, other.output, leader)
+    asked = _choice(contenders, other.method(targets, members), method, gain)
+    beyond = paired_gain(metric, targets, other.output, averaged.output if holds else leader)
     if beyond.real and _is_better(asked):
         return asked
     over = "the equal average" if holds else f"{best.names[0]} alone"
-    return replace(best, note=f"{way} ensemble: {shown_gain(beyond, metric)} over {over}, which is used instead")
+    return replace(best, note=f"{method} ensemble: {shown_gain(beyond, metric)} over {over}, which is used instead")
 
 
 def fit_final(
@@ -167,7 +176,7 @@ def fit_final(
     targets: Targets,
     folds: NDArray[np.int64],
     metric: str,
-    way: str,
+    method: str,
     *,
     calibrate: bool,
 ) -> FittedBlend:
@@ -185,55 +194,57 @@ def fit_final(
         calibrate: ``final.calibrate``.
     """
     notes = []
-    used, plain = "equal" if len(members) > 1 else "none", _judge(evenly, targets, members, folds, metric)
+    used, plain = "equal" if len(members) > 1 else "none", _score(mean_of_all, targets, members, folds, metric)
     best = plain
-    if len(members) > 1 and way in ("greedy", "stack"):
-        other = _judge(greedy(len(members)) if way == "greedy" else stack, targets, members, folds, metric)
-        gain = paired_gain(metric, targets, other.judged, best.judged)
+    if len(members) > 1 and method in ("greedy", "stack"):
+        other = _score(greedy(len(members)) if method == "greedy" else stack, targets, members, folds, metric)
+        gain = paired_gain(metric, targets, other.output, best.output)
         verdict = "used" if gain.real else "not used"
-        notes.append(f"{way} blend of the refits: {shown_gain(gain, metric)} over their equal average; {verdict}")
-        used, best = (way, other) if gain.real else (used, best)
+        notes.append(f"{method} blend of the refits: {shown_gain(gain, metric)} over their equal average; {verdict}")
+        used, best = (method, other) if gain.real else (used, best)
     if calibrate and METRICS[metric].needs == "probabilities":
-        scaled = _judge(calibrated(best.way), targets, members, folds, metric)
-        gain = paired_gain(metric, targets, scaled.judged, best.judged)
+        scaled = _score(calibrated(best.method), targets, members, folds, metric)
+        gain = paired_gain(metric, targets, scaled.output, best.output)
         verdict = "used" if gain.mean > 0.0 else "not used"
         notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {verdict}")
         best = scaled if gain.mean > 0.0 else best
     if metric in (*OFFSET_METRICS, *CUT_METRICS):
-        ruled = _judge(decided(best.way, metric), targets, members, folds, metric)
-        gain = paired_gain(metric, targets, ruled.judged, best.judged)
+        ruled = _score(with_label_rule(best.method, metric), targets, members, folds, metric)
+        gain = paired_gain(metric, targets, ruled.output, best.output)
         kind = "cut points on the expected class" if metric in CUT_METRICS else "offsets of the classes"
         verdict = "used" if gain.real else "not used"
         notes.append(f"labels by {kind}: {shown_gain(gain, metric)} over the most probable class; {verdict}")
         best = ruled if gain.real else best
     return FittedBlend(
-        blend=best.way(targets, members),
-        nested=best.nested,
-        way=used,
-        score=score(metric, targets, best.judged),
-        error=standard_error(metric, targets, best.judged),
-        plain=score(metric, targets, plain.judged),
-        gain=paired_gain(metric, targets, best.judged, members[0]),
+        blend=best.method(targets, members),
+        cross_fitted=best.cross_fitted,
+        method=used,
+        score=score(metric, targets, best.output),
+        error=standard_error(metric, targets, best.output),
+        equal_mean_score=score(metric, targets, plain.output),
+        gain=paired_gain(metric, targets, best.output, members[0]),
         notes=tuple(notes),
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Judged:
-    way: Way
-    nested: Nested
-    judged: Probabilities
+class _ScoredMethod:
+    method: BlendMethod
+    cross_fitted: CrossFitted
+    output: Probabilities
 
 
-def _judge(way: Way, targets: Targets, members: Stacked, folds: NDArray[np.int64], metric: str) -> _Judged:
-    nested = nest(way, targets, members, folds)
-    return _Judged(way=way, nested=nested, judged=nested.judged(members, metric))
+def _score(
+    method: BlendMethod, targets: Targets, members: Stacked, folds: NDArray[np.int64], metric: str
+) -> _ScoredMethod:
+    cross_fitted = cross_fit(method, targets, members, folds)
+    return _ScoredMethod(method=method, cross_fitted=cross_fitted, output=cross_fitted.scored_output(members, metric))
 
 
-def _choice(contenders: Sequence[PossibleMember], blend: Blend, way: str, gain: Gain) -> Choice:
+def _choice(contenders: Sequence[PossibleMember], blend: Blend, method: str, gain: Gain) -> Choice:
     parts = [(c.name, weight) for c, weight in zip(contenders, blend.weights, strict=True) if weight > 0.0]
-    names, weights = tuple(name for name, _ in parts), tuple(weight for _, weight in parts)
-    return Choice(names=names, weights=weights, way=way, judged=names, gain=gain)
+    names, blend_weights = tuple(name for name, _ in parts), tuple(weight for _, weight in parts)
+    return Choice(names=names, blend_weights=blend_weights, method=method, scored=names, gain=gain)
 
 
 def _is_better(choice: Choice) -> bool:

@@ -31,7 +31,7 @@ Values = NDArray[np.float64]
 
 TIED_WITHIN = 1.0
 """Standard errors behind the leader within which a recipe may as well be the best."""
-FALLEN_BEYOND = 2.0
+ELIMINATED_BEYOND = 2.0
 """Standard errors behind the leader beyond which a recipe is given up."""
 MODERATION = 5.0
 """Degrees of freedom that the pooled variance counts for beside a pair's own (Smyth 2004): five folds alone may agree
@@ -54,7 +54,7 @@ class Round:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
+class RecipeScores:
     """A recipe with its cross-validations."""
 
     number: int
@@ -62,8 +62,8 @@ class Judged:
     rounds: tuple[Round, ...]
     study: str = ""
     """Whose trial that is; empty where all are of one study."""
-    adds: float = 0.0
-    """What averaging its fold models may be expected to add to the metric (`search.statistics.ranking.averaging_adds`);
+    averaging_gain: float = 0.0
+    """What averaging its fold models may be expected to add to the metric (`search.statistics.ranking.averaging_gain`);
     0 where that is not known of all recipes."""
     chosen: bool = True
     """Whether it is here because it did well. One that is here anyway (the default recipe) does not look better than it
@@ -84,18 +84,18 @@ class Estimate:
     """Standard error of ``shrunk`` as the score of one cross-validated model on new images."""
     averaged: float
     """What the average of its fold models may be expected to show, which is what it is ranked by."""
-    behind: float
+    gap_to_leader: float
     """Paired difference to the leader: how much the leader's average is better, over the rounds that both ran."""
-    behind_error: float
+    gap_error: float
     """Its standard error; 0 for the leader."""
     tied: bool
     """Within `TIED_WITHIN` standard errors of the leader; the leader is."""
-    fallen: bool
-    """More than `FALLEN_BEYOND` standard errors behind."""
+    eliminated: bool
+    """More than `ELIMINATED_BEYOND` standard errors behind."""
     chance_best: float
     """Probability that it is truly the best of them, 0 to 1."""
     study: str = ""
-    """As in `Judged`."""
+    """As in `RecipeScores`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,23 +125,23 @@ class Estimates:
         raise KeyError((study, number))
 
 
-def estimate(judged: Sequence[Judged], targets: Targets, metric: str) -> Estimates:
+def estimate(recipes: Sequence[RecipeScores], targets: Targets, metric: str) -> Estimates:
     """Compare recipes.
 
     Args:
-        judged: one at least, each with one round at least; rounds of the same split have the same folds.
+        recipes: one at least, each with one round at least; rounds of the same split have the same folds.
         targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
 
     Raises:
         ValueError: nothing to compare, or the same recipe twice.
     """
-    numbers = [(recipe.study, recipe.number) for recipe in judged]
-    if not judged or not all(recipe.rounds for recipe in judged) or len(set(numbers)) < len(numbers):
+    numbers = [(recipe.study, recipe.number) for recipe in recipes]
+    if not recipes or not all(recipe.rounds for recipe in recipes) or len(set(numbers)) < len(numbers):
         raise ValueError(f"needs different recipes with a cross-validation each, not {numbers}")
-    whole, by_fold = _tables(judged, targets, metric)
-    chosen = np.array([recipe.chosen for recipe in judged])
-    folds = int(judged[0].rounds[0].folds.max()) + 1
+    whole, by_fold = _tables(recipes, targets, metric)
+    chosen = np.array([recipe.chosen for recipe in recipes])
+    folds = int(recipes[0].rounds[0].folds.max()) + 1
     overlap = 1.0 / (folds - 1)  # test / train of one fold
     means, left_by_round = _additive(whole)
     _, left_by_fold = _additive(by_fold)
@@ -150,14 +150,14 @@ def estimate(judged: Sequence[Judged], targets: Targets, metric: str) -> Estimat
     shrunk, spread, between = _shrink(means[used].T, noise[:, used, used], chosen)
     means, residual = means[0], float(left_by_fold[0, 0])
     # What the noise of the recipes leaves open comes on top of which images there happen to be.
-    errors = [[standard_error(metric, targets, round_.oof) for round_ in recipe.rounds] for recipe in judged]
+    errors = [[standard_error(metric, targets, round_.oof) for round_ in recipe.rounds] for recipe in recipes]
     sampling = np.array([np.mean(of_rounds) for of_rounds in errors])
-    adds = np.array([recipe.adds for recipe in judged])
-    averaged = shrunk + adds
+    averaging_gains = np.array([recipe.averaging_gain for recipe in recipes])
+    averaged = shrunk + averaging_gains
     chances = _chances(averaged, spread)
     lead = int(np.argmax(averaged))
-    of_averages = by_fold[0] + adds[:, None]
-    pairs = [_pair(of_averages[lead], of_averages[i], 2.0 * residual, overlap) for i in range(len(judged))]
+    of_averages = by_fold[0] + averaging_gains[:, None]
+    pairs = [_pair(of_averages[lead], of_averages[i], 2.0 * residual, overlap) for i in range(len(recipes))]
     rows = [
         Estimate(
             number=recipe.number,
@@ -166,14 +166,14 @@ def estimate(judged: Sequence[Judged], targets: Targets, metric: str) -> Estimat
             shrunk=float(shrunk[i]),
             error=float(np.hypot(sampling[i], spread[i])),
             averaged=float(averaged[i]),
-            behind=pairs[i][0],
-            behind_error=pairs[i][1],
+            gap_to_leader=pairs[i][0],
+            gap_error=pairs[i][1],
             tied=i == lead or pairs[i][0] <= TIED_WITHIN * pairs[i][1],
-            fallen=i != lead and pairs[i][0] > FALLEN_BEYOND * pairs[i][1],
+            eliminated=i != lead and pairs[i][0] > ELIMINATED_BEYOND * pairs[i][1],
             chance_best=float(chances[i]),
             study=recipe.study,
         )
-        for i, recipe in enumerate(judged)
+        for i, recipe in enumerate(recipes)
     ]
     variance = float(noise[:, 0, 0].mean())
     return Estimates(
@@ -183,15 +183,15 @@ def estimate(judged: Sequence[Judged], targets: Targets, metric: str) -> Estimat
     )
 
 
-def _tables(judged: Sequence[Judged], targets: Targets, metric: str) -> tuple[Values, Values]:
+def _tables(recipes: Sequence[RecipeScores], targets: Targets, metric: str) -> tuple[Values, Values]:
     """The metric and the calibrated soft score, of whole rounds, ``(2, recipes, splits)``, and of their folds,
     ``(2, recipes, splits x folds)``; NaN where a recipe did not run a split, or a fold cannot be scored.
     """
-    splits = sorted({round_.split for recipe in judged for round_ in recipe.rounds})
-    folds = int(judged[0].rounds[0].folds.max()) + 1
-    whole = np.full((2, len(judged), len(splits)), np.nan)
-    by_fold = np.full((2, len(judged), len(splits), folds), np.nan)
-    for i, recipe in enumerate(judged):
+    splits = sorted({round_.split for recipe in recipes for round_ in recipe.rounds})
+    folds = int(recipes[0].rounds[0].folds.max()) + 1
+    whole = np.full((2, len(recipes), len(splits)), np.nan)
+    by_fold = np.full((2, len(recipes), len(splits), folds), np.nan)
+    for i, recipe in enumerate(recipes):
         for round_ in recipe.rounds:
             at = splits.index(round_.split)
             temperature = fit_temperature(targets, round_.oof)
@@ -202,7 +202,7 @@ def _tables(judged: Sequence[Judged], targets: Targets, metric: str) -> tuple[Va
                 part = targets.select(rows)
                 by_fold[:, i, at, fold] = score(metric, part, round_.oof[rows]), part.mean(soft[rows])
     by_fold[:, np.isnan(by_fold).any(axis=0)] = np.nan
-    return whole, by_fold.reshape(2, len(judged), -1)
+    return whole, by_fold.reshape(2, len(recipes), -1)
 
 
 def _additive(scores: Values) -> tuple[Values, Values]:

@@ -4,7 +4,7 @@ This is the one place where a winner is picked. What is exported is the average 
 adds differs from recipe to recipe; it is told without labels (`trainer.evaluation.ambiguity`). A metric that counts
 right and wrong labels throws away how nearly an image was right, and among the best of many its differences are mostly
 luck. So finished trials are ranked by what the average of their fold models may be expected to score, by the metric and
-by the Brier score together (`worth`).
+by the Brier score together (`objective`).
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Candidate:
     """What the average of the fold models may be expected to score by the metric; ``value`` where nobody can tell."""
     brier: float | None
     """The Brier score of that average; None where an older release stored the trial."""
-    worth: float
-    """By what it is ranked, see `worth`."""
+    objective: float
+    """By what it is ranked, see `objective`."""
 
 
-def averaging_adds(metric: str, value: float, brier: float | None, ambiguity: float | None) -> float:
+def averaging_gain(metric: str, value: float, brier: float | None, ambiguity: float | None) -> float:
     """By how much the average of a training's networks may be expected to score better than one of them: 0 or more.
 
     What is missing to the best possible score falls by nearly the same share as the Brier score: on recorded tables the
@@ -60,13 +60,13 @@ def averaging_adds(metric: str, value: float, brier: float | None, ambiguity: fl
     return missing * min(1.0, ERRORS_FALL * ambiguity / (brier + ambiguity))
 
 
-def worth(metric: str, averaged: float, brier: float) -> float:
+def objective(metric: str, averaged: float, brier: float) -> float:
     """By what finished trials are ranked, and what the sampler learns from: higher is better. It is the mean of
     ``averaged`` and of 1 less ``brier``, which is the probability of the true class where probabilities are right.
 
     Args:
         metric: a name in `trainer.evaluation.metrics.METRICS`. One that judges probabilities needs no help.
-        averaged: what the average may be expected to score, see `averaging_adds`.
+        averaged: what the average may be expected to score, see `averaging_gain`.
         brier: of the average, 0 to 2.
     """
     if METRICS[metric].needs == "probabilities":
@@ -75,14 +75,14 @@ def worth(metric: str, averaged: float, brier: float) -> float:
 
 
 def older_worth(metric: str, value: float, soft: float) -> float:
-    """What stands for `worth` where an older release stored trials that nothing is known of but the metric and the mean
-    probability of the true class.
+    """What stands for `objective` where an older release stored trials that nothing is known of but the metric and the
+    mean probability of the true class.
     """
-    return worth(metric, value, 1.0 - soft)
+    return objective(metric, value, 1.0 - soft)
 
 
-def worth_name(metric: str) -> str:
-    """What `worth` is called where Optuna shows it."""
+def objective_name(metric: str) -> str:
+    """What `objective` is called where Optuna shows it."""
     return metric if METRICS[metric].needs == "probabilities" else f"{metric} and Brier score of the average"
 
 
@@ -93,7 +93,7 @@ def older_worth_name(metric: str) -> str:
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Best first; of equal ones the better metric, then the elder."""
-    return sorted(candidates, key=lambda c: (-c.worth, -c.value, c.number))
+    return sorted(candidates, key=lambda c: (-c.objective, -c.value, c.number))
 
 
 def choose(candidates: Iterable[Candidate]) -> Candidate:

@@ -33,7 +33,7 @@ FACTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likeness:
+class PredictionDifference:
     """What two trainings predicted for the same images, compared."""
 
     equal: bool
@@ -46,7 +46,9 @@ class Likeness:
     """Share of the images that get the same class; None where only the true class's probability is known."""
 
 
-def likeness(then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, classes: bool) -> Likeness:
+def compare_predictions(
+    then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, classes: bool
+) -> PredictionDifference:
     """Compare probabilities of the same shape and type, images that were never held out (NaN) left out.
 
     Args:
@@ -63,7 +65,7 @@ def likeness(then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *,
     # In double precision: the difference of two float16 values need not be one.
     difference = np.abs(then[known].astype(np.float64) - now[known])
     rows = known.all(axis=-1)
-    return Likeness(
+    return PredictionDifference(
         equal=then[known].tobytes() == now[known].tobytes(),
         largest=float(difference.max()),
         mean=float(difference.mean()),
@@ -81,7 +83,7 @@ def must_be_equal(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return now.get("device") == "cpu" and not different_facts(then, now)
 
 
-def is_within(alike: Likeness, *, exactly: bool, metric_difference: float, allowed: float) -> bool:
+def is_reproduced(difference: PredictionDifference, *, exactly: bool, metric_difference: float, allowed: float) -> bool:
     """Whether two trainings are as alike as they have to be.
 
     Args:
@@ -90,5 +92,5 @@ def is_within(alike: Likeness, *, exactly: bool, metric_difference: float, allow
         allowed: for it, where equality is not asked for.
     """
     if exactly:
-        return alike.equal
-    return alike.mean <= MEAN_DIFFERENCE and metric_difference <= allowed
+        return difference.equal
+    return difference.mean <= MEAN_DIFFERENCE and metric_difference <= allowed

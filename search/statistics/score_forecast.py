@@ -88,19 +88,19 @@ class Forecast:
         return asdict(self)
 
 
-def averaging_of(within: Gain | None, all_told: Gain | None) -> Averaging:
+def averaging_of(within: Gain | None, total: Gain | None) -> Averaging:
     """What averaging adds, from what is known of it.
 
     Args:
         within: averaging the networks of one training, by their ambiguity; None: not known.
-        all_told: averaging networks of different trainings, by their out-of-fold predictions; None likewise.
+        total: averaging networks of different trainings, by their out-of-fold predictions; None likewise.
     """
     if within is None:
-        return Averaging(within=all_told or NOTHING, between=NOTHING)
-    if all_told is None:
+        return Averaging(within=total or NOTHING, between=NOTHING)
+    if total is None:
         return Averaging(within=within, between=NOTHING)
-    beyond = max(0.0, all_told.mean - within.mean)
-    return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(all_told.error, within.error)))
+    beyond = max(0.0, total.mean - within.mean)
+    return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(total.error, within.error)))
 
 
 def _share(networks: float) -> float:
@@ -113,7 +113,7 @@ def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
 
     Args:
         added: what averaging the networks of each training is expected to add
-        (`search.statistics.ranking.averaging_adds`),
+        (`search.statistics.ranking.averaging_gain`),
             None where it is not known.
         models: networks of each.
     """
@@ -129,7 +129,7 @@ def equal_trainings(counts: Sequence[int]) -> float:
     return len(counts) ** 2 / sum(1.0 / count for count in counts)
 
 
-def gain_all_told(
+def gain_across_trainings(
     groups: Sequence[Sequence[Sequence[NDArray[np.float32]]]], targets: Targets, metric: str
 ) -> Gain | None:
     """What averaging infinitely many networks of different trainings adds, with a jackknife over the images for the

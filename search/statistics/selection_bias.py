@@ -41,12 +41,12 @@ class CrossValidated:
     """Of its fold models (`trainer.evaluation.ambiguity`); 0 where it is not known, then of all."""
     temperature: float = 1.0
     """At which they are averaged for that."""
-    adds: float = 0.0
+    averaging_gain: float = 0.0
     """What averaging them may be expected to add to the metric."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tried:
+class CandidateRecipe:
     """A recipe that might have been chosen."""
 
     searched: CrossValidated
@@ -56,7 +56,7 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Honest:
+class UnbiasedScore:
     """What choosing the best gave. Scores are of the study's metric, higher is better."""
 
     score: float
@@ -67,58 +67,61 @@ class Honest:
     """How much better than it is the best one looks, as the average of its fold models: 0 or more."""
 
 
-def honest_score(tried: Sequence[Tried], targets: Targets, metric: str) -> Honest:
+def unbiased_score(candidates: Sequence[CandidateRecipe], targets: Targets, metric: str) -> UnbiasedScore:
     """What the best of those that were tried is worth.
 
     Args:
-        tried: all recipes that might have been chosen, one at least.
+        candidates: all recipes that might have been chosen, one at least.
         targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
 
     Raises:
         ValueError: nothing was tried.
     """
-    if not tried:
+    if not candidates:
         raise ValueError("nothing was tried, so there is no best")
     y = targets.y
     counts = np.ones(len(y)) if targets.image_weights is None else targets.image_weights
     evidence = np.array(
         [
             np.mean([_evidence(one, y, metric) for one in (recipe.searched, *recipe.fresh)], axis=0) * counts
-            for recipe in tried
+            for recipe in candidates
         ]
     )
     pool, generator = np.argsort(-evidence.sum(axis=1), kind="stable")[:POOL], np.random.default_rng(0)
-    adds = np.array([np.mean([one.adds for one in (recipe.searched, *recipe.fresh)]) for recipe in tried])
+    averaging_gains = np.array(
+        [np.mean([one.averaging_gain for one in (recipe.searched, *recipe.fresh)]) for recipe in candidates]
+    )
     scores, optimism = [], []
     for repeat in range(REPEATS):
         part_of = generator.permutation(len(y)) % min(PARTS, len(y))
         kept = np.arange(part_of.max() + 1) != part_of[:, None]
         chosen = pool[(evidence[pool] @ kept).argmax(axis=0)]
-        proba = np.stack([_judges(tried[recipe], repeat) for recipe in chosen])[part_of, np.arange(len(y))]
+        proba = np.stack([_judges(candidates[recipe], repeat) for recipe in chosen])[part_of, np.arange(len(y))]
         scores.append(score(metric, targets, proba))
-        apparent = score(metric, targets, _judges(tried[pool[0]], repeat)) + adds[pool[0]]
-        optimism.append(apparent - scores[-1] - np.average(adds[chosen[part_of]], weights=counts))
-    return Honest(
+        apparent = score(metric, targets, _judges(candidates[pool[0]], repeat)) + averaging_gains[pool[0]]
+        optimism.append(apparent - scores[-1] - np.average(averaging_gains[chosen[part_of]], weights=counts))
+    return UnbiasedScore(
         score=float(np.mean(scores)),
         error=standard_error(metric, targets, proba),
         optimism=max(0.0, float(np.mean(optimism))),
     )
 
 
-def _judges(recipe: Tried, repeat: int) -> NDArray[np.float32]:
+def _judges(recipe: CandidateRecipe, repeat: int) -> NDArray[np.float32]:
     return (recipe.fresh[repeat % len(recipe.fresh)] if recipe.fresh else recipe.searched).oof
 
 
 def _evidence(one: CrossValidated, y: Labels, metric: str) -> Values:
-    """What each image says for a cross-validation, ``(n,)``: as `search.statistics.ranking.worth` but for a factor, so
-    that any part of the images can be asked. For metrics other than accuracy and log loss the Brier score stands in: it
-    needs no image of every class. The temperature is that of all images: one number hardly learns a tenth of them by
-    heart.
+    """Contribution of each image to the objective of a recipe, ``(n,)``, so that any part of the images can be summed.
+
+    It is twice `search.statistics.ranking.objective`, image by image. The Brier score needs no image of every class, so
+    it stands in for metrics other than accuracy and log loss. The temperature is fitted to all images: one number
+    hardly overfits a tenth of them.
     """
     if metric == "log_loss":
         likelihood = np.log(np.maximum(true_class_probability(y, one.oof), SMALLEST_PROBABILITY), dtype=np.float64)
         return np.asarray(likelihood)
     brier = brier_scores(y, scale_temperature(one.oof, one.temperature)) - one.ambiguity
-    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.adds
+    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.averaging_gain
     return np.asarray(averaged + 1.0 - brier)

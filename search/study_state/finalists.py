@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from search.statistics.estimates import Estimates, Judged, Round, estimate
-from search.study_state.snapshot import added_by_averaging
+from search.statistics.estimates import Estimates, RecipeScores, Round, estimate
+from search.study_state.snapshot import averaging_gain_of
 from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -74,17 +74,17 @@ def judge_finalists(
     folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
     metric = study.spec["protocol"]["metric"]
     known = all(r.brier is not None for f in finalists for r in f.rounds)
-    judged = [
-        Judged(
+    recipes = [
+        RecipeScores(
             number=finalist.number,
             study=(names or {}).get(finalist.trial.study_id, ""),
             rounds=tuple(
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
-            adds=fmean(added_by_averaging(r, metric) for r in finalist.rounds) if known else 0.0,
+            averaging_gain=fmean(averaging_gain_of(r, metric) for r in finalist.rounds) if known else 0.0,
             chosen=finalist.number != DEFAULT_TRIAL,
         )
         for finalist in finalists
     ]
-    return estimate(judged, read_targets(ledger, study), metric)
+    return estimate(recipes, read_targets(ledger, study), metric)

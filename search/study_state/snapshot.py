@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import TrialState
 
 from search.runtime.heartbeat import SEEN_WITHIN
-from search.statistics.ranking import Candidate, averaging_adds, older_worth, rank, worth
+from search.statistics.ranking import Candidate, averaging_gain, objective, older_worth, rank
 from search.study_state.confirmation_schedule import finalist_count
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.time_budget import (
@@ -109,25 +109,25 @@ def _candidate(record: TrialRecord, metric: str, known: bool) -> Candidate:
         standard_error=record.value_se or 0.0,
         averaged=averaged_score(record, metric) if known else record.value,
         brier=record.brier if known else None,
-        worth=worth_of(record, metric) if known else older_worth(metric, record.value, record.soft or 0.0),
+        objective=objective_of(record, metric) if known else older_worth(metric, record.value, record.soft or 0.0),
     )
 
 
-def worth_of(record: TrialRecord, metric: str) -> float:
+def objective_of(record: TrialRecord, metric: str) -> float:
     """What a finished trial of this release is worth (`search.statistics.ranking`)."""
     assert record.value is not None and record.brier is not None
-    return worth(metric, averaged_score(record, metric), record.brier)
+    return objective(metric, averaged_score(record, metric), record.brier)
 
 
 def averaged_score(record: TrialRecord, metric: str) -> float:
     """What the average of a finished trial's fold models may be expected to score (`search.statistics.ranking`)."""
     assert record.value is not None
-    return record.value + added_by_averaging(record, metric)
+    return record.value + averaging_gain_of(record, metric)
 
 
-def added_by_averaging(record: TrialRecord, metric: str) -> float:
+def averaging_gain_of(record: TrialRecord, metric: str) -> float:
     """What averaging a training's fold models may be expected to add; 0 where nobody can tell."""
-    return averaging_adds(metric, record.value or 0.0, record.brier, record.ambiguity)
+    return averaging_gain(metric, record.value or 0.0, record.brier, record.ambiguity)
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:

@@ -11,9 +11,9 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
-from search.statistics.ranking import older_worth, older_worth_name, worth_name
+from search.statistics.ranking import objective_name, older_worth, older_worth_name
 from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
-from search.study_state.snapshot import worth_of
+from search.study_state.snapshot import objective_of
 from storage.database.outages import patiently
 from storage.optuna_storage import TrialWrites
 from storage.stores import Ledger
@@ -28,7 +28,7 @@ STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FAILED: TrialState.FAIL,
 }
 
-WORTHS = {worth_name(metric): metric for metric in METRICS}
+WORTHS = {objective_name(metric): metric for metric in METRICS}
 """Metrics by what Optuna calls the worth of a trial."""
 
 OLDER_WORTHS = {older_worth_name(metric): metric for metric in METRICS}
@@ -78,7 +78,7 @@ def told_value(study: optuna.Study, record: TrialRecord, value: float) -> float:
     """
     name = (study.metric_names or [""])[0]
     if name in WORTHS and record.brier is not None:
-        return worth_of(record, WORTHS[name])
+        return objective_of(record, WORTHS[name])
     return older_worth(OLDER_WORTHS[name], value, record.soft or 0.0) if name in OLDER_WORTHS else value
 
 

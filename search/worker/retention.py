@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from search.statistics.ranking import averaging_adds, older_worth, rank, worth
+from search.statistics.ranking import averaging_gain, objective, older_worth, rank
 from search.study_state.snapshot import candidates
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
@@ -54,9 +54,9 @@ def may_be_exported(
     if any(candidate.brier is None for candidate in ranking):
         own = older_worth(metric, last.metric, last.soft)
     else:
-        added = averaging_adds(metric, last.metric, average.brier, average.ambiguity)
-        own = worth(metric, last.metric + added, average.brier)
-    return sum(candidate.worth > own for candidate in ranking) < kept_trials(spec.final)
+        added = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
+        own = objective(metric, last.metric + added, average.brier)
+    return sum(candidate.objective > own for candidate in ranking) < kept_trials(spec.final)
 
 
 def forget_the_beaten(ledger: Ledger, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:

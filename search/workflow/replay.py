@@ -22,10 +22,10 @@ from search.runtime.devices import usable_cores
 from search.runtime.home import Home
 from search.statistics.reproducibility import (
     MEAN_DIFFERENCE,
-    Likeness,
+    PredictionDifference,
+    compare_predictions,
     different_facts,
-    is_within,
-    likeness,
+    is_reproduced,
     must_be_equal,
 )
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
@@ -59,7 +59,7 @@ class Replayed:
     record: TrialRecord
     outcome: TrialOutcome
     images: int
-    alike: Likeness
+    difference: PredictionDifference
 
     @property
     def facts(self) -> dict[str, tuple[Any, Any]]:
@@ -80,7 +80,7 @@ class Replayed:
     def is_as_recorded(self) -> bool:
         """Whether the second training came out as the first did, within the tolerance."""
         difference = abs((self.record.value or 0.0) - (self.outcome.value or 0.0))
-        return is_within(self.alike, exactly=self.exactly, metric_difference=difference, allowed=self.allowed)
+        return is_reproduced(self.difference, exactly=self.exactly, metric_difference=difference, allowed=self.allowed)
 
 
 def replay(request: ReplayRequest) -> bool:
@@ -114,8 +114,8 @@ def replay(request: ReplayRequest) -> bool:
         )
         return False
     now = _kept(outcome.curves, outcome.predictions.get("oof"))
-    alike = likeness(then, now, classes=record.status is TrialStatus.FINISHED)
-    replayed = Replayed(record=record, outcome=outcome, images=len(images.y), alike=alike)
+    difference = compare_predictions(then, now, classes=record.status is TrialStatus.FINISHED)
+    replayed = Replayed(record=record, outcome=outcome, images=len(images.y), difference=difference)
     console.print(
         f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:"
     )
@@ -126,15 +126,15 @@ def replay(request: ReplayRequest) -> bool:
 
 def told(replayed: Replayed, metric: str) -> list[str]:
     """What came out, for people."""
-    record, outcome, alike = replayed.record, replayed.outcome, replayed.alike
+    record, outcome, difference = replayed.record, replayed.outcome, replayed.difference
     finished = record.status is TrialStatus.FINISHED
     kept = "out-of-fold probabilities (float32)" if finished else "true-class probabilities of every epoch (float16)"
-    if alike.equal:
+    if difference.equal:
         lines = [f"{kept}: bit for bit equal to the stored ones"]
     else:
-        lines = [f"{kept}: largest absolute difference {alike.largest:.3g}, mean {alike.mean:.3g}"]
-    if alike.agreement is not None:
-        lines.append(f"predicted classes: {alike.agreement:.2%} agree")
+        lines = [f"{kept}: largest absolute difference {difference.largest:.3g}, mean {difference.mean:.3g}"]
+    if difference.agreement is not None:
+        lines.append(f"predicted classes: {difference.agreement:.2%} agree")
     lines.append(f"{metric}: {_number(record.value)} then, {_number(outcome.value)} now")
     for fact, (was, is_now) in replayed.facts.items():
         lines.append(f"{fact}: {_known(was)} then, {_known(is_now)} now")

@@ -19,7 +19,7 @@ from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import StudiesDiffer, check_alike, read_pool
 from search.export.submitted_labels import submitted_labels
 from search.report.submissions import what_it_is
-from search.statistics.blends import evenly
+from search.statistics.blends import mean_of_all
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished
@@ -152,7 +152,7 @@ class TestWhoMayTakePart:
             for m, oof in zip(members, oofs, strict=True)
         ]
         test = np.full((7, 3), 1 / 3, np.float32)
-        blend = evenly(Targets(y), np.stack(oofs))
+        blend = mean_of_all(Targets(y), np.stack(oofs))
         made = Refits(members=tuple(parts), blend=blend, fitted=None, by_confirmations=False, test=test)
         told = forecast_export(ledger, plan, made)
         assert told is not None and told.test_images == 7

@@ -124,7 +124,7 @@ def rows(path: Path) -> list[list[str]]:
 
 def test_recipes_that_err_differently_are_both_refitted_as_they_were_confirmed(bench: Bench, plan: ExportPlan) -> None:
     numbers = {trial.number for trial in chosen(bench)}
-    assert {name.trial for name in plan.choice.names} == numbers and plan.choice.weights == (0.5, 0.5)
+    assert {name.trial for name in plan.choice.names} == numbers and plan.choice.blend_weights == (0.5, 0.5)
     assert {member.number for member in plan.members} == numbers
     assert plan.choice.gain is not None and plan.choice.gain.mean == pytest.approx(9 / 30)
     assert {member.recipe.image_size for member in plan.members} == {48}, "[final] counts"
@@ -259,6 +259,8 @@ def test_the_best_of_the_search_seen_and_honest(bench: Bench) -> None:
     optimism = read_optimism(bench.ledger, bench.study)
     assert optimism is not None
     (line,) = optimism_lines(bench.ledger, read_standing(bench.ledger, bench.study.name))
-    best, honest = optimism.best, optimism.honest
-    assert line == (f"best seen {best.value:.4f} (trial {best.number}), honest {honest.score:.4f} ± {honest.error:.4f}")
-    assert 0.0 <= honest.score <= 1.0
+    best, unbiased = optimism.best, optimism.unbiased
+    assert line == (
+        f"best seen {best.value:.4f} (trial {best.number}), honest {unbiased.score:.4f} ± {unbiased.error:.4f}"
+    )
+    assert 0.0 <= unbiased.score <= 1.0

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.statistics.blends import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
-from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members, fit_final, nest
+from search.statistics.blends import (
+    BlendMethod,
+    Stacked,
+    calibrated,
+    equal,
+    greedy,
+    mean_of_all,
+    stack,
+    with_label_rule,
+)
+from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members, cross_fit, fit_final
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.metrics import METRICS, score
@@ -49,10 +58,10 @@ def test_independent_recipes_are_averaged_and_the_gain_is_real() -> None:
     y, members, folds = draw(0, 4, n=400, noise=1.5)
     for way in ("equal", "greedy"):
         choice = choose_members(contenders(members), Targets(y), folds, "accuracy", way, 5)
-        assert choice.way in (way, "equal") and choice.gain is not None and choice.gain.real
+        assert choice.method in (way, "equal") and choice.gain is not None and choice.gain.real
         assert numbers(choice)[0] == 10 and len(choice.names) >= 3
-        assert sum(choice.weights) == pytest.approx(1.0)
-        weights = np.array(choice.weights)
+        assert sum(choice.blend_weights) == pytest.approx(1.0)
+        weights = np.array(choice.blend_weights)
         mean = np.tensordot(weights, members[[number - 10 for number in numbers(choice)]], 1)
         assert score("accuracy", Targets(y), mean) > score("accuracy", Targets(y), members[0])
 
@@ -64,7 +73,7 @@ def test_copies_of_the_leader_never_gain(metric: str, way: str) -> None:
     y, members, folds = draw(1, 1, n=90)
     copies = contenders(np.repeat(members, 4, axis=0), "a", "b", "c", "d")
     choice = choose_members(copies, Targets(y), folds, metric, way, 5)
-    assert numbers(choice) == [10] and choice.weights == (1.0,) and choice.way == "none"
+    assert numbers(choice) == [10] and choice.blend_weights == (1.0,) and choice.method == "none"
     assert choice.gain is not None and choice.gain.mean == 0.0 and not choice.gain.real
 
 
@@ -98,7 +107,7 @@ def test_another_backbone_comes_before_a_better_copy_of_one_that_is_in() -> None
 def test_members_are_capped_and_nobody_is_judged_without_need() -> None:
     y, members, folds = draw(3, 5, n=240, noise=1.5)
     capped = choose_members(contenders(members), Targets(y), folds, "accuracy", "equal", 2)
-    assert len(capped.judged) <= 2
+    assert len(capped.scored) <= 2
     greedily = choose_members(contenders(members), Targets(y), folds, "log_loss", "greedy", 2)
     assert len(greedily.names) <= 2
     for way, at_most, count, reason in (
@@ -115,7 +124,7 @@ def test_a_weighted_or_stacked_ensemble_gives_way_to_the_simpler_one() -> None:
     y, members, folds = draw(4, 3, n=300, noise=1.5)
     for way in ("greedy", "stack"):
         choice = choose_members(contenders(members), Targets(y), folds, "accuracy", way, 5)
-        assert choice.way == "equal" and len(set(choice.weights)) == 1
+        assert choice.method == "equal" and len(set(choice.blend_weights)) == 1
         assert f"{way} ensemble" in choice.note and "over the equal average, which is used instead" in choice.note
 
 
@@ -124,9 +133,9 @@ def test_a_stack_wins_where_a_recipe_takes_one_class_for_another() -> None:
     swapped = members[:, :, [1, 0, 2]]
     swapped[0] = members[0][:, [1, 2, 0]]
     choice = choose_members(contenders(swapped), Targets(y), folds, "accuracy", "stack", 5)
-    assert choice.way == "stack" and numbers(choice) == [10, 11]
+    assert choice.method == "stack" and numbers(choice) == [10, 11]
     final = fit_final(swapped, Targets(y), folds, "accuracy", "stack", calibrate=True)
-    assert final.way == "stack" and final.score > score("accuracy", Targets(y), swapped[0]) + 0.3
+    assert final.method == "stack" and final.score > score("accuracy", Targets(y), swapped[0]) + 0.3
     assert final.gain.mean == pytest.approx(final.score - score("accuracy", Targets(y), swapped[0]))
 
 
@@ -150,28 +159,35 @@ def test_a_stack_of_confident_members_keeps_what_they_say(classes: int) -> None:
 
 @pytest.mark.parametrize(
     "way",
-    [evenly, equal(["a", "b"], 2), greedy(2), stack, calibrated(evenly), decided(evenly, "balanced_accuracy")],
+    [
+        mean_of_all,
+        equal(["a", "b"], 2),
+        greedy(2),
+        stack,
+        calibrated(mean_of_all),
+        with_label_rule(mean_of_all, "balanced_accuracy"),
+    ],
     ids=["evenly", "equal", "greedy", "stack", "calibrated", "decided"],
 )
-def test_nested_predictions_do_not_know_their_own_labels(way: Way) -> None:
+def test_nested_predictions_do_not_know_their_own_labels(way: BlendMethod) -> None:
     """Labels of one fold shuffled: its predictions stay, bit for bit."""
     y, members, folds = draw(11, 2, n=60)
     shuffled, rows = y.copy(), folds == 0
     shuffled[rows] = np.random.default_rng(0).permutation(y[rows])
-    before, labels = nest(way, Targets(y), members, folds).predict(members)
-    after, same = nest(way, Targets(shuffled), members, folds).predict(members)
+    before, labels = cross_fit(way, Targets(y), members, folds).predict(members)
+    after, same = cross_fit(way, Targets(shuffled), members, folds).predict(members)
     np.testing.assert_array_equal(before[rows], after[rows])
     np.testing.assert_array_equal(labels[rows], same[rows])
     np.testing.assert_allclose(before.sum(axis=1), 1.0, atol=1e-6)
     if way is stack:
-        learned = [nest(way, Targets(known), members, folds).blends[1] for known in (y, shuffled)]
+        learned = [cross_fit(way, Targets(known), members, folds).blends[1] for known in (y, shuffled)]
         assert learned[0] != learned[1], "the other folds do learn from them"
 
 
 def test_weights_sum_to_one_and_the_leader_takes_part() -> None:
     for seed in range(5):
         y, members, _ = draw(seed, 4, n=60, shared=1.0)
-        for way in (evenly, equal(["a"] * 4, 3), greedy(3)):
+        for way in (mean_of_all, equal(["a"] * 4, 3), greedy(3)):
             weights = way(Targets(y), members).weights
             assert sum(weights) == pytest.approx(1.0) and min(weights) >= 0.0
         assert np.count_nonzero(greedy(3)(Targets(y), members).weights) <= 3
@@ -181,10 +197,10 @@ def test_weights_sum_to_one_and_the_leader_takes_part() -> None:
 def test_one_member_without_extras_stays_as_it_is() -> None:
     y, members, folds = draw(6, 1)
     final = fit_final(members, Targets(y), folds, "accuracy", "none", calibrate=True)
-    proba, labels = final.nested.predict(members)
+    proba, labels = final.cross_fitted.predict(members)
     np.testing.assert_array_equal(proba, members[0])
     np.testing.assert_array_equal(labels, members[0].argmax(axis=1))
-    assert (final.score, final.way, final.notes) == (score("accuracy", Targets(y), members[0]), "none", ())
+    assert (final.score, final.method, final.notes) == (score("accuracy", Targets(y), members[0]), "none", ())
     assert final.gain == Gain(mean=0.0, error=0.0) and not final.gain.real
 
 
@@ -211,7 +227,7 @@ def test_a_rule_for_labels_is_used_only_where_it_gains() -> None:
     final = fit_final(members, Targets(y), folds, "balanced_accuracy", "none", calibrate=True)
     assert final.blend.offsets and final.notes[0].endswith("; used") and final.gain.real
     assert final.blend.offsets[0] < min(final.blend.offsets[1:]), "the frequent class has to be surer"
-    labels = final.nested.predict(members)[1]
+    labels = final.cross_fitted.predict(members)[1]
     assert final.score == pytest.approx(score("balanced_accuracy", Targets(y), np.eye(3)[labels]))
     even = np.repeat(np.arange(3), 60)
     good = softmax(6.0 * np.eye(3)[even] + rng.normal(0, 0.5, (180, 3)))[None]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.statistics.selection_bias import PARTS, CrossValidated, Tried, honest_score
+from search.statistics.selection_bias import PARTS, CandidateRecipe, CrossValidated, unbiased_score
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
 
@@ -25,15 +25,15 @@ def labels(seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, CLASSES, IMAGES)
 
 
-def tried_once(searched: NDArray[np.float32], *fresh: NDArray[np.float32]) -> Tried:
-    return Tried(searched=CrossValidated(oof=searched), fresh=tuple(CrossValidated(oof=oof) for oof in fresh))
+def tried_once(searched: NDArray[np.float32], *fresh: NDArray[np.float32]) -> CandidateRecipe:
+    return CandidateRecipe(searched=CrossValidated(oof=searched), fresh=tuple(CrossValidated(oof=oof) for oof in fresh))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss"])
 def test_one_recipe_alone_is_worth_its_score(metric: str) -> None:
     y = labels()
     oof = guesses(y, 0.6, seed=1)
-    honest = honest_score([tried_once(oof)], Targets(y), metric)
+    honest = unbiased_score([tried_once(oof)], Targets(y), metric)
     assert honest.score == pytest.approx(score(metric, Targets(y), oof))
 
 
@@ -43,7 +43,7 @@ def test_the_best_of_many_equals_looks_better_than_it_is_and_honestly_does_not()
         y = labels(seed)
         tried = [guesses(y, 0.6, seed=1000 * seed + i) for i in range(30)]
         seen.append(max(score("accuracy", Targets(y), oof) for oof in tried))
-        honest.append(honest_score([tried_once(oof) for oof in tried], Targets(y), "accuracy").score)
+        honest.append(unbiased_score([tried_once(oof) for oof in tried], Targets(y), "accuracy").score)
     assert np.mean(seen) > 0.64, "luck of the best of thirty"
     assert abs(np.mean(honest) - 0.6) < 0.015
 
@@ -52,7 +52,7 @@ def test_who_is_plainly_better_keeps_its_score() -> None:
     y = labels()
     best = guesses(y, 0.9, seed=1)
     others = [tried_once(guesses(y, 0.5, seed=i)) for i in range(2, 20)]
-    honest = honest_score([*others, tried_once(best)], Targets(y), "accuracy")
+    honest = unbiased_score([*others, tried_once(best)], Targets(y), "accuracy")
     assert honest.score == pytest.approx(score("accuracy", Targets(y), best))
     assert honest.error == pytest.approx(np.sqrt(0.9 * 0.1 / IMAGES), rel=0.3)
 
@@ -60,7 +60,7 @@ def test_who_is_plainly_better_keeps_its_score() -> None:
 def test_a_lucky_training_is_judged_by_its_confirmation() -> None:
     y = labels()
     lucky, again = guesses(y, 0.9, seed=1), guesses(y, 0.7, seed=2)
-    honest = honest_score([tried_once(lucky, again)], Targets(y), "accuracy")
+    honest = unbiased_score([tried_once(lucky, again)], Targets(y), "accuracy")
     assert honest.score == pytest.approx(score("accuracy", Targets(y), again))
 
 
@@ -69,21 +69,23 @@ def test_weights_count() -> None:
     oof = guesses(y, 0.6, seed=1)
     weights = np.random.default_rng(0).uniform(0.2, 5.0, IMAGES)
     tried = [tried_once(oof)]
-    assert honest_score(tried, Targets(y, weights), "accuracy").score == pytest.approx(
+    assert unbiased_score(tried, Targets(y, weights), "accuracy").score == pytest.approx(
         score("accuracy", Targets(y, weights), oof)
     )
-    assert honest_score(tried, Targets(y, np.ones(IMAGES)), "accuracy") == honest_score(tried, Targets(y), "accuracy")
+    assert unbiased_score(tried, Targets(y, np.ones(IMAGES)), "accuracy") == unbiased_score(
+        tried, Targets(y), "accuracy"
+    )
 
 
 def test_fewer_images_than_parts_are_enough() -> None:
     y = np.arange(PARTS - 3, dtype=np.int64) % CLASSES
-    honest = honest_score([tried_once(guesses(y, 1.0, seed=i)) for i in range(3)], Targets(y), "accuracy")
+    honest = unbiased_score([tried_once(guesses(y, 1.0, seed=i)) for i in range(3)], Targets(y), "accuracy")
     assert honest.score == 1.0
 
 
 def test_nothing_tried_is_refused() -> None:
     with pytest.raises(ValueError, match="no best"):
-        honest_score([], Targets(labels()), "accuracy")
+        unbiased_score([], Targets(labels()), "accuracy")
 
 
 def test_the_best_of_many_looks_better_by_what_is_said() -> None:
@@ -92,13 +94,13 @@ def test_the_best_of_many_looks_better_by_what_is_said() -> None:
         y = labels(seed)
         tried = [guesses(y, 0.6, seed=1000 * seed + i) for i in range(30)]
         looks.append(max(score("accuracy", Targets(y), oof) for oof in tried) - 0.6)
-        said.append(honest_score([tried_once(oof) for oof in tried], Targets(y), "accuracy").optimism)
+        said.append(unbiased_score([tried_once(oof) for oof in tried], Targets(y), "accuracy").optimism)
     assert np.mean(said) == pytest.approx(np.mean(looks), abs=0.015)
 
 
 def test_one_recipe_alone_flatters_nobody() -> None:
     y = labels()
-    assert honest_score([tried_once(guesses(y, 0.6, seed=1))], Targets(y), "accuracy").optimism == pytest.approx(
+    assert unbiased_score([tried_once(guesses(y, 0.6, seed=1))], Targets(y), "accuracy").optimism == pytest.approx(
         0.0, abs=1e-9
     )
 
@@ -106,7 +108,7 @@ def test_one_recipe_alone_flatters_nobody() -> None:
 def test_who_wins_as_an_average_though_worse_alone_flatters_nobody() -> None:
     y = labels()
     good, gaining = guesses(y, 0.70, seed=1), guesses(y, 0.62, seed=2)
-    differing = Tried(searched=CrossValidated(oof=gaining, ambiguity=0.3, adds=0.3))
-    honest = honest_score([tried_once(good), differing], Targets(y), "accuracy")
+    differing = CandidateRecipe(searched=CrossValidated(oof=gaining, ambiguity=0.3, averaging_gain=0.3))
+    honest = unbiased_score([tried_once(good), differing], Targets(y), "accuracy")
     assert honest.score == pytest.approx(score("accuracy", Targets(y), gaining))
     assert honest.optimism == pytest.approx(0.0, abs=1e-9)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.statistics.blends import Way, calibrated, decided, equal, evenly, greedy, stack
+from search.statistics.blends import BlendMethod, calibrated, equal, greedy, mean_of_all, stack, with_label_rule
 from search.statistics.ensemble_selection import PossibleMember, choose_members, fit_final
-from search.statistics.estimates import Judged, Round, estimate
+from search.statistics.estimates import RecipeScores, Round, estimate
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import paired_gain
 from search.tuning.paired_race import PairedRace, errors_behind
@@ -37,14 +37,14 @@ Y, SPECIALIST = predictions(1, heavy=3.0, light=0.8)
 _, GENERALIST = predictions(2, heavy=0.8, light=2.5)
 
 
-def judged(*oofs: Probabilities) -> list[Judged]:
-    return [Judged(number=i, rounds=(Round(split=0, folds=FOLDS, oof=oof),)) for i, oof in enumerate(oofs)]
+def judged(*oofs: Probabilities) -> list[RecipeScores]:
+    return [RecipeScores(number=i, rounds=(Round(split=0, folds=FOLDS, oof=oof),)) for i, oof in enumerate(oofs)]
 
 
 def test_the_images_that_count_say_who_leads() -> None:
     plain, weighted = (estimate(judged(GENERALIST, SPECIALIST), Targets(Y, w), "accuracy") for w in (None, WEIGHTS))
     assert (plain.leader.number, weighted.leader.number) == (0, 1)
-    assert weighted.of(0).fallen and not plain.of(0).fallen
+    assert weighted.of(0).eliminated and not plain.of(0).eliminated
     # Fewer images decide, and each is known less well.
     assert weighted.leader.error > plain.leader.error
 
@@ -80,16 +80,16 @@ def test_an_ensemble_is_judged_by_the_images_that_count() -> None:
 @pytest.mark.parametrize(
     "way",
     [
-        evenly,
+        mean_of_all,
         equal(["a", "b"], 2),
         greedy(2),
         stack,
-        calibrated(evenly),
-        decided(evenly, "balanced_accuracy"),
-        decided(evenly, "qwk"),
+        calibrated(mean_of_all),
+        with_label_rule(mean_of_all, "balanced_accuracy"),
+        with_label_rule(mean_of_all, "qwk"),
     ],
 )
-def test_ways_fit_an_image_of_weight_two_as_two_images(way: Way) -> None:
+def test_ways_fit_an_image_of_weight_two_as_two_images(way: BlendMethod) -> None:
     members = np.stack([SPECIALIST, GENERALIST])
     times = np.where(HEAVY, 2, 1)
     rows = np.repeat(np.arange(N), times)

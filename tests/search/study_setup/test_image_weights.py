@@ -210,7 +210,7 @@ def test_every_score_of_the_study_is_weighted(
     work_on(searched)
     refits = gather_refits(ledger, plan, ids)
     assert refits.fitted is not None
-    judged = refits.fitted.nested.judged(refits.mean_oof(), "accuracy")
+    judged = refits.fitted.cross_fitted.scored_output(refits.mean_oof(), "accuracy")
     assert refits.fitted.score == score("accuracy", Targets(y, own), judged)
     assert refits.fitted.error == standard_error("accuracy", Targets(y, own), judged)
     export = write_export(ledger, plan, refits, searched.images, searched.home, tmp_path / "out", None)
