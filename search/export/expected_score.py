@@ -31,19 +31,19 @@ from storage.values import TrialRecord
 from trainer.evaluation.metrics import METRICS
 
 GROUPS = 5
-"""Recipes, the best first, that show what averaging adds."""
+"""Largest number of recipes, the best first, from which the gain from averaging is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimism:
-    """How much of the search's best score is luck."""
+    """The best score of a search, and the same without selection bias."""
 
     best: Candidate
     unbiased: UnbiasedScore
 
 
 def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
-    """The best trial of the search, and what choosing it is worth; None before any has finished."""
+    """The best trial of the search and its score without selection bias; None before a trial has finished."""
     confirmation = read_confirmation(ledger, study.name)
     if not confirmation.ranking:
         return None
@@ -53,18 +53,18 @@ def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
 
 
 def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecast | None:
-    """What an export may be expected to score on the test images; None where there are none.
+    """Forecast the score of an export on the test images; None without test images.
 
-    What a decision rule, weights of members or a temperature added out-of-fold, nested, is taken to be added there too;
-    what test-time views added is not, because averaging networks takes most of it. Of a blend with imported predictions
-    nobody knows how many networks made them: only what it gained out-of-fold is counted.
+    The cross-fitted gain of a label rule, of blend weights and of temperature scaling is expected on the test images
+    too. The gain of test-time views is not, because averaging networks takes most of it. The number of networks behind
+    imported predictions is unknown, so only the cross-fitted gain of a blend with imports counts.
     """
     if refits.test is None:
         return None
     targets, metric = read_targets(ledger, plan.study), plan.metric
     confirmations = [read_confirmation(ledger, study.name) for study in plan.studies]
     unbiased = unbiased_score([t for c in confirmations for t in _candidate_recipes(ledger, c)], targets, metric)
-    # Where a recipe was confirmed, its luck in the search counts nothing.
+    # Confirmations do not share the luck of the search, so they alone score a confirmed recipe.
     judges = [part.member.rounds or (part.member.trial,) for part in refits.members]
     single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - unbiased.optimism
     error = unbiased.error
@@ -98,7 +98,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
 
 
 def _candidate_recipes(ledger: Ledger, confirmation: Confirmation) -> Iterator[CandidateRecipe]:
-    """The best of the search, and whoever was confirmed."""
+    """The best recipes of the search, and all confirmed ones."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
     # What an older release stored is compared with the others without it.
@@ -122,7 +122,7 @@ def _scatter(record: TrialRecord, metric: str) -> dict[str, float]:
 
 
 def _added(part: MemberRefits, metric: str) -> float | None:
-    """What averaging the networks of a member's trainings is expected to add to one; None where nobody can tell."""
+    """Expected gain from averaging the networks of a member's trainings over one network; None if it is unknown."""
     if METRICS[metric].needs == "probabilities" or any(r.value is None or r.brier is None for r in part.records):
         return None
     return fmean(averaging_gain_of(record, metric) for record in part.records)
@@ -131,8 +131,8 @@ def _added(part: MemberRefits, metric: str) -> float | None:
 def _groups(
     ledger: Ledger, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
 ) -> Iterator[list[list[Floats]]]:
-    """Cross-validations, by recipe, that show what averaging adds: of all members together if there are several, else
-    of each of the best that was trained in the same way more than once.
+    """Groups of cross-validations, by recipe, for measuring the gain from averaging: one group of all members if there
+    are several, else one group for each of the best finalists.
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Floats]:

@@ -66,9 +66,7 @@ class Imported:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Runnable:
-    """What the refits alone predict together: what a model folder does, where imported predictions are in the export,
-    of which nothing can be run.
-    """
+    """The blend without imported predictions: it is what the model folder can run."""
 
     blend: Blend
     fitted: FittedBlend | None

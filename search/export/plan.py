@@ -101,13 +101,13 @@ def plan_export(
     spec = StudySpec.from_dict(study.spec)
     limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
     choice = _choose(ledger, study, spec, pool, max(1, limit))
-    weights = dict(zip(choice.names, choice.blend_weights, strict=True))
+    blend_weights = dict(zip(choice.names, choice.blend_weights, strict=True))
     return ExportPlan(
         study=study,
         also=tuple(also),
         spec=spec,
-        members=tuple(replace(m, weight=weights[m.name]) for m in pool.recipes if m.name in weights),
-        imported=tuple(replace(m, weight=weights[m.name]) for m in pool.imported if m.name in weights),
+        members=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.recipes if m.name in blend_weights),
+        imported=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.imported if m.name in blend_weights),
         choice=choice,
         estimates=pool.estimates,
         seeds=seeds or spec.final.seeds,

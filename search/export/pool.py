@@ -150,7 +150,7 @@ def _is_confirmed(confirmation: Confirmation) -> bool:
 
 
 def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, ExportMember]:
-    """The best finished trial by the search's own scores, and its worth."""
+    """The best finished trial by the search's own scores, and its objective."""
     if not confirmation.ranking:
         which = f"no trial of study {confirmation.study.name}" if names else "no trial"
         raise NothingFinished(f"{which} has finished yet, so there is nothing to export")

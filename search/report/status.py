@@ -95,7 +95,7 @@ def show_failed(name: str | None, url: str) -> None:
 
 
 def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
-    """What the best trial shows, and what that is worth: the more were tried, the more of it is luck."""
+    """The best trial's score, and the same without selection bias, which grows with the number of trials."""
     if standing.count(TrialStatus.FINISHED) < 2:
         return []
     optimism = read_optimism(ledger, standing.study)

@@ -1,11 +1,12 @@
-"""Ways to make one prediction of several recipes', each fitted on out-of-fold probabilities. Pure functions.
+"""Methods that blend the predictions of several recipes, fitted on out-of-fold probabilities. Pure functions.
 
-A way is a function of true classes ``y``, int64 ``(n,)``, of the members' probabilities ``(M, n, C)``, the leader's
-first, and of how much each image counts, ``(n,)`` (None: all the same); it returns a `Blend`. Whether a way is worth
-using is for `search.statistics.ensemble_selection` to judge, on images that it was not fitted on.
+A blend method is a function of the targets of n images and of the members' probabilities ``(M, n, C)``, the leader's
+first. It returns a `Blend`. `search.statistics.ensemble_selection` decides whether a method is used, on images that it
+was not fitted on.
 
-Members are taken by log loss at the best temperature, whatever the metric: it moves with every image, where a handful
-of changed labels decides about accuracy, and it does not care that label smoothing makes one recipe shyer than another.
+Members are selected by log loss at the optimal temperature, whatever the metric. Log loss changes with every image,
+whereas accuracy may depend on a handful of changed labels. At the optimal temperature it does not depend on confidence,
+which label smoothing lowers.
 """
 
 from __future__ import annotations
@@ -28,36 +29,36 @@ Stacked = NDArray[np.float32]
 
 
 class BlendMethod(Protocol):
-    """A way to blend, see the head of this module."""
+    """A blend method, see the head of this module."""
 
     def __call__(self, targets: Targets, members: Stacked) -> Blend: ...
 
 
 LEAST_GAIN = 1e-5
-"""What another member has to take off the mean log loss: copies of a member take off rounding errors."""
+"""Smallest decrease of the mean log loss for which a member is added; copies of a member give rounding errors."""
 GREEDY_STEPS = 20
-"""Draws of the weighted selection: weights are multiples of a twentieth or coarser."""
+"""Draws of the greedy selection: weights are multiples of 1/20 or coarser."""
 STACK_C = 0.02
-"""Inverse strength of the L2 penalty of the stacked regression, as scikit-learn counts it. Log probabilities spread
-over several units and there are M x C of them for each class: without a strong penalty they fit the images by heart."""
+"""Inverse strength of the L2 penalty of the stacked regression, as in scikit-learn. Log probabilities range over
+several units, and each class has M x C coefficients: without a strong penalty the regression overfits."""
 ABSENT = -20.0
-"""Intercept of a class without an image to fit on: its probability is as good as zero."""
+"""Intercept of a class without an image in the fit: its probability is practically zero."""
 
 
 def mean_of_all(targets: Targets, members: Stacked) -> Blend:
-    """The mean of all."""
+    """The equal mean of all members."""
     return Blend(weights=(1.0 / len(members),) * len(members))
 
 
 def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
-    """The mean of the leader and of those who help it: forward selection, each once, until nobody helps.
+    """Equal mean of the leader and the members that lower its log loss: forward selection without replacement.
 
-    As long as a recipe with a backbone that is not in yet helps, the best of these is taken: different networks err
-    differently, which out-of-fold predictions of a few hundred images show only in part.
+    While a recipe with a new backbone lowers the loss, the best of these is added. Different networks make different
+    errors, which out-of-fold predictions of a few hundred images show only in part.
 
     Args:
-        backbones: of the members.
-        at_most: members of the mean.
+        backbones: backbone of each member.
+        at_most: largest number of members in the mean.
     """
 
     def fit(targets: Targets, members: Stacked) -> Blend:
@@ -82,12 +83,14 @@ def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
 
 
 def greedy(at_most: int) -> BlendMethod:
-    """Weighted: forward selection with replacement from the leader on (Caruana et al. 2004, "Ensemble Selection from
-    Libraries of Models"). `GREEDY_STEPS` draws are made even where one helps nobody, because finer weights may; the
-    best number of draws counts, which is their early stopping.
+    """Weighted mean by forward selection with replacement, beginning with the leader (Caruana et al. 2004, "Ensemble
+    Selection from Libraries of Models").
+
+    All `GREEDY_STEPS` draws are made even if one does not lower the loss, because later draws make finer weights. The
+    number of draws with the lowest loss is used, which is the paper's early stopping.
 
     Args:
-        at_most: different members.
+        at_most: largest number of different members.
     """
 
     def fit(targets: Targets, members: Stacked) -> Blend:
@@ -134,7 +137,7 @@ def stack(targets: Targets, members: Stacked) -> Blend:
 
 
 def calibrated(method: BlendMethod) -> BlendMethod:
-    """``method``, at the temperature that suits it best."""
+    """``method`` with temperature scaling."""
 
     def fit(targets: Targets, members: Stacked) -> Blend:
         blend = method(targets, members)
@@ -144,7 +147,7 @@ def calibrated(method: BlendMethod) -> BlendMethod:
 
 
 def with_label_rule(method: BlendMethod, metric: str) -> BlendMethod:
-    """``method``, with labels by the rule that suits ``metric``, one of `trainer.evaluation.label_rules.OFFSET_METRICS`
+    """``method`` with the label rule of ``metric``, which is one of `trainer.evaluation.label_rules.OFFSET_METRICS`
     and `CUT_METRICS`.
     """
 
@@ -160,5 +163,5 @@ def with_label_rule(method: BlendMethod, metric: str) -> BlendMethod:
 
 
 def _loss(targets: Targets, total: NDArray[np.float64]) -> float:
-    """Log loss at the best temperature of probabilities that sum to any number."""
+    """Log loss at the optimal temperature. Rows of ``total`` ``(n, C)`` may sum to any number."""
     return -score("log_loss", targets, scale_temperature(total, fit_temperature(targets, total)))

@@ -1,19 +1,22 @@
-"""Which recipes make the final model, and whether that is better than the best of them alone. Pure functions of stored
+"""Choice of the final model's members, and whether their ensemble beats the best recipe alone. Pure functions of stored
 predictions.
 
-Everything is judged on images that it was not fitted on: for each outer fold the members are chosen, weighted and
-calibrated on the other folds' images, and predict this fold's; the parts together are compared with the leader image by
-image. A gain counts as real where it is larger than `search.statistics.paired_gain.REAL` standard errors; where it is
-not, the simpler of two ways is used. So the winner of many ways does not win by having been looked at the most.
+Every comparison is cross-fitted: for each outer fold, the members are chosen, weighted and calibrated on the images of
+the other folds, and predict the images of this fold. The predictions of all folds together are compared with the
+leader's, image by image. A gain is real if it exceeds `search.statistics.paired_gain.REAL` standard errors. Without a
+real gain the simpler of the two methods is used, so that trying several methods does not favour the one that fits the
+noise best.
 
-Each recipe's prediction is that of the same cross-validations, the leader's as well, so that no member is better for
-having been trained more often. An ensemble of M recipes as a whole has M times as many networks: that is the choice
-that ``final.members`` makes.
+All recipes, the leader included, are represented by the same cross-validations: no member looks better because it was
+trained more often. An ensemble of M recipes has M times as many networks as the leader; ``final.members`` bounds M.
 
-The leader was chosen on these same images, its score is partly luck, and an ensemble's is not: the comparison leans
-toward the leader. It leans toward the ensemble in another way: an out-of-fold prediction is that of one network a
-recipe and round, while test images are predicted by all folds' networks, whose average has taken part of the noise away
-that other recipes would. Expect less on the test images than the gain says.
+Two biases remain in the gain of an ensemble over the leader:
+
+- Selection bias, toward the leader. The leader was chosen by its score on these images, so its score is partly luck;
+  the ensemble's is not. The gain is underestimated.
+- Averaging bias, toward the ensemble. An out-of-fold prediction comes from one network per recipe and round, whereas
+  a test image is predicted by the average of all fold models. That average has already removed some of the noise that
+  further recipes would remove. The gain on the test images is smaller than the gain reported here.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from trainer.inference.blend import Blend
 
 @dataclass(frozen=True, kw_only=True)
 class PossibleMember:
-    """What may become a member: a recipe, or imported predictions. ``n`` images, ``C`` classes."""
+    """A recipe, or imported predictions, that may become a member. ``n`` images, ``C`` classes."""
 
     name: MemberName
     backbone: str
@@ -58,28 +61,29 @@ class Choice:
 
     names: tuple[MemberName, ...]
     blend_weights: tuple[float, ...]
-    """Of their mean, sum 1. Of a stacked regression, which is fitted on the refits, equal ones."""
+    """Weight of each member in the mean; the sum is 1. Equal for ``stack``, whose regression is fitted on the refits.
+    """
     method: str
     """``none``, ``equal``, ``greedy`` or ``stack``."""
     scored: tuple[MemberName, ...] = ()
-    """The ensemble that ``gain`` is of; empty where there was nothing to judge."""
+    """Members of the ensemble that ``gain`` belongs to; empty if no ensemble was scored."""
     gain: Gain | None = None
-    """Of that ensemble over the leader alone, nested."""
+    """Cross-fitted gain of that ensemble over the leader alone."""
     note: str = ""
-    """Why nothing was judged, or what became of another way that was asked for, for people."""
+    """Why no ensemble was scored, or why another method than the configured one is used; shown to the user."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CrossFitted:
-    """A way as it does on images that it was not fitted on."""
+    """A blend method, fitted once for each outer fold on the images of the other folds."""
 
     folds: NDArray[np.int64]
     """Outer fold of each image, ``(n,)``."""
     blends: tuple[Blend, ...]
-    """Fitted without the images of each fold."""
+    """Blend of each fold, fitted without the fold's images."""
 
     def predict(self, members: Stacked) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Probabilities ``(n, C)`` and labels ``(n,)`` of the images, each by the blend that has not seen it."""
+        """Probabilities ``(n, C)`` and labels ``(n,)``, each image by the blend that was fitted without it."""
         proba = np.zeros(members.shape[1:], np.float32)
         labels = np.zeros(members.shape[1], np.int64)
         for fold, blend in enumerate(self.blends):
@@ -89,35 +93,35 @@ class CrossFitted:
         return proba, labels
 
     def scored_output(self, members: Stacked, metric: str) -> Probabilities:
-        """What ``metric`` is to judge, ``(n, C)``: probabilities, or certainty of the label where it needs labels."""
+        """Input of ``metric``, ``(n, C)``: probabilities, or the one-hot labels for a metric of labels."""
         proba, labels = self.predict(members)
         return proba if METRICS[metric].needs == "probabilities" else np.eye(proba.shape[1])[labels]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedBlend:
-    """The final model's blend, fitted on all images, and what it does on images that it was not fitted on."""
+    """The final model's blend, fitted on all images, with its cross-fitted score."""
 
     blend: Blend
     cross_fitted: CrossFitted
     method: str
-    """As in `Choice`, after the last judgement."""
+    """As in `Choice`; ``equal`` if a weighted or stacked blend was not really better."""
     score: float
-    """Of the nested predictions."""
+    """Of the cross-fitted predictions."""
     error: float
-    """Its standard error."""
+    """Standard error of ``score``."""
     equal_mean_score: float
-    """What the members' equal average scores, without temperature and with the most probable class for a label."""
+    """Score of the members' equal mean, without temperature scaling, labels by the largest probability."""
     gain: Gain
-    """Over the leader alone, as plain."""
+    """Over the leader alone, which has neither temperature scaling nor a label rule."""
     notes: tuple[str, ...]
-    """What was tried and what came of it, for people."""
+    """Each step that was tried, with its gain and whether it is used; shown to the user."""
 
 
 def cross_fit(method: BlendMethod, targets: Targets, members: Stacked, folds: NDArray[np.int64]) -> CrossFitted:
-    """Fit ``way`` once for each outer fold, on the images of the others, by their ``weights``."""
-    others = [folds != k for k in range(int(folds.max()) + 1)]
-    return CrossFitted(folds=folds, blends=tuple(method(targets.select(k), members[:, k]) for k in others))
+    """Fit ``method`` once for each outer fold, on the images of the other folds."""
+    others = [folds != fold for fold in range(int(folds.max()) + 1)]
+    return CrossFitted(folds=folds, blends=tuple(method(targets.select(rows), members[:, rows]) for rows in others))
 
 
 def choose_members(
@@ -131,12 +135,12 @@ def choose_members(
     """Choose the recipes of the final model.
 
     Args:
-        contenders: recipes that may as well be the best, the leader first, at least one.
+        contenders: recipes that are tied with the best, the leader first, at least one.
         targets: true classes and weights of the n images.
         folds: outer fold of each image, ``(n,)``.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        way: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
-        at_most: members.
+        method: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
+        at_most: largest number of members.
     """
     single = Choice(names=(contenders[0].name,), blend_weights=(1.0,), method="none")
     if method == "none":
@@ -145,26 +149,25 @@ def choose_members(
         return replace(single, note="no more than one recipe is to be refitted")
     if len(contenders) < 2:
         return replace(single, note="no other confirmed recipe ties with it")
+    scorer = _Scorer(targets=targets, folds=folds, metric=metric)
     members = np.stack([contender.oof for contender in contenders])
     backbones = [contender.backbone for contender in contenders]
     leader = members[0]
-    averaged = _score(equal(backbones, at_most), targets, members, folds, metric)
-    gain = paired_gain(metric, targets, averaged.output, leader)
-    even = _choice(contenders, averaged.method(targets, members), "equal", gain)
+    averaged = scorer.score(equal(backbones, at_most), members)
+    even = _choice(contenders, averaged.fit(targets), "equal", scorer.gain(averaged.output, leader))
     holds = _is_better(even)
     best = even if holds else replace(single, scored=even.scored, gain=even.gain)
     if method == "equal":
         return best
     if method == "greedy":
-        other = _score(greedy(at_most), targets, members, folds, metric)
+        other = scorer.score(greedy(at_most), members)
     else:
-        # A regression gives every member a say, so who takes part is settled beforehand, by rank alone.
+        # A regression gives every member a coefficient, so its members are chosen beforehand, by rank alone.
         order = _preferred(backbones, at_most)
-        contenders, members = [contenders[i] for i in order], members[order]
-        other = _score(stack, targets, members, folds, metric)
-    gain = paired_gain(metric, targets, other.output, leader)
-    asked = _choice(contenders, other.method(targets, members), method, gain)
-    beyond = paired_gain(metric, targets, other.output, averaged.output if holds else leader)
+        contenders = [contenders[i] for i in order]
+        other = scorer.score(stack, members[order])
+    asked = _choice(contenders, other.fit(targets), method, scorer.gain(other.output, leader))
+    beyond = scorer.gain(other.output, averaged.output if holds else leader)
     if beyond.real and _is_better(asked):
         return asked
     over = "the equal average" if holds else f"{best.names[0]} alone"
@@ -180,65 +183,86 @@ def fit_final(
     *,
     calibrate: bool,
 ) -> FittedBlend:
-    """Fit the blend of recipes that were chosen before, on their refits' own out-of-fold predictions.
+    """Fit the blend of chosen recipes on the out-of-fold predictions of their refits.
 
-    A weighted or stacked blend falls back to the plain mean, and labels by a rule to those by the largest probability,
-    where they are not really better. A temperature is used unless it makes the nested score worse: one number hardly
-    learns images by heart.
+    A weighted or stacked blend is used if its gain over the equal mean is real, and a label rule if its gain over the
+    largest probability is real. Temperature scaling is used if its gain is positive: it has one parameter, so it
+    hardly overfits.
 
     Args:
         members: ``(M, n, C)``, the leader's first.
+        targets: true classes and weights of the n images.
         folds: outer fold of each image, ``(n,)``.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        way: of the `Choice`.
+        method: of the `Choice`.
         calibrate: ``final.calibrate``.
     """
-    notes = []
-    used, plain = "equal" if len(members) > 1 else "none", _score(mean_of_all, targets, members, folds, metric)
-    best = plain
+    scorer = _Scorer(targets=targets, folds=folds, metric=metric)
+    equal_mean = scorer.score(mean_of_all, members)
+    best, used, notes = equal_mean, "equal" if len(members) > 1 else "none", []
     if len(members) > 1 and method in ("greedy", "stack"):
-        other = _score(greedy(len(members)) if method == "greedy" else stack, targets, members, folds, metric)
-        gain = paired_gain(metric, targets, other.output, best.output)
-        verdict = "used" if gain.real else "not used"
-        notes.append(f"{method} blend of the refits: {shown_gain(gain, metric)} over their equal average; {verdict}")
-        used, best = (method, other) if gain.real else (used, best)
+        other = scorer.score(greedy(len(members)) if method == "greedy" else stack, members)
+        gain = scorer.gain(other.output, best.output)
+        shown = f"{shown_gain(gain, metric)} over their equal average"
+        notes.append(f"{method} blend of the refits: {shown}; {_verdict(gain.real)}")
+        best, used = (other, method) if gain.real else (best, used)
     if calibrate and METRICS[metric].needs == "probabilities":
-        scaled = _score(calibrated(best.method), targets, members, folds, metric)
-        gain = paired_gain(metric, targets, scaled.output, best.output)
-        verdict = "used" if gain.mean > 0.0 else "not used"
-        notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {verdict}")
+        scaled = scorer.score(calibrated(best.method), members)
+        gain = scorer.gain(scaled.output, best.output)
+        notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {_verdict(gain.mean > 0.0)}")
         best = scaled if gain.mean > 0.0 else best
     if metric in (*OFFSET_METRICS, *CUT_METRICS):
-        ruled = _score(with_label_rule(best.method, metric), targets, members, folds, metric)
-        gain = paired_gain(metric, targets, ruled.output, best.output)
+        ruled = scorer.score(with_label_rule(best.method, metric), members)
+        gain = scorer.gain(ruled.output, best.output)
         kind = "cut points on the expected class" if metric in CUT_METRICS else "offsets of the classes"
-        verdict = "used" if gain.real else "not used"
-        notes.append(f"labels by {kind}: {shown_gain(gain, metric)} over the most probable class; {verdict}")
+        shown = f"{shown_gain(gain, metric)} over the most probable class"
+        notes.append(f"labels by {kind}: {shown}; {_verdict(gain.real)}")
         best = ruled if gain.real else best
     return FittedBlend(
-        blend=best.method(targets, members),
+        blend=best.fit(targets),
         cross_fitted=best.cross_fitted,
         method=used,
         score=score(metric, targets, best.output),
         error=standard_error(metric, targets, best.output),
-        equal_mean_score=score(metric, targets, plain.output),
-        gain=paired_gain(metric, targets, best.output, members[0]),
+        equal_mean_score=score(metric, targets, equal_mean.output),
+        gain=scorer.gain(best.output, members[0]),
         notes=tuple(notes),
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _ScoredMethod:
+    """A blend method with its cross-fitted predictions."""
+
     method: BlendMethod
+    members: Stacked
     cross_fitted: CrossFitted
     output: Probabilities
 
+    def fit(self, targets: Targets) -> Blend:
+        """The blend fitted on all images."""
+        return self.method(targets, self.members)
 
-def _score(
-    method: BlendMethod, targets: Targets, members: Stacked, folds: NDArray[np.int64], metric: str
-) -> _ScoredMethod:
-    cross_fitted = cross_fit(method, targets, members, folds)
-    return _ScoredMethod(method=method, cross_fitted=cross_fitted, output=cross_fitted.scored_output(members, metric))
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Scorer:
+    """Scores blend methods on the same images, folds and metric."""
+
+    targets: Targets
+    folds: NDArray[np.int64]
+    metric: str
+
+    def score(self, method: BlendMethod, members: Stacked) -> _ScoredMethod:
+        cross_fitted = cross_fit(method, self.targets, members, self.folds)
+        output = cross_fitted.scored_output(members, self.metric)
+        return _ScoredMethod(method=method, members=members, cross_fitted=cross_fitted, output=output)
+
+    def gain(self, new: Probabilities, old: Probabilities) -> Gain:
+        return paired_gain(self.metric, self.targets, new, old)
+
+
+def _verdict(used: bool) -> str:
+    return "used" if used else "not used"
 
 
 def _choice(contenders: Sequence[PossibleMember], blend: Blend, method: str, gain: Gain) -> Choice:
@@ -248,10 +272,11 @@ def _choice(contenders: Sequence[PossibleMember], blend: Blend, method: str, gai
 
 
 def _is_better(choice: Choice) -> bool:
+    """Whether the choice is an ensemble with a real gain over the leader."""
     return choice.gain is not None and choice.gain.real and len(choice.names) > 1
 
 
 def _preferred(backbones: Sequence[str], at_most: int) -> list[int]:
-    """The leader, then the first of each other backbone, then the rest by rank."""
+    """Members of a stacked blend: the leader, then the first of each other backbone, then the rest by rank."""
     firsts = [i for i, backbone in enumerate(backbones) if backbone not in backbones[:i]]
     return [*firsts, *(i for i in range(len(backbones)) if i not in firsts)][:at_most]

@@ -1,5 +1,5 @@
-"""How much better one prediction is than another on the same images, and whether that is more than noise. Pure
-functions of stored predictions.
+"""Paired difference of two predictions' scores on the same images, with its standard error. Pure functions of stored
+predictions.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from trainer.evaluation.metrics import METRICS, Probabilities, score
 from trainer.evaluation.targets import Targets
 
 REAL = 1.0
-"""Standard errors that a gain has to exceed."""
+"""A gain is real if it exceeds this many standard errors."""
 PER_IMAGE = ("accuracy", "log_loss")
-"""Metrics that are means over images, so that a difference has a standard error in closed form."""
+"""Metrics that are means over images: the standard error of a difference has a closed form."""
 JACKKNIFE_GROUPS = 50
-"""Parts that are left out in turn to find the standard error of a difference of any other metric."""
+"""Groups of the jackknife that gives the standard error for any other metric; each leaves one group out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """How much better one prediction is than another on the same images, in units of the metric."""
+    """Difference of two scores on the same images, in units of the metric; positive if the new one is better."""
 
     mean: float
     error: float
-    """Standard error over the draw of the images, paired."""
+    """Standard error of the paired difference over the draw of the images."""
 
     @property
     def real(self) -> bool:
-        """Whether it is more than noise; see `REAL`. A gain that cannot be computed (NaN) is none."""
+        """Whether the gain exceeds `REAL` standard errors. A gain that is undefined (NaN) is not real."""
         return self.mean > REAL * self.error
 
 
 def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabilities) -> Gain:
-    """How much better ``new`` predicts than ``old``, both ``(n, C)``.
+    """Gain of ``new`` over ``old``, both ``(n, C)``.
 
-    The standard error is that of a mean of differences where the metric is a mean over images, and by a jackknife that
-    leaves out one of `JACKKNIFE_GROUPS` random groups of images at a time for all others.
+    For a metric that is a mean over images, the standard error is that of the mean difference. For other metrics it
+    comes from a jackknife over `JACKKNIFE_GROUPS` random groups of images.
     """
     gain = score(metric, targets, new) - score(metric, targets, old)
     n = len(targets)
@@ -53,12 +53,12 @@ def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabil
 
 
 def shown_gain(gain: Gain, metric: str) -> str:
-    """With sign and standard error: in points, hundredths, where the metric is a share."""
+    """The gain with sign and standard error, in points (hundredths) if the metric is a share."""
     if METRICS[metric].is_share:
         return f"{100 * gain.mean:+.1f} ± {100 * gain.error:.1f} points"
     return f"{gain.mean:+.4f} ± {gain.error:.4f}"
 
 
 def shown_difference(difference: float, metric: str) -> str:
-    """A difference whose error is not told, as `shown_gain`."""
+    """A difference without its standard error, in the format of `shown_gain`."""
     return f"{100 * difference:+.1f} points" if METRICS[metric].is_share else f"{difference:+.4f}"

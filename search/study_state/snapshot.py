@@ -114,19 +114,19 @@ def _candidate(record: TrialRecord, metric: str, known: bool) -> Candidate:
 
 
 def objective_of(record: TrialRecord, metric: str) -> float:
-    """What a finished trial of this release is worth (`search.statistics.ranking`)."""
+    """Objective of a finished trial of this release (`search.statistics.ranking.objective`)."""
     assert record.value is not None and record.brier is not None
     return objective(metric, averaged_score(record, metric), record.brier)
 
 
 def averaged_score(record: TrialRecord, metric: str) -> float:
-    """What the average of a finished trial's fold models may be expected to score (`search.statistics.ranking`)."""
+    """Expected metric of the average of a finished trial's fold models (`search.statistics.ranking`)."""
     assert record.value is not None
     return record.value + averaging_gain_of(record, metric)
 
 
 def averaging_gain_of(record: TrialRecord, metric: str) -> float:
-    """What averaging a training's fold models may be expected to add; 0 where nobody can tell."""
+    """Expected gain in the metric from averaging a training's fold models; 0 if it is unknown."""
     return averaging_gain(metric, record.value or 0.0, record.brier, record.ambiguity)
 
 

@@ -28,8 +28,8 @@ STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FAILED: TrialState.FAIL,
 }
 
-WORTHS = {objective_name(metric): metric for metric in METRICS}
-"""Metrics by what Optuna calls the worth of a trial."""
+OBJECTIVES = {objective_name(metric): metric for metric in METRICS}
+"""Metrics by the name of the objective in Optuna."""
 
 OLDER_WORTHS = {older_worth_name(metric): metric for metric in METRICS}
 """The same in studies that an older release began."""
@@ -77,8 +77,8 @@ def told_value(study: optuna.Study, record: TrialRecord, value: float) -> float:
         value: the record's metric.
     """
     name = (study.metric_names or [""])[0]
-    if name in WORTHS and record.brier is not None:
-        return objective_of(record, WORTHS[name])
+    if name in OBJECTIVES and record.brier is not None:
+        return objective_of(record, OBJECTIVES[name])
     return older_worth(OLDER_WORTHS[name], value, record.soft or 0.0) if name in OLDER_WORTHS else value
 
 

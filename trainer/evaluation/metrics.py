@@ -1,4 +1,4 @@
-"""Metrics by name: always higher is better, so that a study always maximises.
+"""Metrics by name. Higher is always better, so a study always maximises.
 
 The definitions are scikit-learn's; log loss is negated, as scikit-learn's own scorer does. Importing this module is
 cheap; scikit-learn is imported when a score is computed.

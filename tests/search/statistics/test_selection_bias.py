@@ -1,4 +1,4 @@
-"""What the best of many is worth: the choice, judged on images that it did not see."""
+"""Score of the best of many without selection bias: each selection is scored on images that it did not use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tried_once(searched: NDArray[np.float32], *fresh: NDArray[np.float32]) -> Ca
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss"])
-def test_one_recipe_alone_is_worth_its_score(metric: str) -> None:
+def test_one_recipe_alone_keeps_its_score(metric: str) -> None:
     y = labels()
     oof = guesses(y, 0.6, seed=1)
     honest = unbiased_score([tried_once(oof)], Targets(y), metric)
@@ -48,7 +48,7 @@ def test_the_best_of_many_equals_looks_better_than_it_is_and_honestly_does_not()
     assert abs(np.mean(honest) - 0.6) < 0.015
 
 
-def test_who_is_plainly_better_keeps_its_score() -> None:
+def test_a_plainly_better_recipe_keeps_its_score() -> None:
     y = labels()
     best = guesses(y, 0.9, seed=1)
     others = [tried_once(guesses(y, 0.5, seed=i)) for i in range(2, 20)]
@@ -98,14 +98,14 @@ def test_the_best_of_many_looks_better_by_what_is_said() -> None:
     assert np.mean(said) == pytest.approx(np.mean(looks), abs=0.015)
 
 
-def test_one_recipe_alone_flatters_nobody() -> None:
+def test_one_recipe_alone_has_no_selection_bias() -> None:
     y = labels()
     assert unbiased_score([tried_once(guesses(y, 0.6, seed=1))], Targets(y), "accuracy").optimism == pytest.approx(
         0.0, abs=1e-9
     )
 
 
-def test_who_wins_as_an_average_though_worse_alone_flatters_nobody() -> None:
+def test_a_recipe_that_wins_only_as_an_average_has_no_selection_bias() -> None:
     y = labels()
     good, gaining = guesses(y, 0.70, seed=1), guesses(y, 0.62, seed=2)
     differing = CandidateRecipe(searched=CrossValidated(oof=gaining, ambiguity=0.3, averaging_gain=0.3))

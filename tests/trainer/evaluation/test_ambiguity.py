@@ -1,4 +1,4 @@
-"""What an average of networks will be worth, from what each says alone."""
+"""Expected Brier score of an average of networks, from the predictions of each alone."""
 
 from __future__ import annotations
 
