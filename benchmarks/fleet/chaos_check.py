@@ -93,8 +93,8 @@ def compare(ledger: Ledger, stored: StoredStudy, data: Path, home: Path, logs: S
 
 
 def _agree(records: Sequence[TrialRecord], trials: Sequence[FrozenTrial], metric: str) -> bool:
-    worths = {candidate.number: candidate.worth for candidate in candidates(records, metric)}
-    ours = Counter((r.number, r.status is TrialStatus.FINISHED, worths.get(r.number or 0)) for r in records)
+    objectives = {candidate.number: candidate.objective for candidate in candidates(records, metric)}
+    ours = Counter((r.number, r.status is TrialStatus.FINISHED, objectives.get(r.number or 0)) for r in records)
     theirs = Counter((trial.number, trial.state is TrialState.COMPLETE, trial.value) for trial in trials)
     return ours == theirs
 
@@ -149,7 +149,7 @@ def _undisturbed(bench: Bench, record: TrialRecord) -> TrialOutcome:
         checkpoint=None,
         loader=bench.loader,
     )
-    return outcome_of(result, metric, bench.images.y)
+    return outcome_of(result, metric, bench.targets)
 
 
 def _last_words(log: Path) -> list[str]:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks.replays.curve_tables import CurveTable, Floats, calibrated_soft
 from search.tuning.samplers import SAMPLERS
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 OBJECTIVES: dict[str, tuple[float, float, float]] = {
@@ -187,7 +188,7 @@ def measurement_noise(table: CurveTable) -> Floats:
     rows = np.arange(len(table.y))
     parts = []
     for proba in table.oof[:, 0]:
-        calibrated = scale_temperature(proba, fit_temperature(table.y, proba))
+        calibrated = scale_temperature(proba, fit_temperature(Targets(table.y), proba))
         parts.append([proba.argmax(axis=1) == table.y, proba[rows, table.y], calibrated[rows, table.y]])
     by_image = 100.0 * np.array(parts, dtype=np.float64)  # (R, 3, n)
     own = by_image - by_image.mean(axis=0)

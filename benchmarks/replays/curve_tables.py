@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.evaluation.metrics import true_class_probability
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 Floats = NDArray[np.float64]
@@ -95,7 +96,7 @@ class CurveTable:
         """
         if self.averages is not None:
             return self.averages[row][split]
-        return expected_average(self.y, self.oof[row, split], [])
+        return expected_average(Targets(self.y), self.oof[row, split], [])
 
     @property
     def drawn(self) -> CurveTable:
@@ -136,7 +137,7 @@ def calibrated_soft(y: Ints, proba: NDArray[np.float32]) -> float:
         y: true classes, ``(n,)``.
         proba: ``(n, C)``.
     """
-    calibrated = scale_temperature(proba, fit_temperature(y, proba))
+    calibrated = scale_temperature(proba, fit_temperature(Targets(y), proba))
     return float(true_class_probability(y, calibrated).mean())
 
 

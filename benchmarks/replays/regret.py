@@ -10,8 +10,9 @@ import numpy as np
 
 from benchmarks.replays.curve_tables import CurveTable, Floats, Ints, calibrated_soft
 from benchmarks.replays.replay import Rule, Trace, replay
-from search.statistics.ranking import averaging_adds, worth
+from search.statistics.ranking import averaging_gain, objective
 from trainer.evaluation.ambiguity import expected_average
+from trainer.evaluation.targets import Targets
 
 FIRST = "as the service ranks"
 """How winners are picked in the tables of rules."""
@@ -60,21 +61,21 @@ def judgements(table: CurveTable) -> dict[str, Floats]:
     """By what a winner may be picked among the finished: each ``(R,)``, in points; `FIRST` is the one to use."""
     accuracy, recipes = table.metric[:, -1], range(len(table.recipes))
     averages = [table.average(row) for row in recipes]
-    alone = [expected_average(table.y, table.oof[row, 0], []) for row in recipes]
+    alone = [expected_average(Targets(table.y), table.oof[row, 0], []) for row in recipes]
     averaged = [
-        own + averaging_adds("accuracy", own, average.brier, average.ambiguity)
+        own + averaging_gain("accuracy", own, average.brier, average.ambiguity)
         for own, average in zip(accuracy, averages, strict=True)
     ]
-    worths = {
-        FIRST: [worth("accuracy", score, average.brier) for score, average in zip(averaged, averages, strict=True)],
-        "as one network": [worth("accuracy", own, one.brier) for own, one in zip(accuracy, alone, strict=True)],
+    objectives = {
+        FIRST: [objective("accuracy", score, average.brier) for score, average in zip(averaged, averages, strict=True)],
+        "as one network": [objective("accuracy", own, one.brier) for own, one in zip(accuracy, alone, strict=True)],
         "accuracy of the average": averaged,
         "Brier score of the average": [1.0 - average.brier for average in averages],
         "calibrated soft": [calibrated_soft(table.y, proba) for proba in table.oof[:, 0]],
         "soft": table.soft[:, -1] / 100.0,
         "accuracy": accuracy,
     }
-    return {name: 100.0 * np.asarray(values, dtype=np.float64) for name, values in worths.items()}
+    return {name: 100.0 * np.asarray(values, dtype=np.float64) for name, values in objectives.items()}
 
 
 def draw_orders(recipes: int, count: int, share: float, seed: int) -> list[Ints]:

@@ -26,14 +26,15 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine, one_line
 from benchmarks.replays.curve_tables import CurveTable, load_table
-from search.statistics.estimates import Judged, Round, estimate
-from search.statistics.ranking import averaging_adds, worth
-from search.statistics.score_forecast import Averaging, averaging_of, forecast, gain_all_told, gain_within
-from search.statistics.selection_bias import CrossValidated, Tried, honest_score
+from search.statistics.estimates import RecipeScores, Round, estimate
+from search.statistics.ranking import averaging_gain, objective
+from search.statistics.score_forecast import Averaging, averaging_of, forecast, gain_across_trainings, gain_within
+from search.statistics.selection_bias import CandidateRecipe, CrossValidated, unbiased_score
 from search.study_state.confirmation_schedule import TRIALS_PER_FINALIST
 from studies.settings import ConfirmSettings
 from trainer.evaluation.ambiguity import Average, brier_scores, expected_average
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 
 METRIC = "accuracy"
@@ -65,7 +66,7 @@ class Replay:
     width: float
     """Of the interval, in points."""
     averaging: float
-    """What averaging a cross-validation's models was foretold to add on the test images, minus what it added; NaN where
+    """What averaging a cross-validation's models was predicted to add on the test images, minus what it added; NaN if
     the table has one split."""
     gained: float
     """How much better the leader is than the recipe with the best accuracy, on the hidden images."""
@@ -79,56 +80,61 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     order = generator.permutation(len(table.y))
     seen, hidden = np.split(order, [round(SEEN * len(order))])
     oof = [[table.oof[row, split][seen] for split in range(splits)] for row in rows]
-    y = table.y[seen]
-    accuracies = np.array([score(METRIC, y, rounds[0]) for rounds in oof])
+    targets = Targets(table.y[seen])
+    accuracies = np.array([score(METRIC, targets, rounds[0]) for rounds in oof])
     averages = [
-        [_average(table, row, split, y, o) for split, o in enumerate(rounds)]
+        [_average(table, row, split, targets, o) for split, o in enumerate(rounds)]
         for row, rounds in zip(rows, oof, strict=True)
     ]
     adds = [
-        [averaging_adds(METRIC, score(METRIC, y, o), one.brier, one.ambiguity) for o, one in zip(*both, strict=True)]
+        [
+            averaging_gain(METRIC, score(METRIC, targets, o), one.brier, one.ambiguity)
+            for o, one in zip(*both, strict=True)
+        ]
         for both in zip(oof, averages, strict=True)
     ]
-    worths = [
-        worth(METRIC, accuracy + added[0], own[0].brier)
+    objectives = [
+        objective(METRIC, accuracy + added[0], own[0].brier)
         for accuracy, added, own in zip(accuracies, adds, averages, strict=True)
     ]
-    ranking = [int(place) for place in np.argsort(-np.array(worths), kind="stable")]
+    ranking = [int(place) for place in np.argsort(-np.array(objectives), kind="stable")]
     wanted = min(ConfirmSettings().finalists, count // TRIALS_PER_FINALIST)
     finalists = [0, *[place for place in ranking if place][:wanted]]
     judging = min(1, splits - 1)
     estimates = estimate(
         [
-            Judged(
+            RecipeScores(
                 number=place,
                 rounds=(Round(split=judging, folds=table.folds[judging][seen], oof=oof[place][judging]),),
-                adds=adds[place][judging],
+                averaging_gain=adds[place][judging],
                 chosen=place != 0,
             )
             for place in finalists
         ],
-        y,
+        targets,
         METRIC,
     )
     leader = estimates.leader
     validated = [
         [
-            CrossValidated(oof=o, ambiguity=one.ambiguity, temperature=one.temperature, adds=added)
+            CrossValidated(oof=o, ambiguity=one.ambiguity, temperature=one.temperature, averaging_gain=added)
             for o, one, added in zip(*both, strict=True)
         ]
         for both in zip(oof, averages, adds, strict=True)
     ]
     fresh = {place: tuple(validated[place][1:2]) for place in finalists}
-    tried = [Tried(searched=rounds[0], fresh=fresh.get(place, ())) for place, rounds in enumerate(validated)]
-    honest = honest_score(tried, y, METRIC)
+    candidates = [
+        CandidateRecipe(searched=rounds[0], fresh=fresh.get(place, ())) for place, rounds in enumerate(validated)
+    ]
+    honest = unbiased_score(candidates, targets, METRIC)
     groups = sorted(finalists, key=lambda place: place != leader.number)[:GROUPS]
     models = table.fold_test.shape[2]
     # Without an ambiguity what is averaged is the splits' predictions, one network each.
     known = table.averages is not None
     within = gain_within(adds[leader.number], models) if known else None
-    averaging = averaging_of(within, gain_all_told([[oof[place][:2]] for place in groups], y, METRIC))
+    averaging = averaging_of(within, gain_across_trainings([[oof[place][:2]] for place in groups], targets, METRIC))
     # As `search.export.expected_score` has it: by its confirmation alone, less what choosing flatters.
-    accuracy_of_leader = score(METRIC, y, oof[leader.number][judging])
+    accuracy_of_leader = score(METRIC, targets, oof[leader.number][judging])
     told = forecast(
         single=accuracy_of_leader - honest.optimism,
         single_error=max(honest.error, leader.error),
@@ -146,7 +152,7 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     if known:
         truth = single + _gained(table, best)
     else:
-        truth = score(METRIC, table.y[hidden], table.oof[best][:, hidden].mean(axis=0))
+        truth = score(METRIC, Targets(table.y[hidden]), table.oof[best][:, hidden].mean(axis=0))
     return Replay(
         trials=count,
         naive=100 * (float(accuracies.max()) - of_naive),
@@ -162,15 +168,15 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
 
 
 def _single(table: CurveTable, row: int, images: NDArray[np.int64]) -> float:
-    return float(np.mean([score(METRIC, table.y[images], proba[images]) for proba in table.oof[row]]))
+    return float(np.mean([score(METRIC, Targets(table.y[images]), proba[images]) for proba in table.oof[row]]))
 
 
-def _average(table: CurveTable, row: int, split: int, y: NDArray[np.int64], oof: NDArray[np.float32]) -> Average:
+def _average(table: CurveTable, row: int, split: int, targets: Targets, oof: NDArray[np.float32]) -> Average:
     """What a trial on the images seen would have stored: how much its models differ does not depend on these."""
     if table.averages is None:
-        return expected_average(y, oof, [])
+        return expected_average(targets, oof, [])
     whole = table.averages[row][split]
-    brier = float(brier_scores(y, scale_temperature(oof, whole.temperature)).mean()) - whole.ambiguity
+    brier = float(brier_scores(targets.y, scale_temperature(oof, whole.temperature)).mean()) - whole.ambiguity
     return replace(whole, brier=brier)
 
 

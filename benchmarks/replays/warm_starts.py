@@ -27,11 +27,12 @@ import optuna
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import OBJECTIVES, Dimension, Run, Surrogate, suggest
 from benchmarks.replays.curve_tables import CurveTable, CurveTableError, load_table
-from search.statistics.ranking import Candidate, worth
+from search.statistics.ranking import Candidate, objective
 from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, worth_trying
 from search.tuning.samplers import SAMPLERS
 from search.tuning.warm_starts import MOST, SHARE
 from trainer.evaluation.metrics import standard_error
+from trainer.evaluation.targets import Targets
 
 TRIED = 20
 """Recipes that the earlier study has tried."""
@@ -74,10 +75,10 @@ def remembered(earlier: CurveTable, generator: np.random.Generator, *, worthless
         result = Candidate(
             number=number,
             value=accuracy,
-            standard_error=standard_error("accuracy", earlier.y, oof),
+            standard_error=standard_error("accuracy", Targets(earlier.y), oof),
             averaged=accuracy,
             brier=average.brier,
-            worth=worth("accuracy", accuracy, average.brier),
+            objective=objective("accuracy", accuracy, average.brier),
         )
         trials.append(EarlierTrial(result=result, recipe=earlier.recipes[int(row)]))
     return [dict(trial.recipe) for trial in worth_trying(trials)[:TRIALS_PER_STUDY]]

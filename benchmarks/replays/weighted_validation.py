@@ -20,7 +20,7 @@ from statistics import NormalDist
 import numpy as np
 
 from search.study_setup.image_weights import LEAST_SHARE
-from trainer.evaluation.metrics import mean_over
+from trainer.evaluation.targets import mean_over
 from trainer.shift.adversarial import importance_weights
 
 RECIPES = 20

@@ -1,4 +1,4 @@
-"""What the database says of how good the best is: the forecast of an export, and the search's best, seen and honest."""
+"""Forecast of an export's test score, and the best score of a search with and without selection bias."""
 
 from __future__ import annotations
 
@@ -17,57 +17,58 @@ from search.statistics.score_forecast import (
     averaging_of,
     equal_trainings,
     forecast,
-    gain_all_told,
+    gain_across_trainings,
     gain_within,
 )
-from search.statistics.selection_bias import POOL, CrossValidated, Honest, Tried, honest_score
+from search.statistics.selection_bias import POOL, CandidateRecipe, CrossValidated, UnbiasedScore, unbiased_score
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import trainings_of
-from search.study_state.snapshot import added_by_averaging
+from search.study_state.snapshot import averaging_gain_of
+from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import TrialRecord
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.metrics import METRICS, effective_images
+from trainer.evaluation.metrics import METRICS
 
 GROUPS = 5
-"""Recipes, the best first, that show what averaging adds."""
+"""Largest number of recipes, the best first, from which the gain from averaging is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimism:
-    """How much of the search's best score is luck."""
+    """The best score of a search, and the same without selection bias."""
 
     best: Candidate
-    honest: Honest
+    unbiased: UnbiasedScore
 
 
 def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
-    """The best trial of the search, and what choosing it is worth; None before any has finished."""
+    """The best trial of the search and its score without selection bias; None before a trial has finished."""
     confirmation = read_confirmation(ledger, study.name)
     if not confirmation.ranking:
         return None
-    y, metric = ledger.datasets.get(study.fingerprint).y, confirmation.spec.protocol.metric
-    honest = honest_score(list(_tried(ledger, confirmation)), y, metric, ledger.weights(study))
-    return Optimism(best=confirmation.ranking[0], honest=honest)
+    metric = confirmation.spec.protocol.metric
+    unbiased = unbiased_score(list(_candidate_recipes(ledger, confirmation)), read_targets(ledger, study), metric)
+    return Optimism(best=confirmation.ranking[0], unbiased=unbiased)
 
 
 def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecast | None:
-    """What an export may be expected to score on the test images; None where there are none.
+    """Forecast the score of an export on the test images; None without test images.
 
-    What a decision rule, weights of members or a temperature added out-of-fold, nested, is taken to be added there too;
-    what test-time views added is not, because averaging networks takes most of it. Of a blend with imported predictions
-    nobody knows how many networks made them: only what it gained out-of-fold is counted.
+    The cross-fitted gain of a label rule, of blend weights and of temperature scaling is expected on the test images
+    too. The gain of test-time views is not, because averaging networks takes most of it. The number of networks behind
+    imported predictions is unknown, so only the cross-fitted gain of a blend with imports counts.
     """
     if refits.test is None:
         return None
-    y, metric, weights = ledger.datasets.get(plan.study.fingerprint).y, plan.metric, ledger.weights(plan.study)
+    targets, metric = read_targets(ledger, plan.study), plan.metric
     confirmations = [read_confirmation(ledger, study.name) for study in plan.studies]
-    honest = honest_score([t for c in confirmations for t in _tried(ledger, c)], y, metric, weights)
-    # Where a recipe was confirmed, its luck in the search counts nothing.
+    unbiased = unbiased_score([t for c in confirmations for t in _candidate_recipes(ledger, c)], targets, metric)
+    # Confirmations do not share the luck of the search, so they alone score a confirmed recipe.
     judges = [part.member.rounds or (part.member.trial,) for part in refits.members]
-    single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - honest.optimism
-    error = honest.error
+    single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - unbiased.optimism
+    error = unbiased.error
     if plan.estimates is not None:
         row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
         error = max(error, row.error)
@@ -75,10 +76,10 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     if not refits.imported:
         averaging = averaging_of(
             gain_within([_added(part, metric) for part in refits.members], plan.models),
-            gain_all_told(list(_groups(ledger, plan, refits, confirmations)), y, metric, weights),
+            gain_across_trainings(list(_groups(ledger, plan, refits, confirmations)), targets, metric),
         )
         trainings = equal_trainings([len(part.records) for part in refits.members])
-        single += refits.fitted.score - refits.fitted.plain if refits.fitted else 0.0
+        single += refits.fitted.score - refits.fitted.equal_mean_score if refits.fitted else 0.0
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
     rows = plan.estimates.rows if plan.estimates is not None else ()
@@ -86,19 +87,19 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     return forecast(
         single=single,
         single_error=error,
-        sampling_error=honest.error,
+        sampling_error=unbiased.error,
         averaging=averaging,
         networks=plan.models * trainings,
         trainings=trainings,
         metric=metric,
-        train_images=len(y) if weights is None else round(effective_images(weights)),
+        train_images=round(targets.effective_images),
         test_images=len(refits.test),
         chances=chances,
     )
 
 
-def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
-    """The best of the search, and whoever was confirmed."""
+def _candidate_recipes(ledger: Ledger, confirmation: Confirmation) -> Iterator[CandidateRecipe]:
+    """The best recipes of the search, and all confirmed ones."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
     metric = confirmation.spec.protocol.metric
@@ -109,27 +110,27 @@ def _tried(ledger: Ledger, confirmation: Confirmation) -> Iterator[Tried]:
                 oof=ledger.runs.prediction(r.id, "oof"),
                 ambiguity=r.ambiguity or 0.0,
                 temperature=r.temperature or 1.0,
-                adds=added_by_averaging(r, metric),
+                averaging_gain=averaging_gain_of(r, metric),
             )
             for r in records
         ]
-        yield Tried(searched=searched, fresh=tuple(fresh))
+        yield CandidateRecipe(searched=searched, fresh=tuple(fresh))
 
 
 def _added(part: MemberRefits, metric: str) -> float | None:
-    """What averaging the networks of a member's trainings is expected to add to one; None where the metric
-    judges probabilities, or a training held nothing out.
+    """Expected gain from averaging the networks of a member's trainings over one network; None where the metric judges
+    probabilities, or a training held nothing out.
     """
     if METRICS[metric].needs == "probabilities" or any(record.value is None for record in part.records):
         return None
-    return fmean(added_by_averaging(record, metric) for record in part.records)
+    return fmean(averaging_gain_of(record, metric) for record in part.records)
 
 
 def _groups(
     ledger: Ledger, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
 ) -> Iterator[list[list[Float32Array]]]:
-    """Cross-validations, by recipe, that show what averaging adds: of all members together if there are several, else
-    of each of the best that was trained in the same way more than once.
+    """Groups of cross-validations, by recipe, for measuring the gain from averaging: one group of all members if there
+    are several, else one group for each of the best finalists.
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Float32Array]:

@@ -137,7 +137,7 @@ def write_export(
         reasons=tuple(facts.reasons),
         expected=facts.expected,
         forecast=forecast,
-        way=plan.choice.way if len(refits.everyone) > 1 else "equal",
+        way=plan.choice.method if len(refits.everyone) > 1 else "equal",
         recipe=plan.leader.recipe.to_flat(),
         default=StudySpec.from_dict(plan.leader.study.spec).default_recipe(),
         warnings=tuple(facts.warnings[len(images.warnings) :]),

@@ -17,9 +17,11 @@ from search.export.pool import predictions_of
 from search.runtime.failures import ADVICE
 from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
+from search.study_state.study_targets import read_targets
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
+from trainer.evaluation.targets import Targets
 from trainer.inference.blend import Blend
 
 
@@ -63,9 +65,7 @@ class Imported:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Runnable:
-    """What the refits alone predict together: what a model folder does, where imported predictions are in the export,
-    of which nothing can be run.
-    """
+    """The blend without imported predictions: it is what the model folder can run."""
 
     blend: Blend
     fitted: FittedBlend | None
@@ -130,10 +130,10 @@ class Refits:
         without it: probabilities ``(n, C)`` and labels ``(n,)``.
         """
         assert self.fitted is not None, "refits with out-of-fold predictions have a fitted blend"
-        return self.fitted.nested.predict(members)
+        return self.fitted.cross_fitted.predict(members)
 
 
-def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]], y: NDArray[np.int64]) -> Refits:
+def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]) -> Refits:
     """Read the stored predictions of the refits, choose the test-time views of each member, fit the blend.
 
     A member whose refits failed is left out; the others make the model.
@@ -144,6 +144,7 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]
     Raises:
         RefitFailed: a refit has not ended yet, or one of the leader failed; says why.
     """
+    targets = read_targets(ledger, plan.study)
     members, left_out = [], []
     for place, member in enumerate(plan.members):
         try:
@@ -153,9 +154,9 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]
                 raise
             left_out.append(f"{member.name} is not in the ensemble: {error}")
             continue
-        members.append(_gather(ledger, plan, member, records, y))
+        members.append(_gather(ledger, plan, member, records, targets))
     imported = [_read_imported(ledger, member) for member in plan.imported]
-    whole = _together(ledger, plan, members, imported, y)
+    whole = _together(ledger, plan, members, imported, targets)
     return Refits(
         members=tuple(members),
         imported=tuple(imported),
@@ -163,7 +164,7 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]
         fitted=whole.fitted,
         by_confirmations=plan.full_data and whole.fitted is not None,
         test=whole.test,
-        runnable=_together(ledger, plan, members, [], y) if imported else None,
+        runnable=_together(ledger, plan, members, [], targets) if imported else None,
         left_out=tuple(left_out),
     )
 
@@ -183,9 +184,9 @@ def _finished(ledger: Ledger, work_id: int) -> TrialRecord:
 
 
 def _gather(
-    ledger: Ledger, plan: ExportPlan, member: ExportMember, records: tuple[TrialRecord, ...], y: NDArray[np.int64]
+    ledger: Ledger, plan: ExportPlan, member: ExportMember, records: tuple[TrialRecord, ...], targets: Targets
 ) -> MemberRefits:
-    views = _views(ledger, plan, member, records, y)
+    views = _views(ledger, plan, member, records, targets)
     has_test = "test" in ledger.runs.prediction_names(records[0].id)
     own = member.recipe.tta != "none"
     test = [_over_views(ledger, record, "test", views, own=own) for record in records] if has_test else []
@@ -205,7 +206,7 @@ def _together(
     plan: ExportPlan,
     members: Sequence[MemberRefits],
     imported: Sequence[Imported],
-    y: NDArray[np.int64],
+    targets: Targets,
 ) -> Runnable:
     """One prediction of all: by a blend that is fitted on the refits' out-of-fold predictions, on the confirmations of
     models that hold nothing out, and as it was planned where there are none.
@@ -216,8 +217,7 @@ def _together(
         predictions, folds = parts
         stacked = np.stack([*predictions, *(part.oof for part in imported)])
         final = plan.spec.final
-        weights = ledger.weights(plan.study)
-        fitted = fit_final(stacked, y, folds, plan.metric, plan.choice.way, calibrate=final.calibrate, weights=weights)
+        fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.method, calibrate=final.calibrate)
     everyone: list[MemberRefits | Imported] = [*members, *imported]
     shares = np.array([part.member.weight for part in everyone])
     blend = fitted.blend if fitted else Blend(weights=tuple((shares / shares.sum()).tolist()))
@@ -242,7 +242,7 @@ def _judged(
 
 
 def _views(
-    ledger: Ledger, plan: ExportPlan, member: ExportMember, records: Sequence[TrialRecord], y: NDArray[np.int64]
+    ledger: Ledger, plan: ExportPlan, member: ExportMember, records: Sequence[TrialRecord], targets: Targets
 ) -> tuple[str, ...]:
     """Those of the recipe: with these the trial was found best. A recipe without any leaves the choice open: the flips
     that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
@@ -260,7 +260,7 @@ def _views(
         if not records:
             return ("identity",)
     by_view = {view: average([ledger.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
-    return choose_views(y, by_view, plan.metric, ledger.weights(plan.study))
+    return choose_views(targets, by_view, plan.metric)
 
 
 def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Float32Array:

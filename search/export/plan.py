@@ -14,6 +14,7 @@ from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
+from search.study_state.study_targets import read_targets
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
@@ -100,13 +101,13 @@ def plan_export(
     spec = StudySpec.from_dict(study.spec)
     limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
     choice = _choose(ledger, study, spec, pool, max(1, limit))
-    weights = dict(zip(choice.names, choice.weights, strict=True))
+    blend_weights = dict(zip(choice.names, choice.blend_weights, strict=True))
     return ExportPlan(
         study=study,
         also=tuple(also),
         spec=spec,
-        members=tuple(replace(m, weight=weights[m.name]) for m in pool.recipes if m.name in weights),
-        imported=tuple(replace(m, weight=weights[m.name]) for m in pool.imported if m.name in weights),
+        members=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.recipes if m.name in blend_weights),
+        imported=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.imported if m.name in blend_weights),
         choice=choice,
         estimates=pool.estimates,
         seeds=seeds or spec.final.seeds,
@@ -120,18 +121,17 @@ def _choose(ledger: Ledger, study: StoredStudy, spec: StudySpec, pool: Pool, at_
     """The members among the possible ones, of which the first leads."""
     if len(pool.everyone) == 1 and pool.estimates is None:
         note = "no recipe was confirmed on fresh splits"
-        return Choice(names=(pool.recipes[0].name,), weights=(1.0,), way="none", note=note)
+        return Choice(names=(pool.recipes[0].name,), blend_weights=(1.0,), method="none", note=note)
     return choose_members(
         [
             PossibleMember(name=member.name, backbone=member.backbone, oof=predictions_of(ledger, member))
             for member in pool.everyone
         ],
-        ledger.datasets.get(study.fingerprint).y,
+        read_targets(ledger, study),
         ledger.folds(study, pool.split),
         spec.protocol.metric,
         spec.final.ensemble,
         at_most,
-        ledger.weights(study),
     )
 
 

@@ -150,12 +150,12 @@ def _is_confirmed(confirmation: Confirmation) -> bool:
 
 
 def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, ExportMember]:
-    """The best finished trial by the search's own scores, and its worth."""
+    """The best finished trial by the search's own scores, and its objective."""
     if not confirmation.ranking:
         which = f"no trial of study {confirmation.study.name}" if names else "no trial"
         raise NothingFinished(f"{which} has finished yet, so there is nothing to export")
     best = confirmation.ranking[0]
-    return best.worth, _member(confirmation, best.number, names)
+    return best.objective, _member(confirmation, best.number, names)
 
 
 def _member(confirmation: Confirmation, number: int, names: dict[int, str]) -> ExportMember:

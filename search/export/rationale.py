@@ -11,6 +11,7 @@ from search.export.plan import ExportPlan
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
+from search.study_state.study_targets import read_targets
 from storage.stores import Ledger
 from storage.values import DEFAULT_TRIAL, TrialStatus, WorkKind
 
@@ -40,10 +41,10 @@ def why(choice: Choice, metric: str) -> str:
     leader = choice.names[0]
     if choice.gain is None:
         return f"{leader.first} alone: {choice.note}."
-    if len(choice.judged) < 2:
+    if len(choice.scored) < 2:
         return f"{leader.first} alone: no average with others that may as well be the best predicts better out-of-fold."
     several = len(choice.names) > 1
-    ensemble = f"the {WAYS[choice.way if several else 'equal']} of {members_named(choice.judged)}"
+    ensemble = f"the {WAYS[choice.method if several else 'equal']} of {members_named(choice.scored)}"
     gains = f"gains {shown_gain(choice.gain, metric)}"
     if several:
         said = f"{ensemble[0].upper()}{ensemble[1:]} {gains} over {leader} alone, out-of-fold, nested"
@@ -109,12 +110,11 @@ def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:
     if plan.estimates is not None:
         default_name = (plan.leader.name.study, DEFAULT_TRIAL)
         row = next((row for row in plan.estimates.rows if (row.study, row.number) == default_name), None)
-        return Gain(mean=row.behind, error=row.behind_error) if row is not None and row.tied else None
+        return Gain(mean=row.gap_to_leader, error=row.gap_error) if row is not None and row.tied else None
     records = ledger.runs.records(plan.leader.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     default = next((record for record in records if record.number == DEFAULT_TRIAL), None)
     if default is None:
         return None
-    y = ledger.datasets.get(plan.study.fingerprint).y
     leads, other = (ledger.runs.prediction(record.id, "oof") for record in (plan.leader.trial, default))
-    gain = paired_gain(plan.metric, y, leads, other, ledger.weights(plan.study))
+    gain = paired_gain(plan.metric, read_targets(ledger, plan.study), leads, other)
     return None if gain.real else gain

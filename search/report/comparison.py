@@ -133,7 +133,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
                 f"{row.mean:.4f}",
                 f"{row.shrunk:.4f} ± {row.error:.4f}",
                 f"{row.averaged:.4f}",
-                "leads" if row is comparison.estimates.leader else f"{row.behind:.4f} ± {row.behind_error:.4f}",
+                "leads" if row is comparison.estimates.leader else f"{row.gap_to_leader:.4f} ± {row.gap_error:.4f}",
                 f"{row.chance_best:.0%}",
                 comparison.differences[row.number],
             )
@@ -217,8 +217,8 @@ def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
     elif len(rows) > 1:
         lines.append(f"Trial {leader.number} leads by more than one standard error over every other finalist.")
     default = _default(estimates)
-    if default is not None and default is not leader and default.behind > default.behind_error:
-        lines.append(f"The leader beats the default recipe by {default.behind:.4f} ± {default.behind_error:.4f}.")
+    if default is not None and default is not leader and default.gap_to_leader > default.gap_error:
+        lines.append(f"The leader beats the default recipe by {default.gap_to_leader:.4f} ± {default.gap_error:.4f}.")
     lines.append(
         "The fresh splits played no part in choosing these recipes, so these scores are free of the search's "
         "selection bias."
@@ -246,9 +246,9 @@ def _doubts(estimates: Estimates) -> list[str]:
         return []
     if default is estimates.leader:
         return ["the search has not been shown to beat the default recipe: the default recipe leads"]
-    if default.behind <= default.behind_error:
+    if default.gap_to_leader <= default.gap_error:
         return [
             "the search has not been shown to beat the default recipe: the leader is "
-            f"{default.behind:.4f} ± {default.behind_error:.4f} better"
+            f"{default.gap_to_leader:.4f} ± {default.gap_error:.4f} better"
         ]
     return []

@@ -101,14 +101,14 @@ def show_failed(name: str | None, url: str) -> None:
 
 
 def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
-    """What the best trial shows, and what that is worth: the more were tried, the more of it is luck."""
+    """The best trial's score, and the same without selection bias, which grows with the number of trials."""
     if standing.count(TrialStatus.FINISHED) < 2:
         return []
     optimism = read_optimism(ledger, standing.study)
     assert optimism is not None, "a finished trial can be chosen"
-    best, honest = optimism.best, optimism.honest
+    best, unbiased = optimism.best, optimism.unbiased
     return [
-        f"best score without selection bias: {honest.score:.4f} ± {honest.error:.4f} (trial {best.number} measured "
+        f"best score without selection bias: {unbiased.score:.4f} ± {unbiased.error:.4f} (trial {best.number} measured "
         f"{best.value:.4f})"
     ]
 

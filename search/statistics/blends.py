@@ -1,11 +1,12 @@
-"""Ways to make one prediction of several recipes', each fitted on out-of-fold probabilities. Pure functions.
+"""Methods that blend the predictions of several recipes, fitted on out-of-fold probabilities. Pure functions.
 
-A way is a function of true classes ``y``, int64 ``(n,)``, of the members' probabilities ``(M, n, C)``, the leader's
-first, and of how much each image counts, ``(n,)`` (None: all the same); it returns a `Blend`. Whether a way is worth
-using is for `search.statistics.ensemble_selection` to judge, on images that it was not fitted on.
+A blend method is a function of the targets of n images and of the members' probabilities ``(M, n, C)``, the leader's
+first. It returns a `Blend`. `search.statistics.ensemble_selection` decides whether a method is used, on images that it
+was not fitted on.
 
-Members are taken by log loss at the best temperature, whatever the metric: it moves with every image, where a handful
-of changed labels decides about accuracy, and it does not care that label smoothing makes one recipe shyer than another.
+Members are selected by log loss at the optimal temperature, whatever the metric. Log loss changes with every image,
+whereas accuracy may depend on a handful of changed labels. At the optimal temperature it does not depend on confidence,
+which label smoothing lowers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS, fit_cuts, fit_offsets
-from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Weights, score
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, score
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 from trainer.inference.blend import Blend
 
@@ -26,47 +28,47 @@ Stacked = NDArray[np.float32]
 """Probabilities of M members, ``(M, n, C)``."""
 
 
-class Way(Protocol):
-    """A way to blend, see the head of this module."""
+class BlendMethod(Protocol):
+    """A blend method, see the head of this module."""
 
-    def __call__(self, y: Labels, members: Stacked, weights: Weights | None = None) -> Blend: ...
+    def __call__(self, targets: Targets, members: Stacked) -> Blend: ...
 
 
 LEAST_GAIN = 1e-5
-"""What another member has to take off the mean log loss: copies of a member take off rounding errors."""
+"""Smallest decrease of the mean log loss for which a member is added; copies of a member give rounding errors."""
 GREEDY_STEPS = 20
-"""Draws of the weighted selection: weights are multiples of a twentieth or coarser."""
+"""Draws of the greedy selection: weights are multiples of 1/20 or coarser."""
 STACK_C = 0.02
-"""Inverse strength of the L2 penalty of the stacked regression, as scikit-learn counts it. Log probabilities spread
-over several units and there are M x C of them for each class: without a strong penalty they fit the images by heart."""
+"""Inverse strength of the L2 penalty of the stacked regression, as in scikit-learn. Log probabilities range over
+several units, and each class has M x C coefficients: without a strong penalty the regression overfits."""
 ABSENT = -20.0
-"""Intercept of a class without an image to fit on: its probability is as good as zero."""
+"""Intercept of a class without an image in the fit: its probability is practically zero."""
 
 
-def evenly(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
-    """The mean of all."""
+def mean_of_all(targets: Targets, members: Stacked) -> Blend:
+    """The equal mean of all members."""
     return Blend(weights=(1.0 / len(members),) * len(members))
 
 
-def equal(backbones: Sequence[str], at_most: int) -> Way:
-    """The mean of the leader and of those who help it: forward selection, each once, until nobody helps.
+def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
+    """Equal mean of the leader and the members that lower its log loss: forward selection without replacement.
 
-    As long as a recipe with a backbone that is not in yet helps, the best of these is taken: different networks err
-    differently, which out-of-fold predictions of a few hundred images show only in part.
+    While a recipe with a new backbone lowers the loss, the best of these is added. Different networks make different
+    errors, which out-of-fold predictions of a few hundred images show only in part.
 
     Args:
-        backbones: of the members.
-        at_most: members of the mean.
+        backbones: backbone of each member.
+        at_most: largest number of members in the mean.
     """
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+    def fit(targets: Targets, members: Stacked) -> Blend:
         chosen, total = [0], members[0].astype(np.float64)
-        best = _loss(y, total, weights)
+        best = _loss(targets, total)
         while len(chosen) < at_most:
             left = [i for i in range(len(members)) if i not in chosen]
             taken = {backbones[i] for i in chosen}
             for pool in ([i for i in left if backbones[i] not in taken], left):
-                losses = {i: _loss(y, total + members[i], weights) for i in pool}
+                losses = {i: _loss(targets, total + members[i]) for i in pool}
                 step = min(losses, key=lambda i: losses[i], default=None)
                 if step is not None and losses[step] < best - LEAST_GAIN:
                     break
@@ -80,23 +82,25 @@ def equal(backbones: Sequence[str], at_most: int) -> Way:
     return fit
 
 
-def greedy(at_most: int) -> Way:
-    """Weighted: forward selection with replacement from the leader on (Caruana et al. 2004, "Ensemble Selection from
-    Libraries of Models"). `GREEDY_STEPS` draws are made even where one helps nobody, because finer weights may; the
-    best number of draws counts, which is their early stopping.
+def greedy(at_most: int) -> BlendMethod:
+    """Weighted mean by forward selection with replacement, beginning with the leader (Caruana et al. 2004, "Ensemble
+    Selection from Libraries of Models").
+
+    All `GREEDY_STEPS` draws are made even if one does not lower the loss, because later draws make finer weights. The
+    number of draws with the lowest loss is used, which is the paper's early stopping.
 
     Args:
-        at_most: different members.
+        at_most: largest number of different members.
     """
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+    def fit(targets: Targets, members: Stacked) -> Blend:
         counts = np.zeros(len(members), np.int64)
         counts[0] = 1
         total = members[0].astype(np.float64)
-        best, kept = _loss(y, total, weights), counts.copy()
+        best, kept = _loss(targets, total), counts.copy()
         for _ in range(GREEDY_STEPS - 1):
             full = np.count_nonzero(counts) >= at_most
-            losses = {i: _loss(y, total + members[i], weights) for i in range(len(members)) if counts[i] or not full}
+            losses = {i: _loss(targets, total + members[i]) for i in range(len(members)) if counts[i] or not full}
             step = min(losses, key=lambda i: losses[i])
             counts[step] += 1
             total += members[step]
@@ -107,20 +111,20 @@ def greedy(at_most: int) -> Way:
     return fit
 
 
-def stack(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
+def stack(targets: Targets, members: Stacked) -> Blend:
     """Multinomial logistic regression on the log probabilities of all members, with a strong penalty."""
     from sklearn.linear_model import LogisticRegression
 
     count, _, classes = members.shape
     logs = np.concatenate(list(np.log(np.clip(members.astype(np.float64), SMALLEST_PROBABILITY, 1.0))), axis=1)
-    present = np.unique(y)
+    present = np.unique(targets.y)
     coefficients, intercepts = np.zeros((classes, count * classes)), np.full(classes, ABSENT)
     if len(present) == 1:
         intercepts[present] = 0.0
     else:
-        # Of mean 1, so that the penalty weighs as much as without any.
-        counting = None if weights is None else weights / weights.mean()
-        model = LogisticRegression(C=STACK_C, max_iter=1000).fit(logs, y, sample_weight=counting)
+        # Weights of mean 1 keep the balance between likelihood and penalty.
+        model = LogisticRegression(C=STACK_C, max_iter=1000)
+        model.fit(logs, targets.y, sample_weight=targets.mean_one_weights)
         # Of two classes scikit-learn keeps one row, that of the second against the first.
         rows = present if len(present) > 2 else present[1:]
         intercepts[present] = 0.0
@@ -132,32 +136,32 @@ def stack(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
     )
 
 
-def calibrated(way: Way) -> Way:
-    """``way``, at the temperature that suits it best."""
+def calibrated(method: BlendMethod) -> BlendMethod:
+    """``method`` with temperature scaling."""
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
-        blend = way(y, members, weights)
-        return replace(blend, temperature=fit_temperature(y, blend.probabilities(members), weights))
+    def fit(targets: Targets, members: Stacked) -> Blend:
+        blend = method(targets, members)
+        return replace(blend, temperature=fit_temperature(targets, blend.probabilities(members)))
 
     return fit
 
 
-def decided(way: Way, metric: str) -> Way:
-    """``way``, with labels by the rule that suits ``metric``, one of `trainer.evaluation.label_rules.OFFSET_METRICS`
+def with_label_rule(method: BlendMethod, metric: str) -> BlendMethod:
+    """``method`` with the label rule of ``metric``, which is one of `trainer.evaluation.label_rules.OFFSET_METRICS`
     and `CUT_METRICS`.
     """
 
-    def fit(y: Labels, members: Stacked, weights: Weights | None = None) -> Blend:
-        blend = way(y, members, weights)
+    def fit(targets: Targets, members: Stacked) -> Blend:
+        blend = method(targets, members)
         proba = blend.probabilities(members)
         if metric in CUT_METRICS:
-            return replace(blend, cuts=fit_cuts(y, proba, metric, weights))
+            return replace(blend, cuts=fit_cuts(targets, proba, metric))
         assert metric in OFFSET_METRICS, metric
-        return replace(blend, offsets=fit_offsets(y, proba, metric, weights))
+        return replace(blend, offsets=fit_offsets(targets, proba, metric))
 
     return fit
 
 
-def _loss(y: Labels, total: NDArray[np.float64], weights: Weights | None) -> float:
-    """Log loss at the best temperature of probabilities that sum to any number."""
-    return -score("log_loss", y, scale_temperature(total, fit_temperature(y, total, weights)), weights)
+def _loss(targets: Targets, total: NDArray[np.float64]) -> float:
+    """Log loss at the optimal temperature. Rows of ``total`` ``(n, C)`` may sum to any number."""
+    return -score("log_loss", targets, scale_temperature(total, fit_temperature(targets, total)))

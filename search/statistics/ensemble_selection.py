@@ -1,19 +1,22 @@
-"""Which recipes make the final model, and whether that is better than the best of them alone. Pure functions of stored
+"""Choice of the final model's members, and whether their ensemble beats the best recipe alone. Pure functions of stored
 predictions.
 
-Everything is judged on images that it was not fitted on: for each outer fold the members are chosen, weighted and
-calibrated on the other folds' images, and predict this fold's; the parts together are compared with the leader image by
-image. A gain counts as real where it is larger than `search.statistics.paired_gain.REAL` standard errors; where it is
-not, the simpler of two ways is used. So the winner of many ways does not win by having been looked at the most.
+Every comparison is cross-fitted: for each outer fold, the members are chosen, weighted and calibrated on the images of
+the other folds, and predict the images of this fold. The predictions of all folds together are compared with the
+leader's, image by image. A gain is real if it exceeds `search.statistics.paired_gain.REAL` standard errors. Without a
+real gain the simpler of the two methods is used, so that trying several methods does not favour the one that fits the
+noise best.
 
-Each recipe's prediction is that of the same cross-validations, the leader's as well, so that no member is better for
-having been trained more often. An ensemble of M recipes as a whole has M times as many networks: that is the choice
-that ``final.members`` makes.
+All recipes, the leader included, are represented by the same cross-validations: no member looks better because it was
+trained more often. An ensemble of M recipes has M times as many networks as the leader; ``final.members`` bounds M.
 
-The leader was chosen on these same images, its score is partly luck, and an ensemble's is not: the comparison leans
-toward the leader. It leans toward the ensemble in another way: an out-of-fold prediction is that of one network a
-recipe and round, while test images are predicted by all folds' networks, whose average has taken part of the noise away
-that other recipes would. Expect less on the test images than the gain says.
+Two biases remain in the gain of an ensemble over the leader:
+
+- Selection bias, toward the leader. The leader was chosen by its score on these images, so its score is partly luck;
+  the ensemble's is not. The gain is underestimated.
+- Averaging bias, toward the ensemble. An out-of-fold prediction comes from one network per recipe and round, whereas
+  a test image is predicted by the average of all fold models. That average has already removed some of the noise that
+  further recipes would remove. The gain on the test images is smaller than the gain reported here.
 """
 
 from __future__ import annotations
@@ -24,17 +27,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.statistics.blends import Stacked, Way, calibrated, decided, equal, evenly, greedy, stack
+from search.statistics.blends import (
+    BlendMethod,
+    Stacked,
+    calibrated,
+    equal,
+    greedy,
+    mean_of_all,
+    stack,
+    with_label_rule,
+)
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS
-from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score, standard_error, weights_of
+from trainer.evaluation.metrics import METRICS, Probabilities, score, standard_error
+from trainer.evaluation.targets import Targets
 from trainer.inference.blend import Blend
 
 
 @dataclass(frozen=True, kw_only=True)
 class PossibleMember:
-    """What may become a member: a recipe, or imported predictions. ``n`` images, ``C`` classes."""
+    """A recipe, or imported predictions, that may become a member. ``n`` images, ``C`` classes."""
 
     name: MemberName
     backbone: str
@@ -47,29 +60,30 @@ class Choice:
     """The members of a final model, the leader first."""
 
     names: tuple[MemberName, ...]
-    weights: tuple[float, ...]
-    """Of their mean, sum 1. Of a stacked regression, which is fitted on the refits, equal ones."""
-    way: str
+    blend_weights: tuple[float, ...]
+    """Weight of each member in the mean; the sum is 1. Equal for ``stack``, whose regression is fitted on the refits.
+    """
+    method: str
     """``none``, ``equal``, ``greedy`` or ``stack``."""
-    judged: tuple[MemberName, ...] = ()
-    """The ensemble that ``gain`` is of; empty where there was nothing to judge."""
+    scored: tuple[MemberName, ...] = ()
+    """Members of the ensemble that ``gain`` belongs to; empty if no ensemble was scored."""
     gain: Gain | None = None
-    """Of that ensemble over the leader alone, nested."""
+    """Cross-fitted gain of that ensemble over the leader alone."""
     note: str = ""
-    """Why nothing was judged, or what became of another way that was asked for, for people."""
+    """Why no ensemble was scored, or why another method than the configured one is used; shown to the user."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Nested:
-    """A way as it does on images that it was not fitted on."""
+class CrossFitted:
+    """A blend method, fitted once for each outer fold on the images of the other folds."""
 
     folds: NDArray[np.int64]
     """Outer fold of each image, ``(n,)``."""
     blends: tuple[Blend, ...]
-    """Fitted without the images of each fold."""
+    """Blend of each fold, fitted without the fold's images."""
 
     def predict(self, members: Stacked) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Probabilities ``(n, C)`` and labels ``(n,)`` of the images, each by the blend that has not seen it."""
+        """Probabilities ``(n, C)`` and labels ``(n,)``, each image by the blend that was fitted without it."""
         proba = np.zeros(members.shape[1:], np.float32)
         labels = np.zeros(members.shape[1], np.int64)
         for fold, blend in enumerate(self.blends):
@@ -78,174 +92,191 @@ class Nested:
             proba[rows], labels[rows] = part, blend.labels(part)
         return proba, labels
 
-    def judged(self, members: Stacked, metric: str) -> Probabilities:
-        """What ``metric`` is to judge, ``(n, C)``: probabilities, or certainty of the label where it needs labels."""
+    def scored_output(self, members: Stacked, metric: str) -> Probabilities:
+        """Input of ``metric``, ``(n, C)``: probabilities, or the one-hot labels for a metric of labels."""
         proba, labels = self.predict(members)
         return proba if METRICS[metric].needs == "probabilities" else np.eye(proba.shape[1])[labels]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedBlend:
-    """The final model's blend, fitted on all images, and what it does on images that it was not fitted on."""
+    """The final model's blend, fitted on all images, with its cross-fitted score."""
 
     blend: Blend
-    nested: Nested
-    way: str
-    """As in `Choice`, after the last judgement."""
+    cross_fitted: CrossFitted
+    method: str
+    """As in `Choice`; ``equal`` if a weighted or stacked blend was not really better."""
     score: float
-    """Of the nested predictions."""
+    """Of the cross-fitted predictions."""
     error: float
-    """Its standard error."""
-    plain: float
-    """What the members' equal average scores, without temperature and with the most probable class for a label."""
+    """Standard error of ``score``."""
+    equal_mean_score: float
+    """Score of the members' equal mean, without temperature scaling, labels by the largest probability."""
     gain: Gain
-    """Over the leader alone, as plain."""
+    """Over the leader alone, which has neither temperature scaling nor a label rule."""
     notes: tuple[str, ...]
-    """What was tried and what came of it, for people."""
+    """Each step that was tried, with its gain and whether it is used; shown to the user."""
 
 
-def nest(way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], weights: Weights | None = None) -> Nested:
-    """Fit ``way`` once for each outer fold, on the images of the others, by their ``weights``."""
-    others = [folds != k for k in range(int(folds.max()) + 1)]
-    return Nested(folds=folds, blends=tuple(way(y[k], members[:, k], weights_of(weights, k)) for k in others))
+def cross_fit(method: BlendMethod, targets: Targets, members: Stacked, folds: NDArray[np.int64]) -> CrossFitted:
+    """Fit ``method`` once for each outer fold, on the images of the other folds."""
+    others = [folds != fold for fold in range(int(folds.max()) + 1)]
+    return CrossFitted(folds=folds, blends=tuple(method(targets.select(rows), members[:, rows]) for rows in others))
 
 
 def choose_members(
     contenders: Sequence[PossibleMember],
-    y: Labels,
+    targets: Targets,
     folds: NDArray[np.int64],
     metric: str,
-    way: str,
+    method: str,
     at_most: int,
-    weights: Weights | None = None,
 ) -> Choice:
     """Choose the recipes of the final model.
 
     Args:
-        contenders: recipes that may as well be the best, the leader first, at least one.
-        y: true classes, ``(n,)``.
+        contenders: recipes that are tied with the best, the leader first, at least one.
+        targets: true classes and weights of the n images.
         folds: outer fold of each image, ``(n,)``.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        way: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
-        at_most: members.
-        weights: how much each image counts, ``(n,)``; None: all the same.
+        method: ``final.ensemble``: ``none``, ``equal``, ``greedy`` or ``stack``.
+        at_most: largest number of members.
     """
-    single = Choice(names=(contenders[0].name,), weights=(1.0,), way="none")
-    if way == "none":
+    single = Choice(names=(contenders[0].name,), blend_weights=(1.0,), method="none")
+    if method == "none":
         return replace(single, note='as final.ensemble = "none" asks')
     if at_most < 2:
         return replace(single, note="no more than one recipe is to be refitted")
     if len(contenders) < 2:
         return replace(single, note="no other confirmed recipe ties with it")
+    scorer = _Scorer(targets=targets, folds=folds, metric=metric)
     members = np.stack([contender.oof for contender in contenders])
     backbones = [contender.backbone for contender in contenders]
     leader = members[0]
-    averaged = _judge(equal(backbones, at_most), y, members, folds, metric, weights)
-    gain = paired_gain(metric, y, averaged.judged, leader, weights)
-    even = _choice(contenders, averaged.way(y, members, weights), "equal", gain)
+    averaged = scorer.score(equal(backbones, at_most), members)
+    even = _choice(contenders, averaged.fit(targets), "equal", scorer.gain(averaged.output, leader))
     holds = _is_better(even)
-    best = even if holds else replace(single, judged=even.judged, gain=even.gain)
-    if way == "equal":
+    best = even if holds else replace(single, scored=even.scored, gain=even.gain)
+    if method == "equal":
         return best
-    if way == "greedy":
-        other = _judge(greedy(at_most), y, members, folds, metric, weights)
+    if method == "greedy":
+        other = scorer.score(greedy(at_most), members)
     else:
-        # A regression gives every member a say, so who takes part is settled beforehand, by rank alone.
+        # A regression gives every member a coefficient, so its members are chosen beforehand, by rank alone.
         order = _preferred(backbones, at_most)
-        contenders, members = [contenders[i] for i in order], members[order]
-        other = _judge(stack, y, members, folds, metric, weights)
-    gain = paired_gain(metric, y, other.judged, leader, weights)
-    asked = _choice(contenders, other.way(y, members, weights), way, gain)
-    beyond = paired_gain(metric, y, other.judged, averaged.judged if holds else leader, weights)
+        contenders = [contenders[i] for i in order]
+        other = scorer.score(stack, members[order])
+    asked = _choice(contenders, other.fit(targets), method, scorer.gain(other.output, leader))
+    beyond = scorer.gain(other.output, averaged.output if holds else leader)
     if beyond.real and _is_better(asked):
         return asked
     over = "the equal average" if holds else f"{best.names[0]} alone"
-    return replace(best, note=f"{way} ensemble: {shown_gain(beyond, metric)} over {over}, which is used instead")
+    return replace(best, note=f"{method} ensemble: {shown_gain(beyond, metric)} over {over}, which is used instead")
 
 
 def fit_final(
     members: Stacked,
-    y: Labels,
+    targets: Targets,
     folds: NDArray[np.int64],
     metric: str,
-    way: str,
+    method: str,
     *,
     calibrate: bool,
-    weights: Weights | None = None,
 ) -> FittedBlend:
-    """Fit the blend of recipes that were chosen before, on their refits' own out-of-fold predictions.
+    """Fit the blend of chosen recipes on the out-of-fold predictions of their refits.
 
-    A weighted or stacked blend falls back to the plain mean, and labels by a rule to those by the largest probability,
-    where they are not really better. A temperature is used unless it makes the nested score worse: one number hardly
-    learns images by heart.
+    A weighted or stacked blend is used if its gain over the equal mean is real, and a label rule if its gain over the
+    largest probability is real. Temperature scaling is used if its gain is positive: it has one parameter, so it
+    hardly overfits.
 
     Args:
         members: ``(M, n, C)``, the leader's first.
+        targets: true classes and weights of the n images.
         folds: outer fold of each image, ``(n,)``.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        way: of the `Choice`.
+        method: of the `Choice`.
         calibrate: ``final.calibrate``.
-        weights: how much each image counts, ``(n,)``; None: all the same.
     """
-    notes = []
-    used, plain = "equal" if len(members) > 1 else "none", _judge(evenly, y, members, folds, metric, weights)
-    best = plain
-    if len(members) > 1 and way in ("greedy", "stack"):
-        other = _judge(greedy(len(members)) if way == "greedy" else stack, y, members, folds, metric, weights)
-        gain = paired_gain(metric, y, other.judged, best.judged, weights)
-        verdict = "used" if gain.real else "not used"
-        notes.append(f"{way} blend of the refits: {shown_gain(gain, metric)} over their equal average; {verdict}")
-        used, best = (way, other) if gain.real else (used, best)
+    scorer = _Scorer(targets=targets, folds=folds, metric=metric)
+    equal_mean = scorer.score(mean_of_all, members)
+    best, used, notes = equal_mean, "equal" if len(members) > 1 else "none", []
+    if len(members) > 1 and method in ("greedy", "stack"):
+        other = scorer.score(greedy(len(members)) if method == "greedy" else stack, members)
+        gain = scorer.gain(other.output, best.output)
+        shown = f"{shown_gain(gain, metric)} over their equal average"
+        notes.append(f"{method} blend of the refits: {shown}; {_verdict(gain.real)}")
+        best, used = (other, method) if gain.real else (best, used)
     if calibrate and METRICS[metric].needs == "probabilities":
-        scaled = _judge(calibrated(best.way), y, members, folds, metric, weights)
-        gain = paired_gain(metric, y, scaled.judged, best.judged, weights)
-        verdict = "used" if gain.mean > 0.0 else "not used"
-        notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {verdict}")
+        scaled = scorer.score(calibrated(best.method), members)
+        gain = scorer.gain(scaled.output, best.output)
+        notes.append(f"temperature scaling: {shown_gain(gain, metric)}; {_verdict(gain.mean > 0.0)}")
         best = scaled if gain.mean > 0.0 else best
     if metric in (*OFFSET_METRICS, *CUT_METRICS):
-        ruled = _judge(decided(best.way, metric), y, members, folds, metric, weights)
-        gain = paired_gain(metric, y, ruled.judged, best.judged, weights)
+        ruled = scorer.score(with_label_rule(best.method, metric), members)
+        gain = scorer.gain(ruled.output, best.output)
         kind = "cut points on the expected class" if metric in CUT_METRICS else "offsets of the classes"
-        verdict = "used" if gain.real else "not used"
-        notes.append(f"labels by {kind}: {shown_gain(gain, metric)} over the most probable class; {verdict}")
+        shown = f"{shown_gain(gain, metric)} over the most probable class"
+        notes.append(f"labels by {kind}: {shown}; {_verdict(gain.real)}")
         best = ruled if gain.real else best
     return FittedBlend(
-        blend=best.way(y, members, weights),
-        nested=best.nested,
-        way=used,
-        score=score(metric, y, best.judged, weights),
-        error=standard_error(metric, y, best.judged, weights),
-        plain=score(metric, y, plain.judged, weights),
-        gain=paired_gain(metric, y, best.judged, members[0], weights),
+        blend=best.fit(targets),
+        cross_fitted=best.cross_fitted,
+        method=used,
+        score=score(metric, targets, best.output),
+        error=standard_error(metric, targets, best.output),
+        equal_mean_score=score(metric, targets, equal_mean.output),
+        gain=scorer.gain(best.output, members[0]),
         notes=tuple(notes),
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Judged:
-    way: Way
-    nested: Nested
-    judged: Probabilities
+class _ScoredMethod:
+    """A blend method with its cross-fitted predictions."""
+
+    method: BlendMethod
+    members: Stacked
+    cross_fitted: CrossFitted
+    output: Probabilities
+
+    def fit(self, targets: Targets) -> Blend:
+        """The blend fitted on all images."""
+        return self.method(targets, self.members)
 
 
-def _judge(
-    way: Way, y: Labels, members: Stacked, folds: NDArray[np.int64], metric: str, weights: Weights | None
-) -> _Judged:
-    nested = nest(way, y, members, folds, weights)
-    return _Judged(way=way, nested=nested, judged=nested.judged(members, metric))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Scorer:
+    """Scores blend methods on the same images, folds and metric."""
+
+    targets: Targets
+    folds: NDArray[np.int64]
+    metric: str
+
+    def score(self, method: BlendMethod, members: Stacked) -> _ScoredMethod:
+        cross_fitted = cross_fit(method, self.targets, members, self.folds)
+        output = cross_fitted.scored_output(members, self.metric)
+        return _ScoredMethod(method=method, members=members, cross_fitted=cross_fitted, output=output)
+
+    def gain(self, new: Probabilities, old: Probabilities) -> Gain:
+        return paired_gain(self.metric, self.targets, new, old)
 
 
-def _choice(contenders: Sequence[PossibleMember], blend: Blend, way: str, gain: Gain) -> Choice:
+def _verdict(used: bool) -> str:
+    return "used" if used else "not used"
+
+
+def _choice(contenders: Sequence[PossibleMember], blend: Blend, method: str, gain: Gain) -> Choice:
     parts = [(c.name, weight) for c, weight in zip(contenders, blend.weights, strict=True) if weight > 0.0]
-    names, weights = tuple(name for name, _ in parts), tuple(weight for _, weight in parts)
-    return Choice(names=names, weights=weights, way=way, judged=names, gain=gain)
+    names, blend_weights = tuple(name for name, _ in parts), tuple(weight for _, weight in parts)
+    return Choice(names=names, blend_weights=blend_weights, method=method, scored=names, gain=gain)
 
 
 def _is_better(choice: Choice) -> bool:
+    """Whether the choice is an ensemble with a real gain over the leader."""
     return choice.gain is not None and choice.gain.real and len(choice.names) > 1
 
 
 def _preferred(backbones: Sequence[str], at_most: int) -> list[int]:
-    """The leader, then the first of each other backbone, then the rest by rank."""
+    """Members of a stacked blend: the leader, then the first of each other backbone, then the rest by rank."""
     firsts = [i for i, backbone in enumerate(backbones) if backbone not in backbones[:i]]
     return [*firsts, *(i for i in range(len(backbones)) if i not in firsts)][:at_most]

@@ -1,18 +1,23 @@
-"""How good each of several recipes is, judged on the same images: scores, what of their differences is noise, and who
-can be told apart from whom. Pure functions of stored predictions.
+"""Comparison of recipes that were cross-validated on the same images: estimated scores, their standard errors, and the
+gaps between recipes. Pure functions of stored predictions.
 
-What is exported is the average of a recipe's fold models. Scores are those of one network an image, as cross-validation
-judges them; who leads, by how much and with what chance is told with what averaging is expected to add.
+A score is that of one network per image, as cross-validation measures it; the exported model averages the fold models.
+The ranking, the gaps and the probabilities include the expected gain from averaging the fold models.
 
-Every recipe has been cross-validated once or more, each time on a split that others share, so any two are compared fold
-by fold. Fold scores of one recipe overlap in their training images; the variance of a mean of ``n`` differences is
-therefore taken as ``s2 (1/n + test/train)`` (Nadeau & Bengio 2003, "Inference for the Generalization Error").
+Recipes share their splits, so any two are compared fold by fold. The training parts of a recipe's folds overlap, which
+correlates the differences. The variance of the mean of n differences is corrected for it (Nadeau & Bengio 2003,
+"Inference for the Generalization Error"):
 
-The best of many looks better than it is. What a recipe may be expected to show is therefore shrunk toward the mean of
-all, by how far its score can be relied on. Two scores of it are used together, the metric and the calibrated soft
-score, which uses more of what the network says about each image than right or wrong and so is the steadier. It is the
-empirical Bayes estimate of Efron & Morris 1972 ("Empirical Bayes on Vector Observations"), with the noise of both and
-what they share of it, as folds and rounds show it.
+    s2 (1 / n + test / train)
+
+    s2            sample variance of the n differences
+    test / train  images in a fold, divided by the images that it trains on
+
+The best of many recipes looks better than it is. Each estimate is therefore shrunk toward the mean of all recipes, the
+more, the less reliable its score is: empirical Bayes for vectors (Efron & Morris 1972, "Empirical Bayes on Vector
+Observations"). The vector holds two scores, the metric and the mean true-class probability after temperature scaling.
+The second counts by how much an image is right, not only whether, and so has less noise. The covariance of the noise of
+both is estimated from folds and rounds.
 """
 
 from __future__ import annotations
@@ -23,22 +28,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import Weights, mean_over, score, standard_error, true_class_probability, weights_of
+from trainer.evaluation.metrics import score, standard_error, true_class_probability
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 Values = NDArray[np.float64]
 
 TIED_WITHIN = 1.0
-"""Standard errors behind the leader within which a recipe may as well be the best."""
-FALLEN_BEYOND = 2.0
-"""Standard errors behind the leader beyond which a recipe is given up."""
+"""A recipe is tied with the leader if its gap is at most this many standard errors."""
+ELIMINATED_BEYOND = 2.0
+"""A recipe is eliminated if its gap to the leader exceeds this many standard errors."""
 MODERATION = 5.0
-"""Degrees of freedom that the pooled variance counts for beside a pair's own (Smyth 2004): five folds alone may agree
-by chance."""
+"""Prior degrees of freedom of the pooled variance in a pair's moderated variance (Smyth 2004). The differences of five
+folds may agree by chance, so a pair's own variance is not used alone."""
 DRAWS = 20_000
-"""Draws from which chances are counted; their standard error is 0.35 points at the most."""
-BOTH_NEED = 5
-"""Recipes from which on both scores are used; the covariance of fewer says nothing."""
+"""Monte Carlo draws for the probability of being best; its standard error is at most 0.35 points."""
+MIN_RECIPES_FOR_BOTH = 5
+"""Smallest number of recipes for which both scores are used; the covariance of fewer means is too uncertain."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,49 +59,47 @@ class Round:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
-    """A recipe with its cross-validations."""
+class RecipeScores:
+    """The cross-validations of one recipe."""
 
     number: int
-    """Of the search trial that found it."""
+    """Number of the search trial that found the recipe."""
     rounds: tuple[Round, ...]
     study: str = ""
-    """Whose trial that is; empty where all are of one study."""
-    adds: float = 0.0
-    """What averaging its fold models may be expected to add to the metric
-    (`search.statistics.ranking.averaging_adds`).
-    """
+    """Name of the study of that trial; empty if all recipes are of one study."""
+    averaging_gain: float = 0.0
+    """Expected gain in the metric from averaging the fold models (`search.statistics.ranking.averaging_gain`)."""
     chosen: bool = True
-    """Whether it is here because it did well. One that is here anyway (the default recipe) does not look better than it
-    is, so it is not shrunk and does not say what the others are shrunk toward."""
+    """Whether the recipe was selected by its score. The default recipe is compared without having been selected: its
+    score has no selection bias, so it is not shrunk and does not enter the mean toward which others are shrunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What is known of one recipe. Scores are of the study's metric, higher is better."""
+    """Estimated scores of one recipe, in the study's metric; higher is better."""
 
     number: int
     rounds: int
     mean: float
-    """Over its rounds, as if it had run them all."""
+    """Mean score over all rounds, adjusted for those that the recipe did not run."""
     shrunk: float
-    """What a fresh cross-validation of it may be expected to show."""
+    """Expected score of a new cross-validation, after shrinkage."""
     error: float
-    """Standard error of ``shrunk`` as the score of one cross-validated model on new images."""
+    """Standard error of ``shrunk`` as a prediction of one network's score on new images."""
     averaged: float
-    """What the average of its fold models may be expected to show, which is what it is ranked by."""
-    behind: float
-    """Paired difference to the leader: how much the leader's average is better, over the rounds that both ran."""
-    behind_error: float
-    """Its standard error; 0 for the leader."""
+    """Expected score of the average of the fold models, ``shrunk`` plus the averaging gain. Ranks the recipes."""
+    gap_to_leader: float
+    """Paired difference, leader minus this recipe, of the averaged scores, over the rounds that both ran."""
+    gap_error: float
+    """Standard error of ``gap_to_leader``; without meaning for the leader."""
     tied: bool
-    """Within `TIED_WITHIN` standard errors of the leader; the leader is."""
-    fallen: bool
-    """More than `FALLEN_BEYOND` standard errors behind."""
+    """Whether the gap is at most `TIED_WITHIN` standard errors; True for the leader."""
+    eliminated: bool
+    """Whether the gap exceeds `ELIMINATED_BEYOND` standard errors."""
     chance_best: float
-    """Probability that it is truly the best of them, 0 to 1."""
+    """Probability that its true score is the highest, 0 to 1."""
     study: str = ""
-    """As in `Judged`."""
+    """As in `RecipeScores`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,20 +108,23 @@ class Estimates:
 
     rows: tuple[Estimate, ...]
     reliability: float
-    """Share of the differences between the recipes' means that is not noise, 0 to 1."""
+    """Share of the variance between the recipes' means that is not noise, 0 to 1."""
     noise: float
-    """Standard error of a recipe's mean as compared with others', in units of the metric."""
+    """Standard error of a recipe's mean, relative to the other recipes, in units of the metric."""
 
     @property
     def leader(self) -> Estimate:
-        """The best by ``averaged``."""
+        """The recipe with the highest ``averaged``."""
         return self.rows[0]
 
     def of(self, number: int, study: str = "") -> Estimate:
-        """The estimate of the recipe that trial ``number`` found, in ``study`` where they are of several.
+        """The estimate of the recipe found by trial ``number``.
+
+        Args:
+            study: name of the trial's study, if the recipes are of several.
 
         Raises:
-            KeyError: it is not among them.
+            KeyError: no such recipe was compared.
         """
         for row in self.rows:
             if (row.study, row.number) == (study, number):
@@ -125,40 +132,39 @@ class Estimates:
         raise KeyError((study, number))
 
 
-def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weights: Weights | None = None) -> Estimates:
-    """Compare recipes.
+def estimate(recipes: Sequence[RecipeScores], targets: Targets, metric: str) -> Estimates:
+    """Estimate the scores of recipes and compare them.
 
     Args:
-        judged: one at least, each with one round at least; rounds of the same split have the same folds.
-        y: true classes, ``(n,)``.
+        recipes: one at least, each with one round at least; rounds of the same split have the same folds.
+        targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        weights: how much each image counts, ``(n,)``; None: all the same.
 
     Raises:
         ValueError: nothing to compare, or the same recipe twice.
     """
-    numbers = [(recipe.study, recipe.number) for recipe in judged]
-    if not judged or not all(recipe.rounds for recipe in judged) or len(set(numbers)) < len(numbers):
+    numbers = [(recipe.study, recipe.number) for recipe in recipes]
+    if not recipes or not all(recipe.rounds for recipe in recipes) or len(set(numbers)) < len(numbers):
         raise ValueError(f"needs different recipes with a cross-validation each, not {numbers}")
-    whole, by_fold = _tables(judged, y, metric, weights)
-    chosen = np.array([recipe.chosen for recipe in judged])
-    folds = int(judged[0].rounds[0].folds.max()) + 1
+    whole, by_fold = _tables(recipes, targets, metric)
+    chosen = np.array([recipe.chosen for recipe in recipes])
+    folds = int(recipes[0].rounds[0].folds.max()) + 1
     overlap = 1.0 / (folds - 1)  # test / train of one fold
-    means, left_by_round = _additive(whole)
-    _, left_by_fold = _additive(by_fold)
-    noise = _noise(left_by_fold / folds, left_by_round, np.isfinite(whole[0]).sum(axis=1))
-    used = slice(None) if np.count_nonzero(chosen) >= BOTH_NEED else slice(1)
+    means, residual_by_round = _additive(whole)
+    _, residual_by_fold = _additive(by_fold)
+    noise = _noise(residual_by_fold / folds, residual_by_round, np.isfinite(whole[0]).sum(axis=1))
+    used = slice(None) if np.count_nonzero(chosen) >= MIN_RECIPES_FOR_BOTH else slice(1)
     shrunk, spread, between = _shrink(means[used].T, noise[:, used, used], chosen)
-    means, residual = means[0], float(left_by_fold[0, 0])
-    # What the noise of the recipes leaves open comes on top of which images there happen to be.
-    errors = [[standard_error(metric, y, round_.oof, weights) for round_ in recipe.rounds] for recipe in judged]
+    means, residual = means[0], float(residual_by_fold[0, 0])
+    # Two independent parts of the error: the draw of the images, and the noise of the recipe's own trainings.
+    errors = [[standard_error(metric, targets, round_.oof) for round_ in recipe.rounds] for recipe in recipes]
     sampling = np.array([np.mean(of_rounds) for of_rounds in errors])
-    adds = np.array([recipe.adds for recipe in judged])
-    averaged = shrunk + adds
+    averaging_gains = np.array([recipe.averaging_gain for recipe in recipes])
+    averaged = shrunk + averaging_gains
     chances = _chances(averaged, spread)
     lead = int(np.argmax(averaged))
-    of_averages = by_fold[0] + adds[:, None]
-    pairs = [_pair(of_averages[lead], of_averages[i], 2.0 * residual, overlap) for i in range(len(judged))]
+    of_averages = by_fold[0] + averaging_gains[:, None]
+    gaps = [_pair(of_averages[lead], own, 2.0 * residual, overlap) for own in of_averages]
     rows = [
         Estimate(
             number=recipe.number,
@@ -167,14 +173,14 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
             shrunk=float(shrunk[i]),
             error=float(np.hypot(sampling[i], spread[i])),
             averaged=float(averaged[i]),
-            behind=pairs[i][0],
-            behind_error=pairs[i][1],
-            tied=i == lead or pairs[i][0] <= TIED_WITHIN * pairs[i][1],
-            fallen=i != lead and pairs[i][0] > FALLEN_BEYOND * pairs[i][1],
+            gap_to_leader=gap,
+            gap_error=gap_error,
+            tied=i == lead or gap <= TIED_WITHIN * gap_error,
+            eliminated=i != lead and gap > ELIMINATED_BEYOND * gap_error,
             chance_best=float(chances[i]),
             study=recipe.study,
         )
-        for i, recipe in enumerate(judged)
+        for i, (recipe, (gap, gap_error)) in enumerate(zip(recipes, gaps, strict=True))
     ]
     variance = float(noise[:, 0, 0].mean())
     return Estimates(
@@ -184,36 +190,36 @@ def estimate(judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weight
     )
 
 
-def _tables(
-    judged: Sequence[Judged], y: NDArray[np.int64], metric: str, weights: Weights | None
-) -> tuple[Values, Values]:
-    """The metric and the calibrated soft score, of whole rounds, ``(2, recipes, splits)``, and of their folds,
-    ``(2, recipes, splits x folds)``; NaN where a recipe did not run a split, or a fold cannot be scored.
+def _tables(recipes: Sequence[RecipeScores], targets: Targets, metric: str) -> tuple[Values, Values]:
+    """Both scores, the metric and the mean true-class probability after temperature scaling: of whole rounds,
+    ``(2, recipes, splits)``, and of single folds, ``(2, recipes, splits x folds)``.
+
+    NaN marks a split that a recipe did not run, or a fold whose score is undefined.
     """
-    splits = sorted({round_.split for recipe in judged for round_ in recipe.rounds})
-    folds = int(judged[0].rounds[0].folds.max()) + 1
-    whole = np.full((2, len(judged), len(splits)), np.nan)
-    by_fold = np.full((2, len(judged), len(splits), folds), np.nan)
-    for i, recipe in enumerate(judged):
+    splits = sorted({round_.split for recipe in recipes for round_ in recipe.rounds})
+    folds = int(recipes[0].rounds[0].folds.max()) + 1
+    whole = np.full((2, len(recipes), len(splits)), np.nan)
+    by_fold = np.full((2, len(recipes), len(splits), folds), np.nan)
+    for i, recipe in enumerate(recipes):
         for round_ in recipe.rounds:
             at = splits.index(round_.split)
-            temperature = fit_temperature(y, round_.oof, weights)
-            soft = true_class_probability(y, scale_temperature(round_.oof, temperature))
-            whole[:, i, at] = score(metric, y, round_.oof, weights), mean_over(soft, weights)
+            temperature = fit_temperature(targets, round_.oof)
+            true_probability = true_class_probability(targets.y, scale_temperature(round_.oof, temperature))
+            whole[:, i, at] = score(metric, targets, round_.oof), targets.mean(true_probability)
             for fold in range(folds):
                 rows = round_.folds == fold
-                part = weights_of(weights, rows)
-                by_fold[:, i, at, fold] = score(metric, y[rows], round_.oof[rows], part), mean_over(soft[rows], part)
+                part = targets.select(rows)
+                by_fold[:, i, at, fold] = score(metric, part, round_.oof[rows]), part.mean(true_probability[rows])
     by_fold[:, np.isnan(by_fold).any(axis=0)] = np.nan
-    return whole, by_fold.reshape(2, len(judged), -1)
+    return whole, by_fold.reshape(2, len(recipes), -1)
 
 
 def _additive(scores: Values) -> tuple[Values, Values]:
-    """Least squares of tables ``(2, rows, columns)`` by a value of each row and an effect of each column, NaN left out.
+    """Fit tables ``(2, rows, columns)`` by least squares as row value plus column effect; NaN is left out.
 
     Returns:
-        What each row would have on average had it run all columns, ``(2, rows)``, and the covariance of what is left,
-        ``(2, 2)``: zero where nothing can be (one row alone).
+        The expected mean of each row over all columns, ``(2, rows)``, and the covariance of the residuals, ``(2, 2)``:
+        zero without degrees of freedom (one row alone).
     """
     _, rows, columns = scores.shape
     r, c = np.nonzero(np.isfinite(scores).all(axis=0))
@@ -224,19 +230,26 @@ def _additive(scores: Values) -> tuple[Values, Values]:
     target = np.vstack([scores[:, r, c].T, np.zeros(2)])
     solution, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
     free = len(target) - int(rank)
-    left = target - design @ solution
-    return solution[:rows].T, left.T @ left / free if free > 0 else np.zeros((2, 2))
+    residuals = target - design @ solution
+    return solution[:rows].T, residuals.T @ residuals / free if free > 0 else np.zeros((2, 2))
 
 
 def _noise(of_a_round: Values, between_rounds: Values, rounds: NDArray[np.int64]) -> Values:
-    """Covariance of each recipe's two means, as compared with others', about what new images and new trainings would
-    show: ``(recipes, 2, 2)``.
+    """Covariance of each recipe's two mean scores around their expectation for new images and new trainings, relative
+    to the other recipes: ``(recipes, 2, 2)``.
 
-    Rounds differ in split and seed and so average out how a training happened to go, but not which images there are.
+    Rounds differ in split and seed. Averaging n rounds divides the variance between trainings by n, and leaves the
+    variance that comes from the draw of the images:
+
+        (R - T) + T / n
+
+        R  covariance of one round's scores, from its folds
+        T  covariance between the rounds of a recipe, scaled down until no variance exceeds that of R
 
     Args:
-        of_a_round: covariance of one round's scores by its folds, beside what all recipes have in common.
-        between_rounds: that of the rounds of one recipe, likewise; zero where there is but one.
+        of_a_round: R, without what all recipes have in common.
+        between_rounds: T, likewise; zero for a single round.
+        rounds: n of each recipe, ``(recipes,)``.
     """
     own, training = np.diag(of_a_round), np.diag(between_rounds)
     share = float(np.min(own[training > 0.0] / training[training > 0.0], initial=1.0))
@@ -245,15 +258,15 @@ def _noise(of_a_round: Values, between_rounds: Values, rounds: NDArray[np.int64]
 
 
 def _shrink(means: Values, noise: Values, chosen: NDArray[np.bool_]) -> tuple[Values, Values, float]:
-    """Estimates of the chosen recipes by all their scores, the others as they are.
+    """Shrink the metric of the chosen recipes toward their mean, using all their scores; leave the others unchanged.
 
     Args:
         means: ``(recipes, scores)``, the metric first.
         noise: ``(recipes, scores, scores)``.
 
     Returns:
-        Estimates of the metric, their standard errors (noise only), and the variance between the chosen recipes' true
-        values.
+        Estimates of the metric, ``(recipes,)``, their standard errors from noise alone, ``(recipes,)``, and the
+        variance of the true values of the chosen recipes.
     """
     shrunk, spread = means[:, 0].copy(), np.sqrt(noise[:, 0, 0])
     m, v = means[chosen], noise[chosen]
@@ -265,17 +278,19 @@ def _shrink(means: Values, noise: Values, chosen: NDArray[np.bool_]) -> tuple[Va
     true = (vectors * np.maximum(values, 0.0)) @ vectors.T
     trust = np.stack([true @ np.linalg.pinv(true + own, hermitian=True) for own in v])[:, 0]
     shrunk[chosen] = centre[0] + np.einsum("ij,ij->i", trust, m - centre)
-    # The centre is known only as well as there are recipes.
+    # The mean toward which scores are shrunk has a standard error of its own.
     of_centre = (1.0 - np.minimum(trust[:, 0], 1.0)) ** 2 * observed[0, 0] / len(m)
     spread[chosen] = np.sqrt(np.maximum(true[0, 0] - trust @ true[:, 0], 0.0) + of_centre)
     return shrunk, spread, float(true[0, 0])
 
 
 def _pair(leader: Values, other: Values, pooled: float, overlap: float) -> tuple[float, float]:
-    """How much the leader is better by fold, and the standard error of that.
+    """Mean difference of the fold scores, leader minus other, and its standard error; infinite without common folds.
 
     Args:
-        pooled: variance of a difference as all recipes show it.
+        leader, other: ``(folds,)``, NaN for folds that were not run.
+        pooled: variance of a difference, estimated from all recipes.
+        overlap: ``test / train`` of the correction for overlapping training parts.
     """
     differences = leader - other
     differences = differences[np.isfinite(differences)]
@@ -289,7 +304,7 @@ def _pair(leader: Values, other: Values, pooled: float, overlap: float) -> tuple
 
 
 def _chances(shrunk: Values, spread: Values) -> Values:
-    """How often each is the best where all lie about their estimates normally."""
+    """Probability of each recipe to be the best, if true scores are normal around the estimates: ``(recipes,)``."""
     generator = np.random.default_rng(0)
     draws = shrunk + spread * generator.standard_normal((DRAWS, len(shrunk)))
     return np.bincount(draws.argmax(axis=1), minlength=len(shrunk)) / DRAWS

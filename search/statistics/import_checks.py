@@ -1,7 +1,7 @@
-"""What there is to doubt of predictions that were made elsewhere. Pure functions.
+"""Checks of imported predictions for signs that they were not held out. Pure functions.
 
-Nobody can check whether they were really held out. But predictions of images that a model was trained on look like
-this: far better than anything that was reached honestly, or as good as certain and always right.
+Whether imported predictions were really held out cannot be proved. Predictions of images that the model was trained on
+show two signs: a score far above that of every trial, or near certainty that is almost always right.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.statistics.paired_gain import paired_gain, shown_gain
-from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, score
+from trainer.evaluation.metrics import METRICS, Probabilities, score
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 TOO_MUCH = 3.0
-"""Standard errors of a gain over the best of the study beyond which it is looked at."""
+"""A gain over the study's best trial is suspicious only beyond this many standard errors."""
 HALF = 0.5
-"""Share of the best trial's distance to a perfect score; who leaves less of it open than that is too good, as long as
-the gain is beyond `TOO_MUCH`."""
+"""A gain beyond `TOO_MUCH` is suspicious if less than this share of the best trial's distance to a perfect score
+remains."""
 PERFECT = 0.99
-"""Geometric mean of the true class's probability, at the best temperature, from which predictions seem to know the
-labels."""
+"""Geometric mean of the true class's probability, at the optimal temperature, from which on the predictions seem to
+know the labels."""
 
 
 def fold_doubts(
     folds: NDArray[np.int64] | None, of_study: NDArray[np.int64], groups: NDArray[np.int64] | None
 ) -> Iterable[str]:
-    """What the folds by which predictions were held out leave open.
+    """Doubts about the folds by which imported predictions were held out.
 
     Args:
-        folds: part of each image, ``(S, n)``, for each seed; None where nobody told.
+        folds: fold of each image for each of S seeds, ``(S, n)``; None if the file does not say.
         of_study: fold of each image in the study's search, ``(n,)``.
-        groups: the same number for near-duplicates, ``(n,)``; None where they were not looked for.
+        groups: group of near-duplicates of each image, ``(n,)``; None if duplicates were not searched.
     """
     alike = np.zeros(len(of_study), bool)
     if groups is not None:
@@ -42,8 +43,8 @@ def fold_doubts(
     if folds is None:
         if alike.any():
             yield (
-                f"nothing tells in which fold each image was held out; {np.count_nonzero(alike)} images have a "
-                "near-duplicate, and where that was trained on, the score flatters"
+                f"the file does not say in which fold each image was held out; {np.count_nonzero(alike)} images have a "
+                "near-duplicate, and if that was trained on, the score is too high"
             )
         return
     others = [own for own in folds if not same_division(own, of_study)]
@@ -57,47 +58,45 @@ def fold_doubts(
         torn = [np.count_nonzero(alike & (_parts_by_group(own, groups) > 1)) for own in folds]
         if max(torn):
             yield (
-                f"{max(torn)} images were held out while a near-duplicate of theirs was trained on, so that the score "
-                "flatters"
+                f"{max(torn)} images were held out while a near-duplicate of theirs was trained on, so the score is "
+                "too high"
             )
 
 
-def score_doubts(
-    metric: str, y: Labels, oof: Probabilities, best: Probabilities | None, weights: Weights | None = None
-) -> Iterable[str]:
-    """Whether predictions are too good to have been held out.
+def score_doubts(metric: str, targets: Targets, oof: Probabilities, best: Probabilities | None) -> Iterable[str]:
+    """Doubts about predictions that score too well to have been held out.
 
     Args:
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        y: true classes, ``(n,)``.
+        targets: true classes of the n images, and the weights that the study gives them.
         oof: the imported predictions, ``(n, C)``.
-        best: those of the study's best trial, ``(n, C)``; None while none has finished.
-        weights: by which the study counts images, ``(n,)``; None: all the same.
+        best: out-of-fold predictions of the study's best trial, ``(n, C)``; None if no trial has finished.
     """
     if best is not None:
-        gain, highest = paired_gain(metric, y, oof, best, weights), METRICS[metric].bounds[1]
-        left_open, of_best = (highest - score(metric, y, part, weights) for part in (oof, best))
+        gain, highest = paired_gain(metric, targets, oof, best), METRICS[metric].bounds[1]
+        left_open, of_best = (highest - score(metric, targets, part) for part in (oof, best))
         if gain.mean > TOO_MUCH * gain.error and left_open < HALF * of_best:
             yield (
                 f"it is {shown_gain(gain, metric)} better than the best of the study's own trials, which is hard to "
                 "believe of held-out predictions"
             )
-    if _certainty(y, oof) >= PERFECT and (best is None or _certainty(y, best) < PERFECT):
-        yield "it is nearly always right and sure of it, as models are of images that they were trained on"
+    unweighted = Targets(targets.y)
+    if _certainty(unweighted, oof) >= PERFECT and (best is None or _certainty(unweighted, best) < PERFECT):
+        yield "it is nearly always right with near certainty, as a model is on images that it was trained on"
 
 
 def same_division(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
-    """Whether two numberings ``(n,)`` divide images into the same parts, whatever the parts are called."""
+    """Whether two assignments ``(n,)`` of images to folds are the same division, whatever the fold numbers."""
     pairs = len(np.unique(np.stack([one, other]), axis=1).T)
     return pairs == len(np.unique(one)) == len(np.unique(other))
 
 
 def _parts_by_group(folds: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of each image: in how many parts the images of its group are."""
+    """Number of folds over which the group of each image is spread: ``(n,)``."""
     pairs = np.unique(np.stack([groups, folds]), axis=1)
     found, parts = np.unique(pairs[0], return_counts=True)
     return np.asarray(parts[np.searchsorted(found, groups)], dtype=np.int64)
 
 
-def _certainty(y: Labels, proba: Probabilities) -> float:
-    return float(np.exp(score("log_loss", y, scale_temperature(proba, fit_temperature(y, proba)))))
+def _certainty(targets: Targets, proba: Probabilities) -> float:
+    return float(np.exp(score("log_loss", targets, scale_temperature(proba, fit_temperature(targets, proba)))))

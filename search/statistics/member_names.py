@@ -1,4 +1,4 @@
-"""What recipes and imported predictions are called, wherever several of them are spoken of."""
+"""Names of recipes and imported predictions in texts and tables."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MemberName:
-    """What a member is called: ``trial 12``, ``aug_tuning:12`` beside recipes of other studies, ``imported big``."""
+    """Name of a member: ``trial 12``, ``aug_tuning:12`` beside recipes of other studies, ``imported big``."""
 
     trial: int | None = None
     """Number of the search trial that found the recipe; None of imported predictions."""
     study: str = ""
-    """Where it is from; empty where all that are spoken of are of one study."""
+    """Name of its study; empty if all members are of one study."""
     label: str = ""
-    """Of imported predictions."""
+    """Label of imported predictions."""
 
     def __str__(self) -> str:
         return f"trial {self.trial}" if self.trial is not None and not self.study else self.short
 
     @property
     def short(self) -> str:
-        """In a list or table of members."""
+        """The name in a list or table of members."""
         of_study = f"{self.study}:" * bool(self.study)
         return f"imported {of_study}{self.label}" if self.trial is None else f"{of_study}{self.trial}"
 
     @property
     def first(self) -> str:
-        """At the beginning of a sentence: names of studies stay as they are."""
+        """The name at the beginning of a sentence, capitalised unless it begins with the name of a study."""
         name = str(self)
         return name if self.study and self.trial is not None else name[0].upper() + name[1:]
 

@@ -1,5 +1,5 @@
-"""How much better one prediction is than another on the same images, and whether that is more than noise. Pure
-functions of stored predictions.
+"""Paired difference of two predictions' scores on the same images, with its standard error. Pure functions of stored
+predictions.
 """
 
 from __future__ import annotations
@@ -8,59 +8,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.metrics import METRICS, Labels, Probabilities, Weights, mean_error, score, weights_of
+from trainer.evaluation.metrics import METRICS, Probabilities, score
+from trainer.evaluation.targets import Targets
 
 REAL = 1.0
-"""Standard errors that a gain has to exceed."""
+"""A gain is real if it exceeds this many standard errors."""
 PER_IMAGE = ("accuracy", "log_loss")
-"""Metrics that are means over images, so that a difference has a standard error in closed form."""
+"""Metrics that are means over images: the standard error of a difference has a closed form."""
 JACKKNIFE_GROUPS = 50
-"""Parts that are left out in turn to find the standard error of a difference of any other metric."""
+"""Groups of the jackknife that gives the standard error for any other metric; each leaves one group out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """How much better one prediction is than another on the same images, in units of the metric."""
+    """Difference of two scores on the same images, in units of the metric; positive if the new one is better."""
 
     mean: float
     error: float
-    """Standard error over the draw of the images, paired."""
+    """Standard error of the paired difference over the draw of the images."""
 
     @property
     def real(self) -> bool:
-        """Whether it is more than noise; see `REAL`. A gain that cannot be computed (NaN) is none."""
+        """Whether the gain exceeds `REAL` standard errors. A gain that is undefined (NaN) is not real."""
         return self.mean > REAL * self.error
 
 
-def paired_gain(metric: str, y: Labels, new: Probabilities, old: Probabilities, weights: Weights | None = None) -> Gain:
-    """How much better ``new`` predicts than ``old``, both ``(n, C)``.
+def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabilities) -> Gain:
+    """Gain of ``new`` over ``old``, both ``(n, C)``.
 
-    The standard error is that of a mean of differences where the metric is a mean over images, and by a jackknife that
-    leaves out one of `JACKKNIFE_GROUPS` random groups of images at a time for all others.
-
-    Args:
-        weights: how much each image counts, ``(n,)``; None: all the same.
+    For a metric that is a mean over images, the standard error is that of the mean difference. For other metrics it
+    comes from a jackknife over `JACKKNIFE_GROUPS` random groups of images.
     """
-    gain = score(metric, y, new, weights) - score(metric, y, old, weights)
-    n = len(y)
+    gain = score(metric, targets, new) - score(metric, targets, old)
+    n = len(targets)
     if metric in PER_IMAGE:
-        rows = [slice(i, i + 1) for i in range(n)]
-        differences = np.array([score(metric, y[r], new[r]) - score(metric, y[r], old[r]) for r in rows])
-        return Gain(mean=gain, error=mean_error(differences, weights))
+        images = [(Targets(targets.y[i : i + 1]), slice(i, i + 1)) for i in range(n)]
+        differences = np.array([score(metric, one, new[r]) - score(metric, one, old[r]) for one, r in images])
+        return Gain(mean=gain, error=targets.mean_error(differences))
     groups = np.random.default_rng(0).permutation(n) % min(JACKKNIFE_GROUPS, n)
     kept = [groups != group for group in range(groups.max() + 1)]
-    parts = [(y[k], new[k], old[k], weights_of(weights, k)) for k in kept]
-    without = np.array([score(metric, t, a, w) - score(metric, t, b, w) for t, a, b, w in parts])
+    parts = [(targets.select(k), k) for k in kept]
+    without = np.array([score(metric, part, new[k]) - score(metric, part, old[k]) for part, k in parts])
     return Gain(mean=gain, error=float(np.sqrt((len(kept) - 1) * without.var())))
 
 
 def shown_gain(gain: Gain, metric: str) -> str:
-    """With sign and standard error: in points, hundredths, where the metric is a share."""
+    """The gain with sign and standard error, in points (hundredths) if the metric is a share."""
     if METRICS[metric].is_share:
         return f"{100 * gain.mean:+.1f} ± {100 * gain.error:.1f} points"
     return f"{gain.mean:+.4f} ± {gain.error:.4f}"
 
 
 def shown_difference(difference: float, metric: str) -> str:
-    """A difference whose error is not told, as `shown_gain`."""
+    """A difference without its standard error, in the format of `shown_gain`."""
     return f"{100 * difference:+.1f} points" if METRICS[metric].is_share else f"{difference:+.4f}"

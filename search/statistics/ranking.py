@@ -1,10 +1,11 @@
-"""From what is kept to what is chosen. Pure functions of stored values: no database, no torch.
+"""Ranking of finished trials, and the choice of the best. Pure functions of stored values: no database, no torch.
 
-This is the one place where a winner is picked. What is exported is the average of many networks, and what averaging
-adds differs from recipe to recipe; it is told without labels (`trainer.evaluation.ambiguity`). A metric that counts
-right and wrong labels throws away how nearly an image was right, and among the best of many its differences are mostly
-luck. So finished trials are ranked by what the average of their fold models may be expected to score, by the metric and
-by the Brier score together (`worth`).
+This is the only place that ranks trials. The exported model averages several networks. The gain from averaging differs
+between recipes and can be estimated without labels (`trainer.evaluation.ambiguity`), so trials are ranked by the
+expected score of the average of their fold models.
+
+A metric of labels ignores by how much an image was right or wrong. Among the best of many trials its differences are
+mostly noise. The ranking therefore uses the mean of the metric and the Brier score (`objective`).
 """
 
 from __future__ import annotations
@@ -18,42 +19,45 @@ from numpy.typing import NDArray
 from trainer.evaluation.metrics import METRICS
 
 ERRORS_FALL = 1.15
-"""By how much larger a share averaging lessens the errors than the Brier score, on recorded tables (`benchmarks/`)."""
+"""Relative decrease of the metric's errors through averaging, divided by that of the Brier score; measured on recorded
+tables (`benchmarks/`)."""
 
 
 class NothingFinished(ValueError):  # noqa: N818 - named for the fact
-    """There is no finished trial to choose from."""
+    """No trial has finished, so none can be chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A finished trial by its out-of-fold predictions at the last epoch."""
+    """A finished trial, scored by its out-of-fold predictions at the last epoch."""
 
     number: int
     value: float
-    """The metric."""
+    """Metric of one network per image."""
     standard_error: float
-    """Of the metric."""
+    """Standard error of ``value``."""
     averaged: float
-    """What the average of the fold models may be expected to score by the metric; ``value`` where the metric judges
-    probabilities."""
+    """Expected metric of the average of the fold models; ``value`` for a metric of probabilities."""
     brier: float
-    """The Brier score of that average."""
-    worth: float
-    """By what it is ranked, see `worth`."""
+    """Expected Brier score of that average."""
+    objective: float
+    """The value by which trials are ranked, see `objective`."""
 
 
-def averaging_adds(metric: str, value: float, brier: float, ambiguity: float) -> float:
-    """By how much the average of a training's networks may be expected to score better than one of them: 0 or more.
+def averaging_gain(metric: str, value: float, brier: float, ambiguity: float) -> float:
+    """Expected gain in the metric from averaging the networks of a training, over one of them: 0 or more.
 
-    What is missing to the best possible score falls by nearly the same share as the Brier score: on recorded tables the
-    correlation of what was foretold so with what came true was 0.83 to 0.93 over recipes (`benchmarks/`).
+    Averaging decreases the distance to the best possible score by nearly the same share as the Brier score:
+
+        (best - value) min(1, ERRORS_FALL ambiguity / (brier + ambiguity))
+
+    On recorded tables the predicted and the actual gains of recipes correlate by 0.83 to 0.93 (`benchmarks/`).
 
     Args:
-        metric: a name in `trainer.evaluation.metrics.METRICS`. Of one that judges probabilities nothing is foretold.
-        value: what one network scores.
-        brier: of the average, see `trainer.evaluation.ambiguity`.
-        ambiguity: by how much that is better than one network's.
+        metric: a name in `trainer.evaluation.metrics.METRICS`. For a metric of probabilities the result is 0.
+        value: metric of one network.
+        brier: expected Brier score of the average, see `trainer.evaluation.ambiguity`.
+        ambiguity: by how much ``brier`` is lower than the Brier score of one network.
     """
     if METRICS[metric].needs == "probabilities" or not ambiguity:
         return 0.0
@@ -61,35 +65,37 @@ def averaging_adds(metric: str, value: float, brier: float, ambiguity: float) ->
     return missing * min(1.0, ERRORS_FALL * ambiguity / (brier + ambiguity))
 
 
-def worth(metric: str, averaged: float, brier: float) -> float:
-    """By what finished trials are ranked, and what the sampler learns from: higher is better. It is the mean of
-    ``averaged`` and of 1 less ``brier``, which is the probability of the true class where probabilities are right.
+def objective(metric: str, averaged: float, brier: float) -> float:
+    """The value that finished trials are ranked by and that Optuna's sampler maximises.
+
+    For a metric of labels it is ``(averaged + 1 - brier) / 2``. If probabilities are calibrated, 1 - brier is the
+    expected probability of the true class. For a metric of probabilities it is ``averaged`` alone.
 
     Args:
-        metric: a name in `trainer.evaluation.metrics.METRICS`. One that judges probabilities needs no help.
-        averaged: what the average may be expected to score, see `averaging_adds`.
-        brier: of the average, 0 to 2.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
+        averaged: expected metric of the average of the fold models, ``value`` plus `averaging_gain`.
+        brier: expected Brier score of that average, 0 to 2.
     """
     if METRICS[metric].needs == "probabilities":
         return averaged
     return (averaged + 1.0 - brier) / 2.0
 
 
-def worth_name(metric: str) -> str:
-    """What `worth` is called where Optuna shows it."""
+def objective_name(metric: str) -> str:
+    """Name of `objective` in Optuna's displays. It is stored with each Optuna study, so it must not change."""
     return metric if METRICS[metric].needs == "probabilities" else f"{metric} and Brier score of the average"
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Best first; of equal ones the better metric, then the elder."""
-    return sorted(candidates, key=lambda c: (-c.worth, -c.value, c.number))
+    """Candidates by objective, the best first; ties by metric, then by age, the oldest first."""
+    return sorted(candidates, key=lambda c: (-c.objective, -c.value, c.number))
 
 
 def choose(candidates: Iterable[Candidate]) -> Candidate:
-    """The trial to export.
+    """The candidate with the best objective.
 
     Raises:
-        NothingFinished: there is none.
+        NothingFinished: there are no candidates.
     """
     ranking = rank(candidates)
     if not ranking:

@@ -1,9 +1,10 @@
-"""How alike two trainings of one recipe are, and how alike they have to be. Pure functions of stored values.
+"""Reproducibility: the difference between the predictions of two trainings of one recipe, and the tolerance for it.
+Pure functions of stored values.
 
-On one kind of CPU a training is a function of (recipe, data, split, seed), bit for bit. Not so elsewhere: GPUs compute
-in bfloat16, which rounds to three digits, and cuDNN chooses among algorithms by their speed at the moment, which add up
-in different orders; other releases, processors and numbers of threads change the order of sums as well. What differs in
-the last digit at first is amplified step by step. Such trainings agree in what they find, not in its digits.
+On one model of CPU a training is a function of (recipe, data, split, seed), bit for bit. Elsewhere it is not. GPUs
+compute in bfloat16, which has three significant digits, and cuDNN chooses algorithms by their current speed, which sum
+in different orders. Other releases, processors and numbers of threads also change the order of sums. Training amplifies
+these rounding differences step by step. Such trainings agree in their scores, not in their digits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MEAN_DIFFERENCE = 0.02
-"""Of a probability, over all images: what is tolerated where equality cannot be expected."""
+"""Tolerated mean absolute difference of a probability, if bit equality cannot be expected."""
 FACTS = (
     "device",
     "cpu",
@@ -29,31 +30,34 @@ FACTS = (
     "albumentations",
     "init_sha256",
 )
-"""Recorded facts of a machine that change what a training computes."""
+"""Recorded facts of a machine that change the results of a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likeness:
-    """What two trainings predicted for the same images, compared."""
+class PredictionDifference:
+    """Difference between two predictions of the same images."""
 
     equal: bool
-    """Every bit that is stored."""
+    """Whether all stored bits are equal."""
     largest: float
     """Largest absolute difference of a probability."""
     mean: float
     """Mean absolute difference."""
     agreement: float | None
-    """Share of the images that get the same class; None where only the true class's probability is known."""
+    """Share of the images with the same predicted class; None if only the true class's probability is stored."""
 
 
-def likeness(then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, classes: bool) -> Likeness:
-    """Compare probabilities of the same shape and type, images that were never held out (NaN) left out.
+def compare_predictions(
+    then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, classes: bool
+) -> PredictionDifference:
+    """Compare two arrays of probabilities; images that were never held out (NaN) are left out.
 
     Args:
-        classes: the rows are images and the columns are classes.
+        then, now: of the same shape and type.
+        classes: whether rows are images and columns are classes, so that predicted classes can be compared.
 
     Raises:
-        ValueError: other shapes or types, or other images are left out; then there is nothing to compare.
+        ValueError: the shapes, the types or the left out images differ, or all images are left out.
     """
     if (then.shape, then.dtype) != (now.shape, now.dtype):
         raise ValueError(f"predictions {then.dtype} {then.shape} cannot be compared with {now.dtype} {now.shape}")
@@ -63,7 +67,7 @@ def likeness(then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *,
     # In double precision: the difference of two float16 values need not be one.
     difference = np.abs(then[known].astype(np.float64) - now[known])
     rows = known.all(axis=-1)
-    return Likeness(
+    return PredictionDifference(
         equal=then[known].tobytes() == now[known].tobytes(),
         largest=float(difference.max()),
         mean=float(difference.mean()),
@@ -72,23 +76,23 @@ def likeness(then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *,
 
 
 def different_facts(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Which of `FACTS` differ, then and now; None where one was not recorded."""
+    """Those of `FACTS` that differ, as (then, now); None for a fact that was not recorded."""
     return {fact: (then.get(fact), now.get(fact)) for fact in FACTS if then.get(fact) != now.get(fact)}
 
 
 def must_be_equal(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two trainings on these machines have to come out bit for bit equal."""
+    """Whether two trainings with these facts must be equal bit for bit: on a CPU, with the same facts."""
     return now.get("device") == "cpu" and not different_facts(then, now)
 
 
-def is_within(alike: Likeness, *, exactly: bool, metric_difference: float, allowed: float) -> bool:
-    """Whether two trainings are as alike as they have to be.
+def is_reproduced(difference: PredictionDifference, *, exactly: bool, metric_difference: float, allowed: float) -> bool:
+    """Whether the difference between two trainings is within the tolerance.
 
     Args:
-        exactly: see `must_be_equal`.
-        metric_difference: of the metric, absolute.
-        allowed: for it, where equality is not asked for.
+        exactly: whether only equality counts, see `must_be_equal`.
+        metric_difference: absolute difference of the metric.
+        allowed: largest ``metric_difference`` if equality is not required.
     """
     if exactly:
-        return alike.equal
-    return alike.mean <= MEAN_DIFFERENCE and metric_difference <= allowed
+        return difference.equal
+    return difference.mean <= MEAN_DIFFERENCE and metric_difference <= allowed

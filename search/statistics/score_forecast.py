@@ -1,18 +1,30 @@
-"""What score a final model will have on the test images, and how far that may be off. Pure functions of stored
-predictions; `search.export.expected_score` reads these.
+"""Forecast of a final model's score on the test images, with an interval. Pure functions of stored predictions, which
+`search.export.expected_score` reads.
 
-A cross-validation judges one network an image, each trained on a part of the images; the test images are predicted by
-the average of all networks. So the forecast is what one network of these recipes is worth
-(`search.statistics.selection_bias`, which takes out what is luck), and what averaging adds. The variance of an average
-of ``N`` networks is a share ``1 / N`` of what one has beyond what all have in common (bagging: Breiman 1996), and so
-what averaging adds to the Brier score is ``full (1 - 1 / N)``; the share of right labels grows a little faster
-(`GROWTH`). Networks of one training differ less than those of several trainings, splits or recipes. What averaging the
-former adds is their ambiguity on the test images (`trainer.evaluation.ambiguity`); what the latter add beyond is told
-by cross-validations of the same images.
+A cross-validation scores one network per image, trained on a part of the images. The test images are predicted by the
+average of all networks. The forecast is therefore
 
-The interval covers which training images there were to judge by, which test images there are, the luck of trainings
-and of the choice, and how well the gain of averaging is known. For scores between two bounds it is normal on the
-arcsine scale, on which shares spread alike wherever they lie (Anscombe 1948), and so never passes them.
+    expected = single + within (1 - 1 / N)^GROWTH + between (1 - 1 / T)^GROWTH
+
+    single   expected score of one network, without selection bias (`search.statistics.selection_bias`)
+    within   gain from averaging infinitely many networks of one training
+    between  further gain from averaging infinitely many trainings
+    N        number of networks
+    T        number of trainings, which differ in seed, split or recipe
+    GROWTH   1.25
+
+The factor comes from bagging (Breiman 1996). The variance of an average of N networks, beyond what they have in common,
+is 1 / N of one network's. The Brier score therefore gains a share 1 - 1 / N; the accuracy grows with a somewhat higher
+power of it.
+
+``within`` comes from the ambiguity of one training's networks on the test images (`trainer.evaluation.ambiguity`).
+Networks of one training differ less than networks of several trainings. ``between`` therefore comes from several
+cross-validations of the same images.
+
+The interval covers the draw of the training images that score the model, the draw of the test images, the luck of the
+trainings and of the selection, and the standard error of the averaging gain. For a score between two bounds the
+interval is normal on the arcsine scale, on which the variance of a share does not depend on its value (Anscombe 1948).
+It never exceeds the bounds.
 """
 
 from __future__ import annotations
@@ -27,29 +39,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.statistics.paired_gain import Gain
-from trainer.evaluation.metrics import METRICS, Labels, Weights, score, weights_of
+from trainer.evaluation.metrics import METRICS, score
+from trainer.evaluation.targets import Targets
 
 LEVEL = 0.9
-"""Probability with which the test score is to lie in the interval."""
+"""Coverage of the interval: probability that it contains the test score."""
 GROWTH = 1.25
-"""What averaging ``N`` networks adds is ``full (1 - 1 / N) ** GROWTH``: 1 to 1.5 on recorded tables (`benchmarks/`)."""
+"""Exponent of the share ``1 - 1 / N`` of the averaging gain that N networks reach; 1 to 1.5 on recorded tables
+(`benchmarks/`)."""
 AVERAGING_ERROR = 0.3
-"""Standard error of what averaging one training's networks is expected to add, as a share of it (`benchmarks/`)."""
+"""Standard error of the gain from averaging one training's networks, as a share of the gain (`benchmarks/`)."""
 PARTS = 20
-"""Parts of the images that the jackknife leaves out in turn."""
+"""Groups of images of the jackknife; each leaves one group out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Averaging:
-    """What averaging networks adds to the score of one, in units of the metric, at least 0."""
+    """Gain from averaging networks over the score of one, in units of the metric, at least 0."""
 
     within: Gain
-    """Averaging infinitely many networks of one training."""
+    """Gain from averaging infinitely many networks of one training."""
     between: Gain
-    """What averaging infinitely many trainings adds to that."""
+    """Further gain from averaging infinitely many trainings."""
 
     def of(self, networks: float, trainings: float) -> Gain:
-        """What so many add, 1 at least of each; networks are those of all trainings."""
+        """Gain from averaging this many networks.
+
+        Args:
+            networks: of all trainings together, at least 1.
+            trainings: at least 1.
+        """
         shares = (_share(networks), _share(trainings))
         parts = [(gain, share) for gain, share in zip((self.within, self.between), shares, strict=True)]
         return Gain(
@@ -60,12 +79,12 @@ class Averaging:
 
 NOTHING = Gain(mean=0.0, error=0.0)
 NO_AVERAGING = Averaging(within=NOTHING, between=NOTHING)
-"""Where nobody can tell."""
+"""For a model whose gain from averaging is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What is expected of an export on the test images. Scores are of the study's metric, higher is better."""
+    """Forecast of an export's test score, in the study's metric; higher is better."""
 
     expected: float
     low: float
@@ -73,48 +92,47 @@ class Forecast:
     level: float
     """Probability that the score lies from ``low`` to ``high``."""
     error: float
-    """Standard error of ``expected``, were there any number of test images."""
+    """Standard error of ``expected`` for infinitely many test images."""
     test_images: int
     single: float
-    """What one network may be expected to show."""
+    """Expected score of one network."""
     averaging: float
-    """What averaging all networks adds."""
+    """Gain from averaging all networks."""
     chances: dict[str, float]
-    """Of each finalist, by what it is called: probability that it is truly the best of them."""
+    """Probability that a finalist is truly the best of all, by the finalist's name."""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored with an export."""
+        """The fields by name, as an export stores them."""
         return asdict(self)
 
 
-def averaging_of(within: Gain | None, all_told: Gain | None) -> Averaging:
-    """What averaging adds, from what is known of it.
+def averaging_of(within: Gain | None, total: Gain | None) -> Averaging:
+    """Split the gain from averaging into a part within trainings and a part between them.
 
     Args:
-        within: averaging the networks of one training, by their ambiguity; None: not known.
-        all_told: averaging networks of different trainings, by their out-of-fold predictions; None likewise.
+        within: gain from averaging the networks of one training, from their ambiguity; None: unknown.
+        total: gain from averaging networks of different trainings, from their out-of-fold predictions; None: unknown.
     """
     if within is None:
-        return Averaging(within=all_told or NOTHING, between=NOTHING)
-    if all_told is None:
+        return Averaging(within=total or NOTHING, between=NOTHING)
+    if total is None:
         return Averaging(within=within, between=NOTHING)
-    beyond = max(0.0, all_told.mean - within.mean)
-    return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(all_told.error, within.error)))
+    beyond = max(0.0, total.mean - within.mean)
+    return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(total.error, within.error)))
 
 
 def _share(networks: float) -> float:
-    """What so many add, of what infinitely many do: 0 .. 1."""
+    """Share of the gain of infinitely many networks that this many reach: 0 .. 1."""
     return float((1.0 - 1.0 / networks) ** GROWTH)
 
 
 def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
-    """What averaging infinitely many networks of one training adds; None where nobody can tell.
+    """Gain from averaging infinitely many networks of one training; None if it is unknown.
 
     Args:
-        added: what averaging the networks of each training is expected to add
-        (`search.statistics.ranking.averaging_adds`),
-            None where it is not known.
-        models: networks of each.
+        added: expected gain of each training from averaging its networks (`search.statistics.ranking.averaging_gain`);
+            None for a training where it is unknown.
+        models: number of networks of each training.
     """
     known = [one for one in added if one is not None]
     if models < 2 or not known or len(known) < len(added):
@@ -124,23 +142,28 @@ def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
 
 
 def equal_trainings(counts: Sequence[int]) -> float:
-    """Of how many trainings the mean is worth as much as an equal mean of recipes with so many trainings each."""
+    """Effective number of trainings of an equal mean of recipes: the variance of the mean is 1 / T of one training's.
+
+    With R recipes of ``counts`` trainings each, ``T = R^2 / sum(1 / count)``.
+    """
     return len(counts) ** 2 / sum(1.0 / count for count in counts)
 
 
-def gain_all_told(
-    groups: Sequence[Sequence[Sequence[NDArray[np.float32]]]], y: Labels, metric: str, weights: Weights | None = None
+def gain_across_trainings(
+    groups: Sequence[Sequence[Sequence[NDArray[np.float32]]]], targets: Targets, metric: str
 ) -> Gain | None:
-    """What averaging infinitely many networks of different trainings adds, with a jackknife over the images for the
-    standard error; None where nothing was trained twice.
+    """Total gain from averaging infinitely many networks of different trainings over one network; None if no group has
+    two cross-validations.
+
+    It is measured on out-of-fold predictions, with one network of each training per image, and extrapolated to
+    infinitely many. The standard error comes from a jackknife over the images.
 
     Args:
-        groups: recipes that are averaged with each other: of each the out-of-fold probabilities ``(n, C)`` of its
-            cross-validations, one at least. Groups of one cross-validation say nothing; the answer is the mean of the
-            others.
-        y: true classes, ``(n,)``.
+        groups: groups of recipes that are averaged with each other. A recipe is given by the out-of-fold probabilities
+            ``(n, C)`` of its cross-validations, one at least. The result is the mean over the groups with two
+            cross-validations or more.
+        targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        weights: how much each image counts, ``(n,)``; None: all the same.
     """
     known = [
         ([np.stack(recipe) for recipe in group], _share(equal_trainings([len(recipe) for recipe in group])))
@@ -151,19 +174,19 @@ def gain_all_told(
         return None
 
     def gain(kept: NDArray[np.bool_]) -> float:
-        labels, own = y[kept], weights_of(weights, kept)
+        part = targets.select(kept)
         gains = []
         for recipes, share in known:
-            single = [np.mean([score(metric, labels, proba[kept], own) for proba in recipe]) for recipe in recipes]
+            single = [np.mean([score(metric, part, proba[kept]) for proba in recipe]) for recipe in recipes]
             each = [recipe[:, kept].mean(axis=0, dtype=np.float64) for recipe in recipes]
-            together = score(metric, labels, np.mean(each, axis=0), own)
+            together = score(metric, part, np.mean(each, axis=0))
             gains.append((together - float(np.mean(single))) / share)
         return float(np.mean(gains))
 
-    part_of = np.random.default_rng(0).permutation(len(y)) % min(PARTS, len(y))
+    part_of = np.random.default_rng(0).permutation(len(targets)) % min(PARTS, len(targets))
     without = np.array([gain(part_of != part) for part in range(int(part_of.max()) + 1)])
     return Gain(
-        mean=max(0.0, gain(np.ones(len(y), dtype=np.bool_))),
+        mean=max(0.0, gain(np.ones(len(targets), dtype=np.bool_))),
         error=float(np.sqrt((len(without) - 1) * without.var())),
     )
 
@@ -181,18 +204,18 @@ def forecast(
     test_images: int,
     chances: Mapping[str, float],
 ) -> Forecast:
-    """What to expect on the test images.
+    """Forecast the score on the test images.
 
     Args:
-        single: what one network may be expected to show on new images.
-        single_error: its standard error, over the draw of the training images and the luck of trainings.
-        sampling_error: the part of it that comes from the draw of ``train_images`` images alone.
-        averaging: what averaging adds.
-        networks: how many are averaged, at least 1; of unequal weights as many as are worth as much.
-        trainings: of how many trainings they are, likewise.
+        single: expected score of one network on new images.
+        single_error: standard error of ``single``, over the draw of the training images and the luck of trainings.
+        sampling_error: the part of ``single_error`` that comes from the draw of ``train_images`` images alone.
+        averaging: gain from averaging.
+        networks: effective number of averaged networks, at least 1.
+        trainings: effective number of trainings that they come from, at least 1.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
         test_images: at least 1.
-        chances: of each finalist, by what it is called, that it is truly the best.
+        chances: probability that a finalist is truly the best, by the finalist's name.
     """
     added = averaging.of(networks, trainings)
     low, high = METRICS[metric].bounds
@@ -213,12 +236,12 @@ def forecast(
 
 
 def _interval(expected: float, error: float, bounds: tuple[float, float], images: int) -> dict[str, float]:
-    """``low`` and ``high`` at `LEVEL`; normal on the arcsine scale between two bounds, else normal."""
+    """``low`` and ``high`` at `LEVEL`: normal on the arcsine scale if the score has two bounds, else normal."""
     low, high = bounds
     z = NormalDist().inv_cdf(0.5 + LEVEL / 2.0)
     if not (math.isfinite(low) and math.isfinite(high)):
         return {"low": max(low, expected - z * error), "high": min(high, expected + z * error)}
-    # Half an image from the bounds: at them the scale has no slope.
+    # Half an image away from the bounds, where the slope of the scale is infinite.
     nearest = 0.5 / images
     share = min(max((expected - low) / (high - low), nearest), 1.0 - nearest)
     angle = math.asin(math.sqrt(share))

@@ -1,11 +1,13 @@
-"""How good the best of many really is. Pure functions of stored predictions.
+"""Score of the best of many recipes, without selection bias. Pure functions of stored predictions.
 
-Whoever is picked by its score on some images looks better on these than it is: the more were tried, the more. What the
-choice is worth is found by choosing again and again without a part of the images and judging the choice on that part:
-nested selection, as Varma & Simon 2006 ("Bias in error estimation when using cross-validation for model selection")
-ask for. Predictions are out-of-fold already, so nothing is trained for it, as in the bootstrap of Tsamardinos et al.
-2018 ("Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation"), which sees fewer
-images and so is more pessimistic.
+A recipe that was selected by its score on some images scores higher on them than on new ones. This selection bias grows
+with the number of recipes. It is removed by nested selection (Varma & Simon 2006, "Bias in error estimation when using
+cross-validation for model selection"): the selection is repeated without a part of the images, and the selected recipe
+is scored on that part.
+
+The predictions are out-of-fold already, so no training is needed. The same holds for the bootstrap of Tsamardinos et
+al. 2018 ("Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation"), which selects on
+fewer images and so is more pessimistic.
 """
 
 from __future__ import annotations
@@ -17,114 +19,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.ambiguity import brier_scores
-from trainer.evaluation.metrics import (
-    SMALLEST_PROBABILITY,
-    Labels,
-    Weights,
-    score,
-    standard_error,
-    true_class_probability,
-)
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, score, standard_error, true_class_probability
+from trainer.evaluation.targets import Labels, Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 
 Values = NDArray[np.float64]
 
 PARTS = 10
-"""Parts of the images; a choice sees all but one of them."""
+"""Parts of the images; each selection uses all but one of them."""
 REPEATS = 10
-"""Divisions into parts that are averaged: with one alone the answer would depend on the draw."""
+"""Random divisions into parts. Their average depends less on the draw than a single division."""
 POOL = 30
-"""Recipes that are looked at, the best first: none of the others would ever be chosen."""
+"""Recipes that enter the selection, the best first; lower ones would never be selected."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CrossValidated:
-    """A cross-validation. ``n`` images, ``C`` classes."""
+    """One cross-validation of a recipe. ``n`` images, ``C`` classes."""
 
     oof: NDArray[np.float32]
     """Out-of-fold probabilities, ``(n, C)``."""
     ambiguity: float = 0.0
-    """Of its fold models (`trainer.evaluation.ambiguity`); 0: as one network."""
+    """Ambiguity of its fold models (`trainer.evaluation.ambiguity`); 0: as one network."""
     temperature: float = 1.0
-    """At which they are averaged for that."""
-    adds: float = 0.0
-    """What averaging them may be expected to add to the metric."""
+    """Temperature at which the ambiguity was computed."""
+    averaging_gain: float = 0.0
+    """Expected gain in the metric from averaging the fold models."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tried:
-    """A recipe that might have been chosen."""
+class CandidateRecipe:
+    """A recipe that might have been selected."""
 
     searched: CrossValidated
-    """In the search."""
+    """Its cross-validation in the search."""
     fresh: tuple[CrossValidated, ...] = ()
-    """Its confirmations, which judge it where there are any: a training that went well by luck is repeated."""
+    """Its confirmations. If there are any they score it: new trainings do not share the luck of the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Honest:
-    """What choosing the best gave. Scores are of the study's metric, higher is better."""
+class UnbiasedScore:
+    """Score of the selected recipe without selection bias, in the study's metric; higher is better."""
 
     score: float
-    """What the recipe that was chosen may be expected to show on new images, as one network."""
+    """Expected score on new images, of one network."""
     error: float
-    """Its standard error over the draw of the images."""
+    """Standard error of ``score`` over the draw of the images."""
     optimism: float
-    """How much better than it is the best one looks, as the average of its fold models: 0 or more."""
+    """Selection bias of the best recipe's score, averaging gain included: by how much it is too high, 0 or more."""
 
 
-def honest_score(tried: Sequence[Tried], y: Labels, metric: str, weights: Weights | None = None) -> Honest:
-    """What the best of those that were tried is worth.
+def unbiased_score(candidates: Sequence[CandidateRecipe], targets: Targets, metric: str) -> UnbiasedScore:
+    """Estimate the score of the best recipe by nested selection.
 
     Args:
-        tried: all recipes that might have been chosen, one at least.
-        y: true classes, ``(n,)``.
+        candidates: all recipes that might have been selected, one at least.
+        targets: true classes and weights of the n images.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        weights: how much each image counts, ``(n,)``; None: all the same.
 
     Raises:
-        ValueError: nothing was tried.
+        ValueError: no candidates.
     """
-    if not tried:
+    if not candidates:
         raise ValueError("nothing was tried, so there is no best")
-    counts = np.ones(len(y)) if weights is None else weights
-    evidence = np.array(
-        [
-            np.mean([_evidence(one, y, metric) for one in (recipe.searched, *recipe.fresh)], axis=0) * counts
-            for recipe in tried
-        ]
-    )
+    y = targets.y
+    counts = np.ones(len(y)) if targets.image_weights is None else targets.image_weights
+    runs = [(recipe.searched, *recipe.fresh) for recipe in candidates]
+    evidence = np.array([np.mean([_evidence(one, y, metric) for one in own], axis=0) * counts for own in runs])
     pool, generator = np.argsort(-evidence.sum(axis=1), kind="stable")[:POOL], np.random.default_rng(0)
-    adds = np.array([np.mean([one.adds for one in (recipe.searched, *recipe.fresh)]) for recipe in tried])
+    averaging_gains = np.array([np.mean([one.averaging_gain for one in own]) for own in runs])
     scores, optimism = [], []
     for repeat in range(REPEATS):
         part_of = generator.permutation(len(y)) % min(PARTS, len(y))
         kept = np.arange(part_of.max() + 1) != part_of[:, None]
         chosen = pool[(evidence[pool] @ kept).argmax(axis=0)]
-        proba = np.stack([_judges(tried[recipe], repeat) for recipe in chosen])[part_of, np.arange(len(y))]
-        scores.append(score(metric, y, proba, weights))
-        apparent = score(metric, y, _judges(tried[pool[0]], repeat), weights) + adds[pool[0]]
-        optimism.append(apparent - scores[-1] - np.average(adds[chosen[part_of]], weights=counts))
-    return Honest(
+        proba = np.stack([_scoring_oof(candidates[recipe], repeat) for recipe in chosen])[part_of, np.arange(len(y))]
+        scores.append(score(metric, targets, proba))
+        apparent = score(metric, targets, _scoring_oof(candidates[pool[0]], repeat)) + averaging_gains[pool[0]]
+        optimism.append(apparent - scores[-1] - np.average(averaging_gains[chosen[part_of]], weights=counts))
+    return UnbiasedScore(
         score=float(np.mean(scores)),
-        error=standard_error(metric, y, proba, weights),
+        error=standard_error(metric, targets, proba),
         optimism=max(0.0, float(np.mean(optimism))),
     )
 
 
-def _judges(recipe: Tried, repeat: int) -> NDArray[np.float32]:
+def _scoring_oof(recipe: CandidateRecipe, repeat: int) -> NDArray[np.float32]:
+    """The out-of-fold predictions that score a recipe: its confirmations in turn, or the search without any."""
     return (recipe.fresh[repeat % len(recipe.fresh)] if recipe.fresh else recipe.searched).oof
 
 
 def _evidence(one: CrossValidated, y: Labels, metric: str) -> Values:
-    """What each image says for a cross-validation, ``(n,)``: as `search.statistics.ranking.worth` but for a factor, so
-    that any part of the images can be asked. For metrics other than accuracy and log loss the Brier score stands in: it
-    needs no image of every class. The temperature is that of all images: one number hardly learns a tenth of them by
-    heart.
+    """Contribution of each image to the objective of a recipe, ``(n,)``, to be summed over any part of the images.
+
+    For accuracy and log loss the mean is `search.statistics.ranking.objective` up to a factor. For other metrics the
+    Brier score and the averaging gain are used without the metric, because a part may lack images of a class. The
+    temperature is fitted to all images: one number hardly overfits a tenth of them.
     """
     if metric == "log_loss":
         likelihood = np.log(np.maximum(true_class_probability(y, one.oof), SMALLEST_PROBABILITY), dtype=np.float64)
         return np.asarray(likelihood)
     brier = brier_scores(y, scale_temperature(one.oof, one.temperature)) - one.ambiguity
-    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.adds
+    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.averaging_gain
     return np.asarray(averaged + 1.0 - brier)

@@ -1,8 +1,9 @@
-"""Which two submissions to hand in: what is known of each, and the better of two. Pure functions of numbers.
+"""Choice of the two submissions to hand in: the expected private score of each, and of the better of two. Pure
+functions of numbers.
 
-What a submission is worth is its expected score on images like the test images. Two things are known of it: the
-estimate, from n training images, and the public score, from m test images. Both are means over images, so
-their errors shrink with the root of the number of images, and they are independent, because the images are others.
+The unknown is a submission's expected score on images like the test images. Two measurements of it exist: the
+estimate, from n training images, and the public score, from m test images. Both are means over images, so their
+standard errors decrease with the root of the number of images. They are independent, because the images differ.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _TIE = 1e-12  # scores that differ by less are equal
 
 @dataclass(frozen=True, kw_only=True)
 class Belief:
-    """A number that is known up to a normal error, ``error`` being its standard deviation; inf: nothing is known."""
+    """A normal distribution of an unknown number; ``error`` is its standard deviation, inf if nothing is known."""
 
     mean: float
     error: float
@@ -109,13 +110,13 @@ def expected_maximum(first: Belief, second: Belief, correlation: float) -> float
 
 
 def propose(scores: Sequence[Belief], correlations: NDArray[np.float64]) -> tuple[int, ...]:
-    """The two to hand in where the better one counts, as indices; one where there is one, none where there is none.
+    """Indices of the two submissions to hand in if the better one counts; fewer if there are fewer.
 
-    The first has the largest mean (of equal ones the surer, then the later); the second is that with which the larger
-    one of both is expected to be largest. A copy of the first (correlation 1) adds nothing and is taken last.
+    The first has the largest mean; ties go to the smaller error, then to the newer. The second maximises the expected
+    maximum of both. A copy of the first (correlation 1) adds nothing and is taken last.
 
     Args:
-        scores: what is believed of the score that counts, in order of age. Those of infinite error are left out.
+        scores: belief about each submission's score, in order of age. Those of infinite error are left out.
         correlations: of the k scores, ``(k, k)``, symmetric.
     """
     known = [i for i, score in enumerate(scores) if math.isfinite(score.error)]
@@ -139,24 +140,24 @@ def _rounded(score: float) -> float:
 
 
 BEYOND_CHANCE = 2.0  # standard errors from which chance does not explain a difference
-HINT = 1.0  # standard errors from which it is more than nothing
+HINT = 1.0  # standard errors from which a difference is a hint
 ASSUMED_CORRELATION = 0.7
 """Of two submissions whose predictions cannot be compared: models of one competition mostly fail on the same images."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Submission:
-    """An export, as far as boards are concerned. Scores are of the study's metric, higher is better."""
+    """An export with its scores, in the study's metric; higher is better."""
 
     number: int
     estimate: float | None
-    """Out-of-fold, on all training images."""
+    """Out-of-fold score on all training images."""
     estimate_error: float | None
-    """Its standard error."""
+    """Standard error of ``estimate``."""
     public: float | None
     private: float | None
     labels: NDArray[np.int64] | None
-    """Class predicted for each test image, ``(m,)``; None where its predictions are not at hand."""
+    """Class predicted for each test image, ``(m,)``; None if its predictions are not available."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,18 +168,18 @@ class Board:
     train_images: int
     test_images: int
     public_images: int | None
-    """Test images that public scores are on; None: nobody said."""
+    """Number of test images behind public scores; None if it was not given."""
     submissions: tuple[Submission, ...]
     """The oldest first."""
 
     @property
     def private_images(self) -> int:
-        """Test images that private scores are on, as far as known: those that public scores are not on."""
+        """Number of test images behind private scores: those without the public ones, or all if unknown."""
         return self.test_images - (self.public_images or 0) or self.test_images
 
 
 def disagreement(first: Submission, second: Submission) -> float | None:
-    """Share of the test images that two submissions give different labels, 0 to 1; None where that is not known."""
+    """Share of the test images that two submissions give different labels, 0 to 1; None if unknown."""
     if first.labels is None or second.labels is None or not len(first.labels):
         return None
     return float((first.labels != second.labels).mean())
@@ -208,7 +209,7 @@ def difference_error(
 
 
 def correlation(first: Submission, second: Submission) -> float:
-    """Of the errors of two submissions' scores on the same images, by their disagreement."""
+    """Correlation of the errors of two submissions' scores on the same images, from their disagreement."""
     apart = disagreement(first, second)
     if apart is None:
         return ASSUMED_CORRELATION
@@ -217,7 +218,7 @@ def correlation(first: Submission, second: Submission) -> float:
 
 
 def belief_of(board: Board, one: Submission) -> Belief:
-    """What estimate and public score together say of a submission's expected score."""
+    """Belief about a submission's expected score, from its estimate and its public score."""
     parts = [estimate_of(board, one)]
     if one.public is not None and board.public_images:
         parts.append(Belief(mean=one.public, error=score_error(board, one, one.public, board.public_images)))
@@ -227,14 +228,14 @@ def belief_of(board: Board, one: Submission) -> Belief:
 def estimate_of(board: Board, one: Submission) -> Belief:
     if one.estimate is None or one.estimate_error is None:
         return Belief(mean=0.0, error=math.inf)
-    # Nothing wrong out of fold gives an estimate without error, which nothing is.
+    # Without a wrong image out of fold the estimated standard error is 0, which is too small.
     least = proportion_error(one.estimate, board.train_images) if board.metric == "accuracy" else 0.0
     return Belief(mean=one.estimate, error=max(one.estimate_error, least))
 
 
-def mean_error(judged: Sequence[Submission]) -> float:
-    """Standard deviation of the mean of their z-scores: on the same images these go up and down together."""
-    return math.sqrt(max(float(correlation_matrix(judged).mean()), 1e-9))
+def mean_error(submissions: Sequence[Submission]) -> float:
+    """Standard deviation of the mean of z-scores, which are correlated on the same images."""
+    return math.sqrt(max(float(correlation_matrix(submissions).mean()), 1e-9))
 
 
 def correlation_matrix(submissions: Sequence[Submission]) -> NDArray[np.float64]:

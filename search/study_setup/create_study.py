@@ -12,7 +12,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from search.statistics.ranking import worth_name
+from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
@@ -168,7 +168,7 @@ def _optuna_study(ledger: Ledger, founding: Founding, suffix: str) -> optuna.Stu
         # Marked experimental; the dashboard labels its axes by it.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         metric = founding.spec.protocol.metric
-        study.set_metric_names([metric if suffix else worth_name(metric)])
+        study.set_metric_names([metric if suffix else objective_name(metric)])
     return study
 
 

@@ -28,7 +28,7 @@ from search.study_setup.data_folder import Competition
 from search.study_setup.shift_features import Say, shift_features, shift_groups
 from storage.records.studies import ImageWeights, StoredStudy
 from storage.stores import Ledger
-from trainer.evaluation.metrics import effective_images
+from trainer.evaluation.targets import effective_images
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift
 
 ALIKE = 0.6  # area below which parts count as alike, however certain it is

@@ -131,7 +131,7 @@ def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list
             seconds=foretold[number] * factor,
             splits=splits.get(number, frozenset()),
             needed=number in (confirmation.numbers[0], DEFAULT_TRIAL),
-            fallen=number in rows and rows[number].fallen,
+            eliminated=number in rows and rows[number].eliminated,
             dropped=number in dropped,
         )
         for number in order

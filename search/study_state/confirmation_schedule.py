@@ -32,7 +32,7 @@ class Contender:
     """Fresh splits that it has finished."""
     needed: bool = False
     """It runs once whatever that costs: the leader of the search, the default recipe."""
-    fallen: bool = False
+    eliminated: bool = False
     """Clearly beaten (`search.statistics.estimates`)."""
     dropped: bool = False
     """A confirmation of it failed or diverged."""
@@ -90,7 +90,7 @@ def next_step(contenders: Sequence[Contender], *, rounds: int, money: float, at_
     """What is run next.
 
     First every contender runs once, as far as the money goes, those that are needed in any case. Then those that have
-    not fallen run once more, and so on. What does not fit as a whole is done for the best, two at least:
+    not eliminated run once more, and so on. What does not fit as a whole is done for the best, two at least:
     one alone could be compared with nobody.
 
     Args:
@@ -112,7 +112,7 @@ def next_step(contenders: Sequence[Contender], *, rounds: int, money: float, at_
             return Step(items=tuple((c.number, 1) for c in chosen), left_out=left_out, why=why)
         if wanted:
             return Step(left_out=tuple(c.number for c in new), why="there is no time left for it before the deadline")
-    racing = [c for c in contenders if c.splits and not c.fallen and not c.dropped]
+    racing = [c for c in contenders if c.splits and not c.eliminated and not c.dropped]
     if len(racing) < 2:
         return Step(why=_alone(contenders))
     waiting = {split: [c for c in racing if split not in c.splits] for split in range(1, rounds + 1)}
@@ -149,6 +149,6 @@ def _in_time(contenders: Sequence[Contender], at_once: int | None) -> list[Conte
 
 
 def _alone(contenders: Sequence[Contender]) -> str:
-    if any(c.fallen for c in contenders):
+    if any(c.eliminated for c in contenders):
         return "all but one are clearly beaten"
     return "there is nobody to compare it with" if any(c.splits for c in contenders) else "no finalist is left"

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from search.statistics.estimates import Estimates, Judged, Round, estimate
-from search.study_state.snapshot import added_by_averaging
+from search.statistics.estimates import Estimates, RecipeScores, Round, estimate
+from search.study_state.snapshot import averaging_gain_of
+from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord
@@ -70,20 +71,19 @@ def judge_finalists(
     Raises:
         ValueError: there are none.
     """
-    y = ledger.datasets.get(study.fingerprint).y
     folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
     metric = study.spec["protocol"]["metric"]
-    judged = [
-        Judged(
+    recipes = [
+        RecipeScores(
             number=finalist.number,
             study=(names or {}).get(finalist.trial.study_id, ""),
             rounds=tuple(
                 Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
-            adds=fmean(added_by_averaging(r, metric) for r in finalist.rounds),
+            averaging_gain=fmean(averaging_gain_of(r, metric) for r in finalist.rounds),
             chosen=finalist.number != DEFAULT_TRIAL,
         )
         for finalist in finalists
     ]
-    return estimate(judged, y, metric, ledger.weights(study))
+    return estimate(recipes, read_targets(ledger, study), metric)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import TrialState
 
 from search.runtime.heartbeat import SEEN_WITHIN
-from search.statistics.ranking import Candidate, averaging_adds, rank, worth
+from search.statistics.ranking import Candidate, averaging_gain, objective, rank
 from search.study_state.confirmation_schedule import finalist_count
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.time_budget import (
@@ -105,26 +105,26 @@ def _candidate(record: TrialRecord, metric: str) -> Candidate:
         standard_error=record.value_se or 0.0,
         averaged=averaged_score(record, metric),
         brier=record.brier,
-        worth=worth_of(record, metric),
+        objective=objective_of(record, metric),
     )
 
 
-def worth_of(record: TrialRecord, metric: str) -> float:
-    """What a finished trial is worth (`search.statistics.ranking`)."""
+def objective_of(record: TrialRecord, metric: str) -> float:
+    """Objective of a finished trial (`search.statistics.ranking.objective`)."""
     assert record.value is not None and record.brier is not None
-    return worth(metric, averaged_score(record, metric), record.brier)
+    return objective(metric, averaged_score(record, metric), record.brier)
 
 
 def averaged_score(record: TrialRecord, metric: str) -> float:
-    """What the average of a finished trial's fold models may be expected to score (`search.statistics.ranking`)."""
+    """Expected metric of the average of a finished trial's fold models (`search.statistics.ranking`)."""
     assert record.value is not None
-    return record.value + added_by_averaging(record, metric)
+    return record.value + averaging_gain_of(record, metric)
 
 
-def added_by_averaging(record: TrialRecord, metric: str) -> float:
-    """What averaging the fold models of a finished training, which held images out, may be expected to add."""
+def averaging_gain_of(record: TrialRecord, metric: str) -> float:
+    """Expected gain in the metric from averaging the fold models of a finished training that held images out."""
     assert record.value is not None and record.brier is not None and record.ambiguity is not None
-    return averaging_adds(metric, record.value, record.brier, record.ambiguity)
+    return averaging_gain(metric, record.value, record.brier, record.ambiguity)
 
 
 def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from search.statistics.paired_gain import paired_gain, shown_gain
 from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates
+from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Ledger
 from storage.values import StudyState, TrialRecord, WorkKind
@@ -50,8 +51,7 @@ def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecor
         return f"the last {patience} trials found nothing better than trial {was}"
     by_number = {record.number: record for record in records}
     new, old = (ledger.runs.prediction(by_number[number].id, "oof") for number in (best, was))
-    y = ledger.datasets.get(study.fingerprint).y
-    of_one = paired_gain(metric, y, new, old, ledger.weights(study))
+    of_one = paired_gain(metric, read_targets(ledger, study), new, old)
     added = [candidate.averaged - candidate.value for candidate in (ranking[0], before[0])]
     gain = replace(of_one, mean=of_one.mean + added[0] - added[1])
     if gain.real:

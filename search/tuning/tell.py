@@ -12,9 +12,9 @@ from functools import partial
 import optuna
 from optuna.trial import TrialState
 
-from search.statistics.ranking import worth_name
+from search.statistics.ranking import objective_name
 from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
-from search.study_state.snapshot import worth_of
+from search.study_state.snapshot import objective_of
 from storage.optuna_storage import TrialWrites
 from storage.stores import Ledger
 from storage.values import TrialRecord, TrialStatus, WorkKind
@@ -28,8 +28,8 @@ STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FAILED: TrialState.FAIL,
 }
 
-WORTHS = {worth_name(metric): metric for metric in METRICS}
-"""Metrics by what Optuna calls the worth of a trial."""
+OBJECTIVES = {objective_name(metric): metric for metric in METRICS}
+"""Metrics by the name of the objective in Optuna."""
 
 
 def tell(ledger: Ledger, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
@@ -72,7 +72,7 @@ def told_value(study: optuna.Study, record: TrialRecord) -> float:
     """
     names = study.metric_names
     assert names, "studies are created with the name of their objective"
-    return worth_of(record, WORTHS[names[0]])
+    return objective_of(record, OBJECTIVES[names[0]])
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:

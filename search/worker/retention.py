@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from search.statistics.ranking import averaging_adds, rank, worth
+from search.statistics.ranking import averaging_gain, objective, rank
 from search.study_state.snapshot import candidates
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
@@ -51,9 +51,9 @@ def may_be_exported(
         return False
     metric = spec.protocol.metric
     ranking = candidates(ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
-    added = averaging_adds(metric, last.metric, average.brier, average.ambiguity)
-    own = worth(metric, last.metric + added, average.brier)
-    return sum(candidate.worth > own for candidate in ranking) < kept_trials(spec.final)
+    added = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
+    own = objective(metric, last.metric + added, average.brier)
+    return sum(candidate.objective > own for candidate in ranking) < kept_trials(spec.final)
 
 
 def forget_the_beaten(ledger: Ledger, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:

@@ -23,6 +23,7 @@ from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from
 from trainer.data.read import ImageSet
+from trainer.evaluation.targets import ImageWeights, Targets
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
 
@@ -63,9 +64,14 @@ class Bench:
         return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights)
 
     @cached_property
-    def image_weights(self) -> NDArray[np.float64] | None:
+    def image_weights(self) -> ImageWeights | None:
         """How much each training image counts in the study's scores, ``(n,)``; None: all the same."""
         return self.ledger.weights(self.study)
+
+    @property
+    def targets(self) -> Targets:
+        """Classes and weights of the training images, against which every score is computed."""
+        return Targets(self.images.y, self.image_weights)
 
 
 def training_data(
@@ -73,7 +79,7 @@ def training_data(
     recipe: Recipe,
     folds: NDArray[np.int64],
     folder: Path,
-    weights: NDArray[np.float64] | None = None,
+    image_weights: ImageWeights | None = None,
 ) -> TrainingData:
     """Pixels at the recipe's size, decoded into ``folder`` unless they are there, with labels and folds ``(n,)``, and
     how much each image counts in scores, ``(n,)`` (None: all the same).
@@ -101,5 +107,5 @@ def training_data(
         y=images.y,
         folds=folds,
         num_classes=len(images.class_names),
-        image_weights=weights,
+        image_weights=image_weights,
     )

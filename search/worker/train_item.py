@@ -12,7 +12,8 @@ import optuna
 from search.worker.retention import may_be_exported
 from search.worker.task import LeaseLost, Task
 from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
-from trainer.evaluation.metrics import Labels, Weights, standard_error, weights_of
+from trainer.evaluation.metrics import standard_error
+from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
             # A trial that has ended counts, whether there is room for its networks or not: a refit makes them again.
             bench.artifacts.remove_weights(bench.study.name, item.id)
             log.warning("%s: its networks are not kept: %s", task.name, error)
-    return outcome_of(result, bench.spec.protocol.metric, bench.images.y, bench.image_weights)
+    return outcome_of(result, bench.spec.protocol.metric, bench.targets)
 
 
 def weights_name(fold: int) -> str:
@@ -109,17 +110,16 @@ def _keeps_test_predictions(bench: Bench, kind: WorkKind) -> bool:
     return kind is not WorkKind.SEARCH or len(bench.images.test_ids) <= TEST_PER_TRAIN * len(bench.images.train_ids)
 
 
-def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None = None) -> TrialOutcome:
+def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
     """A cross-validation's result as it is stored. Nothing held out: no value, no out-of-fold predictions.
 
     Args:
-        weights: how much each image counts, ``(n,)``, as in the training's data; None: all the same.
+        targets: classes and weights of the training images, as in the training's data.
     """
     last = result.reports[-1] if result.reports else None
     held_out = np.isfinite(result.oof).all(axis=1)
     scored = last is not None and bool(held_out.any())
     average = result.average
-    judged = (y[held_out], result.oof[held_out], weights_of(weights, held_out))
     predictions = {}
     if result.status == "finished":
         kept = {"test": result.test, **{f"test.{view}": p for view, p in result.test_views.items()}}
@@ -130,7 +130,7 @@ def outcome_of(result: CVResult, metric: str, y: Labels, weights: Weights | None
         status=TrialStatus(result.status),
         reason=result.reason,
         value=last.metric if last is not None and scored else None,
-        value_se=standard_error(metric, *judged) if scored else None,
+        value_se=standard_error(metric, targets.select(held_out), result.oof[held_out]) if scored else None,
         soft=last.mean_true_probability if last is not None and scored else None,
         brier=None if average is None else average.brier,
         ambiguity=None if average is None else average.ambiguity,

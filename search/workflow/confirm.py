@@ -98,10 +98,10 @@ def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everyth
 
 def _forget_fallen(confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
     """Remove the weights of those that are clearly beaten: they will not be exported, and all finalists' take room."""
-    fallen = {row.number for row in estimates.rows if row.fallen} if estimates is not None else set()
+    eliminated = {row.number for row in estimates.rows if row.eliminated} if estimates is not None else set()
     artifacts = ArtifactFolder(home.artifacts)
     for finalist in confirmation.finalists:
-        if finalist.number in fallen:
+        if finalist.number in eliminated:
             for record in (finalist.trial, *finalist.rounds):
                 artifacts.remove_weights(confirmation.study.name, record.work_id)
 
@@ -121,9 +121,9 @@ def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None
     """What the next round is."""
     count, split = len(step.items), step.items[0][1]
     who = "the finalist" if count == 1 else f"{count} finalists"
-    fallen = [] if estimates is None else [row.number for row in estimates.rows if row.fallen]
+    eliminated = [] if estimates is None else [row.number for row in estimates.rows if row.eliminated]
     line = f"Confirming {who} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
-    return line + (f"; clearly beaten: {trials_named(fallen)}" if fallen else "")
+    return line + (f"; clearly beaten: {trials_named(eliminated)}" if eliminated else "")
 
 
 def confirm(request: ConfirmRequest) -> None:

@@ -85,7 +85,7 @@ def finish_export(
     output: Path | None,
     submission_kind: str | None,
 ) -> None:
-    refits = gather_refits(ledger, plan, ids, images.y)
+    refits = gather_refits(ledger, plan, ids)
     folder = output or home.exports(plan.study.name)
     foretold = forecast_export(ledger, plan, refits)
     forecast = None if foretold is None else foretold.to_json()

@@ -23,6 +23,7 @@ from storage.values import SEARCH_SPLIT, TrialStatus, WorkKind
 from studies.file.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed
 from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.targets import Targets
 from trainer.formats.probabilities import ProbabilityTable, read_probabilities
 
 MAX_LABEL = 64  # characters
@@ -56,18 +57,18 @@ def import_predictions(request: ImportRequest) -> None:
     dataset, metric = ledger.datasets.get(study.fingerprint), str(study.spec["protocol"]["metric"])
     label = _label(request)
     oof, test = _read(request, dataset, study)
-    best, mean, weights = _best_of(ledger, study, metric), oof.mean, ledger.weights(study)
+    best, mean, targets = _best_of(ledger, study, metric), oof.mean, Targets(dataset.y, ledger.weights(study))
     groups = None if dataset.groups is None else dataset.groups[: len(dataset.y)]
     mild = list(fold_doubts(oof.folds, ledger.folds(study, SEARCH_SPLIT), groups))
-    grave = list(score_doubts(metric, dataset.y, mean, None if best is None else best.oof, weights))
+    grave = list(score_doubts(metric, targets, mean, None if best is None else best.oof))
     files = [path.name for path in (request.oof, request.test) if path is not None]
     try:
         record, added = ledger.imports.add(
             study.id,
             label,
             ImportedPredictions(oof=mean, test=None if test is None else test.mean),
-            value=score(metric, dataset.y, mean, weights),
-            value_se=standard_error(metric, dataset.y, mean, weights),
+            value=score(metric, targets, mean),
+            value_se=standard_error(metric, targets, mean),
             notes={SEEDS: len(oof.proba), FILES: files, DOUBTS: [*grave, *mild]},
         )
     except LabelTakenError as error:

@@ -20,10 +20,10 @@ from search.runtime.console import open_console, say
 from search.runtime.home import Home
 from search.statistics.reproducibility import (
     MEAN_DIFFERENCE,
-    Likeness,
+    PredictionDifference,
+    compare_predictions,
     different_facts,
-    is_within,
-    likeness,
+    is_reproduced,
     must_be_equal,
 )
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
@@ -35,6 +35,7 @@ from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, W
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair, usable_cores
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Replayed:
     record: TrialRecord
     outcome: TrialOutcome
     images: int
-    alike: Likeness
+    difference: PredictionDifference
 
     @property
     def facts(self) -> dict[str, tuple[Any, Any]]:
@@ -77,7 +78,7 @@ class Replayed:
     def is_as_recorded(self) -> bool:
         """Whether the second training came out as the first did, within the tolerance."""
         difference = abs((self.record.value or 0.0) - (self.outcome.value or 0.0))
-        return is_within(self.alike, exactly=self.exactly, metric_difference=difference, allowed=self.allowed)
+        return is_reproduced(self.difference, exactly=self.exactly, metric_difference=difference, allowed=self.allowed)
 
 
 def replay(request: ReplayRequest) -> bool:
@@ -111,8 +112,8 @@ def replay(request: ReplayRequest) -> bool:
         )
         return False
     now = _kept(outcome.curves, outcome.predictions.get("oof"))
-    alike = likeness(then, now, classes=record.status is TrialStatus.FINISHED)
-    replayed = Replayed(record=record, outcome=outcome, images=len(images.y), alike=alike)
+    difference = compare_predictions(then, now, classes=record.status is TrialStatus.FINISHED)
+    replayed = Replayed(record=record, outcome=outcome, images=len(images.y), difference=difference)
     say(
         console,
         f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:",
@@ -124,15 +125,15 @@ def replay(request: ReplayRequest) -> bool:
 
 def told(replayed: Replayed, metric: str) -> list[str]:
     """What came out, for people."""
-    record, outcome, alike = replayed.record, replayed.outcome, replayed.alike
+    record, outcome, difference = replayed.record, replayed.outcome, replayed.difference
     finished = record.status is TrialStatus.FINISHED
     kept = "out-of-fold probabilities (float32)" if finished else "true-class probabilities of every epoch (float16)"
-    if alike.equal:
+    if difference.equal:
         lines = [f"{kept}: bit for bit equal to the stored ones"]
     else:
-        lines = [f"{kept}: largest absolute difference {alike.largest:.3g}, mean {alike.mean:.3g}"]
-    if alike.agreement is not None:
-        lines.append(f"predicted classes: {alike.agreement:.2%} agree")
+        lines = [f"{kept}: largest absolute difference {difference.largest:.3g}, mean {difference.mean:.3g}"]
+    if difference.agreement is not None:
+        lines.append(f"predicted classes: {difference.agreement:.2%} agree")
     lines.append(f"{metric}: {_number(record.value)} then, {_number(outcome.value)} now")
     for fact, (was, is_now) in replayed.facts.items():
         lines.append(f"{fact}: {_known(was)} then, {_known(is_now)} now")
@@ -194,8 +195,9 @@ def _train(
 
     recipe = Recipe.from_flat(record.recipe or {})
     metric = study.spec["protocol"]["metric"]
-    weights = ledger.weights(study)
-    data = training_data(images, recipe, ledger.folds(study, record.split), Home(root=request.home).pixels, weights)
+    targets = Targets(images.y, ledger.weights(study))
+    folds, pixels = ledger.folds(study, record.split), Home(root=request.home).pixels
+    data = training_data(images, recipe, folds, pixels, targets.image_weights)
     device = _device(record)
     last, name = record.epochs_done, f"trial {record.number}"
     log.info("%s: %d epochs on %s", name, last, device)
@@ -223,7 +225,7 @@ def _train(
             predict_test=False,
             loader=loader,
         )
-    return outcome_of(result, metric, images.y, weights)
+    return outcome_of(result, metric, targets)
 
 
 def _device(record: TrialRecord) -> torch.device:

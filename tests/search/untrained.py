@@ -13,6 +13,7 @@ from storage.values import TrialOutcome, TrialStatus
 from trainer.common.randomness import random_generator
 from trainer.evaluation.ambiguity import expected_average
 from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.targets import Targets
 
 SECONDS = 10.0
 
@@ -32,11 +33,11 @@ def pretending(
         oof[np.arange(len(y)), np.where(right, y, (y + 1) % classes)] += 1.0
         oof /= oof.sum(axis=1, keepdims=True)
         test = draws.dirichlet(np.ones(classes), len(bench.images.test_ids)).astype(np.float32)
-        average = expected_average(y, oof, [])
+        average = expected_average(Targets(y), oof, [])
         return TrialOutcome(
             status=TrialStatus.FINISHED,
-            value=score("accuracy", y, oof),
-            value_se=standard_error("accuracy", y, oof),
+            value=score("accuracy", Targets(y), oof),
+            value_se=standard_error("accuracy", Targets(y), oof),
             soft=float(oof[np.arange(len(y)), y].mean()),
             brier=average.brier,
             ambiguity=average.ambiguity,

@@ -1,1 +1,1 @@
-"""Metrics and what is computed from predicted probabilities."""
+"""Metrics, calibration and label rules: functions of predicted probabilities and true classes."""

@@ -1,13 +1,18 @@
-"""What the average of several networks will be worth, from what each of them says alone.
+"""Expected Brier score of the average of several networks, from the predictions of each network alone.
 
-A cross-validation judges one network an image, and the test images are predicted by the average of all. How much that
-adds differs from recipe to recipe, and no label is needed to tell: the squared error of an average is the mean squared
-error of its members less how far these scatter about it, their ambiguity (Krogh & Vedelsby 1995, "Neural Network
-Ensembles, Cross Validation, and Active Learning"). For class probabilities the squared error is the Brier score. The
-scatter is seen on the test images, which none of the networks was trained on.
+A cross-validation scores one network per image, whereas the test images are predicted by the average of all networks.
+The gain from averaging differs between recipes. It needs no labels (Krogh & Vedelsby 1995, "Neural Network Ensembles,
+Cross Validation, and Active Learning"):
 
-Networks that are too sure or too shy are put right by one temperature; the average is best at another one, lower,
-because averaging itself makes less sure. So it is sought for the average.
+    error of the average = mean error of the members - ambiguity
+
+    error      squared error; for class probabilities, the Brier score
+    ambiguity  mean squared distance of the members from their average
+
+The ambiguity is measured on the test images, which no network was trained on.
+
+Overconfidence is corrected by temperature scaling. Averaging itself lowers the confidence, so the optimal temperature
+for the average is lower than for one network. The temperature is therefore fitted for the average.
 """
 
 from __future__ import annotations
@@ -19,26 +24,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import Labels, Probabilities, Weights, mean_over
+from trainer.evaluation.metrics import Probabilities
+from trainer.evaluation.targets import Labels, Targets
 from trainer.evaluation.temperature_scaling import RANGE, scale_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
-    """What the average of a training's networks may be expected to be, at the temperature that suits it best."""
+    """Expected Brier score of the average of a training's networks, at the optimal temperature for the average."""
 
     temperature: float
     brier: float
-    """Its Brier score: 0 (all certain and right) .. 2 (all certain and wrong)."""
+    """Expected Brier score: 0 (all certain and right) .. 2 (all certain and wrong)."""
     ambiguity: float
-    """By how much that is better than the mean of the networks' own: 0 .. 1."""
+    """By how much ``brier`` is lower than the mean Brier score of the networks: 0 .. 1."""
 
 
 def brier_scores(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
-    """Squared distance of each image's probabilities from the truth, summed over the classes (Brier 1950).
+    """Brier score of each image: squared distance of its probabilities from the one-hot label (Brier 1950).
 
     Args:
-        y: ``(n,)``.
+        y: true classes, ``(n,)``.
         proba: ``(n, C)``.
 
     Returns:
@@ -49,35 +55,32 @@ def brier_scores(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
 
 
 def ambiguity(members: Sequence[Probabilities]) -> float:
-    """How far networks scatter about their average, as squared distance: 0 (all say the same) .. 1.
+    """Mean squared distance of networks from their average: 0 (all predict the same) .. 1.
 
     Args:
-        members: of each network, its probabilities for the same images, ``(m, C)``.
+        members: probabilities of each network for the same images, ``(m, C)``.
     """
     stack = np.stack(members).astype(np.float64)
     return float(np.mean(np.square(stack - stack.mean(axis=0)).sum(axis=2)))
 
 
-def expected_average(
-    y: Labels, proba: Probabilities, members: Sequence[Probabilities], weights: Weights | None = None
-) -> Average:
-    """What the average of networks may be expected to be.
+def expected_average(targets: Targets, proba: Probabilities, members: Sequence[Probabilities]) -> Average:
+    """Estimate the Brier score of the average of networks.
 
     Args:
-        y: true classes of images that are held out, ``(n,)``, at least one.
-        proba: what the network that was not trained on each says, ``(n, C)``.
-        members: what each network says about the same other images, ``(m, C)`` each; none where there are no images
-            that no network was trained on: then the ambiguity is unknown and taken to be 0.
-        weights: how much each held-out image counts, ``(n,)``; None: all the same.
+        targets: true classes and weights of n images that are held out, at least one.
+        proba: out-of-fold probabilities, each image by the network that was not trained on it, ``(n, C)``.
+        members: probabilities of each network for the same other images, which none was trained on, ``(m, C)`` each.
+            Empty if there are no such images; the ambiguity is then taken to be 0.
     """
     from scipy.optimize import minimize_scalar
 
     def at(log_temperature: float) -> Average:
         temperature = math.exp(log_temperature)
-        own = mean_over(brier_scores(y, scale_temperature(proba, temperature)), weights)
+        own = targets.mean(brier_scores(targets.y, scale_temperature(proba, temperature)))
         scatter = ambiguity([scale_temperature(one, temperature) for one in members]) if len(members) else 0.0
-        # Were networks right on average, all their errors would be scatter, of which so much goes. The two are told by
-        # different images, and where hardly one is wrong chance alone would say more.
+        # Upper limit: if all error is scatter, averaging m networks removes a share 1 - 1 / m of it. Error and
+        # ambiguity come from different images, so the ambiguity may exceed the limit by chance if few images are wrong.
         scatter = min(scatter, own * (1.0 - 1.0 / max(1, len(members))))
         return Average(temperature=temperature, brier=own - scatter, ambiguity=scatter)
 

@@ -1,4 +1,4 @@
-"""Pictures for people: the confusion matrix of an export."""
+"""The confusion matrix of an export, as numbers and as a picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def confusion_matrix(y: npt.NDArray[np.int64], pred: npt.NDArray[np.int64], num_
 def confusion_matrix_png(
     path: Path, y: npt.NDArray[np.int64], pred: npt.NDArray[np.int64], class_names: Sequence[str]
 ) -> None:
-    """Draw true against predicted classes, coloured by the share of each true class; the file appears whole.
+    """Draw the confusion matrix, coloured by the share of each true class; the file is written atomically.
 
     ``y`` and ``pred`` are int64 (n,), classes 0 .. C - 1. Up to `MAX_NUMBERED_CLASSES` classes the cells hold the
     numbers of images; up to 100 classes and more the names stay readable, long ones shortened.

@@ -1,14 +1,17 @@
-"""From probabilities to labels, where the most probable class is not the best answer.
+"""Label rules: labels that score better than the most probable class, for metrics of labels.
 
-Macro F1 and balanced accuracy count a rare class as much as a frequent one, quadratic kappa counts how far off an
-answer is: the class with the largest probability maximises none of them. Fitted here, on probabilities of images that
-the models were not trained on: offsets on the log probabilities for the first two (Lipton et al. 2014, "Optimal
-Thresholding of Classifiers to Maximize F1 Measure"), for kappa cut points on the expected label, which is the best
-single answer under squared distance. `trainer.inference.blend.Blend` applies them.
+Macro F1 and balanced accuracy weight rare classes as much as frequent ones, and quadratic kappa counts the distance
+between classes. The most probable class maximises none of them. Two rules are fitted here, on probabilities of images
+that the models were not trained on; `trainer.inference.blend.Blend` applies them:
 
-Scores of labels jump, and a search over many settings finds jumps that are luck. Three things hold it back: the first
-direction searched is a single number (how far to correct for how frequent the classes are), a setting counts by the
-mean of the scores about it, so that a plateau beats a spike, and every step away from the start costs something.
+- for macro F1 and balanced accuracy, offsets on the log probabilities (Lipton et al. 2014, "Optimal Thresholding of
+  Classifiers to Maximize F1 Measure");
+- for kappa, cut points on the expected label, which is the best single prediction under squared distance.
+
+Scores of labels are step functions, and a search over many settings finds steps that are noise. Three measures prevent
+this overfitting. The first direction of the search has one parameter, the strength of the correction for the class
+frequencies. A setting is scored by the mean of the scores around it, so that a plateau beats a spike. Every step away
+from the start has a penalty.
 """
 
 from __future__ import annotations
@@ -18,65 +21,64 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, score
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Probabilities, score
+from trainer.evaluation.targets import Targets
 
 Values = NDArray[np.float64]
 
 OFFSET_METRICS = ("macro_f1", "balanced_accuracy")
-"""Metrics whose labels may follow class offsets."""
+"""Metrics for which class offsets are fitted."""
 CUT_METRICS = ("qwk",)
-"""Metrics whose labels may follow cut points."""
+"""Metrics for which cut points are fitted."""
 
 ROUNDS = 2
-"""How often each direction is searched; the second finds what the others have moved."""
+"""How often each direction is searched; the second round adapts to what the other directions changed."""
 STEPS = np.linspace(-1.0, 1.0, 17)
-"""Where a line is tried, in units of its reach."""
+"""Steps along a line, in units of its reach."""
 SMOOTHING = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0
-"""Weights of the scores about a step: a quarter of the reach to either side."""
+"""Weights of the scores around a step, up to a quarter of the reach to either side."""
 PENALTY = 0.005
-"""What a step over the whole reach has to gain, in units of the metric; others in proportion to their square."""
+"""Penalty of a step over the whole reach, in units of the metric; it grows with the square of the step."""
 OFFSET_REACH = 1.5
-"""Farthest that one search moves a class, in natural logarithms: odds change by a factor of 4.5."""
+"""Reach of one search over a class offset, in natural logarithms: odds change by a factor of 4.5."""
 CUT_REACH = 0.5
-"""Farthest that one search moves a cut, in classes."""
+"""Reach of one search over a cut point, in classes."""
 
 
-def fit_offsets(y: Labels, proba: Probabilities, metric: str, weights: Weights | None = None) -> tuple[float, ...]:
+def fit_offsets(targets: Targets, proba: Probabilities, metric: str) -> tuple[float, ...]:
     """Offsets that raise ``metric`` when they are added to the log probabilities: C numbers of mean 0.
 
     Args:
-        y: int64 (n,).
-        proba: (n, C), of images that the model was not trained on.
+        targets: true classes and weights of n images that the model was not trained on.
+        proba: ``(n, C)``, its probabilities for them.
         metric: one of `OFFSET_METRICS`.
-        weights: how much each image counts, (n,); None: all the same.
 
     Raises:
         KeyError, ValueError: as `trainer.evaluation.metrics.score`.
     """
     classes = proba.shape[1]
     logs = np.log(np.clip(proba.astype(np.float64), SMALLEST_PROBABILITY, 1.0))
-    counts = np.bincount(y, None if weights is None else weights / weights.mean(), minlength=classes)
-    prior = np.log((counts + 0.5) / (len(y) + 0.5 * classes))
-    # Along the first line lies plain argmax (the start) and, at the far end, the correction for the whole prior.
+    counts = np.bincount(targets.y, targets.mean_one_weights, minlength=classes)
+    prior = np.log((counts + 0.5) / (len(targets) + 0.5 * classes))
+    # The first line leads from argmax (the start) to the full correction for the class frequencies.
     lines = [prior.mean() - prior, *(OFFSET_REACH * np.eye(classes))]
 
-    def judge(offsets: Values) -> float:
-        return score_labels(y, (logs + offsets).argmax(axis=1), classes, metric, weights)
+    def objective(offsets: Values) -> float:
+        return score_labels(targets, (logs + offsets).argmax(axis=1), classes, metric)
 
-    offsets = _climb(np.zeros(classes), lines, judge)
+    offsets = _climb(np.zeros(classes), lines, objective)
     return tuple(float(value) for value in offsets - offsets.mean())
 
 
-def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | None = None) -> tuple[float, ...]:
+def fit_cuts(targets: Targets, proba: Probabilities, metric: str) -> tuple[float, ...]:
     """Cut points on the expected label that raise ``metric``: C - 1 ascending numbers.
 
     The start is rounding: 0.5, 1.5 and so on.
 
     Args:
-        y: int64 (n,), classes in their order.
-        proba: (n, C), of images that the model was not trained on.
+        targets: true classes, numbered in their order, and weights of n images that the model was not trained on.
+        proba: ``(n, C)``, its probabilities for them.
         metric: one of `CUT_METRICS`.
-        weights: how much each image counts, (n,); None: all the same.
 
     Raises:
         KeyError, ValueError: as `trainer.evaluation.metrics.score`.
@@ -85,34 +87,34 @@ def fit_cuts(y: Labels, proba: Probabilities, metric: str, weights: Weights | No
     rows = proba.astype(np.float64)
     expected = rows @ np.arange(classes) / rows.sum(axis=1)
 
-    def judge(cuts: Values) -> float:
-        return score_labels(y, np.searchsorted(np.sort(cuts), expected, side="left"), classes, metric, weights)
+    def objective(cuts: Values) -> float:
+        return score_labels(targets, np.searchsorted(np.sort(cuts), expected, side="left"), classes, metric)
 
     start = np.arange(classes - 1) + 0.5
-    # All cuts together first: a model that shrinks toward the middle wants them closer to each other.
+    # First all cuts together: for a model that shrinks toward the middle, they lie closer to each other.
     middle = start - start.mean()
     lines = [CUT_REACH * np.ones(classes - 1), -CUT_REACH * middle / max(1.0, middle.max(initial=0.0))]
-    return tuple(float(cut) for cut in np.sort(_climb(start, [*lines, *(CUT_REACH * np.eye(classes - 1))], judge)))
+    return tuple(float(cut) for cut in np.sort(_climb(start, [*lines, *(CUT_REACH * np.eye(classes - 1))], objective)))
 
 
-def score_labels(
-    y: Labels, labels: NDArray[np.integer], classes: int, metric: str, weights: Weights | None = None
-) -> float:
-    """Score labels as `trainer.evaluation.metrics.score` scores the probabilities of which they are the largest."""
-    return score(metric, y, np.eye(classes)[labels], weights)
+def score_labels(targets: Targets, labels: NDArray[np.integer], classes: int, metric: str) -> float:
+    """Score predicted labels ``(n,)`` by a metric of labels, as `trainer.evaluation.metrics.score` scores probabilities
+    whose largest is that of the label.
+    """
+    return score(metric, targets, np.eye(classes)[labels])
 
 
-def _climb(start: Values, lines: Sequence[Values], judge: Callable[[Values], float]) -> Values:
-    """Coordinate ascent: along each line the step with the best smoothed score, less what the step costs."""
+def _climb(start: Values, lines: Sequence[Values], objective: Callable[[Values], float]) -> Values:
+    """Coordinate ascent: along each line, take the step with the best smoothed score minus penalty."""
     point = start
     for _ in range(ROUNDS):
         for line in lines:
-            scores = np.array([judge(point + step * line) for step in STEPS])
+            scores = np.array([objective(point + step * line) for step in STEPS])
             margin = len(SMOOTHING) // 2
             smooth = np.convolve(np.pad(scores, margin, mode="edge"), SMOOTHING, mode="valid")
-            worth = smooth - PENALTY * STEPS**2
-            # Of equal ones the smallest step.
-            best = max(range(len(STEPS)), key=lambda i: (worth[i], -abs(STEPS[i])))
-            if worth[best] > worth[len(STEPS) // 2]:
+            penalised = smooth - PENALTY * STEPS**2
+            # Ties go to the smallest step.
+            best = max(range(len(STEPS)), key=lambda i: (penalised[i], -abs(STEPS[i])))
+            if penalised[best] > penalised[len(STEPS) // 2]:
                 point = point + STEPS[best] * line
     return point

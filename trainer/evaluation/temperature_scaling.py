@@ -1,7 +1,7 @@
-"""Temperature scaling: how sure a model says it is, brought in line with how often it is right.
+"""Temperature scaling: calibrates a model's probabilities by one number.
 
-Guo et al. 2017, "On Calibration of Modern Neural Networks": every probability to the power 1 / T, normalised again. The
-most probable class stays the same, so nothing that is scored by labels changes.
+Each probability is raised to the power 1 / T and each row is normalised again (Guo et al. 2017, "On Calibration of
+Modern Neural Networks"). The most probable class stays the same, so no metric of labels changes.
 """
 
 from __future__ import annotations
@@ -9,34 +9,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Labels, Probabilities, Weights, mean_over
+from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Probabilities
+from trainer.evaluation.targets import Targets
 
 RANGE = (0.05, 20.0)
-"""Temperatures that are tried: beyond them a model is as good as certain, or as good as undecided."""
+"""Temperatures that are searched. Beyond them all predictions are practically one-hot, or practically uniform."""
 
 
-def fit_temperature(y: Labels, proba: Probabilities, weights: Weights | None = None) -> float:
-    """The temperature in `RANGE` with the smallest log loss: above 1 the model was too sure of itself, below 1 too shy.
+def fit_temperature(targets: Targets, proba: Probabilities) -> float:
+    """The temperature in `RANGE` with the smallest log loss: above 1 if the model was overconfident, below 1 if it was
+    underconfident.
 
     Args:
-        y: int64 (n,).
-        proba: (n, C), each row the probabilities of an image that the model was not trained on.
-        weights: how much each image counts, (n,); None: all the same.
+        targets: true classes and weights of n images that the model was not trained on.
+        proba: ``(n, C)``, its probabilities for them.
 
     Raises:
-        ValueError: no images, or shapes that do not belong together.
+        ValueError: no images, or another number of images in ``proba``.
     """
     from scipy.optimize import minimize_scalar
 
-    if len(y) == 0 or proba.ndim != 2 or len(proba) != len(y):
-        raise ValueError(f"cannot calibrate probabilities of shape {proba.shape} by {len(y)} labels")
+    if len(targets) == 0 or proba.ndim != 2 or len(proba) != len(targets):
+        raise ValueError(f"cannot calibrate probabilities of shape {proba.shape} by {len(targets)} labels")
     logs = _logs(proba)
-    rows = np.arange(len(y))
+    rows = np.arange(len(targets))
 
     def loss(log_temperature: float) -> float:
         scaled = logs / np.exp(log_temperature)
         peak = scaled.max(axis=1)
-        return mean_over(np.log(np.exp(scaled - peak[:, None]).sum(axis=1)) + peak - scaled[rows, y], weights)
+        return targets.mean(np.log(np.exp(scaled - peak[:, None]).sum(axis=1)) + peak - scaled[rows, targets.y])
 
     low, high = np.log(RANGE[0]), np.log(RANGE[1])
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x))

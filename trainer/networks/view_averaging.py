@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.metrics import Weights, score, weights_of
+from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.inference import views
 from trainer.inference.views import TTA, predict_views
 
@@ -69,10 +70,9 @@ def average_views(by_view: Mapping[str, npt.NDArray[np.float32]], views: Sequenc
 
 
 def choose_views(
-    y: npt.NDArray[np.int64],
+    targets: Targets,
     oof_views: Mapping[str, npt.NDArray[np.floating[Any]]],
     metric: str,
-    image_weights: Weights | None = None,
 ) -> tuple[str, ...]:
     """Choose the views to average by their out-of-fold probabilities; "identity" is always one of them.
 
@@ -81,10 +81,9 @@ def choose_views(
     accuracy depends on the few labels that change.
 
     Args:
-        y: classes: int64, shape (n,).
+        targets: classes of n images, and how much each image counts.
         oof_views: probabilities by view, shape (n, C). Rows that were never held out are NaN and are left out.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        image_weights: how much each image counts: float64, shape (n,); None: all count the same.
 
     Returns:
         The chosen views, in the order in which they were added.
@@ -94,13 +93,13 @@ def choose_views(
     """
     if "identity" not in oof_views or set(oof_views) - set(VIEWS):
         raise ValueError(f"views are 'identity' and others of {', '.join(VIEWS)}, not {', '.join(oof_views)}")
-    held_out = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
-    truth, held_out_weights = y[held_out], weights_of(image_weights, held_out)
+    known = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
+    held_out = targets.select(known)
 
     def scores_of(views: Sequence[str]) -> tuple[float, float]:
         """Log loss (negated, as for every metric higher is better) and ``metric`` of the average of ``views``."""
-        mean = np.stack([oof_views[view][held_out] for view in views]).mean(axis=0, dtype=np.float64)
-        return score("log_loss", truth, mean, held_out_weights), score(metric, truth, mean, held_out_weights)
+        mean = np.stack([oof_views[view][known] for view in views]).mean(axis=0, dtype=np.float64)
+        return score("log_loss", held_out, mean), score(metric, held_out, mean)
 
     chosen = ["identity"]
     best = scores_of(chosen)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from trainer.common.arrays import Float64Array
 from trainer.common.errors import DataError
 from trainer.data.folds import make_folds
-from trainer.evaluation.metrics import effective_images, score, standard_error
+from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.targets import Targets, effective_images
 
 FOLDS = 5
 MIN_IMAGES = 20  # of each set; with fewer images even a large difference is not significant
@@ -105,8 +106,8 @@ def measure_shift(
     ranked = 1 / (1 + np.exp(-log_odds))
     both = np.stack([1 - ranked, ranked], axis=1)
     return Shift(
-        auc=score("roc_auc", part, both),
-        standard_error=standard_error("roc_auc", part, both),
+        auc=score("roc_auc", Targets(part), both),
+        standard_error=standard_error("roc_auc", Targets(part), both),
         train=proba[:n],
         test=proba[n:],
     )
@@ -124,7 +125,7 @@ def importance_weights(train: Float64Array, n_test: int) -> tuple[Float64Array, 
 
     Returns:
         The weights, float64 ``(n,)``, positive, mean 1; and the effective sample size, see
-        `trainer.evaluation.metrics.effective_images`.
+        `trainer.evaluation.targets.effective_images`.
     """
     ratios = np.clip(train / (1 - train) * len(train) / n_test, *CLIP)
     weights = ratios / ratios.mean()

@@ -17,7 +17,6 @@ import torch
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import Average, expected_average
-from trainer.evaluation.metrics import weights_of
 from trainer.networks.view_averaging import average_views
 from trainer.training.fold_group import FoldGroup
 from trainer.training.fold_model import FoldModel
@@ -136,4 +135,4 @@ def _expected_average(data: TrainingData, oof: Float32Array, sample_by_fold: Seq
     held_out = np.isfinite(oof[:, 0])
     if not held_out.any():
         return None
-    return expected_average(data.y[held_out], oof[held_out], sample_by_fold, weights_of(data.image_weights, held_out))
+    return expected_average(data.targets.select(held_out), oof[held_out], sample_by_fold)

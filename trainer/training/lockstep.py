@@ -17,7 +17,7 @@ from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.common.arrays import Float32Array
 from trainer.common.environment import cpu_name
 from trainer.evaluation.ambiguity import Average
-from trainer.evaluation.metrics import mean_over, score, true_class_probability, weights_of
+from trainer.evaluation.metrics import score, true_class_probability
 from trainer.inference.views import TTA
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
@@ -172,13 +172,13 @@ class Lockstep:
             raise Abandoned
 
     def _report(self, epoch: int, train_loss: float, seconds: float) -> EpochReport:
-        y, folds = self._data.y, self._data.folds
-        true_class = true_class_probability(y, self._oof)
+        targets, folds = self._data.targets, self._data.folds
+        true_class = true_class_probability(targets.y, self._oof)
         held_out = np.isfinite(self._oof[:, 0])
         mean_true_probability = metric = float("nan")
         if held_out.any():
             metric = self._score(held_out)
-            mean_true_probability = mean_over(true_class[held_out], weights_of(self._data.image_weights, held_out))
+            mean_true_probability = targets.select(held_out).mean(true_class[held_out])
         return EpochReport(
             epoch=epoch,
             epochs=self._recipe.epochs,
@@ -192,8 +192,7 @@ class Lockstep:
 
     def _score(self, rows: npt.NDArray[np.bool_]) -> float:
         """The metric on the chosen images, by their weights."""
-        data = self._data
-        return score(self._metric, data.y[rows], self._oof[rows], weights_of(data.image_weights, rows))
+        return score(self._metric, self._data.targets.select(rows), self._oof[rows])
 
     def content(self) -> dict[str, Any]:
         """What `restore` needs, for a checkpoint: dictionaries and lists of tensors and plain values."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from trainer.batches.batch_loader import PixelSource
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import Average
-from trainer.evaluation.metrics import Weights
+from trainer.evaluation.targets import ImageWeights, Targets
 from trainer.recipe.recipe import Recipe, Scalar
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class TrainingData:
     cropped: PixelSource | None = None
     """The training images again at a larger size, so that random crops keep their detail. None: recipes crop from
     `pixels`."""
-    image_weights: Weights | None = None
+    image_weights: ImageWeights | None = None
     """How much each training image counts in every score: float64, shape (n,), finite, above 0. None: all count the
     same. The weights change no training, only its scores."""
 
@@ -72,6 +72,11 @@ class TrainingData:
     def training_source(self, recipe: Recipe) -> PixelSource:
         """The images from which a recipe's training batches are read; predictions always read `pixels`."""
         return self.cropped if self.cropped is not None and recipe.augment.strengths["crop"] > 0.0 else self.pixels
+
+    @property
+    def targets(self) -> Targets:
+        """Classes and weights of the training images, against which every score is computed."""
+        return Targets(self.y, self.image_weights)
 
     @property
     def num_folds(self) -> int:

@@ -14,6 +14,7 @@ from benchmarks.replays.curve_tables import CurveTable, CurveTableError, calibra
 from benchmarks.replays.regret import FIRST, judgements, prepare
 from benchmarks.replays.score_honesty import replay
 from trainer.evaluation.ambiguity import expected_average
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 
 R, S, K, N, M, C = 16, 2, 3, 900, 600, 4
@@ -48,7 +49,7 @@ def recorded() -> dict[str, Any]:
             rows["fold_test"].append((by_fold.argmax(axis=2) == test_y).mean(axis=1))
             rows["ens_test"].append(hits.mean())
             rows["ens_hits"].append(hits)
-            for name, value in asdict(expected_average(y, oof, list(by_fold))).items():
+            for name, value in asdict(expected_average(Targets(y), oof, list(by_fold))).items():
                 rows[name].append(value)
         for name, values in rows.items():
             arrays[name].append(values)

@@ -19,7 +19,7 @@ from search.export.notes import ExportNotes
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import StudiesDiffer, check_alike, read_pool
 from search.report.submissions import what_it_is
-from search.statistics.blends import evenly
+from search.statistics.blends import mean_of_all
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished
@@ -35,6 +35,7 @@ from tests.search.colours import STUDY, founding, make_bench, work_on, write_com
 from tests.search.untrained import pretending
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
 
@@ -59,7 +60,7 @@ def confirm(bench: Bench, number: int, third: int) -> None:
     queue.add(bench.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe, note={TRIAL_NOTE: trial.number})
     item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
-    value = score("accuracy", bench.images.y, oof)
+    value = score("accuracy", Targets(bench.images.y), oof)
     outcome = TrialOutcome(
         status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
     )
@@ -154,7 +155,7 @@ class TestWhoMayTakePart:
             for m, oof in zip(members, oofs, strict=True)
         ]
         test = np.full((7, 3), 1 / 3, np.float32)
-        blend = evenly(y, np.stack(oofs), None)
+        blend = mean_of_all(Targets(y), np.stack(oofs))
         made = Refits(members=tuple(parts), blend=blend, fitted=None, by_confirmations=False, test=test)
         told = forecast_export(ledger, plan, made)
         assert told is not None and told.test_images == 7
@@ -234,7 +235,7 @@ def refit(two: Two, plan: ExportPlan) -> Refits:
     ids = queue_refits(two.ledger, plan, one.home)
     for bench in two.benches:
         work_on(bench)
-    return gather_refits(two.ledger, plan, ids, one.images.y)
+    return gather_refits(two.ledger, plan, ids)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def export(
     plan = plan_export(bench.ledger, bench.study, seeds=seeds, full_data=full_data)
     ids = queue_refits(bench.ledger, plan, bench.home)
     work_on(bench)
-    refits = gather_refits(bench.ledger, plan, ids, bench.images.y)
+    refits = gather_refits(bench.ledger, plan, ids)
     return write_export(bench.ledger, plan, refits, bench.images, bench.home, output, kind)
 
 
@@ -178,7 +178,7 @@ def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Expor
     bench = searched.bench
     plan = plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
     ids = queue_refits(bench.ledger, plan, bench.home)
-    refits = gather_refits(bench.ledger, plan, ids, bench.images.y)
+    refits = gather_refits(bench.ledger, plan, ids)
     changed = replace(bench.images, test_ids=("other", *bench.images.test_ids[1:]))
     with pytest.raises(SubmissionError, match="ids"):
         write_export(bench.ledger, plan, refits, changed, bench.home, tmp_path / "a", None)
@@ -238,10 +238,10 @@ def test_nothing_finished_and_failed_refits_are_said(
         bench.study.id, WorkKind.REFIT, split=0, seed=77, recipe=plan.leader.recipe.to_flat()
     )
     with pytest.raises(RefitFailed, match="not ended yet"):
-        gather_refits(bench.ledger, plan, [(work_id,)], bench.images.y)
+        gather_refits(bench.ledger, plan, [(work_id,)])
     item = bench.ledger.queue.take(bench.study.id, "w", 60)
     assert item is not None
     bench.ledger.queue.fail(item, Failure.DISK, "disk full")
     with pytest.raises(RefitFailed, match="seed 77 ended as failed: disk full"):
-        gather_refits(bench.ledger, plan, [(work_id,)], bench.images.y)
+        gather_refits(bench.ledger, plan, [(work_id,)])
     assert queue_refits(bench.ledger, plan, bench.home), "the others are done and stay"

@@ -32,6 +32,7 @@ from storage.stores import open_ledger
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.colours import STUDY, founding, make_bench, work_on
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
 
@@ -66,7 +67,7 @@ def confirm(bench: Bench, trial: TrialRecord, split: int, oof: NDArray[np.float3
     queue.add(bench.study.id, WorkKind.CONFIRM, split=split, seed=split, recipe=recipe, note={TRIAL_NOTE: trial.number})
     item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
-    value = score("accuracy", bench.images.y, oof)
+    value = score("accuracy", Targets(bench.images.y), oof)
     outcome = TrialOutcome(
         status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
     )
@@ -102,7 +103,7 @@ def chosen(bench: Bench) -> list[TrialRecord]:
 def refit(bench: Bench, plan: ExportPlan) -> Refits:
     ids = queue_refits(bench.ledger, plan, bench.home)
     work_on(bench)
-    return gather_refits(bench.ledger, plan, ids, bench.images.y)
+    return gather_refits(bench.ledger, plan, ids)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def rows(path: Path) -> list[list[str]]:
 
 def test_recipes_that_err_differently_are_both_refitted_as_they_were_confirmed(bench: Bench, plan: ExportPlan) -> None:
     numbers = {trial.number for trial in chosen(bench)}
-    assert {name.trial for name in plan.choice.names} == numbers and plan.choice.weights == (0.5, 0.5)
+    assert {name.trial for name in plan.choice.names} == numbers and plan.choice.blend_weights == (0.5, 0.5)
     assert {member.number for member in plan.members} == numbers
     assert plan.choice.gain is not None and plan.choice.gain.mean == pytest.approx(9 / 30)
     assert {member.recipe.image_size for member in plan.members} == {48}, "[final] counts"
@@ -149,7 +150,7 @@ def test_the_model_is_the_mean_of_its_members_refits(refits: Refits, bench: Benc
     np.testing.assert_allclose(refits.test, np.mean(tests, axis=0), atol=1e-6)
     assert np.abs(tests[0] - tests[1]).max() > 1e-3, "two different models"
     oof = np.mean([member.oof_by_training[0] for member in refits.members], axis=0)
-    assert exported.score == pytest.approx(score("accuracy", bench.images.y, oof))
+    assert exported.score == pytest.approx(score("accuracy", Targets(bench.images.y), oof))
     table = rows(exported.folder / "oof.csv")
     np.testing.assert_allclose([[float(cell) for cell in row[5:]] for row in table[1:]], oof, atol=1e-6)
 
@@ -272,13 +273,13 @@ def test_a_member_that_cannot_be_refitted_is_left_out_the_leader_is_not(bench: B
         bench.ledger.queue.fail(item, Failure.DISK, "disk full")
 
     breaks(other)
-    gathered = gather_refits(bench.ledger, plan, ids, bench.images.y)
+    gathered = gather_refits(bench.ledger, plan, ids)
     assert [m.member.number for m in gathered.members] == [plan.leader.number]
     assert gathered.blend.weights == (1.0,)
     assert "disk full" in gathered.left_out[0] and f"trial {plan.members[1].number}" in gathered.left_out[0]
     breaks(leader)
     with pytest.raises(RefitFailed, match="disk full"):
-        gather_refits(bench.ledger, plan, ids, bench.images.y)
+        gather_refits(bench.ledger, plan, ids)
 
 
 def test_what_is_expected_of_the_export(bench: Bench) -> None:
@@ -296,7 +297,7 @@ def test_the_best_of_the_search_seen_and_honest(bench: Bench) -> None:
     optimism = read_optimism(bench.ledger, bench.study)
     assert optimism is not None
     (line,) = optimism_lines(bench.ledger, read_standing(bench.ledger, bench.study.name))
-    best, honest = optimism.best, optimism.honest
-    for fact in (f"{best.value:.4f}", f"trial {best.number} ", f"{honest.score:.4f} ± {honest.error:.4f}"):
+    best, unbiased = optimism.best, optimism.unbiased
+    for fact in (f"{best.value:.4f}", f"trial {best.number} ", f"{unbiased.score:.4f} ± {unbiased.error:.4f}"):
         assert fact in line
-    assert 0.0 <= honest.score <= 1.0
+    assert 0.0 <= unbiased.score <= 1.0

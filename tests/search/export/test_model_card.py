@@ -76,8 +76,8 @@ def test_models_trained_on_everything_claim_no_score() -> None:
 def test_an_ensemble_shows_each_member_its_reasons_and_what_is_expected() -> None:
     other = replace(MEMBER, name=MemberName(trial=12), backbone="test_vit", weight=None)
     estimate = Estimate(
-        number=7, rounds=3, mean=0.92, shrunk=0.905, error=0.015, averaged=0.91, behind=0.0, behind_error=0.0,
-        tied=True, fallen=False, chance_best=0.6,
+        number=7, rounds=3, mean=0.92, shrunk=0.905, error=0.015, averaged=0.91, gap_to_leader=0.0, gap_error=0.0,
+        tied=True, eliminated=False, chance_best=0.6,
     )  # fmt: skip
     reason = "The average of trials 7, 12 gains +0.8 ± 0.5 points over trial 7 alone, out-of-fold, nested."
     expected = "Expected on the 40 test images: accuracy 0.9000"

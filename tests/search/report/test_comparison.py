@@ -59,7 +59,7 @@ def test_a_search_that_beat_the_default_recipe(bench: Bench, ledger: Ledger, url
     for row in estimates.rows:
         assert f"{row.mean:.4f}" in text and f"{row.shrunk:.4f} ± {row.error:.4f}" in text
     behind = estimates.rows[-1]
-    assert f"The leader beats the default recipe by {behind.behind:.4f} ± {behind.behind_error:.4f}." in text
+    assert f"The leader beats the default recipe by {behind.gap_to_leader:.4f} ± {behind.gap_error:.4f}." in text
     assert "the default recipe" in text and "label_smoothing=" in text
     best = read_standing(ledger, "colours").ranking[0]
     assert f"trial {best.number}, scored {best.value:.4f} in the search" in text

@@ -144,7 +144,7 @@ def test_the_comparison(study: tuple[Ledger, StoredStudy], screen: Screen, tmp_p
         facts += [f"{row.shrunk:.4f} ± {row.error:.4f}", f"{row.averaged:.4f}", f"{row.chance_best:.0%}"]
         facts += TOKEN.findall(comparison.differences[row.number])
         if row is not comparison.estimates.leader:
-            facts.append(f"{row.behind:.4f} ± {row.behind_error:.4f}")
+            facts.append(f"{row.gap_to_leader:.4f} ± {row.gap_error:.4f}")
     lines = [line for line in printed(out) if str(tmp_path) not in line]
     assert len(lines) == len(printed(out)) - 1, "the path of the picture stays whole, so that it can be copied"
     holds("\n".join(line for line in out.splitlines() if str(tmp_path) not in line), screen, *facts)
@@ -326,8 +326,8 @@ def test_the_end_of_a_search_that_knows_less(changes: dict[str, object], fact: s
 
 
 def test_the_estimate_stands_in_for_a_forecast(screen: Screen) -> None:
-    numbers = {"mean": 0.9, "averaged": 0.9, "behind": 0.0, "behind_error": 0.0, "chance_best": 1.0}
-    estimate = Estimate(number=7, rounds=1, shrunk=0.9123, error=0.0456, tied=True, fallen=False, **numbers)
+    numbers = {"mean": 0.9, "averaged": 0.9, "gap_to_leader": 0.0, "gap_error": 0.0, "chance_best": 1.0}
+    estimate = Estimate(number=7, rounds=1, shrunk=0.9123, error=0.0456, tied=True, eliminated=False, **numbers)
     made = export(forecast=None, estimate=estimate)
     holds(shown(screen, lambda console: print_export(console, made, (), compared=True)), screen, "0.9123 ± 0.0456")
 

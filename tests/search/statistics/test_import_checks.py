@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from search.statistics.import_checks import fold_doubts, same_division, score_doubts
+from trainer.evaluation.targets import Targets
 
 N = 120
 Y = np.arange(N) % 3
@@ -51,13 +52,13 @@ def test_other_folds_and_torn_duplicates_are_told() -> None:
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss", "macro_f1", "roc_auc"])
 def test_too_good_is_doubted_better_is_not(metric: str) -> None:
     best = right_with(0.6)
-    assert list(score_doubts(metric, Y, right_with(0.65, 1), best)) == []
-    assert "better than the best" in " ".join(score_doubts(metric, Y, right_with(0.97, 1), best))
+    assert list(score_doubts(metric, Targets(Y), right_with(0.65, 1), best)) == []
+    assert "better than the best" in " ".join(score_doubts(metric, Targets(Y), right_with(0.97, 1), best))
 
 
 def test_knowing_every_label_is_doubted_unless_the_study_does_too() -> None:
     perfect = right_with(1.0)
-    (doubt,) = score_doubts("accuracy", Y, perfect, None)
+    (doubt,) = score_doubts("accuracy", Targets(Y), perfect, None)
     assert "nearly always right" in doubt
-    assert list(score_doubts("accuracy", Y, perfect, perfect)) == []
-    assert list(score_doubts("accuracy", Y, right_with(0.9), None)) == []
+    assert list(score_doubts("accuracy", Targets(Y), perfect, perfect)) == []
+    assert list(score_doubts("accuracy", Targets(Y), right_with(0.9), None)) == []

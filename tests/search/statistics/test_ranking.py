@@ -10,10 +10,10 @@ from search.statistics.ranking import (
     Candidate,
     NothingFinished,
     average,
-    averaging_adds,
+    averaging_gain,
     choose,
+    objective,
     rank,
-    worth,
 )
 
 
@@ -24,7 +24,7 @@ def candidate(number: int, value: float, brier: float = 0.5, metric: str = "accu
         standard_error=0.01,
         averaged=value,
         brier=brier,
-        worth=worth(metric, value, brier),
+        objective=objective(metric, value, brier),
     )
 
 
@@ -42,16 +42,16 @@ def test_a_metric_of_labels_is_helped_by_the_brier_score_and_one_of_probabilitie
 
 
 def test_averaging_lessens_errors_by_nearly_the_share_by_which_it_lessens_the_brier_score() -> None:
-    assert averaging_adds("accuracy", 0.6, 0.4, 0.1) == pytest.approx(0.4 * ERRORS_FALL * 0.2)
-    assert averaging_adds("accuracy", 0.99, 0.001, 0.1) == pytest.approx(0.01), "no more than is missing"
-    assert averaging_adds("qwk", 0.6, 0.4, 0.1) == averaging_adds("accuracy", 0.6, 0.4, 0.1)
-    assert averaging_adds("accuracy", 0.6, 0.4, 0.0) == 0.0
-    assert averaging_adds("log_loss", -0.7, 0.4, 0.1) == 0.0
+    assert averaging_gain("accuracy", 0.6, 0.4, 0.1) == pytest.approx(0.4 * ERRORS_FALL * 0.2)
+    assert averaging_gain("accuracy", 0.99, 0.001, 0.1) == pytest.approx(0.01), "no more than is missing"
+    assert averaging_gain("qwk", 0.6, 0.4, 0.1) == averaging_gain("accuracy", 0.6, 0.4, 0.1)
+    assert averaging_gain("accuracy", 0.6, 0.4, 0.0) == 0.0
+    assert averaging_gain("log_loss", -0.7, 0.4, 0.1) == 0.0
 
 
-def test_worth_is_the_mean_of_the_metric_and_one_less_the_brier_score() -> None:
-    assert worth("accuracy", 0.7, 0.3) == pytest.approx(0.7)
-    assert worth("log_loss", -0.7, 0.7) == -0.7
+def test_the_objective_is_the_mean_of_the_metric_and_one_less_the_brier_score() -> None:
+    assert objective("accuracy", 0.7, 0.3) == pytest.approx(0.7)
+    assert objective("log_loss", -0.7, 0.7) == -0.7
 
 
 def test_nothing_finished_is_said() -> None:

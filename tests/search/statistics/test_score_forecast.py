@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.statistics.paired_gain import Gain
-from search.statistics.ranking import averaging_adds
+from search.statistics.ranking import averaging_gain
 from search.statistics.score_forecast import (
     AVERAGING_ERROR,
     LEVEL,
@@ -22,11 +22,12 @@ from search.statistics.score_forecast import (
     averaging_of,
     equal_trainings,
     forecast,
-    gain_all_told,
+    gain_across_trainings,
     gain_within,
 )
 from trainer.evaluation.ambiguity import expected_average
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 
 IMAGES, CLASSES = 500, 5
 
@@ -68,10 +69,10 @@ def test_two_cross_validations_foretell_what_five_networks_gain() -> None:
     predicted, gained = [], []
     for seed in range(20):
         y, drawn = networks(5, seed)
-        found = averaging_of(None, gain_all_told([[drawn[:2]]], y, "accuracy"))
+        found = averaging_of(None, gain_across_trainings([[drawn[:2]]], Targets(y), "accuracy"))
         predicted.append(found.of(5, 1).mean)
-        single = np.mean([score("accuracy", y, proba) for proba in drawn])
-        gained.append(score("accuracy", y, np.mean(drawn, axis=0)) - single)
+        single = np.mean([score("accuracy", Targets(y), proba) for proba in drawn])
+        gained.append(score("accuracy", Targets(y), np.mean(drawn, axis=0)) - single)
     assert np.mean(gained) > 0.04
     assert np.mean(predicted) == pytest.approx(np.mean(gained), abs=0.01)
 
@@ -80,11 +81,11 @@ def test_how_much_networks_differ_foretells_what_averaging_them_gains() -> None:
     predicted, gained = [], []
     for seed in range(20):
         y, drawn = networks(5, seed, noise=0.7)
-        single = float(np.mean([score("accuracy", y, proba) for proba in drawn]))
-        found = expected_average(y, drawn[0], drawn)
-        within = gain_within([averaging_adds("accuracy", single, found.brier, found.ambiguity)], 5)
+        single = float(np.mean([score("accuracy", Targets(y), proba) for proba in drawn]))
+        found = expected_average(Targets(y), drawn[0], drawn)
+        within = gain_within([averaging_gain("accuracy", single, found.brier, found.ambiguity)], 5)
         predicted.append(averaging_of(within, None).of(5, 1).mean)
-        gained.append(score("accuracy", y, np.mean(drawn, axis=0)) - single)
+        gained.append(score("accuracy", Targets(y), np.mean(drawn, axis=0)) - single)
     wrong = np.subtract(predicted, gained)
     assert abs(wrong.mean()) < AVERAGING_ERROR * np.mean(gained), "within the error that is reckoned with"
 
@@ -93,7 +94,7 @@ def test_the_error_of_the_gain_is_that_over_images() -> None:
     gains = []
     for seed in range(40):
         y, drawn = networks(2, seed)
-        gain = gain_all_told([[drawn]], y, "accuracy")
+        gain = gain_across_trainings([[drawn]], Targets(y), "accuracy")
         assert gain is not None
         gains.append(gain)
     assert np.mean([gain.error for gain in gains]) == pytest.approx(np.std([gain.mean for gain in gains]), rel=0.4)
@@ -101,7 +102,11 @@ def test_the_error_of_the_gain_is_that_over_images() -> None:
 
 def test_one_cross_validation_says_nothing_of_averaging() -> None:
     y, drawn = networks(1)
-    assert gain_all_told([[drawn]], y, "accuracy") is None is gain_all_told([], y, "accuracy")
+    assert (
+        gain_across_trainings([[drawn]], Targets(y), "accuracy")
+        is None
+        is gain_across_trainings([], Targets(y), "accuracy")
+    )
     assert averaging_of(None, None) == NO_AVERAGING
 
 
@@ -109,10 +114,12 @@ def test_recipes_count_the_same_however_often_they_were_trained() -> None:
     assert equal_trainings([3]) == 3 == equal_trainings([1, 1, 1])
     assert equal_trainings([2, 1]) == pytest.approx(4 / 1.5)
     y, (one, again, other) = networks(3)
-    gain = gain_all_told([[[one, again], [other]]], y, "accuracy")
+    gain = gain_across_trainings([[[one, again], [other]]], Targets(y), "accuracy")
     assert gain is not None
-    single = np.mean([np.mean([score("accuracy", y, p) for p in (one, again)]), score("accuracy", y, other)])
-    together = score("accuracy", y, (np.mean([one, again], axis=0) + other) / 2)
+    single = np.mean(
+        [np.mean([score("accuracy", Targets(y), p) for p in (one, again)]), score("accuracy", Targets(y), other)]
+    )
+    together = score("accuracy", Targets(y), (np.mean([one, again], axis=0) + other) / 2)
     assert together - single > 0.02
     assert averaging_of(None, gain).of(equal_trainings([2, 1]), 1).mean == pytest.approx(together - single)
 

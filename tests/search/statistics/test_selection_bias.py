@@ -1,4 +1,4 @@
-"""What the best of many is worth: the choice, judged on images that it did not see."""
+"""Score of the best of many without selection bias: each selection is scored on images that it did not use."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.statistics.selection_bias import PARTS, CrossValidated, Tried, honest_score
+from search.statistics.selection_bias import PARTS, CandidateRecipe, CrossValidated, unbiased_score
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 
 IMAGES, CLASSES = 300, 4
 
@@ -24,16 +25,16 @@ def labels(seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, CLASSES, IMAGES)
 
 
-def tried_once(searched: NDArray[np.float32], *fresh: NDArray[np.float32]) -> Tried:
-    return Tried(searched=CrossValidated(oof=searched), fresh=tuple(CrossValidated(oof=oof) for oof in fresh))
+def tried_once(searched: NDArray[np.float32], *fresh: NDArray[np.float32]) -> CandidateRecipe:
+    return CandidateRecipe(searched=CrossValidated(oof=searched), fresh=tuple(CrossValidated(oof=oof) for oof in fresh))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss"])
-def test_one_recipe_alone_is_worth_its_score(metric: str) -> None:
+def test_one_recipe_alone_keeps_its_score(metric: str) -> None:
     y = labels()
     oof = guesses(y, 0.6, seed=1)
-    honest = honest_score([tried_once(oof)], y, metric)
-    assert honest.score == pytest.approx(score(metric, y, oof))
+    honest = unbiased_score([tried_once(oof)], Targets(y), metric)
+    assert honest.score == pytest.approx(score(metric, Targets(y), oof))
 
 
 def test_the_best_of_many_equals_looks_better_than_it_is_and_honestly_does_not() -> None:
@@ -41,26 +42,26 @@ def test_the_best_of_many_equals_looks_better_than_it_is_and_honestly_does_not()
     for seed in range(20):
         y = labels(seed)
         tried = [guesses(y, 0.6, seed=1000 * seed + i) for i in range(30)]
-        seen.append(max(score("accuracy", y, oof) for oof in tried))
-        honest.append(honest_score([tried_once(oof) for oof in tried], y, "accuracy").score)
+        seen.append(max(score("accuracy", Targets(y), oof) for oof in tried))
+        honest.append(unbiased_score([tried_once(oof) for oof in tried], Targets(y), "accuracy").score)
     assert np.mean(seen) > 0.64, "luck of the best of thirty"
     assert abs(np.mean(honest) - 0.6) < 0.015
 
 
-def test_who_is_plainly_better_keeps_its_score() -> None:
+def test_a_plainly_better_recipe_keeps_its_score() -> None:
     y = labels()
     best = guesses(y, 0.9, seed=1)
     others = [tried_once(guesses(y, 0.5, seed=i)) for i in range(2, 20)]
-    honest = honest_score([*others, tried_once(best)], y, "accuracy")
-    assert honest.score == pytest.approx(score("accuracy", y, best))
+    honest = unbiased_score([*others, tried_once(best)], Targets(y), "accuracy")
+    assert honest.score == pytest.approx(score("accuracy", Targets(y), best))
     assert honest.error == pytest.approx(np.sqrt(0.9 * 0.1 / IMAGES), rel=0.3)
 
 
 def test_a_lucky_training_is_judged_by_its_confirmation() -> None:
     y = labels()
     lucky, again = guesses(y, 0.9, seed=1), guesses(y, 0.7, seed=2)
-    honest = honest_score([tried_once(lucky, again)], y, "accuracy")
-    assert honest.score == pytest.approx(score("accuracy", y, again))
+    honest = unbiased_score([tried_once(lucky, again)], Targets(y), "accuracy")
+    assert honest.score == pytest.approx(score("accuracy", Targets(y), again))
 
 
 def test_weights_count() -> None:
@@ -68,19 +69,23 @@ def test_weights_count() -> None:
     oof = guesses(y, 0.6, seed=1)
     weights = np.random.default_rng(0).uniform(0.2, 5.0, IMAGES)
     tried = [tried_once(oof)]
-    assert honest_score(tried, y, "accuracy", weights).score == pytest.approx(score("accuracy", y, oof, weights))
-    assert honest_score(tried, y, "accuracy", np.ones(IMAGES)) == honest_score(tried, y, "accuracy")
+    assert unbiased_score(tried, Targets(y, weights), "accuracy").score == pytest.approx(
+        score("accuracy", Targets(y, weights), oof)
+    )
+    assert unbiased_score(tried, Targets(y, np.ones(IMAGES)), "accuracy") == unbiased_score(
+        tried, Targets(y), "accuracy"
+    )
 
 
 def test_fewer_images_than_parts_are_enough() -> None:
     y = np.arange(PARTS - 3, dtype=np.int64) % CLASSES
-    honest = honest_score([tried_once(guesses(y, 1.0, seed=i)) for i in range(3)], y, "accuracy")
+    honest = unbiased_score([tried_once(guesses(y, 1.0, seed=i)) for i in range(3)], Targets(y), "accuracy")
     assert honest.score == 1.0
 
 
 def test_nothing_tried_is_refused() -> None:
     with pytest.raises(ValueError, match="no best"):
-        honest_score([], labels(), "accuracy")
+        unbiased_score([], Targets(labels()), "accuracy")
 
 
 def test_the_best_of_many_looks_better_by_what_is_said() -> None:
@@ -88,20 +93,22 @@ def test_the_best_of_many_looks_better_by_what_is_said() -> None:
     for seed in range(20):
         y = labels(seed)
         tried = [guesses(y, 0.6, seed=1000 * seed + i) for i in range(30)]
-        looks.append(max(score("accuracy", y, oof) for oof in tried) - 0.6)
-        said.append(honest_score([tried_once(oof) for oof in tried], y, "accuracy").optimism)
+        looks.append(max(score("accuracy", Targets(y), oof) for oof in tried) - 0.6)
+        said.append(unbiased_score([tried_once(oof) for oof in tried], Targets(y), "accuracy").optimism)
     assert np.mean(said) == pytest.approx(np.mean(looks), abs=0.015)
 
 
-def test_one_recipe_alone_flatters_nobody() -> None:
+def test_one_recipe_alone_has_no_selection_bias() -> None:
     y = labels()
-    assert honest_score([tried_once(guesses(y, 0.6, seed=1))], y, "accuracy").optimism == pytest.approx(0.0, abs=1e-9)
+    assert unbiased_score([tried_once(guesses(y, 0.6, seed=1))], Targets(y), "accuracy").optimism == pytest.approx(
+        0.0, abs=1e-9
+    )
 
 
-def test_who_wins_as_an_average_though_worse_alone_flatters_nobody() -> None:
+def test_a_recipe_that_wins_only_as_an_average_has_no_selection_bias() -> None:
     y = labels()
     good, gaining = guesses(y, 0.70, seed=1), guesses(y, 0.62, seed=2)
-    differing = Tried(searched=CrossValidated(oof=gaining, ambiguity=0.3, adds=0.3))
-    honest = honest_score([tried_once(good), differing], y, "accuracy")
-    assert honest.score == pytest.approx(score("accuracy", y, gaining))
+    differing = CandidateRecipe(searched=CrossValidated(oof=gaining, ambiguity=0.3, averaging_gain=0.3))
+    honest = unbiased_score([tried_once(good), differing], Targets(y), "accuracy")
+    assert honest.score == pytest.approx(score("accuracy", Targets(y), gaining))
     assert honest.optimism == pytest.approx(0.0, abs=1e-9)

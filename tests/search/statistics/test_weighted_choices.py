@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.statistics.blends import Way, calibrated, decided, equal, evenly, greedy, stack
+from search.statistics.blends import BlendMethod, calibrated, equal, greedy, mean_of_all, stack, with_label_rule
 from search.statistics.ensemble_selection import PossibleMember, choose_members, fit_final
-from search.statistics.estimates import Judged, Round, estimate
+from search.statistics.estimates import RecipeScores, Round, estimate
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import paired_gain
-from trainer.evaluation.metrics import Labels, Probabilities
+from trainer.evaluation.metrics import Probabilities
+from trainer.evaluation.targets import Labels, Targets
 
 N, CLASSES = 240, 3
 HEAVY = np.arange(N) % 4 == 0
@@ -31,14 +32,14 @@ Y, SPECIALIST = predictions(1, heavy=3.0, light=0.8)
 _, GENERALIST = predictions(2, heavy=0.8, light=2.5)
 
 
-def judged(*oofs: Probabilities) -> list[Judged]:
-    return [Judged(number=i, rounds=(Round(split=0, folds=FOLDS, oof=oof),)) for i, oof in enumerate(oofs)]
+def judged(*oofs: Probabilities) -> list[RecipeScores]:
+    return [RecipeScores(number=i, rounds=(Round(split=0, folds=FOLDS, oof=oof),)) for i, oof in enumerate(oofs)]
 
 
 def test_the_images_that_count_say_who_leads() -> None:
-    plain, weighted = (estimate(judged(GENERALIST, SPECIALIST), Y, "accuracy", w) for w in (None, WEIGHTS))
+    plain, weighted = (estimate(judged(GENERALIST, SPECIALIST), Targets(Y, w), "accuracy") for w in (None, WEIGHTS))
     assert (plain.leader.number, weighted.leader.number) == (0, 1)
-    assert weighted.of(0).fallen and not plain.of(0).fallen
+    assert weighted.of(0).eliminated and not plain.of(0).eliminated
     # Fewer images decide, and each is known less well.
     assert weighted.leader.error > plain.leader.error
 
@@ -47,14 +48,16 @@ def test_the_images_that_count_say_who_leads() -> None:
 def test_equal_weights_change_no_choice(metric: str) -> None:
     same = np.full(N, 0.4)
     oofs = [predictions(seed, 1.5, 1.5)[1] for seed in range(5)]
-    plain, weighted = (estimate(judged(*oofs), Y, metric, w) for w in (None, same))
+    plain, weighted = (estimate(judged(*oofs), Targets(Y, w), metric) for w in (None, same))
     for one, other in zip(plain.rows, weighted.rows, strict=True):
         assert one.number == other.number and other.shrunk == pytest.approx(one.shrunk, abs=1e-5)
         assert other.error == pytest.approx(one.error, rel=1e-3, abs=1e-5)
-    finals = [fit_final(np.stack(oofs[:2]), Y, FOLDS, metric, "equal", calibrate=True, weights=w) for w in (None, same)]
+    finals = [
+        fit_final(np.stack(oofs[:2]), Targets(Y, w), FOLDS, metric, "equal", calibrate=True) for w in (None, same)
+    ]
     assert finals[1].score == pytest.approx(finals[0].score, abs=1e-6)
     assert finals[1].error == pytest.approx(finals[0].error, abs=1e-6)
-    gains = [paired_gain(metric, Y, oofs[0], oofs[1], w) for w in (None, same)]
+    gains = [paired_gain(metric, Targets(Y, w), oofs[0], oofs[1]) for w in (None, same)]
     assert gains[1].mean == gains[0].mean and gains[1].error == pytest.approx(gains[0].error)
 
 
@@ -65,27 +68,27 @@ def test_an_ensemble_is_judged_by_the_images_that_count() -> None:
         PossibleMember(name=name, backbone=str(name), oof=oof)
         for name, oof in zip(names, (SPECIALIST, GENERALIST), strict=True)
     ]
-    assert len(choose_members(contenders, Y, FOLDS, "log_loss", "equal", 2).names) == 2
-    assert choose_members(contenders, Y, FOLDS, "log_loss", "equal", 2, WEIGHTS).names == (names[0],)
+    assert len(choose_members(contenders, Targets(Y), FOLDS, "log_loss", "equal", 2).names) == 2
+    assert choose_members(contenders, Targets(Y, WEIGHTS), FOLDS, "log_loss", "equal", 2).names == (names[0],)
 
 
 @pytest.mark.parametrize(
     "way",
     [
-        evenly,
+        mean_of_all,
         equal(["a", "b"], 2),
         greedy(2),
         stack,
-        calibrated(evenly),
-        decided(evenly, "balanced_accuracy"),
-        decided(evenly, "qwk"),
+        calibrated(mean_of_all),
+        with_label_rule(mean_of_all, "balanced_accuracy"),
+        with_label_rule(mean_of_all, "qwk"),
     ],
 )
-def test_ways_fit_an_image_of_weight_two_as_two_images(way: Way) -> None:
+def test_ways_fit_an_image_of_weight_two_as_two_images(way: BlendMethod) -> None:
     members = np.stack([SPECIALIST, GENERALIST])
     times = np.where(HEAVY, 2, 1)
     rows = np.repeat(np.arange(N), times)
-    weighted, repeated = way(Y, members, times.astype(np.float64)), way(Y[rows], members[:, rows])
+    weighted, repeated = way(Targets(Y, times.astype(np.float64)), members), way(Targets(Y[rows]), members[:, rows])
     assert weighted.weights == pytest.approx(repeated.weights)
     assert weighted.temperature == pytest.approx(repeated.temperature, rel=1e-3)
     assert weighted.cuts == pytest.approx(repeated.cuts, abs=1e-6)

@@ -32,7 +32,8 @@ from storage.values import WorkKind
 from tests.search.colours import COLOURS, founding, make_bench, work_on
 from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
-from trainer.evaluation.metrics import effective_images, mean_over, score, standard_error
+from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.targets import Targets, effective_images, mean_over
 from trainer.shift.adversarial import Shift
 
 ASKED = "protocol.weighting=test_like"
@@ -196,8 +197,8 @@ def test_every_score_of_the_study_is_weighted(
     study, y, own = searched.study, searched.images.y, weighting.values
     record = ledger.runs.records(study.id, kind=WorkKind.SEARCH)[0]
     oof = ledger.runs.prediction(record.id, "oof")
-    assert record.value == score("accuracy", y, oof, own)
-    assert record.value_se == standard_error("accuracy", y, oof, own)
+    assert record.value == score("accuracy", Targets(y, own), oof)
+    assert record.value_se == standard_error("accuracy", Targets(y, own), oof)
     curve = ledger.runs.curves(record.id)[-1]
     assert curve.metric == record.value
     assert record.soft == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
@@ -207,11 +208,11 @@ def test_every_score_of_the_study_is_weighted(
     plan = plan_export(ledger, study, seeds=None, full_data=False)
     ids = queue_refits(ledger, plan, searched.home)
     work_on(searched)
-    refits = gather_refits(ledger, plan, ids, y)
+    refits = gather_refits(ledger, plan, ids)
     assert refits.fitted is not None
-    judged = refits.fitted.nested.judged(refits.mean_oof(), "accuracy")
-    assert refits.fitted.score == score("accuracy", y, judged, own)
-    assert refits.fitted.error == standard_error("accuracy", y, judged, own)
+    judged = refits.fitted.cross_fitted.scored_output(refits.mean_oof(), "accuracy")
+    assert refits.fitted.score == score("accuracy", Targets(y, own), judged)
+    assert refits.fitted.error == standard_error("accuracy", Targets(y, own), judged)
     export = write_export(ledger, plan, refits, searched.images, searched.home, tmp_path / "out", None)
     card = (export.folder / "MODEL_CARD.md").read_text()
     effective = f"the 90 images count as {effective_images(own):.0f} equal ones"

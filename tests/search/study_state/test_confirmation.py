@@ -283,7 +283,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
         assert [row["fold"] for row in csv.DictReader(file)] == [str(fold) for fold in folds]
     (record,) = ledger.runs.exports(bench.study.id)
     stored = ExportNotes.from_json(record.notes).labels
-    refits = gather_refits(ledger, plan, queue_refits(ledger, plan, bench.home), bench.images.y)
+    refits = gather_refits(ledger, plan, queue_refits(ledger, plan, bench.home))
     assert stored is not None and refits.test is not None
     assert stored.tolist() == refits.blend.labels(refits.test).tolist()
 
@@ -300,7 +300,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
 def export(bench: Bench, plan: ExportPlan, folder: Path) -> Export:
     ids = queue_refits(bench.ledger, plan, bench.home)
     work_on(bench)
-    refits = gather_refits(bench.ledger, plan, ids, bench.images.y)
+    refits = gather_refits(bench.ledger, plan, ids)
     return write_export(bench.ledger, plan, refits, bench.images, bench.home, folder, None)
 
 

@@ -65,11 +65,11 @@ def test_the_first_round_is_for_all_that_the_money_pays_and_for_leader_and_defau
 
 
 def test_whoever_falls_or_breaks_stops_and_one_alone_ends_it() -> None:
-    three = [contender(7, 1), contender(3, 1), contender(0, 1, fallen=True)]
+    three = [contender(7, 1), contender(3, 1), contender(0, 1, eliminated=True)]
     assert next_step(three, rounds=3, money=100.0).items == ((7, 2), (3, 2))
     assert next_step(
-        [contender(7, 1), contender(3, dropped=True), contender(0, 1, fallen=True)], rounds=3, money=100.0
-    ) == (next_step([contender(7, 1), contender(0, 1, fallen=True)], rounds=3, money=100.0))
+        [contender(7, 1), contender(3, dropped=True), contender(0, 1, eliminated=True)], rounds=3, money=100.0
+    ) == (next_step([contender(7, 1), contender(0, 1, eliminated=True)], rounds=3, money=100.0))
     step = next_step(three[:1] + three[2:], rounds=3, money=100.0)
     assert step.items == () and "clearly beaten" in step.why
     assert next_step([contender(7, dropped=True)], rounds=3, money=100.0).items == ()
@@ -116,14 +116,14 @@ def test_every_race_ends_within_its_money_and_runs_nothing_twice(
         by_number = {c.number: c for c in contenders}
         for number, split in step.items:
             assert (number, split) not in ran and 1 <= split <= rounds
-            assert not by_number[number].fallen and not by_number[number].dropped
+            assert not by_number[number].eliminated and not by_number[number].dropped
             ran.add((number, split))
             spent += by_number[number].seconds
         splits = {n: frozenset(s for m, s in ran if m == n) for n in by_number}
         fall = luck[turn % len(luck)] > 0.5
         contenders = [replace(c, splits=splits[c.number]) for c in contenders]
         if fall:
-            contenders[-1] = replace(contenders[-1], fallen=bool(contenders[-1].splits) and len(contenders) > 1)
+            contenders[-1] = replace(contenders[-1], eliminated=bool(contenders[-1].splits) and len(contenders) > 1)
     else:
         raise AssertionError("it never ends")
     assert spent <= max(money, needed) + 1e-6

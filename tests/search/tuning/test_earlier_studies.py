@@ -76,7 +76,7 @@ def test_traits_come_from_the_labels() -> None:
 
 def trial(number: int, value: float, error: float = 0.01, **changes: Any) -> EarlierTrial:
     recipe = {**DEFAULT, **{name.replace("__", "."): value for name, value in changes.items()}}
-    result = Candidate(number=number, value=value, standard_error=error, averaged=value, brier=0.5, worth=value)
+    result = Candidate(number=number, value=value, standard_error=error, averaged=value, brier=0.5, objective=value)
     return EarlierTrial(result=result, recipe=recipe)
 
 

@@ -61,7 +61,7 @@ def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(bench: Bench)
     assert [record.number for record in records] == [0, 1, 2] == [trial.number for trial in trials]
     for record, trial in zip(records, trials, strict=True):
         assert (record.status, trial.state) == (TrialStatus.FINISHED, TrialState.COMPLETE)
-        assert trial.value == candidates([record], "accuracy")[0].worth
+        assert trial.value == candidates([record], "accuracy")[0].objective
         assert sorted(trial.intermediate_values) == [1, 2, 3]
         curves = bench.ledger.runs.curves(record.id)
         assert [curve.epoch for curve in curves] == [1, 2, 3]

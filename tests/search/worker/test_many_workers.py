@@ -415,6 +415,6 @@ def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
     (record,) = ledger.runs.records(bench.study.id)
     assert (record.worker, record.attempt) == ("rival", 2)
     trial = bench.optuna_study.get_trials()[0]
-    worth = candidates([record], bench.spec.protocol.metric)[0].worth
-    assert (trial.state, trial.value) == (TrialState.COMPLETE, worth)
+    objective = candidates([record], bench.spec.protocol.metric)[0].objective
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, objective)
     assert ledger.queue.states(bench.study.id) == {record.work_id: WorkState.STORED}

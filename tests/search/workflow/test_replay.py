@@ -15,7 +15,7 @@ import torch
 from sqlalchemy import text
 
 from search.runtime.errors import EXIT_DIFFERENT, EXIT_MISTAKE
-from search.statistics.reproducibility import MEAN_DIFFERENCE, is_within, likeness, must_be_equal
+from search.statistics.reproducibility import MEAN_DIFFERENCE, compare_predictions, is_reproduced, must_be_equal
 from search.study_setup.create_study import found
 from search.worker.study_context import Bench
 from search.workflow.replay import CannotReplay, ReplayRequest, replay
@@ -191,14 +191,14 @@ def test_the_command_says_by_its_exit_code_what_came_out(bench: Bench, tmp_path:
 def test_likeness_counts_what_differs_and_leaves_out_what_was_never_held_out() -> None:
     then = np.array([[0.5, 0.5 - 2**-10], [0.25, 0.75], [np.nan, np.nan]], np.float32)
     now = np.array([[0.5, 0.5 + 2**-10], [0.25, 0.75], [np.nan, np.nan]], np.float32)
-    alike = likeness(then, now, classes=True)
-    assert (alike.equal, alike.largest, alike.mean, alike.agreement) == (False, 2**-9, 2**-11, 0.5)
-    assert likeness(then, then.copy(), classes=True).equal
-    assert likeness(then[:1], then[:1].copy(), classes=False).agreement is None
+    difference = compare_predictions(then, now, classes=True)
+    assert (difference.equal, difference.largest, difference.mean, difference.agreement) == (False, 2**-9, 2**-11, 0.5)
+    assert compare_predictions(then, then.copy(), classes=True).equal
+    assert compare_predictions(then[:1], then[:1].copy(), classes=False).agreement is None
     with pytest.raises(ValueError, match="different images"):
-        likeness(then, now[::-1], classes=True)
+        compare_predictions(then, now[::-1], classes=True)
     with pytest.raises(ValueError, match="cannot be compared"):
-        likeness(then, now.astype(np.float16), classes=True)
+        compare_predictions(then, now.astype(np.float16), classes=True)
 
 
 def test_equality_is_asked_for_only_where_everything_recorded_is_the_same() -> None:
@@ -225,5 +225,5 @@ def test_the_tolerance_is_of_probabilities_and_of_the_metric(
     shift: float, metric_difference: float, exactly: bool, within: bool
 ) -> None:
     then = np.full((4, 2), 0.5, np.float32)
-    alike = likeness(then, then + np.float32(shift), classes=True)
-    assert is_within(alike, exactly=exactly, metric_difference=metric_difference, allowed=0.05) is within
+    difference = compare_predictions(then, then + np.float32(shift), classes=True)
+    assert is_reproduced(difference, exactly=exactly, metric_difference=metric_difference, allowed=0.05) is within

@@ -1,4 +1,4 @@
-"""What an average of networks will be worth, from what each says alone."""
+"""Expected Brier score of an average of networks, from the predictions of each alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trainer.evaluation.ambiguity import ambiguity, brier_scores, expected_average
-from trainer.evaluation.metrics import mean_over
+from trainer.evaluation.targets import Targets, mean_over
 from trainer.evaluation.temperature_scaling import scale_temperature
 
 
@@ -48,7 +48,7 @@ def test_one_network_and_equal_ones_have_no_ambiguity() -> None:
 def test_what_is_expected_of_an_average_comes_true_on_new_images(certainty: float) -> None:
     y, drawn = networks(5, 20_000, certainty=certainty)
     held_out, new = slice(0, 10_000), slice(10_000, 20_000)
-    found = expected_average(y[held_out], drawn[0][held_out], [proba[new] for proba in drawn])
+    found = expected_average(Targets(y[held_out]), drawn[0][held_out], [proba[new] for proba in drawn])
     tempered = [scale_temperature(proba[new], found.temperature) for proba in drawn]
     truth = brier_scores(y[new], np.mean(tempered, axis=0)).mean()
     assert found.brier == pytest.approx(truth, abs=0.015)
@@ -58,7 +58,7 @@ def test_what_is_expected_of_an_average_comes_true_on_new_images(certainty: floa
 def test_how_sure_networks_say_they_are_changes_nothing() -> None:
     y, drawn = networks(5, 2000)
     told = [
-        expected_average(y, scale_temperature(drawn[0], t), [scale_temperature(proba, t) for proba in drawn])
+        expected_average(Targets(y), scale_temperature(drawn[0], t), [scale_temperature(proba, t) for proba in drawn])
         for t in (0.5, 1.0, 2.0)
     ]
     assert np.ptp([average.brier for average in told]) < 0.002
@@ -68,7 +68,7 @@ def test_how_sure_networks_say_they_are_changes_nothing() -> None:
 
 def test_averages_want_surer_members_than_one_network_alone_would_be() -> None:
     y, drawn = networks(5, 2000, noise=1.5)
-    alone, average = (expected_average(y, drawn[0], members) for members in ([], drawn))
+    alone, average = (expected_average(Targets(y), drawn[0], members) for members in ([], drawn))
     assert average.temperature < alone.temperature
     assert average.brier < alone.brier and alone.ambiguity == 0.0
 
@@ -77,13 +77,16 @@ def test_networks_that_differ_more_gain_more() -> None:
     y, same = networks(5, 1000, noise=0.3)
     _, different = networks(5, 1000, noise=2.0)
     assert ambiguity(different) > 2 * ambiguity(same)
-    assert expected_average(y, same[0], same).ambiguity < expected_average(y, different[0], different).ambiguity
+    assert (
+        expected_average(Targets(y), same[0], same).ambiguity
+        < expected_average(Targets(y), different[0], different).ambiguity
+    )
 
 
 def test_no_more_than_all_errors_can_be_scatter() -> None:
     y, drawn = networks(3, 300, noise=3.0)
     right = np.eye(5)[y].astype(np.float32) * 0.9 + 0.02
-    found = expected_average(y, right, drawn)
+    found = expected_average(Targets(y), right, drawn)
     own = brier_scores(y, scale_temperature(right, found.temperature)).mean()
     assert found.ambiguity == pytest.approx(own * 2 / 3)
     assert found.brier == pytest.approx(own / 3)
@@ -92,7 +95,10 @@ def test_no_more_than_all_errors_can_be_scatter() -> None:
 def test_images_count_by_their_weights() -> None:
     y, drawn = networks(3, 400)
     weights = np.where(np.arange(400) < 100, 5.0, 1e-9)
-    weighted, part = expected_average(y, drawn[0], drawn, weights), expected_average(y[:100], drawn[0][:100], drawn)
+    weighted, part = (
+        expected_average(Targets(y, weights), drawn[0], drawn),
+        expected_average(Targets(y[:100]), drawn[0][:100], drawn),
+    )
     assert weighted.temperature == pytest.approx(part.temperature, rel=1e-4)
     assert weighted.brier == pytest.approx(part.brier, abs=1e-6)
     own = mean_over(brier_scores(y, scale_temperature(drawn[0], weighted.temperature)), weights)

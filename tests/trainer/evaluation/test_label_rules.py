@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trainer.evaluation.label_rules import fit_cuts, fit_offsets, score_labels
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.blend import Blend
 
@@ -36,31 +37,31 @@ def ordinal(seed: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 @pytest.mark.parametrize("metric", ["macro_f1", "balanced_accuracy"])
 def test_offsets_help_rare_classes_on_images_that_they_were_not_fitted_on(metric: str) -> None:
     (y, proba), (new_y, new) = draw(0, 600), draw(1, 3000)
-    offsets = fit_offsets(y, proba, metric)
+    offsets = fit_offsets(Targets(y), proba, metric)
     assert sum(offsets) == pytest.approx(0.0, abs=1e-9) and offsets[0] < min(offsets[1:])
-    ruled = score_labels(new_y, Blend(weights=(1.0,), offsets=offsets).labels(new), 3, metric)
-    assert ruled > score(metric, new_y, new) + 0.02
+    ruled = score_labels(Targets(new_y), Blend(weights=(1.0,), offsets=offsets).labels(new), 3, metric)
+    assert ruled > score(metric, Targets(new_y), new) + 0.02
 
 
 def test_cuts_help_kappa_on_images_that_they_were_not_fitted_on() -> None:
     (y, proba), (new_y, new) = ordinal(0, 300), ordinal(1, 3000)
-    cuts = fit_cuts(y, proba, "qwk")
+    cuts = fit_cuts(Targets(y), proba, "qwk")
     assert len(cuts) == 4 and list(cuts) == sorted(cuts)
-    ruled = score_labels(new_y, Blend(weights=(1.0,), cuts=cuts).labels(new), 5, "qwk")
-    assert ruled > score("qwk", new_y, new) + 0.05
+    ruled = score_labels(Targets(new_y), Blend(weights=(1.0,), cuts=cuts).labels(new), 5, "qwk")
+    assert ruled > score("qwk", Targets(new_y), new) + 0.05
 
 
 def test_what_is_right_already_is_left_alone() -> None:
     y = np.repeat(np.arange(3), 20)
     sure = np.where(np.eye(3)[y] > 0, 0.98, 0.01)
-    assert fit_offsets(y, sure, "macro_f1") == (0.0, 0.0, 0.0)
-    assert fit_cuts(y, sure, "qwk") == (0.5, 1.5)
+    assert fit_offsets(Targets(y), sure, "macro_f1") == (0.0, 0.0, 0.0)
+    assert fit_cuts(Targets(y), sure, "qwk") == (0.5, 1.5)
 
 
 def test_a_class_that_never_occurs_breaks_nothing() -> None:
     y, proba = draw(2, 100)
     kept = y != 2
-    offsets = fit_offsets(y[kept], proba[kept], "macro_f1")
+    offsets = fit_offsets(Targets(y[kept]), proba[kept], "macro_f1")
     assert np.isfinite(offsets).all()
 
 

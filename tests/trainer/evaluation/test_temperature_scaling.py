@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 
@@ -22,7 +23,7 @@ def honest() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("distorted", [0.3, 1.0, 3.0])
 def test_the_temperature_undoes_a_distortion(honest: tuple[np.ndarray, np.ndarray], distorted: float) -> None:
     y, proba = honest
-    assert fit_temperature(y, scale_temperature(proba, distorted)) == pytest.approx(1.0 / distorted, rel=0.1)
+    assert fit_temperature(Targets(y), scale_temperature(proba, distorted)) == pytest.approx(1.0 / distorted, rel=0.1)
 
 
 @given(st.floats(0.1, 10.0), st.integers(0, 10_000))
@@ -36,4 +37,4 @@ def test_rows_stay_probabilities_in_the_same_order(temperature: float, seed: int
 
 def test_nothing_to_fit_is_said() -> None:
     with pytest.raises(ValueError, match=r"shape \(0, 3\) by 0 labels"):
-        fit_temperature(np.zeros(0, dtype=np.int64), np.zeros((0, 3)))
+        fit_temperature(Targets(np.zeros(0, dtype=np.int64)), np.zeros((0, 3)))

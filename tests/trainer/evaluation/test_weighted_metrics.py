@@ -14,20 +14,16 @@ from hypothesis import strategies as st
 from trainer.evaluation.label_rules import fit_cuts, fit_offsets
 from trainer.evaluation.metrics import (
     METRICS,
-    Labels,
     Probabilities,
-    Weights,
-    effective_images,
-    mean_error,
-    mean_over,
     score,
     standard_error,
 )
+from trainer.evaluation.targets import ImageWeights, Labels, Targets, effective_images, mean_error, mean_over
 from trainer.evaluation.temperature_scaling import fit_temperature
 from trainer.networks.view_averaging import choose_views
 
 
-def predictions(n: int, classes: int, seed: int, skill: float = 1.0) -> tuple[Labels, Probabilities, Weights]:
+def predictions(n: int, classes: int, seed: int, skill: float = 1.0) -> tuple[Labels, Probabilities, ImageWeights]:
     """Labels with every class present, probabilities that know something of them, weights between 0.2 and 5."""
     generator = np.random.default_rng(seed)
     y = np.concatenate([np.arange(classes), generator.integers(0, classes, n - classes)])
@@ -60,7 +56,7 @@ def test_scores_are_scikit_learns(n: int, classes: int, seed: int) -> None:
     }
     assert expected.keys() == METRICS.keys()
     for name, value in expected.items():
-        assert score(name, y, proba, weights) == pytest.approx(value, abs=1e-6), name
+        assert score(name, Targets(y, weights), proba) == pytest.approx(value, abs=1e-6), name
 
 
 @settings(max_examples=20, deadline=None)
@@ -71,15 +67,15 @@ def test_equal_weights_are_no_weights(n: int, classes: int, seed: int) -> None:
     equal, nearly = np.full(n, weights[0]), 1.0 + 1e-9 * weights
     for name in METRICS:
         for judge in judges(name):
-            plain = judge(name, y, proba)
-            assert judge(name, y, proba, equal) == plain or math.isnan(plain), name
-            assert judge(name, y, proba, nearly) == pytest.approx(plain, rel=1e-6, abs=1e-7, nan_ok=True), name
+            plain = judge(name, Targets(y), proba)
+            assert judge(name, Targets(y, equal), proba) == plain or math.isnan(plain), name
+            assert judge(name, Targets(y, nearly), proba) == pytest.approx(plain, rel=1e-6, abs=1e-7, nan_ok=True), name
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name].standard_error is None])
 def test_equal_weights_change_no_bootstrap(name: str) -> None:
     y, proba, _ = predictions(40, 3, 0)
-    assert standard_error(name, y, proba, np.full(40, 0.7)) == standard_error(name, y, proba)
+    assert standard_error(name, Targets(y, np.full(40, 0.7)), proba) == standard_error(name, Targets(y), proba)
 
 
 @settings(max_examples=25, deadline=None)
@@ -90,8 +86,10 @@ def test_an_image_of_weight_two_is_two_images_and_one_of_none_is_not_there(n: in
     times[0] = 1
     rows = np.repeat(np.arange(n), times)
     for name in METRICS:
-        expected = score(name, y[rows], proba[rows])
-        assert score(name, y, proba, times.astype(np.float64)) == pytest.approx(expected, abs=1e-9, nan_ok=True), name
+        expected = score(name, Targets(y[rows]), proba[rows])
+        assert score(name, Targets(y, times.astype(np.float64)), proba) == pytest.approx(
+            expected, abs=1e-9, nan_ok=True
+        ), name
 
 
 @settings(max_examples=10, deadline=None)
@@ -101,12 +99,15 @@ def test_neither_order_nor_scale_matters(n: int, classes: int, seed: int) -> Non
     order = np.random.default_rng(seed).permutation(n)
     for name in METRICS:
         for judge in judges(name):
-            expected = judge(name, y, proba, weights)
-            for found in (judge(name, y[order], proba[order], weights[order]), judge(name, y, proba, 7.0 * weights)):
+            expected = judge(name, Targets(y, weights), proba)
+            for found in (
+                judge(name, Targets(y[order], weights[order]), proba[order]),
+                judge(name, Targets(y, 7.0 * weights), proba),
+            ):
                 assert found == pytest.approx(expected, rel=1e-6, abs=1e-9), name
 
 
-def styles(generator: np.random.Generator, n: int) -> tuple[Labels, Probabilities, Weights]:
+def styles(generator: np.random.Generator, n: int) -> tuple[Labels, Probabilities, ImageWeights]:
     """One image in four is of a style that is harder and counts four times as much."""
     y = generator.integers(0, 3, n)
     hard = generator.random(n) < 0.25
@@ -119,8 +120,8 @@ def styles(generator: np.random.Generator, n: int) -> tuple[Labels, Probabilitie
 def test_standard_errors_foretell_the_spread_over_samples(name: str) -> None:
     generator = np.random.default_rng(0)
     samples = [styles(generator, 200) for _ in range(160)]
-    spread = np.std([score(name, *sample) for sample in samples], ddof=1)
-    errors = [standard_error(name, *sample) for sample in samples[:5]]
+    spread = np.std([score(name, Targets(y, weights), proba) for y, proba, weights in samples], ddof=1)
+    errors = [standard_error(name, Targets(y, weights), proba) for y, proba, weights in samples[:5]]
     assert 0.8 * spread < np.mean(errors) < 1.25 * spread
 
 
@@ -128,14 +129,14 @@ def test_the_error_of_weighted_accuracy_covers() -> None:
     """The plain one, which takes all images for equal ones, does not."""
     generator = np.random.default_rng(1)
     y, proba, weights = styles(generator, 400_000)
-    true = score("accuracy", y, proba, weights)
+    true = score("accuracy", Targets(y, weights), proba)
     covered, plainly = [], []
     for start in range(0, 400_000, 200):
         sample = slice(start, start + 200)
-        found = score("accuracy", y[sample], proba[sample], weights[sample])
-        error = standard_error("accuracy", y[sample], proba[sample], weights[sample])
+        found = score("accuracy", Targets(y[sample], weights[sample]), proba[sample])
+        error = standard_error("accuracy", Targets(y[sample], weights[sample]), proba[sample])
         covered.append(abs(found - true) < 1.96 * error)
-        plainly.append(abs(found - true) < 1.96 * standard_error("accuracy", y[sample], proba[sample]))
+        plainly.append(abs(found - true) < 1.96 * standard_error("accuracy", Targets(y[sample]), proba[sample]))
     assert 0.93 < np.mean(covered) < 0.965
     assert np.mean(plainly) < 0.9
 
@@ -143,11 +144,11 @@ def test_the_error_of_weighted_accuracy_covers() -> None:
 @pytest.mark.parametrize(
     "weights", [np.ones(3), np.array([1.0, 1.0, -1.0, 1.0]), np.array([1.0, np.nan, 1.0, 1.0]), np.zeros(4)]
 )
-def test_what_are_no_weights_is_refused(weights: Weights) -> None:
+def test_what_are_no_weights_is_refused(weights: ImageWeights) -> None:
     y, proba, _ = predictions(4, 2, 0)
     for judge in (score, standard_error):
         with pytest.raises(ValueError, match="weights"):
-            judge("accuracy", y, proba, weights)
+            judge("accuracy", Targets(y, weights), proba)
 
 
 @given(values=st.lists(st.floats(0.2, 5.0), min_size=1, max_size=30))
@@ -171,15 +172,19 @@ def test_what_is_fitted_is_fitted_by_weight() -> None:
     times = np.random.default_rng(0).integers(0, 3, 120)
     rows, weights = np.repeat(np.arange(120), times), times.astype(np.float64)
     other = predictions(120, 3, 3, skill=1.5)[1]
-    assert fit_temperature(y, proba, weights) == pytest.approx(fit_temperature(y[rows], proba[rows]), rel=1e-3)
-    assert fit_offsets(y, proba, "macro_f1", weights) == pytest.approx(
-        fit_offsets(y[rows], proba[rows], "macro_f1"), abs=0.05
+    assert fit_temperature(Targets(y, weights), proba) == pytest.approx(
+        fit_temperature(Targets(y[rows]), proba[rows]), rel=1e-3
     )
-    assert fit_cuts(y, proba, "qwk", weights) == pytest.approx(fit_cuts(y[rows], proba[rows], "qwk"), abs=1e-6)
+    assert fit_offsets(Targets(y, weights), proba, "macro_f1") == pytest.approx(
+        fit_offsets(Targets(y[rows]), proba[rows], "macro_f1"), abs=0.05
+    )
+    assert fit_cuts(Targets(y, weights), proba, "qwk") == pytest.approx(
+        fit_cuts(Targets(y[rows]), proba[rows], "qwk"), abs=1e-6
+    )
     views, repeated = ({"identity": proba, "hflip": other}, {"identity": proba[rows], "hflip": other[rows]})
-    assert choose_views(y, views, "accuracy", weights) == choose_views(y[rows], repeated, "accuracy")
+    assert choose_views(Targets(y, weights), views, "accuracy") == choose_views(Targets(y[rows]), repeated, "accuracy")
     # Where only images that hardly count are helped by a view, it is left out.
     half = np.arange(120) < 60
     mixed = {"identity": proba, "hflip": np.where(half[:, None], other, 1.0 / 3.0).astype(np.float32)}
-    assert choose_views(y, mixed, "accuracy", np.where(half, 1.0, 1e-3)) == ("identity", "hflip")
-    assert choose_views(y, mixed, "accuracy", np.where(half, 1e-3, 1.0)) == ("identity",)
+    assert choose_views(Targets(y, np.where(half, 1.0, 1e-3)), mixed, "accuracy") == ("identity", "hflip")
+    assert choose_views(Targets(y, np.where(half, 1e-3, 1.0)), mixed, "accuracy") == ("identity",)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.inference.views import TTA
 from trainer.inference.views import VIEWS as LOOKS
 from trainer.networks.backbones import Preprocessing
@@ -143,12 +144,12 @@ def test_a_harmful_flip_is_left_out_and_a_helpful_one_taken() -> None:
         "vflip": blurred_truth((Y + 1) % 3, 2.0, seed=2),  # upside down everything looks like the next class
     }
     for metric in ("accuracy", "log_loss", "macro_f1"):
-        assert choose_views(Y, views, metric) == ("identity", "hflip")
+        assert choose_views(Targets(Y), views, metric) == ("identity", "hflip")
 
 
 def test_a_copy_of_the_identity_is_not_chosen() -> None:
     identity = blurred_truth(Y, 2.0, seed=0, noise=1.5)
-    assert choose_views(Y, {"identity": identity, "hflip": identity}, "accuracy") == ("identity",)
+    assert choose_views(Targets(Y), {"identity": identity, "hflip": identity}, "accuracy") == ("identity",)
 
 
 def test_a_flip_that_gains_likelihood_but_loses_the_metric_is_left_out() -> None:
@@ -156,33 +157,37 @@ def test_a_flip_that_gains_likelihood_but_loses_the_metric_is_left_out() -> None
     identity = np.full((20, 2), 0.5, np.float32) + np.where(y[:, None] == [0, 1], 0.02, -0.02).astype(np.float32)
     hflip = np.where(y[:, None] == [0, 1], 0.95, 0.05).astype(np.float32)
     hflip[0] = (0.4, 0.6)  # very sure and right but for one image, on which the average errs
-    assert score("log_loss", y, (identity + hflip) / 2) > score("log_loss", y, identity)
-    assert choose_views(y, {"identity": identity, "hflip": hflip}, "accuracy") == ("identity",)
-    assert choose_views(y, {"identity": identity, "hflip": hflip}, "log_loss") == ("identity", "hflip")
+    assert score("log_loss", Targets(y), (identity + hflip) / 2) > score("log_loss", Targets(y), identity)
+    assert choose_views(Targets(y), {"identity": identity, "hflip": hflip}, "accuracy") == ("identity",)
+    assert choose_views(Targets(y), {"identity": identity, "hflip": hflip}, "log_loss") == ("identity", "hflip")
 
 
 def test_images_that_were_never_held_out_do_not_count() -> None:
     views = {"identity": blurred_truth(Y, 2.0, 0, 1.5), "hflip": blurred_truth(Y, 2.0, 1, 1.5)}
     gaps = {name: np.where(np.arange(200)[:, None] < 20, np.nan, proba) for name, proba in views.items()}
     shortened = {name: proba[20:] for name, proba in views.items()}
-    assert choose_views(Y, gaps, "accuracy") == choose_views(Y[20:], shortened, "accuracy") == ("identity", "hflip")
+    assert (
+        choose_views(Targets(Y), gaps, "accuracy")
+        == choose_views(Targets(Y[20:]), shortened, "accuracy")
+        == ("identity", "hflip")
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(-1, 3), st.integers(0, 99)), min_size=1, max_size=4))
 def test_chosen_views_are_never_worse_than_none(qualities: list[tuple[float, int]]) -> None:
     views = {view: blurred_truth(Y, c, seed, 1.0) for view, (c, seed) in zip(VIEWS, qualities, strict=False)}
-    chosen = choose_views(Y, views, "accuracy")
+    chosen = choose_views(Targets(Y), views, "accuracy")
     assert chosen[0] == "identity"
     assert len(set(chosen)) == len(chosen)
     mean = np.mean([views[view] for view in chosen], axis=0, dtype=np.float64)
     for metric in ("accuracy", "log_loss"):
-        assert score(metric, Y, mean) >= score(metric, Y, views["identity"].astype(np.float64))
+        assert score(metric, Targets(Y), mean) >= score(metric, Targets(Y), views["identity"].astype(np.float64))
 
 
 def test_views_that_do_not_exist_are_refused() -> None:
     proba = blurred_truth(Y, 1.0, 0)
     with pytest.raises(ValueError, match="rot90"):
-        choose_views(Y, {"identity": proba, "rot90": proba}, "accuracy")
+        choose_views(Targets(Y), {"identity": proba, "rot90": proba}, "accuracy")
     with pytest.raises(ValueError, match="identity"):
-        choose_views(Y, {"hflip": proba}, "accuracy")
+        choose_views(Targets(Y), {"hflip": proba}, "accuracy")

@@ -16,6 +16,7 @@ from tests.trainer.training.support import SMALL, ArrayPixels, after, competitio
 from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average, ambiguity, brier_scores
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.views import TTA
 from trainer.recipe.recipe import Recipe
@@ -48,7 +49,7 @@ def test_it_learns_what_can_be_learned() -> None:
     assert result.oof.dtype == np.float32
     np.testing.assert_allclose(result.oof.sum(axis=1), 1, rtol=1e-5)
     # The last report agrees with the result: last epoch, all images.
-    assert last.metric == score("accuracy", data.y, result.oof)
+    assert last.metric == score("accuracy", Targets(data.y), result.oof)
     assert last.true_class.tolist() == result.oof[np.arange(150), data.y].tolist()
     assert math.isclose(last.mean_true_probability, last.true_class.mean(), rel_tol=1e-6)
     assert math.isclose(np.mean(last.fold_metrics), last.metric, rel_tol=1e-9)  # folds of one size
@@ -98,7 +99,7 @@ def test_images_outside_all_folds_are_always_trained_on_and_never_scored() -> No
     assert np.isnan(result.oof[:20]).all()
     assert np.isfinite(result.oof[20:]).all()
     assert np.isnan(result.reports[-1].true_class[:20]).all()
-    assert result.reports[-1].metric == score("accuracy", data.y[20:], result.oof[20:])
+    assert result.reports[-1].metric == score("accuracy", Targets(data.y[20:]), result.oof[20:])
     assert len(result.reports[-1].fold_metrics) == 3
 
 
@@ -337,7 +338,7 @@ def test_averaged_weights_are_what_is_evaluated() -> None:
 def test_other_metrics_are_reported(metric: str) -> None:
     data = competition(36)
     result = run({"epochs": 1}, data, metric=metric)
-    assert result.reports[0].metric == pytest.approx(score(metric, data.y, result.oof))
+    assert result.reports[0].metric == pytest.approx(score(metric, Targets(data.y), result.oof))
 
 
 def test_a_learning_rate_that_explodes_is_divergence() -> None:

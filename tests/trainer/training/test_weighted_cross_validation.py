@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.training.support import after, competition, run
-from trainer.evaluation.metrics import mean_over, score
+from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets, mean_over
 from trainer.training.results import ALWAYS_TRAINED, EpochReport, Verdict
 
 WEIGHTS = np.where(np.arange(72) % 4 == 0, 3.0, 1.0 / 3.0)
@@ -23,12 +24,14 @@ def test_reports_are_weighted_and_the_predictions_are_the_same() -> None:
     assert weighted.oof.tobytes() == unweighted.oof.tobytes()
     last, before = weighted.reports[-1], unweighted.reports[-1]
     known = np.isfinite(weighted.oof[:, 0])
-    assert last.metric == score("accuracy", data.y[known], weighted.oof[known], WEIGHTS[known]) != before.metric
+    assert (
+        last.metric == score("accuracy", Targets(data.y[known], WEIGHTS[known]), weighted.oof[known]) != before.metric
+    )
     assert (
         last.mean_true_probability == mean_over(last.true_class[known], WEIGHTS[known]) != before.mean_true_probability
     )
     first = data.folds == 0
-    assert last.fold_metrics[0] == score("accuracy", data.y[first], weighted.oof[first], WEIGHTS[first])
+    assert last.fold_metrics[0] == score("accuracy", Targets(data.y[first], WEIGHTS[first]), weighted.oof[first])
     assert (last.true_class[known] == before.true_class[known]).all()
 
 

@@ -1,0 +1,16 @@
+"""The targets of a study: the classes of its training images and how much each counts."""
+
+from __future__ import annotations
+
+from storage.records.studies import StoredStudy
+from storage.stores import Ledger
+from trainer.evaluation.targets import Targets
+
+
+def read_targets(ledger: Ledger, study: StoredStudy) -> Targets:
+    """Classes and weights of the study's training images, against which all its scores are computed.
+
+    Raises:
+        StorageError: the study asks for weights and none are stored.
+    """
+    return Targets(ledger.datasets.get(study.fingerprint).y, ledger.weights(study))
