@@ -24,7 +24,7 @@ from storage.schema import create_schema, require_schema
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger:
+class Stores:
     """The stores of one database."""
 
     database: Database
@@ -98,7 +98,7 @@ class Ledger:
         return optuna.load_study(study_name=name, storage=self.optuna_storage, sampler=sampler)
 
 
-def open_ledger(url: str, *, create: bool = False, outage_timeout: float = 0.0) -> Ledger:
+def open_stores(url: str, *, create: bool = False, outage_timeout: float = 0.0) -> Stores:
     """Open a database; with ``create``, set it up or upgrade it first.
 
     Args:
@@ -118,7 +118,7 @@ def open_ledger(url: str, *, create: bool = False, outage_timeout: float = 0.0) 
     else:
         check_database(url)
         require_schema(database)
-    return Ledger(
+    return Stores(
         database=database,
         studies=StudyStore(database),
         datasets=DatasetStore(database),
@@ -130,14 +130,14 @@ def open_ledger(url: str, *, create: bool = False, outage_timeout: float = 0.0) 
     )
 
 
-def ledger_if_any(url: str, *, create: bool = False) -> Ledger | None:
-    """As `open_ledger`; None where there is no database, or one that was never set up and is not to be created.
+def stores_if_any(url: str, *, create: bool = False) -> Stores | None:
+    """As `open_stores`; None where there is no database, or one that was never set up and is not to be created.
 
     Raises:
-        StorageError, SchemaError: as `open_ledger`.
+        StorageError, SchemaError: as `open_stores`.
     """
     try:
         check_database(url)
-        return open_ledger(url, create=create)
+        return open_stores(url, create=create)
     except (NoStudy, NotSetUpError):
         return None

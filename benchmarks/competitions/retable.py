@@ -15,7 +15,7 @@ from typing import Any
 
 from search.runtime.home import Home
 from storage.records.trials import ExportRecord
-from storage.stores import open_ledger
+from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
 from trainer.formats.delimited import read_table
 
@@ -98,11 +98,11 @@ def read_outcome(place: Path, *, begun: float, ended: float, code: int | None, t
     statuses: list[TrialStatus] = []
     best: float | None = None
     if (place / "retable.db").exists():
-        ledger = open_ledger(_url(place))
-        stored = ledger.studies.find(NAME)
+        stores = open_stores(_url(place))
+        stored = stores.studies.find(NAME)
         if stored is not None:
-            export = next(reversed(ledger.runs.exports(stored.id)), None)
-            records = ledger.runs.records(stored.id)
+            export = next(reversed(stores.runs.exports(stored.id)), None)
+            records = stores.runs.records(stored.id)
             statuses = [record.status for record in records if record.kind is WorkKind.SEARCH]
             values = [r.value for r in records if r.kind is WorkKind.SEARCH and r.status is TrialStatus.FINISHED]
             best = max((value for value in values if value is not None), default=None)
@@ -112,7 +112,7 @@ def read_outcome(place: Path, *, begun: float, ended: float, code: int | None, t
             if stored.deadline is not None:
                 notes["start_up"] = stored.deadline - float(typed[typed.index("--hours") + 1]) * 3600 - begun
                 notes["late"] = ended - stored.deadline
-        ledger.database.close()
+        stores.database.close()
     notes["best_seen"] = best
     notes["provisional"] = export is None
     if export is not None:

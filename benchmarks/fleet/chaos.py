@@ -32,12 +32,12 @@ from benchmarks.fleet.chaos_check import Verdict, compare
 from benchmarks.fleet.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.runtime.heartbeat import name_prefix
-from search.study_setup.create_study import found
+from search.study_setup.create_study import create_study
 from search.tuning.suggest import sample
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import StudyState, WorkKind, WorkState
 
 RESTARTS = (("fast", 0.0), ("immediate", 15.0))
@@ -114,7 +114,7 @@ class Storm:
                 worker.kill()
             self._note_exit(worker.wait())
 
-    def tend(self, held: Callable[[], Sequence[HeldItem]]) -> None:
+    def poll(self, held: Callable[[], Sequence[HeldItem]]) -> None:
         """Start again who has ended; kill one when it is time.
 
         Args:
@@ -169,19 +169,19 @@ class Storm:
             self.events.exits[code] = self.events.exits.get(code, 0) + 1
 
 
-def lay_out(ledger: Ledger, folder: Path, plan: Plan) -> StoredStudy:
+def lay_out(stores: Stores, folder: Path, plan: Plan) -> StoredStudy:
     """Begin the study; trial 0 is the default recipe, and all others wait in Optuna's queue, drawn with a seed."""
     import optuna
 
-    from tests.search.colours import STUDY, founding, write_competition
+    from tests.search.colours import STUDY, study_plan, write_competition
 
     study_file = folder / "colours.toml"
     study_file.write_text(STUDY)
     (folder / "data").mkdir()
-    begun = founding(study_file, write_competition(folder / "data"), budget=plan.trials)
-    stored = found(ledger, begun)
+    begun = study_plan(study_file, write_competition(folder / "data"), budget=plan.trials)
+    stored = create_study(stores, begun)
     drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.seed))
-    queue = ledger.optuna_study(stored.name)
+    queue = stores.optuna_study(stored.name)
     for _ in range(plan.trials - 1):
         trial = drawn.ask()
         sample(trial, begun.spec)
@@ -189,14 +189,14 @@ def lay_out(ledger: Ledger, folder: Path, plan: Plan) -> StoredStudy:
     return stored
 
 
-def rage(storm: Storm, ledger: Ledger, stored: StoredStudy, plan: Plan, server: PostgresServer | None) -> None:
+def rage(storm: Storm, stores: Stores, stored: StoredStudy, plan: Plan, server: PostgresServer | None) -> None:
     """Let the workers work, and disturb them, until all trials have ended."""
     begun, news = time.monotonic(), 0.0
     restarts = list(RESTARTS) if server is not None else []
     marks = [plan.trials * (k + 1) // (len(restarts) + 1) for k in range(len(restarts))]
     while True:
-        done = ledger.runs.count(stored.id, WorkKind.SEARCH)
-        over = not ledger.queue.may_begin(stored.id) and not _open_items(ledger, stored)
+        done = stores.runs.count(stored.id, WorkKind.SEARCH)
+        over = not stores.queue.may_begin(stored.id) and not _open_items(stores, stored)
         storm.events.seconds = time.monotonic() - begun
         storm.events.complete = over and done >= plan.trials
         if over or storm.events.seconds > plan.limit:
@@ -206,19 +206,19 @@ def rage(storm: Storm, ledger: Ledger, stored: StoredStudy, plan: Plan, server: 
             marks.pop(0)
             server.restart(mode, downtime)
             storm.events.restarts.append(f"{mode}, away for {downtime:g} s, after {done} trials")
-        storm.tend(lambda: ledger.queue.held(stored.id))
+        storm.poll(lambda: stores.queue.held(stored.id))
         if time.monotonic() >= news:
             news = time.monotonic() + NEWS_INTERVAL
             print(f"{storm.events.seconds:5.0f} s: {done} trials done, {storm.events.kills} kills", file=sys.stderr)
         time.sleep(POLL_INTERVAL)
 
 
-def _open_items(ledger: Ledger, stored: StoredStudy) -> bool:
+def _open_items(stores: Stores, stored: StoredStudy) -> bool:
     """Whether any work waits or is under way, or Optuna was not told of some yet."""
-    if ledger.studies.state(stored.id) is not StudyState.RUNNING:
+    if stores.studies.state(stored.id) is not StudyState.RUNNING:
         return False
-    counts = ledger.queue.counts(stored.id)[WorkKind.SEARCH]
-    return bool(counts[WorkState.QUEUED] + counts[WorkState.LEASED] or ledger.queue.untold(stored.id))
+    counts = stores.queue.counts(stored.id)[WorkKind.SEARCH]
+    return bool(counts[WorkState.QUEUED] + counts[WorkState.LEASED] or stores.queue.unreported(stored.id))
 
 
 @contextmanager
@@ -237,12 +237,12 @@ def run(kind: str, plan: Plan, keep: Path | None = None) -> tuple[Events, Verdic
     """
     with tempfile.TemporaryDirectory(prefix="bench-chaos-") as name, _database(kind) as (url, version, server):
         folder = keep or Path(name)
-        ledger = open_ledger(url, create=True, outage_timeout=OUTAGE_TIMEOUT)
-        stored = lay_out(ledger, folder, plan)
+        stores = open_stores(url, create=True, outage_timeout=OUTAGE_TIMEOUT)
+        stored = lay_out(stores, folder, plan)
         with Storm(plan, url, folder / "data", folder) as storm:
-            rage(storm, ledger, stored, plan, server)
-        verdict = compare(ledger, stored, folder / "data", folder / "reference", storm.logs)
-        ledger.database.close()
+            rage(storm, stores, stored, plan, server)
+        verdict = compare(stores, stored, folder / "data", folder / "reference", storm.logs)
+        stores.database.close()
         return storm.events, verdict, version
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study_state.snapshot import candidates
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.train_item import outcome_of
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 
 FIXED_PARAMS = "fixed_params"
@@ -57,7 +57,7 @@ class Verdict:
         )
 
 
-def compare(ledger: Ledger, stored: StoredStudy, data: Path, home: Path, logs: Sequence[Path]) -> Verdict:
+def compare(stores: Stores, stored: StoredStudy, data: Path, home: Path, logs: Sequence[Path]) -> Verdict:
     """Read the books and train every recipe once more, undisturbed, in this process.
 
     Args:
@@ -65,24 +65,24 @@ def compare(ledger: Ledger, stored: StoredStudy, data: Path, home: Path, logs: S
         home: folder for the pixels of the undisturbed trainings.
         logs: of the workers.
     """
-    from tests.search.colours import make_bench
+    from tests.search.colours import make_context
 
-    records = ledger.runs.records(stored.id, kind=WorkKind.SEARCH)
-    trials = ledger.optuna_study(stored.name).get_trials(deepcopy=False)
+    records = stores.runs.records(stored.id, kind=WorkKind.SEARCH)
+    trials = stores.optuna_study(stored.name).get_trials(deepcopy=False)
     by_number = {trial.number: trial for trial in trials}
     finished = [record for record in records if record.status is TrialStatus.FINISHED]
-    bench = make_bench(ledger, stored, data, home, "undisturbed")
+    context = make_context(stores, stored, data, home, "undisturbed")
     try:
-        unequal = [f"trial {record.number}: {what}" for record in finished if (what := _differences(bench, record))]
+        unequal = [f"trial {record.number}: {what}" for record in finished if (what := _differences(context, record))]
     finally:
-        bench.loader.close()
+        context.loader.close()
     words = [words for log in logs for words in _last_words(log)]
     return Verdict(
         finished=len(finished),
         failed=sum(record.status is TrialStatus.FAILED for record in records),
-        agree=_agree(records, trials, bench.spec.protocol.metric) and not ledger.queue.untold(stored.id),
+        agree=_agree(records, trials, context.spec.protocol.metric) and not stores.queue.unreported(stored.id),
         left_running=sum(not trial.state.is_finished() for trial in trials),
-        other_recipes=sum(_is_other(bench, record, by_number.get(record.number or 0)) for record in finished),
+        other_recipes=sum(_is_other(context, record, by_number.get(record.number or 0)) for record in finished),
         compared=len(finished),
         unequal=tuple(unequal),
         adoptions=sum(record.attempt - 1 for record in records),
@@ -99,15 +99,15 @@ def _agree(records: Sequence[TrialRecord], trials: Sequence[FrozenTrial], metric
     return ours == theirs
 
 
-def _is_other(bench: Bench, record: TrialRecord, trial: FrozenTrial | None) -> bool:
+def _is_other(context: StudyContext, record: TrialRecord, trial: FrozenTrial | None) -> bool:
     if trial is None or FIXED_PARAMS not in trial.system_attrs:
         return True
-    return record.recipe != bench.spec.assemble(trial.system_attrs[FIXED_PARAMS])
+    return record.recipe != context.spec.assemble(trial.system_attrs[FIXED_PARAMS])
 
 
-def _differences(bench: Bench, record: TrialRecord) -> str:
+def _differences(context: StudyContext, record: TrialRecord) -> str:
     """What of a record is not, bit for bit, what an undisturbed training gives; empty: all of it is."""
-    expected, runs = _undisturbed(bench, record), bench.ledger.runs
+    expected, runs = _undisturbed(context, record), context.stores.runs
     differing = []
     if (record.value, record.value_se, record.soft) != (expected.value, expected.value_se, expected.soft):
         differing.append(f"value {record.value!r}, undisturbed {expected.value!r}")
@@ -133,23 +133,23 @@ def _same_curve(one: EpochCurve, other: EpochCurve) -> bool:
     return numbers[0] == numbers[1]
 
 
-def _undisturbed(bench: Bench, record: TrialRecord) -> TrialOutcome:
+def _undisturbed(context: StudyContext, record: TrialRecord) -> TrialOutcome:
     from trainer.recipe.recipe import Recipe
     from trainer.training.cross_validation import cross_validate
     from trainer.training.results import Verdict as Go
 
-    recipe, metric = Recipe.from_flat(record.recipe or {}), bench.spec.protocol.metric
+    recipe, metric = Recipe.from_flat(record.recipe or {}), context.spec.protocol.metric
     result = cross_validate(
         recipe,
-        bench.training_data(recipe, record.split),
+        context.training_data(recipe, record.split),
         metric=metric,
         seed=record.seed,
-        device=bench.device,
+        device=context.device,
         on_epoch=lambda report: Go.CONTINUE,
         checkpoint=None,
-        loader=bench.loader,
+        loader=context.loader,
     )
-    return outcome_of(result, metric, bench.targets)
+    return outcome_of(result, metric, context.targets)
 
 
 def _last_words(log: Path) -> list[str]:

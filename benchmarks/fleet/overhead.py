@@ -38,9 +38,9 @@ from benchmarks.fleet.databases import KINDS, Databases, PostgresServer, SqliteF
 from benchmarks.fleet.study import NAME, fill, prepare, write_images
 from benchmarks.fleet.workers import Load, Order, Report, Tickets, labour
 from benchmarks.machine import describe_machine, one_line, table
-from search.study_setup.create_study import Founding
+from search.study_setup.create_study import StudyPlan
 from storage.database.connection import connect
-from storage.stores import open_ledger
+from storage.stores import open_stores
 
 CONTENDERS = ("retable", "optuna")
 STAGES = ("take", "ask", "report", "store", "tell")
@@ -136,14 +136,14 @@ class Site:
     """Where cells are measured."""
 
     databases: Databases
-    founding: Founding
+    study_plan: StudyPlan
     _templates: dict[int, str] = field(default_factory=dict)
 
     def template(self, earlier: int) -> str:
         """A database with so many earlier trials, made when first asked for; to be copied."""
         if earlier not in self._templates:
             url = self._templates[earlier] = self.databases.create()
-            fill(url, self.founding, earlier)
+            fill(url, self.study_plan, earlier)
             if isinstance(self.databases, PostgresServer):
                 self.databases.vacuum(url)
         return self._templates[earlier]
@@ -154,8 +154,8 @@ def open_site(kind: str, epochs: int) -> Iterator[Site]:
     """Databases of a kind and the study that is begun in them."""
     with tempfile.TemporaryDirectory(prefix="bench-fleet-") as name, open_databases(kind) as databases:
         folder = Path(name)
-        founding = prepare(folder / f"{NAME}.toml", write_images(folder / "images"), epochs)
-        yield Site(databases=databases, founding=founding)
+        study_plan = prepare(folder / f"{NAME}.toml", write_images(folder / "images"), epochs)
+        yield Site(databases=databases, study_plan=study_plan)
 
 
 def run_cell(cell: Cell, site: Site) -> Result:
@@ -214,8 +214,8 @@ def _run_workers(cell: Cell, site: Site, url: str, home: Path) -> tuple[list[Rep
                 place=place,
                 places=cell.workers,
                 load=cell.load,
-                settings=site.founding.spec.search_settings,
-                images=site.founding.folder,
+                settings=site.study_plan.spec.search_settings,
+                images=site.study_plan.folder,
                 home=home,
             )
             arguments = (cell.contender, order, barrier, tickets, reports, START_PATIENCE)
@@ -248,9 +248,9 @@ def _next_report(reports: multiprocessing.queues.Queue[Report], processes: Seque
 def _set_up(databases: Databases, url: str, cell: Cell) -> None:
     """Ours: the budget. Plain Optuna's SQLite file: as Optuna would have made it, without write-ahead logging."""
     if cell.contender == "retable":
-        ledger = open_ledger(url)
-        ledger.studies.set_budget(ledger.study(NAME).id, cell.earlier + cell.trials)
-        ledger.database.close()
+        stores = open_stores(url)
+        stores.studies.set_budget(stores.study(NAME).id, cell.earlier + cell.trials)
+        stores.database.close()
     elif isinstance(databases, SqliteFiles):
         databases.without_wal(url)
 

@@ -18,12 +18,12 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, insert
 
-from search.study_setup.create_study import Founding, found
+from search.study_setup.create_study import StudyPlan, create_study
 from search.study_setup.data_folder import inspect
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.tuning.suggest import sample
 from storage.database.tables import Trial, Work
-from storage.stores import open_ledger
+from storage.stores import open_stores
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 from studies.spec import load_study
 
@@ -152,45 +152,45 @@ def write_images(folder: Path) -> Path:
     return folder
 
 
-def prepare(study_file: Path, folder: Path, epochs: int) -> Founding:
+def prepare(study_file: Path, folder: Path, epochs: int) -> StudyPlan:
     """The study on the images of ``folder``, ready to be begun in any number of databases."""
     study_file.write_text(STUDY.format(epochs=epochs))
     spec = load_study(str(study_file))
     competition = inspect(folder, spec.data.options)
-    return Founding(name=NAME, spec=spec, file_spec=spec, overrides=(), competition=competition, folder=folder)
+    return StudyPlan(name=NAME, spec=spec, file_spec=spec, overrides=(), competition=competition, folder=folder)
 
 
-def fill(url: str, founding: Founding, earlier: int) -> None:
+def fill(url: str, study_plan: StudyPlan, earlier: int) -> None:
     """Begin the study in an empty database and add ``earlier`` finished trials, as if workers had run them.
 
     The first is the default recipe, the others are drawn at random. Rows are inserted in bulk: one after another they
     would take 50 ms each. Their curves and predictions are left out, as no worker ever reads those of other trials.
     """
-    ledger = open_ledger(url, create=True)
-    study = found(ledger, founding)
-    ledger.studies.set_budget(study.id, earlier)
-    trials = finished_trials(founding, earlier)
-    backend = ledger.optuna_study(NAME)
+    stores = open_stores(url, create=True)
+    study = create_study(stores, study_plan)
+    stores.studies.set_budget(study.id, earlier)
+    trials = finished_trials(study_plan, earlier)
+    backend = stores.optuna_study(NAME)
     first = backend.ask()
-    backend.tell(first, _run(first, founding))
-    with ledger.database.writing() as connection:
+    backend.tell(first, _run(first, study_plan))
+    with stores.database.writing() as connection:
         _insert_in_optuna(connection, backend._study_id, trials[1:])
-        _insert_in_ours(connection, study.id, trials, founding)
-    ledger.database.close()
+        _insert_in_ours(connection, study.id, trials, study_plan)
+    stores.database.close()
 
 
-def finished_trials(founding: Founding, count: int) -> list[FrozenTrial]:
+def finished_trials(study_plan: StudyPlan, count: int) -> list[FrozenTrial]:
     """Finished trials at random points; the first is the default recipe."""
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(founding.spec.default_params())
+    study.enqueue_trial(study_plan.spec.default_params())
     for _ in range(count):
         trial = study.ask()
-        study.tell(trial, _run(trial, founding))
+        study.tell(trial, _run(trial, study_plan))
     return study.get_trials(deepcopy=False)
 
 
-def _run(trial: optuna.Trial, founding: Founding) -> float:
-    epochs = sample(trial, founding.spec).epochs
+def _run(trial: optuna.Trial, study_plan: StudyPlan) -> float:
+    epochs = sample(trial, study_plan.spec).epochs
     trial.set_user_attr(EPOCHS_ATTRIBUTE, epochs)
     value = score(trial.params)
     for epoch in range(1, epochs + 1):
@@ -260,7 +260,7 @@ def _insert_in_optuna(connection: Connection, study_id: int, trials: list[Frozen
     )
 
 
-def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTrial], founding: Founding) -> None:
+def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTrial], study_plan: StudyPlan) -> None:
     common = {
         "study_id": study_id,
         "kind": "search",
@@ -270,7 +270,7 @@ def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTr
         "worker": "earlier",
         "attempt": 1,
     }
-    recipes = [founding.spec.assemble(trial.params) for trial in trials]
+    recipes = [study_plan.spec.assemble(trial.params) for trial in trials]
     ids = _insert(
         connection,
         Work,

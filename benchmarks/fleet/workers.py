@@ -25,19 +25,19 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from benchmarks.fleet.study import NAME, outcome, score, soft_after, suggest
-from search.runtime.heartbeat import Presence, process_name
+from search.runtime.heartbeat import Heartbeat, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
-from search.worker.study_cache import Tools, Workshop
-from search.worker.study_context import Bench
+from search.worker.study_cache import StudyCache, WorkerResources
+from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task
 from storage.database.connection import Database
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
-from storage.stores import open_ledger
+from storage.stores import open_stores
 from storage.values import TrialOutcome
 from studies.spec import SearchSettings
 
@@ -186,13 +186,13 @@ def labour(
 
 
 def retable(order: Order, ready: Callable[[], None], watch: Stopwatch) -> None:
-    """The real worker loop, with a bench whose training sleeps."""
-    ledger = open_ledger(order.url, outage_timeout=OUTAGE_TIMEOUT)
-    ledger = replace(ledger, queue=_TimedQueue(ledger.database, watch))
-    home, study = Home(root=order.home), ledger.study(NAME)
-    tools = Tools(
+    """The real worker loop, with a context whose training sleeps."""
+    stores = open_stores(order.url, outage_timeout=OUTAGE_TIMEOUT)
+    stores = replace(stores, queue=_TimedQueue(stores.database, watch))
+    home, study = Home(root=order.home), stores.study(NAME)
+    tools = WorkerResources(
         worker=process_name(),
-        ledger=ledger,
+        stores=stores,
         home=home,
         folders=(order.images,),
         # Nothing here is trained.
@@ -200,10 +200,10 @@ def retable(order: Order, ready: Callable[[], None], watch: Stopwatch) -> None:
         loader=cast("BatchLoader", None),
     )
     train = partial(_pretend, load=order.load, watch=watch)
-    bench = replace(Workshop(tools).bench(study), train=train)
-    with Presence(ledger.workers, tools.worker, device="none", home=home.identity()) as presence:
+    context = replace(StudyCache(tools).context(study), train=train)
+    with Heartbeat(stores.workers, tools.worker, device="none", home=home.identity()) as heartbeat:
         ready()
-        work(ledger, lambda _: bench, StopSignals(), home=home, only=study, at=presence.at)
+        work(stores, lambda _: context, StopSignals(), home=home, only=study, at=heartbeat.at)
 
 
 class _TimedQueue(WorkQueue):
@@ -213,9 +213,9 @@ class _TimedQueue(WorkQueue):
         super().__init__(database)
         self._watch = watch
 
-    def offering(self, *, home: str | None = None) -> list[int]:
+    def studies_with_work(self, *, home: str | None = None) -> list[int]:
         self._watch.free()
-        return super().offering(home=home)
+        return super().studies_with_work(home=home)
 
     def take(self, *args: object, **options: object) -> WorkItem | None:
         item = super().take(*args, **options)  # type: ignore[arg-type]
@@ -230,7 +230,7 @@ class _TimedQueue(WorkQueue):
         return stored
 
 
-def _pretend(bench: Bench, task: Task, *, load: Load, watch: Stopwatch) -> TrialOutcome | None:
+def _pretend(context: StudyContext, task: Task, *, load: Load, watch: Stopwatch) -> TrialOutcome | None:
     """All that `search.worker.train_item.train` asks of the database, and naps instead of epochs."""
     watch.lap("ask")
     trial, item = task.trial, task.item
@@ -239,7 +239,7 @@ def _pretend(bench: Bench, task: Task, *, load: Load, watch: Stopwatch) -> Trial
     reported: set[int] = set()
     if item.attempt > 1:
         reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
-    bench.ledger.folds(bench.study, item.split)
+    context.stores.folds(context.study, item.split)
     value, seconds = score(trial.params), _seconds(load, item.trial_number)
     for epoch in range(1, load.epochs + 1):
         watch.nap(seconds / load.epochs)

@@ -14,13 +14,13 @@ from PIL import Image, ImageFilter
 from benchmarks.training.plain_pytorch import Workload
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.study_setup.create_study import Founding, found
+from search.study_setup.create_study import StudyPlan, create_study
 from search.study_setup.data_folder import inspect
 from search.worker.loop import work
-from search.worker.study_cache import Tools, Workshop
-from search.worker.study_context import Bench
+from search.worker.study_cache import StudyCache, WorkerResources
+from search.worker.study_context import StudyContext
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import SEARCH_SPLIT
 from studies.spec import load_study
 from trainer.batches.batch_loader import BatchLoader, fitting_workers
@@ -75,32 +75,32 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> Path:
 class TrialRunner:
     """A worker's loop in this process, which does one more trial whenever it is asked to."""
 
-    ledger: Ledger
+    stores: Stores
     stored: StoredStudy
-    bench: Bench
+    context: StudyContext
     done: int = 0
 
     def run(self) -> None:
         """Take, ask, train, store and tell one trial, as a worker does."""
         self.done += 1
-        self.ledger.studies.set_budget(self.stored.id, self.done)
-        work(self.ledger, lambda study: self.bench, StopSignals(), home=self.bench.home, only=self.stored)
+        self.stores.studies.set_budget(self.stored.id, self.done)
+        work(self.stores, lambda study: self.context, StopSignals(), home=self.context.home, only=self.stored)
 
     def workload(self) -> Workload:
         """The same cross-validation as a value for the rivals."""
-        images = self.bench.images
-        recipe = self.bench.spec.recipe
-        root = Path(str(self.ledger.datasets.get(self.stored.fingerprint).summary["folder"]))
+        images = self.context.images
+        recipe = self.context.spec.recipe
+        root = Path(str(self.stores.datasets.get(self.stored.fingerprint).summary["folder"]))
         paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.jpg")}
         return Workload(
             backbone=str(recipe["backbone"]),
             paths=[paths[identifier] for identifier in images.train_ids],
             y=images.y,
-            folds=self.ledger.folds(self.stored, SEARCH_SPLIT),
+            folds=self.stores.folds(self.stored, SEARCH_SPLIT),
             size=int(recipe["image_size"]),
             batch_size=int(recipe["batch_size"]),
             epochs=int(recipe["epochs"]),
-            device=self.bench.device,
+            device=self.context.device,
         )
 
 
@@ -116,26 +116,26 @@ def trial_runner(
     epochs: int,
     batch_size: int,
 ) -> Iterator[TrialRunner]:
-    """Found a study of one recipe in ``place`` and open a worker's bench for it."""
+    """Found a study of one recipe in ``place`` and open a worker's context for it."""
     study_file = place / "study.toml"
     given = {"folds": folds, "backbone": backbone, "size": size, "epochs": epochs, "batch_size": batch_size}
     study_file.write_text(STUDY.format(**given, longer=epochs + 1))
-    ledger = open_ledger(f"sqlite:///{place / 'retable.db'}", create=True)
+    stores = open_stores(f"sqlite:///{place / 'retable.db'}", create=True)
     spec = load_study(study_file)
     competition = inspect(pictures, spec.data.options)
-    stored = found(
-        ledger, Founding(name="one", spec=spec, file_spec=spec, overrides=(), competition=competition, folder=pictures)
+    stored = create_study(
+        stores, StudyPlan(name="one", spec=spec, file_spec=spec, overrides=(), competition=competition, folder=pictures)
     )
     with BatchLoader(
         fitting_workers(device.type, usable_cores() if device.type == "cuda" else torch.get_num_threads())
     ) as loader:
-        tools = Tools(
+        tools = WorkerResources(
             worker="benchmark",
-            ledger=ledger,
+            stores=stores,
             home=Home(root=place / "home"),
             folders=(pictures,),
             device=device,
             loader=loader,
         )
-        yield TrialRunner(ledger=ledger, stored=stored, bench=Workshop(tools).bench(stored))
-    ledger.database.close()
+        yield TrialRunner(stores=stores, stored=stored, context=StudyCache(tools).context(stored))
+    stores.database.close()

@@ -128,11 +128,11 @@ def folds(
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
     from search.export.files import write_folds
-    from storage.stores import open_ledger
+    from storage.stores import open_stores
     from storage.values import SEARCH_SPLIT
 
-    ledger = open_ledger(storage_url)
-    write_folds(ledger, ledger.study(study), SEARCH_SPLIT, output)
+    stores = open_stores(storage_url)
+    write_folds(stores, stores.study(study), SEARCH_SPLIT, output)
     typer.echo(f"The folds are written to {output}")
 
 

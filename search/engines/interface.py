@@ -45,7 +45,7 @@ class Fleet(Protocol):
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def tend(self) -> bool:
+    def poll(self) -> bool:
         """Start lost workers again, where that may help and once it is time to. Returns whether any worker lives or is
         about to.
 
@@ -56,7 +56,7 @@ class Fleet(Protocol):
     def waits_for(self) -> str:
         """What keeps workers from working, such as ``worker 1 starts again in 8 s``; empty where nothing does."""
 
-    def buried(self) -> Collection[str]:
+    def dead_workers(self) -> Collection[str]:
         """Beginnings of the names (``HOST-PID-``) of workers that are dead, or cut off with their machine, each told
         once: what they held may be handed on at once.
         """

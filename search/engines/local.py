@@ -62,7 +62,7 @@ class LocalFleet:
         self._stopping = False
 
     def __enter__(self) -> LocalFleet:
-        self.tend()
+        self.poll()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -71,7 +71,7 @@ class LocalFleet:
         self.wait(FAREWELL)
         self.kill()
 
-    def tend(self) -> bool:
+    def poll(self) -> bool:
         """Start crashed workers again once they are due. Returns whether any worker lives or waits for its restart."""
         alive = False
         for slot in self._slots:
@@ -111,10 +111,10 @@ class LocalFleet:
             if (left := slot.restarts.seconds_left) is not None and not self._stopping
         )
 
-    def buried(self) -> Collection[str]:
+    def dead_workers(self) -> Collection[str]:
         """Beginnings of the names of workers that have ended, each told once."""
-        buried, self._buried = self._buried, []
-        return buried
+        dead_workers, self._buried = self._buried, []
+        return dead_workers
 
     def crash_report(self) -> str:
         """The ends of the logs of all workers that ended with an error; empty where none did."""

@@ -142,7 +142,7 @@ class RayFleet:
         self._actors = ray.remote(NodeWorker).options(
             num_cpus=self._cpus, num_gpus=self._gpus, scheduling_strategy="SPREAD"
         )
-        self.tend()
+        self.poll()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -155,7 +155,7 @@ class RayFleet:
         if self._is_own_connection:
             ray.shutdown()
 
-    def tend(self) -> bool:
+    def poll(self) -> bool:
         """Hear how the workers do, and start those again that are due. Returns whether any worker lives, or waits for
         room or for its restart.
 
@@ -313,10 +313,10 @@ class RayFleet:
             ]
         return ", ".join(waits)
 
-    def buried(self) -> Collection[str]:
+    def dead_workers(self) -> Collection[str]:
         """Beginnings of the names of workers that have ended or were lost with their machine, each told once."""
-        buried, self._buried = self._buried, []
-        return buried
+        dead_workers, self._buried = self._buried, []
+        return dead_workers
 
     def crash_report(self) -> str:
         """What the workers said last that ended with an error; empty where none did."""

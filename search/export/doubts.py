@@ -11,18 +11,18 @@ from search.export.plan import ExportPlan
 from search.statistics.member_names import MemberName, members_named, trials_named
 from search.study_state.confirmation import read_confirmation, why_skipped
 from storage.records.datasets import StoredDataset
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, StudyState, TrialStatus, WorkKind
 
 
-def doubts_of_export(ledger: Ledger, plan: ExportPlan, export: Export) -> list[str]:
+def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[str]:
     """Everything that a person should know before trusting an export; what matters most comes first."""
-    dataset = ledger.datasets.get(plan.study.fingerprint)
+    dataset = stores.datasets.get(plan.study.fingerprint)
     return [
         *_of_the_leader(plan, export),
         *export.warnings,
-        *_of_the_scores(ledger, plan, export),
-        *_of_the_search(ledger, plan),
+        *_of_the_scores(stores, plan, export),
+        *_of_the_search(stores, plan),
         *doubts_of_data(dataset),
     ]
 
@@ -40,9 +40,9 @@ def _of_the_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
         yield f"{members_named(tied)} may be just as good, within one standard error on fresh splits"
 
 
-def _of_the_scores(ledger: Ledger, plan: ExportPlan, export: Export) -> Iterator[str]:
+def _of_the_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:
     """Which scores are optimistic, and which recipes were never scored without bias."""
-    confirmation = read_confirmation(ledger, plan.study.name)
+    confirmation = read_confirmation(stores, plan.study.name)
     if export.score is not None and not export.by_confirmations:
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         yield f"out-of-fold {value} is optimistic: the same images chose the recipe"
@@ -56,13 +56,13 @@ def _of_the_scores(ledger: Ledger, plan: ExportPlan, export: Export) -> Iterator
         yield f"never tested on fresh splits, though among the best: {trials_named(missing)}"
 
 
-def _of_the_search(ledger: Ledger, plan: ExportPlan) -> Iterator[str]:
+def _of_the_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
     for study in plan.studies:
-        stored = ledger.studies.get(study.name)
+        stored = stores.studies.get(study.name)
         which = f"study {study.name}: " * (len(plan.studies) > 1)
         if stored.state is StudyState.STOPPED:
             yield f"{which}the search stopped early: {stored.state_reason or 'no reason is recorded'}"
-        failed = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
+        failed = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
         if failed:
             yield f"{which}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"
 

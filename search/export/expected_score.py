@@ -26,7 +26,7 @@ from search.study_state.finalists import trainings_of
 from search.study_state.snapshot import averaging_gain_of
 from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialRecord
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.metrics import METRICS
@@ -43,17 +43,17 @@ class Optimism:
     unbiased: UnbiasedScore
 
 
-def read_optimism(ledger: Ledger, study: StoredStudy) -> Optimism | None:
+def read_optimism(stores: Stores, study: StoredStudy) -> Optimism | None:
     """The best trial of the search and its score without selection bias; None before a trial has finished."""
-    confirmation = read_confirmation(ledger, study.name)
+    confirmation = read_confirmation(stores, study.name)
     if not confirmation.ranking:
         return None
     metric = confirmation.spec.protocol.metric
-    unbiased = unbiased_score(list(_candidate_recipes(ledger, confirmation)), read_targets(ledger, study), metric)
+    unbiased = unbiased_score(list(_candidate_recipes(stores, confirmation)), read_targets(stores, study), metric)
     return Optimism(best=confirmation.ranking[0], unbiased=unbiased)
 
 
-def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecast | None:
+def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecast | None:
     """Forecast the score of an export on the test images; None without test images.
 
     The cross-fitted gain of a label rule, of blend weights and of temperature scaling is expected on the test images
@@ -62,9 +62,9 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     """
     if refits.test is None:
         return None
-    targets, metric = read_targets(ledger, plan.study), plan.metric
-    confirmations = [read_confirmation(ledger, study.name) for study in plan.studies]
-    unbiased = unbiased_score([t for c in confirmations for t in _candidate_recipes(ledger, c)], targets, metric)
+    targets, metric = read_targets(stores, plan.study), plan.metric
+    confirmations = [read_confirmation(stores, study.name) for study in plan.studies]
+    unbiased = unbiased_score([t for c in confirmations for t in _candidate_recipes(stores, c)], targets, metric)
     # Confirmations do not share the luck of the search, so they alone score a confirmed recipe.
     judges = [part.member.rounds or (part.member.trial,) for part in refits.members]
     single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - unbiased.optimism
@@ -76,7 +76,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     if not refits.imported:
         averaging = averaging_of(
             gain_within([_added(part, metric) for part in refits.members], plan.models),
-            gain_across_trainings(list(_groups(ledger, plan, refits, confirmations)), targets, metric),
+            gain_across_trainings(list(_groups(stores, plan, refits, confirmations)), targets, metric),
         )
         trainings = equal_trainings([len(part.records) for part in refits.members])
         single += refits.fitted.score - refits.fitted.equal_mean_score if refits.fitted else 0.0
@@ -98,7 +98,7 @@ def forecast_export(ledger: Ledger, plan: ExportPlan, refits: Refits) -> Forecas
     )
 
 
-def _candidate_recipes(ledger: Ledger, confirmation: Confirmation) -> Iterator[CandidateRecipe]:
+def _candidate_recipes(stores: Stores, confirmation: Confirmation) -> Iterator[CandidateRecipe]:
     """The best recipes of the search, and all confirmed ones."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
@@ -107,7 +107,7 @@ def _candidate_recipes(ledger: Ledger, confirmation: Confirmation) -> Iterator[C
         records = (confirmation.trials[number], *rounds.get(number, ()))
         searched, *fresh = [
             CrossValidated(
-                oof=ledger.runs.prediction(r.id, "oof"),
+                oof=stores.runs.prediction(r.id, "oof"),
                 ambiguity=r.ambiguity or 0.0,
                 temperature=r.temperature or 1.0,
                 averaging_gain=averaging_gain_of(r, metric),
@@ -127,14 +127,14 @@ def _added(part: MemberRefits, metric: str) -> float | None:
 
 
 def _groups(
-    ledger: Ledger, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
+    stores: Stores, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
 ) -> Iterator[list[list[Float32Array]]]:
     """Groups of cross-validations, by recipe, for measuring the gain from averaging: one group of all members if there
     are several, else one group for each of the best finalists.
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Float32Array]:
-        return [ledger.runs.prediction(record.id, "oof") for record in records]
+        return [stores.runs.prediction(record.id, "oof") for record in records]
 
     if len(refits.members) > 1:
         yield [read(part.member.trainings or (part.member.trial,)) for part in refits.members]

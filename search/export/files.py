@@ -23,7 +23,7 @@ from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
 from search.study_setup.image_weights import weights_lines
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialStatus
 from studies.spec import StudySpec
 from trainer.data.folds import write_folds_csv
@@ -71,7 +71,7 @@ class Export:
 
 
 def write_export(
-    ledger: Ledger,
+    stores: Stores,
     plan: ExportPlan,
     refits: Refits,
     images: ImageSet,
@@ -104,16 +104,16 @@ def write_export(
             submission_kind = _write_submission(plan, refits, images, made / "submission.csv", kind)
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
         if refits.has_oof:
-            write_folds(ledger, plan.study, plan.split, made / "folds.csv")
-            folds = {split: ledger.folds(plan.study, split) for split, _ in refits.shared_trainings}
+            write_folds(stores, plan.study, plan.split, made / "folds.csv")
+            folds = {split: stores.folds(plan.study, split) for split, _ in refits.shared_trainings}
             _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
-        facts = _facts(ledger, plan, refits, images, warnings(ledger, plan, refits), forecast)
+        facts = _facts(stores, plan, refits, images, warnings(stores, plan, refits), forecast)
         (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
         _move_into(made, folder)
-    ledger.runs.add_export(
+    stores.runs.add_export(
         plan.study.id,
         folder=str(folder.resolve()),
         recipe=plan.leader.recipe.to_flat(),
@@ -227,7 +227,7 @@ def _cells(proba: NDArray[np.float32]) -> list[str]:
 
 
 def _facts(
-    ledger: Ledger,
+    stores: Stores,
     plan: ExportPlan,
     refits: Refits,
     images: ImageSet,
@@ -238,7 +238,7 @@ def _facts(
 
     leader = plan.leader
     kind = leader.trial.kind
-    statuses = [record.status for study in plan.studies for record in ledger.runs.records(study.id, kind=kind)]
+    statuses = [record.status for study in plan.studies for record in stores.runs.records(study.id, kind=kind)]
     return CardFacts(
         studies=[study.name for study in plan.studies],
         title=plan.spec.title,
@@ -257,7 +257,7 @@ def _facts(
         reasons=reasons(plan, refits),
         expected="" if forecast is None else forecast_line(forecast, plan.metric),
         chances="" if forecast is None else chances_line(forecast),
-        weighting=" ".join(weights_lines(ledger, plan.study)),
+        weighting=" ".join(weights_lines(stores, plan.study)),
         class_names=images.class_names,
         class_counts=images.class_counts().tolist(),
         test_images=len(images.test_ids),
@@ -299,14 +299,14 @@ def _move_into(made: Path, folder: Path) -> None:
         path.replace(target)
 
 
-def write_folds(ledger: Ledger, study: StoredStudy, split: int, path: Path) -> None:
+def write_folds(stores: Stores, study: StoredStudy, split: int, path: Path) -> None:
     """Write the frozen folds of a split as a table: image_id, label, duplicate group, fold."""
-    dataset = ledger.datasets.get(study.fingerprint)
+    dataset = stores.datasets.get(study.fingerprint)
     assert dataset.groups is not None, "duplicates are looked for before a study begins"
     write_folds_csv(
         path,
         ids=dataset.train_ids,
         labels=[dataset.class_names[y] for y in dataset.y],
         groups=dataset.groups[: len(dataset.train_ids)],
-        folds=ledger.folds(study, split),
+        folds=stores.folds(study, split),
     )

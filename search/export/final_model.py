@@ -18,7 +18,7 @@ from search.runtime.failures import ADVICE
 from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
 from search.study_state.study_targets import read_targets
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.targets import Targets
@@ -133,7 +133,7 @@ class Refits:
         return self.fitted.cross_fitted.predict(members)
 
 
-def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]) -> Refits:
+def gather_refits(stores: Stores, plan: ExportPlan, ids: Sequence[Sequence[int]]) -> Refits:
     """Read the stored predictions of the refits, choose the test-time views of each member, fit the blend.
 
     A member whose refits failed is left out; the others make the model.
@@ -144,19 +144,19 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]
     Raises:
         RefitFailed: a refit has not ended yet, or one of the leader failed; says why.
     """
-    targets = read_targets(ledger, plan.study)
+    targets = read_targets(stores, plan.study)
     members, left_out = [], []
     for place, member in enumerate(plan.members):
         try:
-            records = tuple(_finished(ledger, work_id) for work_id in ids[place])
+            records = tuple(_finished(stores, work_id) for work_id in ids[place])
         except _Failed as error:
             if place == 0:
                 raise
             left_out.append(f"{member.name} is not in the ensemble: {error}")
             continue
-        members.append(_gather(ledger, plan, member, records, targets))
-    imported = [_read_imported(ledger, member) for member in plan.imported]
-    whole = _together(ledger, plan, members, imported, targets)
+        members.append(_gather(stores, plan, member, records, targets))
+    imported = [_read_imported(stores, member) for member in plan.imported]
+    whole = _together(stores, plan, members, imported, targets)
     return Refits(
         members=tuple(members),
         imported=tuple(imported),
@@ -164,7 +164,7 @@ def gather_refits(ledger: Ledger, plan: ExportPlan, ids: Sequence[Sequence[int]]
         fitted=whole.fitted,
         by_confirmations=plan.full_data and whole.fitted is not None,
         test=whole.test,
-        runnable=_together(ledger, plan, members, [], targets) if imported else None,
+        runnable=_together(stores, plan, members, [], targets) if imported else None,
         left_out=tuple(left_out),
     )
 
@@ -173,8 +173,8 @@ class _Failed(RefitFailed):
     """It ended, but not well."""
 
 
-def _finished(ledger: Ledger, work_id: int) -> TrialRecord:
-    record = ledger.runs.record_of(work_id)
+def _finished(stores: Stores, work_id: int) -> TrialRecord:
+    record = stores.runs.record_of(work_id)
     if record is None:
         raise RefitFailed("a refit has not ended yet; `search export-best` goes on with it")
     if record.status is not TrialStatus.FINISHED:
@@ -184,25 +184,25 @@ def _finished(ledger: Ledger, work_id: int) -> TrialRecord:
 
 
 def _gather(
-    ledger: Ledger, plan: ExportPlan, member: ExportMember, records: tuple[TrialRecord, ...], targets: Targets
+    stores: Stores, plan: ExportPlan, member: ExportMember, records: tuple[TrialRecord, ...], targets: Targets
 ) -> MemberRefits:
-    views = _views(ledger, plan, member, records, targets)
-    has_test = "test" in ledger.runs.prediction_names(records[0].id)
+    views = _views(stores, plan, member, records, targets)
+    has_test = "test" in stores.runs.prediction_names(records[0].id)
     own = member.recipe.tta != "none"
-    test = [_over_views(ledger, record, "test", views, own=own) for record in records] if has_test else []
-    oof = () if plan.full_data else tuple(_over_views(ledger, r, "oof", views, own=own) for r in records)
+    test = [_over_views(stores, record, "test", views, own=own) for record in records] if has_test else []
+    oof = () if plan.full_data else tuple(_over_views(stores, r, "oof", views, own=own) for r in records)
     return MemberRefits(
         member=member, records=records, views=views, oof_by_training=oof, test=average(test) if test else None
     )
 
 
-def _read_imported(ledger: Ledger, member: ImportedMember) -> Imported:
-    stored = ledger.imports.predictions(member.record.id)
+def _read_imported(stores: Stores, member: ImportedMember) -> Imported:
+    stored = stores.imports.predictions(member.record.id)
     return Imported(member=member, oof=stored.oof, test=stored.test)
 
 
 def _together(
-    ledger: Ledger,
+    stores: Stores,
     plan: ExportPlan,
     members: Sequence[MemberRefits],
     imported: Sequence[Imported],
@@ -212,7 +212,7 @@ def _together(
     models that hold nothing out, and as it was planned where there are none.
     """
     fitted = None
-    parts = _judged(ledger, plan, members)
+    parts = _judged(stores, plan, members)
     if parts is not None:
         predictions, folds = parts
         stacked = np.stack([*predictions, *(part.oof for part in imported)])
@@ -230,19 +230,19 @@ def _together(
 
 
 def _judged(
-    ledger: Ledger, plan: ExportPlan, members: Sequence[MemberRefits]
+    stores: Stores, plan: ExportPlan, members: Sequence[MemberRefits]
 ) -> tuple[list[Float32Array], NDArray[np.int64]] | None:
     """The out-of-fold predictions of each member to fit a blend on, and the folds that go with them."""
     if not plan.full_data:
-        return [average(member.oof_by_training) for member in members], ledger.folds(plan.study, plan.split)
+        return [average(member.oof_by_training) for member in members], stores.folds(plan.study, plan.split)
     rounds = [member.member.rounds for member in members]
     if not all(rounds):
         return None
-    return [predictions_of(ledger, member.member) for member in members], ledger.folds(plan.study, rounds[0][0].split)
+    return [predictions_of(stores, member.member) for member in members], stores.folds(plan.study, rounds[0][0].split)
 
 
 def _views(
-    ledger: Ledger, plan: ExportPlan, member: ExportMember, records: Sequence[TrialRecord], targets: Targets
+    stores: Stores, plan: ExportPlan, member: ExportMember, records: Sequence[TrialRecord], targets: Targets
 ) -> tuple[str, ...]:
     """Those of the recipe: with these the trial was found best. A recipe without any leaves the choice open: the flips
     that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
@@ -255,19 +255,19 @@ def _views(
     if not plan.spec.final.tta:
         return ("identity",)
     if plan.full_data:
-        refits = ledger.runs.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
+        refits = stores.runs.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
         records = [r for r in refits if r.split == member.trial.split and r.recipe == member.recipe.to_flat()]
         if not records:
             return ("identity",)
-    by_view = {view: average([ledger.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
+    by_view = {view: average([stores.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
     return choose_views(targets, by_view, plan.metric)
 
 
-def _over_views(ledger: Ledger, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Float32Array:
+def _over_views(stores: Stores, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Float32Array:
     """Averaged over ``views``; where these are the recipe's ``own``, the refit has averaged them already."""
     if own:
-        return ledger.runs.prediction(record.id, name)
-    return average([ledger.runs.prediction(record.id, _key(name, view)) for view in views])
+        return stores.runs.prediction(record.id, name)
+    return average([stores.runs.prediction(record.id, _key(name, view)) for view in views])
 
 
 def _key(name: str, view: str) -> str:

@@ -17,7 +17,7 @@ from search.statistics.estimates import Estimates
 from search.study_state.study_targets import read_targets
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
@@ -73,7 +73,7 @@ class ExportPlan:
 
 
 def plan_export(
-    ledger: Ledger,
+    stores: Stores,
     study: StoredStudy,
     *,
     seeds: int | None,
@@ -97,10 +97,10 @@ def plan_export(
         NothingFinished: no trial has finished.
         StudiesDiffer: the studies cannot be compared.
     """
-    pool = read_pool(ledger, (study, *also), None if full_data else home)
+    pool = read_pool(stores, (study, *also), None if full_data else home)
     spec = StudySpec.from_dict(study.spec)
     limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
-    choice = _choose(ledger, study, spec, pool, max(1, limit))
+    choice = _choose(stores, study, spec, pool, max(1, limit))
     blend_weights = dict(zip(choice.names, choice.blend_weights, strict=True))
     return ExportPlan(
         study=study,
@@ -117,18 +117,18 @@ def plan_export(
     )
 
 
-def _choose(ledger: Ledger, study: StoredStudy, spec: StudySpec, pool: Pool, at_most: int) -> Choice:
+def _choose(stores: Stores, study: StoredStudy, spec: StudySpec, pool: Pool, at_most: int) -> Choice:
     """The members among the possible ones, of which the first leads."""
     if len(pool.everyone) == 1 and pool.estimates is None:
         note = "no recipe was confirmed on fresh splits"
         return Choice(names=(pool.recipes[0].name,), blend_weights=(1.0,), method="none", note=note)
     return choose_members(
         [
-            PossibleMember(name=member.name, backbone=member.backbone, oof=predictions_of(ledger, member))
+            PossibleMember(name=member.name, backbone=member.backbone, oof=predictions_of(stores, member))
             for member in pool.everyone
         ],
-        read_targets(ledger, study),
-        ledger.folds(study, pool.split),
+        read_targets(stores, study),
+        stores.folds(study, pool.split),
         spec.protocol.metric,
         spec.final.ensemble,
         at_most,
@@ -140,7 +140,7 @@ def missing_refits(plan: ExportPlan, home: Home) -> int:
     return sum(len(seeds) for _, seeds in _trainings(plan, home))
 
 
-def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[tuple[int, ...]]:
+def queue_refits(stores: Stores, plan: ExportPlan, home: Home) -> list[tuple[int, ...]]:
     """The work items whose networks make the final model, those of each member: its trainings in search and
     confirmation whose networks are in ``home``, and as many refits as are missing of the plan's seeds. These are
     queued, the leader's first, in the study that found the recipe.
@@ -149,7 +149,7 @@ def queue_refits(ledger: Ledger, plan: ExportPlan, home: Home) -> list[tuple[int
     that is where their weights are collected.
     """
     return [
-        (*(record.work_id for record in kept), *(_queue_refit(ledger, plan, member, seed, home) for seed in seeds))
+        (*(record.work_id for record in kept), *(_queue_refit(stores, plan, member, seed, home) for seed in seeds))
         for member, (kept, seeds) in zip(plan.members, _trainings(plan, home), strict=True)
     ]
 
@@ -177,8 +177,8 @@ def _kept(plan: ExportPlan, member: ExportMember, home: Home) -> tuple[TrialReco
     return tuple(r for r in member.trainings if len(weight_files(home, member.study, r.work_id)) == plan.models)
 
 
-def _queue_refit(ledger: Ledger, plan: ExportPlan, member: ExportMember, seed: int, home: Home) -> int:
-    work_id = ledger.queue.add(
+def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: int, home: Home) -> int:
+    work_id = stores.queue.add(
         member.study.id,
         WorkKind.REFIT,
         split=plan.split,
@@ -186,10 +186,10 @@ def _queue_refit(ledger: Ledger, plan: ExportPlan, member: ExportMember, seed: i
         recipe=member.recipe.to_flat(),
         home=home.identity(),
     )
-    record = ledger.runs.record_of(work_id)
+    record = stores.runs.record_of(work_id)
     weights = weight_files(home, member.study, work_id)
     if record is not None and (record.status is not TrialStatus.FINISHED or len(weights) < plan.models):
-        ledger.queue.reopen(work_id, home=home.identity())
+        stores.queue.reopen(work_id, home=home.identity())
     return work_id
 
 

@@ -25,7 +25,7 @@ from search.study_state.finalists import judge_finalists
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL
 from studies.spec import StudySpec
 
@@ -57,7 +57,7 @@ class Pool:
         return (*self.recipes, *self.imported)
 
 
-def read_pool(ledger: Ledger, sources: Sequence[StoredStudy], home: Home | None = None) -> Pool:
+def read_pool(stores: Stores, sources: Sequence[StoredStudy], home: Home | None = None) -> Pool:
     """The possible members that studies have.
 
     Args:
@@ -69,12 +69,12 @@ def read_pool(ledger: Ledger, sources: Sequence[StoredStudy], home: Home | None 
         NothingFinished: no trial of one of them has finished.
     """
     check_alike(sources)
-    _check_weights(ledger, sources)
-    confirmations = [read_confirmation(ledger, study.name) for study in sources]
+    _check_weights(stores, sources)
+    confirmations = [read_confirmation(stores, study.name) for study in sources]
     names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
     best = {confirmation.study.id: _best(confirmation, names) for confirmation in confirmations}
     confirmed = [confirmation for confirmation in confirmations if _is_confirmed(confirmation)]
-    estimates, tied = _judged_together(ledger, confirmed, names)
+    estimates, tied = _judged_together(stores, confirmed, names)
     unconfirmed = sorted(
         (best[c.study.id] for c in confirmations if c not in confirmed), key=lambda pair: pair[0], reverse=True
     )
@@ -91,18 +91,18 @@ def read_pool(ledger: Ledger, sources: Sequence[StoredStudy], home: Home | None 
         split = recipes[0].rounds[0].split
     return Pool(
         recipes=tuple(recipes),
-        imported=tuple(_imported(ledger, sources, names)),
+        imported=tuple(_imported(stores, sources, names)),
         estimates=estimates,
         split=split,
         notes=tuple(_notes([member for _, member in unconfirmed], names)),
     )
 
 
-def predictions_of(ledger: Ledger, member: ExportMember | ImportedMember) -> NDArray[np.float32]:
+def predictions_of(stores: Stores, member: ExportMember | ImportedMember) -> NDArray[np.float32]:
     """The out-of-fold probabilities by which a possible member is compared with the others, ``(n, C)``."""
     if isinstance(member, ImportedMember):
-        return ledger.imports.predictions(member.record.id).oof
-    return average([ledger.runs.prediction(record.id, "oof") for record in member.judged_by])
+        return stores.imports.predictions(member.record.id).oof
+    return average([stores.runs.prediction(record.id, "oof") for record in member.judged_by])
 
 
 def check_alike(sources: Sequence[StoredStudy]) -> None:
@@ -129,13 +129,13 @@ def check_alike(sources: Sequence[StoredStudy]) -> None:
         )
 
 
-def _check_weights(ledger: Ledger, sources: Sequence[StoredStudy]) -> None:
+def _check_weights(stores: Stores, sources: Sequence[StoredStudy]) -> None:
     """Studies of one protocol may still be weighted by features of different backbones.
 
     Raises:
         StudiesDiffer: their images count differently.
     """
-    first, *others = [(study, ledger.image_weights(study)) for study in sources]
+    first, *others = [(study, stores.image_weights(study)) for study in sources]
     for study, weights in others:
         if weights is not None and first[1] is not None and not np.array_equal(weights.values, first[1].values):
             by = f"{study.name} by {weights.about.get('features')}, {first[0].name} by {first[1].about.get('features')}"
@@ -178,7 +178,7 @@ def _kept(confirmation: Confirmation, names: dict[int, str], home: Home) -> Iter
 
 
 def _judged_together(
-    ledger: Ledger, confirmed: Sequence[Confirmation], names: dict[int, str]
+    stores: Stores, confirmed: Sequence[Confirmation], names: dict[int, str]
 ) -> tuple[Estimates | None, list[ExportMember]]:
     """What the confirmations say of all finalists, and those that may as well be the best, the leader first."""
     if not confirmed:
@@ -188,7 +188,7 @@ def _judged_together(
         for confirmation in confirmed
         for finalist in confirmation.finalists
     }
-    estimates = judge_finalists(ledger, confirmed[0].study, [f for _, f in finalists.values()], names)
+    estimates = judge_finalists(stores, confirmed[0].study, [f for _, f in finalists.values()], names)
     tied = []
     for row in estimates.rows:
         if row.tied:
@@ -224,11 +224,11 @@ def _comparable(tied: Sequence[ExportMember]) -> list[ExportMember]:
     return [replace(member, rounds=tuple(r for r in member.rounds if r.split in splits)) for member in pool]
 
 
-def _imported(ledger: Ledger, sources: Sequence[StoredStudy], names: dict[int, str]) -> Iterable[ImportedMember]:
+def _imported(stores: Stores, sources: Sequence[StoredStudy], names: dict[int, str]) -> Iterable[ImportedMember]:
     """What was imported into the studies, the same predictions once."""
     seen: set[str] = set()
     for study in sources:
-        for record in ledger.imports.all(study.id):
+        for record in stores.imports.all(study.id):
             if record.digest not in seen:
                 seen.add(record.digest)
                 name = MemberName(label=record.label, study=names.get(study.id, ""))

@@ -12,7 +12,7 @@ from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
 from search.study_state.study_targets import read_targets
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TrialStatus, WorkKind
 
 WAYS = {"equal": "average", "greedy": "weighted average", "stack": "stacked regression"}
@@ -52,9 +52,9 @@ def why(choice: Choice, metric: str) -> str:
     return f"{leader.first} alone: {ensemble} {gains} over it, out-of-fold, nested, which is not beyond doubt."
 
 
-def warnings(ledger: Ledger, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
+def warnings(stores: Stores, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:
     """What is to be known of this export; what there is to say of the data was told before."""
-    lines = [*_against_default_line(ledger, plan), *refits.left_out, *plan.notes, *_of_imported(plan, refits)]
+    lines = [*_against_default_line(stores, plan), *refits.left_out, *plan.notes, *_of_imported(plan, refits)]
     if plan.short_of_time:
         count = len(plan.members)
         lines.append(f"the deadline left time to refit {count} recipe{'s' * (count > 1)} only")
@@ -93,15 +93,15 @@ def _of_imported(plan: ExportPlan, refits: Refits) -> Iterator[str]:
             yield f"model/ alone has {plan.metric} {fitted.score:.4f} ± {fitted.error:.4f}, {how}"
 
 
-def _against_default_line(ledger: Ledger, plan: ExportPlan) -> Iterator[str]:
-    doubt = _against_default(ledger, plan)
+def _against_default_line(stores: Stores, plan: ExportPlan) -> Iterator[str]:
+    doubt = _against_default(stores, plan)
     if doubt is not None:
         leader = f"{plan.leader.name} is " * (len(plan.members) > 1)
         where = "on fresh splits" if plan.estimates else "in the search"
         yield f"{leader}not clearly better than the default recipe: {shown_gain(doubt, plan.metric)} {where}"
 
 
-def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:
+def _against_default(stores: Stores, plan: ExportPlan) -> Gain | None:
     """What the leader gains over the default recipe, where that is not more than noise; None where it is, where the
     leader is the default recipe, or where the default recipe did not finish.
     """
@@ -111,10 +111,10 @@ def _against_default(ledger: Ledger, plan: ExportPlan) -> Gain | None:
         default_name = (plan.leader.name.study, DEFAULT_TRIAL)
         row = next((row for row in plan.estimates.rows if (row.study, row.number) == default_name), None)
         return Gain(mean=row.gap_to_leader, error=row.gap_error) if row is not None and row.tied else None
-    records = ledger.runs.records(plan.leader.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = stores.runs.records(plan.leader.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     default = next((record for record in records if record.number == DEFAULT_TRIAL), None)
     if default is None:
         return None
-    leads, other = (ledger.runs.prediction(record.id, "oof") for record in (plan.leader.trial, default))
-    gain = paired_gain(plan.metric, read_targets(ledger, plan.study), leads, other)
+    leads, other = (stores.runs.prediction(record.id, "oof") for record in (plan.leader.trial, default))
+    gain = paired_gain(plan.metric, read_targets(stores, plan.study), leads, other)
     return None if gain.real else gain

@@ -16,8 +16,8 @@ from search.statistics.estimates import Estimate, Estimates
 from search.statistics.member_names import trials_named
 from search.study_setup.image_weights import weights_lines
 from search.study_state.confirmation import Confirmation, judge, read_confirmation, why_skipped
-from search.study_state.snapshot import read_standing
-from storage.stores import Ledger, open_ledger
+from search.study_state.snapshot import read_snapshot
+from storage.stores import Stores, open_stores
 from storage.values import DEFAULT_TRIAL, TrialRecord
 
 PICTURE = "compare.png"
@@ -63,22 +63,22 @@ def compare(name: str | None, url: str, home: Path, picture: Path | None) -> Non
     """
     if picture is not None and picture.suffix.lower() not in FORMATS:
         raise PictureNotWritable(f"{picture} has to end in one of {', '.join(FORMATS)}")
-    console, ledger = open_console(), open_ledger(url)
-    study = ledger.study(name)
+    console, stores = open_console(), open_stores(url)
+    study = stores.study(name)
     path = Home(root=home).exports(study.name) / PICTURE if picture is None else picture
-    _show(console, compare_finalists(ledger, study.name), path)
+    _show(console, compare_finalists(stores, study.name), path)
 
 
-def show_comparison(console: Console, ledger: Ledger, name: str, home: Home) -> None:
+def show_comparison(console: Console, stores: Stores, name: str, home: Home) -> None:
     """Print the comparison and draw it beside the exports, where any trial has been confirmed."""
     with suppress(NothingConfirmed):
-        _show(console, compare_finalists(ledger, name), home.exports(name) / PICTURE)
+        _show(console, compare_finalists(stores, name), home.exports(name) / PICTURE)
 
 
-def draw_finalists(ledger: Ledger, name: str, home: Home) -> None:
+def draw_finalists(stores: Stores, name: str, home: Home) -> None:
     """Draw the comparison beside the exports, where any trial has been confirmed, and print nothing."""
     with suppress(NothingConfirmed):
-        draw_comparison(home.exports(name) / PICTURE, compare_finalists(ledger, name))
+        draw_comparison(home.exports(name) / PICTURE, compare_finalists(stores, name))
 
 
 def _show(console: Console, comparison: Comparison, path: Path) -> None:
@@ -87,14 +87,14 @@ def _show(console: Console, comparison: Comparison, path: Path) -> None:
     say(console, f"As a picture: {path}", whole=True)
 
 
-def compare_finalists(ledger: Ledger, name: str) -> Comparison:
+def compare_finalists(stores: Stores, name: str) -> Comparison:
     """Compare the finalists of the study called ``name``.
 
     Raises:
         NothingConfirmed: there are none.
     """
-    confirmation = read_confirmation(ledger, name)
-    estimates = judge(ledger, confirmation)
+    confirmation = read_confirmation(stores, name)
+    estimates = judge(stores, confirmation)
     if estimates is None:
         raise NothingConfirmed(_what_to_type(confirmation))
     default = confirmation.spec.default_recipe()
@@ -106,11 +106,11 @@ def compare_finalists(ledger: Ledger, name: str) -> Comparison:
         trials=trials,
         differences={number: recipe_difference(record, default) for number, record in trials.items()},
         lines=(
-            *weights_lines(ledger, confirmation.study),
+            *weights_lines(stores, confirmation.study),
             *_columns(confirmation.spec.protocol.metric, estimates),
             *_verdict(confirmation, estimates),
         ),
-        doubts=(*_open_lines(ledger, name), *_doubts(estimates)),
+        doubts=(*_open_lines(stores, name), *_doubts(estimates)),
     )
 
 
@@ -181,12 +181,12 @@ def _what_to_type(confirmation: Confirmation) -> str:
     return f"no trial of study {name} has been confirmed on a fresh split yet: `search confirm --study {name}` does it"
 
 
-def _open_lines(ledger: Ledger, name: str) -> list[str]:
-    standing = read_standing(ledger, name)
-    if not standing.confirms_open:
+def _open_lines(stores: Stores, name: str) -> list[str]:
+    snapshot = read_snapshot(stores, name)
+    if not snapshot.confirms_open:
         return []
-    total = standing.confirms_done + standing.confirms_open
-    return [f"the confirmation still runs: {standing.confirms_done} of {total} trainings are done"]
+    total = snapshot.confirms_done + snapshot.confirms_open
+    return [f"the confirmation still runs: {snapshot.confirms_done} of {total} trainings are done"]
 
 
 def _columns(metric: str, estimates: Estimates) -> list[str]:

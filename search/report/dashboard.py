@@ -26,7 +26,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 
 if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore
@@ -152,7 +152,7 @@ def run_dashboard(storage_url: str, *, home: Path, host: str, port: int, allowed
         StorageError, SchemaError: the database cannot be used.
     """
     check_exposure(host, allowed_hosts)
-    optuna_storage = open_ledger(storage_url).optuna_storage
+    optuna_storage = open_stores(storage_url).optuna_storage
     pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
     # A shell that starts a command in the background has it ignore Ctrl-C; whoever sends the signal means it.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -250,13 +250,13 @@ PUBLISHED = ("confusion_matrix.png", "submission.csv")
 """Files of an export that become artifacts of the study; each export adds its own."""
 
 
-def publish(ledger: Ledger, study_name: str, home: Home, folder: Path) -> None:
+def publish(stores: Stores, study_name: str, home: Home, folder: Path) -> None:
     """Show the export in ``folder`` on the dashboard's page of the study."""
     # The dashboard takes as long to import as all else that an export needs.
     from optuna.artifacts import upload_artifact
     from optuna_dashboard import save_note
 
-    study = ledger.optuna_study(study_name)
+    study = stores.optuna_study(study_name)
     save_note(study, (folder / "MODEL_CARD.md").read_text(encoding="utf-8"))
     for name in PUBLISHED:
         if (folder / name).is_file():

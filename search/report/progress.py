@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from search.runtime.console import SEPARATOR, facts_in, say, shortened
-from search.study_state.snapshot import Standing
+from search.study_state.snapshot import StudySnapshot
 from storage.values import TrialRecord, TrialStatus
 from trainer.recipe.recipe import FIELDS, Scalar
 
@@ -30,7 +30,7 @@ STYLES: dict[TrialStatus, str] = {
 
 
 class ProgressView:
-    """Shows one `Standing` after another. Use as a context manager: the terminal is restored at the end."""
+    """Shows one `StudySnapshot` after another. Use as a context manager: the terminal is restored at the end."""
 
     def __init__(
         self,
@@ -61,14 +61,14 @@ class ProgressView:
     ) -> None:
         self._live.stop()
 
-    def show(self, standing: Standing, now: str) -> None:
+    def show(self, snapshot: StudySnapshot, now: str) -> None:
         """Print what has ended since the last call and redraw the moving line; ``now`` says what runs at the moment."""
-        new = standing.records[self._shown :]
+        new = snapshot.records[self._shown :]
         origins = self._origins() if new else {}
         for record in new:
             print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
-        self._shown = len(standing.records)
-        lines = facts_in(bar_line(standing, now), self._console.width)
+        self._shown = len(snapshot.records)
+        lines = facts_in(bar_line(snapshot, now), self._console.width)
         self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
@@ -140,26 +140,26 @@ def short(value: Scalar) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def bar_line(standing: Standing, now: str) -> str:
+def bar_line(snapshot: StudySnapshot, now: str) -> str:
     """The line that moves: how many of how many, the best so far, what runs, how long it may take. Facts are joined by
     `SEPARATOR`.
     """
-    budget = standing.study.budget
+    budget = snapshot.study.budget
     if budget:
-        filled = min(BAR_WIDTH, round(BAR_WIDTH * standing.counted / budget))
-        head = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {standing.counted}/{budget} trials"
+        filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.counted / budget))
+        head = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {snapshot.counted}/{budget} trials"
     else:
-        head = f"{standing.counted} trials"
+        head = f"{snapshot.counted} trials"
     parts = [head]
-    left = standing.seconds_left()
-    if left is not None and standing.counted < (budget or 0):
+    left = snapshot.seconds_left()
+    if left is not None and snapshot.counted < (budget or 0):
         parts.append(f"about {clock_time(left)} left")
-    pruned = standing.count(TrialStatus.PRUNED)
-    failed = standing.count(TrialStatus.FAILED)
+    pruned = snapshot.count(TrialStatus.PRUNED)
+    failed = snapshot.count(TrialStatus.FAILED)
     parts += [f"{pruned} pruned"] * bool(pruned) + [f"{failed} failed"] * bool(failed)
-    if standing.ranking:
-        best = standing.ranking[0]
-        parts.append(f"best {standing.metric} {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})")
+    if snapshot.ranking:
+        best = snapshot.ranking[0]
+        parts.append(f"best {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})")
     if now:
         parts.append(now)
     return SEPARATOR.join(parts)

@@ -21,11 +21,11 @@ from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
 from search.study_setup.image_weights import weights_lines
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
-from search.study_state.snapshot import Standing, confirmation_at, read_standing, search_is_over, what_runs
+from search.study_state.snapshot import StudySnapshot, confirmation_at, read_snapshot, search_is_over, what_runs
 from search.tuning.warm_starts import origins_of
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
@@ -37,53 +37,53 @@ MIB = 2**20
 def show_status(name: str | None, url: str, home: Path, *, everything: bool = False) -> None:
     """How one study stands: ended trials and their ranking, what runs, who works, exports, what it takes on disk."""
     console = open_console()
-    ledger = open_ledger(url)
-    study = ledger.study(name)
-    standing = read_standing(ledger, study.name)
+    stores = open_stores(url)
+    study = stores.study(name)
+    snapshot = read_snapshot(stores, study.name)
     default = StudySpec.from_dict(study.spec).default_recipe()
-    say(console, _heading(ledger, standing))
+    say(console, _heading(stores, snapshot))
     if study.state_reason:
         note(console, study.state_reason)
-    for line in weights_lines(ledger, study):
+    for line in weights_lines(stores, study):
         say(console, line)
-    left_out = 0 if everything else max(0, len(standing.records) - SHOWN_TRIALS)
+    left_out = 0 if everything else max(0, len(snapshot.records) - SHOWN_TRIALS)
     if left_out:
         say(console, f"... {left_out} earlier trials; --all shows them")
-    origins = origins_of(ledger, study.name)
-    for record in standing.records[left_out:]:
+    origins = origins_of(stores, study.name)
+    for record in snapshot.records[left_out:]:
         print_trial(console, record, default, origins.get(record.number or 0, ""), complete=True)
-    if standing.ranking:
+    if snapshot.ranking:
         say(console)
-        print_ranking(console, standing)
+        print_ranking(console, snapshot)
         say(console)
-    say_facts(console, bar_line(standing, what_runs(ledger, standing) if standing.workers else ""))
-    for line in optimism_lines(ledger, standing):
+    say_facts(console, bar_line(snapshot, what_runs(stores, snapshot) if snapshot.workers else ""))
+    for line in optimism_lines(stores, snapshot):
         say(console, line)
-    if standing.confirms_done or standing.confirms_open:
-        ended = f"{standing.confirms_done} of {standing.confirms_done + standing.confirms_open} confirmations done"
+    if snapshot.confirms_done or snapshot.confirms_open:
+        ended = f"{snapshot.confirms_done} of {snapshot.confirms_done + snapshot.confirms_open} confirmations done"
         say(console, f"{ended}; `search compare --study {study.name}` shows them")
-    if standing.waiting:
-        say(console, f"{standing.waiting} trial(s) wait for a worker to go on with them")
-    failed = ledger.runs.records(study.id, status=TrialStatus.FAILED)
+    if snapshot.waiting:
+        say(console, f"{snapshot.waiting} trial(s) wait for a worker to go on with them")
+    failed = stores.runs.records(study.id, status=TrialStatus.FAILED)
     if failed:
         hint = "`search status --failed` says why, `search retry --failed` tries them again"
         say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
-    _print_workers(console, ledger, study)
-    _print_imports(console, ledger, study)
-    _print_exports(console, ledger, study)
-    say(console, disk_line(disk_use(ledger, Home(root=home))))
-    if standing.paused:
+    _print_workers(console, stores, study)
+    _print_imports(console, stores, study)
+    _print_exports(console, stores, study)
+    say(console, disk_line(disk_use(stores, Home(root=home))))
+    if snapshot.paused:
         say(console, f"Paused: `search resume --study {study.name}` goes on.")
-    elif not standing.workers and not search_is_over(standing):
+    elif not snapshot.workers and not search_is_over(snapshot):
         say(console, f"No worker runs: `search start --study {study.name}` goes on, `search worker` joins in.")
 
 
 def show_failed(name: str | None, url: str) -> None:
     """Every training that failed: which, when, where, why, and what helps."""
     console = open_console()
-    ledger = open_ledger(url)
-    study = ledger.study(name)
-    failed = ledger.runs.records(study.id, status=TrialStatus.FAILED)
+    stores = open_stores(url)
+    study = stores.study(name)
+    failed = stores.runs.records(study.id, status=TrialStatus.FAILED)
     if not failed:
         say(console, f"Nothing of study {study.name} failed.")
         return
@@ -100,11 +100,11 @@ def show_failed(name: str | None, url: str) -> None:
     say(console, f"Then: search retry --failed --study {study.name}", whole=True)
 
 
-def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
+def optimism_lines(stores: Stores, snapshot: StudySnapshot) -> list[str]:
     """The best trial's score, and the same without selection bias, which grows with the number of trials."""
-    if standing.count(TrialStatus.FINISHED) < 2:
+    if snapshot.count(TrialStatus.FINISHED) < 2:
         return []
-    optimism = read_optimism(ledger, standing.study)
+    optimism = read_optimism(stores, snapshot.study)
     assert optimism is not None, "a finished trial can be chosen"
     best, unbiased = optimism.best, optimism.unbiased
     return [
@@ -113,10 +113,10 @@ def optimism_lines(ledger: Ledger, standing: Standing) -> list[str]:
     ]
 
 
-def state_of(standing: Standing) -> str:
+def state_of(snapshot: StudySnapshot) -> str:
     """The study's state, or "done" where nothing is left to search."""
-    done = standing.study.state is StudyState.RUNNING and search_is_over(standing)
-    return "done" if done else str(standing.study.state)
+    done = snapshot.study.state is StudyState.RUNNING and search_is_over(snapshot)
+    return "done" if done else str(snapshot.study.state)
 
 
 def disk_line(use: DiskUse) -> str:
@@ -135,16 +135,16 @@ def human_size(size: int) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"
 
 
-def _heading(ledger: Ledger, standing: Standing) -> Text:
-    study = standing.study
-    parts = [state_of(standing)]
+def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
+    study = snapshot.study
+    parts = [state_of(snapshot)]
     if study.priority:
         parts.append(f"priority {study.priority}")
     if study.deadline is not None:
-        left = study.deadline - ledger.database.now()
+        left = study.deadline - stores.database.now()
         when = f"{datetime.datetime.fromtimestamp(study.deadline):%Y-%m-%d %H:%M}"
         parts.append(f"deadline {when}" + (" (over)" if left < 0 else ""))
-    facts = ", ".join(["", *parts, f"in {ledger.database.name}"])
+    facts = ", ".join(["", *parts, f"in {stores.database.name}"])
     return Text.assemble("Study ", (study.name, "bold"), facts)
 
 
@@ -161,12 +161,12 @@ def _what(record: TrialRecord) -> str:
     return "a trial before it had a number" if record.number is None else f"trial {record.number}"
 
 
-def _print_workers(console: Console, ledger: Ledger, study: StoredStudy) -> None:
+def _print_workers(console: Console, stores: Stores, study: StoredStudy) -> None:
     """Who lives and what each does; of those at other studies, how many."""
-    present = ledger.workers.alive(SEEN_WITHIN)
+    present = stores.workers.alive(SEEN_WITHIN)
     workers = [process for process in present if process.role is Role.WORKER]
     here = [worker for worker in workers if worker.study_id in (study.id, None)]
-    doing = _doing(ledger, study) if here else {}
+    doing = _doing(stores, study) if here else {}
     for worker in here:
         say(console, f"worker {worker.name} ({worker.device}): {doing.get(worker.name, 'idle')}")
     others = len(workers) - len(here)
@@ -174,12 +174,12 @@ def _print_workers(console: Console, ledger: Ledger, study: StoredStudy) -> None
         say(console, f"{others} worker(s) at other studies")
 
 
-def _doing(ledger: Ledger, study: StoredStudy) -> dict[str, str]:
+def _doing(stores: Stores, study: StoredStudy) -> dict[str, str]:
     """What each worker is at, by its name."""
-    trials = ledger.optuna_study(study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    trials = stores.optuna_study(study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     epochs = {t.number: f"epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials}
     doing = {}
-    for held in ledger.queue.held(study.id):
+    for held in stores.queue.held(study.id):
         if held.kind is WorkKind.CONFIRM:
             doing[held.worker] = f"confirming {confirmation_at(held)}"
         elif held.kind is not WorkKind.SEARCH:
@@ -191,15 +191,15 @@ def _doing(ledger: Ledger, study: StoredStudy) -> dict[str, str]:
     return doing
 
 
-def _print_imports(console: Console, ledger: Ledger, study: StoredStudy) -> None:
+def _print_imports(console: Console, stores: Stores, study: StoredStudy) -> None:
     metric = str(study.spec["protocol"]["metric"])
-    for record in ledger.imports.all(study.id):
+    for record in stores.imports.all(study.id):
         say(console, f"imported {record.label}: {described(record, metric)}")
 
 
-def _print_exports(console: Console, ledger: Ledger, study: StoredStudy) -> None:
+def _print_exports(console: Console, stores: Stores, study: StoredStudy) -> None:
     """The latest exports, with what the board said of them."""
-    exports = ledger.runs.exports(study.id)[-SHOWN_EXPORTS:]
+    exports = stores.runs.exports(study.id)[-SHOWN_EXPORTS:]
     if not exports:
         return
     numbers = ("out-of-fold", "public", "private")

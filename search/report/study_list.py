@@ -10,11 +10,11 @@ from rich.text import Text
 
 from search.report.status import state_of
 from search.runtime.console import SEPARATOR, Column, open_console, print_table, say
-from search.study_state.snapshot import read_standing
+from search.study_state.snapshot import read_snapshot
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import SchemaError
-from storage.stores import ledger_if_any
+from storage.stores import stores_if_any
 from studies.explain import Explanation, explain
 from studies.file.catalog import bundled_studies
 from studies.spec import StudySpec, load_study
@@ -31,21 +31,21 @@ def show_studies(url: str) -> None:
         list(bundled_studies().items()),
     )
     say(console)
-    ledger = ledger_if_any(url)
-    stored = ledger.studies.all() if ledger else []
-    if not stored or ledger is None:
+    stores = stores_if_any(url)
+    stored = stores.studies.all() if stores else []
+    if not stored or stores is None:
         say(console, f"No stored study in {connect(url).name}.")
         return
     rows = []
     for study in stored:
-        standing = read_standing(ledger, study.name)
-        best = standing.ranking[0] if standing.ranking else None
+        snapshot = read_snapshot(stores, study.name)
+        best = snapshot.ranking[0] if snapshot.ranking else None
         rows.append(
             (
                 study.name,
-                state_of(standing),
+                state_of(snapshot),
                 str(study.priority or "-"),
-                f"{standing.counted}/{study.budget}",
+                f"{snapshot.counted}/{study.budget}",
                 f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
                 f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
             )
@@ -56,7 +56,7 @@ def show_studies(url: str) -> None:
         *(Column(name=name, number=True) for name in numbers),
         Column(name="begun"),
     ]
-    print_table(console, f"Stored studies in {ledger.database.name}", columns, rows)
+    print_table(console, f"Stored studies in {stores.database.name}", columns, rows)
 
 
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:

@@ -16,7 +16,7 @@ from search.statistics.submission_scores import Board, Submission
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.records.trials import ExportRecord
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from trainer.evaluation.metrics import METRICS
 
 
@@ -75,25 +75,25 @@ def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
         ImpossibleScore: a score outside of what the metric can be.
         StorageError: a number of public images that there cannot be. In all of these cases nothing was recorded.
     """
-    ledger = open_ledger(url)
+    stores = open_stores(url)
     console = open_console()
-    entries = entries_of(ledger, name)
+    entries = entries_of(stores, name)
     if request.anything or request.export is not None:
-        for line in record(ledger, find_entry(entries, request.export), request):
+        for line in record(stores, find_entry(entries, request.export), request):
             say(console, line)
-        entries = entries_of(ledger, name)
+        entries = entries_of(stores, name)
     if not entries:
         say(
             console,
             "Nothing has been exported yet: `search start` ends by exporting, `search export-best` does it again.",
         )
-    print_submissions(console, ledger, entries)
+    print_submissions(console, stores, entries)
 
 
-def entries_of(ledger: Ledger, name: str | None) -> list[Entry]:
+def entries_of(stores: Stores, name: str | None) -> list[Entry]:
     """Every export of a study, or of all studies, the oldest first."""
-    chosen = ledger.studies.all() if name is None else [ledger.studies.get(name)]
-    entries = [Entry(study=study, export=export) for study in chosen for export in ledger.runs.exports(study.id)]
+    chosen = stores.studies.all() if name is None else [stores.studies.get(name)]
+    entries = [Entry(study=study, export=export) for study in chosen for export in stores.runs.exports(study.id)]
     return sorted(entries, key=lambda entry: entry.export.id)
 
 
@@ -114,7 +114,7 @@ def find_entry(entries: Sequence[Entry], number: int | None) -> Entry:
     raise NoExport(f"there is no export {number} here; there are: {valid} (`search submissions` lists them)")
 
 
-def record(ledger: Ledger, entry: Entry, request: ScoreRequest) -> Iterator[str]:
+def record(stores: Stores, entry: Entry, request: ScoreRequest) -> Iterator[str]:
     """Record what was said, all or nothing, and tell it in lines.
 
     Raises:
@@ -124,9 +124,9 @@ def record(ledger: Ledger, entry: Entry, request: ScoreRequest) -> Iterator[str]
         None if typed is None else as_scored(entry.metric, typed) for typed in (request.public, request.private)
     )
     if request.public_images is not None:
-        ledger.datasets.set_public_images(entry.study.fingerprint, request.public_images)
+        stores.datasets.set_public_images(entry.study.fingerprint, request.public_images)
         yield f"Public scores of this competition are on {request.public_images} test images."
-    before = ledger.runs.record_scores(entry.export.id, public=public, private=private)
+    before = stores.runs.record_scores(entry.export.id, public=public, private=private)
     for which, new, old in (("public", public, before.public_score), ("private", private, before.private_score)):
         if new is not None:
             instead = "" if old is None else f", in place of {old:.4f}"
@@ -148,14 +148,14 @@ def as_scored(metric: str, typed: float) -> float:
     return value
 
 
-def print_submissions(console: Console, ledger: Ledger, entries: Sequence[Entry]) -> None:
+def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]) -> None:
     """The exports by competition (data set and metric), each followed by what the board tells of them."""
-    folders = {entry.export.folder: entry.export.id for entry in entries_of(ledger, None)}
+    folders = {entry.export.folder: entry.export.id for entry in entries_of(stores, None)}
     competitions: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         competitions.setdefault((entry.study.fingerprint, entry.metric), []).append(entry)
     for (fingerprint, metric), held in competitions.items():
-        dataset = ledger.datasets.get(fingerprint)
+        dataset = stores.datasets.get(fingerprint)
         public = "" if dataset.public_images is None else f", {dataset.public_images} of them public"
         print_table(
             console,

@@ -15,7 +15,7 @@ from search.report.progress import difference, recipe_difference
 from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
-from search.study_state.snapshot import Standing
+from search.study_state.snapshot import StudySnapshot
 from storage.records.studies import StoredStudy
 from storage.values import TrialStatus
 from studies.spec import StudySpec
@@ -67,15 +67,15 @@ def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
             say(console, origin, prefix=f"trial {number:3d}  planned   ")
 
 
-def print_ranking(console: Console, standing: Standing) -> None:
+def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
     """The best finished trials, how they are ranked, and what became of the others."""
-    default = StudySpec.from_dict(standing.study.spec).default_recipe()
-    by_number = {record.number: record for record in standing.records}
+    default = StudySpec.from_dict(snapshot.study.spec).default_recipe()
+    by_number = {record.number: record for record in snapshot.records}
     print_table(
         console,
-        f"{standing.study.name}: the best finished trials",
+        f"{snapshot.study.name}: the best finished trials",
         [
-            *(Column(name=name, number=True) for name in ("trial", standing.metric, "averaged", "Brier")),
+            *(Column(name=name, number=True) for name in ("trial", snapshot.metric, "averaged", "Brier")),
             Column(name="recipe", prose=True),
         ],
         [
@@ -86,30 +86,30 @@ def print_ranking(console: Console, standing: Standing) -> None:
                 f"{candidate.brier:.4f}",
                 recipe_difference(by_number[candidate.number], default),
             )
-            for candidate in standing.ranking[:RANKED]
+            for candidate in snapshot.ranking[:RANKED]
         ],
     )
-    if METRICS[standing.metric].needs == "labels":
+    if METRICS[snapshot.metric].needs == "labels":
         say(
             console,
-            f"averaged, Brier: expected {standing.metric} and Brier score (lower is better) of the average of a "
+            f"averaged, Brier: expected {snapshot.metric} and Brier score (lower is better) of the average of a "
             "trial's fold models. Order: both with equal weight.",
         )
-    say(console, f"Trials: {trial_counts(standing)}")
+    say(console, f"Trials: {trial_counts(snapshot)}")
 
 
-def trial_counts(standing: Standing) -> str:
+def trial_counts(snapshot: StudySnapshot) -> str:
     """How many trials ended in which way: ``3 finished, 5 pruned``."""
-    counts = {status: standing.count(status) for status in TrialStatus if standing.count(status)}
+    counts = {status: snapshot.count(status) for status in TrialStatus if snapshot.count(status)}
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def print_search_over(console: Console, standing: Standing) -> None:
+def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
     """How the search ended, before what follows it."""
-    reason = standing.study.state_reason
+    reason = snapshot.study.state_reason
     say(
         console,
-        f"The search is over: {trial_counts(standing) or 'no trial'}" + f"; it stopped: {reason}" * bool(reason),
+        f"The search is over: {trial_counts(snapshot) or 'no trial'}" + f"; it stopped: {reason}" * bool(reason),
     )
 
 

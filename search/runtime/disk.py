@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder, Checkpoint
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import WorkState
 from trainer.common.files import remove_leftovers
 
@@ -36,10 +36,10 @@ class DiskUse:
     weights: int
 
 
-def disk_use(ledger: Ledger, home: Home) -> DiskUse:
+def disk_use(stores: Stores, home: Home) -> DiskUse:
     """What the database and this home take."""
     return DiskUse(
-        database=ledger.database.size(),
+        database=stores.database.size(),
         pixels=size_of(home.pixels),
         checkpoints=size_of(home.artifacts / "checkpoints"),
         weights=size_of(home.artifacts / "weights"),
@@ -58,7 +58,7 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def tidy(ledger: Ledger, home: Home, *, quota: float = QUOTA, now: Callable[[], float] = time.time) -> int:
+def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], float] = time.time) -> int:
     """Remove checkpoints of trials that have ended, those over the quota, and what killed processes left half-written.
 
     A trial that loses its checkpoint begins anew: that costs time and nothing else. Trials in training keep theirs.
@@ -72,7 +72,7 @@ def tidy(ledger: Ledger, home: Home, *, quota: float = QUOTA, now: Callable[[], 
     """
     folder = ArtifactFolder(home.artifacts)
     removed, waiting = 0, []
-    for checkpoint, state in _checkpoints(ledger, folder):
+    for checkpoint, state in _checkpoints(stores, folder):
         if now() - checkpoint.modified < UNTOUCHED:
             continue
         if state in (WorkState.STORED, WorkState.FAILED):
@@ -94,9 +94,9 @@ def tidy(ledger: Ledger, home: Home, *, quota: float = QUOTA, now: Callable[[], 
     return removed
 
 
-def _checkpoints(ledger: Ledger, folder: ArtifactFolder) -> Iterator[tuple[Checkpoint, WorkState | None]]:
-    for study in ledger.studies.all():
+def _checkpoints(stores: Stores, folder: ArtifactFolder) -> Iterator[tuple[Checkpoint, WorkState | None]]:
+    for study in stores.studies.all():
         found = folder.checkpoints(study.name)
         if found:
-            states = ledger.queue.states(study.id)
+            states = stores.queue.states(study.id)
             yield from ((checkpoint, states.get(checkpoint.work_id)) for checkpoint in found)

@@ -18,7 +18,7 @@ SEEN_WITHIN = 75.0  # seconds without a sign of life after which a worker is tak
 log = logging.getLogger(__name__)
 
 
-class Presence:
+class Heartbeat:
     """Signs on when entered, gives signs of life from a thread, signs off when left. Signing on waits for a database
     that does not answer; the others are left out.
     """
@@ -48,7 +48,7 @@ class Presence:
             self._study_id = study_id
             self._try_to_sign()
 
-    def __enter__(self) -> Presence:
+    def __enter__(self) -> Heartbeat:
         self._sign(self._workers.sign_on)
         self._thread.start()
         return self

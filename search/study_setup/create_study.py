@@ -19,7 +19,7 @@ from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIB
 from search.tuning.warm_starts import PICTURES, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.explain import differences
 from studies.spec import StudySpec
@@ -33,7 +33,7 @@ class StudyChanged(ValueError):  # noqa: N818 - named for the fact
 
 
 @dataclass(frozen=True, kw_only=True)
-class Founding:
+class StudyPlan:
     """What a study is begun with."""
 
     name: str
@@ -72,7 +72,7 @@ class Founding:
         return make_folds(images.y, groups, protocol.folds, protocol.split_seed)
 
 
-def found(ledger: Ledger, founding: Founding) -> StoredStudy:
+def create_study(stores: Stores, study_plan: StudyPlan) -> StoredStudy:
     """Store data set, folds and study, and lay down trial 0 and what else is to be tried early.
 
     May be repeated after it was interrupted: the study's own row is written last.
@@ -82,133 +82,135 @@ def found(ledger: Ledger, founding: Founding) -> StoredStudy:
         which is not ours.
         ValueError: the study asks for weights and none were made, or the other way round.
     """
-    images, protocol = founding.competition.images, founding.spec.protocol
-    if (protocol.weighting == "none") != (founding.weighting is None):
-        raise ValueError(f"protocol.weighting is {protocol.weighting!r}, with weights {founding.weighting}")
-    dataset = ledger.datasets.add(
+    images, protocol = study_plan.competition.images, study_plan.spec.protocol
+    if (protocol.weighting == "none") != (study_plan.weighting is None):
+        raise ValueError(f"protocol.weighting is {protocol.weighting!r}, with weights {study_plan.weighting}")
+    dataset = stores.datasets.add(
         StoredDataset(
             fingerprint=images.fingerprint,
             class_names=images.class_names,
             train_ids=images.train_ids,
             test_ids=images.test_ids,
             y=images.y,
-            groups=np.asarray(founding.competition.duplicates.groups, dtype=np.int64),
+            groups=np.asarray(study_plan.competition.duplicates.groups, dtype=np.int64),
             summary={
-                "folder": str(founding.folder.resolve()),
+                "folder": str(study_plan.folder.resolve()),
                 "reader": images.reader,
                 "skipped": list(images.skipped),
-                **_statistics(ledger, images),
+                **_statistics(stores, images),
             },
         )
     )
-    frozen = ledger.datasets.freeze_folds(
-        images.fingerprint, founding.made, n_folds=protocol.folds, split=SEARCH_SPLIT, seed=protocol.split_seed
+    frozen = stores.datasets.freeze_folds(
+        images.fingerprint, study_plan.made, n_folds=protocol.folds, split=SEARCH_SPLIT, seed=protocol.split_seed
     )
-    if founding.folds is not None and not np.array_equal(frozen, founding.made):
+    if study_plan.folds is not None and not np.array_equal(frozen, study_plan.made):
         raise StudyChanged(
-            f"{founding.folds} differs from the {protocol.folds} folds that this data has in the database already, and "
-            "folds never change once a study used them. Another division needs a number of its own: "
+            f"{study_plan.folds} differs from the {protocol.folds} folds that this data has in the database already. "
+            "Folds never change once a study used them. Another division needs a number of its own: "
             "--set protocol.split_seed=1"
         )
-    budget = founding.budget or founding.spec.search_settings.trials
-    _lay_down(ledger, founding, plan_warm_starts(ledger, founding.spec, dataset, budget, memory=founding.memory))
-    return ledger.studies.create(
-        founding.name,
+    budget = study_plan.budget or study_plan.spec.search_settings.trials
+    _enqueue_warm_starts(
+        stores, study_plan, plan_warm_starts(stores, study_plan.spec, dataset, budget, memory=study_plan.memory)
+    )
+    return stores.studies.create(
+        study_plan.name,
         fingerprint=images.fingerprint,
-        spec=founding.spec.to_dict(),
-        spec_hash=founding.spec.spec_hash,
-        file_spec=founding.file_spec.to_dict(),
-        overrides=founding.overrides,
+        spec=study_plan.spec.to_dict(),
+        spec_hash=study_plan.spec.spec_hash,
+        file_spec=study_plan.file_spec.to_dict(),
+        overrides=study_plan.overrides,
         budget=budget,
-        weights=founding.weighting.stored if founding.weighting else None,
+        weights=study_plan.weighting.stored if study_plan.weighting else None,
     )
 
 
-def _statistics(ledger: Ledger, images: ImageSet) -> dict[str, object]:
+def _statistics(stores: Stores, images: ImageSet) -> dict[str, object]:
     """The image statistics in the summary of a data set; empty where the data set is stored already."""
-    if any(study.fingerprint == images.fingerprint for study in ledger.studies.all()):
+    if any(study.fingerprint == images.fingerprint for study in stores.studies.all()):
         return {}
     return {PICTURES: image_statistics(images.train_images).to_dict()}
 
 
-def _lay_down(ledger: Ledger, founding: Founding, planned: Sequence[WarmStart]) -> None:
+def _enqueue_warm_starts(stores: Stores, study_plan: StudyPlan, planned: Sequence[WarmStart]) -> None:
     """Create the Optuna studies; the first trials of the main one are those ``planned``, waiting for a worker.
 
     What an interrupted founding laid down is gone on with, or, where something else is planned by now, replaced.
     """
-    epochs = founding.spec.recipe["epochs"]
+    epochs = study_plan.spec.recipe["epochs"]
     for suffix in ("", *SIBLINGS.values()):
-        study = _optuna_study(ledger, founding, suffix)
+        study = _optuna_study(stores, study_plan, suffix)
         laid = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
         starts = [] if suffix else planned
         if laid != [start.params for start in starts[: len(laid)]]:
-            optuna.delete_study(study_name=study.study_name, storage=ledger.optuna_storage)
-            study, laid = _optuna_study(ledger, founding, suffix), []
+            optuna.delete_study(study_name=study.study_name, storage=stores.optuna_storage)
+            study, laid = _optuna_study(stores, study_plan, suffix), []
         for start in starts[len(laid) :]:
             attributes = {EPOCHS_ATTRIBUTE: epochs, ORIGIN_ATTRIBUTE: start.origin}
             study.enqueue_trial(dict(start.params), user_attrs=attributes)
 
 
-def _optuna_study(ledger: Ledger, founding: Founding, suffix: str) -> optuna.Study:
+def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.Study:
     """A new Optuna study, or that of an interrupted founding: nothing in it but trials of ours that wait.
 
     Raises:
         StudyChanged: it is neither.
     """
     study = optuna.create_study(
-        study_name=founding.name + suffix, storage=ledger.optuna_storage, direction="maximize", load_if_exists=True
+        study_name=study_plan.name + suffix, storage=stores.optuna_storage, direction="maximize", load_if_exists=True
     )
     for trial in study.get_trials(deepcopy=False):
         if trial.state is not TrialState.WAITING or EPOCHS_ATTRIBUTE not in trial.user_attrs:
             raise StudyChanged(
-                f"{ledger.database.name} holds an Optuna study {study.study_name!r} that is not Retable's; "
+                f"{stores.database.name} holds an Optuna study {study.study_name!r} that is not Retable's; "
                 "choose another name with --name"
             )
     with warnings.catch_warnings():
         # Marked experimental; the dashboard labels its axes by it.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        metric = founding.spec.protocol.metric
+        metric = study_plan.spec.protocol.metric
         study.set_metric_names([metric if suffix else objective_name(metric)])
     return study
 
 
-def resume(ledger: Ledger, stored: StoredStudy, founding: Founding) -> StoredStudy:
+def resume(stores: Stores, stored: StoredStudy, study_plan: StudyPlan) -> StoredStudy:
     """Go on with a stored study, taking over what may change while it runs: budget, title, refit.
 
     Raises:
         DataMismatch: other images.
         StudyChanged: settings that trials depend on are other ones, or folds are given to a study that has some.
     """
-    _compare(stored, founding)
+    _compare(stored, study_plan)
     before = StudySpec.from_dict(stored.spec)
     # A portfolio is laid down once: the record keeps the one that was.
-    now = replace(founding.spec, portfolio=before.portfolio)
+    now = replace(study_plan.spec, portfolio=before.portfolio)
     if before != now:
-        ledger.studies.set_spec(stored.id, spec=now.to_dict(), file_spec=founding.file_spec.to_dict())
+        stores.studies.set_spec(stored.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict())
     edited = before.search_settings.trials != now.search_settings.trials
-    budget = founding.budget or (now.search_settings.trials if edited else stored.budget)
+    budget = study_plan.budget or (now.search_settings.trials if edited else stored.budget)
     if budget != stored.budget:
-        ledger.studies.set_budget(stored.id, budget)
+        stores.studies.set_budget(stored.id, budget)
     # Also where it runs already: a person looked at it, so the failures from before no longer count.
-    ledger.studies.set_state(stored.id, StudyState.RUNNING)
-    return ledger.studies.get(stored.name)
+    stores.studies.set_state(stored.id, StudyState.RUNNING)
+    return stores.studies.get(stored.name)
 
 
-def _compare(stored: StoredStudy, founding: Founding) -> None:
-    fingerprint = founding.competition.images.fingerprint
+def _compare(stored: StoredStudy, study_plan: StudyPlan) -> None:
+    fingerprint = study_plan.competition.images.fingerprint
     if fingerprint != stored.fingerprint:
         raise DataMismatch(
             f"study {stored.name} was begun on other images (fingerprint {stored.fingerprint[:12]}, those in "
-            f"{founding.folder} have {fingerprint[:12]}). Give --data the original folder, or choose another --name"
+            f"{study_plan.folder} have {fingerprint[:12]}). Give --data the original folder, or choose another --name"
         )
-    changes = differences(StudySpec.from_dict(stored.spec), founding.spec)
+    changes = differences(StudySpec.from_dict(stored.spec), study_plan.spec)
     if changes:
         listing = "\n".join(f"  {change}" for change in changes)
         raise StudyChanged(
             f"study {stored.name} was begun with other settings than these (then -> now):\n{listing}\n"
             "Trials of both could not be compared. Undo the change and go on, or begin a new study with --name NAME"
         )
-    if founding.folds is not None:
+    if study_plan.folds is not None:
         raise StudyChanged(
             f"study {stored.name} has its folds already; leave --folds out, or begin a new study: --name NAME"
         )

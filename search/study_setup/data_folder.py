@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from studies.spec import StudySpec
 from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet
@@ -74,7 +74,7 @@ def inspect_aloud(folder: Path, options: DataOptions, console: Console) -> Compe
         return inspect(folder, options, lambda done, total: status.update(f"{reading} {done} of {total} images"))
 
 
-def known_folder(ledger: Ledger, stored: StoredStudy) -> Path | None:
+def known_folder(stores: Stores, stored: StoredStudy) -> Path | None:
     """Where the data was when the study began, if it is still there; its fingerprint is compared in any case."""
-    folder = ledger.datasets.get(stored.fingerprint).summary.get("folder")
+    folder = stores.datasets.get(stored.fingerprint).summary.get("folder")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from search.study_setup.data_folder import Competition
 from search.study_setup.shift_features import Say, shift_features, shift_groups
 from storage.records.studies import ImageWeights, StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from trainer.evaluation.targets import effective_images
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift
 
@@ -114,9 +114,9 @@ def why_not(shift: Shift) -> str:
     return ""
 
 
-def weights_lines(ledger: Ledger, study: StoredStudy) -> list[str]:
+def weights_lines(stores: Stores, study: StoredStudy) -> list[str]:
     """What the scores of a study are, for people; nothing where all images count the same."""
-    stored = ledger.image_weights(study)
+    stored = stores.image_weights(study)
     return [] if stored is None else [weights_line(stored)]
 
 

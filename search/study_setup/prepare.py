@@ -14,12 +14,12 @@ from rich.console import Console
 
 from search.engines.plan import Workers
 from search.runtime.home import Home
-from search.study_setup.create_study import Founding
+from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import Competition, NoData, inspect_aloud, known_folder
 from search.study_setup.image_weights import Weighting, weigh
 from search.study_setup.shift_features import aloud
-from search.study_setup.starting_point import ancestor_again, begin_at
-from storage.stores import ledger_if_any
+from search.study_setup.starting_point import begin_at, starting_point_again
+from storage.stores import stores_if_any
 from studies.file.catalog import check_name, find_study
 from studies.resolve_backbones import backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
@@ -32,7 +32,7 @@ from trainer.networks.pretrained import missing_weights, missing_weights_message
 PATIENCE = "search.patience="
 
 
-def prepare(request: StartRequest, console: Console) -> Founding:
+def prepare(request: StartRequest, console: Console) -> StudyPlan:
     """Read and check the study and its images.
 
     Raises:
@@ -42,15 +42,15 @@ def prepare(request: StartRequest, console: Console) -> Founding:
     """
     file_spec = load_study(request.study)
     name = check_name(request.name or find_study(request.study).name)
-    ledger = ledger_if_any(request.storage_url, create=True)
-    stored = ledger.studies.find(name) if ledger else None
+    stores = stores_if_any(request.storage_url, create=True)
+    stored = stores.studies.find(name) if stores else None
     # What a study was begun with need not be typed again.
     overrides = request.overrides or (stored.overrides if stored else ())
     if request.patience is not None:
         overrides = [*(o for o in overrides if not o.startswith(PATIENCE)), f"{PATIENCE}{request.patience}"]
-    begun = ancestor_again(ledger, stored, request.begin_from)
+    begun = starting_point_again(stores, stored, request.begin_from)
     spec = load_study(request.study, overrides, recipe=begun.recipe if begun else None)
-    data, competition = request.data or (known_folder(ledger, stored) if ledger and stored else None), None
+    data, competition = request.data or (known_folder(stores, stored) if stores and stored else None), None
     if data is not None:
         competition = inspect_aloud(data, spec.data.options, console)
     elif spec.data.sample is None:
@@ -63,7 +63,7 @@ def prepare(request: StartRequest, console: Console) -> Founding:
     if data is None or competition is None:
         data = write_digits(Home(root=request.workers.home).samples / "digits")
         competition = inspect_aloud(data, spec.data.options, console)
-    return Founding(
+    return StudyPlan(
         name=name,
         spec=spec,
         file_spec=file_spec,

@@ -11,7 +11,7 @@ from search.runtime.console import note, say
 from search.statistics.ranking import NothingFinished, choose, rank
 from search.study_state.snapshot import candidates
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
@@ -24,7 +24,7 @@ class NoSuchTrial(ValueError):  # noqa: N818 - named for the fact
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ancestor:
+class StartingPoint:
     """A finished trial that a study begins at."""
 
     study: str
@@ -40,7 +40,7 @@ class Ancestor:
         return f"{self.study}:{self.trial}"
 
 
-def ancestor(ledger: Ledger, given: str) -> Ancestor:
+def starting_point(stores: Stores, given: str) -> StartingPoint:
     """The trial that ``given``, ``STUDY`` or ``STUDY:TRIAL``, stands for; without a number the best one.
 
     Raises:
@@ -49,8 +49,8 @@ def ancestor(ledger: Ledger, given: str) -> Ancestor:
         NoSuchTrial: the study has no finished trial of that number, or its recipe is none that this release knows.
     """
     name, number = _taken_apart(given)
-    study = ledger.studies.get(name)
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    study = stores.studies.get(name)
+    records = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     finished = candidates(records, str(study.spec["protocol"]["metric"]))
     if not finished:
         raise NothingFinished(f"--from {given}: no trial of study {name} has finished yet")
@@ -63,7 +63,7 @@ def ancestor(ledger: Ledger, given: str) -> Ancestor:
     return _checked(study, record)
 
 
-def ancestor_again(ledger: Ledger | None, stored: StoredStudy | None, given: str | None) -> Ancestor | None:
+def starting_point_again(stores: Stores | None, stored: StoredStudy | None, given: str | None) -> StartingPoint | None:
     """What a study begins at, whether that was typed now or when it was begun: which trial is the best may have changed
     since.
 
@@ -73,19 +73,19 @@ def ancestor_again(ledger: Ledger | None, stored: StoredStudy | None, given: str
         given: as typed; None: nothing.
 
     Raises:
-        NoSuchTrial: there is no database that could hold it; else as `ancestor`.
+        NoSuchTrial: there is no database that could hold it; else as `starting_point`.
     """
     remembered = str(stored.spec.get("begun_from", "")) if stored else ""
     if given is None or given == remembered.rpartition(":")[0]:
         given = remembered or given
     if given is None:
         return None
-    if ledger is None:
+    if stores is None:
         raise NoSuchTrial(f"--from {given}: there is no database with such a study yet; --storage URL names one")
-    return ancestor(ledger, given)
+    return starting_point(stores, given)
 
 
-def begin_at(spec: StudySpec, begun: Ancestor, overrides: Sequence[str], console: Console | None) -> StudySpec:
+def begin_at(spec: StudySpec, begun: StartingPoint, overrides: Sequence[str], console: Console | None) -> StudySpec:
     """The study with its trial 0 at an ancestor's recipe; says on ``console`` what of it could not be kept.
 
     Args:
@@ -112,11 +112,11 @@ def _taken_apart(given: str) -> tuple[str, int | None]:
     return name, int(number)
 
 
-def _checked(study: StoredStudy, record: TrialRecord) -> Ancestor:
+def _checked(study: StoredStudy, record: TrialRecord) -> StartingPoint:
     assert record.number is not None, "finished trials have a number"
     try:
         recipe = Recipe.from_flat(record.recipe or {}).to_flat()
     except RecipeError as error:
         raise NoSuchTrial(f"the recipe of trial {record.number} of {study.name} cannot be used: {error}") from error
     score = f"{study.spec['protocol']['metric']} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"
-    return Ancestor(study=study.name, trial=record.number, score=score, recipe=recipe)
+    return StartingPoint(study=study.name, trial=record.number, score=score, recipe=recipe)

@@ -11,8 +11,8 @@ from search.study_state.confirmation_schedule import (
     Contender,
     Step,
     choose_finalists,
+    confirmation_budget,
     finalist_count,
-    money_for,
     next_step,
 )
 from search.study_state.finalists import Finalist, finalists_of, judge_finalists
@@ -20,7 +20,7 @@ from search.study_state.snapshot import candidates, read_costs
 from search.study_state.time_budget import confirmations_in_time
 from search.study_state.training_costs import correction, final_recipe, length_ratio
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
 from studies.spec import StudySpec
 from trainer.common.randomness import random_key
@@ -61,18 +61,18 @@ class Confirmation:
         return dict(final_recipe(self.trials[number].recipe or {}, self.spec.final).to_flat())
 
 
-def read_confirmation(ledger: Ledger, name: str) -> Confirmation:
+def read_confirmation(stores: Stores, name: str) -> Confirmation:
     """How the confirmation of the study called ``name`` stands.
 
     Raises:
         UnknownStudyError: there is no such study.
     """
-    study = ledger.studies.get(name)
+    study = stores.studies.get(name)
     spec = StudySpec.from_dict(study.spec)
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+    records = stores.runs.records(study.id, kind=WorkKind.SEARCH)
     trials = {r.number: r for r in records if r.status is TrialStatus.FINISHED and r.number is not None}
     finals = {n: final_recipe(r.recipe or {}, spec.final).to_flat() for n, r in trials.items()}
-    confirmations = ledger.runs.records(study.id, kind=WorkKind.CONFIRM)
+    confirmations = stores.runs.records(study.id, kind=WorkKind.CONFIRM)
     # Those of another [final] are of other trainings than the one that will be exported.
     current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
     finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))
@@ -98,7 +98,7 @@ def read_confirmation(ledger: Ledger, name: str) -> Confirmation:
     )
 
 
-def plan_step(ledger: Ledger, confirmation: Confirmation, estimates: Estimates | None) -> Step:
+def plan_step(stores: Stores, confirmation: Confirmation, estimates: Estimates | None) -> Step:
     """What is run next, by what has come out and what it cost.
 
     Args:
@@ -107,11 +107,11 @@ def plan_step(ledger: Ledger, confirmation: Confirmation, estimates: Estimates |
     study, settings = confirmation.study, confirmation.spec.confirm
     at_once = None
     if study.deadline is not None:
-        at_once = confirmations_in_time(read_costs(ledger, study), now=ledger.database.now(), deadline=study.deadline)
+        at_once = confirmations_in_time(read_costs(stores, study), now=stores.database.now(), deadline=study.deadline)
     return next_step(
         _contenders(confirmation, estimates),
         rounds=settings.rounds,
-        money=money_for(confirmation.seconds, settings.share) - confirmation.spent,
+        budget_seconds=confirmation_budget(confirmation.seconds, settings.share) - confirmation.spent,
         at_once=at_once,
     )
 
@@ -119,16 +119,16 @@ def plan_step(ledger: Ledger, confirmation: Confirmation, estimates: Estimates |
 def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list[Contender]:
     """As `next_step` wants them: who has not run in the order of the search, who has by the estimates."""
     splits = {f.number: frozenset(r.split for r in f.rounds) for f in confirmation.finalists}
-    foretold = {number: _foretold(confirmation, number) for number in confirmation.numbers}
-    ran = [(_foretold(confirmation, f.number), r.seconds) for f in confirmation.finalists for r in f.rounds]
+    predicted = {number: _predicted_seconds(confirmation, number) for number in confirmation.numbers}
+    ran = [(_predicted_seconds(confirmation, f.number), r.seconds) for f in confirmation.finalists for r in f.rounds]
     factor = correction([cost for cost, _ in ran], [seconds for _, seconds in ran])
     rows = {} if estimates is None else {row.number: row for row in estimates.rows}
-    order = [*[n for n in confirmation.numbers if n not in rows], *[n for n in rows if n in foretold]]
+    order = [*[n for n in confirmation.numbers if n not in rows], *[n for n in rows if n in predicted]]
     dropped = {record.note[TRIAL_NOTE] for record in confirmation.broken}
     return [
         Contender(
             number=number,
-            seconds=foretold[number] * factor,
+            seconds=predicted[number] * factor,
             splits=splits.get(number, frozenset()),
             needed=number in (confirmation.numbers[0], DEFAULT_TRIAL),
             eliminated=number in rows and rows[number].eliminated,
@@ -138,12 +138,12 @@ def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list
     ]
 
 
-def _foretold(confirmation: Confirmation, number: int) -> float:
+def _predicted_seconds(confirmation: Confirmation, number: int) -> float:
     trial = confirmation.trials[number]
     return trial.seconds * length_ratio(trial.recipe or {}, confirmation.spec.final)
 
 
-def queue_step(ledger: Ledger, confirmation: Confirmation, step: Step, images: ImageSet) -> None:
+def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: ImageSet) -> None:
     """Queue what a step says, for any worker; what is queued already stays as it is.
 
     Raises:
@@ -151,9 +151,9 @@ def queue_step(ledger: Ledger, confirmation: Confirmation, step: Step, images: I
     """
     study = confirmation.study
     for split in {split for _, split in step.items}:
-        freeze_split(ledger, study, split, images)
+        freeze_split(stores, study, split, images)
     for number, split in step.items:
-        ledger.queue.add(
+        stores.queue.add(
             study.id,
             WorkKind.CONFIRM,
             split=split,
@@ -163,7 +163,7 @@ def queue_step(ledger: Ledger, confirmation: Confirmation, step: Step, images: I
         )
 
 
-def freeze_split(ledger: Ledger, study: StoredStudy, split: int, images: ImageSet) -> None:
+def freeze_split(stores: Stores, study: StoredStudy, split: int, images: ImageSet) -> None:
     """Divide the images anew, unless this split of them exists. What stays together is the same as in the search, also
     where its folds were imported.
 
@@ -172,19 +172,19 @@ def freeze_split(ledger: Ledger, study: StoredStudy, split: int, images: ImageSe
     """
     protocol = StudySpec.from_dict(study.spec).protocol
     key = {"n_folds": protocol.folds, "split": split, "seed": protocol.split_seed}
-    if ledger.datasets.folds(study.fingerprint, **key) is not None:
+    if stores.datasets.folds(study.fingerprint, **key) is not None:
         return
-    duplicates = ledger.datasets.get(study.fingerprint).groups
+    duplicates = stores.datasets.get(study.fingerprint).groups
     assert duplicates is not None, "duplicates are looked for before a study begins"
     seed = random_key("split", protocol.split_seed, split)
     folds = make_folds(images.y, fold_groups(images, duplicates), protocol.folds, seed)
-    ledger.datasets.freeze_folds(study.fingerprint, folds, **key)
+    stores.datasets.freeze_folds(study.fingerprint, folds, **key)
 
 
-def judge(ledger: Ledger, confirmation: Confirmation) -> Estimates | None:
+def judge(stores: Stores, confirmation: Confirmation) -> Estimates | None:
     """Estimates of those that have been confirmed; None while nobody has."""
     finalists = confirmation.finalists
-    return judge_finalists(ledger, confirmation.study, finalists) if finalists else None
+    return judge_finalists(stores, confirmation.study, finalists) if finalists else None
 
 
 def why_skipped(confirmation: Confirmation) -> str:

@@ -81,12 +81,14 @@ def choose_finalists(
     return [*chosen[:1], *default, *chosen[1:]]
 
 
-def money_for(search_seconds: float, share: float) -> float:
+def confirmation_budget(search_seconds: float, share: float) -> float:
     """Seconds of training that confirmation may take so that it is ``share`` of the whole: 0 <= share < 1."""
     return share / (1.0 - share) * search_seconds
 
 
-def next_step(contenders: Sequence[Contender], *, rounds: int, money: float, at_once: int | None = None) -> Step:
+def next_step(
+    contenders: Sequence[Contender], *, rounds: int, budget_seconds: float, at_once: int | None = None
+) -> Step:
     """What is run next.
 
     First every contender runs once, as far as the money goes, those that are needed in any case. Then those that have
@@ -102,7 +104,7 @@ def next_step(contenders: Sequence[Contender], *, rounds: int, money: float, at_
     new = [c for c in contenders if not c.splits and not c.dropped]
     if new and rounds:
         needed = [c for c in new if c.needed]
-        others = _affordable([c for c in new if not c.needed], money - sum(c.seconds for c in needed))
+        others = _affordable([c for c in new if not c.needed], budget_seconds - sum(c.seconds for c in needed))
         wanted = [*needed, *others]
         chosen = _in_time(wanted, at_once)
         if chosen:
@@ -120,7 +122,7 @@ def next_step(contenders: Sequence[Contender], *, rounds: int, money: float, at_
     if split is None:
         return Step(why=f"all that are left ran {rounds} round{'s' * (rounds != 1)}")
     who = waiting[split]
-    paid = _affordable(who, money)
+    paid = _affordable(who, budget_seconds)
     chosen = _in_time(paid, at_once)
     if len(chosen) < min(2, len(who)):
         return Step(
@@ -131,12 +133,12 @@ def next_step(contenders: Sequence[Contender], *, rounds: int, money: float, at_
     return Step(items=tuple((c.number, split) for c in chosen))
 
 
-def _affordable(contenders: Sequence[Contender], money: float) -> list[Contender]:
+def _affordable(contenders: Sequence[Contender], budget_seconds: float) -> list[Contender]:
     """The first of them, as many as the money pays for."""
     chosen: list[Contender] = []
     for contender in contenders:
-        money -= contender.seconds
-        if money < 0.0 and not math.isclose(money, 0.0, abs_tol=1e-9):
+        budget_seconds -= contender.seconds
+        if budget_seconds < 0.0 and not math.isclose(budget_seconds, 0.0, abs_tol=1e-9):
             break
         chosen.append(contender)
     return chosen

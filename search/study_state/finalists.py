@@ -10,7 +10,7 @@ from search.statistics.estimates import Estimates, RecipeScores, Round, estimate
 from search.study_state.snapshot import averaging_gain_of
 from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord
 from trainer.recipe.recipe import Recipe
 
@@ -60,7 +60,7 @@ def finalists_of(trials: Mapping[int, TrialRecord], confirmations: Iterable[Tria
 
 
 def judge_finalists(
-    ledger: Ledger, study: StoredStudy, finalists: Sequence[Finalist], names: Mapping[int, str] | None = None
+    stores: Stores, study: StoredStudy, finalists: Sequence[Finalist], names: Mapping[int, str] | None = None
 ) -> Estimates:
     """Compare finalists by their confirmations alone.
 
@@ -71,14 +71,14 @@ def judge_finalists(
     Raises:
         ValueError: there are none.
     """
-    folds = {record.split: ledger.folds(study, record.split) for f in finalists for record in f.rounds}
+    folds = {record.split: stores.folds(study, record.split) for f in finalists for record in f.rounds}
     metric = study.spec["protocol"]["metric"]
     recipes = [
         RecipeScores(
             number=finalist.number,
             study=(names or {}).get(finalist.trial.study_id, ""),
             rounds=tuple(
-                Round(split=r.split, folds=folds[r.split], oof=ledger.runs.prediction(r.id, "oof"))
+                Round(split=r.split, folds=folds[r.split], oof=stores.runs.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
             averaging_gain=fmean(averaging_gain_of(r, metric) for r in finalist.rounds),
@@ -86,4 +86,4 @@ def judge_finalists(
         )
         for finalist in finalists
     ]
-    return estimate(recipes, read_targets(ledger, study), metric)
+    return estimate(recipes, read_targets(stores, study), metric)

@@ -23,13 +23,13 @@ from search.study_state.training_costs import whole_seconds
 from storage.queue.items import HeldItem
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class StudySnapshot:
     """A study at one moment. Counts are of search trials."""
 
     study: StoredStudy
@@ -127,7 +127,7 @@ def averaging_gain_of(record: TrialRecord, metric: str) -> float:
     return averaging_gain(metric, record.value, record.brier, record.ambiguity)
 
 
-def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> Standing:
+def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None) -> StudySnapshot:
     """How the study called ``name`` stands now.
 
     Args:
@@ -136,14 +136,14 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
     Raises:
         UnknownStudyError: there is no such study.
     """
-    study = ledger.studies.get(name)
-    counts = ledger.queue.counts(study.id)
+    study = stores.studies.get(name)
+    counts = stores.queue.counts(study.id)
     trials, confirms, refits = (counts[kind] for kind in WorkKind)
-    records = search_records(ledger, study.id, () if before is None else before.records)
-    present = present_at(ledger, study)
+    records = search_records(stores, study.id, () if before is None else before.records)
+    present = present_at(stores, study)
     workers = [process for process in present if process.role is Role.WORKER]
-    in_time, in_time_to_confirm = kinds_in_time(ledger, study, records)
-    return Standing(
+    in_time, in_time_to_confirm = kinds_in_time(stores, study, records)
+    return StudySnapshot(
         study=study,
         metric=study.spec["protocol"]["metric"],
         records=records,
@@ -161,25 +161,25 @@ def read_standing(ledger: Ledger, name: str, before: Standing | None = None) -> 
     )
 
 
-def search_records(ledger: Ledger, study_id: int, before: tuple[TrialRecord, ...] = ()) -> tuple[TrialRecord, ...]:
+def search_records(stores: Stores, study_id: int, before: tuple[TrialRecord, ...] = ()) -> tuple[TrialRecord, ...]:
     """Outcomes of the search trials of a study, in the order in which they ended.
 
     Args:
         before: an earlier answer. Such outcomes are only ever added, so as long as there are as many, it still holds,
             and none is read.
     """
-    if ledger.runs.count(study_id, WorkKind.SEARCH) == len(before):
+    if stores.runs.count(study_id, WorkKind.SEARCH) == len(before):
         return before
-    return tuple(ledger.runs.records(study_id, kind=WorkKind.SEARCH))
+    return tuple(stores.runs.records(study_id, kind=WorkKind.SEARCH))
 
 
-def present_at(ledger: Ledger, study: StoredStudy) -> list[WorkerRecord]:
+def present_at(stores: Stores, study: StoredStudy) -> list[WorkerRecord]:
     """The processes that work on the study, wait for it, or are free for any."""
-    return [process for process in ledger.workers.alive(SEEN_WITHIN) if process.study_id in (study.id, None)]
+    return [process for process in stores.workers.alive(SEEN_WITHIN) if process.study_id in (study.id, None)]
 
 
 def kinds_in_time(
-    ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord] | None = None
+    stores: Stores, study: StoredStudy, records: Sequence[TrialRecord] | None = None
 ) -> tuple[bool, bool]:
     """Whether another trial, and whether another confirmation, could end early enough before the study's deadline.
 
@@ -188,50 +188,50 @@ def kinds_in_time(
     """
     if study.deadline is None:
         return True, True
-    costs, now = read_costs(ledger, study, records), ledger.database.now()
+    costs, now = read_costs(stores, study, records), stores.database.now()
     return (
         is_time_for_trial(costs, now=now, deadline=study.deadline),
         confirmations_in_time(costs, now=now, deadline=study.deadline) > 0,
     )
 
 
-def read_costs(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord] | None = None) -> Costs:
+def read_costs(stores: Stores, study: StoredStudy, records: Sequence[TrialRecord] | None = None) -> Costs:
     """What the study's trainings take, by those that have ended and by who works; as `kinds_in_time`."""
     spec = StudySpec.from_dict(study.spec)
     if records is None:
-        records = search_records(ledger, study.id)
+        records = search_records(stores, study.id)
     finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
     ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     # Once trials have ended, they tell more than for how long others have been under way.
-    running = not whole_seconds(records) and any(i.kind is WorkKind.SEARCH for i in ledger.queue.held(study.id))
-    present = present_at(ledger, study)
+    running = not whole_seconds(records) and any(i.kind is WorkKind.SEARCH for i in stores.queue.held(study.id))
+    present = present_at(stores, study)
     homes = {process.home for process in present}
     begun = study.created if study.running_since is None else study.running_since
     return measure_costs(
         spec,
         records,
         [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
-        ledger.runs.records(study.id, kind=WorkKind.CONFIRM),
+        stores.runs.records(study.id, kind=WorkKind.CONFIRM),
         workers=sum(process.role is Role.WORKER for process in present),
         kept=len(homes) == 1 and None not in homes,
-        under_way=ledger.database.now() - begun if running else 0.0,
+        under_way=stores.database.now() - begun if running else 0.0,
     )
 
 
-def search_is_over(standing: Standing) -> bool:
+def search_is_over(snapshot: StudySnapshot) -> bool:
     """Whether no further trial will begin and none is under way. A paused search is not over: it waits."""
-    study = standing.study
-    if standing.running or standing.paused:
+    study = snapshot.study
+    if snapshot.running or snapshot.paused:
         return False
-    if study.state is StudyState.STOPPED or not standing.in_time:
+    if study.state is StudyState.STOPPED or not snapshot.in_time:
         return True
-    return not standing.waiting and study.budget is not None and standing.counted >= study.budget
+    return not snapshot.waiting and study.budget is not None and snapshot.counted >= study.budget
 
 
-def refits_are_over(standing: Standing) -> bool:
+def refits_are_over(snapshot: StudySnapshot) -> bool:
     """Whether every refit that was asked for has ended."""
-    return standing.refits_open == 0
+    return snapshot.refits_open == 0
 
 
 def confirmation_at(item: HeldItem) -> str:
@@ -239,36 +239,36 @@ def confirmation_at(item: HeldItem) -> str:
     return f"trial {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"
 
 
-def what_runs(ledger: Ledger, standing: Standing) -> str:
+def what_runs(stores: Stores, snapshot: StudySnapshot) -> str:
     """The trials under way with their epochs, or the confirmations, or the refits."""
-    if standing.refits_open:
-        total = standing.refits_done + standing.refits_open
-        return f"refit {standing.refits_done + 1} of {total}"
-    if standing.confirms_open:
-        total = standing.confirms_done + standing.confirms_open
-        held = ledger.queue.held(standing.study.id)
+    if snapshot.refits_open:
+        total = snapshot.refits_done + snapshot.refits_open
+        return f"refit {snapshot.refits_done + 1} of {total}"
+    if snapshot.confirms_open:
+        total = snapshot.confirms_done + snapshot.confirms_open
+        held = stores.queue.held(snapshot.study.id)
         at = [confirmation_at(item) for item in held if item.kind is WorkKind.CONFIRM]
-        return f"confirming {standing.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
-    if not standing.running:
-        return "workers are starting" if not standing.workers else ""
-    trials = ledger.optuna_study(standing.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return f"confirming {snapshot.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
+    if not snapshot.running:
+        return "workers are starting" if not snapshot.workers else ""
+    trials = stores.optuna_study(snapshot.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return ", ".join(
         f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
     )
 
 
-def confirmations_are_over(standing: Standing) -> bool:
+def confirmations_are_over(snapshot: StudySnapshot) -> bool:
     """Whether every confirmation that was asked for has ended, or no other can be begun in time."""
-    if standing.paused and standing.confirms_open:
+    if snapshot.paused and snapshot.confirms_open:
         return False
-    return not standing.confirms_open or not (standing.confirms_running or standing.in_time_to_confirm)
+    return not snapshot.confirms_open or not (snapshot.confirms_running or snapshot.in_time_to_confirm)
 
 
-def refits_before_deadline(ledger: Ledger, study: StoredStudy) -> int | None:
+def refits_before_deadline(stores: Stores, study: StoredStudy) -> int | None:
     """How many refits fit before the study's deadline, each of one recipe with one seed, begun now and together; 0 or
     more. None: there is no deadline.
     """
-    study = ledger.studies.get(study.name)
+    study = stores.studies.get(study.name)
     if study.deadline is None:
         return None
-    return refits_in_time(read_costs(ledger, study), now=ledger.database.now(), deadline=study.deadline)
+    return refits_in_time(read_costs(stores, study), now=stores.database.now(), deadline=study.deadline)

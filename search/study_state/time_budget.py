@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.study_state.confirmation_schedule import finalist_count, money_for
+from search.study_state.confirmation_schedule import confirmation_budget, finalist_count
 from search.study_state.training_costs import length_ratio, upper, wall_seconds, whole_seconds
 from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
@@ -93,7 +93,7 @@ def measure_costs(
     contenders = finalists + any(record.number == DEFAULT_TRIAL for record in finished) if finalists else 0
     final = max(known) if known else None
     as_exported = bool(best) and all(length_ratio(r.recipe or {}, spec.final) == 1.0 for r in best)
-    share = money_for(search_seconds, spec.confirm.share) - sum(record.seconds for record in confirmations)
+    share = confirmation_budget(search_seconds, spec.confirm.share) - sum(record.seconds for record in confirmations)
     return Costs(
         workers=max(1, workers),
         trial=trial,

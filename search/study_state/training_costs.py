@@ -41,9 +41,9 @@ def whole_seconds(records: Sequence[TrialRecord]) -> list[float]:
     return [record.seconds / record.epochs_done * (record.recipe or {})["epochs"] for record in begun]
 
 
-def correction(foretold: Sequence[float], took: Sequence[float]) -> float:
+def correction(predicted: Sequence[float], took: Sequence[float]) -> float:
     """By what foretold seconds are to be multiplied, from trainings of which both are known; 1 without any."""
-    return sum(took) / sum(foretold) if sum(foretold) > 0.0 and sum(took) > 0.0 else 1.0
+    return sum(took) / sum(predicted) if sum(predicted) > 0.0 and sum(took) > 0.0 else 1.0
 
 
 def wall_seconds(trainings: int, seconds: float, workers: int) -> float:

@@ -34,7 +34,7 @@ SIDE = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traits:
+class DatasetTraits:
     """What is known of a data set before any training."""
 
     fingerprint: str
@@ -69,7 +69,7 @@ class EarlierStudy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recollection:
+class RememberedRecipe:
     """A recipe to try again, as the new study samples it."""
 
     params: Mapping[str, Scalar]
@@ -77,16 +77,16 @@ class Recollection:
     trial: EarlierTrial
 
 
-def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, pictures: ImageStatistics) -> Traits:
-    """Traits of a data set with class indices ``y``, int64 ``(n,)``."""
+def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, pictures: ImageStatistics) -> DatasetTraits:
+    """DatasetTraits of a data set with class indices ``y``, int64 ``(n,)``."""
     counts = np.bincount(y, minlength=classes)
     imbalance = float(counts.max()) / max(1.0, float(counts.min())) if len(counts) else 1.0
-    return Traits(
+    return DatasetTraits(
         fingerprint=fingerprint, images=len(y), classes=classes, imbalance=max(1.0, imbalance), pictures=pictures
     )
 
 
-def distance(one: Traits, other: Traits) -> float:
+def distance(one: DatasetTraits, other: DatasetTraits) -> float:
     """How unlike two data sets are, 0 for the same one: the mean difference of their traits.
 
     Counts are compared by their logarithm, where a factor of ten counts 1. The scales are fixed, so that a distance
@@ -105,9 +105,9 @@ def distance(one: Traits, other: Traits) -> float:
     return float(np.mean(terms))
 
 
-def recollect(
+def remembered_recipes(
     studies: Iterable[EarlierStudy], space: Sequence[Dimension], fixed: Mapping[str, Scalar]
-) -> Iterator[Recollection]:
+) -> Iterator[RememberedRecipe]:
     """Recipes of earlier studies that this space can sample: the best of the nearest study, the best of the next, and
     so on, then the second best of each.
 
@@ -142,13 +142,13 @@ def is_near(space: Sequence[Dimension], one: Mapping[str, Scalar], other: Mappin
     return all(_apart(parameters[name], one[name], other[name]) <= NEAR for name in one)
 
 
-def _offers(study: EarlierStudy, space: Sequence[Dimension], fixed: Mapping[str, Scalar]) -> Iterator[Recollection]:
+def _offers(study: EarlierStudy, space: Sequence[Dimension], fixed: Mapping[str, Scalar]) -> Iterator[RememberedRecipe]:
     left = TRIALS_PER_STUDY
     for trial in worth_trying(study.trials):
         moved, lost = starting_at(space, fixed, trial.recipe)
         if not lost and left:
             left -= 1
-            yield Recollection(params=choose(moved, fixed, default_of), study=study, trial=trial)
+            yield RememberedRecipe(params=choose(moved, fixed, default_of), study=study, trial=trial)
 
 
 def _apart(parameter: Dimension, one: Scalar, other: Scalar) -> float:

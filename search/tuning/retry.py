@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, RETRY_ATTRIBUTE
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import Failure, TrialStatus, WorkKind
 
 
@@ -43,20 +43,20 @@ BLAMELESS = frozenset({Failure.DISK, Failure.DEVICE, Failure.DATA})
 """Failures of a host, which say nothing about the trial: a person who goes on with a study has mended them."""
 
 
-def retry_blameless(ledger: Ledger, study: StoredStudy) -> Retried:
+def retry_blameless(stores: Stores, study: StoredStudy) -> Retried:
     """Queue the trials again that failed by no fault of their own."""
-    failed = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
+    failed = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
     numbers = [record.number for record in failed if record.failure in BLAMELESS and record.number is not None]
-    return retry_failed(ledger, study, numbers)
+    return retry_failed(stores, study, numbers)
 
 
-def retry_failed(ledger: Ledger, study: StoredStudy, numbers: Collection[int] | None = None) -> Retried:
+def retry_failed(stores: Stores, study: StoredStudy, numbers: Collection[int] | None = None) -> Retried:
     """Queue failed trials again, each at most once, and without ``numbers`` also refits and confirmations.
 
     Raises:
         NotFailed: a number is not that of a failed trial.
     """
-    failed = ledger.runs.records(study.id, status=TrialStatus.FAILED)
+    failed = stores.runs.records(study.id, status=TrialStatus.FAILED)
     trials = [record for record in failed if record.kind is WorkKind.SEARCH and record.number is not None]
     if numbers is not None:
         wrong = sorted(set(numbers) - {record.number for record in trials})
@@ -64,7 +64,7 @@ def retry_failed(ledger: Ledger, study: StoredStudy, numbers: Collection[int] | 
             which = ", ".join(str(record.number) for record in trials) or "none"
             raise NotFailed(f"not a failed trial of {study.name}: {', '.join(map(str, wrong))}; failed: {which}")
         trials = [record for record in trials if record.number in numbers]
-    backend = ledger.optuna_study(study.name)
+    backend = stores.optuna_study(study.name)
     known = backend.get_trials(deepcopy=False)
     repeated = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
     params = {trial.number: trial.params for trial in known}
@@ -76,5 +76,5 @@ def retry_failed(ledger: Ledger, study: StoredStudy, numbers: Collection[int] | 
     others = [] if numbers is not None else [record for record in failed if record.kind is not WorkKind.SEARCH]
     return Retried(
         trials=len(open_again),
-        refits=sum(ledger.queue.reopen(record.work_id) for record in others),
+        refits=sum(stores.queue.reopen(record.work_id) for record in others),
     )

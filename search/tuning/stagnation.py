@@ -10,30 +10,30 @@ from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates
 from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import StudyState, TrialRecord, WorkKind
 from studies.spec import StudySpec
 
 
-def stop_if_stalled(ledger: Ledger, name: str) -> None:
+def stop_if_stalled(stores: Stores, name: str) -> None:
     """Stop the study called ``name`` if its last ``search.patience`` trials, counted from when a person last set it
     going, gained nothing beyond noise.
     """
-    study = ledger.studies.get(name)
+    study = stores.studies.get(name)
     spec = StudySpec.from_dict(study.spec)
     patience = spec.search_settings.patience
     if not patience or study.state is not StudyState.RUNNING:
         return
-    records = [r for r in ledger.runs.records(study.id, kind=WorkKind.SEARCH) if r.counts]
+    records = [r for r in stores.runs.records(study.id, kind=WorkKind.SEARCH) if r.counts]
     since = study.running_since or 0.0
     if sum(record.finished >= since for record in records) < patience:
         return
-    reason = why_stalled(ledger, study, records, patience, spec.protocol.metric)
+    reason = why_stalled(stores, study, records, patience, spec.protocol.metric)
     if reason:
-        ledger.studies.set_state(study.id, StudyState.STOPPED, reason)
+        stores.studies.set_state(study.id, StudyState.STOPPED, reason)
 
 
-def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecord], patience: int, metric: str) -> str:
+def why_stalled(stores: Stores, study: StoredStudy, records: Sequence[TrialRecord], patience: int, metric: str) -> str:
     """Why further trials are not worth their while, for people; empty where they may be.
 
     The best trial is compared, image by image, with the one that was best ``patience`` trials ago, both as averages of
@@ -50,8 +50,8 @@ def why_stalled(ledger: Ledger, study: StoredStudy, records: Sequence[TrialRecor
     if best == was:
         return f"the last {patience} trials found nothing better than trial {was}"
     by_number = {record.number: record for record in records}
-    new, old = (ledger.runs.prediction(by_number[number].id, "oof") for number in (best, was))
-    of_one = paired_gain(metric, read_targets(ledger, study), new, old)
+    new, old = (stores.runs.prediction(by_number[number].id, "oof") for number in (best, was))
+    of_one = paired_gain(metric, read_targets(stores, study), new, old)
     added = [candidate.averaged - candidate.value for candidate in (ranking[0], before[0])]
     gain = replace(of_one, mean=of_one.mean + added[0] - added[1])
     if gain.real:

@@ -16,7 +16,7 @@ from search.statistics.ranking import objective_name
 from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.snapshot import objective_of
 from storage.optuna_storage import TrialWrites
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import METRICS
 
@@ -32,28 +32,28 @@ OBJECTIVES = {objective_name(metric): metric for metric in METRICS}
 """Metrics by the name of the objective in Optuna."""
 
 
-def tell(ledger: Ledger, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
+def tell(stores: Stores, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
     """Tell Optuna every outcome of a study that it does not know yet, or that of one work item.
 
     Several processes may tell the same outcome at the same moment: one of them does.
     """
-    for record in ledger.queue.untold(study_id, work_id):
-        _tell_one(ledger, study, record)
+    for record in stores.queue.unreported(study_id, work_id):
+        _tell_one(stores, study, record)
 
 
-def _tell_one(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> None:
+def _tell_one(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
     if record.kind is WorkKind.SEARCH:
         if record.number is not None:
-            _tell_trial(ledger, study, record)
+            _tell_trial(stores, study, record)
     elif record.status is TrialStatus.FINISHED:
-        ledger.database.retry(partial(_add_to_sibling, study, record))  # whole: it looks whether it is there
-    ledger.queue.mark_told(record.work_id)
+        stores.database.retry(partial(_add_to_sibling, study, record))  # whole: it looks whether it is there
+    stores.queue.mark_reported(record.work_id)
 
 
-def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> None:
+def _tell_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
     assert record.number is not None
     trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, record.number)
-    backend = ledger.optuna_storage
+    backend = stores.optuna_storage
     if not backend.write(TrialWrites(trial_id, user_attrs=_attributes(record))):
         return  # another process has told it meanwhile
     state = STATES[record.status]
@@ -61,12 +61,12 @@ def _tell_trial(ledger: Ledger, study: optuna.Study, record: TrialRecord) -> Non
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         if state is TrialState.COMPLETE and record.value is not None:
             # What `tell` does for a value that is known to be a finite number, without reading the trial again.
-            backend.set_trial_state_values(trial_id, state, [told_value(study, record)])
+            backend.set_trial_state_values(trial_id, state, [objective_value(study, record)])
         else:
             study.tell(record.number, state=state, skip_if_finished=True)
 
 
-def told_value(study: optuna.Study, record: TrialRecord) -> float:
+def objective_value(study: optuna.Study, record: TrialRecord) -> float:
     """The objective value of a finished trial: what it is worth (`search.statistics.ranking`), which is less a matter
     of luck than the metric.
     """

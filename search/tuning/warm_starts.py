@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import candidates
 from search.tuning.earlier_studies import (
+    DatasetTraits,
     EarlierStudy,
     EarlierTrial,
-    Recollection,
-    Traits,
+    RememberedRecipe,
     distance,
     is_near,
-    recollect,
+    remembered_recipes,
     traits_of,
 )
 from storage.optuna_storage import user_attribute
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.data.image_statistics import ImageStatistics
@@ -55,7 +55,7 @@ class WarmStart:
 
 
 def plan_warm_starts(
-    ledger: Ledger, spec: StudySpec, dataset: StoredDataset, budget: int, *, memory: bool
+    stores: Stores, spec: StudySpec, dataset: StoredDataset, budget: int, *, memory: bool
 ) -> list[WarmStart]:
     """The default recipe, then what is known to do well: recipes of earlier studies with the same metric, the
     portfolio, recipes of earlier studies with other metrics. Beside the default at most a fifth of the budget, one at
@@ -69,7 +69,7 @@ def plan_warm_starts(
     room = min(MOST, max(1, budget // SHARE), budget - 1)
     default = WarmStart(params=spec.default_params(), origin=f"{DEFAULT}: the study's own recipe")
     planned = [default]
-    earlier = _nearest_studies(ledger, dataset) if memory else []
+    earlier = _nearest_studies(stores, dataset) if memory else []
     metric = spec.protocol.metric
     alike = [study for study in earlier if study.metric == metric]
     others = [study for study in earlier if study.metric != metric]
@@ -80,9 +80,9 @@ def plan_warm_starts(
     return planned
 
 
-def origins_of(ledger: Ledger, study: str) -> dict[int, str]:
+def origins_of(stores: Stores, study: str) -> dict[int, str]:
     """Who proposed the trials of a study that no sampler did, by number."""
-    origins = user_attribute(ledger.database, study, ORIGIN_ATTRIBUTE)
+    origins = user_attribute(stores.database, study, ORIGIN_ATTRIBUTE)
     return {number: str(origin) for number, origin in origins.items()}
 
 
@@ -92,36 +92,36 @@ def _portfolio(spec: StudySpec) -> Iterator[WarmStart]:
 
 
 def _recollected(spec: StudySpec, earlier: Sequence[EarlierStudy]) -> Iterator[WarmStart]:
-    for recollection in recollect(earlier, spec.space, spec.recipe):
-        yield WarmStart(params=recollection.params, origin=_remembered(recollection))
+    for remembered in remembered_recipes(earlier, spec.space, spec.recipe):
+        yield WarmStart(params=remembered.params, origin=_remembered(remembered))
 
 
-def _remembered(recollection: Recollection) -> str:
-    study, result = recollection.study, recollection.trial.result
+def _remembered(remembered: RememberedRecipe) -> str:
+    study, result = remembered.study, remembered.trial.result
     where = "these images" if study.same_data else f"other images, distance {study.distance:.2f}"
     return f"{MEMORY}: {study.name} trial {result.number} ({study.metric} {result.value:.4f} on {where})"
 
 
-def _nearest_studies(ledger: Ledger, dataset: StoredDataset) -> list[EarlierStudy]:
+def _nearest_studies(stores: Stores, dataset: StoredDataset) -> list[EarlierStudy]:
     """The nearest studies that have finished trials; of those on the same data the latest first."""
     here = _traits(dataset)
-    known: dict[str, Traits] = {}
-    studies = ledger.studies.all()
+    known: dict[str, DatasetTraits] = {}
+    studies = stores.studies.all()
     for study in studies:
         if study.fingerprint not in known:
-            known[study.fingerprint] = _traits(ledger.datasets.get(study.fingerprint))
+            known[study.fingerprint] = _traits(stores.datasets.get(study.fingerprint))
 
     def farness(study: StoredStudy) -> tuple[bool, float, int]:
         away = distance(here, known[study.fingerprint])
         return study.fingerprint != dataset.fingerprint, away, -study.id
 
     nearest = sorted(studies, key=farness)[:LOOKED_AT]
-    read = (_read(ledger, study, dataset.fingerprint, farness(study)[1]) for study in nearest)
+    read = (_read(stores, study, dataset.fingerprint, farness(study)[1]) for study in nearest)
     return [study for study in read if study.trials]
 
 
-def _read(ledger: Ledger, study: StoredStudy, fingerprint: str, away: float) -> EarlierStudy:
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+def _read(stores: Stores, study: StoredStudy, fingerprint: str, away: float) -> EarlierStudy:
+    records = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     recipes = {record.number: record.recipe for record in records}
     metric = str(study.spec["protocol"]["metric"])
     trials = []
@@ -136,6 +136,6 @@ def _read(ledger: Ledger, study: StoredStudy, fingerprint: str, away: float) -> 
     return EarlierStudy(name=study.name, same_data=same_data, distance=away, metric=metric, trials=trials)
 
 
-def _traits(dataset: StoredDataset) -> Traits:
+def _traits(dataset: StoredDataset) -> DatasetTraits:
     pictures = ImageStatistics.from_dict(dataset.summary[PICTURES])
     return traits_of(dataset.fingerprint, dataset.y, len(dataset.class_names), pictures)

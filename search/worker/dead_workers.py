@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from search.tuning.tell import tell
 from storage.optuna_storage import running_trials
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 
 SWEEP_INTERVAL = 30.0  # seconds
@@ -20,49 +20,49 @@ MAX_FAILURES = 5  # failed trials in a row after which a study stops: something 
 log = logging.getLogger(__name__)
 
 
-def sweep_all(ledger: Ledger) -> None:
+def sweep_all(stores: Stores) -> None:
     """`sweep` every study that nobody has swept for `SWEEP_INTERVAL`."""
-    due = ledger.recovery.claim_sweeps(SWEEP_INTERVAL)
-    for study in ledger.studies.all() if due else []:
+    due = stores.recovery.claim_sweeps(SWEEP_INTERVAL)
+    for study in stores.studies.all() if due else []:
         if study.id in due:
-            sweep(ledger, study)
+            sweep(stores, study)
 
 
-def orphans_of(ledger: Ledger, study: StoredStudy) -> set[int]:
+def orphans_of(stores: Stores, study: StoredStudy) -> set[int]:
     """Optuna's trials that nobody works on, for the next that begins to take on instead of asking for a new one."""
-    return ledger.recovery.orphans(study.id, running_trials(ledger.database, study.name))
+    return stores.recovery.orphans(study.id, running_trials(stores.database, study.name))
 
 
-def sweep(ledger: Ledger, stored: StoredStudy) -> None:
+def sweep(stores: Stores, stored: StoredStudy) -> None:
     """Put a study in order: outcomes that Optuna was not told, leases that ran out, trials that nobody will ever run.
 
     Any number of processes may do it at once, beside any work.
     """
     name, study_id = stored.name, stored.id
-    if ledger.recovery.sweep(study_id):
-        stop_after_failures(ledger, study_id)
-    if ledger.queue.untold(study_id):
-        tell(ledger, study_id, ledger.optuna_study(name))
-    orphans = orphans_of(ledger, stored)
+    if stores.recovery.sweep(study_id):
+        stop_after_failures(stores, study_id)
+    if stores.queue.unreported(study_id):
+        tell(stores, study_id, stores.optuna_study(name))
+    orphans = orphans_of(stores, stored)
     # While trials may begin, the next one to begin takes an orphan on; while paused, it waits.
-    if not orphans or ledger.queue.may_begin(study_id):
+    if not orphans or stores.queue.may_begin(study_id):
         return
-    if ledger.studies.state(study_id) is StudyState.PAUSED:
+    if stores.studies.state(study_id) is StudyState.PAUSED:
         return
-    study = ledger.optuna_study(name)
+    study = stores.optuna_study(name)
     for number in orphans:
         log.info("trial %d was asked for by a worker that died; nobody will run it", number)
         _end(study, number)
 
 
-def stop_after_failures(ledger: Ledger, study_id: int) -> None:
+def stop_after_failures(stores: Stores, study_id: int) -> None:
     """Stop a study after `MAX_FAILURES` failures in a row since a person last set it going."""
-    failures = ledger.runs.consecutive_failures(study_id)
+    failures = stores.runs.consecutive_failures(study_id)
     if failures >= MAX_FAILURES:
         kind, failed = WorkKind.SEARCH, TrialStatus.FAILED
-        last = ledger.runs.records(study_id, kind=kind, status=failed)[-1]
+        last = stores.runs.records(study_id, kind=kind, status=failed)[-1]
         reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
-        ledger.studies.set_state(study_id, StudyState.STOPPED, reason)
+        stores.studies.set_state(study_id, StudyState.STOPPED, reason)
 
 
 def _end(study: optuna.Study, number: int) -> None:

@@ -9,7 +9,7 @@ from search.study_state.time_budget import latest_end
 from search.study_state.training_costs import length_ratio
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialRecord, WorkKind
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from trainer.training.results import EpochReport
 
 
-class Overtime:
+class DeadlineGuard:
     """Keeps one worker from trainings that would end too late."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
         self._records: dict[int, tuple[TrialRecord, ...]] = {}  # by study, of the search trials that have ended
         self._given_up: dict[int, float] = {}  # trials' work items that were too late, and for which deadline
 
@@ -30,7 +30,7 @@ class Overtime:
         """What may be begun now: nothing that would leave too little time for what follows it, and refits always."""
         if study.deadline is None:
             return tuple(WorkKind)
-        trials, confirmations = kinds_in_time(self._ledger, study, self._search_records(study))
+        trials, confirmations = kinds_in_time(self._stores, study, self._search_records(study))
         return (*[WorkKind.SEARCH] * trials, *[WorkKind.CONFIRM] * confirmations, WorkKind.REFIT)
 
     def given_up(self, study: StoredStudy) -> set[int]:
@@ -41,15 +41,15 @@ class Overtime:
         """Whether a training of ``recipe`` that has just ended an epoch would end too late, were the epochs to come
         like this one.
         """
-        study, kind = self._ledger.studies.get(name), item.kind
+        study, kind = self._stores.studies.get(name), item.kind
         left = report.epochs - report.epoch
         if study.deadline is None or kind is WorkKind.REFIT or not left:
             return False
-        costs = read_costs(self._ledger, study, self._search_records(study))
+        costs = read_costs(self._stores, study, self._search_records(study))
         final = report.epochs * report.seconds
         if kind is WorkKind.SEARCH:
             final *= length_ratio(recipe.to_flat(), StudySpec.from_dict(study.spec).final)
-        end = self._ledger.database.now() + left * report.seconds
+        end = self._stores.database.now() + left * report.seconds
         late = end > latest_end(costs, kind, deadline=study.deadline, final=final)
         if late and kind is WorkKind.SEARCH:
             self._given_up[item.id] = study.deadline
@@ -57,5 +57,5 @@ class Overtime:
 
     def _search_records(self, study: StoredStudy) -> tuple[TrialRecord, ...]:
         """The study's ended search trials. They are read again only when another one has ended."""
-        self._records[study.id] = search_records(self._ledger, study.id, self._records.get(study.id, ()))
+        self._records[study.id] = search_records(self._stores, study.id, self._records.get(study.id, ()))
         return self._records[study.id]

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
-from search.runtime.heartbeat import Presence, process_name
+from search.runtime.heartbeat import Heartbeat, process_name
 from search.runtime.home import Home
 from search.runtime.signals import GRACE, StopSignals
 from search.runtime.worker_environment import PARENT_VARIABLE, SHARE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData
 from search.worker.dead_workers import SWEEP_INTERVAL, orphans_of, sweep_all
-from search.worker.deadline_guard import Overtime
+from search.worker.deadline_guard import DeadlineGuard
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
-from search.worker.study_cache import Tools, Workshop
-from search.worker.study_context import Bench
+from search.worker.study_cache import StudyCache, WorkerResources
+from search.worker.study_context import StudyContext
 from storage.database.outages import OUTAGE_TIMEOUT, retry
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import StudyState, WorkKind
 from studies.errors import StudyError
 from trainer.common.environment import check_torch_pair, usable_cores
@@ -73,31 +73,31 @@ def run_worker(request: WorkerRequest) -> None:
     """
     parent = os.environ.get(PARENT_VARIABLE)
     signals = StopSignals(parent=int(parent) if parent else None, grace=request.grace).install()
-    ledger = retry(partial(open_ledger, request.storage_url, outage_timeout=OUTAGE_TIMEOUT), START_TIMEOUT)
-    only = None if request.study is None else ledger.study(request.study)
+    stores = retry(partial(open_stores, request.storage_url, outage_timeout=OUTAGE_TIMEOUT), START_TIMEOUT)
+    only = None if request.study is None else stores.study(request.study)
     check_torch_pair(thorough=True)
     name, home = process_name(), Home(root=request.home)
-    with _equip(request, ledger, home, name) as tools:
-        workshop = Workshop(tools)
+    with _equip(request, stores, home, name) as tools:
+        study_cache = StudyCache(tools)
         if only is not None:
-            workshop.bench(only)  # what is wrong with its images is told at once
+            study_cache.context(only)  # what is wrong with its images is told at once
         device = str(tools.device)
-        with Presence(ledger.workers, name, device=device, home=home.identity()) as presence:
+        with Heartbeat(stores.workers, name, device=device, home=home.identity()) as heartbeat:
             work(
-                ledger,
-                workshop.bench,
+                stores,
+                study_cache.context,
                 signals,
                 only=only,
                 home=home,
                 # Whoever started this worker also ends it.
                 linger=request.stay or parent is not None,
                 quota=request.quota,
-                at=presence.at,
+                at=heartbeat.at,
             )
 
 
 @contextmanager
-def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Iterator[Tools]:
+def _equip(request: WorkerRequest, stores: Stores, home: Home, name: str) -> Iterator[WorkerResources]:
     import torch
 
     from trainer.batches.batch_loader import BatchLoader, fitting_workers
@@ -112,9 +112,9 @@ def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Ite
         limit_memory(float(share))
     cores = int(threads) if threads else usable_cores() // max(1, torch.cuda.device_count())
     with BatchLoader(fitting_workers(device.type, cores)) as loader:
-        yield Tools(
+        yield WorkerResources(
             worker=name,
-            ledger=ledger,
+            stores=stores,
             home=home,
             folders=tuple(request.folders),
             device=device,
@@ -125,8 +125,8 @@ def _equip(request: WorkerRequest, ledger: Ledger, home: Home, name: str) -> Ite
 
 
 def work(
-    ledger: Ledger,
-    bench_of: Callable[[StoredStudy], Bench],
+    stores: Stores,
+    bench_of: Callable[[StoredStudy], StudyContext],
     signals: StopSignals,
     *,
     home: Home,
@@ -146,7 +146,7 @@ def work(
     Raises:
         WorkerLeaves: see `search.runtime.failures`.
     """
-    _Shift(ledger, bench_of, signals, home, only, quota, at).run(linger)
+    _Shift(stores, bench_of, signals, home, only, quota, at).run(linger)
 
 
 class _Shift:
@@ -154,19 +154,19 @@ class _Shift:
 
     def __init__(
         self,
-        ledger: Ledger,
-        bench_of: Callable[[StoredStudy], Bench],
+        stores: Stores,
+        bench_of: Callable[[StoredStudy], StudyContext],
         signals: StopSignals,
         home: Home,
         only: StoredStudy | None,
         quota: float,
         at: Callable[[int | None], None],
     ) -> None:
-        self._ledger, self._bench_of, self._signals, self._home = ledger, bench_of, signals, home
+        self._stores, self._bench_of, self._signals, self._home = stores, bench_of, signals, home
         self._only, self._quota, self._at = only, quota, at
         self._identity = home.identity()
         self._not_here: dict[int, float] = {}  # studies whose images are elsewhere, and when that was found
-        self._overtime = Overtime(ledger)
+        self._deadline_guard = DeadlineGuard(stores)
         self._searched: dict[int, float] = {}  # by study, when orphans were last looked for
         self._swept = self._tidied = -float("inf")
         self._latest: int | None = None  # study that the log spoke of last
@@ -185,15 +185,15 @@ class _Shift:
     def _serve_one(self) -> bool:
         """Run one item of the study that deserves it most; False: there is none."""
         for study in self._offering():
-            bench = self._open(study)
-            if bench is None:
+            context = self._open(study)
+            if context is None:
                 continue
             orphans = self._orphans(study)
-            item = self._take(bench)
+            item = self._take(context)
             if item is not None:
                 self._turn_to(study)
                 run_item(
-                    bench,
+                    context,
                     item,
                     self._stop_test(item),
                     orphans,
@@ -210,15 +210,15 @@ class _Shift:
         self._at(None if study is None else study.id)
 
     def _offering(self) -> list[StoredStudy]:
-        ids = self._ledger.queue.offering(home=self._identity)
+        ids = self._stores.queue.studies_with_work(home=self._identity)
         if self._only is not None:
             return [self._only] if self._only.id in ids else []
         if not ids:
             return []
-        studies = {study.id: study for study in self._ledger.studies.all()}
+        studies = {study.id: study for study in self._stores.studies.all()}
         return [studies[study_id] for study_id in ids if study_id in studies]
 
-    def _open(self, study: StoredStudy) -> Bench | None:
+    def _open(self, study: StoredStudy) -> StudyContext | None:
         if time.monotonic() - self._not_here.get(study.id, -AGAIN_AFTER) < AGAIN_AFTER:
             return None
         try:
@@ -236,14 +236,14 @@ class _Shift:
         if now - self._searched.get(study.id, -SWEEP_INTERVAL) < SWEEP_INTERVAL:
             return set()
         self._searched[study.id] = now
-        return orphans_of(self._ledger, study)
+        return orphans_of(self._stores, study)
 
-    def _take(self, bench: Bench) -> WorkItem | None:
-        queue, study_id = self._ledger.queue, bench.study.id
-        study = self._ledger.studies.get(bench.study.name)  # its deadline as it is now
-        kinds = self._overtime.kinds_to_begin(study)
-        skip = self._overtime.given_up(study)
-        return queue.take(study_id, bench.worker, bench.lease, kinds, home=self._identity, skip=skip)
+    def _take(self, context: StudyContext) -> WorkItem | None:
+        queue, study_id = self._stores.queue, context.study.id
+        study = self._stores.studies.get(context.study.name)  # its deadline as it is now
+        kinds = self._deadline_guard.kinds_to_begin(study)
+        skip = self._deadline_guard.given_up(study)
+        return queue.take(study_id, context.worker, context.lease, kinds, home=self._identity, skip=skip)
 
     def _stop_test(self, item: WorkItem) -> Callable[[], bool]:
         """Whether to stop after an epoch: this process is to end, or the study is paused or its search stopped."""
@@ -251,24 +251,24 @@ class _Shift:
         def stop() -> bool:
             if self._signals.requested:
                 return True
-            state = self._ledger.studies.state(item.study_id)
+            state = self._stores.studies.state(item.study_id)
             return state is StudyState.PAUSED or (state is StudyState.STOPPED and item.kind is WorkKind.SEARCH)
 
         return stop
 
     def _time_test(self, study: StoredStudy, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
         """Whether a training would end too late for the study's deadline."""
-        return lambda recipe, report: self._overtime.is_too_late(study.name, item, recipe, report)
+        return lambda recipe, report: self._deadline_guard.is_too_late(study.name, item, recipe, report)
 
     def _keep_house(self) -> None:
         now = time.monotonic()
         if now - self._swept >= SWEEP_INTERVAL:
-            sweep_all(self._ledger)
+            sweep_all(self._stores)
             self._swept = now
         if now - self._tidied >= TIDY_INTERVAL:
-            tidy(self._ledger, self._home, quota=self._quota)
+            tidy(self._stores, self._home, quota=self._quota)
             self._tidied = now
 
     def _others_work(self) -> bool:
-        studies = [self._only] if self._only is not None else self._ledger.studies.all()
-        return any(self._ledger.queue.held(study.id) for study in studies)
+        studies = [self._only] if self._only is not None else self._stores.studies.all()
+        return any(self._stores.queue.held(study.id) for study in studies)

@@ -14,7 +14,7 @@ from search.study_state.snapshot import candidates
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from studies.settings import FinalSettings
 from studies.spec import StudySpec
@@ -39,7 +39,7 @@ def kept_trials(final: FinalSettings) -> int:
 
 
 def may_be_exported(
-    ledger: Ledger, study: StoredStudy, spec: StudySpec, recipe: Recipe, last: EpochReport, average: Average | None
+    stores: Stores, study: StoredStudy, spec: StudySpec, recipe: Recipe, last: EpochReport, average: Average | None
 ) -> bool:
     """Whether a trial that has just ended is among the best so far.
 
@@ -50,17 +50,17 @@ def may_be_exported(
     if average is None or not is_as_exported(recipe, spec.final):
         return False
     metric = spec.protocol.metric
-    ranking = candidates(ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
+    ranking = candidates(stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
     added = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
     own = objective(metric, last.metric + added, average.brier)
     return sum(candidate.objective > own for candidate in ranking) < kept_trials(spec.final)
 
 
-def forget_the_beaten(ledger: Ledger, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:
+def forget_the_beaten(stores: Stores, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:
     """Remove the networks that are here of finished trials which are not among the best any more. What cannot be
     removed is logged and stays: it takes room and harms nobody.
     """
-    finished = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    finished = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     ranking = [candidate.number for candidate in rank(candidates(finished, spec.protocol.metric))]
     best = set(ranking[: kept_trials(spec.final)])
     for record in finished:

@@ -17,7 +17,7 @@ from search.tuning.tell import tell
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LeaseKeeper
 from search.worker.retention import forget_the_beaten
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task, called
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def run_item(
-    bench: Bench,
+    context: StudyContext,
     item: WorkItem,
     stop_requested: Callable[[], bool],
     orphans: Collection[int] = (),
@@ -55,11 +55,11 @@ def run_item(
         WorkerLeaves: the item is taken care of, but this worker would only meet the same trouble again.
         Exception: the database is gone for good; the item stays leased until its lease runs out.
     """
-    with LeaseKeeper(bench.ledger.queue, item, lease=bench.lease) as lease:
+    with LeaseKeeper(context.stores.queue, item, lease=context.lease) as lease:
         try:
             trial = None
             if item.kind is WorkKind.SEARCH:
-                named, trial = _name(bench, item, orphans)
+                named, trial = _name(context, item, orphans)
                 if named is None:
                     return
                 item = named
@@ -71,7 +71,7 @@ def run_item(
                 overdue=overdue,
                 out_of_time=out_of_time,
             )
-            outcome = bench.train(bench, task)
+            outcome = context.train(context, task)
         except LeaseLost:
             log.info("%s was taken over by another worker and is dropped here", called(item))
             return
@@ -85,80 +85,80 @@ def run_item(
             # What is wrong with a disk or a file is plain from the message; everything else is for those who mend it.
             plain = policy.failure in (Failure.DISK, Failure.DATA, Failure.WEIGHTS)
             log.error("%s failed:\n%s", called(item), _reason(error) if plain else traceback.format_exc())
-            _settle_failure(bench, item, policy, _reason(error))
+            _settle_failure(context, item, policy, _reason(error))
             return
         if outcome is None:
-            if bench.ledger.queue.hand_back(item):
+            if context.stores.queue.release(item):
                 log.info("%s is handed back; the next worker goes on with it", called(item))
             return
-        _keep(bench, item, outcome)
+        _keep(context, item, outcome)
 
 
-def _keep(bench: Bench, item: WorkItem, outcome: TrialOutcome) -> None:
+def _keep(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
     """Store the outcome, tell it, and remove what only its training needed."""
     try:
-        stored = bench.ledger.queue.store(item, outcome)
+        stored = context.stores.queue.store(item, outcome)
     except StorageError as error:
         if is_outage(error) or outcome.status is TrialStatus.FAILED:
             raise
         # Storing it again would fail again, and so would training it again.
         log.error("%s cannot be stored:\n%s", called(item), traceback.format_exc())
-        _keep(bench, item, TrialOutcome(status=TrialStatus.FAILED, failure=Failure.BUG, reason=_reason(error)))
+        _keep(context, item, TrialOutcome(status=TrialStatus.FAILED, failure=Failure.BUG, reason=_reason(error)))
         return
     if not stored:
         log.info("%s was taken over by another worker; its result here is dropped", called(item))
         return
-    bench.artifacts.remove_checkpoint(bench.study.name, item.id)
-    tell(bench.ledger, bench.study.id, bench.optuna_study, item.id)
+    context.artifacts.remove_checkpoint(context.study.name, item.id)
+    tell(context.stores, context.study.id, context.optuna_study, item.id)
     if outcome.status is TrialStatus.FAILED:
-        stop_after_failures(bench.ledger, bench.study.id)
+        stop_after_failures(context.stores, context.study.id)
     elif item.kind is WorkKind.SEARCH:
         if outcome.status is TrialStatus.FINISHED:
-            forget_the_beaten(bench.ledger, bench.study, bench.spec, bench.artifacts)
-        stop_if_stalled(bench.ledger, bench.study.name)
+            forget_the_beaten(context.stores, context.study, context.spec, context.artifacts)
+        stop_if_stalled(context.stores, context.study.name)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 
 
-def _settle_failure(bench: Bench, item: WorkItem, policy: Policy, reason: str) -> None:
+def _settle_failure(context: StudyContext, item: WorkItem, policy: Policy, reason: str) -> None:
     if policy.action is Action.FAIL:
-        _keep(bench, item, TrialOutcome(status=TrialStatus.FAILED, failure=policy.failure, reason=reason))
-    elif bench.ledger.queue.hand_back(item, count_attempt=True):
+        _keep(context, item, TrialOutcome(status=TrialStatus.FAILED, failure=policy.failure, reason=reason))
+    elif context.stores.queue.release(item, count_attempt=True):
         log.info("%s is handed back for another attempt", called(item))
     if policy.leave is not None:
         raise WorkerLeaves(f"this worker cannot go on here: {reason}", policy.leave)
 
 
-def _name(bench: Bench, item: WorkItem, orphans: Collection[int]) -> tuple[WorkItem | None, optuna.Trial]:
+def _name(context: StudyContext, item: WorkItem, orphans: Collection[int]) -> tuple[WorkItem | None, optuna.Trial]:
     """The item with its trial number and recipe (None: the lease was lost), and the Optuna trial it stands for."""
-    study, begun = bench.optuna_study, item.trial_number
+    study, begun = context.optuna_study, item.trial_number
     if begun is not None:
         return item, adopt(study, begun)
     for number in orphans:
         try:
-            return _take_on(bench, item, number)
+            return _take_on(context, item, number)
         except StorageUnavailableError:
             raise
         except (StorageError, optuna.exceptions.UpdateFinishedTrialError):
             log.info("trial %d was taken care of by another process first", number)
     # Asked once: should the answer be lost, the trial that Optuna made meanwhile is an orphan like any other.
-    with bench.ledger.optuna_storage.one_look():
+    with context.stores.optuna_storage.one_look():
         trial = study.ask()
-        return _name_as(bench, item, trial)
+        return _name_as(context, item, trial)
 
 
-def _take_on(bench: Bench, item: WorkItem, orphan: int) -> tuple[WorkItem | None, optuna.Trial]:
-    trial = adopt(bench.optuna_study, orphan)
-    return _name_as(bench, item, trial)
+def _take_on(context: StudyContext, item: WorkItem, orphan: int) -> tuple[WorkItem | None, optuna.Trial]:
+    trial = adopt(context.optuna_study, orphan)
+    return _name_as(context, item, trial)
 
 
-def _name_as(bench: Bench, item: WorkItem, trial: optuna.Trial) -> tuple[WorkItem | None, optuna.Trial]:
-    backend = bench.ledger.optuna_storage
+def _name_as(context: StudyContext, item: WorkItem, trial: optuna.Trial) -> tuple[WorkItem | None, optuna.Trial]:
+    backend = context.stores.optuna_storage
     with backend.collecting(trial._trial_id) as writes:
-        recipe = sample(trial, bench.spec)
+        recipe = sample(trial, context.spec)
         trial.set_user_attr(EPOCHS_ATTRIBUTE, recipe.epochs)
     if not backend.write(writes):
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was ended by somebody else")
-    return bench.ledger.queue.name_trial(item, trial.number, recipe.to_flat()), trial
+    return context.stores.queue.assign_trial(item, trial.number, recipe.to_flat()), trial
 
 
 def adopt(study: optuna.Study, number: int) -> optuna.Trial:

@@ -1,4 +1,4 @@
-"""What a worker process works with: one device, one pool of augmenters, and a bench for each study it serves."""
+"""What a worker process works with: one device, one pool of augmenters, and a context for each study it serves."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from search.study_setup.data_folder import DataMismatch, NoData, known_folder, o
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.train_item import train
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from studies.spec import StudySpec
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
     from trainer.batches.batch_loader import BatchLoader
 
-KEPT_BENCHES = 8
+KEPT_CONTEXTS = 8
 """Studies that stay open in a worker: each holds its images' table and its sampler's view of all its trials."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools:
+class WorkerResources:
     """What all benches of a process share."""
 
     worker: str
-    ledger: Ledger
+    stores: Stores
     home: Home
     folders: tuple[Path, ...]
     """Where images may be; a study is served from the one whose fingerprint is its own."""
@@ -52,40 +52,40 @@ class Tools:
     """Seconds."""
 
 
-class Workshop:
-    """Opens a bench for a study when it is first served, and keeps the latest `KEPT_BENCHES`."""
+class StudyCache:
+    """Opens a context for a study when it is first served, and keeps the latest `KEPT_CONTEXTS`."""
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
-        self._benches: OrderedDict[int, Bench] = OrderedDict()
+    def __init__(self, tools: WorkerResources) -> None:
+        self._resources = tools
+        self._contexts: OrderedDict[int, StudyContext] = OrderedDict()
 
-    def bench(self, study: StoredStudy) -> Bench:
-        """The bench of a study.
+    def context(self, study: StoredStudy) -> StudyContext:
+        """The context of a study.
 
         Raises:
             NoData, DataMismatch, DataError: its images are not in any of the folders.
             StudyError: it names a pruner that was removed.
         """
-        bench = self._benches.pop(study.id, None) or self._open(study)
-        self._benches[study.id] = bench
-        while len(self._benches) > KEPT_BENCHES:
-            self._benches.popitem(last=False)
-        return bench
+        context = self._contexts.pop(study.id, None) or self._open(study)
+        self._contexts[study.id] = context
+        while len(self._contexts) > KEPT_CONTEXTS:
+            self._contexts.popitem(last=False)
+        return context
 
-    def _open(self, study: StoredStudy) -> Bench:
-        tools = self._tools
+    def _open(self, study: StoredStudy) -> StudyContext:
+        tools = self._resources
         spec = StudySpec.from_dict(study.spec)
         images = self._images(study, spec)
-        backend = tools.ledger.optuna_study(study.name)
+        backend = tools.stores.optuna_study(study.name)
         trials = len(backend.get_trials(deepcopy=False))
         seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
         sampler = make_sampler(spec.search_settings, seed, study.budget or spec.search_settings.trials)
-        optuna_study = tools.ledger.optuna_study(study.name, sampler)
+        optuna_study = tools.stores.optuna_study(study.name, sampler)
         optuna_study.pruner = optuna.pruners.NopPruner()  # `search.tuning.pruners` decides, and sees more than numbers
         log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
-        return Bench(
+        return StudyContext(
             worker=tools.worker,
-            ledger=tools.ledger,
+            stores=tools.stores,
             study=study,
             spec=spec,
             optuna_study=optuna_study,
@@ -100,8 +100,8 @@ class Workshop:
         )
 
     def _images(self, study: StoredStudy, spec: StudySpec) -> ImageSet:
-        known = known_folder(self._tools.ledger, study)
-        folders = list(dict.fromkeys([*self._tools.folders, *([known] if known else [])]))
+        known = known_folder(self._resources.stores, study)
+        folders = list(dict.fromkeys([*self._resources.folders, *([known] if known else [])]))
         if not folders:
             raise NoData
         problems: list[Exception] = []

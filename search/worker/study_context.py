@@ -1,4 +1,4 @@
-"""A worker's bench: what it keeps between the trials of one study."""
+"""A study opened for training: what a worker keeps between the trials of one study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search.worker.lease import LEASE
 from search.worker.task import Task
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class StudyContext:
     """One study, opened for training. Nothing here changes from trial to trial: a trial depends on its recipe alone."""
 
     worker: str
-    ledger: Ledger
+    stores: Stores
     study: StoredStudy
     spec: StudySpec
     optuna_study: optuna.Study
@@ -47,7 +47,7 @@ class Bench:
     home: Home
     device: torch.device
     loader: BatchLoader
-    train: Callable[[Bench, Task], TrialOutcome | None]
+    train: Callable[[StudyContext, Task], TrialOutcome | None]
     """How an item becomes an outcome: `search.worker.train_item.train`; benchmarks replace it."""
     weights_dir: Path | None = None
     lease: float = LEASE
@@ -60,13 +60,13 @@ class Bench:
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Pixels at the recipe's size, labels and the frozen folds of a split; without a split, nothing is held out."""
-        folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self.ledger.folds(self.study, split)
+        folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self.stores.folds(self.study, split)
         return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights)
 
     @cached_property
     def image_weights(self) -> ImageWeights | None:
         """How much each training image counts in the study's scores, ``(n,)``; None: all the same."""
-        return self.ledger.weights(self.study)
+        return self.stores.weights(self.study)
 
     @property
     def targets(self) -> Targets:

@@ -17,14 +17,14 @@ from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from search.worker.study_context import Bench
+    from search.worker.study_context import StudyContext
     from trainer.evaluation.ambiguity import Average
     from trainer.training.results import CVResult, EpochReport, Verdict
 
 log = logging.getLogger(__name__)
 
 
-def train(bench: Bench, task: Task) -> TrialOutcome | None:
+def train(context: StudyContext, task: Task) -> TrialOutcome | None:
     """Cross-validate the item's recipe; None if it was stopped, to be continued by whoever takes it next.
 
     Raises:
@@ -42,7 +42,7 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
     reported = set() if trial is None or item.attempt == 1 else set(_intermediate(trial))
 
     def on_epoch(report: EpochReport) -> Verdict:
-        log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(bench, report))
+        log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(context, report))
         if not lease.check():
             raise LeaseLost
         if trial is not None and np.isfinite(report.mean_true_probability) and report.epoch not in reported:
@@ -52,32 +52,32 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         if task.out_of_time(recipe, report):
             log.info("%s would end too late for the deadline and is handed back", task.name)
             return Verdict.STOP
-        if trial is not None and bench.pruner.gives_up(trial, report):
+        if trial is not None and context.pruner.gives_up(trial, report):
             return Verdict.PRUNE
         return Verdict.CONTINUE
 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
-        if not _keeps_test_predictions(bench, item.kind):
+        if not _keeps_test_predictions(context, item.kind):
             return False  # of what was not predicted nothing can be exported
-        return may_be_exported(bench.ledger, bench.study, bench.spec, recipe, last, average)
+        return may_be_exported(context.stores, context.study, context.spec, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
         recipe,
-        bench.training_data(recipe, split),
-        metric=bench.spec.protocol.metric,
+        context.training_data(recipe, split),
+        metric=context.spec.protocol.metric,
         seed=item.seed,
-        device=bench.device,
+        device=context.device,
         on_epoch=on_epoch,
         abandon=lambda: lease.lost or task.overdue(),
-        checkpoint=bench.artifacts.checkpoint(bench.study.name, item.id),
-        weights_dir=bench.weights_dir,
+        checkpoint=context.artifacts.checkpoint(context.study.name, item.id),
+        weights_dir=context.weights_dir,
         keep_models=True,
         # From these the export chooses, unless the recipe itself says which views are averaged.
         views=FLIPS if recipe.tta == "none" else ("identity",),
         worth_keeping=worth_keeping if in_search else None,
-        predict_test=_keeps_test_predictions(bench, item.kind),
-        loader=bench.loader,
+        predict_test=_keeps_test_predictions(context, item.kind),
+        loader=context.loader,
     )
     if lease.lost:
         raise LeaseLost
@@ -85,16 +85,16 @@ def train(bench: Bench, task: Task) -> TrialOutcome | None:
         return None
     if result.models:
         try:
-            folder = bench.artifacts.weights(bench.study.name, item.id)
+            folder = context.artifacts.weights(context.study.name, item.id)
             for fold, state in enumerate(result.models):
                 save_weights(folder / weights_name(fold), state)
         except OSError as error:
             if not in_search:
                 raise
             # A trial that has ended counts, whether there is room for its networks or not: a refit makes them again.
-            bench.artifacts.remove_weights(bench.study.name, item.id)
+            context.artifacts.remove_weights(context.study.name, item.id)
             log.warning("%s: its networks are not kept: %s", task.name, error)
-    return outcome_of(result, bench.spec.protocol.metric, bench.targets)
+    return outcome_of(result, context.spec.protocol.metric, context.targets)
 
 
 def weights_name(fold: int) -> str:
@@ -106,8 +106,8 @@ TEST_PER_TRAIN = 5
 """Trials predict the test images only where these are at most this many times the training images."""
 
 
-def _keeps_test_predictions(bench: Bench, kind: WorkKind) -> bool:
-    return kind is not WorkKind.SEARCH or len(bench.images.test_ids) <= TEST_PER_TRAIN * len(bench.images.train_ids)
+def _keeps_test_predictions(context: StudyContext, kind: WorkKind) -> bool:
+    return kind is not WorkKind.SEARCH or len(context.images.test_ids) <= TEST_PER_TRAIN * len(context.images.train_ids)
 
 
 def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
@@ -158,10 +158,11 @@ def _intermediate(trial: optuna.Trial) -> Collection[int]:
     return trial.storage.get_trial(trial._trial_id).intermediate_values
 
 
-def _progress(bench: Bench, report: EpochReport) -> str:
+def _progress(context: StudyContext, report: EpochReport) -> str:
     if not np.isfinite(report.metric):
         return f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     return (
-        f"{bench.spec.protocol.metric} {report.metric:.4f}, true-class probability {report.mean_true_probability:.4f}, "
+        f"{context.spec.protocol.metric} {report.metric:.4f}, "
+        f"true-class probability {report.mean_true_probability:.4f}, "
         f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     )

@@ -20,12 +20,12 @@ from search.statistics.member_names import trials_named
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
 from search.study_state.confirmation_schedule import Step
-from search.study_state.snapshot import Standing, confirmations_are_over, read_standing
+from search.study_state.snapshot import StudySnapshot, confirmations_are_over, read_snapshot
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialRecord, WorkKind
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
@@ -43,12 +43,12 @@ class ConfirmRequest:
     workers: Workers
 
 
-Until = Callable[[Callable[[Standing], bool]], None]
+Until = Callable[[Callable[[StudySnapshot], bool]], None]
 """Waits until a study stands as asked, see `search.workflow.watch.watch`."""
 
 
 def run_confirmation(
-    ledger: Ledger, study: StoredStudy, images: ImageSet, home: Home, until: Until, console: Console
+    stores: Stores, study: StoredStudy, images: ImageSet, home: Home, until: Until, console: Console
 ) -> None:
     """Confirm a study's finalists, round after round, and say how it goes. Interrupted and called again it goes on.
 
@@ -58,21 +58,21 @@ def run_confirmation(
     Raises:
         Whatever ``until`` does.
     """
-    confirmation = read_confirmation(ledger, study.name)
+    confirmation = read_confirmation(stores, study.name)
     reason = why_skipped(confirmation)
     if reason:
         say(console, f"No confirmation: {reason}.")
         return
-    _withdraw(ledger, confirmation, home, everything=False)
+    _withdraw(stores, confirmation, home, everything=False)
     told: set[int] = set()
     while True:
         until(confirmations_are_over)
-        _withdraw(ledger, confirmation, home, everything=True)
-        confirmation = read_confirmation(ledger, study.name)
+        _withdraw(stores, confirmation, home, everything=True)
+        confirmation = read_confirmation(stores, study.name)
         _tell_broken(console, confirmation.broken, told)
-        estimates = judge(ledger, confirmation)
+        estimates = judge(stores, confirmation)
         _forget_fallen(confirmation, estimates, home)
-        step = plan_step(ledger, confirmation, estimates)
+        step = plan_step(stores, confirmation, estimates)
         if step.left_out:
             say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
         if not step.items:
@@ -80,19 +80,19 @@ def run_confirmation(
                 say(console, f"Confirmation is over: {step.why}.")
             return
         try:
-            queue_step(ledger, confirmation, step, images)
+            queue_step(stores, confirmation, step, images)
         except DataError as problem:
             say(console, f"No confirmation on a fresh split: {problem}.")
             return
         say(console, _heading(confirmation, step, estimates))
 
 
-def _withdraw(ledger: Ledger, confirmation: Confirmation, home: Home, *, everything: bool) -> None:
+def _withdraw(stores: Stores, confirmation: Confirmation, home: Home, *, everything: bool) -> None:
     """Take back what waits and will not be begun: everything, or what another ``[final]`` asked for."""
     study = confirmation.study
     wanted = {} if everything else {n: confirmation.final_recipe(n) for n in confirmation.numbers}
-    for item in ledger.queue.waiting(study.id, WorkKind.CONFIRM):
-        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and ledger.queue.withdraw(item.id):
+    for item in stores.queue.waiting(study.id, WorkKind.CONFIRM):
+        if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and stores.queue.withdraw(item.id):
             ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
 
 
@@ -135,21 +135,21 @@ def confirm(request: ConfirmRequest) -> None:
     """
     check_torch_pair()
     console = open_console()
-    ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
-    stored = ledger.study(request.study)
+    stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
+    stored = stores.study(request.study)
     home = Home(root=request.workers.home)
-    data = request.data or known_folder(ledger, stored)
+    data = request.data or known_folder(stores, stored)
     if data is None:
         raise NoData
     images = open_for_training(data, StudySpec.from_dict(stored.spec), stored.fingerprint)
-    shown = len(read_standing(ledger, stored.name).records)
+    shown = len(read_snapshot(stores, stored.name).records)
     with ExitStack() as stack:
         until = watch_with_local_workers(
-            stack, ledger, stored, data, request.workers, home, console, shown=shown, nobody=no_worker_lives
+            stack, stores, stored, data, request.workers, home, console, shown=shown, nobody=no_worker_lives
         )
         try:
-            run_confirmation(ledger, stored, images, home, until, console)
+            run_confirmation(stores, stored, images, home, until, console)
         except Interrupted:
             print_interrupted(console, stored.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
-    show_comparison(console, ledger, stored.name, home)
+    show_comparison(console, stores, stored.name, home)

@@ -10,16 +10,16 @@ from search.runtime.console import open_console, say
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.tuning.retry import retry_failed
 from storage.records.workers import Role
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import StudyState
 
 
 def pause(name: str | None, url: str) -> None:
     """Hand nothing out any more, and have the trials under way handed back after their epoch."""
-    ledger, console = open_ledger(url), open_console()
-    study = ledger.study(name)
-    ledger.studies.set_state(study.id, StudyState.PAUSED, "paused by hand")
-    held = len(ledger.queue.held(study.id))
+    stores, console = open_stores(url), open_console()
+    study = stores.study(name)
+    stores.studies.set_state(study.id, StudyState.PAUSED, "paused by hand")
+    held = len(stores.queue.held(study.id))
     say(
         console,
         f"Study {study.name} is paused"
@@ -30,11 +30,11 @@ def pause(name: str | None, url: str) -> None:
 
 def resume(name: str | None, url: str) -> None:
     """Go on with a paused or stopped study; failures from before no longer count."""
-    ledger, console = open_ledger(url), open_console()
-    study = ledger.study(name)
-    ledger.studies.set_state(study.id, StudyState.RUNNING)
+    stores, console = open_stores(url), open_console()
+    study = stores.study(name)
+    stores.studies.set_state(study.id, StudyState.RUNNING)
     say(console, f"Study {study.name} goes on.")
-    say_who_works(ledger, console, study.id)
+    say_who_works(stores, console, study.id)
 
 
 def stop(name: str | None, url: str) -> bool:
@@ -43,12 +43,12 @@ def stop(name: str | None, url: str) -> bool:
     Returns:
         Whether a `start` somewhere waits for that, and exports.
     """
-    ledger, console = open_ledger(url), open_console()
-    study = ledger.study(name)
-    ledger.studies.set_state(study.id, StudyState.STOPPED, "stopped by hand")
+    stores, console = open_stores(url), open_console()
+    study = stores.study(name)
+    stores.studies.set_state(study.id, StudyState.STOPPED, "stopped by hand")
     waiting = [
         process
-        for process in ledger.workers.alive(SEEN_WITHIN)
+        for process in stores.workers.alive(SEEN_WITHIN)
         if process.role is Role.SUPERVISOR and process.study_id == study.id
     ]
     say(console, f"The search of study {study.name} ends after the epochs under way.")
@@ -66,15 +66,15 @@ def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
     Raises:
         NotFailed: a number is not that of a failed trial.
     """
-    ledger, console = open_ledger(url), open_console()
-    study = ledger.study(name)
-    again = retry_failed(ledger, study, numbers)
+    stores, console = open_stores(url), open_console()
+    study = stores.study(name)
+    again = retry_failed(stores, study, numbers)
     if study.state is StudyState.STOPPED and again.total:
-        ledger.studies.set_state(study.id, StudyState.RUNNING)
+        stores.studies.set_state(study.id, StudyState.RUNNING)
     say(console, again.sentence(study.name))
     if again.total:
-        say_who_works(ledger, console, study.id)
-    if again.trials and not ledger.queue.may_begin(study.id):
+        say_who_works(stores, console, study.id)
+    if again.trials and not stores.queue.may_begin(study.id):
         say(
             console,
             f"The budget of {study.budget} trials is used up, so they wait for a larger one: "
@@ -82,9 +82,9 @@ def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
         )
 
 
-def say_who_works(ledger: Ledger, console: Console, study_id: int) -> None:
+def say_who_works(stores: Stores, console: Console, study_id: int) -> None:
     """Whether anybody lives to do it, and what to type if not."""
-    alive = [process for process in ledger.workers.alive(SEEN_WITHIN) if process.role is Role.WORKER]
+    alive = [process for process in stores.workers.alive(SEEN_WITHIN) if process.role is Role.WORKER]
     count = sum(process.study_id in (study_id, None) for process in alive)
     if count:
         say(console, f"{count} worker(s) at hand.")

@@ -21,10 +21,10 @@ from search.runtime.console import open_console
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.confirmation import read_confirmation
-from search.study_state.snapshot import read_standing, refits_are_over
+from search.study_state.snapshot import read_snapshot, refits_are_over
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet
@@ -55,29 +55,29 @@ def export_best(request: ExportRequest) -> None:
     """
     check_torch_pair()
     console = open_console()
-    ledger = open_ledger(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
-    named = [ledger.study(name) for name in dict.fromkeys(request.studies)]
-    stored, *also = named or [ledger.study(None)]
+    stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
+    named = [stores.study(name) for name in dict.fromkeys(request.studies)]
+    stored, *also = named or [stores.study(None)]
     check_alike([stored, *also])
     spec = StudySpec.from_dict(stored.spec)
     home = Home(root=request.workers.home)
-    data = request.data or known_folder(ledger, stored)
+    data = request.data or known_folder(stores, stored)
     if data is None:
         raise NoData
     images = open_for_training(data, spec, stored.fingerprint)
-    plan = plan_export(ledger, stored, seeds=request.seeds, full_data=request.full_data, also=also, home=home)
-    standings = [read_standing(ledger, study.name) for study in plan.studies]
-    ids = queue_refits(ledger, plan, home)
-    for standing in standings:
-        if not refits_are_over(read_standing(ledger, standing.study.name)):
-            shown = len(standing.records)
-            run_refits(ledger, standing.study, data, request.workers, home, console, shown=shown)
-    finish_export(console, ledger, plan, ids, images, home, request.output, request.submission_kind)
+    plan = plan_export(stores, stored, seeds=request.seeds, full_data=request.full_data, also=also, home=home)
+    snapshots = [read_snapshot(stores, study.name) for study in plan.studies]
+    ids = queue_refits(stores, plan, home)
+    for snapshot in snapshots:
+        if not refits_are_over(read_snapshot(stores, snapshot.study.name)):
+            shown = len(snapshot.records)
+            run_refits(stores, snapshot.study, data, request.workers, home, console, shown=shown)
+    finish_export(console, stores, plan, ids, images, home, request.output, request.submission_kind)
 
 
 def finish_export(
     console: Console,
-    ledger: Ledger,
+    stores: Stores,
     plan: ExportPlan,
     ids: Sequence[Sequence[int]],
     images: ImageSet,
@@ -85,17 +85,17 @@ def finish_export(
     output: Path | None,
     submission_kind: str | None,
 ) -> None:
-    refits = gather_refits(ledger, plan, ids)
+    refits = gather_refits(stores, plan, ids)
     folder = output or home.exports(plan.study.name)
-    foretold = forecast_export(ledger, plan, refits)
-    forecast = None if foretold is None else foretold.to_json()
-    export = write_export(ledger, plan, refits, images, home, folder, submission_kind, forecast=forecast)
-    publish(ledger, plan.study.name, home, export.folder)
-    latest = ledger.study(None).id == plan.study.id
+    predicted = forecast_export(stores, plan, refits)
+    forecast = None if predicted is None else predicted.to_json()
+    export = write_export(stores, plan, refits, images, home, folder, submission_kind, forecast=forecast)
+    publish(stores, plan.study.name, home, export.folder)
+    latest = stores.study(None).id == plan.study.id
     print_export(
         console,
         export,
-        doubts_of_export(ledger, plan, export),
+        doubts_of_export(stores, plan, export),
         study="" if latest else plan.study.name,
-        compared=bool(read_confirmation(ledger, plan.study.name).finalists),
+        compared=bool(read_confirmation(stores, plan.study.name).finalists),
     )

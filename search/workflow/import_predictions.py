@@ -18,7 +18,7 @@ from search.study_state.snapshot import candidates
 from storage.records.datasets import StoredDataset
 from storage.records.imports import ImportedPredictions, LabelTakenError
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import SEARCH_SPLIT, TrialStatus, WorkKind
 from studies.file.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed
@@ -52,18 +52,18 @@ def import_predictions(request: ImportRequest) -> None:
         ImportMistake: a name that cannot be, one that is taken, or a file that is not asked for, or is missing.
         DataError: the files do not hold the probabilities of just these images and classes. Nothing was stored.
     """
-    console, ledger = open_console(), open_ledger(request.storage_url)
-    study = ledger.study(request.study)
-    dataset, metric = ledger.datasets.get(study.fingerprint), str(study.spec["protocol"]["metric"])
+    console, stores = open_console(), open_stores(request.storage_url)
+    study = stores.study(request.study)
+    dataset, metric = stores.datasets.get(study.fingerprint), str(study.spec["protocol"]["metric"])
     label = _label(request)
     oof, test = _read(request, dataset, study)
-    best, mean, targets = _best_of(ledger, study, metric), oof.mean, Targets(dataset.y, ledger.weights(study))
+    best, mean, targets = _best_of(stores, study, metric), oof.mean, Targets(dataset.y, stores.weights(study))
     groups = None if dataset.groups is None else dataset.groups[: len(dataset.y)]
-    mild = list(fold_doubts(oof.folds, ledger.folds(study, SEARCH_SPLIT), groups))
+    mild = list(fold_doubts(oof.folds, stores.folds(study, SEARCH_SPLIT), groups))
     grave = list(score_doubts(metric, targets, mean, None if best is None else best.oof))
     files = [path.name for path in (request.oof, request.test) if path is not None]
     try:
-        record, added = ledger.imports.add(
+        record, added = stores.imports.add(
             study.id,
             label,
             ImportedPredictions(oof=mean, test=None if test is None else test.mean),
@@ -93,9 +93,9 @@ def import_predictions(request: ImportRequest) -> None:
 
 def list_imports(name: str | None, url: str) -> None:
     """What was imported into a study."""
-    console, ledger = open_console(), open_ledger(url)
-    study = ledger.study(name)
-    records = ledger.imports.all(study.id)
+    console, stores = open_console(), open_stores(url)
+    study = stores.study(name)
+    records = stores.imports.all(study.id)
     if not records:
         say(console, f"Nothing was imported into study {study.name}: search import --oof FILE --test FILE does it.")
         return
@@ -131,10 +131,10 @@ def remove_import(name: str | None, url: str, label: str) -> None:
     Raises:
         ImportMistake: there is nothing of that label; says what there is.
     """
-    console, ledger = open_console(), open_ledger(url)
-    study = ledger.study(name)
-    if not ledger.imports.remove(study.id, label):
-        there = listed(record.label for record in ledger.imports.all(study.id)) or "nothing"
+    console, stores = open_console(), open_stores(url)
+    study = stores.study(name)
+    if not stores.imports.remove(study.id, label):
+        there = listed(record.label for record in stores.imports.all(study.id)) or "nothing"
         raise ImportMistake(f"study {study.name} has no imported predictions called {label!r}; there is: {there}")
     say(console, f"{label!r} is removed from study {study.name}.")
 
@@ -187,18 +187,18 @@ def _read(
     return tables[0], tables[1] if len(tables) > 1 else None
 
 
-def _best_of(ledger: Ledger, study: StoredStudy, metric: str) -> Best | None:
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+def _best_of(stores: Stores, study: StoredStudy, metric: str) -> Best | None:
+    records = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     ranking = rank(candidates(records, metric))
     if not ranking:
         return None
     record = next(record for record in records if record.number == ranking[0].number)
-    stored = "oof" in ledger.runs.prediction_names(record.id)
+    stored = "oof" in stores.runs.prediction_names(record.id)
     return Best(
         number=ranking[0].number,
         value=ranking[0].value,
         error=ranking[0].standard_error,
-        oof=ledger.runs.prediction(record.id, "oof") if stored else None,
+        oof=stores.runs.prediction(record.id, "oof") if stored else None,
     )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from search.runtime.console import note, say
-from search.study_state.snapshot import Standing
+from search.study_state.snapshot import StudySnapshot
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
@@ -29,22 +29,22 @@ class ProvisionalSubmission:
     never overwritten.
     """
 
-    def __init__(self, ledger: Ledger, study: StoredStudy, images: ImageSet, folder: Path, console: Console) -> None:
-        self._ledger, self._study, self._images = ledger, study, images
+    def __init__(self, stores: Stores, study: StoredStudy, images: ImageSet, folder: Path, console: Console) -> None:
+        self._stores, self._study, self._images = stores, study, images
         self._folder, self._console = folder, console
         self._metric = StudySpec.from_dict(study.spec).protocol.metric
         self._written: int | None = None
         self._off = images.submission is None or (folder / MODEL).exists()
 
-    def update(self, standing: Standing) -> None:
+    def update(self, snapshot: StudySnapshot) -> None:
         """Write the best trial's predictions, unless they are written or not stored. What keeps a submission from being
         written is told once, and then no other is tried: the export will meet it too.
         """
-        if self._off or not standing.ranking or standing.ranking[0].number == self._written:
+        if self._off or not snapshot.ranking or snapshot.ranking[0].number == self._written:
             return
-        best = standing.ranking[0].number
-        record = next(record for record in standing.records if record.number == best)
-        if "test" not in self._ledger.runs.prediction_names(record.id):
+        best = snapshot.ranking[0].number
+        record = next(record for record in snapshot.records if record.number == best)
+        if "test" not in self._stores.runs.prediction_names(record.id):
             return
         first = self._written is None
         try:
@@ -66,7 +66,7 @@ class ProvisionalSubmission:
         """
         images, form = self._images, self._images.submission
         assert form is not None, "there is nothing to submit"
-        proba = self._ledger.runs.prediction(record_id, "test")
+        proba = self._stores.runs.prediction(record_id, "test")
         kind = decide_kind(form, images.class_names, METRICS[self._metric].needs)
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self._folder.name}-", dir=self._folder.parent) as scratch:

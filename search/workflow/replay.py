@@ -30,7 +30,7 @@ from search.study_setup.data_folder import NoData, known_folder, open_for_traini
 from search.worker.study_context import training_data
 from search.worker.train_item import outcome_of
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair, usable_cores
@@ -89,20 +89,20 @@ def replay(request: ReplayRequest) -> bool:
         NoData, DataMismatch, DataError, BackboneError: images or weights are not at hand.
     """
     check_torch_pair()
-    ledger = open_ledger(request.storage_url)
+    stores = open_stores(request.storage_url)
     try:
-        study = ledger.study(request.study)
-        record = _record(ledger, study, request.trial)
+        study = stores.study(request.study)
+        record = _record(stores, study, request.trial)
         spec = StudySpec.from_dict(study.spec)
-        folder = request.data or known_folder(ledger, study)
+        folder = request.data or known_folder(stores, study)
         if folder is None:
             raise NoData
         images = open_for_training(folder, spec, study.fingerprint)
-        then = _kept(ledger.runs.curves(record.id), _oof(ledger, record))
+        then = _kept(stores.runs.curves(record.id), _oof(stores, record))
         console = open_console()
-        outcome = _train(ledger, study, record, images, request)
+        outcome = _train(stores, study, record, images, request)
     finally:
-        ledger.database.close()
+        stores.database.close()
     name = f"Trial {record.number} of study {study.name}"
     if (outcome.status, outcome.epochs_done) != (record.status, record.epochs_done):
         say(
@@ -151,8 +151,8 @@ def told(replayed: Replayed, metric: str) -> list[str]:
     return lines
 
 
-def _record(ledger: Ledger, study: StoredStudy, number: int) -> TrialRecord:
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+def _record(stores: Stores, study: StoredStudy, number: int) -> TrialRecord:
+    records = stores.runs.records(study.id, kind=WorkKind.SEARCH)
     record = next((record for record in records if record.number == number), None)
     if record is None:
         ended = sorted(record.number for record in records if record.number is not None)
@@ -177,8 +177,8 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def _oof(ledger: Ledger, record: TrialRecord) -> NDArray[np.float32] | None:
-    return ledger.runs.prediction(record.id, "oof") if record.status is TrialStatus.FINISHED else None
+def _oof(stores: Stores, record: TrialRecord) -> NDArray[np.float32] | None:
+    return stores.runs.prediction(record.id, "oof") if record.status is TrialStatus.FINISHED else None
 
 
 def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None) -> NDArray[np.floating[Any]]:
@@ -187,7 +187,7 @@ def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None)
 
 
 def _train(
-    ledger: Ledger, study: StoredStudy, record: TrialRecord, images: ImageSet, request: ReplayRequest
+    stores: Stores, study: StoredStudy, record: TrialRecord, images: ImageSet, request: ReplayRequest
 ) -> TrialOutcome:
     from trainer.batches.batch_loader import BatchLoader, fitting_workers
     from trainer.training.cross_validation import cross_validate
@@ -195,8 +195,8 @@ def _train(
 
     recipe = Recipe.from_flat(record.recipe or {})
     metric = study.spec["protocol"]["metric"]
-    targets = Targets(images.y, ledger.weights(study))
-    folds, pixels = ledger.folds(study, record.split), Home(root=request.home).pixels
+    targets = Targets(images.y, stores.weights(study))
+    folds, pixels = stores.folds(study, record.split), Home(root=request.home).pixels
     data = training_data(images, recipe, folds, pixels, targets.image_weights)
     device = _device(record)
     last, name = record.epochs_done, f"trial {record.number}"

@@ -12,10 +12,10 @@ from rich.console import Console
 from search.report.progress import difference
 from search.runtime.console import note, open_console, say
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE
-from search.study_state.snapshot import read_standing
+from search.study_state.snapshot import read_snapshot
 from search.tuning.warm_starts import BY_HAND
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import StudyState
 from studies.errors import StudyError
 from studies.file.document import known_field, shorten
@@ -38,10 +38,10 @@ def try_recipe(request: TryRequest) -> None:
             is queued then.
         UnknownStudyError, NoStudy: no such study.
     """
-    ledger, console = open_ledger(request.storage_url), open_console()
-    study = ledger.study(request.study)
+    stores, console = open_stores(request.storage_url), open_console()
+    study = stores.study(request.study)
     spec = StudySpec.from_dict(study.spec)
-    optuna_study = ledger.optuna_study(study.name)
+    optuna_study = stores.optuna_study(study.name)
     trials = optuna_study.get_trials(deepcopy=False)
     like = spec.default_recipe() if request.like is None else _recipe_of(spec, trials, request.like)
     wanted = _wanted(spec, study.name, request.assignments)
@@ -50,12 +50,12 @@ def try_recipe(request: TryRequest) -> None:
     if found.misfits:
         raise CannotTry("\n".join(f"study {study.name}: {misfit}" for misfit in found.misfits))
     _refuse_twice(trials, found.params)
-    number = _enqueue(ledger, study, optuna_study, spec, found, request.like)
+    number = _enqueue(stores, study, optuna_study, spec, found, request.like)
     changes = difference(found.settings, spec.default_recipe()) or "the default recipe"
     say(console, f"Trial {number} of study {study.name} waits: {changes}")
     for field in [field for field in like if field not in wanted and found.settings[field] != like[field]]:
         note(console, f"{field} = {like[field]} does not go with that; it is {found.settings[field]}")
-    _say_who_runs_it(ledger, console, study)
+    _say_who_runs_it(stores, console, study)
 
 
 def parameters_of(trial: FrozenTrial) -> Mapping[str, Scalar]:
@@ -107,7 +107,7 @@ def _refuse_twice(trials: Sequence[FrozenTrial], params: Mapping[str, Scalar]) -
 
 
 def _enqueue(
-    ledger: Ledger, study: StoredStudy, optuna_study: optuna.Study, spec: StudySpec, found: Fit, like: int | None
+    stores: Stores, study: StoredStudy, optuna_study: optuna.Study, spec: StudySpec, found: Fit, like: int | None
 ) -> int:
     """Queue it, then let the budget grow: a death in between costs a sampled trial, not a person's."""
     origin = BY_HAND if like is None else f"{BY_HAND}: like trial {like}"
@@ -115,22 +115,22 @@ def _enqueue(
     optuna_study.enqueue_trial(
         dict(found.params), user_attrs={EPOCHS_ATTRIBUTE: found.settings["epochs"], ORIGIN_ATTRIBUTE: origin}
     )
-    ledger.studies.grow_budget(study.id)
+    stores.studies.grow_budget(study.id)
     added = optuna_study.get_trials(deepcopy=False)[before:]
     return next(trial.number for trial in added if parameters_of(trial) == found.params)
 
 
-def _say_who_runs_it(ledger: Ledger, console: Console, study: StoredStudy) -> None:
-    standing, begin = read_standing(ledger, study.name), f"`search start --study {study.name}"
+def _say_who_runs_it(stores: Stores, console: Console, study: StoredStudy) -> None:
+    snapshot, begin = read_snapshot(stores, study.name), f"`search start --study {study.name}"
     if study.state is not StudyState.RUNNING:
         say(console, f"The study is {study.state}: `search resume --study {study.name}` goes on.")
-    elif not standing.in_time:
+    elif not snapshot.in_time:
         say(console, f"The study's deadline leaves no time for it: {begin} --hours H` does.")
-    elif not ledger.queue.may_begin(study.id):
-        needed = standing.counted + standing.running + standing.waiting + 1
+    elif not stores.queue.may_begin(study.id):
+        needed = snapshot.counted + snapshot.running + snapshot.waiting + 1
         say(console, f"The budget is used up: {begin} --trials {needed}` runs it.")
-    elif standing.workers:
-        say(console, f"{standing.workers} worker(s) at hand; the next that is free runs it.")
+    elif snapshot.workers:
+        say(console, f"{snapshot.workers} worker(s) at hand; the next that is free runs it.")
     else:
         say(console, f"No worker runs: {begin}` runs it.")
 

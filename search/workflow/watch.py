@@ -19,11 +19,11 @@ from search.runtime.console import say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.study_state.snapshot import Standing, read_standing, refits_are_over, what_runs
+from search.study_state.snapshot import StudySnapshot, read_snapshot, refits_are_over, what_runs
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds
@@ -39,45 +39,45 @@ class Interrupted(RuntimeError):  # noqa: N818 - named for the fact
 
 
 def watch(
-    ledger: Ledger,
+    stores: Stores,
     name: str,
-    over: Callable[[Standing], bool],
+    over: Callable[[StudySnapshot], bool],
     *,
     fleet: Fleet | None,
     signals: StopSignals,
     console: Console,
     shown: int = 0,
-    on_standing: Callable[[Standing], None] | None = None,
+    on_snapshot: Callable[[StudySnapshot], None] | None = None,
 ) -> None:
     """Show progress until ``over``, and keep the study in order meanwhile. Without a fleet the workers are elsewhere,
     and are waited for.
 
     Args:
         shown: how many ended trials the person has seen already.
-        on_standing: called with every look at the study.
+        on_snapshot: called with every look at the study.
 
     Raises:
         Interrupted: a stop was requested; the fleet has handed its work back.
         WorkersLost: the fleet is dead and work is left; says what its logs end with.
         EngineError: the fleet can never work.
     """
-    stored = ledger.studies.get(name)
+    stored = stores.studies.get(name)
     default = StudySpec.from_dict(stored.spec).default_recipe()
-    standing: Standing | None = None
+    snapshot: StudySnapshot | None = None
     swept = -SWEEP_INTERVAL
-    with ProgressView(console, default, shown=shown, origins=lambda: origins_of(ledger, name)) as view:
+    with ProgressView(console, default, shown=shown, origins=lambda: origins_of(stores, name)) as view:
         while True:
-            alive = fleet is None or fleet.tend()
+            alive = fleet is None or fleet.poll()
             if fleet is not None:
-                bury(ledger, fleet)
+                expire_dead_workers(stores, fleet)
             if time.monotonic() - swept >= SWEEP_INTERVAL:
-                sweep_all(ledger)
+                sweep_all(stores)
                 swept = time.monotonic()
-            standing = read_standing(ledger, name, standing)
-            view.show(standing, _now(ledger, standing, fleet))
-            if on_standing is not None:
-                on_standing(standing)
-            if over(standing):
+            snapshot = read_snapshot(stores, name, snapshot)
+            view.show(snapshot, _now(stores, snapshot, fleet))
+            if on_snapshot is not None:
+                on_snapshot(snapshot)
+            if over(snapshot):
                 return
             if signals.requested:
                 break
@@ -95,31 +95,31 @@ def watch(
     raise Interrupted(f"study {name} is interrupted; nothing is lost")
 
 
-def bury(ledger: Ledger, fleet: Fleet) -> None:
+def expire_dead_workers(stores: Stores, fleet: Fleet) -> None:
     """Hand on at once what the fleet's dead workers held, instead of waiting for their leases to run out."""
-    for dead in fleet.buried():
-        ledger.recovery.expire_worker(dead)
-        ledger.workers.bury(dead)
+    for dead in fleet.dead_workers():
+        stores.recovery.expire_worker(dead)
+        stores.workers.remove(dead)
 
 
-def _now(ledger: Ledger, standing: Standing, fleet: Fleet | None) -> str:
+def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> str:
     """What happens at the moment, and what keeps it from happening."""
-    if standing.paused:
-        return "paused; `search resume` goes on" + (" (trials are being handed back)" if standing.running else "")
-    doing = what_runs(ledger, standing)
+    if snapshot.paused:
+        return "paused; `search resume` goes on" + (" (trials are being handed back)" if snapshot.running else "")
+    doing = what_runs(stores, snapshot)
     trouble = fleet.waits_for() if fleet is not None else ""
-    if fleet is None and not standing.workers:
+    if fleet is None and not snapshot.workers:
         trouble = "no worker lives; `search worker` joins one"
     return " · ".join(part for part in (doing, trouble) if part)
 
 
 def run_refits(
-    ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
+    stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
 ) -> None:
     """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
     with ExitStack() as stack:
         until = watch_with_local_workers(
-            stack, ledger, stored, data, workers, home, console, shown=shown, nobody=no_worker_here(home)
+            stack, stores, stored, data, workers, home, console, shown=shown, nobody=no_worker_here(home)
         )
         try:
             until(refits_are_over)
@@ -130,7 +130,7 @@ def run_refits(
 
 def watch_with_local_workers(
     stack: ExitStack,
-    ledger: Ledger,
+    stores: Stores,
     stored: StoredStudy,
     data: Path,
     workers: Workers,
@@ -138,53 +138,55 @@ def watch_with_local_workers(
     console: Console,
     *,
     shown: int,
-    nobody: Callable[[Standing], bool],
-) -> Callable[[Callable[[Standing], bool]], None]:
+    nobody: Callable[[StudySnapshot], bool],
+) -> Callable[[Callable[[StudySnapshot], bool]], None]:
     """A `watch` that leaves the work to whoever lives, once ``nobody`` does to local workers, which ``stack`` ends."""
     fleet: Fleet | None = None
 
-    def until(over: Callable[[Standing], bool]) -> None:
+    def until(over: Callable[[StudySnapshot], bool]) -> None:
         nonlocal fleet
         if fleet is None:
             signals = stop_signals(None, workers)
             either = partial(either_holds, over, nobody)
-            watch(ledger, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
-            if over(read_standing(ledger, stored.name)):
+            watch(stores, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
+            if over(read_snapshot(stores, stored.name)):
                 return
             here = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = make_fleet(plan_fleet(here), ledger, stored, data, here, home)
+            fleet = make_fleet(plan_fleet(here), stores, stored, data, here, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
         signals = stop_signals(fleet, workers)
-        watch(ledger, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+        watch(stores, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
     return until
 
 
-def either_holds(first: Callable[[Standing], bool], second: Callable[[Standing], bool], standing: Standing) -> bool:
-    return first(standing) or second(standing)
+def either_holds(
+    first: Callable[[StudySnapshot], bool], second: Callable[[StudySnapshot], bool], snapshot: StudySnapshot
+) -> bool:
+    return first(snapshot) or second(snapshot)
 
 
-def no_worker_lives(standing: Standing) -> bool:
+def no_worker_lives(snapshot: StudySnapshot) -> bool:
     """Whether no worker lives, while the study is not paused."""
-    return not standing.workers and not standing.paused
+    return not snapshot.workers and not snapshot.paused
 
 
-def no_worker_here(home: Home) -> Callable[[Standing], bool]:
+def no_worker_here(home: Home) -> Callable[[StudySnapshot], bool]:
     """Whether no worker lives that keeps weights in this home, while the study is not paused."""
     identity = home.identity()
-    return lambda standing: identity not in standing.homes and not standing.paused
+    return lambda snapshot: identity not in snapshot.homes and not snapshot.paused
 
 
 def make_fleet(
-    planned: FleetPlan, ledger: Ledger, stored: StoredStudy, data: Path, workers: Workers, home: Home
+    planned: FleetPlan, stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home
 ) -> Fleet | None:
     """The workers that were asked for; None: others do the work."""
     if planned.make is None:
         return None
     command = WorkerCommand(
         study=stored.name,
-        storage_url=ledger.database.url.render_as_string(hide_password=False),
+        storage_url=stores.database.url.render_as_string(hide_password=False),
         data=data,
         home=workers.home,
         weights=workers.weights,

@@ -54,7 +54,7 @@ class WorkQueue:
         self._max_attempts = max_attempts
 
     @repeatable
-    def offering(self, *, home: str | None = None) -> list[int]:
+    def studies_with_work(self, *, home: str | None = None) -> list[int]:
         """Studies that seem to have something to hand out, in the order in which they deserve a worker.
 
         The higher priority comes first; of equal ones the study that fewer workers are busy with, then the one that
@@ -194,7 +194,7 @@ class WorkQueue:
             return connection.execute(found).scalar_one()
 
     @repeatable
-    def name_trial(self, item: WorkItem, number: int, recipe: Mapping[str, Any]) -> WorkItem | None:
+    def assign_trial(self, item: WorkItem, number: int, recipe: Mapping[str, Any]) -> WorkItem | None:
         """Record which Optuna trial and which complete recipe a search item became, before it trains.
 
         Returns:
@@ -217,7 +217,7 @@ class WorkQueue:
         return self._update_held(item, lease_until=self._database.clock() + lease_seconds)
 
     @repeatable
-    def hand_back(self, item: WorkItem, *, count_attempt: bool = False) -> bool:
+    def release(self, item: WorkItem, *, count_attempt: bool = False) -> bool:
         """Give the item to whoever takes next, who continues the same trial. False: it was lost before.
 
         Args:
@@ -231,8 +231,8 @@ class WorkQueue:
     def store(self, item: WorkItem, outcome: TrialOutcome) -> bool:
         """Store the outcome: record, curves, predictions and the item's new state, all or nothing.
 
-        The record is then to be told to Optuna and confirmed by `mark_told`; `untold` finds what a crash left out.
-        What counts is the record: it may hold an earlier call's outcome (see below), so tell what it says.
+        The record is then to be told to Optuna and confirmed by `mark_reported`; `unreported` finds what a crash left
+        out. What counts is the record: it may hold an earlier call's outcome (see below), so tell what it says.
 
         Returns:
             True if this attempt's outcome is stored, also by an earlier call whose answer was lost. False if the item
@@ -247,7 +247,7 @@ class WorkQueue:
             if row is None:
                 return self._stored_before(connection, item)
             if row.recipe is None and not failed:
-                raise StorageError(f"work item {item.id} has no recipe yet: name_trial comes before store")
+                raise StorageError(f"work item {item.id} has no recipe yet: assign_trial comes before store")
             settle(connection, row, outcome, row.attempt, self._database.clock)
             return True
 
@@ -257,8 +257,8 @@ class WorkQueue:
         return self.store(item, TrialOutcome(status=TrialStatus.FAILED, failure=failure, reason=reason))
 
     @repeatable
-    def untold(self, study_id: int, work_id: int | None = None) -> list[TrialRecord]:
-        """Outcomes that are stored but not confirmed by `mark_told`, oldest first; of one item, or of all.
+    def unreported(self, study_id: int, work_id: int | None = None) -> list[TrialRecord]:
+        """Outcomes that are stored but not confirmed by `mark_reported`, oldest first; of one item, or of all.
 
         A worker that died in between leaves them; so does one that is about to tell right now, so whoever tells must
         put up with a trial that another has told meanwhile (``study.tell(..., skip_if_finished=True)``).
@@ -324,7 +324,7 @@ class WorkQueue:
             return gone is not None
 
     @repeatable
-    def mark_told(self, work_id: int) -> None:
+    def mark_reported(self, work_id: int) -> None:
         """Confirm that Optuna knows the outcome of a stored item. May be repeated."""
         with self._database.writing() as connection:
             connection.execute(update(Work).where(Work.id == work_id, is_settled()).values(told=True))

@@ -85,7 +85,7 @@ class WorkerStore:
         self._forget(Worker.name == name)
 
     @repeatable
-    def bury(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Take a process off the list that is certainly dead; ``name`` may be the beginning of its name."""
         self._forget(Worker.name.startswith(name, autoescape=True))
 

@@ -1,4 +1,4 @@
-"""A little competition, a little study, and a worker's bench for it: all real."""
+"""A little competition, a little study, and a worker's context for it: all real."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from PIL import Image
 
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.study_setup.create_study import Founding
+from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import inspect
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.train_item import train
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from studies.spec import StudySpec, load_study
 from trainer.batches.batch_loader import BatchLoader
 
@@ -80,11 +80,11 @@ def write_competition(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def founding(
+def study_plan(
     study_file: Path, folder: Path, *overrides: str, name: str = "colours", budget: int | None = 3
-) -> Founding:
+) -> StudyPlan:
     spec = load_study(study_file, overrides)
-    return Founding(
+    return StudyPlan(
         name=name,
         spec=spec,
         file_spec=load_study(study_file),
@@ -95,16 +95,18 @@ def founding(
     )
 
 
-def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, worker: str = "worker-a") -> Bench:
+def make_context(
+    stores: Stores, stored: StoredStudy, folder: Path, home: Path, worker: str = "worker-a"
+) -> StudyContext:
     torch.set_num_threads(1)
     spec = StudySpec.from_dict(stored.spec)
-    study = ledger.optuna_study(
+    study = stores.optuna_study(
         stored.name, make_sampler(spec.search_settings, seed=0, budget=spec.search_settings.trials)
     )
-    return Bench(
+    return StudyContext(
         train=train,
         worker=worker,
-        ledger=ledger,
+        stores=stores,
         study=stored,
         spec=spec,
         optuna_study=study,
@@ -116,6 +118,6 @@ def make_bench(ledger: Ledger, stored: StoredStudy, folder: Path, home: Path, wo
     )
 
 
-def work_on(bench: Bench, signals: StopSignals | None = None) -> None:
-    """Work on the bench's study until nothing is left to do."""
-    work(bench.ledger, lambda study: bench, signals or StopSignals(), home=bench.home, only=bench.study)
+def work_on(context: StudyContext, signals: StopSignals | None = None) -> None:
+    """Work on the context's study until nothing is left to do."""
+    work(context.stores, lambda study: context, signals or StopSignals(), home=context.home, only=context.study)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from search.study_setup.create_study import found
-from search.worker.study_context import Bench
+from search.study_setup.create_study import create_study
+from search.worker.study_context import StudyContext
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
-from tests.search.colours import STUDY, founding, make_bench, write_competition
+from storage.stores import Stores, open_stores
+from tests.search.colours import STUDY, make_context, study_plan, write_competition
 
 
 @pytest.fixture(scope="session")
@@ -34,19 +34,19 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    opened = open_ledger(url, create=True, outage_timeout=OUTAGE_TIMEOUT)
+def stores(url: str) -> Iterator[Stores]:
+    opened = open_stores(url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     yield opened
     opened.database.close()
 
 
 @pytest.fixture
-def stored(ledger: Ledger, study_file: Path, competition_folder: Path) -> StoredStudy:
-    return found(ledger, founding(study_file, competition_folder))
+def stored(stores: Stores, study_file: Path, competition_folder: Path) -> StoredStudy:
+    return create_study(stores, study_plan(study_file, competition_folder))
 
 
 @pytest.fixture
-def bench(ledger: Ledger, stored: StoredStudy, competition_folder: Path, tmp_path: Path) -> Iterator[Bench]:
-    made = make_bench(ledger, stored, competition_folder, tmp_path / "home")
+def context(stores: Stores, stored: StoredStudy, competition_folder: Path, tmp_path: Path) -> Iterator[StudyContext]:
+    made = make_context(stores, stored, competition_folder, tmp_path / "home")
     yield made
     made.loader.close()

@@ -5,23 +5,23 @@ from __future__ import annotations
 from search.tuning.suggest import sample
 from search.tuning.tell import tell
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialOutcome, TrialStatus
 from studies.spec import StudySpec
 
 
-def end_next(ledger: Ledger, stored: StoredStudy, value: float, status: TrialStatus = TrialStatus.FINISHED) -> int:
+def end_next(stores: Stores, stored: StoredStudy, value: float, status: TrialStatus = TrialStatus.FINISHED) -> int:
     """Take the study's next trial as a worker would, and end it with this value; returns its number."""
     spec = StudySpec.from_dict(stored.spec)
-    item = ledger.queue.take(stored.id, "nobody", 60.0)
+    item = stores.queue.take(stored.id, "nobody", 60.0)
     assert item is not None, "the budget is used up"
-    study = ledger.optuna_study(stored.name)
+    study = stores.optuna_study(stored.name)
     trial = study.ask()
-    named = ledger.queue.name_trial(item, trial.number, sample(trial, spec).to_flat())
+    named = stores.queue.assign_trial(item, trial.number, sample(trial, spec).to_flat())
     assert named is not None
     outcome = TrialOutcome(
         status=status, value=value, value_se=0.01, soft=0.5, brier=0.5, ambiguity=0.0, temperature=1.0, epochs_done=3
     )
-    assert ledger.queue.store(named, outcome)
-    tell(ledger, stored.id, study, named.id)
+    assert stores.queue.store(named, outcome)
+    tell(stores, stored.id, study, named.id)
     return trial.number

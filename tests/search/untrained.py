@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.task import Task
 from storage.values import TrialOutcome, TrialStatus
 from trainer.common.randomness import random_generator
@@ -19,20 +19,20 @@ SECONDS = 10.0
 
 
 def pretending(
-    bench: Bench, quality: Callable[[Task], float], seconds: Callable[[Task], float] = lambda task: SECONDS
-) -> Bench:
-    """``bench``, whose trainings take no time and report ``seconds``. Each image's own class gets the best probability
-    with the chance ``quality`` says, 0 to 1.
+    context: StudyContext, quality: Callable[[Task], float], seconds: Callable[[Task], float] = lambda task: SECONDS
+) -> StudyContext:
+    """``context``, whose trainings take no time and report ``seconds``. Each image's own class gets the best
+    probability with the chance ``quality`` says, 0 to 1.
     """
 
-    def train(bench: Bench, task: Task) -> TrialOutcome:
-        y, classes = bench.images.y, len(bench.images.class_names)
+    def train(context: StudyContext, task: Task) -> TrialOutcome:
+        y, classes = context.images.y, len(context.images.class_names)
         draws = random_generator(task.item.split, task.item.seed, str(sorted((task.item.recipe or {}).items())))
         right = draws.random(len(y)) < quality(task)
         oof = draws.uniform(0.0, 0.3, (len(y), classes)).astype(np.float32)
         oof[np.arange(len(y)), np.where(right, y, (y + 1) % classes)] += 1.0
         oof /= oof.sum(axis=1, keepdims=True)
-        test = draws.dirichlet(np.ones(classes), len(bench.images.test_ids)).astype(np.float32)
+        test = draws.dirichlet(np.ones(classes), len(context.images.test_ids)).astype(np.float32)
         average = expected_average(Targets(y), oof, [])
         return TrialOutcome(
             status=TrialStatus.FINISHED,
@@ -47,4 +47,4 @@ def pretending(
             predictions={"oof": oof, "test": test},
         )
 
-    return replace(bench, train=train)
+    return replace(context, train=train)

@@ -8,23 +8,23 @@ from sqlalchemy import text
 from storage.database.connection import connect
 from storage.errors import SchemaError
 from storage.schema import VERSION_TABLE
-from storage.stores import ledger_if_any
+from storage.stores import stores_if_any
 from tests.databases import DIALECTS
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 def test_none_is_opened_where_none_was_set_up(empty_url: str) -> None:
-    assert ledger_if_any(empty_url) is None
+    assert stores_if_any(empty_url) is None
     connect(empty_url).close()
-    assert ledger_if_any(empty_url) is None
+    assert stores_if_any(empty_url) is None
 
 
 def test_one_of_an_unknown_revision_is_refused_not_passed_over(url: str) -> None:
-    opened = ledger_if_any(url)
+    opened = stores_if_any(url)
     assert opened is not None and opened.studies.all() == []
     with opened.database.writing() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0006'"))
     opened.database.close()
     for create in (False, True):
         with pytest.raises(SchemaError, match="revision 0006"):
-            ledger_if_any(url, create=create)
+            stores_if_any(url, create=create)

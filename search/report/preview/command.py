@@ -89,11 +89,11 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
         return load_study(request.study, request.overrides), None
     from search.study_setup.data_folder import known_folder
     from storage.errors import SchemaError
-    from storage.stores import open_ledger
+    from storage.stores import open_stores
 
     try:
-        ledger = open_ledger(request.storage_url)
-        stored = ledger.studies.find(request.study)
+        stores = open_stores(request.storage_url)
+        stored = stores.studies.find(request.study)
     except SchemaError:  # somebody else's database
         stored = None
     if stored is None or request.overrides:
@@ -101,7 +101,7 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
     if stored is None:
         assert file_spec is not None
         return file_spec, None
-    return file_spec or StudySpec.from_dict(stored.spec), known_folder(ledger, stored)
+    return file_spec or StudySpec.from_dict(stored.spec), known_folder(stores, stored)
 
 
 def _sample(spec: StudySpec, home: Home) -> Path:

@@ -31,15 +31,15 @@ def test_a_small_fleet_runs_exactly_its_budget(kind: str, tmp_path: Path) -> Non
 
 
 def test_both_contenders_sample_the_same_space_and_find_it_in_the_earlier_trials(tmp_path: Path) -> None:
-    founding = prepare(tmp_path / "fleet.toml", write_images(tmp_path / "images"), epochs=2)
+    study_plan = prepare(tmp_path / "fleet.toml", write_images(tmp_path / "images"), epochs=2)
     studies = [optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)) for _ in range(2)]
     for _ in range(20):
         ours, theirs = (study.ask() for study in studies)
-        sample(ours, founding.spec)
+        sample(ours, study_plan.spec)
         suggest(theirs)
         assert ours.params == theirs.params
         assert ours.distributions == theirs.distributions
-    known = [trial.distributions for trial in finished_trials(founding, 20)]
+    known = [trial.distributions for trial in finished_trials(study_plan, 20)]
     assert {name: d for one in known for name, d in one.items()} == {
         name: d for trial in studies[0].get_trials() for name, d in trial.distributions.items()
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.stores import open_ledger
+from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import STUDY
 
@@ -147,15 +147,15 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     assert process.returncode == 130, output
     assert "interrupted" in output and "same command" in output
 
-    ledger = open_ledger(f"sqlite:///{tmp_path / 'retable.db'}")
-    study = ledger.study(None)
-    assert ledger.runs.records(study.id) == []
-    assert ledger.workers.alive(1000) == [], "no worker outlives it"
+    stores = open_stores(f"sqlite:///{tmp_path / 'retable.db'}")
+    study = stores.study(None)
+    assert stores.runs.records(study.id) == []
+    assert stores.workers.alive(1000) == [], "no worker outlives it"
 
     done = run(*command)
     assert "goes on" in done.stdout
     assert "Continuing after epoch" in log.read_text(), "the trial went on from its checkpoint"
-    records = ledger.runs.records(study.id, kind=WorkKind.SEARCH)
+    records = stores.runs.records(study.id, kind=WorkKind.SEARCH)
     assert [(r.number, r.status) for r in records] == [(0, TrialStatus.FINISHED), (1, TrialStatus.FINISHED)]
     assert records[0].attempt == 2 and records[0].epochs_done == 40
     out = tmp_path / "retable" / "colours"

@@ -73,7 +73,7 @@ def pid_of(place: int, folder: Path) -> int | None:
 def test_a_worker_with_bad_input_is_given_up_and_its_words_are_shown(tmp_path: Path, command: WorkerCommand) -> None:
     workers: Fleet = LocalFleet(command, TWO, tmp_path / "logs")
     with workers:
-        eventually(lambda: not workers.tend())
+        eventually(lambda: not workers.poll())
         report = workers.crash_report()
     assert report.count("ended with exit code 2") == 2
     assert "there is no database" in report
@@ -85,24 +85,24 @@ def test_a_worker_that_crashes_is_started_again_after_growing_pauses_and_given_u
 ) -> None:
     program("echo $RETABLE_PLACE $RETABLE_STORAGE; kill -9 $$")
     log = tmp_path / "logs" / "worker-0.log"
-    buried: list[str] = []
+    dead_workers: list[str] = []
     with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
         for life in range(1, SHORT_LIVES):
             pause = 2.0 ** (life - 1)
-            eventually(lambda: workers.tend() and workers.waits_for())
+            eventually(lambda: workers.poll() and workers.waits_for())
             assert workers.waits_for() == f"worker 0 starts again in {pause:.0f} s"
             clock.now += pause - 0.01
-            assert workers.tend() and len(log.read_text().splitlines()) == life, "too early"
-            buried += workers.buried()
+            assert workers.poll() and len(log.read_text().splitlines()) == life, "too early"
+            dead_workers += workers.dead_workers()
             clock.now += 0.02
-            assert workers.tend() and not workers.waits_for()
-        eventually(lambda: not workers.tend())
+            assert workers.poll() and not workers.waits_for()
+        eventually(lambda: not workers.poll())
         assert workers.waits_for() == ""
         report = workers.crash_report()
-        buried += workers.buried()
+        dead_workers += workers.dead_workers()
     assert f"worker 0 ended with exit code -9; the end of {log}:\n  0 sqlite" in report
     assert log.read_text().splitlines() == [f"0 sqlite:///{tmp_path / 'none.db'}"] * SHORT_LIVES
-    assert len(set(buried)) == len(buried) == SHORT_LIVES
+    assert len(set(dead_workers)) == len(dead_workers) == SHORT_LIVES
 
 
 def test_a_dead_worker_is_told_once_by_the_name_it_went_by(
@@ -112,12 +112,12 @@ def test_a_dead_worker_is_told_once_by_the_name_it_went_by(
     with LocalFleet(command, TWO, tmp_path / "logs") as workers:
         eventually(lambda: pid_of(0, tmp_path) and pid_of(1, tmp_path))
         pid = pid_of(0, tmp_path)
-        assert workers.tend() and not workers.buried()
+        assert workers.poll() and not workers.dead_workers()
         os.kill(pid, signal.SIGKILL)
         told: list[str] = []
-        eventually(lambda: (workers.tend() and told.extend(workers.buried())) or told)
+        eventually(lambda: (workers.poll() and told.extend(workers.dead_workers())) or told)
         assert told == [name_prefix(socket.gethostname(), pid)]
-        assert workers.tend() and not workers.buried()
+        assert workers.poll() and not workers.dead_workers()
 
 
 def test_work_that_is_done_is_not_begun_again(
@@ -125,10 +125,10 @@ def test_work_that_is_done_is_not_begun_again(
 ) -> None:
     program("echo once")
     with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
-        eventually(lambda: not workers.tend())
+        eventually(lambda: not workers.poll())
         clock.now += 3600.0
-        assert not workers.tend()
-        assert workers.crash_report() == "" and len(workers.buried()) == 1
+        assert not workers.poll()
+        assert workers.crash_report() == "" and len(workers.dead_workers()) == 1
     assert (tmp_path / "logs" / "worker-0.log").read_text() == "once\n"
 
 
@@ -141,8 +141,8 @@ def test_nobody_is_started_again_once_asked_to_stop(
         workers.ask_to_stop()
         assert workers.wait(100.0)
         clock.now += 3600.0
-        assert not workers.tend()
-        assert len(workers.buried()) == 2, "also those that are reaped while waiting"
+        assert not workers.poll()
+        assert len(workers.dead_workers()) == 2, "also those that are reaped while waiting"
         assert workers.crash_report().count("ended with exit code 3") == 2
 
 
@@ -152,7 +152,7 @@ def test_no_worker_outlives_its_fleet_and_none_shows_the_url(
     program('echo "$@"\n' + WAITING)
     with LocalFleet(command, TWO, tmp_path / "logs") as workers:
         eventually(lambda: pid_of(0, tmp_path) and pid_of(1, tmp_path))
-        assert workers.tend()
+        assert workers.poll()
         assert not workers.wait(0.01)
     assert all(not Path(f"/proc/{pid_of(place, tmp_path)}").exists() for place in (0, 1))
     assert "none.db" not in (tmp_path / "logs" / "worker-0.log").read_text()
@@ -170,7 +170,7 @@ def test_what_a_worker_is_told(tmp_path: Path, command: WorkerCommand, program: 
     def told(placement: Placement, place: int) -> list[str]:
         logs = tmp_path / "logs"
         with LocalFleet(command, placement, logs) as workers:
-            eventually(lambda: not workers.tend())
+            eventually(lambda: not workers.poll())
         return (logs / f"worker-{place}.log").read_text().splitlines()[-2:]
 
     arguments, environment = told(Placement(gpus=("GPU-a", "GPU-a", "GPU-b"), threads=3, per_gpu=2), 1)
@@ -192,10 +192,10 @@ def test_a_log_that_has_grown_is_put_aside_when_its_worker_starts_again(
     log.write_bytes(b"x" * (LOG_LIMIT + 1))
     log.with_name("worker-0.log.old").write_text("older still")
     with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
-        eventually(lambda: workers.tend() and workers.waits_for())
+        eventually(lambda: workers.poll() and workers.waits_for())
         clock.now += 1.0
-        assert workers.tend()
-        eventually(lambda: workers.tend() and workers.waits_for())
+        assert workers.poll()
+        eventually(lambda: workers.poll() and workers.waits_for())
     assert log.read_text() == "another life\n" * 2
     assert log.with_name("worker-0.log.old").stat().st_size == LOG_LIMIT + 1
     assert len(list(log.parent.iterdir())) == 2
@@ -207,7 +207,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_and_then_named(
     monkeypatch.setattr(search.engines.process.sys, "executable", str(tmp_path / "no-python"))
     with LocalFleet(command, ONE, tmp_path / "logs", clock=clock) as workers:
         for _ in range(SHORT_LIVES - 1):
-            assert workers.tend()
+            assert workers.poll()
             clock.now += 60.0 - 1
-        assert not workers.tend()
+        assert not workers.poll()
         assert "worker 0 cannot be started: " in workers.crash_report()

@@ -20,12 +20,12 @@ from ray.cluster_utils import Cluster
 from search.engines.interface import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
-from search.study_setup.create_study import found
-from search.study_state.snapshot import read_standing, search_is_over
-from search.workflow.watch import bury
-from storage.stores import Ledger
+from search.study_setup.create_study import create_study
+from search.study_state.snapshot import read_snapshot, search_is_over
+from search.workflow.watch import expire_dead_workers
+from storage.stores import Stores
 from storage.values import TrialStatus
-from tests.search.colours import founding
+from tests.search.colours import study_plan
 
 SECRET = "hunter2"
 OBJECT_STORE = 80 * 2**20  # bytes; Ray takes no less
@@ -149,14 +149,14 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     fleet: Fleet = RayFleet(command, 3, tmp_path / "logs", python=python)
     with fleet:
-        eventually(lambda: fleet.tend() and sum(pid_of(place, tmp_path) > 0 for place in range(3)) == 2)
+        eventually(lambda: fleet.poll() and sum(pid_of(place, tmp_path) > 0 for place in range(3)) == 2)
         eventually(
             lambda: (
-                fleet.tend()
+                fleet.poll()
                 and fleet.waits_for() == "waiting for room on the cluster: 1 of 3 workers (CPUs each: 1, GPUs: 0)"
             )
         )
-        assert not fleet.buried() and not fleet.crash_report()
+        assert not fleet.dead_workers() and not fleet.crash_report()
         place = next(place for place in range(3) if pid_of(place, tmp_path))
         pid, parent = map(int, (tmp_path / f"{place}.pid").read_text().split())
         environment = (tmp_path / f"{place}.env").read_text().splitlines()
@@ -175,9 +175,9 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
 
         os.kill(pid, signal.SIGKILL)
         told: list[str] = []
-        eventually(lambda: told.extend(fleet.buried()) or not fleet.tend() or told)
+        eventually(lambda: told.extend(fleet.dead_workers()) or not fleet.poll() or told)
         assert told == [f"{socket.gethostname()}-{pid}-"]
-        eventually(lambda: fleet.tend() and sum(is_alive(pid_of(place, tmp_path)) for place in range(3)) == 2)
+        eventually(lambda: fleet.poll() and sum(is_alive(pid_of(place, tmp_path)) for place in range(3)) == 2)
         assert (
             f"worker {place} on {socket.gethostname()} ended with exit code -9"
             in (tmp_path / "logs" / "ray-workers.log").read_text()
@@ -185,7 +185,7 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
 
         fleet.ask_to_stop()
         assert fleet.wait(100.0), "the one that waited for room waits no longer"
-        assert not fleet.tend() and fleet.waits_for() == ""
+        assert not fleet.poll() and fleet.waits_for() == ""
         assert not any(is_alive(pid_of(place, tmp_path)) for place in range(3))
     for node in [*nodes, cluster.head_node]:
         for log in Path(node.get_logs_dir_path()).rglob("*"):
@@ -200,7 +200,7 @@ def test_a_worker_that_was_lost_with_its_node_goes_on_elsewhere(
     python = program("trap '' TERM\n" + WAITING)
     clock = Clock()
     with RayFleet(command, 2, tmp_path / "logs", address=cluster.address, python=python, clock=clock) as fleet:
-        eventually(lambda: fleet.tend() and pid_of(0, tmp_path) and pid_of(1, tmp_path) and not fleet.waits_for())
+        eventually(lambda: fleet.poll() and pid_of(0, tmp_path) and pid_of(1, tmp_path) and not fleet.waits_for())
         node_of = {slot.place: slot.node.node_id for slot in fleet._slots if slot.node is not None}
         assert len(set(node_of.values())) == 2, "one worker a node"
         place = next(place for place, node_id in node_of.items() if node_id == nodes[0].node_id)
@@ -208,15 +208,15 @@ def test_a_worker_that_was_lost_with_its_node_goes_on_elsewhere(
 
         cluster.remove_node(nodes[0], allow_graceful=False)
         told: list[str] = []
-        eventually(lambda: told.extend(fleet.buried()) or not fleet.tend() or told)
+        eventually(lambda: told.extend(fleet.dead_workers()) or not fleet.poll() or told)
         assert told == [f"{socket.gethostname()}-{lost}-"]
-        assert fleet.tend() and "waiting for room on the cluster: 1 of 2 workers" in fleet.waits_for()
+        assert fleet.poll() and "waiting for room on the cluster: 1 of 2 workers" in fleet.waits_for()
         assert fleet.crash_report() == "", "it is not the worker that is to blame"
 
         add_node()
         # The clock stands still: a worker that had crashed would wait for its pause to end.
-        eventually(lambda: fleet.tend() and pid_of(place, tmp_path) != lost and not fleet.waits_for())
-        assert not fleet.buried()
+        eventually(lambda: fleet.poll() and pid_of(place, tmp_path) != lost and not fleet.waits_for())
+        assert not fleet.dead_workers()
         pids = [lost, pid_of(0, tmp_path), pid_of(1, tmp_path)]
         assert is_alive(pids[1]) and is_alive(pids[2])
 
@@ -224,7 +224,7 @@ def test_a_worker_that_was_lost_with_its_node_goes_on_elsewhere(
         assert not fleet.wait(0.5)
         fleet.kill()
         eventually(lambda: not any(is_alive(pid) for pid in pids))
-        assert fleet.wait(0.0) and not fleet.tend()
+        assert fleet.wait(0.0) and not fleet.poll()
 
 
 def test_ends_are_told_apart_and_what_crashes_is_given_up(
@@ -240,16 +240,16 @@ def test_ends_are_told_apart_and_what_crashes_is_given_up(
         for life in range(1, SHORT_LIVES):
             pause = 2.0 ** (life - 1)
             eventually(
-                lambda pause=pause: fleet.tend() and fleet.waits_for() == f"worker 2 starts again in {pause:.0f} s"
+                lambda pause=pause: fleet.poll() and fleet.waits_for() == f"worker 2 starts again in {pause:.0f} s"
             )
             clock.now += pause
-        eventually(lambda: not fleet.tend())
+        eventually(lambda: not fleet.poll())
         report = fleet.crash_report()
         assert "worker 0" not in report, "its work was done"
         assert f"worker 1 on {socket.gethostname()} ended with exit code 2; the end of " in report
         assert "  error: there is no database" in report
         assert f"worker 2 on {socket.gethostname()} ended with exit code 1; the end of " in report
-        assert len(fleet.buried()) == 2 + SHORT_LIVES
+        assert len(fleet.dead_workers()) == 2 + SHORT_LIVES
     said = (tmp_path / "logs" / "ray-workers.log").read_text()
     assert said.count("ended with exit code") == 1 + SHORT_LIVES
     log = command.home / ".cache" / "logs" / "colours" / "ray-2.log"
@@ -275,7 +275,7 @@ def test_the_data_is_sent_once_to_a_node_and_workers_share_a_gpu(
         cpus_per_worker=2,
         python=python,
     ) as fleet:
-        eventually(lambda: fleet.tend() and pid_of(0, tmp_path) and pid_of(1, tmp_path))
+        eventually(lambda: fleet.poll() and pid_of(0, tmp_path) and pid_of(1, tmp_path))
         assert fleet.crash_report() == ""
     arguments = [(tmp_path / f"{place}.args").read_text().split() for place in (0, 1)]
     folders = {Path(words[words.index("--data") + 1]) for words in arguments}
@@ -297,7 +297,7 @@ def test_data_that_is_nowhere_is_named_and_a_worker_has_a_gpu_where_there_are_so
     with RayFleet(command, 1, tmp_path / "logs", address=cluster.address) as fleet:
         assert fleet.waits_for() == "waiting for room on the cluster: 1 of 1 workers (CPUs each: 1, GPUs: 1)"
         with pytest.raises(EngineError, match="nowhere cannot be packed for other machines"):
-            eventually(lambda: not fleet.tend())
+            eventually(lambda: not fleet.poll())
 
 
 @pytest.mark.parametrize(
@@ -325,14 +325,14 @@ def test_without_ray_its_engine_says_what_to_install() -> None:
 
 
 def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
-    cluster: Cluster, add_node: AddNode, ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+    cluster: Cluster, add_node: AddNode, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     nodes = {node.node_id: node for node in (add_node(), add_node())}
-    stored = found(ledger, founding(study_file, competition_folder, "recipe.epochs=20", budget=3))
-    optuna_study = ledger.optuna_study(stored.name)
+    stored = create_study(stores, study_plan(study_file, competition_folder, "recipe.epochs=20", budget=3))
+    optuna_study = stores.optuna_study(stored.name)
     command = WorkerCommand(
         study=stored.name,
-        storage_url=ledger.database.url.render_as_string(hide_password=False),
+        storage_url=stores.database.url.render_as_string(hide_password=False),
         data=competition_folder,
         home=tmp_path / "home",
     )
@@ -343,7 +343,7 @@ def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
             trial.number: trial.last_step or 0
             for trial in optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         }
-        for item in ledger.queue.held(stored.id):
+        for item in stores.queue.held(stored.id):
             if item.trial_number is not None and 2 <= epochs.get(item.trial_number, 0) <= 12:
                 for slot in fleet._slots:
                     if slot.name is not None and item.worker.startswith(slot.name) and slot.node is not None:
@@ -353,17 +353,17 @@ def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
     removed = None
     with RayFleet(command, 2, tmp_path / "logs", address=cluster.address) as fleet:
         deadline = time.monotonic() + 200.0
-        while not search_is_over(read_standing(ledger, stored.name)):
+        while not search_is_over(read_snapshot(stores, stored.name)):
             assert time.monotonic() < deadline
-            assert fleet.tend(), fleet.crash_report()
-            bury(ledger, fleet)
+            assert fleet.poll(), fleet.crash_report()
+            expire_dead_workers(stores, fleet)
             if removed is None and (amid := node_amid_a_trial(fleet)) is not None:
                 removed = nodes.pop(amid)
                 cluster.remove_node(removed, allow_graceful=False)
             time.sleep(0.05)
         assert fleet.crash_report() == ""
     assert removed is not None
-    records = ledger.runs.records(stored.id)
+    records = stores.runs.records(stored.id)
     assert sorted(record.number for record in records) == [0, 1, 2]
     assert all(record.status is TrialStatus.FINISHED and record.epochs_done == 20 for record in records)
     assert [trial.state for trial in optuna_study.get_trials()] == [TrialState.COMPLETE] * 3

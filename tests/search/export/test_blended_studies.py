@@ -23,15 +23,15 @@ from search.statistics.blends import mean_of_all
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished
-from search.study_setup.create_study import found
+from search.study_setup.create_study import create_study
 from search.study_state.confirmation import freeze_split
 from search.study_state.training_costs import final_recipe
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from storage.records.imports import ImportedPredictions
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialOutcome, TrialStatus, WorkKind
-from tests.search.colours import STUDY, founding, make_bench, work_on, write_competition
+from tests.search.colours import STUDY, make_context, study_plan, work_on, write_competition
 from tests.search.untrained import pretending
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
@@ -51,50 +51,50 @@ def wrong_on(images: ImageSet, third: int) -> NDArray[np.float32]:
     return (proba + (1.0 - proba.sum(axis=1, keepdims=True)) / 3).astype(np.float32)
 
 
-def confirm(bench: Bench, number: int, third: int) -> None:
+def confirm(context: StudyContext, number: int, third: int) -> None:
     """A confirmation of a trial on the first fresh split, wrong on a third of the images."""
-    queue, oof = bench.ledger.queue, wrong_on(bench.images, third)
-    freeze_split(bench.ledger, bench.study, 1, bench.images)
-    trial = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)[number]
-    recipe = final_recipe(trial.recipe or {}, bench.spec.final).to_flat()
-    queue.add(bench.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe, note={TRIAL_NOTE: trial.number})
-    item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
+    queue, oof = context.stores.queue, wrong_on(context.images, third)
+    freeze_split(context.stores, context.study, 1, context.images)
+    trial = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)[number]
+    recipe = final_recipe(trial.recipe or {}, context.spec.final).to_flat()
+    queue.add(context.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe, note={TRIAL_NOTE: trial.number})
+    item = queue.take(context.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
-    value = score("accuracy", Targets(bench.images.y), oof)
+    value = score("accuracy", Targets(context.images.y), oof)
     outcome = TrialOutcome(
         status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
     )
     assert queue.store(item, outcome)
 
 
-def bring_in(bench: Bench, label: str, third: int, doubts: tuple[str, ...] = ()) -> ImportedPredictions:
+def bring_in(context: StudyContext, label: str, third: int, doubts: tuple[str, ...] = ()) -> ImportedPredictions:
     """Imported predictions that are wrong on a third of the training images and always say the second class of test
     images.
     """
-    test = np.tile(np.array([0.0, 1.0, 0.0], np.float32), (len(bench.images.test_ids), 1))
-    made = ImportedPredictions(oof=wrong_on(bench.images, third), test=test)
-    bench.ledger.imports.add(bench.study.id, label, made, notes={"doubts": list(doubts)})
+    test = np.tile(np.array([0.0, 1.0, 0.0], np.float32), (len(context.images.test_ids), 1))
+    made = ImportedPredictions(oof=wrong_on(context.images, third), test=test)
+    context.stores.imports.add(context.study.id, label, made, notes={"doubts": list(doubts)})
     return made
 
 
 class Two:
-    """Studies ``one`` and ``two`` of the same images, searched, and a bench for each."""
+    """Studies ``one`` and ``two`` of the same images, searched, and a context for each."""
 
     def __init__(self, folder: Path, images: Path, *, trained: bool) -> None:
-        self.ledger: Ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
+        self.stores: Stores = open_stores(f"sqlite:///{folder / 'retable.db'}", create=True)
         (folder / "study.toml").write_text(SHORT + FINAL)
-        self.benches: list[Bench] = []
+        self.contexts: list[StudyContext] = []
         for name, backbone in (("one", "test_resnet"), ("two", "test_vit")):
-            made = founding(folder / "study.toml", images, f"recipe.backbone={backbone}", name=name, budget=2)
-            bench = make_bench(self.ledger, found(self.ledger, made), images, folder / "home")
-            work_on(bench if trained else pretending(bench, lambda task: 0.6))
-            self.benches.append(bench)
-        self.studies: list[StoredStudy] = [bench.study for bench in self.benches]
+            made = study_plan(folder / "study.toml", images, f"recipe.backbone={backbone}", name=name, budget=2)
+            context = make_context(self.stores, create_study(self.stores, made), images, folder / "home")
+            work_on(context if trained else pretending(context, lambda task: 0.6))
+            self.contexts.append(context)
+        self.studies: list[StoredStudy] = [context.study for context in self.contexts]
 
     def close(self) -> None:
-        for bench in self.benches:
-            bench.loader.close()
-        self.ledger.database.close()
+        for context in self.contexts:
+            context.loader.close()
+        self.stores.database.close()
 
 
 @pytest.fixture
@@ -120,9 +120,9 @@ def test_members_are_called_so_that_nobody_mistakes_them() -> None:
 
 class TestWhoMayTakePart:
     def test_finalists_of_several_studies_are_judged_together(self, two: Two) -> None:
-        for third, bench in enumerate(two.benches):
-            confirm(bench, 1, third)
-        pool = read_pool(two.ledger, two.studies)
+        for third, context in enumerate(two.contexts):
+            confirm(context, 1, third)
+        pool = read_pool(two.stores, two.studies)
         assert sorted(names(pool.recipes)) == ["one:1", "two:1"]
         assert pool.estimates is not None and pool.split == 1 and pool.notes == ()
         leader = pool.recipes[0]
@@ -130,26 +130,26 @@ class TestWhoMayTakePart:
         assert [record.split for member in pool.recipes for record in member.rounds] == [1, 1]
 
     def test_where_one_confirmed_nothing_all_are_compared_on_the_search_split(self, two: Two) -> None:
-        confirm(two.benches[1], 1, 0)
-        pool = read_pool(two.ledger, two.studies)
+        confirm(two.contexts[1], 1, 0)
+        pool = read_pool(two.stores, two.studies)
         assert pool.recipes[0].name == MemberName(trial=1, study="two"), "only confirmed scores are estimates"
         assert [member.study.name for member in pool.recipes] == ["two", "one"]
         assert pool.split == 0 and all(member.judged_by == (member.trial,) for member in pool.recipes)
         assert "nothing was confirmed on fresh splits in one" in pool.notes[0]
 
     def test_without_any_confirmation_the_best_of_each_take_part(self, two: Two) -> None:
-        pool = read_pool(two.ledger, two.studies)
+        pool = read_pool(two.stores, two.studies)
         assert len(pool.recipes) == 2 and pool.estimates is None and pool.split == 0
-        alone = plan_export(two.ledger, two.studies[0], seeds=None, full_data=False)
+        alone = plan_export(two.stores, two.studies[0], seeds=None, full_data=False)
         assert alone.choice.note == "no recipe was confirmed on fresh splits" and len(alone.members) == 1
 
     def test_members_that_the_export_trains_longer_are_forecast_by_their_trials(self, two: Two) -> None:
-        ledger, y = two.ledger, two.benches[0].images.y
-        plan = plan_export(ledger, two.studies[0], seeds=None, full_data=False, also=two.studies[1:])
-        members = [replace(m, recipe=m.recipe.replace({"epochs": 9})) for m in read_pool(ledger, two.studies).recipes]
+        stores, y = two.stores, two.contexts[0].images.y
+        plan = plan_export(stores, two.studies[0], seeds=None, full_data=False, also=two.studies[1:])
+        members = [replace(m, recipe=m.recipe.replace({"epochs": 9})) for m in read_pool(stores, two.studies).recipes]
         members[0] = replace(members[0], rounds=(members[0].trial, members[0].trial))
         assert [len(member.trainings) for member in members] == [2, 0], "one was confirmed twice, the other never"
-        oofs = [ledger.runs.prediction(member.trial.id, "oof") for member in members]
+        oofs = [stores.runs.prediction(member.trial.id, "oof") for member in members]
         parts = [
             MemberRefits(member=m, records=(m.trial,), views=("identity",), oof_by_training=(oof,), test=None)
             for m, oof in zip(members, oofs, strict=True)
@@ -157,39 +157,39 @@ class TestWhoMayTakePart:
         test = np.full((7, 3), 1 / 3, np.float32)
         blend = mean_of_all(Targets(y), np.stack(oofs))
         made = Refits(members=tuple(parts), blend=blend, fitted=None, by_confirmations=False, test=test)
-        told = forecast_export(ledger, plan, made)
+        told = forecast_export(stores, plan, made)
         assert told is not None and told.test_images == 7
         values = [member.trial.value or 0.0 for member in members]
         assert 0.0 < told.single <= np.mean(values) + 1e-9
         assert told.expected == pytest.approx(told.single + told.averaging)
 
     def test_what_was_imported_never_leads_however_good_it_is(self, two: Two) -> None:
-        one = two.benches[0]
+        one = two.contexts[0]
         sure = np.eye(3, dtype=np.float32)
         made = ImportedPredictions(oof=sure[one.images.y], test=sure[[0] * len(one.images.test_ids)])
-        two.ledger.imports.add(one.study.id, "big", made)
-        plan = plan_export(two.ledger, one.study, seeds=None, full_data=False)
+        two.stores.imports.add(one.study.id, "big", made)
+        plan = plan_export(two.stores, one.study, seeds=None, full_data=False)
         assert names(plan.imported) == ["imported big"] and plan.imported[0].weight == 0.5
         assert plan.choice.names == (plan.leader.name, plan.imported[0].name) and not plan.leader.name.study
 
     def test_the_same_recipe_and_the_same_predictions_count_once(self, two: Two, competition_folder: Path) -> None:
-        one = two.benches[0]
-        again = founding(
-            Path(str(two.ledger.database.url.database)).parent / "study.toml",
+        one = two.contexts[0]
+        again = study_plan(
+            Path(str(two.stores.database.url.database)).parent / "study.toml",
             competition_folder,
             "recipe.backbone=test_resnet",
             name="again",
             budget=1,
         )
-        bench = make_bench(two.ledger, found(two.ledger, again), competition_folder, one.home.root)
-        work_on(pretending(bench, lambda task: 0.9))
-        bench.loader.close()
-        for each in (one, bench):
+        context = make_context(two.stores, create_study(two.stores, again), competition_folder, one.home.root)
+        work_on(pretending(context, lambda task: 0.9))
+        context.loader.close()
+        for each in (one, context):
             confirm(each, 0, 0)
         confirm(one, 1, 1)
         bring_in(one, "big", 2)
-        bring_in(bench, "huge", 2)
-        pool = read_pool(two.ledger, [one.study, bench.study])
+        bring_in(context, "huge", 2)
+        pool = read_pool(two.stores, [one.study, context.study])
         recipes = [member.recipe for member in pool.recipes]
         assert len(recipes) == len({str(recipe.to_flat()) for recipe in recipes})
         assert names(pool.imported) == ["imported one:big"]
@@ -200,8 +200,8 @@ class TestWhoMayTakePart:
         file, elsewhere = tmp_path / "study.toml", tmp_path / "else"
         elsewhere.mkdir()
         changes = ("protocol.metric=log_loss", "protocol.folds=3", "protocol.split_seed=4")
-        other = found(two.ledger, founding(file, competition_folder, *changes, name="other"))
-        images = found(two.ledger, founding(file, write_competition(elsewhere, seed=1), name="images"))
+        other = create_study(two.stores, study_plan(file, competition_folder, *changes, name="other"))
+        images = create_study(two.stores, study_plan(file, write_competition(elsewhere, seed=1), name="images"))
         with pytest.raises(StudiesDiffer) as caught:
             check_alike([two.studies[0], two.studies[1], other, images])
         for part in (
@@ -213,34 +213,34 @@ class TestWhoMayTakePart:
             assert part in str(caught.value)
         assert "two has" not in str(caught.value)
         with pytest.raises(StudiesDiffer):
-            plan_export(two.ledger, two.studies[0], seeds=None, full_data=False, also=[other])
-        fresh = found(two.ledger, founding(file, competition_folder, name="fresh"))
+            plan_export(two.stores, two.studies[0], seeds=None, full_data=False, also=[other])
+        fresh = create_study(two.stores, study_plan(file, competition_folder, name="fresh"))
         with pytest.raises(NothingFinished, match="no trial of study fresh has finished"):
-            plan_export(two.ledger, two.studies[0], seeds=None, full_data=False, also=[fresh])
+            plan_export(two.stores, two.studies[0], seeds=None, full_data=False, also=[fresh])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[Two]:
     """A recipe of each study and imported predictions, each wrong where the others are right."""
     made = Two(tmp_path_factory.mktemp("blended"), competition_folder, trained=True)
-    for third, bench in enumerate(made.benches):
-        confirm(bench, 1, third)
-    bring_in(made.benches[1], "big", 2, ("it is too good",))
+    for third, context in enumerate(made.contexts):
+        confirm(context, 1, third)
+    bring_in(made.contexts[1], "big", 2, ("it is too good",))
     yield made
     made.close()
 
 
 def refit(two: Two, plan: ExportPlan) -> Refits:
-    one = two.benches[0]
-    ids = queue_refits(two.ledger, plan, one.home)
-    for bench in two.benches:
-        work_on(bench)
-    return gather_refits(two.ledger, plan, ids)
+    one = two.contexts[0]
+    ids = queue_refits(two.stores, plan, one.home)
+    for context in two.contexts:
+        work_on(context)
+    return gather_refits(two.stores, plan, ids)
 
 
 @pytest.fixture(scope="module")
 def plan(trained: Two) -> ExportPlan:
-    return plan_export(trained.ledger, trained.studies[0], seeds=None, full_data=False, also=trained.studies[1:])
+    return plan_export(trained.stores, trained.studies[0], seeds=None, full_data=False, also=trained.studies[1:])
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +250,8 @@ def refits(trained: Two, plan: ExportPlan) -> Refits:
 
 @pytest.fixture(scope="module")
 def exported(trained: Two, plan: ExportPlan, refits: Refits, tmp_path_factory: pytest.TempPathFactory) -> Export:
-    one, output = trained.benches[0], tmp_path_factory.mktemp("out") / "export"
-    return write_export(trained.ledger, plan, refits, one.images, one.home, output, None)
+    one, output = trained.contexts[0], tmp_path_factory.mktemp("out") / "export"
+    return write_export(trained.stores, plan, refits, one.images, one.home, output, None)
 
 
 def table(path: Path) -> dict[str, list[str]]:
@@ -263,7 +263,7 @@ class TestTheExport:
     def test_the_networks_are_those_of_the_searches(self, trained: Two, plan: ExportPlan, refits: Refits) -> None:
         assert sorted(names(plan.members)) == ["one:1", "two:1"] and names(plan.imported) == ["imported two:big"]
         for study in trained.studies:
-            assert not trained.ledger.runs.records(study.id, kind=WorkKind.REFIT), "nothing is trained twice"
+            assert not trained.stores.runs.records(study.id, kind=WorkKind.REFIT), "nothing is trained twice"
             (own,) = [part for part in refits.members if part.member.study.id == study.id]
             assert own.records == (own.member.trial,) and own.member.trial.study_id == study.id
 
@@ -284,7 +284,7 @@ class TestTheExport:
         assert load_model_folder(exported.folder / "model").blend == refits.runnable.blend
         proba = predict_folder(exported.folder / "model", [competition_folder / "test"]).proba
         ids = [f"t{i:03}" for i in range(len(proba))]
-        expected = dict(zip(trained.benches[0].images.test_ids, refits.runnable.test, strict=True))
+        expected = dict(zip(trained.contexts[0].images.test_ids, refits.runnable.test, strict=True))
         np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
         assert refits.test is not None and np.abs(refits.runnable.test - refits.test).max() > 0.1
         card = (exported.folder / "MODEL_CARD.md").read_text()
@@ -300,23 +300,23 @@ class TestTheExport:
         leader = plan.leader.name
         said = f"The average of {members_named(plan.choice.names)} gains {shown_gain(plan.choice.gain, 'accuracy')}"
         assert exported.reasons[0].startswith(f"{said} over {leader} alone")
-        record = trained.ledger.runs.exports(trained.studies[0].id)[-1]
-        assert not trained.ledger.runs.exports(trained.studies[1].id)
+        record = trained.stores.runs.exports(trained.studies[0].id)[-1]
+        assert not trained.stores.runs.exports(trained.studies[1].id)
         told = what_it_is(ExportNotes.from_json(record.notes))
         assert "imported two:big x 0.33" in told and "two:1 x 0.33" in told and "trials" in told
 
     def test_the_export_keeps_the_labels_that_were_submitted(
         self, trained: Two, refits: Refits, exported: Export
     ) -> None:
-        record = trained.ledger.runs.exports(trained.studies[0].id)[0]
+        record = trained.stores.runs.exports(trained.studies[0].id)[0]
         assert refits.test is not None
         np.testing.assert_array_equal(ExportNotes.from_json(record.notes).labels, refits.blend.labels(refits.test))
 
     def test_models_of_all_images_are_blended_by_the_confirmations(self, trained: Two, tmp_path: Path) -> None:
-        one = trained.benches[0]
-        plan = plan_export(trained.ledger, one.study, seeds=1, full_data=True, also=trained.studies[1:])
+        one = trained.contexts[0]
+        plan = plan_export(trained.stores, one.study, seeds=1, full_data=True, also=trained.studies[1:])
         gathered = refit(trained, plan)
-        made = write_export(trained.ledger, plan, gathered, one.images, one.home, tmp_path / "full", None)
+        made = write_export(trained.stores, plan, gathered, one.images, one.home, tmp_path / "full", None)
         assert made.by_confirmations and made.score == 1.0, "the mean of the three is right everywhere"
         assert gathered.runnable is not None and gathered.runnable.fitted is not None
         alone = f"accuracy {gathered.runnable.fitted.score:.4f} ± {gathered.runnable.fitted.error:.4f}"

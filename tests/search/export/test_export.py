@@ -20,12 +20,12 @@ from search.export.plan import plan_export, queue_refits
 from search.report.dashboard import publish
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
-from search.study_setup.create_study import found
+from search.study_setup.create_study import create_study
 from search.study_state.snapshot import candidates
-from search.worker.study_context import Bench
-from storage.stores import Ledger, open_ledger
+from search.worker.study_context import StudyContext
+from storage.stores import Stores, open_stores
 from storage.values import Failure, WorkKind
-from tests.search.colours import COLOURS, STUDY, founding, make_bench, work_on
+from tests.search.colours import COLOURS, STUDY, make_context, study_plan, work_on
 from trainer.formats.submission import SubmissionError
 from trainer.inference.predict import predict_folder
 
@@ -34,7 +34,7 @@ FINAL = "\n[final]\nepochs = 4\nseeds = 2\n"
 
 @dataclass(frozen=True)
 class Searched:
-    bench: Bench
+    context: StudyContext
     folder: Path
 
 
@@ -43,24 +43,24 @@ def searched(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path)
     """A study whose trials are done; refits are each test's own."""
     folder = tmp_path_factory.mktemp("searched")
     (folder / "colours.toml").write_text(STUDY + FINAL)
-    ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
-    stored = found(ledger, founding(folder / "colours.toml", competition_folder))
-    bench = make_bench(ledger, stored, competition_folder, folder / "home")
-    work_on(bench)
-    yield Searched(bench=bench, folder=folder)
-    bench.loader.close()
-    ledger.database.close()
+    stores = open_stores(f"sqlite:///{folder / 'retable.db'}", create=True)
+    stored = create_study(stores, study_plan(folder / "colours.toml", competition_folder))
+    context = make_context(stores, stored, competition_folder, folder / "home")
+    work_on(context)
+    yield Searched(context=context, folder=folder)
+    context.loader.close()
+    stores.database.close()
 
 
 def export(
     searched: Searched, output: Path, *, seeds: int | None = None, full_data: bool = False, kind: str | None = None
 ) -> Export:
-    bench = searched.bench
-    plan = plan_export(bench.ledger, bench.study, seeds=seeds, full_data=full_data)
-    ids = queue_refits(bench.ledger, plan, bench.home)
-    work_on(bench)
-    refits = gather_refits(bench.ledger, plan, ids)
-    return write_export(bench.ledger, plan, refits, bench.images, bench.home, output, kind)
+    context = searched.context
+    plan = plan_export(context.stores, context.study, seeds=seeds, full_data=full_data)
+    ids = queue_refits(context.stores, plan, context.home)
+    work_on(context)
+    refits = gather_refits(context.stores, plan, ids)
+    return write_export(context.stores, plan, refits, context.images, context.home, output, kind)
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -81,8 +81,8 @@ def test_the_submission_has_the_samples_ids_order_and_header(exported: Export, c
 
 
 def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Export, searched: Searched) -> None:
-    bench = searched.bench
-    trials = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)
+    context = searched.context
+    trials = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)
     number = rank(candidates(trials, "accuracy"))[0].number
     best = next(trial for trial in trials if trial.number == number)
     config = json.loads((exported.folder / "model" / "config.json").read_text())
@@ -91,7 +91,7 @@ def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Exp
     assert member["recipe"] == {**best.recipe, "epochs": 4}
     assert exported.members == (MemberName(trial=best.number),)
     assert len(member["weights"]) == 2 * 2, "folds x seeds"
-    record = bench.ledger.runs.exports(bench.study.id)[-1]
+    record = context.stores.runs.exports(context.study.id)[-1]
     assert record.recipe == member["recipe"] and record.score == exported.score
     notes = ExportNotes.from_json(record.notes)
     assert "members" not in record.notes and notes.members == () and notes.trial == best.number
@@ -126,19 +126,19 @@ def test_the_dashboard_gets_the_card_and_the_pictures(searched: Searched, export
     import optuna
     from optuna_dashboard import get_note
 
-    bench = searched.bench
-    publish(bench.ledger, "colours", bench.home, exported.folder)
-    study = bench.ledger.optuna_study("colours")
+    context = searched.context
+    publish(context.stores, "colours", context.home, exported.folder)
+    study = context.stores.optuna_study("colours")
     assert get_note(study) == (exported.folder / "MODEL_CARD.md").read_text()
     artifacts = optuna.artifacts.get_all_artifact_meta(study)
     assert {meta.filename for meta in artifacts} == {"confusion_matrix.png", "submission.csv"}
 
 
 def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Searched, exported: Export) -> None:
-    bench = searched.bench
+    context = searched.context
 
     def refitted_at() -> list[float]:
-        return [record.finished for record in bench.ledger.runs.records(bench.study.id, kind=WorkKind.REFIT)]
+        return [record.finished for record in context.stores.runs.records(context.study.id, kind=WorkKind.REFIT)]
 
     before = refitted_at()
     note = exported.folder / "my notes.txt"
@@ -148,7 +148,7 @@ def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Search
     assert refitted_at() == before
     assert note.read_text() == "kept", "other people's files stay"
 
-    shutil.rmtree(bench.home.artifacts / "weights")
+    shutil.rmtree(context.home.artifacts / "weights")
     again = export(searched, exported.folder)
     after = refitted_at()
     assert len(after) == len(before) and min(after) > max(before)
@@ -175,46 +175,46 @@ def test_the_kind_of_the_submission_can_be_chosen(searched: Searched, tmp_path: 
 
 
 def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Export, tmp_path: Path) -> None:
-    bench = searched.bench
-    plan = plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
-    ids = queue_refits(bench.ledger, plan, bench.home)
-    refits = gather_refits(bench.ledger, plan, ids)
-    changed = replace(bench.images, test_ids=("other", *bench.images.test_ids[1:]))
+    context = searched.context
+    plan = plan_export(context.stores, context.study, seeds=None, full_data=False)
+    ids = queue_refits(context.stores, plan, context.home)
+    refits = gather_refits(context.stores, plan, ids)
+    changed = replace(context.images, test_ids=("other", *context.images.test_ids[1:]))
     with pytest.raises(SubmissionError, match="ids"):
-        write_export(bench.ledger, plan, refits, changed, bench.home, tmp_path / "a", None)
+        write_export(context.stores, plan, refits, changed, context.home, tmp_path / "a", None)
     assert refits.test is not None
     foreign = replace(refits, test=np.roll(refits.test, 1, axis=1))
     with pytest.raises(ExportBroken, match="differ"):
-        write_export(bench.ledger, plan, foreign, bench.images, bench.home, tmp_path / "b", None)
+        write_export(context.stores, plan, foreign, context.images, context.home, tmp_path / "b", None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_these(
-    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+    stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     """And without: the same trial's plain predictions are others, and ``final.tta`` chooses nothing here."""
     study_file.write_text(STUDY + "\n[final]\ntta = true\n")
     outcomes = {}
     for mode in ("none", "hflip"):
         changes = ("recipe.epochs=2", "final.epochs=2", f"recipe.tta={mode}")
-        stored = found(ledger, founding(study_file, competition_folder, *changes, name=mode, budget=1))
-        bench = make_bench(ledger, stored, competition_folder, tmp_path / "home")
+        stored = create_study(stores, study_plan(study_file, competition_folder, *changes, name=mode, budget=1))
+        context = make_context(stores, stored, competition_folder, tmp_path / "home")
         try:
-            work_on(bench)
-            (trial,) = ledger.runs.records(stored.id, kind=WorkKind.SEARCH)
-            made = export(Searched(bench=bench, folder=tmp_path), tmp_path / mode)
-            assert not ledger.runs.records(stored.id, kind=WorkKind.REFIT), "the search trained it as it is exported"
+            work_on(context)
+            (trial,) = stores.runs.records(stored.id, kind=WorkKind.SEARCH)
+            made = export(Searched(context=context, folder=tmp_path), tmp_path / mode)
+            assert not stores.runs.records(stored.id, kind=WorkKind.REFIT), "the search trained it as it is exported"
         finally:
-            bench.loader.close()
-        outcomes[mode] = (made, ledger.runs.prediction(trial.id, "oof"), ledger.runs.prediction(trial.id, "test"))
+            context.loader.close()
+        outcomes[mode] = (made, stores.runs.prediction(trial.id, "oof"), stores.runs.prediction(trial.id, "test"))
         assert trial.recipe is not None and trial.recipe["tta"] == mode
-        names = ledger.runs.prediction_names(trial.id)
+        names = stores.runs.prediction_names(trial.id)
     assert names == ("oof", "test"), "nothing is left to choose from"
 
     made, oof, test = outcomes["hflip"]
     _, plain_oof, plain_test = outcomes["none"]
     assert np.abs(oof - plain_oof).max() > 1e-4 and np.abs(test - plain_test).max() > 1e-4
-    truth = bench.images.y
+    truth = context.images.y
     assert made.views == (("identity", "hflip"),)
     assert made.score == pytest.approx(float((oof.argmax(axis=1) == truth).mean()))
     config = json.loads((made.folder / "model" / "config.json").read_text())
@@ -222,26 +222,26 @@ def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_thes
     assert member["views"] == ["identity", "hflip"] and member["recipe"]["tta"] == "hflip"
     proba = predict_folder(made.folder / "model", [competition_folder / "test"]).proba
     ids = [f"t{i:03}" for i in range(len(proba))]
-    expected = dict(zip(bench.images.test_ids, test, strict=True))
+    expected = dict(zip(context.images.test_ids, test, strict=True))
     np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
 
 
 def test_nothing_finished_and_failed_refits_are_said(
-    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path, searched: Searched
+    stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path, searched: Searched
 ) -> None:
-    stored = found(ledger, founding(study_file, competition_folder))
+    stored = create_study(stores, study_plan(study_file, competition_folder))
     with pytest.raises(NothingFinished):
-        plan_export(ledger, stored, seeds=None, full_data=False)
-    bench = searched.bench
-    plan = plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
-    work_id = bench.ledger.queue.add(
-        bench.study.id, WorkKind.REFIT, split=0, seed=77, recipe=plan.leader.recipe.to_flat()
+        plan_export(stores, stored, seeds=None, full_data=False)
+    context = searched.context
+    plan = plan_export(context.stores, context.study, seeds=None, full_data=False)
+    work_id = context.stores.queue.add(
+        context.study.id, WorkKind.REFIT, split=0, seed=77, recipe=plan.leader.recipe.to_flat()
     )
     with pytest.raises(RefitFailed, match="not ended yet"):
-        gather_refits(bench.ledger, plan, [(work_id,)])
-    item = bench.ledger.queue.take(bench.study.id, "w", 60)
+        gather_refits(context.stores, plan, [(work_id,)])
+    item = context.stores.queue.take(context.study.id, "w", 60)
     assert item is not None
-    bench.ledger.queue.fail(item, Failure.DISK, "disk full")
+    context.stores.queue.fail(item, Failure.DISK, "disk full")
     with pytest.raises(RefitFailed, match="seed 77 ended as failed: disk full"):
-        gather_refits(bench.ledger, plan, [(work_id,)])
-    assert queue_refits(bench.ledger, plan, bench.home), "the others are done and stay"
+        gather_refits(context.stores, plan, [(work_id,)])
+    assert queue_refits(context.stores, plan, context.home), "the others are done and stay"

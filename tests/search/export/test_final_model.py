@@ -23,14 +23,14 @@ from search.export.notes import ExportNotes, RecipeNotes
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.report.status import optimism_lines
 from search.statistics.paired_gain import shown_gain
-from search.study_setup.create_study import found
+from search.study_setup.create_study import create_study
 from search.study_state.confirmation import freeze_split
-from search.study_state.snapshot import read_standing
+from search.study_state.snapshot import read_snapshot
 from search.study_state.training_costs import final_recipe
-from search.worker.study_context import Bench
-from storage.stores import open_ledger
+from search.worker.study_context import StudyContext
+from storage.stores import open_stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialRecord, TrialStatus, WorkKind
-from tests.search.colours import STUDY, founding, make_bench, work_on
+from tests.search.colours import STUDY, make_context, study_plan, work_on
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
 from trainer.inference.model_folder import load_model_folder
@@ -61,13 +61,15 @@ def wrong_on(y: NDArray[np.int64], third: int) -> NDArray[np.float32]:
     return (proba + (1.0 - proba.sum(axis=1, keepdims=True)) / 3).astype(np.float32)
 
 
-def confirm(bench: Bench, trial: TrialRecord, split: int, oof: NDArray[np.float32]) -> None:
-    queue = bench.ledger.queue
-    recipe = final_recipe(trial.recipe or {}, bench.spec.final).to_flat()
-    queue.add(bench.study.id, WorkKind.CONFIRM, split=split, seed=split, recipe=recipe, note={TRIAL_NOTE: trial.number})
-    item = queue.take(bench.study.id, "w", 60, [WorkKind.CONFIRM])
+def confirm(context: StudyContext, trial: TrialRecord, split: int, oof: NDArray[np.float32]) -> None:
+    queue = context.stores.queue
+    recipe = final_recipe(trial.recipe or {}, context.spec.final).to_flat()
+    queue.add(
+        context.study.id, WorkKind.CONFIRM, split=split, seed=split, recipe=recipe, note={TRIAL_NOTE: trial.number}
+    )
+    item = queue.take(context.study.id, "w", 60, [WorkKind.CONFIRM])
     assert item is not None
-    value = score("accuracy", Targets(bench.images.y), oof)
+    value = score("accuracy", Targets(context.images.y), oof)
     outcome = TrialOutcome(
         status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, temperature=1.0, predictions={"oof": oof}
     )
@@ -75,51 +77,53 @@ def confirm(bench: Bench, trial: TrialRecord, split: int, oof: NDArray[np.float3
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[Bench]:
+def context(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[StudyContext]:
     """A searched study with the default recipe and one of another backbone confirmed, each wrong where the other is
     right.
     """
     folder = tmp_path_factory.mktemp("ensemble")
     (folder / "colours.toml").write_text(ENSEMBLE + FINAL)
-    ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
-    stored = found(ledger, founding(folder / "colours.toml", competition_folder, budget=4))
-    made = make_bench(ledger, stored, competition_folder, folder / "home")
+    stores = open_stores(f"sqlite:///{folder / 'retable.db'}", create=True)
+    stored = create_study(stores, study_plan(folder / "colours.toml", competition_folder, budget=4))
+    made = make_context(stores, stored, competition_folder, folder / "home")
     work_on(made)
     for split in SPLITS:
-        freeze_split(ledger, stored, split, made.images)
+        freeze_split(stores, stored, split, made.images)
         for third, trial in enumerate(chosen(made)):
             confirm(made, trial, split, wrong_on(made.images.y, third))
     yield made
     made.loader.close()
-    ledger.database.close()
+    stores.database.close()
 
 
-def chosen(bench: Bench) -> list[TrialRecord]:
+def chosen(context: StudyContext) -> list[TrialRecord]:
     """The default recipe, and the first of the other backbone."""
-    records = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     return [next(r for r in records if (r.recipe or {})["backbone"] == name) for name in ("test_resnet", "test_vit")]
 
 
-def refit(bench: Bench, plan: ExportPlan) -> Refits:
-    ids = queue_refits(bench.ledger, plan, bench.home)
-    work_on(bench)
-    return gather_refits(bench.ledger, plan, ids)
+def refit(context: StudyContext, plan: ExportPlan) -> Refits:
+    ids = queue_refits(context.stores, plan, context.home)
+    work_on(context)
+    return gather_refits(context.stores, plan, ids)
 
 
 @pytest.fixture(scope="module")
-def plan(bench: Bench) -> ExportPlan:
-    return plan_export(bench.ledger, bench.study, seeds=None, full_data=False)
+def plan(context: StudyContext) -> ExportPlan:
+    return plan_export(context.stores, context.study, seeds=None, full_data=False)
 
 
 @pytest.fixture(scope="module")
-def refits(bench: Bench, plan: ExportPlan) -> Refits:
-    return refit(bench, plan)
+def refits(context: StudyContext, plan: ExportPlan) -> Refits:
+    return refit(context, plan)
 
 
 @pytest.fixture(scope="module")
-def exported(bench: Bench, plan: ExportPlan, refits: Refits, tmp_path_factory: pytest.TempPathFactory) -> Export:
+def exported(
+    context: StudyContext, plan: ExportPlan, refits: Refits, tmp_path_factory: pytest.TempPathFactory
+) -> Export:
     output = tmp_path_factory.mktemp("out") / "export"
-    return write_export(bench.ledger, plan, refits, bench.images, bench.home, output, None, forecast=FORECAST)
+    return write_export(context.stores, plan, refits, context.images, context.home, output, None, forecast=FORECAST)
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -127,8 +131,10 @@ def rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_recipes_that_err_differently_are_both_refitted_as_they_were_confirmed(bench: Bench, plan: ExportPlan) -> None:
-    numbers = {trial.number for trial in chosen(bench)}
+def test_recipes_that_err_differently_are_both_refitted_as_they_were_confirmed(
+    context: StudyContext, plan: ExportPlan
+) -> None:
+    numbers = {trial.number for trial in chosen(context)}
     assert {name.trial for name in plan.choice.names} == numbers and plan.choice.blend_weights == (0.5, 0.5)
     assert {member.number for member in plan.members} == numbers
     assert plan.choice.gain is not None and plan.choice.gain.mean == pytest.approx(9 / 30)
@@ -137,20 +143,20 @@ def test_recipes_that_err_differently_are_both_refitted_as_they_were_confirmed(b
     assert plan.estimates is not None and plan.leader.number == plan.estimates.leader.number
 
 
-def test_the_plan_yields_to_settings_and_to_the_deadline(bench: Bench) -> None:
-    short = plan_export(bench.ledger, bench.study, seeds=None, full_data=False, members_at_most=1)
+def test_the_plan_yields_to_settings_and_to_the_deadline(context: StudyContext) -> None:
+    short = plan_export(context.stores, context.study, seeds=None, full_data=False, members_at_most=1)
     assert len(short.members) == 1 and short.short_of_time
-    both = plan_export(bench.ledger, bench.study, seeds=3, full_data=False, members_at_most=9)
+    both = plan_export(context.stores, context.study, seeds=3, full_data=False, members_at_most=9)
     assert len(both.members) == 2 and both.seeds == 3 and not both.short_of_time
 
 
-def test_the_model_is_the_mean_of_its_members_refits(refits: Refits, bench: Bench, exported: Export) -> None:
+def test_the_model_is_the_mean_of_its_members_refits(refits: Refits, context: StudyContext, exported: Export) -> None:
     tests = [member.test for member in refits.members if member.test is not None]
     assert refits.test is not None and len(tests) == 2
     np.testing.assert_allclose(refits.test, np.mean(tests, axis=0), atol=1e-6)
     assert np.abs(tests[0] - tests[1]).max() > 1e-3, "two different models"
     oof = np.mean([member.oof_by_training[0] for member in refits.members], axis=0)
-    assert exported.score == pytest.approx(score("accuracy", Targets(bench.images.y), oof))
+    assert exported.score == pytest.approx(score("accuracy", Targets(context.images.y), oof))
     table = rows(exported.folder / "oof.csv")
     np.testing.assert_allclose([[float(cell) for cell in row[5:]] for row in table[1:]], oof, atol=1e-6)
 
@@ -180,7 +186,7 @@ def test_the_folder_predicts_alone_what_the_refits_did(
         assert label == labels[Path(image).stem]
 
 
-def test_the_card_the_record_and_the_console_say_why(bench: Bench, plan: ExportPlan, exported: Export) -> None:
+def test_the_card_the_record_and_the_console_say_why(context: StudyContext, plan: ExportPlan, exported: Export) -> None:
     card = (exported.folder / "MODEL_CARD.md").read_text()
     assert plan.choice.gain is not None and plan.estimates is not None
     gain = shown_gain(plan.choice.gain, "accuracy")
@@ -192,7 +198,7 @@ def test_the_card_the_record_and_the_console_say_why(bench: Bench, plan: ExportP
     assert exported.expected == f"{expected} (one network 0.8800, averaging all +2.0 points)."
     assert exported.expected in card
     assert "Truly the best of the finalists: trial 0 30%, trial 1 70%." in card
-    record = bench.ledger.runs.exports(bench.study.id)[-1]
+    record = context.stores.runs.exports(context.study.id)[-1]
     halves = [(name.trial, 0.5) for name in plan.choice.names]
     members = [m for m in ExportNotes.from_json(record.notes).members if isinstance(m, RecipeNotes)]
     assert [(m.trial, m.weight) for m in members] == halves
@@ -200,32 +206,32 @@ def test_the_card_the_record_and_the_console_say_why(bench: Bench, plan: ExportP
     assert record.forecast == FORECAST and record.score == exported.score
 
 
-def test_a_leader_that_does_not_beat_the_default_recipe_is_no_secret(bench: Bench, exported: Export) -> None:
+def test_a_leader_that_does_not_beat_the_default_recipe_is_no_secret(context: StudyContext, exported: Export) -> None:
     leader = exported.members[0].trial
     doubts = [line for line in exported.warnings if "not clearly better than the default recipe" in line]
     assert len(doubts) == (leader != 0), "they are equally good here"
 
 
-def test_what_to_doubt_of_an_export(bench: Bench, plan: ExportPlan, exported: Export) -> None:
-    doubts = doubts_of_export(bench.ledger, plan, exported)
+def test_what_to_doubt_of_an_export(context: StudyContext, plan: ExportPlan, exported: Export) -> None:
+    doubts = doubts_of_export(context.stores, plan, exported)
     assert set(exported.warnings) <= set(doubts)
     assert sum(f"{exported.score:.4f} ± {exported.score_error:.4f}" in line for line in doubts) == 1
     assert not any("just as good" in line or "tested on fresh splits" in line for line in doubts), "both are blended"
     assert plan.estimates is not None
     tied = replace(plan.estimates.leader, number=17)
     more = replace(plan, estimates=replace(plan.estimates, rows=(*plan.estimates.rows, tied)))
-    assert sum("trial 17" in line for line in doubts_of_export(bench.ledger, more, exported)) == 1
-    unconfirmed = doubts_of_export(bench.ledger, replace(plan, estimates=None), exported)
+    assert sum("trial 17" in line for line in doubts_of_export(context.stores, more, exported)) == 1
+    unconfirmed = doubts_of_export(context.stores, replace(plan, estimates=None), exported)
     assert sum("tested on fresh splits" in line for line in unconfirmed) == 1
-    bench.ledger.studies.set_state(bench.study.id, StudyState.STOPPED, "out of ideas")
+    context.stores.studies.set_state(context.study.id, StudyState.STOPPED, "out of ideas")
     try:
-        assert sum("out of ideas" in line for line in doubts_of_export(bench.ledger, plan, exported)) == 1
+        assert sum("out of ideas" in line for line in doubts_of_export(context.stores, plan, exported)) == 1
     finally:
-        bench.ledger.studies.set_state(bench.study.id, StudyState.RUNNING)
+        context.stores.studies.set_state(context.study.id, StudyState.RUNNING)
 
 
-def test_near_duplicates_are_doubts(bench: Bench) -> None:
-    dataset = bench.ledger.datasets.get(bench.study.fingerprint)
+def test_near_duplicates_are_doubts(context: StudyContext) -> None:
+    dataset = context.stores.datasets.get(context.study.fingerprint)
     n, m = len(dataset.train_ids), len(dataset.test_ids)
     assert list(doubts_of_data(replace(dataset, groups=np.arange(n + m)))) == []
     groups = np.arange(n + m)
@@ -237,24 +243,24 @@ def test_near_duplicates_are_doubts(bench: Bench) -> None:
 
 
 def test_labels_follow_the_decision_rule_everywhere(
-    bench: Bench, plan: ExportPlan, refits: Refits, competition_folder: Path, tmp_path: Path
+    context: StudyContext, plan: ExportPlan, refits: Refits, competition_folder: Path, tmp_path: Path
 ) -> None:
     ruled = replace(refits, blend=replace(refits.blend, offsets=(30.0, 0.0, 0.0)))
-    made = write_export(bench.ledger, plan, ruled, bench.images, bench.home, tmp_path / "ruled", None)
-    first = bench.images.class_names[0]
+    made = write_export(context.stores, plan, ruled, context.images, context.home, tmp_path / "ruled", None)
+    first = context.images.class_names[0]
     assert {row[1] for row in rows(made.folder / "submission.csv")[1:]} == {first}
     predicted = predict_folder(made.folder / "model", [competition_folder / "test"])
     assert set(predicted.labels) == {0} and predicted.proba.argmax(axis=1).max() > 0
     assert load_model_folder(made.folder / "model").blend == ruled.blend
-    notes = ExportNotes.from_json(bench.ledger.runs.exports(bench.study.id)[-1].notes)
+    notes = ExportNotes.from_json(context.stores.runs.exports(context.study.id)[-1].notes)
     assert notes.offsets == (30.0, 0.0, 0.0)
     assert notes.labels is not None and notes.labels.tolist() == [0] * 6
 
 
-def test_full_data_is_scored_by_the_confirmations(bench: Bench, tmp_path: Path) -> None:
-    plan = plan_export(bench.ledger, bench.study, seeds=1, full_data=True)
-    gathered = refit(bench, plan)
-    made = write_export(bench.ledger, plan, gathered, bench.images, bench.home, tmp_path / "full", None)
+def test_full_data_is_scored_by_the_confirmations(context: StudyContext, tmp_path: Path) -> None:
+    plan = plan_export(context.stores, context.study, seeds=1, full_data=True)
+    gathered = refit(context, plan)
+    made = write_export(context.stores, plan, gathered, context.images, context.home, tmp_path / "full", None)
     assert gathered.by_confirmations and not gathered.has_oof
     assert made.score == 1.0 and made.by_confirmations, "the mean of the two is right everywhere"
     assert not (made.folder / "oof.csv").exists()
@@ -263,40 +269,42 @@ def test_full_data_is_scored_by_the_confirmations(bench: Bench, tmp_path: Path) 
     assert "this model itself has no score" in (made.folder / "MODEL_CARD.md").read_text()
 
 
-def test_a_member_that_cannot_be_refitted_is_left_out_the_leader_is_not(bench: Bench, plan: ExportPlan) -> None:
-    (leader,), (other,) = ids = queue_refits(bench.ledger, plan, bench.home)
+def test_a_member_that_cannot_be_refitted_is_left_out_the_leader_is_not(
+    context: StudyContext, plan: ExportPlan
+) -> None:
+    (leader,), (other,) = ids = queue_refits(context.stores, plan, context.home)
 
     def breaks(work_id: int) -> None:
-        bench.ledger.queue.reopen(work_id, home=bench.home.identity())
-        item = bench.ledger.queue.take(bench.study.id, "w", 60, [WorkKind.REFIT], home=bench.home.identity())
+        context.stores.queue.reopen(work_id, home=context.home.identity())
+        item = context.stores.queue.take(context.study.id, "w", 60, [WorkKind.REFIT], home=context.home.identity())
         assert item is not None and item.id == work_id
-        bench.ledger.queue.fail(item, Failure.DISK, "disk full")
+        context.stores.queue.fail(item, Failure.DISK, "disk full")
 
     breaks(other)
-    gathered = gather_refits(bench.ledger, plan, ids)
+    gathered = gather_refits(context.stores, plan, ids)
     assert [m.member.number for m in gathered.members] == [plan.leader.number]
     assert gathered.blend.weights == (1.0,)
     assert "disk full" in gathered.left_out[0] and f"trial {plan.members[1].number}" in gathered.left_out[0]
     breaks(leader)
     with pytest.raises(RefitFailed, match="disk full"):
-        gather_refits(bench.ledger, plan, ids)
+        gather_refits(context.stores, plan, ids)
 
 
-def test_what_is_expected_of_the_export(bench: Bench) -> None:
-    plan = plan_export(bench.ledger, bench.study, seeds=1, full_data=False)
-    refits = refit(bench, plan)
-    told = forecast_export(bench.ledger, plan, refits)
+def test_what_is_expected_of_the_export(context: StudyContext) -> None:
+    plan = plan_export(context.stores, context.study, seeds=1, full_data=False)
+    refits = refit(context, plan)
+    told = forecast_export(context.stores, plan, refits)
     assert told is not None and plan.estimates is not None
-    assert told.test_images == len(bench.images.test_ids)
+    assert told.test_images == len(context.images.test_ids)
     assert told.chances == {f"trial {row.number}": row.chance_best for row in plan.estimates.rows}
     assert told.averaging > 0.05, "where one of them is wrong the other is surer"
     assert told.expected == pytest.approx(min(1.0, told.single + told.averaging)) and told.low < told.expected
 
 
-def test_the_best_of_the_search_seen_and_honest(bench: Bench) -> None:
-    optimism = read_optimism(bench.ledger, bench.study)
+def test_the_best_of_the_search_seen_and_honest(context: StudyContext) -> None:
+    optimism = read_optimism(context.stores, context.study)
     assert optimism is not None
-    (line,) = optimism_lines(bench.ledger, read_standing(bench.ledger, bench.study.name))
+    (line,) = optimism_lines(context.stores, read_snapshot(context.stores, context.study.name))
     best, unbiased = optimism.best, optimism.unbiased
     for fact in (f"{best.value:.4f}", f"trial {best.number} ", f"{unbiased.score:.4f} ± {unbiased.error:.4f}"):
         assert fact in line

@@ -19,49 +19,49 @@ from search.report.comparison import (
     print_comparison,
 )
 from search.study_state.confirmation import judge, plan_step, queue_step, read_confirmation
-from search.study_state.snapshot import read_standing
-from search.worker.study_context import Bench
-from storage.stores import Ledger
+from search.study_state.snapshot import read_snapshot
+from search.worker.study_context import StudyContext
+from storage.stores import Stores
 from storage.values import WorkKind
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
 
 
-def confirmed(bench: Bench, good: float, default: float) -> Bench:
+def confirmed(context: StudyContext, good: float, default: float) -> StudyContext:
     """Ten trials as good as ``good``, the default recipe as good as ``default``, and one round of confirmations."""
-    recipe = bench.spec.default_recipe()
-    ready = pretending(bench, lambda task: default if task.item.recipe == recipe else good)
-    bench.ledger.studies.set_budget(bench.study.id, 10)
+    recipe = context.spec.default_recipe()
+    ready = pretending(context, lambda task: default if task.item.recipe == recipe else good)
+    context.stores.studies.set_budget(context.study.id, 10)
     work_on(ready)
     queue(ready)
     work_on(ready)
     return ready
 
 
-def queue(bench: Bench) -> None:
-    confirmation = read_confirmation(bench.ledger, bench.study.name)
-    step = plan_step(bench.ledger, confirmation, judge(bench.ledger, confirmation))
-    queue_step(bench.ledger, confirmation, step, bench.images)
+def queue(context: StudyContext) -> None:
+    confirmation = read_confirmation(context.stores, context.study.name)
+    step = plan_step(context.stores, confirmation, judge(context.stores, confirmation))
+    queue_step(context.stores, confirmation, step, context.images)
 
 
-def said(ledger: Ledger) -> str:
+def said(stores: Stores) -> str:
     output = io.StringIO()
-    print_comparison(Console(file=output, width=200), compare_finalists(ledger, "colours"))
+    print_comparison(Console(file=output, width=200), compare_finalists(stores, "colours"))
     return " ".join(output.getvalue().split())
 
 
-def test_a_search_that_beat_the_default_recipe(bench: Bench, ledger: Ledger, url: str, tmp_path: Path) -> None:
-    confirmed(bench, good=0.95, default=0.3)
-    comparison = compare_finalists(ledger, "colours")
+def test_a_search_that_beat_the_default_recipe(context: StudyContext, stores: Stores, url: str, tmp_path: Path) -> None:
+    confirmed(context, good=0.95, default=0.3)
+    comparison = compare_finalists(stores, "colours")
     estimates = comparison.estimates
     assert estimates.rows[-1].number == 0 and not estimates.rows[-1].tied
-    text = said(ledger)
+    text = said(stores)
     for row in estimates.rows:
         assert f"{row.mean:.4f}" in text and f"{row.shrunk:.4f} ± {row.error:.4f}" in text
     behind = estimates.rows[-1]
     assert f"The leader beats the default recipe by {behind.gap_to_leader:.4f} ± {behind.gap_error:.4f}." in text
     assert "the default recipe" in text and "label_smoothing=" in text
-    best = read_standing(ledger, "colours").ranking[0]
+    best = read_snapshot(stores, "colours").ranking[0]
     assert f"trial {best.number}, scored {best.value:.4f} in the search" in text
     assert "has not been shown" not in text
 
@@ -73,36 +73,40 @@ def test_a_search_that_beat_the_default_recipe(bench: Bench, ledger: Ledger, url
         assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "ties, the beaten and the default"
 
 
-def test_a_search_that_did_not(bench: Bench, ledger: Ledger) -> None:
-    confirmed(bench, good=0.5, default=0.95)
-    text = said(ledger)
-    assert compare_finalists(ledger, "colours").estimates.leader.number == 0
+def test_a_search_that_did_not(context: StudyContext, stores: Stores) -> None:
+    confirmed(context, good=0.5, default=0.95)
+    text = said(stores)
+    assert compare_finalists(stores, "colours").estimates.leader.number == 0
     assert "has not been shown to beat the default recipe" in text and "beats the default" not in text
 
 
-def test_it_works_in_the_middle_of_a_confirmation_and_says_so(bench: Bench, ledger: Ledger, tmp_path: Path) -> None:
-    ready = confirmed(bench, good=0.8, default=0.8)
-    confirmation = read_confirmation(ledger, "colours")
-    study = ledger.studies.get("colours")
+def test_it_works_in_the_middle_of_a_confirmation_and_says_so(
+    context: StudyContext, stores: Stores, tmp_path: Path
+) -> None:
+    ready = confirmed(context, good=0.8, default=0.8)
+    confirmation = read_confirmation(stores, "colours")
+    study = stores.studies.get("colours")
     spec = {**study.spec, "confirm": {**study.spec["confirm"], "share": 0.6}}
-    ledger.studies.set_spec(study.id, spec=spec, file_spec=study.file_spec)
+    stores.studies.set_spec(study.id, spec=spec, file_spec=study.file_spec)
     queue(ready)
-    waiting = len(ledger.queue.waiting(study.id, WorkKind.CONFIRM))
+    waiting = len(stores.queue.waiting(study.id, WorkKind.CONFIRM))
     assert waiting
     total = waiting + len(confirmation.finalists)
-    assert f"{len(confirmation.finalists)} of {total} trainings are done" in said(ledger)
-    draw_comparison(tmp_path / "c.svg", compare_finalists(ledger, "colours"))
+    assert f"{len(confirmation.finalists)} of {total} trainings are done" in said(stores)
+    draw_comparison(tmp_path / "c.svg", compare_finalists(stores, "colours"))
     assert (tmp_path / "c.svg").read_text().rstrip().endswith("</svg>")
 
 
-def test_without_any_confirmation_it_says_what_to_type(bench: Bench, ledger: Ledger, url: str, tmp_path: Path) -> None:
+def test_without_any_confirmation_it_says_what_to_type(
+    context: StudyContext, stores: Stores, url: str, tmp_path: Path
+) -> None:
     with pytest.raises(NothingConfirmed, match="no trial has finished"):
         compare(None, url, tmp_path, None)
-    ready = pretending(bench, lambda task: 0.7)
+    ready = pretending(context, lambda task: 0.7)
     work_on(ready)
     with pytest.raises(NothingConfirmed, match="takes 5 trials, and 3 counted"):
         compare(None, url, tmp_path, None)
-    ledger.studies.set_budget(bench.study.id, 5)
+    stores.studies.set_budget(context.study.id, 5)
     work_on(ready)
     with pytest.raises(NothingConfirmed, match="`search confirm --study colours` does it"):
         compare(None, url, tmp_path, None)

@@ -27,7 +27,7 @@ from search.report.dashboard import DashboardError, check_exposure, is_loopback,
 from storage.artifacts import ArtifactFolder
 from storage.database.existing import NoStudy
 from storage.optuna_storage import open_optuna_storage
-from storage.stores import open_ledger
+from storage.stores import open_stores
 
 HERE = "localhost:8080"
 
@@ -80,7 +80,7 @@ def database_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
-    database = open_ledger(database_url, create=True).database
+    database = open_stores(database_url, create=True).database
     optuna_storage = open_optuna_storage(database)
     pictures = ArtifactFolder(tmp_path / "artifacts").pictures()
     study = optuna.create_study(storage=optuna_storage, study_name="paintings", direction="maximize")

@@ -162,18 +162,18 @@ def test_mistakes_are_told(study: Path, data: Path, tmp_path: Path) -> None:
 
 def test_a_stored_study_is_shown_as_it_runs(study: Path, data: Path, tmp_path: Path) -> None:
     """With its own settings and, where nothing else is said, its own images."""
-    from search.study_setup.create_study import Founding, found
+    from search.study_setup.create_study import StudyPlan, create_study
     from search.study_setup.data_folder import inspect
-    from storage.stores import open_ledger
+    from storage.stores import open_stores
 
     url = f"sqlite:///{tmp_path / 'retable.db'}"
     file_spec, overrides = load_study(str(study)), ["recipe.augment.hue=0.2"]
     spec: StudySpec = load_study(str(study), overrides)
     competition = inspect(data, spec.data.options)
-    founding = Founding(
+    study_plan = StudyPlan(
         name="mine", spec=spec, file_spec=file_spec, overrides=tuple(overrides), competition=competition, folder=data
     )
-    found(open_ledger(url, create=True), founding)
+    create_study(open_stores(url, create=True), study_plan)
     preview(request(tmp_path, "mine", storage_url=url))
     preview(request(tmp_path, study, data, overrides=overrides, output=tmp_path / "file.png"))
     stored, file = (np.asarray(Image.open(tmp_path / name).convert("L")) for name in ("preview.png", "file.png"))

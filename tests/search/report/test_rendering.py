@@ -29,16 +29,16 @@ from search.report.summary import print_export, print_search_over
 from search.runtime.console import Column, facts_in, note, print_table, say, say_facts, shortened
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
-from search.study_setup.create_study import found
-from search.study_state.snapshot import Standing, read_standing
+from search.study_setup.create_study import create_study
+from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.workflow.import_predictions import list_imports
 from storage.records.imports import ImportedPredictions
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger, open_ledger
+from storage.stores import Stores, open_stores
 from storage.values import Failure
 from studies.settings import DataSettings
 from studies.spec import StudySpec
-from tests.search.colours import STUDY, founding, make_bench
+from tests.search.colours import STUDY, make_context, study_plan
 from tests.search.report.test_comparison import confirmed
 
 WIDTHS = (60, 80, 120)
@@ -73,14 +73,14 @@ def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[tuple[Ledger, StoredStudy]]:
+def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[tuple[Stores, StoredStudy]]:
     """A study with ten trials and confirmed finalists, two exports, imported predictions."""
     folder = tmp_path_factory.mktemp("rendering")
     (folder / "colours.toml").write_text(STUDY)
-    ledger = open_ledger(f"sqlite:///{folder / 'retable.db'}", create=True)
-    stored = found(ledger, founding(folder / "colours.toml", competition_folder))
-    bench = make_bench(ledger, stored, competition_folder, folder / "home")
-    confirmed(bench, good=0.9, default=0.85)
+    stores = open_stores(f"sqlite:///{folder / 'retable.db'}", create=True)
+    stored = create_study(stores, study_plan(folder / "colours.toml", competition_folder))
+    context = make_context(stores, stored, competition_folder, folder / "home")
+    confirmed(context, good=0.9, default=0.85)
     forecast = {"expected": 0.7, "low": 0.6, "high": 0.8, "error": 0.05, "level": 0.9, "test_images": 6}
     notes = ExportNotes(
         trial=2,
@@ -93,7 +93,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) ->
         cuts=(),
     ).to_json()
     for name, score in (("a", 0.8), ("a-folder-with-a-long-name/" * 3, 0.9)):
-        ledger.runs.add_export(
+        stores.runs.add_export(
             stored.id,
             folder=f"/somewhere/{name}",
             recipe={"backbone": "test_resnet", "tta": "none"},
@@ -102,14 +102,14 @@ def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) ->
             notes=notes,
             forecast=forecast,
         )
-    dataset = ledger.datasets.get(stored.fingerprint)
-    proba = bench.images.y[:, None] == range(3)
+    dataset = stores.datasets.get(stored.fingerprint)
+    proba = context.images.y[:, None] == range(3)
     made = ImportedPredictions(oof=proba.astype("float32"), test=proba[: len(dataset.test_ids)].astype("float32"))
     doubts = ["it is nearly always right, which no model of these images is", "its folds are not the study's"]
-    ledger.imports.add(stored.id, "theirs", made, value=0.99, value_se=0.01, notes={"doubts": doubts, "seeds": 2})
-    yield ledger, stored
-    bench.loader.close()
-    ledger.database.close()
+    stores.imports.add(stored.id, "theirs", made, value=0.99, value_se=0.01, notes={"doubts": doubts, "seeds": 2})
+    yield stores, stored
+    context.loader.close()
+    stores.database.close()
 
 
 def printed(text: str) -> list[str]:
@@ -130,14 +130,14 @@ def holds(text: str, screen: Screen, *facts: str) -> list[str]:
     return lines
 
 
-def url_of(ledger: Ledger) -> str:
-    return ledger.database.url.render_as_string(hide_password=False)
+def url_of(stores: Stores) -> str:
+    return stores.database.url.render_as_string(hide_password=False)
 
 
-def test_the_comparison(study: tuple[Ledger, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
-    ledger, stored = study
-    comparison = compare_finalists(ledger, stored.name)
-    compare(None, url_of(ledger), tmp_path, tmp_path / "c.svg")
+def test_the_comparison(study: tuple[Stores, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
+    stores, stored = study
+    comparison = compare_finalists(stores, stored.name)
+    compare(None, url_of(stores), tmp_path, tmp_path / "c.svg")
     out = capsys.readouterr().out
     facts = ["trial", "rounds", "mean", "accuracy", "averaged", "behind", "chance best", "recipe", "leads"]
     for row in comparison.estimates.rows:
@@ -150,10 +150,10 @@ def test_the_comparison(study: tuple[Ledger, StoredStudy], screen: Screen, tmp_p
     holds("\n".join(line for line in out.splitlines() if str(tmp_path) not in line), screen, *facts)
 
 
-def test_the_status(study: tuple[Ledger, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
-    ledger, stored = study
-    show_status(None, url_of(ledger), tmp_path)
-    standing = read_standing(ledger, stored.name)
+def test_the_status(study: tuple[Stores, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
+    stores, stored = study
+    show_status(None, url_of(stores), tmp_path)
+    snapshot = read_snapshot(stores, stored.name)
     default = StudySpec.from_dict(stored.spec).default_recipe()
     facts = [
         "10 finished",
@@ -165,25 +165,25 @@ def test_the_status(study: tuple[Ledger, StoredStudy], screen: Screen, tmp_path:
         "0.9000 ± 0.0730",
         "0.9900 ± 0.0100",
     ]
-    for record in standing.records:
+    for record in snapshot.records:
         facts += [f"trial {record.number:3d}", f"{record.value:.4f} ± {record.value_se:.4f}"]
         facts += TOKEN.findall(recipe_difference(record, default))
-    for candidate in standing.ranking[:5]:
+    for candidate in snapshot.ranking[:5]:
         facts += [f"{candidate.averaged:.4f}", f"{candidate.brier:.4f}"]
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_what_failed(ledger: Ledger, stored: StoredStudy, url: str, screen: Screen, capsys: Capture) -> None:
-    item = ledger.queue.take(stored.id, "worker-with-a-long-name.example.com-12345", 60.0)
-    assert item is not None and ledger.queue.fail(item, Failure.DISK, "no room on [this] device: " + "why " * 40)
+def test_what_failed(stores: Stores, stored: StoredStudy, url: str, screen: Screen, capsys: Capture) -> None:
+    item = stores.queue.take(stored.id, "worker-with-a-long-name.example.com-12345", 60.0)
+    assert item is not None and stores.queue.fail(item, Failure.DISK, "no room on [this] device: " + "why " * 40)
     show_failed(None, url)
     holds(capsys.readouterr().out, screen, "no room on [this] device", "disk", "search retry --failed --study colours")
 
 
-def test_submissions(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
-    ledger, _ = study
-    submissions(None, url_of(ledger), ScoreRequest(export=1, public=0.75, public_images=4))
-    submissions(None, url_of(ledger), ScoreRequest(export=2, public=0.5))
+def test_submissions(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    stores, _ = study
+    submissions(None, url_of(stores), ScoreRequest(export=1, public=0.75, public_images=4))
+    submissions(None, url_of(stores), ScoreRequest(export=2, public=0.5))
     facts = [
         "forecast",
         "0.7000 (0.6000 to 0.8000)",
@@ -194,17 +194,17 @@ def test_submissions(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: 
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_imports(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
-    ledger, _ = study
-    list_imports(None, url_of(ledger))
+def test_imports(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    stores, _ = study
+    list_imports(None, url_of(stores))
     facts = ["theirs", "out-of-fold accuracy", "0.9900 ± 0.0100", "no model of these images", "its folds are not"]
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_studies(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
-    ledger, stored = study
-    best = read_standing(ledger, stored.name).ranking[0]
-    show_studies(url_of(ledger))
+def test_studies(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    stores, stored = study
+    best = read_snapshot(stores, stored.name).ranking[0]
+    show_studies(url_of(stores))
     facts = [
         "priority",
         "begun",
@@ -216,9 +216,9 @@ def test_studies(study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capt
 
 
 @pytest.mark.parametrize("name", ["full", "colours"])
-def test_a_study_explained(name: str, study: tuple[Ledger, StoredStudy], screen: Screen, capsys: Capture) -> None:
-    ledger, _ = study
-    show_study(name, [], url_of(ledger))
+def test_a_study_explained(name: str, study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+    stores, _ = study
+    show_study(name, [], url_of(stores))
     holds(capsys.readouterr().out, screen, "setting", "value", "meaning", "passes over each fold's training images")
 
 
@@ -332,12 +332,12 @@ def test_the_estimate_stands_in_for_a_forecast(screen: Screen) -> None:
     holds(shown(screen, lambda console: print_export(console, made, (), compared=True)), screen, "0.9123 ± 0.0456")
 
 
-def test_trials_as_they_end(study: tuple[Ledger, StoredStudy], screen: Screen) -> None:
+def test_trials_as_they_end(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
     """On a terminal a line each, with as many whole settings as fit; in a file everything."""
-    ledger, stored = study
+    stores, stored = study
     default = StudySpec.from_dict(stored.spec).default_recipe()
-    standing = read_standing(ledger, stored.name)
-    for record in standing.records:
+    snapshot = read_snapshot(stores, stored.name)
+    for record in snapshot.records:
         text = shown(screen, lambda console: print_trial(console, record, default))  # noqa: B023 - called at once
         (line,) = printed(text)
         settings = TOKEN.findall(recipe_difference(record, default))
@@ -349,13 +349,13 @@ def test_trials_as_they_end(study: tuple[Ledger, StoredStudy], screen: Screen) -
             assert TOKEN.findall(line) == settings
 
 
-def test_the_moving_line(study: tuple[Ledger, StoredStudy], screen: Screen) -> None:
-    ledger, stored = study
-    standing: Standing = read_standing(ledger, stored.name)
+def test_the_moving_line(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+    stores, stored = study
+    snapshot: StudySnapshot = read_snapshot(stores, stored.name)
 
     def show(console: Console) -> None:
-        with ProgressView(console, {}, shown=len(standing.records)) as view:
-            view.show(standing, "trial 10 epoch 12/30, trial 11 epoch 3/30")
+        with ProgressView(console, {}, shown=len(snapshot.records)) as view:
+            view.show(snapshot, "trial 10 epoch 12/30, trial 11 epoch 3/30")
 
     text = shown(screen, show)
     lines = printed(text)
@@ -363,10 +363,10 @@ def test_the_moving_line(study: tuple[Ledger, StoredStudy], screen: Screen) -> N
     assert ("trial 10 epoch 12/30" in " ".join(lines)) == screen.terminal, "in a file nothing moves"
 
 
-def test_how_a_search_ended(study: tuple[Ledger, StoredStudy], screen: Screen) -> None:
-    ledger, stored = study
-    standing = read_standing(ledger, stored.name)
-    stopped = replace(standing, study=replace(standing.study, state_reason="five trials in a row failed"))
+def test_how_a_search_ended(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+    stores, stored = study
+    snapshot = read_snapshot(stores, stored.name)
+    stopped = replace(snapshot, study=replace(snapshot.study, state_reason="five trials in a row failed"))
     lines = printed(shown(screen, lambda console: print_search_over(console, stopped)))
     assert all(cell_len(line) <= screen.width for line in lines)
     assert "10 finished" in lines[0] and "five trials in a row failed" in " ".join(lines)
@@ -432,10 +432,10 @@ def test_facts_and_words_are_never_cut() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
-def test_output_of_any_encoding(encoding: str, study: tuple[Ledger, StoredStudy], tmp_path: Path) -> None:
-    ledger, _ = study
+def test_output_of_any_encoding(encoding: str, study: tuple[Stores, StoredStudy], tmp_path: Path) -> None:
+    stores, _ = study
     done = subprocess.run(
-        [sys.executable, "-m", "search.cli", "status", "--storage", url_of(ledger), "--home", str(tmp_path)],
+        [sys.executable, "-m", "search.cli", "status", "--storage", url_of(stores), "--home", str(tmp_path)],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": encoding, "COLUMNS": "120"},
         timeout=120,

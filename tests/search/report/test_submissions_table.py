@@ -13,12 +13,12 @@ import pytest
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.report.status import show_status
 from search.report.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, submissions, what_it_is
-from search.study_setup.create_study import found
+from search.study_setup.create_study import create_study
 from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from tests.databases import DIALECTS
-from tests.search.colours import founding
+from tests.search.colours import study_plan
 
 RECIPE = {"backbone": "test_resnet", "tta": "none"}
 NOTES = ExportNotes(
@@ -35,7 +35,7 @@ Tell = Callable[..., str]
 
 
 @pytest.fixture
-def tell(ledger: Ledger, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tell:
+def tell(stores: Stores, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tell:
     """`search submissions` with these options: what it prints."""
     monkeypatch.setenv("COLUMNS", "400")
 
@@ -53,21 +53,21 @@ def row(out: str, number: int) -> list[str]:
     return re.split(r" {2,}", line.strip())
 
 
-def add(ledger: Ledger, stored: StoredStudy, folder: Path | str, notes: ExportNotes = NOTES, **changes: object) -> int:
+def add(stores: Stores, stored: StoredStudy, folder: Path | str, notes: ExportNotes = NOTES, **changes: object) -> int:
     values = {"recipe": RECIPE, "score": 0.8, "score_se": 0.073, "notes": notes.to_json(), **changes}
-    return ledger.runs.add_export(stored.id, folder=str(folder), **values)  # type: ignore[arg-type]
+    return stores.runs.add_export(stored.id, folder=str(folder), **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 def test_scores_are_recorded_replaced_and_shown(
-    ledger: Ledger, stored: StoredStudy, tell: Tell, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+    stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "Nothing has been exported yet" in tell()
     with pytest.raises(NoExport, match="nothing has been exported yet"):
         tell(public=0.5)
-    first = add(ledger, stored, tmp_path / "a")
+    first = add(stores, stored, tmp_path / "a")
     forecast = {"expected": 0.7, "low": 0.6, "high": 0.8, "level": 0.9, "test_images": 6, "metric": "accuracy"}
-    second = add(ledger, stored, tmp_path / "b[red]", forecast=forecast)
+    second = add(stores, stored, tmp_path / "b[red]", forecast=forecast)
     out = tell()
     assert "accuracy on 30 training and 6 test images" in out
     assert "colours: trial 2, 2 seeds, views identity+hflip" in out
@@ -88,8 +88,8 @@ def test_scores_are_recorded_replaced_and_shown(
     assert "  0.7500   0.5000" in capsys.readouterr().out
 
 
-def test_wrong_words_record_nothing(ledger: Ledger, stored: StoredStudy, tell: Tell, tmp_path: Path) -> None:
-    number = add(ledger, stored, tmp_path)
+def test_wrong_words_record_nothing(stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path) -> None:
+    number = add(stores, stored, tmp_path)
     with pytest.raises(NoExport, match=rf"no export {number + 1} here; there are: {number}"):
         tell(public=0.5, export=number + 1)
     with pytest.raises(ImpossibleScore, match=r"accuracy cannot be 65.6: it is from 0 to 1; 65.6 percent is 0.656"):
@@ -102,9 +102,9 @@ def test_wrong_words_record_nothing(ledger: Ledger, stored: StoredStudy, tell: T
             tell(public=0.5, public_images=images)
     with pytest.raises(UnknownStudyError):
         tell("nonesuch", public=0.5)
-    (export,) = ledger.runs.exports(stored.id)
+    (export,) = stores.runs.exports(stored.id)
     assert (export.public_score, export.private_score) == (None, None)
-    assert ledger.datasets.get(stored.fingerprint).public_images is None
+    assert stores.datasets.get(stored.fingerprint).public_images is None
 
 
 def test_a_log_loss_counts_as_studies_count_it() -> None:
@@ -115,10 +115,10 @@ def test_a_log_loss_counts_as_studies_count_it() -> None:
 
 
 def test_the_exports_of_all_studies_or_of_one(
-    ledger: Ledger, stored: StoredStudy, study_file: Path, competition_folder: Path, tell: Tell, tmp_path: Path
+    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path, tell: Tell, tmp_path: Path
 ) -> None:
-    other = found(ledger, founding(study_file, competition_folder, "protocol.metric=macro_f1", name="other"))
-    first, second = add(ledger, stored, tmp_path / "a"), add(ledger, other, tmp_path / "b")
+    other = create_study(stores, study_plan(study_file, competition_folder, "protocol.metric=macro_f1", name="other"))
+    first, second = add(stores, stored, tmp_path / "a"), add(stores, other, tmp_path / "b")
     out = tell()
     assert out.index("accuracy on 30") < out.index("colours:") < out.index("macro_f1 on 30") < out.index("other:")
     assert "colours:" not in tell("other")
@@ -142,10 +142,10 @@ def test_what_an_export_is_made_of() -> None:
 
 
 def test_two_exports_are_compared_by_what_they_predict(
-    ledger: Ledger, stored: StoredStudy, tell: Tell, tmp_path: Path
+    stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path
 ) -> None:
-    first = add(ledger, stored, tmp_path / "same", notes=replace(NOTES, labels=np.array([0, 1, 2, 0, 1, 2])))
-    second = add(ledger, stored, tmp_path / "other", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
+    first = add(stores, stored, tmp_path / "same", notes=replace(NOTES, labels=np.array([0, 1, 2, 0, 1, 2])))
+    second = add(stores, stored, tmp_path / "other", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
     tell(export=first, public=1.0, public_images=4)
     out = tell(export=second, public=0.25)
     assert f"Export {first} against {second}: +75.0 points public (± 40.8 points, they differ on 67%" in out
@@ -154,11 +154,11 @@ def test_two_exports_are_compared_by_what_they_predict(
 
 
 def test_an_export_from_before_labels_were_stored_is_named_where_it_would_be_compared(
-    ledger: Ledger, stored: StoredStudy, tell: Tell, tmp_path: Path
+    stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path
 ) -> None:
-    first = add(ledger, stored, tmp_path / "a")
+    first = add(stores, stored, tmp_path / "a")
     assert "note:" not in tell(public=0.5, public_images=4)
-    second = add(ledger, stored, tmp_path / "b", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
+    second = add(stores, stored, tmp_path / "b", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
     out = tell(export=second, public=0.25)
     note = "note: what export {} predicts cannot be compared: it was exported before labels were stored; export again"
     assert note.format(first) in out and note.format(second) not in out

@@ -10,7 +10,7 @@ import pytest
 from search.runtime.disk import GIB, UNTOUCHED, disk_use, tidy
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
 from storage.values import Failure, WorkKind
 from tests.search.colours import work_on
@@ -18,11 +18,11 @@ from tests.search.colours import work_on
 LONG_AGO = 10 * UNTOUCHED
 
 
-def begun(bench: Bench) -> tuple[WorkItem, Path]:
+def begun(context: StudyContext) -> tuple[WorkItem, Path]:
     """A trial with a checkpoint, as its worker would have it after an epoch; written long ago."""
-    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+    item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
-    path = bench.artifacts.checkpoint(bench.study.name, item.id)
+    path = context.artifacts.checkpoint(context.study.name, item.id)
     path.write_bytes(b"x" * 1000)
     age(path, LONG_AGO - item.id)
     return item, path
@@ -33,54 +33,54 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (now - seconds, now - seconds))
 
 
-def test_the_checkpoint_of_an_ended_trial_goes_wherever_it_ended(bench: Bench) -> None:
+def test_the_checkpoint_of_an_ended_trial_goes_wherever_it_ended(context: StudyContext) -> None:
     """It was begun here, and finished or failed by a worker of another host."""
-    (ended, old), (held, live) = begun(bench), begun(bench)
-    young = bench.artifacts.checkpoint(bench.study.name, held.id + 1)
+    (ended, old), (held, live) = begun(context), begun(context)
+    young = context.artifacts.checkpoint(context.study.name, held.id + 1)
     young.write_bytes(b"x")
-    bench.ledger.queue.fail(ended, Failure.BUG, "elsewhere")
-    assert tidy(bench.ledger, bench.home) == 1
+    context.stores.queue.fail(ended, Failure.BUG, "elsewhere")
+    assert tidy(context.stores, context.home) == 1
     assert (old.exists(), live.exists(), young.exists()) == (False, True, True)
 
 
-def test_what_was_written_a_moment_ago_stays(bench: Bench) -> None:
-    ended, path = begun(bench)
-    bench.ledger.queue.fail(ended, Failure.BUG, "elsewhere")
+def test_what_was_written_a_moment_ago_stays(context: StudyContext) -> None:
+    ended, path = begun(context)
+    context.stores.queue.fail(ended, Failure.BUG, "elsewhere")
     os.utime(path)
-    assert tidy(bench.ledger, bench.home) == 0
+    assert tidy(context.stores, context.home) == 0
     assert path.exists()
 
 
 def test_the_oldest_of_waiting_trials_go_when_the_quota_is_used_up(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    context: StudyContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    items = [begun(bench) for _ in range(3)]
+    items = [begun(context) for _ in range(3)]
     for item, _path in items[:2]:
-        bench.ledger.queue.hand_back(item)
-    assert tidy(bench.ledger, bench.home, quota=2000 / GIB) == 0
-    assert tidy(bench.ledger, bench.home, quota=1999 / GIB) == 1
+        context.stores.queue.release(item)
+    assert tidy(context.stores, context.home, quota=2000 / GIB) == 0
+    assert tidy(context.stores, context.home, quota=1999 / GIB) == 1
     assert [path.exists() for _item, path in items] == [False, True, True]
     assert "quota" in caplog.text
-    assert tidy(bench.ledger, bench.home, quota=0.0) == 1
+    assert tidy(context.stores, context.home, quota=0.0) == 1
     assert items[2][1].exists(), "who trains keeps its checkpoint"
 
 
-def test_no_checkpoint_is_left_when_a_study_is_done(bench: Bench) -> None:
-    work_on(bench)
-    assert list((bench.home.artifacts / "checkpoints").rglob("*.pt")) == []
+def test_no_checkpoint_is_left_when_a_study_is_done(context: StudyContext) -> None:
+    work_on(context)
+    assert list((context.home.artifacts / "checkpoints").rglob("*.pt")) == []
 
 
-def test_what_is_taken(bench: Bench) -> None:
-    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+def test_what_is_taken(context: StudyContext) -> None:
+    item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
-    run_item(bench, item, lambda: True)
-    bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=1, recipe=bench.spec.default_recipe())
-    refit = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE, kinds=(WorkKind.REFIT,))
+    run_item(context, item, lambda: True)
+    context.stores.queue.add(context.study.id, WorkKind.REFIT, split=0, seed=1, recipe=context.spec.default_recipe())
+    refit = context.stores.queue.take(context.study.id, context.worker, LEASE, kinds=(WorkKind.REFIT,))
     assert refit is not None
-    run_item(bench, refit, lambda: False)
-    use = disk_use(bench.ledger, bench.home)
-    assert use.pixels == sum(file.stat().st_size for file in bench.home.pixels.iterdir())
+    run_item(context, refit, lambda: False)
+    use = disk_use(context.stores, context.home)
+    assert use.pixels == sum(file.stat().st_size for file in context.home.pixels.iterdir())
     assert use.pixels > 36 * 32 * 32 * 3
-    assert use.checkpoints == bench.artifacts.checkpoint(bench.study.name, item.id).stat().st_size > 0
+    assert use.checkpoints == context.artifacts.checkpoint(context.study.name, item.id).stat().st_size > 0
     assert use.weights > 0
     assert use.database > 0

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.study_setup.create_study import StudyChanged, found, resume
+from search.study_setup.create_study import StudyChanged, create_study, resume
 from search.study_setup.data_folder import DataMismatch
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import StudyState
-from tests.search.colours import STUDY, founding, write_competition
+from tests.search.colours import STUDY, study_plan, write_competition
 from trainer.data.folds import write_folds_csv
 
 
-def test_trial_zero_waits_with_the_default_recipe(ledger: Ledger, stored: StoredStudy) -> None:
-    trials = ledger.optuna_study(stored.name).get_trials()
+def test_trial_zero_waits_with_the_default_recipe(stores: Stores, stored: StoredStudy) -> None:
+    trials = stores.optuna_study(stored.name).get_trials()
     assert len(trials) == 1
     assert trials[0].user_attrs[EPOCHS_ATTRIBUTE] == 3
     assert trials[0].system_attrs["fixed_params"] == {
@@ -30,75 +30,75 @@ def test_trial_zero_waits_with_the_default_recipe(ledger: Ledger, stored: Stored
 
 
 def test_founding_may_be_repeated_after_it_was_interrupted(
-    ledger: Ledger, study_file: Path, competition_folder: Path, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, study_file: Path, competition_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = founding(study_file, competition_folder)
+    begun = study_plan(study_file, competition_folder)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.studies, "create", lambda *args, **kwargs: 1 / 0)
+        patch.setattr(stores.studies, "create", lambda *args, **kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            found(ledger, begun)
-    assert ledger.studies.find("colours") is None
-    found(ledger, begun)
-    assert len(ledger.optuna_study("colours").get_trials()) == 1
+            create_study(stores, begun)
+    assert stores.studies.find("colours") is None
+    create_study(stores, begun)
+    assert len(stores.optuna_study("colours").get_trials()) == 1
 
 
-def test_the_same_study_typed_again_goes_on(ledger: Ledger, study_file: Path, competition_folder: Path) -> None:
-    begun = founding(study_file, competition_folder, "recipe.epochs=2")
-    stored = found(ledger, begun)
-    again = resume(ledger, stored, begun)
+def test_the_same_study_typed_again_goes_on(stores: Stores, study_file: Path, competition_folder: Path) -> None:
+    begun = study_plan(study_file, competition_folder, "recipe.epochs=2")
+    stored = create_study(stores, begun)
+    again = resume(stores, stored, begun)
     assert replace(again, running_since=None) == stored
 
 
 def test_budget_and_refit_may_change_while_a_study_runs(
-    ledger: Ledger, stored: StoredStudy, study_file: Path, competition_folder: Path
+    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path
 ) -> None:
     study_file.write_text(STUDY.replace("trials = 3", "trials = 7") + "\n[final]\nseeds = 4\n")
-    resumed = resume(ledger, stored, founding(study_file, competition_folder, budget=None))
+    resumed = resume(stores, stored, study_plan(study_file, competition_folder, budget=None))
     assert resumed.budget == 7 and resumed.spec["final"]["seeds"] == 4
-    again = resume(ledger, resumed, founding(study_file, competition_folder, budget=9))
+    again = resume(stores, resumed, study_plan(study_file, competition_folder, budget=9))
     assert again.budget == 9
-    kept = resume(ledger, again, founding(study_file, competition_folder, budget=None))
+    kept = resume(stores, again, study_plan(study_file, competition_folder, budget=None))
     assert kept.budget == 9, "what was typed holds until something else is"
 
 
 def test_a_stopped_study_that_is_typed_again_runs(
-    ledger: Ledger, stored: StoredStudy, study_file: Path, competition_folder: Path
+    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path
 ) -> None:
-    ledger.studies.set_state(stored.id, StudyState.STOPPED, "five failures")
-    resumed = resume(ledger, ledger.studies.get("colours"), founding(study_file, competition_folder))
+    stores.studies.set_state(stored.id, StudyState.STOPPED, "five failures")
+    resumed = resume(stores, stores.studies.get("colours"), study_plan(study_file, competition_folder))
     assert (resumed.state, resumed.state_reason) == (StudyState.RUNNING, "")
 
 
 def test_a_changed_study_is_refused_with_the_difference(
-    ledger: Ledger, stored: StoredStudy, study_file: Path, competition_folder: Path
+    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path
 ) -> None:
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 4").replace("high = 1e-2", "high = 2e-2"))
     with pytest.raises(StudyChanged) as refusal:
-        resume(ledger, stored, founding(study_file, competition_folder))
+        resume(stores, stored, study_plan(study_file, competition_folder))
     message = str(refusal.value)
     assert "epochs: 3 -> 4" in message
     assert "optimizer.lr@adamw" in message and "0.01" in message and "0.02" in message
     assert "--name" in message
     with pytest.raises(StudyChanged, match="batch_size: 8 -> 16"):
         study_file.write_text(STUDY)
-        resume(ledger, stored, founding(study_file, competition_folder, "recipe.batch_size=16"))
+        resume(stores, stored, study_plan(study_file, competition_folder, "recipe.batch_size=16"))
 
 
 def test_other_images_under_the_same_name_are_refused(
-    ledger: Ledger, stored: StoredStudy, study_file: Path, tmp_path: Path
+    stores: Stores, stored: StoredStudy, study_file: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(DataMismatch, match="begun on other images"):
-        resume(ledger, stored, founding(study_file, write_competition(other, seed=1)))
+        resume(stores, stored, study_plan(study_file, write_competition(other, seed=1)))
 
 
 def test_imported_folds_are_used_and_never_change(
-    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+    stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     from dataclasses import replace
 
-    begun = founding(study_file, competition_folder)
+    begun = study_plan(study_file, competition_folder)
     images = begun.competition.images
     table = tmp_path / "folds.csv"
 
@@ -108,13 +108,13 @@ def test_imported_folds_are_used_and_never_change(
 
     halves = np.arange(len(images.y)) // 15 % 2
     write(halves)
-    stored = found(ledger, replace(begun, folds=table))
-    frozen = ledger.datasets.folds(stored.fingerprint, n_folds=2, split=0, seed=0)
+    stored = create_study(stores, replace(begun, folds=table))
+    frozen = stores.datasets.folds(stored.fingerprint, n_folds=2, split=0, seed=0)
     np.testing.assert_array_equal(frozen, halves)
 
     write(1 - halves)
     with pytest.raises(StudyChanged, match="split_seed"):
-        found(ledger, replace(begun, folds=table, name="second"))
+        create_study(stores, replace(begun, folds=table, name="second"))
     write(np.arange(len(images.y)) % 3)
     with pytest.raises(StudyChanged, match=r"protocol\.folds=3"):
         replace(begun, folds=table, name="third")

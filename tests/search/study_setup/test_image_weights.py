@@ -19,17 +19,17 @@ from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.export.pool import StudiesDiffer, read_pool
 from search.report.check import shift_lines
-from search.study_setup.create_study import Founding, StudyChanged, found, resume
+from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, why_not
 from search.study_setup.prepare import StartRequest, prepare
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.workflow.replay import ReplayRequest, replay
 from storage.errors import StorageError
 from storage.records.studies import ImageWeights
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import WorkKind
-from tests.search.colours import COLOURS, founding, make_bench, work_on
+from tests.search.colours import COLOURS, make_context, study_plan, work_on
 from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
 from trainer.evaluation.metrics import score, standard_error
@@ -96,8 +96,8 @@ def weighting(competition: Competition) -> Weighting:
 
 
 @pytest.fixture
-def weighted(folder: Path, study_file: Path, weighting: Weighting) -> Founding:
-    return replace(founding(study_file, folder, ASKED, name="weighted", budget=2), weighting=weighting)
+def weighted(folder: Path, study_file: Path, weighting: Weighting) -> StudyPlan:
+    return replace(study_plan(study_file, folder, ASKED, name="weighted", budget=2), weighting=weighting)
 
 
 def test_a_weighted_score_is_nearer_to_the_test_score(competition: Competition, weighting: Weighting) -> None:
@@ -139,12 +139,12 @@ def test_scores_never_rest_on_a_handful() -> None:
 
 
 def test_a_study_is_prepared_with_weights_once(
-    folder: Path, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: Ledger
+    folder: Path, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: Stores
 ) -> None:
     typed = {
         "study": str(study_file),
         "data": folder,
-        "storage_url": ledger.database.url.render_as_string(hide_password=False),
+        "storage_url": stores.database.url.render_as_string(hide_password=False),
         "trials": 2,
         "overrides": (ASKED,),
         "memory": False,
@@ -153,17 +153,17 @@ def test_a_study_is_prepared_with_weights_once(
     request = StartRequest(**{**{field.name: None for field in fields(StartRequest)}, **typed})  # type: ignore[arg-type]
     begun = prepare(request, Console(quiet=True))
     assert begun.weighting is not None and begun.weighting.features.startswith("descriptors")
-    stored = found(ledger, begun)
-    frozen = ledger.weights(stored)
+    stored = create_study(stores, begun)
+    frozen = stores.weights(stored)
     assert frozen is not None and frozen.tobytes() == begun.weighting.values.tobytes()
     # Typed again, with or without the setting, nothing is measured again: weights are frozen.
     monkeypatch.setattr("search.study_setup.prepare.weigh", None)
     for overrides in ((), (ASKED,)):
         again = prepare(replace(request, overrides=overrides), Console(quiet=True))
         assert again.weighting is None
-        assert ledger.weights(resume(ledger, stored, again)) is not None
+        assert stores.weights(resume(stores, stored, again)) is not None
     with pytest.raises(StudyChanged, match=r"protocol\.weighting: test_like -> none"):
-        resume(ledger, stored, prepare(replace(request, overrides=("search.trials=4",)), Console(quiet=True)))
+        resume(stores, stored, prepare(replace(request, overrides=("search.trials=4",)), Console(quiet=True)))
 
 
 def test_no_test_images(study_file: Path, tmp_path: Path) -> None:
@@ -177,43 +177,43 @@ def test_no_test_images(study_file: Path, tmp_path: Path) -> None:
         weigh(inspect(folder, DataOptions()), weights=None, say=silent)
 
 
-def test_a_study_that_asks_for_weights_has_some(ledger: Ledger, weighted: Founding) -> None:
+def test_a_study_that_asks_for_weights_has_some(stores: Stores, weighted: StudyPlan) -> None:
     with pytest.raises(ValueError, match="test_like"):
-        found(ledger, replace(weighted, weighting=None))
-    assert ledger.studies.find("weighted") is None
+        create_study(stores, replace(weighted, weighting=None))
+    assert stores.studies.find("weighted") is None
 
 
 @pytest.fixture
-def searched(ledger: Ledger, weighted: Founding, folder: Path, tmp_path: Path) -> Iterator[Bench]:
-    bench = make_bench(ledger, found(ledger, weighted), folder, tmp_path / "home")
-    work_on(bench)
-    yield bench
-    bench.loader.close()
+def searched(stores: Stores, weighted: StudyPlan, folder: Path, tmp_path: Path) -> Iterator[StudyContext]:
+    context = make_context(stores, create_study(stores, weighted), folder, tmp_path / "home")
+    work_on(context)
+    yield context
+    context.loader.close()
 
 
 def test_every_score_of_the_study_is_weighted(
-    searched: Bench, ledger: Ledger, weighting: Weighting, tmp_path: Path
+    searched: StudyContext, stores: Stores, weighting: Weighting, tmp_path: Path
 ) -> None:
     study, y, own = searched.study, searched.images.y, weighting.values
-    record = ledger.runs.records(study.id, kind=WorkKind.SEARCH)[0]
-    oof = ledger.runs.prediction(record.id, "oof")
+    record = stores.runs.records(study.id, kind=WorkKind.SEARCH)[0]
+    oof = stores.runs.prediction(record.id, "oof")
     assert record.value == score("accuracy", Targets(y, own), oof)
     assert record.value_se == standard_error("accuracy", Targets(y, own), oof)
-    curve = ledger.runs.curves(record.id)[-1]
+    curve = stores.runs.curves(record.id)[-1]
     assert curve.metric == record.value
     assert record.soft == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
-    url = ledger.database.url.render_as_string(hide_password=False)
+    url = stores.database.url.render_as_string(hide_password=False)
     assert replay(ReplayRequest(study="weighted", trial=0, data=None, storage_url=url, home=tmp_path, weights=None))
 
-    plan = plan_export(ledger, study, seeds=None, full_data=False)
-    ids = queue_refits(ledger, plan, searched.home)
+    plan = plan_export(stores, study, seeds=None, full_data=False)
+    ids = queue_refits(stores, plan, searched.home)
     work_on(searched)
-    refits = gather_refits(ledger, plan, ids)
+    refits = gather_refits(stores, plan, ids)
     assert refits.fitted is not None
     judged = refits.fitted.cross_fitted.scored_output(refits.mean_oof(), "accuracy")
     assert refits.fitted.score == score("accuracy", Targets(y, own), judged)
     assert refits.fitted.error == standard_error("accuracy", Targets(y, own), judged)
-    export = write_export(ledger, plan, refits, searched.images, searched.home, tmp_path / "out", None)
+    export = write_export(stores, plan, refits, searched.images, searched.home, tmp_path / "out", None)
     card = (export.folder / "MODEL_CARD.md").read_text()
     effective = f"the 90 images count as {effective_images(own):.0f} equal ones"
     assert f"- Scores are weighted toward the test images: {effective}" in card
@@ -221,23 +221,25 @@ def test_every_score_of_the_study_is_weighted(
 
 
 def test_studies_that_are_weighted_otherwise_are_not_blended(
-    ledger: Ledger, weighted: Founding, weighting: Weighting, study_file: Path, folder: Path
+    stores: Stores, weighted: StudyPlan, weighting: Weighting, study_file: Path, folder: Path
 ) -> None:
-    one = found(ledger, weighted)
-    plain = found(ledger, founding(study_file, folder, name="plain"))
-    other = found(ledger, replace(weighted, name="other", weighting=replace(weighting, values=weighting.values[::-1])))
+    one = create_study(stores, weighted)
+    plain = create_study(stores, study_plan(study_file, folder, name="plain"))
+    other = create_study(
+        stores, replace(weighted, name="other", weighting=replace(weighting, values=weighting.values[::-1]))
+    )
     with pytest.raises(StudiesDiffer, match=r"protocol\.weighting = none, weighted has test_like"):
-        read_pool(ledger, [one, plain])
+        read_pool(stores, [one, plain])
     with pytest.raises(StudiesDiffer, match="weighted toward the test images, other by"):
-        read_pool(ledger, [one, other])
+        read_pool(stores, [one, other])
 
 
-def test_weights_that_are_gone_are_missed(ledger: Ledger, weighted: Founding) -> None:
-    stored = found(ledger, weighted)
-    with ledger.database.writing() as connection:
+def test_weights_that_are_gone_are_missed(stores: Stores, weighted: StudyPlan) -> None:
+    stored = create_study(stores, weighted)
+    with stores.database.writing() as connection:
         connection.execute(text("DELETE FROM retable_study_weights"))
     with pytest.raises(StorageError, match="weighted"):
-        ledger.weights(stored)
+        stores.weights(stored)
 
 
 def test_what_is_said_of_weights_of_an_unknown_origin() -> None:

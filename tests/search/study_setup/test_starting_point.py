@@ -11,12 +11,12 @@ from rich.console import Console
 
 from search.engines.plan import Workers
 from search.statistics.ranking import NothingFinished
-from search.study_setup.create_study import Founding, StudyChanged, found, resume
+from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.prepare import StartRequest, prepare
-from search.study_setup.starting_point import NoSuchTrial, ancestor, ancestor_again
+from search.study_setup.starting_point import NoSuchTrial, starting_point, starting_point_again
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.search.colours import STUDY
 from tests.search.ended import end_next
@@ -41,15 +41,15 @@ trials = 4
 
 
 @pytest.fixture
-def old(ledger: Ledger, stored: StoredStudy) -> StoredStudy:
+def old(stores: Stores, stored: StoredStudy) -> StoredStudy:
     """Three trials: 0.7, 0.9, and one that was pruned."""
-    end_next(ledger, stored, 0.7)
-    end_next(ledger, stored, 0.9)
-    end_next(ledger, stored, 0.95, TrialStatus.PRUNED)
+    end_next(stores, stored, 0.7)
+    end_next(stores, stored, 0.9)
+    end_next(stores, stored, 0.95, TrialStatus.PRUNED)
     return stored
 
 
-Type = Callable[..., Founding]
+Type = Callable[..., StudyPlan]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def typed(url: str, tmp_path: Path, competition_folder: Path) -> Type:
     file = tmp_path / "new.toml"
     file.write_text(NEW)
 
-    def typed(*overrides: str, begin_from: str | None = None, console: Console | None = None) -> Founding:
+    def typed(*overrides: str, begin_from: str | None = None, console: Console | None = None) -> StudyPlan:
         request = StartRequest(
             study=str(file),
             name="new",
@@ -80,25 +80,25 @@ def typed(url: str, tmp_path: Path, competition_folder: Path) -> Type:
     return typed
 
 
-def test_the_best_trial_is_meant_or_the_one_that_was_named(ledger: Ledger, old: StoredStudy) -> None:
-    assert ancestor(ledger, "colours").name == "colours:1"
-    first = ancestor(ledger, "colours:0")
+def test_the_best_trial_is_meant_or_the_one_that_was_named(stores: Stores, old: StoredStudy) -> None:
+    assert starting_point(stores, "colours").name == "colours:1"
+    first = starting_point(stores, "colours:0")
     assert (first.trial, first.recipe["optimizer.lr"], first.score) == (0, 5e-3, "accuracy 0.7000 ± 0.0100")
 
 
-def test_what_there_is_not_is_told_with_what_there_is(ledger: Ledger, stored: StoredStudy) -> None:
+def test_what_there_is_not_is_told_with_what_there_is(stores: Stores, stored: StoredStudy) -> None:
     with pytest.raises(UnknownStudyError, match=r"'flowers'.*stored: colours"):
-        ancestor(ledger, "flowers:1")
+        starting_point(stores, "flowers:1")
     with pytest.raises(NothingFinished, match="--from colours: no trial of study colours has finished yet"):
-        ancestor(ledger, "colours")
-    end_next(ledger, stored, 0.7)
-    end_next(ledger, stored, 0.9, TrialStatus.PRUNED)
+        starting_point(stores, "colours")
+    end_next(stores, stored, 0.7)
+    end_next(stores, stored, 0.9, TrialStatus.PRUNED)
     with pytest.raises(NoSuchTrial, match="no finished trial 1; finished, best first: 0"):
-        ancestor(ledger, "colours:1")
+        starting_point(stores, "colours:1")
     with pytest.raises(NoSuchTrial, match="STUDY:TRIAL"):
-        ancestor(ledger, "colours:best")
+        starting_point(stores, "colours:best")
     with pytest.raises(NoSuchTrial, match="no database"):
-        ancestor_again(None, None, "colours")
+        starting_point_again(None, None, "colours")
 
 
 def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, typed: Type) -> None:
@@ -123,12 +123,12 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, typed: Type
     assert said.count("note: ") == 1
 
 
-def test_the_same_command_goes_on_and_so_does_a_shorter_one(ledger: Ledger, old: StoredStudy, typed: Type) -> None:
-    begun = found(ledger, typed("recipe.epochs=2", begin_from="colours"))
+def test_the_same_command_goes_on_and_so_does_a_shorter_one(stores: Stores, old: StoredStudy, typed: Type) -> None:
+    begun = create_study(stores, typed("recipe.epochs=2", begin_from="colours"))
     assert begun.spec["begun_from"] == "colours:1"
     # Another trial becomes the best meanwhile: the study remembers which one it began at.
-    ledger.studies.set_budget(old.id, 9)
-    end_next(ledger, old, 0.99)
+    stores.studies.set_budget(old.id, 9)
+    end_next(stores, old, 0.99)
     console = Console(record=True)
     for again in (
         typed("recipe.epochs=2", begin_from="colours", console=console),
@@ -136,16 +136,16 @@ def test_the_same_command_goes_on_and_so_does_a_shorter_one(ledger: Ledger, old:
         typed("recipe.epochs=2"),
         typed(),
     ):
-        assert replace(resume(ledger, begun, again), running_since=None) == replace(begun, running_since=None)
+        assert replace(resume(stores, begun, again), running_since=None) == replace(begun, running_since=None)
     assert "Trial 0 is" not in console.export_text(), "that was said when it began"
     with pytest.raises(StudyChanged, match="begun with other settings"):
-        resume(ledger, begun, typed("recipe.epochs=2", begin_from="colours:0"))
+        resume(stores, begun, typed("recipe.epochs=2", begin_from="colours:0"))
 
 
 def test_a_study_that_began_without_is_another_one(
-    ledger: Ledger, old: StoredStudy, typed: Type, study_file: Path
+    stores: Stores, old: StoredStudy, typed: Type, study_file: Path
 ) -> None:
-    plain = found(ledger, typed("recipe.backbone=test_resnet", "recipe.init=scratch"))
+    plain = create_study(stores, typed("recipe.backbone=test_resnet", "recipe.init=scratch"))
     assert study_file.read_text() == STUDY
     with pytest.raises(StudyChanged, match="batch_size: 32 -> 8"):
-        resume(ledger, plain, typed("recipe.backbone=test_resnet", begin_from="colours"))
+        resume(stores, plain, typed("recipe.backbone=test_resnet", begin_from="colours"))

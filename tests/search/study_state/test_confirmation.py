@@ -21,16 +21,16 @@ from search.report.status import show_status
 from search.runtime.home import Home
 from search.study_state.confirmation import freeze_split, judge, plan_step, queue_step, read_confirmation
 from search.study_state.optuna_attributes import SIBLINGS
-from search.study_state.snapshot import Standing, confirmations_are_over, read_standing, what_runs
+from search.study_state.snapshot import StudySnapshot, confirmations_are_over, read_snapshot, what_runs
 from search.worker.lease import LEASE
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.task import Task
 from search.workflow.confirm import run_confirmation
 from search.workflow.control import retry
 from search.workflow.watch import Interrupted
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
 from tests.search.colours import work_on
@@ -41,270 +41,276 @@ def even(task: Task) -> float:
     return 0.7
 
 
-def split_counts(ledger: Ledger, study: StoredStudy) -> Counter[tuple[int, int]]:
-    records = ledger.runs.records(study.id, kind=WorkKind.CONFIRM)
+def split_counts(stores: Stores, study: StoredStudy) -> Counter[tuple[int, int]]:
+    records = stores.runs.records(study.id, kind=WorkKind.CONFIRM)
     return Counter((record.note[TRIAL_NOTE], record.split) for record in records)
 
 
-def confirm(bench: Bench, working: Bench | None = None, until: Callable[..., None] | None = None) -> str:
+def confirm(
+    context: StudyContext, working: StudyContext | None = None, until: Callable[..., None] | None = None
+) -> str:
     """Run the stage with one worker; what was said."""
     output = io.StringIO()
 
-    def work_until(over: Callable[[Standing], bool]) -> None:
-        if not over(read_standing(bench.ledger, bench.study.name)):
-            work_on(working or bench)
-        assert over(read_standing(bench.ledger, bench.study.name))
+    def work_until(over: Callable[[StudySnapshot], bool]) -> None:
+        if not over(read_snapshot(context.stores, context.study.name)):
+            work_on(working or context)
+        assert over(read_snapshot(context.stores, context.study.name))
 
     console = Console(file=output, width=1000)
-    run_confirmation(bench.ledger, bench.study, bench.images, bench.home, until or work_until, console)
+    run_confirmation(context.stores, context.study, context.images, context.home, until or work_until, console)
     return output.getvalue()
 
 
-def change(bench: Bench, **changes: dict[str, object]) -> None:
+def change(context: StudyContext, **changes: dict[str, object]) -> None:
     """Change tables of the stored study that may change while it runs."""
-    study = bench.ledger.studies.get(bench.study.name)
+    study = context.stores.studies.get(context.study.name)
     spec = {**study.spec, **{table: {**study.spec[table], **values} for table, values in changes.items()}}
     checked = StudySpec.from_dict(spec)
     assert checked.spec_hash == study.spec_hash
-    bench.ledger.studies.set_spec(study.id, spec=checked.to_dict(), file_spec=study.file_spec)
+    context.stores.studies.set_spec(study.id, spec=checked.to_dict(), file_spec=study.file_spec)
 
 
 @pytest.fixture
-def searched(bench: Bench) -> Bench:
+def searched(context: StudyContext) -> StudyContext:
     """Ten trials of ten seconds have ended."""
-    bench.ledger.studies.set_budget(bench.study.id, 10)
-    ready = pretending(bench, even)
+    context.stores.studies.set_budget(context.study.id, 10)
+    ready = pretending(context, even)
     work_on(ready)
     return ready
 
 
-def test_the_best_and_the_default_recipe_run_on_fresh_splits_within_the_share(searched: Bench, ledger: Ledger) -> None:
+def test_the_best_and_the_default_recipe_run_on_fresh_splits_within_the_share(
+    searched: StudyContext, stores: Stores
+) -> None:
     said = confirm(searched)
-    confirmation = read_confirmation(ledger, "colours")
-    ran = split_counts(ledger, searched.study)
+    confirmation = read_confirmation(stores, "colours")
+    ran = split_counts(stores, searched.study)
     assert set(ran) == {(n, 1) for n in confirmation.numbers} and len(ran) == 3, "100 s of search pay for 33 s"
     assert confirmation.spent == 3 * SECONDS
     assert "Confirming 3 finalists on fresh split 1 (of up to 3)" in said and "share of the training time" in said
-    ranking = [candidate.number for candidate in read_standing(ledger, "colours").ranking]
+    ranking = [candidate.number for candidate in read_snapshot(stores, "colours").ranking]
     assert set(confirmation.numbers) == {0, *[number for number in ranking if number][:2]}
-    for record in ledger.runs.records(searched.study.id, kind=WorkKind.CONFIRM):
+    for record in stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM):
         trial = confirmation.trials[record.note[TRIAL_NOTE]]
         assert record.recipe == trial.recipe and record.seed == record.split == 1
-    sibling = ledger.optuna_study("colours" + SIBLINGS[WorkKind.CONFIRM]).get_trials()
+    sibling = stores.optuna_study("colours" + SIBLINGS[WorkKind.CONFIRM]).get_trials()
     assert {(t.user_attrs[TRIAL_NOTE], t.user_attrs["split"]) for t in sibling} == set(ran)
 
 
 def test_typed_again_it_does_nothing_twice_and_with_more_trials_only_new_finalists_run(
-    searched: Bench, ledger: Ledger
+    searched: StudyContext, stores: Stores
 ) -> None:
     change(searched, confirm={"share": 0.5, "rounds": 2})
     confirm(searched)
-    first = split_counts(ledger, searched.study)
+    first = split_counts(stores, searched.study)
     assert {split for _, split in first} == {1, 2} and set(first.values()) == {1}
     confirm(searched)
-    assert split_counts(ledger, searched.study) == first
-    ledger.studies.set_budget(searched.study.id, 15)
+    assert split_counts(stores, searched.study) == first
+    stores.studies.set_budget(searched.study.id, 15)
     better = pretending(searched, lambda task: 0.9)
     work_on(better)
     confirm(better)
-    later = split_counts(ledger, searched.study)
+    later = split_counts(stores, searched.study)
     assert set(later.values()) == {1} and later.keys() >= first.keys()
     new = {number for number, _ in later} - {number for number, _ in first}
     assert new and all(number >= 10 for number in new)
 
 
-def test_clearly_beaten_recipes_stop_after_the_first_round(bench: Bench, ledger: Ledger) -> None:
+def test_clearly_beaten_recipes_stop_after_the_first_round(context: StudyContext, stores: Stores) -> None:
     """Beside the default recipe, which is poor, all are good."""
-    default = bench.spec.default_recipe()
+    default = context.spec.default_recipe()
 
     def quality(task: Task) -> float:
         return 0.1 if task.item.recipe == default else 0.9
 
-    ledger.studies.set_budget(bench.study.id, 10)
-    change(bench, confirm={"share": 0.6})
-    ready = pretending(bench, quality)
+    stores.studies.set_budget(context.study.id, 10)
+    change(context, confirm={"share": 0.6})
+    ready = pretending(context, quality)
     work_on(ready)
     said = confirm(ready)
-    ran = split_counts(ledger, bench.study)
+    ran = split_counts(stores, context.study)
     assert (0, 1) in ran and (0, 2) not in ran
     assert {split for number, split in ran if number} == {1, 2, 3}
     assert "clearly beaten: trial 0" in said and "all that are left ran 3 rounds" in said
 
 
-def test_it_is_skipped_for_few_trials_and_where_nobody_wants_it(bench: Bench, ledger: Ledger) -> None:
-    ready = pretending(bench, even)
+def test_it_is_skipped_for_few_trials_and_where_nobody_wants_it(context: StudyContext, stores: Stores) -> None:
+    ready = pretending(context, even)
     work_on(ready)
     assert "it takes 5 trials, and 3 counted" in confirm(ready)
-    ledger.studies.set_budget(bench.study.id, 5)
+    stores.studies.set_budget(context.study.id, 5)
     work_on(ready)
-    change(bench, confirm={"rounds": 0})
+    change(context, confirm={"rounds": 0})
     assert "confirm.rounds is 0" in confirm(ready)
-    assert split_counts(ledger, bench.study) == {}
-    change(bench, confirm={"rounds": 1})
+    assert split_counts(stores, context.study) == {}
+    change(context, confirm={"rounds": 1})
     confirm(ready)
-    assert len(split_counts(ledger, bench.study)) == 2, "one finalist and the default recipe"
+    assert len(split_counts(stores, context.study)) == 2, "one finalist and the default recipe"
 
 
 def test_whatever_failed_drops_its_finalist_with_a_sentence_and_can_be_tried_again(
-    searched: Bench, ledger: Ledger, url: str
+    searched: StudyContext, stores: Stores, url: str
 ) -> None:
     change(searched, confirm={"share": 0.6, "rounds": 2})
-    leader = read_confirmation(ledger, "colours").numbers[0]
+    leader = read_confirmation(stores, "colours").numbers[0]
 
-    def breaking(bench: Bench, task: Task) -> TrialOutcome | None:
+    def breaking(context: StudyContext, task: Task) -> TrialOutcome | None:
         if task.item.note.get(TRIAL_NOTE) == leader:
             raise KeyError("no [such] colour")
-        return searched.train(bench, task)
+        return searched.train(context, task)
 
     said = confirm(searched, replace(searched, train=breaking))
     assert f"trial {leader} is no finalist any more: on split 1 it failed" in said and "no [such] colour" in said
-    failed = ledger.runs.records(searched.study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FAILED)
+    failed = stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FAILED)
     assert [(r.note[TRIAL_NOTE], r.failure) for r in failed] == [(leader, Failure.BUG)]
-    assert {split for number, split in split_counts(ledger, searched.study) if number != leader} == {1, 2}
+    assert {split for number, split in split_counts(stores, searched.study) if number != leader} == {1, 2}
     retry(None, url, None)
     confirm(searched)
-    assert {split for number, split in split_counts(ledger, searched.study) if number == leader} == {1, 2}
+    assert {split for number, split in split_counts(stores, searched.study) if number == leader} == {1, 2}
 
 
-def test_an_interruption_and_a_lost_worker_lose_nothing(searched: Bench, ledger: Ledger) -> None:
-    def interrupted(over: Callable[[Standing], bool]) -> None:
-        if over(read_standing(ledger, "colours")):
+def test_an_interruption_and_a_lost_worker_lose_nothing(searched: StudyContext, stores: Stores) -> None:
+    def interrupted(over: Callable[[StudySnapshot], bool]) -> None:
+        if over(read_snapshot(stores, "colours")):
             return
-        item = ledger.queue.take(searched.study.id, "killed", LEASE)
+        item = stores.queue.take(searched.study.id, "killed", LEASE)
         assert item is not None and item.kind is WorkKind.CONFIRM
         raise Interrupted("study colours is interrupted")
 
     with pytest.raises(Interrupted):
         confirm(searched, until=interrupted)
-    standing = read_standing(ledger, "colours")
-    assert (standing.confirms_running, standing.confirms_waiting) == (1, 2)
-    assert not confirmations_are_over(standing)
-    ledger.recovery.expire_worker("killed")
+    snapshot = read_snapshot(stores, "colours")
+    assert (snapshot.confirms_running, snapshot.confirms_waiting) == (1, 2)
+    assert not confirmations_are_over(snapshot)
+    stores.recovery.expire_worker("killed")
     confirm(searched)
-    records = ledger.runs.records(searched.study.id, kind=WorkKind.CONFIRM)
+    records = stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM)
     assert sorted(record.attempt for record in records) == [1, 1, 2]
-    assert set(split_counts(ledger, searched.study).values()) == {1}
+    assert set(split_counts(stores, searched.study).values()) == {1}
 
 
-def test_a_paused_study_waits(searched: Bench, ledger: Ledger) -> None:
+def test_a_paused_study_waits(searched: StudyContext, stores: Stores) -> None:
     queue_next(searched)
-    ledger.studies.set_state(searched.study.id, StudyState.PAUSED)
+    stores.studies.set_state(searched.study.id, StudyState.PAUSED)
     work_on(searched)
-    standing = read_standing(ledger, "colours")
-    assert standing.confirms_waiting == 3 and not confirmations_are_over(standing)
-    ledger.studies.set_state(searched.study.id, StudyState.STOPPED)
+    snapshot = read_snapshot(stores, "colours")
+    assert snapshot.confirms_waiting == 3 and not confirmations_are_over(snapshot)
+    stores.studies.set_state(searched.study.id, StudyState.STOPPED)
     work_on(searched)
-    assert confirmations_are_over(read_standing(ledger, "colours")), "only the search was stopped"
+    assert confirmations_are_over(read_snapshot(stores, "colours")), "only the search was stopped"
 
 
-def test_out_of_time_nothing_begins_and_nothing_is_left_waiting(searched: Bench, ledger: Ledger) -> None:
+def test_out_of_time_nothing_begins_and_nothing_is_left_waiting(searched: StudyContext, stores: Stores) -> None:
     queue_next(searched)
-    ledger.studies.set_deadline(searched.study.id, ledger.database.now() + 30.0)
-    standing = read_standing(ledger, "colours")
-    assert not standing.in_time_to_confirm and confirmations_are_over(standing)
+    stores.studies.set_deadline(searched.study.id, stores.database.now() + 30.0)
+    snapshot = read_snapshot(stores, "colours")
+    assert not snapshot.in_time_to_confirm and confirmations_are_over(snapshot)
     said = confirm(searched)
     assert "no time left" in said
-    assert split_counts(ledger, searched.study) == {}
-    assert read_standing(ledger, "colours").confirms_open == 0, "refits do not wait behind them"
+    assert split_counts(stores, searched.study) == {}
+    assert read_snapshot(stores, "colours").confirms_open == 0, "refits do not wait behind them"
 
 
-def test_after_a_change_of_the_export_only_trainings_of_that_length_count(searched: Bench, ledger: Ledger) -> None:
+def test_after_a_change_of_the_export_only_trainings_of_that_length_count(
+    searched: StudyContext, stores: Stores
+) -> None:
     queue_next(searched)
     work_on(searched)
-    assert len(read_confirmation(ledger, "colours").finalists) == 3
+    assert len(read_confirmation(stores, "colours").finalists) == 3
     change(searched, confirm={"share": 0.6, "rounds": 1}, final={"epochs": 6})
-    confirmation = read_confirmation(ledger, "colours")
+    confirmation = read_confirmation(stores, "colours")
     assert confirmation.finalists == () and confirmation.spent == 3 * SECONDS
     queue_next(searched)
     change(searched, final={"epochs": 9})
     confirm(searched)
-    recipes = {r.recipe["epochs"] for r in ledger.runs.records(searched.study.id, kind=WorkKind.CONFIRM) if r.recipe}
+    recipes = {r.recipe["epochs"] for r in stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM) if r.recipe}
     assert recipes == {3, 9}, "what was queued for 6 epochs is taken back"
-    finalists = read_confirmation(ledger, "colours").finalists
+    finalists = read_confirmation(stores, "colours").finalists
     assert {f.recipe.epochs for f in finalists} == {9}
 
 
-def test_costs_are_foretold_by_length_and_corrected_by_what_came(searched: Bench, ledger: Ledger) -> None:
+def test_costs_are_foretold_by_length_and_corrected_by_what_came(searched: StudyContext, stores: Stores) -> None:
     """Twice as long as foretold: the second round that would have been paid for is not."""
     change(searched, confirm={"share": 0.4})  # 100 s of search pay for 67 s: two rounds of three
     slow = pretending(searched, even, lambda task: SECONDS if task.item.kind is WorkKind.SEARCH else 2 * SECONDS)
     confirm(slow)
-    assert {split for _, split in split_counts(ledger, searched.study)} == {1}
+    assert {split for _, split in split_counts(stores, searched.study)} == {1}
 
 
 def test_who_watches_sees_which_recipe_is_at_which_split(
-    searched: Bench, ledger: Ledger, url: str, capsys: pytest.CaptureFixture[str]
+    searched: StudyContext, stores: Stores, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue_next(searched)
-    item = ledger.queue.take(searched.study.id, "w", LEASE)
+    item = stores.queue.take(searched.study.id, "w", LEASE)
     assert item is not None
-    standing = read_standing(ledger, "colours")
-    assert what_runs(ledger, standing) == f"confirming 1 of 3: trial {item.note[TRIAL_NOTE]} on split 1"
+    snapshot = read_snapshot(stores, "colours")
+    assert what_runs(stores, snapshot) == f"confirming 1 of 3: trial {item.note[TRIAL_NOTE]} on split 1"
     show_status(None, url, searched.home.root)
     assert "0 of 3 confirmations done; `search compare --study colours` shows them" in capsys.readouterr().out
 
 
-def test_fresh_splits_differ_keep_groups_together_and_stay_as_they_are(bench: Bench, ledger: Ledger) -> None:
-    with_groups = replace(bench.images, groups=tuple(f"patient {i // 3}" for i in range(30)))
+def test_fresh_splits_differ_keep_groups_together_and_stay_as_they_are(context: StudyContext, stores: Stores) -> None:
+    with_groups = replace(context.images, groups=tuple(f"patient {i // 3}" for i in range(30)))
     for split in (1, 2, 1):
-        freeze_split(ledger, bench.study, split, with_groups)
-    splits = [ledger.folds(bench.study, split) for split in (0, 1, 2)]
+        freeze_split(stores, context.study, split, with_groups)
+    splits = [stores.folds(context.study, split) for split in (0, 1, 2)]
     assert len({tuple(folds) for folds in splits}) == 3
     for folds in splits[1:]:
         assert np.bincount(folds).min() >= 12
         assert all(len(set(folds[i : i + 3])) == 1 for i in range(0, 30, 3))
     before = splits[1]
-    freeze_split(ledger, bench.study, 1, bench.images)
-    np.testing.assert_array_equal(ledger.folds(bench.study, 1), before)
+    freeze_split(stores, context.study, 1, context.images)
+    np.testing.assert_array_equal(stores.folds(context.study, 1), before)
 
 
 def test_real_confirmations_train_on_their_split_and_become_the_model(
-    bench: Bench, ledger: Ledger, tmp_path: Path
+    context: StudyContext, stores: Stores, tmp_path: Path
 ) -> None:
-    ledger.studies.set_budget(bench.study.id, 5)
-    change(bench, confirm={"rounds": 1})
-    work_on(pretending(bench, even))
-    confirm(bench)
-    records = ledger.runs.records(bench.study.id, kind=WorkKind.CONFIRM)
+    stores.studies.set_budget(context.study.id, 5)
+    change(context, confirm={"rounds": 1})
+    work_on(pretending(context, even))
+    confirm(context)
+    records = stores.runs.records(context.study.id, kind=WorkKind.CONFIRM)
     assert [record.status for record in records] == [TrialStatus.FINISHED] * 2
-    folds = ledger.folds(bench.study, 1)
-    curves = ledger.runs.curves(records[0].id)
-    oof = ledger.runs.prediction(records[0].id, "oof")
-    right = oof.argmax(axis=1) == bench.images.y
+    folds = stores.folds(context.study, 1)
+    curves = stores.runs.curves(records[0].id)
+    oof = stores.runs.prediction(records[0].id, "oof")
+    right = oof.argmax(axis=1) == context.images.y
     assert curves[-1].fold_metrics == pytest.approx([float(right[folds == fold].mean()) for fold in (0, 1)])
-    assert ledger.queue.counts(bench.study.id)[WorkKind.CONFIRM][WorkState.STORED] == 2
+    assert stores.queue.counts(context.study.id)[WorkKind.CONFIRM][WorkState.STORED] == 2
 
-    plan = plan_export(ledger, bench.study, seeds=None, full_data=False, members_at_most=1)
-    assert missing_refits(plan, bench.home) == 0
-    assert queue_refits(ledger, plan, bench.home) == [(plan.leader.rounds[0].work_id,)]
-    assert not ledger.queue.waiting(bench.study.id, WorkKind.REFIT), "nothing is left to train"
-    exported = export(bench, plan, tmp_path / "confirmed")
+    plan = plan_export(stores, context.study, seeds=None, full_data=False, members_at_most=1)
+    assert missing_refits(plan, context.home) == 0
+    assert queue_refits(stores, plan, context.home) == [(plan.leader.rounds[0].work_id,)]
+    assert not stores.queue.waiting(context.study.id, WorkKind.REFIT), "nothing is left to train"
+    exported = export(context, plan, tmp_path / "confirmed")
     with (exported.folder / "oof.csv").open() as file:
         assert [row["fold"] for row in csv.DictReader(file)] == [str(fold) for fold in folds]
-    (record,) = ledger.runs.exports(bench.study.id)
+    (record,) = stores.runs.exports(context.study.id)
     stored = ExportNotes.from_json(record.notes).labels
-    refits = gather_refits(ledger, plan, queue_refits(ledger, plan, bench.home))
+    refits = gather_refits(stores, plan, queue_refits(stores, plan, context.home))
     assert stored is not None and refits.test is not None
     assert stored.tolist() == refits.blend.labels(refits.test).tolist()
 
     more = replace(plan, seeds=2)
-    export(bench, more, tmp_path / "more")
-    ((kept, refitted),) = queue_refits(ledger, more, bench.home)
-    refit = ledger.runs.record_of(refitted)
+    export(context, more, tmp_path / "more")
+    ((kept, refitted),) = queue_refits(stores, more, context.home)
+    refit = stores.runs.record_of(refitted)
     assert kept == plan.leader.rounds[0].work_id and refit is not None
     assert (refit.kind, refit.split, refit.seed) == (WorkKind.REFIT, 0, 0)
     elsewhere = Home(root=tmp_path / "elsewhere")
     assert missing_refits(plan, elsewhere) == 1, "networks that are not here are trained again"
 
 
-def export(bench: Bench, plan: ExportPlan, folder: Path) -> Export:
-    ids = queue_refits(bench.ledger, plan, bench.home)
-    work_on(bench)
-    refits = gather_refits(bench.ledger, plan, ids)
-    return write_export(bench.ledger, plan, refits, bench.images, bench.home, folder, None)
+def export(context: StudyContext, plan: ExportPlan, folder: Path) -> Export:
+    ids = queue_refits(context.stores, plan, context.home)
+    work_on(context)
+    refits = gather_refits(context.stores, plan, ids)
+    return write_export(context.stores, plan, refits, context.images, context.home, folder, None)
 
 
-def test_weights_of_the_clearly_beaten_are_not_kept(searched: Bench, ledger: Ledger) -> None:
+def test_weights_of_the_clearly_beaten_are_not_kept(searched: StudyContext, stores: Stores) -> None:
     kept = {}
 
     def quality(task: Task) -> float:
@@ -315,14 +321,14 @@ def test_weights_of_the_clearly_beaten_are_not_kept(searched: Bench, ledger: Led
 
     confirm(pretending(searched, quality))
     beaten = [
-        r.work_id for r in ledger.runs.records(searched.study.id, kind=WorkKind.CONFIRM) if r.note[TRIAL_NOTE] == 0
+        r.work_id for r in stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM) if r.note[TRIAL_NOTE] == 0
     ]
     assert beaten and not any(kept[work_id].exists() for work_id in beaten)
     assert sum(folder.exists() for folder in kept.values()) == len(kept) - len(beaten)
 
 
-def queue_next(bench: Bench) -> None:
-    confirmation = read_confirmation(bench.ledger, bench.study.name)
-    step = plan_step(bench.ledger, confirmation, judge(bench.ledger, confirmation))
+def queue_next(context: StudyContext) -> None:
+    confirmation = read_confirmation(context.stores, context.study.name)
+    step = plan_step(context.stores, confirmation, judge(context.stores, confirmation))
     assert step.items
-    queue_step(bench.ledger, confirmation, step, bench.images)
+    queue_step(context.stores, confirmation, step, context.images)

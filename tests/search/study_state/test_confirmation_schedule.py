@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.study_state.confirmation_schedule import Contender, choose_finalists, finalist_count, money_for, next_step
+from search.study_state.confirmation_schedule import (
+    Contender,
+    choose_finalists,
+    confirmation_budget,
+    finalist_count,
+    next_step,
+)
 from studies.settings import ConfirmSettings
 
 SETTINGS = ConfirmSettings()
@@ -44,8 +50,8 @@ def test_who_was_confirmed_stays_when_better_trials_come() -> None:
 
 
 def test_the_share_is_of_the_whole() -> None:
-    assert money_for(300.0, 0.25) == pytest.approx(100.0)
-    assert money_for(300.0, 0.0) == 0.0
+    assert confirmation_budget(300.0, 0.25) == pytest.approx(100.0)
+    assert confirmation_budget(300.0, 0.0) == 0.0
 
 
 def contender(number: int, *splits: int, seconds: float = 10.0, **more: bool) -> Contender:
@@ -54,43 +60,43 @@ def contender(number: int, *splits: int, seconds: float = 10.0, **more: bool) ->
 
 def test_the_first_round_is_for_all_that_the_money_pays_and_for_leader_and_default_in_any_case() -> None:
     four = [contender(7, needed=True), contender(0, needed=True), contender(3), contender(5)]
-    assert next_step(four, rounds=3, money=40.0).items == ((7, 1), (0, 1), (3, 1), (5, 1))
-    step = next_step(four, rounds=3, money=39.0)
+    assert next_step(four, rounds=3, budget_seconds=40.0).items == ((7, 1), (0, 1), (3, 1), (5, 1))
+    step = next_step(four, rounds=3, budget_seconds=39.0)
     assert step.items == ((7, 1), (0, 1), (3, 1)) and step.left_out == (5,) and "share" in step.why
-    assert next_step(four, rounds=3, money=-5.0).items == ((7, 1), (0, 1))
-    step = next_step(four, rounds=3, money=40.0, at_once=2)
+    assert next_step(four, rounds=3, budget_seconds=-5.0).items == ((7, 1), (0, 1))
+    step = next_step(four, rounds=3, budget_seconds=40.0, at_once=2)
     assert step.items == ((7, 1), (0, 1)) and "time" in step.why
-    step = next_step(four, rounds=3, money=40.0, at_once=1)
+    step = next_step(four, rounds=3, budget_seconds=40.0, at_once=1)
     assert step.items == () and "no time" in step.why, "one alone could be compared with nobody"
 
 
 def test_whoever_falls_or_breaks_stops_and_one_alone_ends_it() -> None:
     three = [contender(7, 1), contender(3, 1), contender(0, 1, eliminated=True)]
-    assert next_step(three, rounds=3, money=100.0).items == ((7, 2), (3, 2))
+    assert next_step(three, rounds=3, budget_seconds=100.0).items == ((7, 2), (3, 2))
     assert next_step(
-        [contender(7, 1), contender(3, dropped=True), contender(0, 1, eliminated=True)], rounds=3, money=100.0
-    ) == (next_step([contender(7, 1), contender(0, 1, eliminated=True)], rounds=3, money=100.0))
-    step = next_step(three[:1] + three[2:], rounds=3, money=100.0)
+        [contender(7, 1), contender(3, dropped=True), contender(0, 1, eliminated=True)], rounds=3, budget_seconds=100.0
+    ) == (next_step([contender(7, 1), contender(0, 1, eliminated=True)], rounds=3, budget_seconds=100.0))
+    step = next_step(three[:1] + three[2:], rounds=3, budget_seconds=100.0)
     assert step.items == () and "clearly beaten" in step.why
-    assert next_step([contender(7, dropped=True)], rounds=3, money=100.0).items == ()
+    assert next_step([contender(7, dropped=True)], rounds=3, budget_seconds=100.0).items == ()
 
 
 def test_a_later_round_that_cannot_be_paid_is_for_the_best_two_at_least() -> None:
     three = [contender(n, 1) for n in (7, 3, 0)]
-    assert next_step(three, rounds=3, money=25.0).items == ((7, 2), (3, 2))
-    step = next_step(three, rounds=3, money=15.0)
+    assert next_step(three, rounds=3, budget_seconds=25.0).items == ((7, 2), (3, 2))
+    step = next_step(three, rounds=3, budget_seconds=15.0)
     assert step.items == () and "used up" in step.why
-    step = next_step(three, rounds=3, money=100.0, at_once=1)
+    step = next_step(three, rounds=3, budget_seconds=100.0, at_once=1)
     assert step.items == () and "deadline" in step.why
 
 
 def test_new_finalists_catch_up_before_anybody_goes_on() -> None:
     mixed = [contender(9, needed=True), contender(7, 1, 2, 3), contender(0, 1, 2, 3)]
-    assert next_step(mixed, rounds=3, money=100.0).items == ((9, 1),)
+    assert next_step(mixed, rounds=3, budget_seconds=100.0).items == ((9, 1),)
     mixed[0] = contender(9, 1)
-    assert next_step(mixed, rounds=3, money=100.0).items == ((9, 2),)
+    assert next_step(mixed, rounds=3, budget_seconds=100.0).items == ((9, 2),)
     mixed[0] = contender(9, 1, 2, 3)
-    assert next_step(mixed, rounds=3, money=100.0).why == "all that are left ran 3 rounds"
+    assert next_step(mixed, rounds=3, budget_seconds=100.0).why == "all that are left ran 3 rounds"
 
 
 @st.composite
@@ -105,12 +111,12 @@ def races(draw: st.DrawFn) -> tuple[list[Contender], int, float, list[float]]:
 def test_every_race_ends_within_its_money_and_runs_nothing_twice(
     race: tuple[list[Contender], int, float, list[float]],
 ) -> None:
-    contenders, rounds, money, luck = race
+    contenders, rounds, budget_seconds, luck = race
     needed = sum(c.seconds for c in contenders if c.needed)
     ran: set[tuple[int, int]] = set()
     spent = 0.0
     for turn in range(100):
-        step = next_step(contenders, rounds=rounds, money=money - spent)
+        step = next_step(contenders, rounds=rounds, budget_seconds=budget_seconds - spent)
         if not step.items:
             break
         by_number = {c.number: c for c in contenders}
@@ -126,5 +132,5 @@ def test_every_race_ends_within_its_money_and_runs_nothing_twice(
             contenders[-1] = replace(contenders[-1], eliminated=bool(contenders[-1].splits) and len(contenders) > 1)
     else:
         raise AssertionError("it never ends")
-    assert spent <= max(money, needed) + 1e-6
+    assert spent <= max(budget_seconds, needed) + 1e-6
     assert {(c.number, 1) for c in contenders if c.needed} <= ran

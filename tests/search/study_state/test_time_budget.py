@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.study_state.confirmation_schedule import Contender, money_for, next_step
-from search.study_state.snapshot import read_standing, refits_before_deadline, search_is_over
+from search.study_state.confirmation_schedule import Contender, confirmation_budget, next_step
+from search.study_state.snapshot import read_snapshot, refits_before_deadline, search_is_over
 from search.study_state.time_budget import (
     EXPORT_SECONDS,
     MARGIN,
@@ -26,11 +26,11 @@ from search.study_state.time_budget import (
     refits_in_time,
 )
 from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
-from search.worker.deadline_guard import Overtime
-from search.worker.study_context import Bench
+from search.worker.deadline_guard import DeadlineGuard
+from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
 from storage.records.trials import RunStore
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec, load_study
 from tests.search.colours import work_on
@@ -224,9 +224,9 @@ class Simulation:
         race = [replace(c, needed=place < 2) for place, c in enumerate(race)] if number else []
         while True:
             spent = sum(r.seconds for r in self.confirmations)
-            money = money_for(sum(r.seconds for r in self.records), self.spec.confirm.share) - spent
+            budget_seconds = confirmation_budget(sum(r.seconds for r in self.records), self.spec.confirm.share) - spent
             at_once = confirmations_in_time(self.costs(), now=self.now, deadline=self.deadline)
-            step = next_step(race, rounds=self.spec.confirm.rounds, money=money, at_once=at_once)
+            step = next_step(race, rounds=self.spec.confirm.rounds, budget_seconds=budget_seconds, at_once=at_once)
             if not step.items:
                 return
             took = {c.number: c.seconds * self.next_wobble() for c in race}
@@ -280,69 +280,69 @@ def test_no_schedule_ends_late_and_none_wastes_most_of_its_time(
 
 
 class TestAgainstADatabase:
-    def test_when_time_is_up_no_trial_begins_but_refits_do(self, bench: Bench, ledger: Ledger) -> None:
-        assert not search_is_over(read_standing(ledger, "colours"))
-        ledger.studies.set_deadline(bench.study.id, ledger.database.now() - 1.0)
-        work_on(bench)
-        assert ledger.runs.records(bench.study.id) == []
-        standing = read_standing(ledger, "colours")
-        assert search_is_over(standing) and not standing.in_time_to_confirm
+    def test_when_time_is_up_no_trial_begins_but_refits_do(self, context: StudyContext, stores: Stores) -> None:
+        assert not search_is_over(read_snapshot(stores, "colours"))
+        stores.studies.set_deadline(context.study.id, stores.database.now() - 1.0)
+        work_on(context)
+        assert stores.runs.records(context.study.id) == []
+        snapshot = read_snapshot(stores, "colours")
+        assert search_is_over(snapshot) and not snapshot.in_time_to_confirm
         for kind in (WorkKind.CONFIRM, WorkKind.REFIT):
-            ledger.queue.add(bench.study.id, kind, split=0, seed=0, recipe=bench.spec.default_recipe())
-        work_on(bench)
-        assert [record.kind for record in ledger.runs.records(bench.study.id)] == [WorkKind.REFIT]
-        assert refits_before_deadline(ledger, bench.study) == 0
+            stores.queue.add(context.study.id, kind, split=0, seed=0, recipe=context.spec.default_recipe())
+        work_on(context)
+        assert [record.kind for record in stores.runs.records(context.study.id)] == [WorkKind.REFIT]
+        assert refits_before_deadline(stores, context.study) == 0
 
     def test_a_trial_that_would_end_too_late_is_handed_back_and_not_taken_again(
-        self, bench: Bench, ledger: Ledger
+        self, context: StudyContext, stores: Stores
     ) -> None:
         """One trial has finished in no time; the next one shows in its first epoch that it takes for ever."""
-        ledger.studies.set_budget(bench.study.id, 1)
-        work_on(bench)
-        ledger.studies.set_budget(bench.study.id, 3)
-        ledger.studies.set_deadline(bench.study.id, ledger.database.now() + 1000.0)
-        study = ledger.studies.get("colours")
-        item = ledger.queue.take(study.id, bench.worker, 60.0)
+        stores.studies.set_budget(context.study.id, 1)
+        work_on(context)
+        stores.studies.set_budget(context.study.id, 3)
+        stores.studies.set_deadline(context.study.id, stores.database.now() + 1000.0)
+        study = stores.studies.get("colours")
+        item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
-        overtime, recipe = Overtime(ledger), Recipe.from_flat(bench.spec.default_recipe())
+        deadline_guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         quick, slow = (report(seconds) for seconds in (1.0, 500.0))
-        assert not overtime.is_too_late("colours", item, recipe, quick)
-        assert overtime.given_up(study) == set()
-        assert overtime.is_too_late("colours", item, recipe, slow)
-        assert not overtime.is_too_late("colours", replace(item, kind=WorkKind.REFIT), recipe, slow)
-        assert not overtime.is_too_late("colours", item, recipe, replace(slow, epoch=3)), "it has ended"
-        assert ledger.queue.hand_back(item)
-        assert overtime.given_up(study) == {item.id}
-        assert WorkKind.SEARCH in overtime.kinds_to_begin(study)
-        other = ledger.queue.take(study.id, bench.worker, 60.0, skip=overtime.given_up(study))
+        assert not deadline_guard.is_too_late("colours", item, recipe, quick)
+        assert deadline_guard.given_up(study) == set()
+        assert deadline_guard.is_too_late("colours", item, recipe, slow)
+        assert not deadline_guard.is_too_late("colours", replace(item, kind=WorkKind.REFIT), recipe, slow)
+        assert not deadline_guard.is_too_late("colours", item, recipe, replace(slow, epoch=3)), "it has ended"
+        assert stores.queue.release(item)
+        assert deadline_guard.given_up(study) == {item.id}
+        assert WorkKind.SEARCH in deadline_guard.kinds_to_begin(study)
+        other = stores.queue.take(study.id, context.worker, 60.0, skip=deadline_guard.given_up(study))
         assert isinstance(other, WorkItem) and other.id != item.id
-        ledger.studies.set_deadline(study.id, ledger.database.now() + 9000.0)
-        assert overtime.given_up(ledger.studies.get("colours")) == set(), "with more time it may be taken again"
+        stores.studies.set_deadline(study.id, stores.database.now() + 9000.0)
+        assert deadline_guard.given_up(stores.studies.get("colours")) == set(), "with more time it may be taken again"
 
     def test_a_worker_stops_at_the_epoch_after_which_time_is_too_short(
-        self, bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+        self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
 
-        def too_late(self: Overtime, name: str, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
+        def too_late(self: DeadlineGuard, name: str, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
             asked.append(report.epoch)
             self._given_up[item.id] = deadline
             return report.epoch == 2
 
-        deadline = ledger.database.now() + 1e6
-        ledger.studies.set_deadline(bench.study.id, deadline)
-        ledger.studies.set_budget(bench.study.id, 1)
+        deadline = stores.database.now() + 1e6
+        stores.studies.set_deadline(context.study.id, deadline)
+        stores.studies.set_budget(context.study.id, 1)
         with monkeypatch.context() as patch:
-            patch.setattr(Overtime, "is_too_late", too_late)
-            work_on(bench)
+            patch.setattr(DeadlineGuard, "is_too_late", too_late)
+            work_on(context)
         assert asked == [1, 2]
-        assert ledger.runs.records(bench.study.id) == []
-        work_on(bench)
-        (ended,) = ledger.runs.records(bench.study.id)
+        assert stores.runs.records(context.study.id) == []
+        work_on(context)
+        (ended,) = stores.runs.records(context.study.id)
         assert (ended.epochs_done, ended.attempt) == (3, 2), "the next worker goes on from the checkpoint"
 
     def test_trials_are_read_when_one_ends_and_not_after_every_epoch(
-        self, bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+        self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reads: list[WorkKind | None] = []
         read = RunStore.records
@@ -352,37 +352,37 @@ class TestAgainstADatabase:
             return read(store, study_id, **which)
 
         monkeypatch.setattr(RunStore, "records", spying)
-        overtime, recipe = Overtime(ledger), Recipe.from_flat(bench.spec.default_recipe())
-        ledger.studies.set_deadline(bench.study.id, ledger.database.now() + 10_000.0)
-        study = ledger.studies.get("colours")
+        deadline_guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
+        stores.studies.set_deadline(context.study.id, stores.database.now() + 10_000.0)
+        study = stores.studies.get("colours")
 
         def end_a_trial(number: int, seconds: float) -> None:
-            item = ledger.queue.take(study.id, bench.worker, 60.0)
+            item = stores.queue.take(study.id, context.worker, 60.0)
             assert item is not None
-            named = ledger.queue.name_trial(item, number, recipe.to_flat())
+            named = stores.queue.assign_trial(item, number, recipe.to_flat())
             assert named is not None
             ended = TrialOutcome(
                 status=TrialStatus.FINISHED, value=0.5, brier=0.5, ambiguity=0.0, epochs_done=3, seconds=seconds
             )
-            assert ledger.queue.store(named, ended)
+            assert stores.queue.store(named, ended)
 
         end_a_trial(0, 10.0)
-        item = ledger.queue.take(study.id, bench.worker, 60.0)
+        item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
         for _ in range(3):
-            assert not overtime.is_too_late("colours", item, recipe, report(10.0))
-            assert WorkKind.SEARCH in overtime.kinds_to_begin(study)
+            assert not deadline_guard.is_too_late("colours", item, recipe, report(10.0))
+            assert WorkKind.SEARCH in deadline_guard.kinds_to_begin(study)
         assert reads.count(WorkKind.SEARCH) == 1
         end_a_trial(1, 9000.0)
-        assert overtime.kinds_to_begin(study) == Overtime(ledger).kinds_to_begin(study) == (WorkKind.REFIT,)
-        assert overtime.is_too_late("colours", item, recipe, report(2000.0))
+        assert deadline_guard.kinds_to_begin(study) == DeadlineGuard(stores).kinds_to_begin(study) == (WorkKind.REFIT,)
+        assert deadline_guard.is_too_late("colours", item, recipe, report(2000.0))
 
-    def test_how_many_refits_fit_is_read_from_what_trials_took(self, bench: Bench, ledger: Ledger) -> None:
-        work_on(bench)
-        assert refits_before_deadline(ledger, bench.study) is None
-        seconds = max(r.seconds for r in ledger.runs.records(bench.study.id))
-        ledger.studies.set_deadline(bench.study.id, ledger.database.now() + EXPORT_SECONDS + 20 * seconds + 60.0)
-        fitting = refits_before_deadline(ledger, bench.study)
+    def test_how_many_refits_fit_is_read_from_what_trials_took(self, context: StudyContext, stores: Stores) -> None:
+        work_on(context)
+        assert refits_before_deadline(stores, context.study) is None
+        seconds = max(r.seconds for r in stores.runs.records(context.study.id))
+        stores.studies.set_deadline(context.study.id, stores.database.now() + EXPORT_SECONDS + 20 * seconds + 60.0)
+        fitting = refits_before_deadline(stores, context.study)
         assert fitting is not None and fitting >= 15
 
 

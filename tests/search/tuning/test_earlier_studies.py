@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from search.statistics.ranking import Candidate
 from search.tuning.earlier_studies import (
     TRIALS_PER_STUDY,
+    DatasetTraits,
     EarlierStudy,
     EarlierTrial,
-    Traits,
     distance,
     is_near,
-    recollect,
+    remembered_recipes,
     traits_of,
     worth_trying,
 )
@@ -35,7 +35,7 @@ pictures = st.builds(
     side=st.floats(8, 4000),
 )
 traits = st.builds(
-    Traits,
+    DatasetTraits,
     fingerprint=st.uuids().map(str),
     images=st.integers(1, 10**6),
     classes=st.integers(2, 1000),
@@ -45,7 +45,7 @@ traits = st.builds(
 
 
 @given(traits, traits)
-def test_distance_is_one(one: Traits, other: Traits) -> None:
+def test_distance_is_one(one: DatasetTraits, other: DatasetTraits) -> None:
     assert distance(one, one) == 0.0
     assert distance(one, other) == pytest.approx(distance(other, one))
     assert distance(one, other) >= 0.0
@@ -54,7 +54,7 @@ def test_distance_is_one(one: Traits, other: Traits) -> None:
 
 def test_more_alike_is_nearer() -> None:
     look = ImageStatistics(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), side=224.0)
-    here = Traits(fingerprint="a", images=600, classes=10, imbalance=4.0, pictures=look)
+    here = DatasetTraits(fingerprint="a", images=600, classes=10, imbalance=4.0, pictures=look)
     alike = replace(here, fingerprint="b", images=700)
     for unlike in (
         replace(alike, images=60_000),
@@ -85,7 +85,9 @@ def study(name: str, away: float, *trials: EarlierTrial) -> EarlierStudy:
 
 
 def recalled(*studies: EarlierStudy) -> list[tuple[str, int]]:
-    return [(found.study.name, found.trial.result.number) for found in recollect(studies, SPEC.space, SPEC.recipe)]
+    return [
+        (found.study.name, found.trial.result.number) for found in remembered_recipes(studies, SPEC.space, SPEC.recipe)
+    ]
 
 
 def test_the_best_of_each_comes_before_the_second_best_of_any_and_the_nearest_first() -> None:
@@ -106,11 +108,11 @@ def test_only_what_the_new_study_can_sample_is_recalled() -> None:
     unknown_choice = trial(2, 0.894, optimizer__name="lion")
     assert recalled(study("s", 0.0, outside, other_branch, unknown_choice)) == [("s", 1)]
     fixed_elsewhere = trial(3, 0.9, backbone="resnet18", batch_size=128, optimizer__lr=0.002)
-    (found,) = recollect([study("s", 0.0, fixed_elsewhere)], SPEC.space, SPEC.recipe)
+    (found,) = remembered_recipes([study("s", 0.0, fixed_elsewhere)], SPEC.space, SPEC.recipe)
     recipe = SPEC.assemble(found.params)
     assert (recipe["backbone"], recipe["batch_size"], recipe["optimizer.lr"]) == ("test_resnet", 32, 0.002)
     off = trial(4, 0.9, optimizer__weight_decay=0.0)
-    (found,) = recollect([study("s", 0.0, off)], SPEC.space, SPEC.recipe)
+    (found,) = remembered_recipes([study("s", 0.0, off)], SPEC.space, SPEC.recipe)
     assert found.params["optimizer.weight_decay.on"] is False
 
 

@@ -7,32 +7,32 @@ from pathlib import Path
 import pytest
 
 from search.runtime.signals import StopSignals
-from search.study_setup.create_study import found, resume
-from search.study_state.snapshot import read_standing
+from search.study_setup.create_study import create_study, resume
+from search.study_state.snapshot import read_snapshot
 from search.tuning.pruners import make_pruner
 from search.worker.loop import work
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import WorkKind
 from studies.spec import StudyError, StudySpec
-from tests.search.colours import founding, make_bench
+from tests.search.colours import make_context, study_plan
 
 
 @pytest.fixture
-def racing(ledger: Ledger, stored: StoredStudy) -> StoredStudy:
+def racing(stores: Stores, stored: StoredStudy) -> StoredStudy:
     """The study as it was stored while there was a paired race."""
     search = {**stored.spec["search"], "pruner": "paired_race", "race_margin": 2.5}
-    ledger.studies.set_spec(stored.id, spec={**stored.spec, "search": search}, file_spec=stored.file_spec)
-    return ledger.studies.get(stored.name)
+    stores.studies.set_spec(stored.id, spec={**stored.spec, "search": search}, file_spec=stored.file_spec)
+    return stores.studies.get(stored.name)
 
 
-def test_it_is_read_and_keeps_its_hash(ledger: Ledger, stored: StoredStudy, racing: StoredStudy) -> None:
+def test_it_is_read_and_keeps_its_hash(stores: Stores, stored: StoredStudy, racing: StoredStudy) -> None:
     spec = StudySpec.from_dict(racing.spec)
     assert spec.search_settings.pruner == "paired_race"
     assert spec.spec_hash == racing.spec_hash == stored.spec_hash
     assert StudySpec.from_dict(spec.to_dict()) == spec
-    assert read_standing(ledger, racing.name).waiting == 0
+    assert read_snapshot(stores, racing.name).waiting == 0
 
 
 def test_a_setting_of_it_alone_is_no_obstacle(stored: StoredStudy) -> None:
@@ -41,38 +41,38 @@ def test_a_setting_of_it_alone_is_no_obstacle(stored: StoredStudy) -> None:
 
 
 def test_a_worker_refuses_it_and_says_what_helps(
-    ledger: Ledger, racing: StoredStudy, competition_folder: Path, tmp_path: Path
+    stores: Stores, racing: StoredStudy, competition_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StudyError, match=r"'paired_race', which was removed.* as one of successive_halving, none"):
-        make_bench(ledger, racing, competition_folder, tmp_path)
+        make_context(stores, racing, competition_folder, tmp_path)
 
 
 def test_a_worker_of_all_studies_leaves_it_aside(
-    ledger: Ledger,
+    stores: Stores,
     racing: StoredStudy,
     study_file: Path,
     competition_folder: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    other = found(ledger, founding(study_file, competition_folder, name="other", budget=1))
-    made: list[Bench] = []
+    other = create_study(stores, study_plan(study_file, competition_folder, name="other", budget=1))
+    made: list[StudyContext] = []
 
-    def bench_of(study: StoredStudy) -> Bench:
+    def bench_of(study: StoredStudy) -> StudyContext:
         if study.id == racing.id:
             make_pruner(StudySpec.from_dict(study.spec).search_settings)
         if not made:
-            made.append(make_bench(ledger, study, competition_folder, tmp_path / "home"))
+            made.append(make_context(stores, study, competition_folder, tmp_path / "home"))
         return made[0]
 
-    home = make_bench(ledger, other, competition_folder, tmp_path / "home").home
-    work(ledger, bench_of, StopSignals(), home=home)
-    assert ledger.runs.count(other.id, WorkKind.SEARCH) == 1 and ledger.runs.count(racing.id, WorkKind.SEARCH) == 0
+    home = make_context(stores, other, competition_folder, tmp_path / "home").home
+    work(stores, bench_of, StopSignals(), home=home)
+    assert stores.runs.count(other.id, WorkKind.SEARCH) == 1 and stores.runs.count(racing.id, WorkKind.SEARCH) == 0
     assert "study colours is left to other workers: the study names the pruner 'paired_race'" in caplog.text
 
 
 def test_it_goes_on_with_another_pruner(
-    ledger: Ledger, racing: StoredStudy, study_file: Path, competition_folder: Path, tmp_path: Path
+    stores: Stores, racing: StoredStudy, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
-    again = resume(ledger, racing, founding(study_file, competition_folder))
-    assert make_bench(ledger, again, competition_folder, tmp_path).spec.search_settings.pruner == "none"
+    again = resume(stores, racing, study_plan(study_file, competition_folder))
+    assert make_context(stores, again, competition_folder, tmp_path).spec.search_settings.pruner == "none"

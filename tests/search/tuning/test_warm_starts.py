@@ -13,14 +13,14 @@ from rich.console import Console
 from sqlalchemy import update
 
 from search.report.summary import print_warm_starts
-from search.study_setup.create_study import StudyChanged, found, resume
+from search.study_setup.create_study import StudyChanged, create_study, resume
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
 from search.tuning.warm_starts import MOST, origins_of
 from storage.database.tables import Trial
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from tests.databases import DIALECTS
-from tests.search.colours import STUDY, founding, write_competition
+from tests.search.colours import STUDY, study_plan, write_competition
 from tests.search.ended import end_next
 
 PORTFOLIO = STUDY + "".join(
@@ -32,32 +32,32 @@ Begin = Callable[..., StoredStudy]
 
 
 @pytest.fixture
-def begin(ledger: Ledger, study_file: Path, competition_folder: Path) -> Begin:
+def begin(stores: Stores, study_file: Path, competition_folder: Path) -> Begin:
     def begin(name: str, *overrides: str, text: str = STUDY, budget: int = 3, **changes: Any) -> StoredStudy:
         study_file.write_text(text)
-        begun = founding(study_file, competition_folder, *overrides, name=name, budget=budget)
-        return found(ledger, replace(begun, **changes))
+        begun = study_plan(study_file, competition_folder, *overrides, name=name, budget=budget)
+        return create_study(stores, replace(begun, **changes))
 
     return begin
 
 
-def origins(ledger: Ledger, stored: StoredStudy) -> list[str]:
-    return list(origins_of(ledger, stored.name).values())[1:]
+def origins(stores: Stores, stored: StoredStudy) -> list[str]:
+    return list(origins_of(stores, stored.name).values())[1:]
 
 
-def laid_down(ledger: Ledger, name: str) -> list[dict[str, Any]]:
-    return [trial.system_attrs["fixed_params"] for trial in ledger.optuna_study(name).get_trials()]
+def laid_down(stores: Stores, name: str) -> list[dict[str, Any]]:
+    return [trial.system_attrs["fixed_params"] for trial in stores.optuna_study(name).get_trials()]
 
 
 @pytest.mark.parametrize(("budget", "known"), [(1, 0), (2, 1), (9, 1), (10, 2), (25, 5), (1000, MOST)])
-def test_a_fifth_of_the_budget_is_known_beforehand(ledger: Ledger, begin: Begin, budget: int, known: int) -> None:
+def test_a_fifth_of_the_budget_is_known_beforehand(stores: Stores, begin: Begin, budget: int, known: int) -> None:
     stored = begin("colours", text=PORTFOLIO, budget=budget)
     distinct = ["paper 0", "paper 1", "paper 3", "paper 4", "paper 5", "paper 6"]
-    assert origins(ledger, stored) == [f"portfolio: {paper}" for paper in distinct[:known]]
-    assert len(laid_down(ledger, "colours")) == 1 + known
+    assert origins(stores, stored) == [f"portfolio: {paper}" for paper in distinct[:known]]
+    assert len(laid_down(stores, "colours")) == 1 + known
 
 
-def test_the_best_of_earlier_studies_comes_first(ledger: Ledger, begin: Begin) -> None:
+def test_the_best_of_earlier_studies_comes_first(stores: Stores, begin: Begin) -> None:
     for name, metric, rate in (("old", "accuracy", 0.03), ("new", "accuracy", 0.06), ("other", "macro_f1", 0.09)):
         earlier = begin(
             name,
@@ -65,47 +65,47 @@ def test_the_best_of_earlier_studies_comes_first(ledger: Ledger, begin: Begin) -
             "recipe.optimizer.name=sgd",
             f"protocol.metric={metric}",
         )
-        end_next(ledger, earlier, 0.8)
-        end_next(ledger, earlier, 0.7)
+        end_next(stores, earlier, 0.8)
+        end_next(stores, earlier, 0.7)
     # The same studies without their memory do not know of each other.
     stored = begin("latest", text=PORTFOLIO, budget=25, memory=True)
-    assert origins(ledger, stored) == [
+    assert origins(stores, stored) == [
         "memory: new trial 0 (accuracy 0.8000 on these images)",
         "memory: old trial 0 (accuracy 0.8000 on these images)",
         "portfolio: paper 0",
         "portfolio: paper 3",
         "portfolio: paper 4",
     ], "paper 1 is what the old study did"
-    assert laid_down(ledger, "latest")[1]["optimizer.lr@sgd"] == 0.06
+    assert laid_down(stores, "latest")[1]["optimizer.lr@sgd"] == 0.06
     without = begin("without", budget=25, memory=False)
-    assert origins(ledger, without) == []
+    assert origins(stores, without) == []
     bare = begin("bare", budget=25, memory=True)
-    assert origins(ledger, bare)[2] == "memory: other trial 0 (macro_f1 0.8000 on these images)"
+    assert origins(stores, bare)[2] == "memory: other trial 0 (macro_f1 0.8000 on these images)"
 
 
-def test_other_images_are_told_apart(ledger: Ledger, begin: Begin, study_file: Path, tmp_path: Path) -> None:
+def test_other_images_are_told_apart(stores: Stores, begin: Begin, study_file: Path, tmp_path: Path) -> None:
     earlier = begin("earlier", "recipe.optimizer.name=sgd")
-    end_next(ledger, earlier, 0.8)
-    summary = ledger.datasets.get(earlier.fingerprint).summary
+    end_next(stores, earlier, 0.8)
+    summary = stores.datasets.get(earlier.fingerprint).summary
     assert {"mean", "std", "side"} == summary["pictures"].keys()
     assert summary["pictures"]["side"] == 40.0
     (tmp_path / "others").mkdir()
     folder = write_competition(tmp_path / "others", seed=1)
     study_file.write_text(STUDY)
-    stored = found(ledger, replace(founding(study_file, folder, name="second"), memory=True))
-    (origin,) = origins(ledger, stored)
+    stored = create_study(stores, replace(study_plan(study_file, folder, name="second"), memory=True))
+    (origin,) = origins(stores, stored)
     assert origin.startswith("memory: earlier trial 0 (accuracy 0.8000 on other images, distance 0.0")
 
 
-def test_a_damaged_recipe_is_not_remembered(ledger: Ledger, begin: Begin) -> None:
+def test_a_damaged_recipe_is_not_remembered(stores: Stores, begin: Begin) -> None:
     earlier = begin("earlier", "recipe.optimizer.name=sgd")
-    end_next(ledger, earlier, 0.8)
-    with ledger.database.writing() as connection:
+    end_next(stores, earlier, 0.8)
+    with stores.database.writing() as connection:
         connection.execute(update(Trial).values(recipe={"optimizer.lr": "1; drop table", "nonsense": 1}))
-    assert origins(ledger, begin("later", memory=True)) == []
+    assert origins(stores, begin("later", memory=True)) == []
 
 
-def test_a_founding_that_was_interrupted_goes_on(ledger: Ledger, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_founding_that_was_interrupted_goes_on(stores: Stores, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = begin("whole", text=PORTFOLIO, budget=25)
     enqueue, left = optuna.Study.enqueue_trial, [3]
 
@@ -119,51 +119,51 @@ def test_a_founding_that_was_interrupted_goes_on(ledger: Ledger, begin: Begin, m
         patch.setattr(optuna.Study, "enqueue_trial", killed)
         with pytest.raises(KeyboardInterrupt):
             begin("colours", text=PORTFOLIO, budget=25)
-    assert len(laid_down(ledger, "colours")) == 3
+    assert len(laid_down(stores, "colours")) == 3
     stored = begin("colours", text=PORTFOLIO, budget=25)
-    assert laid_down(ledger, "colours") == laid_down(ledger, "whole")
-    assert origins(ledger, stored) == origins(ledger, whole)
+    assert laid_down(stores, "colours") == laid_down(stores, "whole")
+    assert origins(stores, stored) == origins(stores, whole)
 
 
 def test_what_was_laid_down_for_another_plan_is_replaced(
-    ledger: Ledger, begin: Begin, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.studies, "create", lambda *args, **kwargs: 1 / 0)
+        patch.setattr(stores.studies, "create", lambda *args, **kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             begin("colours", text=PORTFOLIO, budget=25)
     begin("colours", "space.loss.label_smoothing.default=0.05")
-    (params,) = laid_down(ledger, "colours")
+    (params,) = laid_down(stores, "colours")
     assert params["loss.label_smoothing"] == 0.05
 
 
-def test_a_foreign_study_is_left_alone(ledger: Ledger, begin: Begin) -> None:
-    foreign = optuna.create_study(study_name="colours", storage=ledger.optuna_storage)
+def test_a_foreign_study_is_left_alone(stores: Stores, begin: Begin) -> None:
+    foreign = optuna.create_study(study_name="colours", storage=stores.optuna_storage)
     foreign.enqueue_trial({"x": 1.0})
     with pytest.raises(StudyChanged, match="not Retable's"):
         begin("colours")
-    assert laid_down(ledger, "colours") == [{"x": 1.0}]
+    assert laid_down(stores, "colours") == [{"x": 1.0}]
 
 
 def test_a_portfolio_that_changed_is_not_laid_down_again(
-    ledger: Ledger, begin: Begin, study_file: Path, competition_folder: Path
+    stores: Stores, begin: Begin, study_file: Path, competition_folder: Path
 ) -> None:
     stored = begin("colours")
     study_file.write_text(PORTFOLIO)
-    resumed = resume(ledger, stored, founding(study_file, competition_folder))
-    assert len(laid_down(ledger, "colours")) == 1
+    resumed = resume(stores, stored, study_plan(study_file, competition_folder))
+    assert len(laid_down(stores, "colours")) == 1
     assert resumed.spec["portfolio"] == [], "the record tells what was laid down"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
-def test_who_proposed_what_is_told(ledger: Ledger, begin: Begin) -> None:
+def test_who_proposed_what_is_told(stores: Stores, begin: Begin) -> None:
     stored = begin("colours", text=PORTFOLIO.replace("paper 0", "[bold]paper[/] 0"), budget=5)
-    end_next(ledger, stored, 0.5)
-    end_next(ledger, stored, 0.6)
-    end_next(ledger, stored, 0.7)
-    told = origins_of(ledger, "colours")
+    end_next(stores, stored, 0.5)
+    end_next(stores, stored, 0.6)
+    end_next(stores, stored, 0.7)
+    told = origins_of(stores, "colours")
     assert told.keys() == {0, 1}, "the sampler's own trials have none"
-    assert ledger.optuna_study("colours").trials[1].user_attrs[ORIGIN_ATTRIBUTE] == told[1]
+    assert stores.optuna_study("colours").trials[1].user_attrs[ORIGIN_ATTRIBUTE] == told[1]
     console = Console(record=True, width=100)
     print_warm_starts(console, told)
     assert console.export_text() == "trial   1  planned   portfolio: [bold]paper[/] 0\n"

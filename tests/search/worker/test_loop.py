@@ -9,33 +9,33 @@ import pytest
 from optuna.trial import TrialState
 
 import trainer.training.cross_validation
-from search.study_setup.create_study import found
+from search.study_setup.create_study import create_study
 from search.study_state.snapshot import candidates
 from search.worker.dead_workers import MAX_FAILURES
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from storage.optuna_storage import running_trials
 from storage.queue.work_queue import WorkItem
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
-from tests.search.colours import founding, make_bench, work_on
+from tests.search.colours import make_context, study_plan, work_on
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import CVResult
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 
-def take(bench: Bench) -> WorkItem:
-    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+def take(context: StudyContext) -> WorkItem:
+    item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
     return item
 
 
-def run_next(bench: Bench, stop_after: int | None = None) -> WorkItem:
+def run_next(context: StudyContext, stop_after: int | None = None) -> WorkItem:
     """Take and run one item; ``stop_after`` asks to stop once that many epochs were reported."""
-    item = take(bench)
+    item = take(context)
     asked = 0
 
     def stop_requested() -> bool:
@@ -43,40 +43,40 @@ def run_next(bench: Bench, stop_after: int | None = None) -> WorkItem:
         asked += 1
         return stop_after is not None and asked >= stop_after
 
-    run_item(bench, item, stop_requested)
+    run_item(context, item, stop_requested)
     return item
 
 
 @pytest.fixture
-def undisturbed(bench: Bench) -> np.ndarray:
+def undisturbed(context: StudyContext) -> np.ndarray:
     """Out-of-fold probabilities of trial 0 as an undisturbed worker gets them."""
-    run_next(bench)
-    return bench.ledger.runs.prediction(bench.ledger.runs.records(bench.study.id)[0].id, "oof")
+    run_next(context)
+    return context.stores.runs.prediction(context.stores.runs.records(context.study.id)[0].id, "oof")
 
 
-def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(bench: Bench) -> None:
-    work_on(bench)
-    records = bench.ledger.runs.records(bench.study.id)
-    trials = bench.optuna_study.get_trials()
+def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(context: StudyContext) -> None:
+    work_on(context)
+    records = context.stores.runs.records(context.study.id)
+    trials = context.optuna_study.get_trials()
     assert [record.number for record in records] == [0, 1, 2] == [trial.number for trial in trials]
     for record, trial in zip(records, trials, strict=True):
         assert (record.status, trial.state) == (TrialStatus.FINISHED, TrialState.COMPLETE)
         assert trial.value == candidates([record], "accuracy")[0].objective
         assert sorted(trial.intermediate_values) == [1, 2, 3]
-        curves = bench.ledger.runs.curves(record.id)
+        curves = context.stores.runs.curves(record.id)
         assert [curve.epoch for curve in curves] == [1, 2, 3]
         assert curves[-1].metric == record.value
         assert trial.intermediate_values[3] == pytest.approx(
             float(curves[-1].true_class.astype(float).mean()), abs=1e-3
         )
-    work_on(bench)
-    assert len(bench.ledger.runs.records(bench.study.id)) == 3, "typed again, nothing is left to do"
+    work_on(context)
+    assert len(context.stores.runs.records(context.study.id)) == 3, "typed again, nothing is left to do"
 
 
 def test_with_a_pruner_some_trials_end_early_and_none_fails(
-    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+    stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
-    begun = founding(
+    begun = study_plan(
         study_file,
         competition_folder,
         "search.pruner=successive_halving",
@@ -84,107 +84,107 @@ def test_with_a_pruner_some_trials_end_early_and_none_fails(
         name="halving",
         budget=8,
     )
-    work_on(make_bench(ledger, found(ledger, begun), competition_folder, tmp_path / "halving"))
-    study = ledger.studies.get("halving")
-    statuses = [record.status for record in ledger.runs.records(study.id)]
+    work_on(make_context(stores, create_study(stores, begun), competition_folder, tmp_path / "halving"))
+    study = stores.studies.get("halving")
+    statuses = [record.status for record in stores.runs.records(study.id)]
     assert len(statuses) == 8
     assert set(statuses) == {TrialStatus.FINISHED, TrialStatus.PRUNED}
     assert statuses[0] is TrialStatus.FINISHED, "trial 0 is never pruned"
 
 
-def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(bench: Bench) -> None:
-    work_on(bench)
-    records = bench.ledger.runs.records(bench.study.id)
-    assert records[0].recipe == bench.spec.default_recipe()
-    for record, trial in zip(records, bench.optuna_study.get_trials(), strict=True):
-        assert record.recipe == bench.spec.assemble(trial.params)
+def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(context: StudyContext) -> None:
+    work_on(context)
+    records = context.stores.runs.records(context.study.id)
+    assert records[0].recipe == context.spec.default_recipe()
+    for record, trial in zip(records, context.optuna_study.get_trials(), strict=True):
+        assert record.recipe == context.spec.assemble(trial.params)
         assert Recipe.from_flat(record.recipe).to_flat() == record.recipe
 
 
-def test_predictions_of_finished_trials_are_kept_and_give_the_value_again(bench: Bench) -> None:
-    run_next(bench)
-    record = bench.ledger.runs.records(bench.study.id)[0]
-    oof = bench.ledger.runs.prediction(record.id, "oof")
-    test = bench.ledger.runs.prediction(record.id, "test")
+def test_predictions_of_finished_trials_are_kept_and_give_the_value_again(context: StudyContext) -> None:
+    run_next(context)
+    record = context.stores.runs.records(context.study.id)[0]
+    oof = context.stores.runs.prediction(record.id, "oof")
+    test = context.stores.runs.prediction(record.id, "test")
     assert oof.shape == (30, 3) and test.shape == (6, 3)
     np.testing.assert_allclose(oof.sum(axis=1), 1, atol=1e-5)
-    assert record.value == pytest.approx(float((oof.argmax(axis=1) == bench.images.y).mean()))
+    assert record.value == pytest.approx(float((oof.argmax(axis=1) == context.images.y).mean()))
     assert record.value_se == pytest.approx(np.sqrt(record.value * (1 - record.value) / 30))
 
 
 def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
-    undisturbed: np.ndarray, ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path
+    undisturbed: np.ndarray, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
-    again = found(ledger, founding(study_file, competition_folder, name="again"))
-    first = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-a")
+    again = create_study(stores, study_plan(study_file, competition_folder, name="again"))
+    first = make_context(stores, again, competition_folder, tmp_path / "shared", "worker-a")
     run_next(first, stop_after=1)
-    assert ledger.runs.records(again.id) == [], "handed back, not ended"
-    assert running_trials(ledger.database, "again") == [0]
+    assert stores.runs.records(again.id) == [], "handed back, not ended"
+    assert running_trials(stores.database, "again") == [0]
 
-    second = make_bench(ledger, again, competition_folder, tmp_path / "shared", "worker-b")
+    second = make_context(stores, again, competition_folder, tmp_path / "shared", "worker-b")
     item = run_next(second)
     assert item.trial_number == 0 and item.attempt == 2
-    record = ledger.runs.records(again.id)[0]
+    record = stores.runs.records(again.id)[0]
     assert (record.number, record.worker, record.epochs_done) == (0, "worker-b", 3)
-    np.testing.assert_array_equal(ledger.runs.prediction(record.id, "oof"), undisturbed)
+    np.testing.assert_array_equal(stores.runs.prediction(record.id, "oof"), undisturbed)
     assert len(second.optuna_study.get_trials()) == 1, "no trial was copied or enqueued again"
     checkpoint = second.artifacts.checkpoint("again", item.id)
     assert not checkpoint.exists(), "what has ended needs no checkpoint"
 
 
-def test_who_lost_the_lease_drops_the_result_quietly(bench: Bench) -> None:
-    item = take(bench)
-    bench.ledger.queue.hand_back(item)
-    bench.ledger.queue.take(bench.study.id, "somebody-else", LEASE)
-    run_item(bench, item, lambda: False)
-    assert bench.ledger.runs.records(bench.study.id) == []
+def test_who_lost_the_lease_drops_the_result_quietly(context: StudyContext) -> None:
+    item = take(context)
+    context.stores.queue.release(item)
+    context.stores.queue.take(context.study.id, "somebody-else", LEASE)
+    run_item(context, item, lambda: False)
+    assert context.stores.runs.records(context.study.id) == []
 
 
-def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(bench: Bench) -> None:
-    bench.optuna_study.ask()  # trial 0, and the worker is gone before it could name it
-    work_on(bench)
-    assert [t.state for t in bench.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
-    records = bench.ledger.runs.records(bench.study.id)
+def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(context: StudyContext) -> None:
+    context.optuna_study.ask()  # trial 0, and the worker is gone before it could name it
+    work_on(context)
+    assert [t.state for t in context.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
+    records = context.stores.runs.records(context.study.id)
     assert [r.number for r in records] == [0, 1, 2]
-    assert records[0].recipe == bench.spec.default_recipe()
+    assert records[0].recipe == context.spec.default_recipe()
 
 
 def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    context: StudyContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("search.worker.run_item.tell", lambda *args: None)  # died between storing and telling
-        run_next(bench)
-    assert running_trials(bench.ledger.database, "colours") == [0]
-    work_on(bench)
-    assert bench.optuna_study.get_trials()[0].state is TrialState.COMPLETE
-    assert len(bench.ledger.runs.records(bench.study.id)) == 3
+        run_next(context)
+    assert running_trials(context.stores.database, "colours") == [0]
+    work_on(context)
+    assert context.optuna_study.get_trials()[0].state is TrialState.COMPLETE
+    assert len(context.stores.runs.records(context.study.id)) == 3
 
 
 def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    context: StudyContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise KeyError("p001.png")
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.training.cross_validation, "cross_validate", broken)
-        work_on(bench)
-    records = bench.ledger.runs.records(bench.study.id)
+        work_on(context)
+    records = context.stores.runs.records(context.study.id)
     assert [r.status for r in records] == [TrialStatus.FAILED] * MAX_FAILURES
     assert "p001.png" in records[0].reason
     assert {r.failure for r in records} == {Failure.BUG}
-    assert {t.state for t in bench.optuna_study.get_trials()} == {TrialState.FAIL}
-    study = bench.ledger.studies.get("colours")
+    assert {t.state for t in context.optuna_study.get_trials()} == {TrialState.FAIL}
+    study = context.stores.studies.get("colours")
     assert study.state is StudyState.STOPPED and "5 trials in a row failed" in study.state_reason
 
-    bench.ledger.studies.set_state(study.id, StudyState.RUNNING)
-    work_on(bench)
-    finished = bench.ledger.runs.records(study.id, status=TrialStatus.FINISHED)
+    context.stores.studies.set_state(study.id, StudyState.RUNNING)
+    work_on(context)
+    finished = context.stores.runs.records(study.id, status=TrialStatus.FINISHED)
     assert len(finished) == 3, "the budget is for trials that came out"
 
 
-def test_divergence_is_told_as_pruned_with_its_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_divergence_is_told_as_pruned_with_its_reason(context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverging(*args: object, **kwargs: object) -> CVResult:
         return CVResult(
             status="diverged", reason="fold 1, epoch 1, batch 3: loss is nan", reports=(), oof=np.full((30, 3), np.nan)
@@ -192,28 +192,30 @@ def test_divergence_is_told_as_pruned_with_its_reason(bench: Bench, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.training.cross_validation, "cross_validate", diverging)
-        run_next(bench)
-    record = bench.ledger.runs.records(bench.study.id)[0]
+        run_next(context)
+    record = context.stores.runs.records(context.study.id)[0]
     assert (record.status, record.reason) == (TrialStatus.DIVERGED, "fold 1, epoch 1, batch 3: loss is nan")
-    trial = bench.optuna_study.get_trials()[0]
+    trial = context.optuna_study.get_trials()[0]
     assert trial.state is TrialState.PRUNED and trial.user_attrs["reason"] == record.reason
-    work_on(bench)
-    assert len(bench.ledger.runs.records(bench.study.id)) == 3, "a diverged trial counts: the sampler learned from it"
+    work_on(context)
+    assert len(context.stores.runs.records(context.study.id)) == 3, (
+        "a diverged trial counts: the sampler learned from it"
+    )
 
 
-def test_refits_keep_weights_and_views(bench: Bench) -> None:
-    recipe = bench.spec.default_recipe()
-    bench.ledger.studies.set_budget(bench.study.id, 0)
-    work_id = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)
-    everything = bench.ledger.queue.add(bench.study.id, WorkKind.REFIT, split=-1, seed=1, recipe=recipe)
-    work_on(bench)
-    record = bench.ledger.runs.record_of(work_id)
+def test_refits_keep_weights_and_views(context: StudyContext) -> None:
+    recipe = context.spec.default_recipe()
+    context.stores.studies.set_budget(context.study.id, 0)
+    work_id = context.stores.queue.add(context.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)
+    everything = context.stores.queue.add(context.study.id, WorkKind.REFIT, split=-1, seed=1, recipe=recipe)
+    work_on(context)
+    record = context.stores.runs.record_of(work_id)
     assert record is not None and record.recipe == recipe
-    names = bench.ledger.runs.prediction_names(record.id)
+    names = context.stores.runs.prediction_names(record.id)
     assert {"oof", "oof.identity", "oof.hflip", "oof.vflip", "oof.hvflip", "test", "test.hvflip"} <= set(names)
-    assert len(list(bench.artifacts.weights("colours", work_id).iterdir())) == 2
-    full = bench.ledger.runs.record_of(everything)
+    assert len(list(context.artifacts.weights("colours", work_id).iterdir())) == 2
+    full = context.stores.runs.record_of(everything)
     assert full is not None and full.status is TrialStatus.FINISHED and full.value is None
-    assert len(list(bench.artifacts.weights("colours", everything).iterdir())) == 1
-    final = bench.ledger.optuna_study("colours.final").get_trials()
+    assert len(list(context.artifacts.weights("colours", everything).iterdir())) == 1
+    final = context.stores.optuna_study("colours.final").get_trials()
     assert [trial.value for trial in final] == [record.value]

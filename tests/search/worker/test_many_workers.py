@@ -18,7 +18,7 @@ import trainer.training.cross_validation
 from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
-from search.study_setup.create_study import found
+from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
 from search.study_state.snapshot import candidates
 from search.tuning.tell import tell
@@ -26,7 +26,7 @@ from search.worker.dead_workers import sweep
 from search.worker.lease import LEASE
 from search.worker.loop import work
 from search.worker.run_item import run_item
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.task import Task
 from search.worker.train_item import train
 from storage.errors import StorageError, StorageUnavailableError
@@ -34,31 +34,31 @@ from storage.optuna_storage import FleetStorage, running_trials
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import MAX_ATTEMPTS
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.databases import DIALECTS
-from tests.search.colours import founding, make_bench, work_on, write_competition
+from tests.search.colours import make_context, study_plan, work_on, write_competition
 from trainer.common.errors import DataError
 from trainer.training.results import CVResult
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 
-def take(bench: Bench) -> WorkItem:
-    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+def take(context: StudyContext) -> WorkItem:
+    item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
     return item
 
 
-def failing(error: Exception) -> Callable[[Bench, Task], TrialOutcome | None]:
-    def broken(bench: Bench, task: Task) -> TrialOutcome | None:
+def failing(error: Exception) -> Callable[[StudyContext, Task], TrialOutcome | None]:
+    def broken(context: StudyContext, task: Task) -> TrialOutcome | None:
         raise error
 
     return broken
 
 
-def with_training(bench: Bench, training: Callable[[Bench, Task], TrialOutcome | None]) -> Bench:
-    return replace(bench, train=training)
+def with_training(context: StudyContext, training: Callable[[StudyContext, Task], TrialOutcome | None]) -> StudyContext:
+    return replace(context, train=training)
 
 
 class TestFailures:
@@ -70,73 +70,73 @@ class TestFailures:
         ],
     )
     def test_trouble_of_one_host_sends_its_worker_away_and_the_trial_to_another(
-        self, bench: Bench, error: Exception, code: int
+        self, context: StudyContext, error: Exception, code: int
     ) -> None:
         with pytest.raises(WorkerLeaves) as left:
-            work_on(with_training(bench, failing(error)))
+            work_on(with_training(context, failing(error)))
         assert left.value.exit_code == code
-        assert bench.ledger.runs.records(bench.study.id) == []
-        assert bench.ledger.queue.counts(bench.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
-        work_on(bench)
-        records = bench.ledger.runs.records(bench.study.id)
+        assert context.stores.runs.records(context.study.id) == []
+        assert context.stores.queue.counts(context.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
+        work_on(context)
+        records = context.stores.runs.records(context.study.id)
         assert [(r.number, r.status) for r in records] == [(n, TrialStatus.FINISHED) for n in range(3)]
         assert records[0].attempt == 2
 
-    def test_a_full_disk_fails_the_trial_with_its_reason_and_ends_the_worker(self, bench: Bench) -> None:
+    def test_a_full_disk_fails_the_trial_with_its_reason_and_ends_the_worker(self, context: StudyContext) -> None:
         full = DataError("the disk is full: 3 MiB of resized images do not fit")
         full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
         with pytest.raises(WorkerLeaves, match="the disk is full"):
-            work_on(with_training(bench, failing(full)))
-        (record,) = bench.ledger.runs.records(bench.study.id)
+            work_on(with_training(context, failing(full)))
+        (record,) = context.stores.runs.records(context.study.id)
         assert (record.status, record.failure, record.number) == (TrialStatus.FAILED, Failure.DISK, 0)
         assert "the disk is full" in record.reason
 
-    def test_what_costs_worker_after_worker_is_given_up(self, bench: Bench) -> None:
-        hungry = with_training(bench, failing(MemoryError()))
+    def test_what_costs_worker_after_worker_is_given_up(self, context: StudyContext) -> None:
+        hungry = with_training(context, failing(MemoryError()))
         for _ in range(MAX_ATTEMPTS):
             run_item(hungry, take(hungry), lambda: False)
-        take(bench)
-        (record,) = bench.ledger.runs.records(bench.study.id)
+        take(context)
+        (record,) = context.stores.runs.records(context.study.id)
         assert (record.status, record.failure, record.number) == (TrialStatus.FAILED, Failure.LOST, 0)
 
     def test_an_outcome_that_cannot_be_stored_is_stored_as_a_failure(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, context: StudyContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        store = bench.ledger.queue.store
+        store = context.stores.queue.store
 
         def picky(item: WorkItem, outcome: TrialOutcome) -> bool:
             if outcome.status is TrialStatus.FINISHED:
                 raise StorageError("an array of 2,000,000,000 bytes is too large to store")
             return store(item, outcome)
 
-        monkeypatch.setattr(bench.ledger.queue, "store", picky)
-        run_item(bench, take(bench), lambda: False)
-        (record,) = bench.ledger.runs.records(bench.study.id)
+        monkeypatch.setattr(context.stores.queue, "store", picky)
+        run_item(context, take(context), lambda: False)
+        (record,) = context.stores.runs.records(context.study.id)
         assert (record.status, record.failure) == (TrialStatus.FAILED, Failure.BUG)
         assert "too large" in record.reason
 
-    def test_a_failure_of_who_lost_its_lease_is_nobodys(self, bench: Bench) -> None:
-        item = take(bench)
+    def test_a_failure_of_who_lost_its_lease_is_nobodys(self, context: StudyContext) -> None:
+        item = take(context)
 
-        def robbed(bench: Bench, task: Task) -> TrialOutcome | None:
-            bench.ledger.recovery.expire_worker(bench.worker)
-            assert bench.ledger.queue.take(bench.study.id, "somebody-else", LEASE) is not None
+        def robbed(context: StudyContext, task: Task) -> TrialOutcome | None:
+            context.stores.recovery.expire_worker(context.worker)
+            assert context.stores.queue.take(context.study.id, "somebody-else", LEASE) is not None
             raise KeyError("caused by the loss")
 
-        run_item(with_training(bench, robbed), item, lambda: False)
-        assert bench.ledger.runs.records(bench.study.id) == []
-        assert bench.ledger.queue.states(bench.study.id) == {item.id: WorkState.LEASED}
+        run_item(with_training(context, robbed), item, lambda: False)
+        assert context.stores.runs.records(context.study.id) == []
+        assert context.stores.queue.states(context.study.id) == {item.id: WorkState.LEASED}
 
 
 class TestOutage:
     def test_connections_cut_again_and_again_in_the_middle_of_trials_lose_nothing(
-        self, bench: Bench, dialect: str, monkeypatch: pytest.MonkeyPatch
+        self, context: StudyContext, dialect: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if dialect == "sqlite":
             pytest.skip("a file has no connections that a server could cut")
         monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.01)
         cuts = 0
-        database = bench.ledger.database
+        database = context.stores.database
 
         def cut() -> None:
             nonlocal cuts
@@ -156,20 +156,20 @@ class TestOutage:
 
         original = trainer.training.cross_validation.cross_validate
         monkeypatch.setattr(trainer.training.cross_validation, "cross_validate", cross_validate)
-        work_on(bench)
+        work_on(context)
         assert cuts == 3 * 3 * 2
-        records = bench.ledger.runs.records(bench.study.id)
+        records = context.stores.runs.records(context.study.id)
         assert [(r.number, r.status, r.attempt) for r in records] == [(n, TrialStatus.FINISHED, 1) for n in range(3)]
-        assert [t.state for t in bench.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
+        assert [t.state for t in context.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
 
     def test_a_connection_cut_before_any_statement_of_a_trial_loses_nothing(
-        self, bench: Bench, url: str, dialect: str, monkeypatch: pytest.MonkeyPatch
+        self, context: StudyContext, url: str, dialect: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """From the claim to telling: before the first statement, before the second, and so on to the last."""
         if dialect == "sqlite":
             pytest.skip("a file has no connections that a server could cut")
         monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.001)
-        bench.ledger.studies.set_budget(bench.study.id, 1000)
+        context.stores.studies.set_budget(context.study.id, 1000)
         killer = create_engine(url)
         countdown = executed = 0
 
@@ -182,7 +182,7 @@ class TestOutage:
                 with killer.connect() as other:
                     other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
 
-        def reporting(bench: Bench, task: Task) -> TrialOutcome | None:
+        def reporting(context: StudyContext, task: Task) -> TrialOutcome | None:
             trial = task.trial
             assert trial is not None
             for epoch in (1, 2):
@@ -191,39 +191,39 @@ class TestOutage:
                 assert not trial.should_prune()
             return TrialOutcome(status=TrialStatus.FINISHED, value=0.5, brier=0.5, ambiguity=0.0, epochs_done=2)
 
-        quick = with_training(bench, reporting)
-        event.listen(bench.ledger.database.engine, "before_cursor_execute", before)
-        studies, queue = bench.ledger.studies, bench.ledger.queue
+        quick = with_training(context, reporting)
+        event.listen(context.stores.database.engine, "before_cursor_execute", before)
+        studies, queue = context.stores.studies, context.stores.queue
         statements = trials = 0
         for cut in range(1000):
             executed, countdown = 0, cut  # the first time, nothing is cut
-            item = queue.take(bench.study.id, bench.worker, LEASE)
+            item = queue.take(context.study.id, context.worker, LEASE)
             assert item is not None
-            run_item(quick, item, lambda: studies.state(bench.study.id) is StudyState.PAUSED)
+            run_item(quick, item, lambda: studies.state(context.study.id) is StudyState.PAUSED)
             trials += 1
             statements = statements or executed
             if cut > statements:
                 break
-        event.remove(bench.ledger.database.engine, "before_cursor_execute", before)
+        event.remove(context.stores.database.engine, "before_cursor_execute", before)
         killer.dispose()
         assert trials > 30
-        records = bench.ledger.runs.records(bench.study.id)
+        records = context.stores.runs.records(context.study.id)
         assert [r.status for r in records] == [TrialStatus.FINISHED] * trials
         assert {r.attempt for r in records} <= {1, 2}
-        sweep(bench.ledger, bench.study)
-        by_state = Counter(t.state for t in bench.optuna_study.get_trials())
+        sweep(context.stores, context.study)
+        by_state = Counter(t.state for t in context.optuna_study.get_trials())
         # An ask whose answer was lost leaves an orphan, for a later trial to take on.
         assert by_state[TrialState.COMPLETE] == trials
         assert set(by_state) <= {TrialState.COMPLETE, TrialState.RUNNING}
-        assert queue.untold(bench.study.id) == []
+        assert queue.unreported(context.study.id) == []
 
     def test_a_confirmation_whose_telling_got_no_answer_is_told_once(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, context: StudyContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.001)
-        queue, recipe = bench.ledger.queue, bench.spec.default_recipe()
-        queue.add(bench.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe)
-        assert queue.store(take(bench), TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=2))
+        queue, recipe = context.stores.queue, context.spec.default_recipe()
+        queue.add(context.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe)
+        assert queue.store(take(context), TrialOutcome(status=TrialStatus.FINISHED, value=0.5, epochs_done=2))
         create, lost = FleetStorage.create_new_trial, []
 
         def losing(backend: FleetStorage, *args: Any, **options: Any) -> int:
@@ -234,171 +234,171 @@ class TestOutage:
             return number
 
         monkeypatch.setattr(FleetStorage, "create_new_trial", losing)
-        tell(bench.ledger, bench.study.id, bench.optuna_study)
+        tell(context.stores, context.study.id, context.optuna_study)
         assert lost
-        assert len(bench.ledger.optuna_study(f"{bench.study.name}.confirm").get_trials()) == 1
-        assert queue.untold(bench.study.id) == []
+        assert len(context.stores.optuna_study(f"{context.study.name}.confirm").get_trials()) == 1
+        assert queue.unreported(context.study.id) == []
 
 
 class TestStopping:
     @pytest.mark.parametrize(
         ("state", "kinds"), [(StudyState.PAUSED, []), (StudyState.STOPPED, [WorkKind.REFIT])], ids=["pause", "stop"]
     )
-    def test_within_an_epoch(self, bench: Bench, state: StudyState, kinds: list[WorkKind]) -> None:
+    def test_within_an_epoch(self, context: StudyContext, state: StudyState, kinds: list[WorkKind]) -> None:
         """Set while the first epoch of trial 0 trains; refits go on when only the search is stopped."""
-        studies, queue = bench.ledger.studies, bench.ledger.queue
+        studies, queue = context.stores.studies, context.stores.queue
 
-        def changing(bench: Bench, task: Task) -> TrialOutcome | None:
+        def changing(context: StudyContext, task: Task) -> TrialOutcome | None:
             if task.item.kind is WorkKind.SEARCH:
-                queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=1, recipe=bench.spec.default_recipe())
-                studies.set_state(bench.study.id, state)
-            return train(bench, task)
+                queue.add(context.study.id, WorkKind.REFIT, split=0, seed=1, recipe=context.spec.default_recipe())
+                studies.set_state(context.study.id, state)
+            return train(context, task)
 
-        work_on(with_training(bench, changing))
-        trial = bench.optuna_study.get_trials()[0]
+        work_on(with_training(context, changing))
+        trial = context.optuna_study.get_trials()[0]
         assert (trial.state, sorted(trial.intermediate_values)) == (TrialState.RUNNING, [1])
-        assert [record.kind for record in bench.ledger.runs.records(bench.study.id)] == kinds
-        assert queue.counts(bench.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
+        assert [record.kind for record in context.stores.runs.records(context.study.id)] == kinds
+        assert queue.counts(context.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
 
-        studies.set_state(bench.study.id, StudyState.RUNNING)
-        work_on(bench)
-        records = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)
+        studies.set_state(context.study.id, StudyState.RUNNING)
+        work_on(context)
+        records = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)
         assert [(r.number, r.status) for r in records] == [(n, TrialStatus.FINISHED) for n in range(3)]
-        curves = bench.ledger.runs.curves(records[0].id)
+        curves = context.stores.runs.curves(records[0].id)
         assert [curve.epoch for curve in curves] == [1, 2, 3], "it went on from its checkpoint"
 
-    def test_an_epoch_that_takes_too_long_is_left_and_the_trial_handed_back(self, bench: Bench) -> None:
+    def test_an_epoch_that_takes_too_long_is_left_and_the_trial_handed_back(self, context: StudyContext) -> None:
         """Asked to stop in the first epoch, with no time of grace: nothing is reported, nothing is lost."""
         signals = StopSignals(grace=0.0)
 
-        def asked(bench: Bench, task: Task) -> TrialOutcome | None:
+        def asked(context: StudyContext, task: Task) -> TrialOutcome | None:
             signals._receive(signal.SIGTERM, None)
-            return train(bench, task)
+            return train(context, task)
 
-        work_on(with_training(bench, asked), signals)
-        trial = bench.optuna_study.get_trials()[0]
+        work_on(with_training(context, asked), signals)
+        trial = context.optuna_study.get_trials()[0]
         assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
-        assert bench.ledger.queue.counts(bench.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
-        work_on(bench)
-        assert len(bench.ledger.runs.records(bench.study.id, status=TrialStatus.FINISHED)) == 3
+        assert context.stores.queue.counts(context.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
+        work_on(context)
+        assert len(context.stores.runs.records(context.study.id, status=TrialStatus.FINISHED)) == 3
 
 
 class TestManyStudies:
     @pytest.fixture
-    def second(self, ledger: Ledger, study_file: Path, competition_folder: Path) -> StoredStudy:
-        return found(ledger, founding(study_file, competition_folder, name="second"))
+    def second(self, stores: Stores, study_file: Path, competition_folder: Path) -> StoredStudy:
+        return create_study(stores, study_plan(study_file, competition_folder, name="second"))
 
-    def serve(self, bench: Bench, others: dict[str, Bench]) -> list[str]:
+    def serve(self, context: StudyContext, others: dict[str, StudyContext]) -> list[str]:
         """Work on all studies; the names of those whose trials ended, in that order."""
-        benches = {bench.study.name: bench, **others}
+        contexts = {context.study.name: context, **others}
 
-        def bench_of(study: StoredStudy) -> Bench:
-            if study.name not in benches:
+        def bench_of(study: StoredStudy) -> StudyContext:
+            if study.name not in contexts:
                 raise DataMismatch(f"the images of {study.name} are elsewhere")
-            return benches[study.name]
+            return contexts[study.name]
 
         at: list[int | None] = []
-        work(bench.ledger, bench_of, StopSignals(), home=bench.home, at=at.append)
-        names = {study.id: study.name for study in bench.ledger.studies.all()}
+        work(context.stores, bench_of, StopSignals(), home=context.home, at=at.append)
+        names = {study.id: study.name for study in context.stores.studies.all()}
         return [names[study_id] for study_id in at if study_id is not None]
 
     def test_all_are_served_in_turn(
-        self, bench: Bench, ledger: Ledger, second: StoredStudy, competition_folder: Path
+        self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
     ) -> None:
-        other = make_bench(ledger, second, competition_folder, bench.home.root)
-        served = self.serve(bench, {"second": other})
+        other = make_context(stores, second, competition_folder, context.home.root)
+        served = self.serve(context, {"second": other})
         assert served == ["colours", "second"] * 3
-        for study in (bench.study, second):
-            assert [r.number for r in ledger.runs.records(study.id)] == [0, 1, 2]
+        for study in (context.study, second):
+            assert [r.number for r in stores.runs.records(study.id)] == [0, 1, 2]
 
     def test_the_higher_priority_first(
-        self, bench: Bench, ledger: Ledger, second: StoredStudy, competition_folder: Path
+        self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
     ) -> None:
-        other = make_bench(ledger, second, competition_folder, bench.home.root)
-        ledger.studies.set_priority(second.id, 1)
-        assert self.serve(bench, {"second": other}) == ["second"] * 3 + ["colours"] * 3
+        other = make_context(stores, second, competition_folder, context.home.root)
+        stores.studies.set_priority(second.id, 1)
+        assert self.serve(context, {"second": other}) == ["second"] * 3 + ["colours"] * 3
 
     def test_a_study_whose_images_are_elsewhere_is_left_to_others(
-        self, bench: Bench, second: StoredStudy, caplog: pytest.LogCaptureFixture
+        self, context: StudyContext, second: StoredStudy, caplog: pytest.LogCaptureFixture
     ) -> None:
-        assert self.serve(bench, {}) == ["colours"] * 3
+        assert self.serve(context, {}) == ["colours"] * 3
         assert caplog.text.count("study second is left to other workers") == 1
-        assert bench.ledger.queue.states(second.id) == {}
+        assert context.stores.queue.states(second.id) == {}
 
     def test_images_are_found_by_fingerprint_among_the_folders(
-        self, bench: Bench, ledger: Ledger, competition_folder: Path, study_file: Path, tmp_path: Path
+        self, context: StudyContext, stores: Stores, competition_folder: Path, study_file: Path, tmp_path: Path
     ) -> None:
-        from search.worker.study_cache import Tools, Workshop
+        from search.worker.study_cache import StudyCache, WorkerResources
 
         (tmp_path / "others").mkdir()
         elsewhere = write_competition(tmp_path / "others", seed=1)
-        second = found(ledger, founding(study_file, elsewhere, name="second"))
-        tools = Tools(
+        second = create_study(stores, study_plan(study_file, elsewhere, name="second"))
+        tools = WorkerResources(
             worker="w",
-            ledger=ledger,
-            home=bench.home,
+            stores=stores,
+            home=context.home,
             folders=(competition_folder, tmp_path, elsewhere),
-            device=bench.device,
-            loader=bench.loader,
+            device=context.device,
+            loader=context.loader,
         )
-        workshop = Workshop(tools)
-        assert workshop.bench(second).images.fingerprint == second.fingerprint
-        assert workshop.bench(bench.study).images.fingerprint == bench.study.fingerprint
-        assert workshop.bench(second) is workshop.bench(second), "opened once"
+        study_cache = StudyCache(tools)
+        assert study_cache.context(second).images.fingerprint == second.fingerprint
+        assert study_cache.context(context.study).images.fingerprint == context.study.fingerprint
+        assert study_cache.context(second) is study_cache.context(second), "opened once"
         (elsewhere / "train.csv").write_text("picture,colour\n")
-        (lost := Workshop(tools)).bench(bench.study)
+        (lost := StudyCache(tools)).context(context.study)
         with pytest.raises(DataMismatch, match=r"none of the folders .* holds the images of study second"):
-            lost.bench(second)
+            lost.context(second)
 
 
 class TestSweeping:
-    def test_orphans_end_when_nothing_may_begin_any_more(self, bench: Bench) -> None:
-        work_on(bench)
-        bench.optuna_study.ask()  # by a worker that died right then
-        assert running_trials(bench.ledger.database, "colours") == [3]
-        sweep(bench.ledger, bench.study)
-        trials = bench.optuna_study.get_trials()
+    def test_orphans_end_when_nothing_may_begin_any_more(self, context: StudyContext) -> None:
+        work_on(context)
+        context.optuna_study.ask()  # by a worker that died right then
+        assert running_trials(context.stores.database, "colours") == [3]
+        sweep(context.stores, context.study)
+        trials = context.optuna_study.get_trials()
         assert [t.state for t in trials] == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
 
-    def test_orphans_wait_while_a_trial_may_begin_or_the_study_is_paused(self, bench: Bench) -> None:
-        bench.optuna_study.ask()
-        sweep(bench.ledger, bench.study)
-        bench.ledger.studies.set_state(bench.study.id, StudyState.PAUSED)
-        sweep(bench.ledger, bench.study)
-        assert running_trials(bench.ledger.database, "colours") == [0]
-        bench.ledger.studies.set_state(bench.study.id, StudyState.STOPPED)
-        sweep(bench.ledger, bench.study)
-        assert running_trials(bench.ledger.database, "colours") == []
+    def test_orphans_wait_while_a_trial_may_begin_or_the_study_is_paused(self, context: StudyContext) -> None:
+        context.optuna_study.ask()
+        sweep(context.stores, context.study)
+        context.stores.studies.set_state(context.study.id, StudyState.PAUSED)
+        sweep(context.stores, context.study)
+        assert running_trials(context.stores.database, "colours") == [0]
+        context.stores.studies.set_state(context.study.id, StudyState.STOPPED)
+        sweep(context.stores, context.study)
+        assert running_trials(context.stores.database, "colours") == []
 
-    def test_what_was_stored_but_not_told_is_told(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_was_stored_but_not_told_is_told(self, context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             patch.setattr("search.worker.run_item.tell", lambda *args: None)
-            run_item(bench, take(bench), lambda: False)
-        sweep(bench.ledger, bench.study)
-        assert bench.optuna_study.get_trials()[0].state is TrialState.COMPLETE
+            run_item(context, take(context), lambda: False)
+        sweep(context.stores, context.study)
+        assert context.optuna_study.get_trials()[0].state is TrialState.COMPLETE
 
-    def test_a_lost_trial_is_put_back_though_the_study_is_paused(self, bench: Bench) -> None:
-        item = take(bench)
-        bench.ledger.studies.set_state(bench.study.id, StudyState.PAUSED)
-        bench.ledger.recovery.expire_worker(bench.worker)
-        sweep(bench.ledger, bench.study)
-        assert bench.ledger.queue.states(bench.study.id) == {item.id: WorkState.QUEUED}
+    def test_a_lost_trial_is_put_back_though_the_study_is_paused(self, context: StudyContext) -> None:
+        item = take(context)
+        context.stores.studies.set_state(context.study.id, StudyState.PAUSED)
+        context.stores.recovery.expire_worker(context.worker)
+        sweep(context.stores, context.study)
+        assert context.stores.queue.states(context.study.id) == {item.id: WorkState.QUEUED}
 
 
 def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
-    bench: Bench, ledger: Ledger, competition_folder: Path
+    context: StudyContext, stores: Stores, competition_folder: Path
 ) -> None:
     """Another worker finishes the trial while this one stands still in its second epoch."""
-    rival = make_bench(ledger, bench.study, competition_folder, bench.home.root / "rival", "rival")
+    rival = make_context(stores, context.study, competition_folder, context.home.root / "rival", "rival")
     asleep: list[bool] = []
 
-    def suspended(bench: Bench, task: Task) -> TrialOutcome | None:
+    def suspended(context: StudyContext, task: Task) -> TrialOutcome | None:
         def cross_validate(*args: object, on_epoch: Callable[[object], object], **options: object) -> CVResult:
             def standing_still(report: object) -> object:
                 if getattr(report, "epoch", 0) == 2 and not asleep:
                     asleep.append(True)
-                    ledger.recovery.expire_worker(bench.worker)
-                    item = ledger.queue.take(bench.study.id, "rival", LEASE)
+                    stores.recovery.expire_worker(context.worker)
+                    item = stores.queue.take(context.study.id, "rival", LEASE)
                     assert item is not None
                     run_item(rival, item, lambda: False)
                     task.lease._renewed -= 10 * LEASE  # that long it stood still
@@ -409,12 +409,12 @@ def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
         original = trainer.training.cross_validation.cross_validate
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trainer.training.cross_validation, "cross_validate", cross_validate)
-            return train(bench, task)
+            return train(context, task)
 
-    run_item(with_training(bench, suspended), take(bench), lambda: False)
-    (record,) = ledger.runs.records(bench.study.id)
+    run_item(with_training(context, suspended), take(context), lambda: False)
+    (record,) = stores.runs.records(context.study.id)
     assert (record.worker, record.attempt) == ("rival", 2)
-    trial = bench.optuna_study.get_trials()[0]
-    objective = candidates([record], bench.spec.protocol.metric)[0].objective
+    trial = context.optuna_study.get_trials()[0]
+    objective = candidates([record], context.spec.protocol.metric)[0].objective
     assert (trial.state, trial.value) == (TrialState.COMPLETE, objective)
-    assert ledger.queue.states(bench.study.id) == {record.work_id: WorkState.STORED}
+    assert stores.queue.states(context.study.id) == {record.work_id: WorkState.STORED}

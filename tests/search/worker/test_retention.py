@@ -16,7 +16,7 @@ from search.runtime.home import Home
 from search.statistics.ranking import rank
 from search.study_state.snapshot import candidates
 from search.worker.retention import is_as_exported, kept_trials, may_be_exported
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.worker.task import Task
 from storage.artifacts import ArtifactFolder
 from storage.values import TrialStatus, WorkKind
@@ -46,69 +46,69 @@ def average(brier: float) -> Average:
     return Average(temperature=1.0, brier=brier, ambiguity=0.02)
 
 
-def keeping(bench: Bench) -> dict[int, Path]:
+def keeping(context: StudyContext) -> dict[int, Path]:
     """Search with trainings that leave networks behind; the folder of each by its work item."""
     folders = {}
 
     def quality(task: Task) -> float:
-        folder = ArtifactFolder(bench.home.artifacts).weights("colours", task.item.id)
-        for fold in range(bench.spec.protocol.folds):
+        folder = ArtifactFolder(context.home.artifacts).weights("colours", task.item.id)
+        for fold in range(context.spec.protocol.folds):
             (folder / f"fold{fold}.safetensors").write_bytes(b"weights")
         folders[task.item.id] = folder
         return 0.3 + 0.07 * (task.item.trial_number or 0)
 
-    bench.ledger.studies.set_budget(bench.study.id, TRIALS)
-    work_on(pretending(bench, quality))
+    context.stores.studies.set_budget(context.study.id, TRIALS)
+    work_on(pretending(context, quality))
     return folders
 
 
-def test_only_the_best_keep_their_networks_and_may_take_part(bench: Bench) -> None:
-    folders = keeping(bench)
-    records = bench.ledger.runs.records(bench.study.id, kind=WorkKind.SEARCH)
+def test_only_the_best_keep_their_networks_and_may_take_part(context: StudyContext) -> None:
+    folders = keeping(context)
+    records = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)
     by_number = {record.number: record for record in records}
-    best = [c.number for c in rank(candidates(records, "accuracy"))][: kept_trials(bench.spec.final)]
+    best = [c.number for c in rank(candidates(records, "accuracy"))][: kept_trials(context.spec.final)]
     assert len(records) == TRIALS and len(best) == 5
     kept = {work_id for work_id, folder in folders.items() if folder.exists()}
     assert kept == {by_number[number].work_id for number in best}
-    pool = read_pool(bench.ledger, [bench.study], bench.home)
+    pool = read_pool(context.stores, [context.study], context.home)
     assert [member.number for member in pool.recipes] == best
-    elsewhere = read_pool(bench.ledger, [bench.study], Home(root=bench.home.root / "elsewhere"))
+    elsewhere = read_pool(context.stores, [context.study], Home(root=context.home.root / "elsewhere"))
     assert [member.number for member in elsewhere.recipes] == best[:1], "networks that are not here are nobody's"
 
 
-def test_a_trial_that_ends_is_compared_with_the_best_so_far(bench: Bench) -> None:
-    ledger, study, spec = bench.ledger, bench.study, bench.spec
+def test_a_trial_that_ends_is_compared_with_the_best_so_far(context: StudyContext) -> None:
+    stores, study, spec = context.stores, context.study, context.spec
     recipe = Recipe.from_flat(spec.default_recipe())
 
     def may(quality: float) -> bool:
-        return may_be_exported(ledger, study, spec, recipe, report(quality, quality), average(1.0 - quality))
+        return may_be_exported(stores, study, spec, recipe, report(quality, quality), average(1.0 - quality))
 
     assert may(0.1), "the first one is the best so far"
-    keeping(bench)
+    keeping(context)
     assert may(0.95)
     assert not may(0.1)
 
 
-def test_what_the_export_trains_longer_is_not_kept(bench: Bench) -> None:
-    recipe, final = Recipe.from_flat(bench.spec.default_recipe()), bench.spec.final
+def test_what_the_export_trains_longer_is_not_kept(context: StudyContext) -> None:
+    recipe, final = Recipe.from_flat(context.spec.default_recipe()), context.spec.final
     assert is_as_exported(recipe, final) and is_as_exported(recipe, replace(final, epochs=recipe.epochs))
-    longer = replace(bench.spec, final=replace(final, epochs=recipe.epochs + 1))
-    assert not may_be_exported(bench.ledger, bench.study, longer, recipe, report(0.99, 0.9), average(0.1))
+    longer = replace(context.spec, final=replace(final, epochs=recipe.epochs + 1))
+    assert not may_be_exported(context.stores, context.study, longer, recipe, report(0.99, 0.9), average(0.1))
     assert kept_trials(replace(final, ensemble="none")) == 1
 
 
 def test_a_trial_without_room_for_its_networks_counts_all_the_same(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    context: StudyContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(path: Path, state: object) -> None:
         path.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(trainer.training.write_model_folder, "save_weights", full)
-    bench.ledger.studies.set_budget(bench.study.id, 1)
+    context.stores.studies.set_budget(context.study.id, 1)
     with caplog.at_level(logging.WARNING):
-        work_on(bench)
-    (record,) = bench.ledger.runs.records(bench.study.id)
+        work_on(context)
+    (record,) = context.stores.runs.records(context.study.id)
     assert record.status is TrialStatus.FINISHED
-    assert not ArtifactFolder(bench.home.artifacts).kept_weights("colours", record.work_id)
+    assert not ArtifactFolder(context.home.artifacts).kept_weights("colours", record.work_id)
     assert "its networks are not kept: " in caplog.text

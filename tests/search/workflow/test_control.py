@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from search.report.status import human_size, show_failed, show_status
-from search.runtime.heartbeat import Presence
-from search.study_state.snapshot import present_at, read_standing, search_is_over
+from search.runtime.heartbeat import Heartbeat
+from search.study_state.snapshot import present_at, read_snapshot, search_is_over
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.workflow.control import pause, resume, retry, stop
 from storage.queue.items import WorkItem
 from storage.records.workers import Role
@@ -20,8 +20,8 @@ from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.search.colours import work_on
 
 
-def take(bench: Bench) -> WorkItem:
-    item = bench.ledger.queue.take(bench.study.id, bench.worker, LEASE)
+def take(context: StudyContext) -> WorkItem:
+    item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
     return item
 
@@ -30,78 +30,78 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_pause_and_resume(bench: Bench, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    take(bench)
+def test_pause_and_resume(context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    take(context)
     pause(None, url)
     assert "colours is paused; 1 training(s) are handed back" in said(capsys)
-    standing = read_standing(bench.ledger, "colours")
-    assert standing.paused and not search_is_over(standing), "a `start` that waits for it goes on waiting"
-    show_status(None, url, bench.home.root)
+    snapshot = read_snapshot(context.stores, "colours")
+    assert snapshot.paused and not search_is_over(snapshot), "a `start` that waits for it goes on waiting"
+    show_status(None, url, context.home.root)
     assert "`search resume --study colours` goes on" in said(capsys)
     resume("colours", url)
     assert "No worker lives" in said(capsys)
-    study = bench.ledger.studies.get("colours")
+    study = context.stores.studies.get("colours")
     assert (study.state, study.state_reason) == (StudyState.RUNNING, "")
 
 
 def test_stop_leaves_the_export_to_a_start_that_waits(
-    bench: Bench, url: str, capsys: pytest.CaptureFixture[str]
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not stop(None, url)
-    assert search_is_over(read_standing(bench.ledger, "colours"))
-    with Presence(bench.ledger.workers, "s", device="", home="h", role=Role.SUPERVISOR, study_id=bench.study.id):
+    assert search_is_over(read_snapshot(context.stores, "colours"))
+    with Heartbeat(context.stores.workers, "s", device="", home="h", role=Role.SUPERVISOR, study_id=context.study.id):
         assert stop(None, url)
         assert "exports it" in said(capsys)
-        assert [process.role for process in present_at(bench.ledger, bench.study)] == [Role.SUPERVISOR]
+        assert [process.role for process in present_at(context.stores, context.study)] == [Role.SUPERVISOR]
 
 
-def test_who_works_on_what(bench: Bench, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with Presence(bench.ledger.workers, bench.worker, device="cpu", home="h", study_id=bench.study.id):
-        item = take(bench)
-        show_status(None, url, bench.home.root)
-        assert f"worker {bench.worker} (cpu): asking for a trial" in said(capsys)
+def test_who_works_on_what(context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Heartbeat(context.stores.workers, context.worker, device="cpu", home="h", study_id=context.study.id):
+        item = take(context)
+        show_status(None, url, context.home.root)
+        assert f"worker {context.worker} (cpu): asking for a trial" in said(capsys)
         stopped_after_one = 0
 
         def stop_requested() -> bool:
             nonlocal stopped_after_one
             stopped_after_one += 1
-            show_status(None, url, bench.home.root)
+            show_status(None, url, context.home.root)
             return True
 
-        run_item(bench, item, stop_requested)
+        run_item(context, item, stop_requested)
         assert stopped_after_one == 1
-        assert f"worker {bench.worker} (cpu): trial 0 epoch 2/3" in said(capsys)
-        show_status(None, url, bench.home.root)
+        assert f"worker {context.worker} (cpu): trial 0 epoch 2/3" in said(capsys)
+        show_status(None, url, context.home.root)
         out = said(capsys)
-        assert f"worker {bench.worker} (cpu): idle" in out
+        assert f"worker {context.worker} (cpu): idle" in out
         assert "1 trial(s) wait for a worker" in out
         assert "disk: database" in out and "checkpoints" in out
 
 
 def test_a_worker_whose_lease_ran_out_works_on_nothing(
-    bench: Bench, url: str, capsys: pytest.CaptureFixture[str]
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    take(bench)
-    bench.ledger.recovery.expire_worker(bench.worker)
-    standing = read_standing(bench.ledger, "colours")
-    assert (standing.running, standing.waiting) == (0, 1)
-    show_status(None, url, bench.home.root)
+    take(context)
+    context.stores.recovery.expire_worker(context.worker)
+    snapshot = read_snapshot(context.stores, "colours")
+    assert (snapshot.running, snapshot.waiting) == (0, 1)
+    show_status(None, url, context.home.root)
     assert "`search start --study colours`" in said(capsys)
 
 
 def test_failures_are_counted_listed_and_tried_again(
-    bench: Bench, url: str, capsys: pytest.CaptureFixture[str]
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*args: object) -> None:
         raise KeyError("no [such] colour")
 
-    run_item(replace(bench, train=broken), take(bench), lambda: False)
-    queue = bench.ledger.queue
-    queue.add(bench.study.id, WorkKind.REFIT, split=0, seed=4, recipe=bench.spec.default_recipe())
-    refit = queue.take(bench.study.id, bench.worker, LEASE, kinds=(WorkKind.REFIT,))
+    run_item(replace(context, train=broken), take(context), lambda: False)
+    queue = context.stores.queue
+    queue.add(context.study.id, WorkKind.REFIT, split=0, seed=4, recipe=context.spec.default_recipe())
+    refit = queue.take(context.study.id, context.worker, LEASE, kinds=(WorkKind.REFIT,))
     assert refit is not None and queue.fail(refit, Failure.DISK, "no room")
 
-    show_status(None, url, bench.home.root)
+    show_status(None, url, context.home.root)
     assert "2 failed (1 bug, 1 disk)" in said(capsys)
     show_failed(None, url)
     out = said(capsys)
@@ -118,28 +118,28 @@ def test_failures_are_counted_listed_and_tried_again(
     assert "1 trial(s) and 1 refit(s) of study colours are tried again" in said(capsys)
     retry(None, url, None)
     assert "Nothing of study colours waits to be tried again" in said(capsys)
-    work_on(bench)
-    assert len(bench.ledger.runs.records(bench.study.id, status=TrialStatus.FINISHED)) == 4
+    work_on(context)
+    assert len(context.stores.runs.records(context.study.id, status=TrialStatus.FINISHED)) == 4
     show_failed(None, url)
     assert "trial 0" in said(capsys), "what failed stays on record"
 
 
 def test_a_retry_beyond_the_budget_says_how_to_make_room(
-    bench: Bench, url: str, capsys: pytest.CaptureFixture[str]
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*args: object) -> None:
         raise KeyError("x")
 
-    run_item(replace(bench, train=broken), take(bench), lambda: False)
-    work_on(bench)
+    run_item(replace(context, train=broken), take(context), lambda: False)
+    work_on(context)
     retry(None, url, [0])
     assert "`search start --study colours --trials 4`" in said(capsys)
 
 
 def test_long_studies_show_their_latest_trials(
-    bench: Bench, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work_on(bench)
+    work_on(context)
     monkeypatch.setattr("search.report.status.SHOWN_TRIALS", 1)
     show_status(None, url, Path("retable"))
     out = said(capsys)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from search.report.status import show_status
-from search.worker.study_context import Bench
+from search.worker.study_context import StudyContext
 from search.workflow.import_predictions import (
     ImportMistake,
     ImportRequest,
@@ -19,7 +19,7 @@ from search.workflow.import_predictions import (
     remove_import,
 )
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from tests.search.colours import work_on
 from tests.search.untrained import pretending
 from trainer.common.errors import DataError
@@ -40,17 +40,22 @@ def write(path: Path, ids: tuple[str, ...], proba: NDArray[np.float64], folds: N
 
 
 @pytest.fixture
-def searched(bench: Bench) -> Bench:
-    work_on(pretending(bench, lambda task: 0.7))
-    return bench
+def searched(context: StudyContext) -> StudyContext:
+    work_on(pretending(context, lambda task: 0.7))
+    return context
 
 
 @pytest.fixture
 def bring(
-    searched: Bench, ledger: Ledger, stored: StoredStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    searched: StudyContext,
+    stores: Stores,
+    stored: StoredStudy,
+    url: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> Import:
     """Write files, import them, return what was said on one line."""
-    dataset = ledger.datasets.get(stored.fingerprint)
+    dataset = stores.datasets.get(stored.fingerprint)
 
     def run(right: float, label: str | None = None, folds: NDArray[np.int64] | None = None, seed: int = 0) -> str:
         draws = np.random.default_rng(seed)
@@ -64,10 +69,10 @@ def bring(
 
 
 def test_they_are_stored_told_listed_and_removed(
-    bring: Import, ledger: Ledger, stored: StoredStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bring: Import, stores: Stores, stored: StoredStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = bring(0.8)
-    (record,) = ledger.imports.all(stored.id)
+    (record,) = stores.imports.all(stored.id)
     assert record.label == "theirs" and record.value is not None and record.notes["doubts"] == []
     assert f"Imported 'theirs' into study colours: out-of-fold accuracy {record.value:.4f} ±" in said
     assert "whether these predictions were really held out cannot be checked" in said and "doubtful" not in said
@@ -82,23 +87,23 @@ def test_they_are_stored_told_listed_and_removed(
     with pytest.raises(ImportMistake, match="called 'third'; there is: 'theirs', 'second'"):
         remove_import(None, url, "third")
     remove_import(None, url, "theirs")
-    assert [left.label for left in ledger.imports.all(stored.id)] == ["second"]
+    assert [left.label for left in stores.imports.all(stored.id)] == ["second"]
 
 
-def test_doubts_are_loud_and_kept(bring: Import, ledger: Ledger, stored: StoredStudy) -> None:
-    ours = ledger.folds(stored, 0)
+def test_doubts_are_loud_and_kept(bring: Import, stores: Stores, stored: StoredStudy) -> None:
+    ours = stores.folds(stored, 0)
     assert "folds" not in bring(0.8, "same", 1 - ours)
     said = bring(1.0, "leak", np.arange(len(ours)) % 2)
     assert "doubtful: it is nearly always right" in said and "note: its folds are not the study's" in said
     assert "trained on it? That would spoil" in said
-    doubts = ledger.imports.all(stored.id)[-1].notes["doubts"]
+    doubts = stores.imports.all(stored.id)[-1].notes["doubts"]
     assert "nearly always right" in " ".join(doubts) and "its folds" in doubts[-1]
 
 
 def test_what_is_wrong_with_either_file_is_told_at_once_and_nothing_is_stored(
-    bring: Import, ledger: Ledger, stored: StoredStudy, url: str, tmp_path: Path
+    bring: Import, stores: Stores, stored: StoredStudy, url: str, tmp_path: Path
 ) -> None:
-    dataset = ledger.datasets.get(stored.fingerprint)
+    dataset = stores.datasets.get(stored.fingerprint)
     bad = np.full((len(dataset.y), 3), 1 / 3)
     bad[4] = 0.5, 0.5, 0.5
     oof = write(tmp_path / "bad.csv", dataset.train_ids, bad)
@@ -110,4 +115,4 @@ def test_what_is_wrong_with_either_file_is_told_at_once_and_nothing_is_stored(
     for test_file, label, message in ((None, None, "--test FILE gives"), (test, "../up", "cannot be called '../up'")):
         with pytest.raises(ImportMistake, match=message):
             import_predictions(ImportRequest(study=None, storage_url=url, oof=oof, test=test_file, label=label))
-    assert ledger.imports.all(stored.id) == []
+    assert stores.imports.all(stored.id) == []

@@ -16,49 +16,51 @@ from sqlalchemy import text
 
 from search.runtime.errors import EXIT_DIFFERENT, EXIT_MISTAKE
 from search.statistics.reproducibility import MEAN_DIFFERENCE, compare_predictions, is_reproduced, must_be_equal
-from search.study_setup.create_study import found
-from search.worker.study_context import Bench
+from search.study_setup.create_study import create_study
+from search.worker.study_context import StudyContext
 from search.workflow.replay import CannotReplay, ReplayRequest, replay
 from storage.database.blobs import pack
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import Failure, TrialStatus
 from tests.search.cli.test_cli import ENVIRONMENT
-from tests.search.colours import founding, make_bench, work_on
+from tests.search.colours import make_context, study_plan, work_on
 
 
-def asked(bench: Bench, trial: int, **changes: Any) -> ReplayRequest:
+def asked(context: StudyContext, trial: int, **changes: Any) -> ReplayRequest:
     """As it would be typed: the images are where they were when the study began."""
     return ReplayRequest(
         **{
-            "study": bench.study.name,
+            "study": context.study.name,
             "trial": trial,
             "data": None,
-            "storage_url": bench.ledger.database.url.render_as_string(hide_password=False),
-            "home": bench.home.root,
+            "storage_url": context.stores.database.url.render_as_string(hide_password=False),
+            "home": context.home.root,
             "weights": None,
             **changes,
         }
     )
 
 
-def content(bench: Bench) -> list[str]:
+def content(context: StudyContext) -> list[str]:
     """Everything in the database, as SQL."""
-    with sqlite3.connect(str(bench.ledger.database.url.database)) as connection:
+    with sqlite3.connect(str(context.stores.database.url.database)) as connection:
         return list(connection.iterdump())
 
 
-def alter(ledger: Ledger, statement: str, **values: object) -> None:
-    with ledger.database.writing() as connection:
+def alter(stores: Stores, statement: str, **values: object) -> None:
+    with stores.database.writing() as connection:
         assert connection.execute(text(statement), values).rowcount > 0
 
 
-def test_a_finished_trial_comes_out_again_bit_for_bit(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_trial_comes_out_again_bit_for_bit(
+    context: StudyContext, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In another number of threads than this process has, with pixels of its own, whatever ran before."""
-    work_on(bench)
-    before = content(bench)
+    work_on(context)
+    before = content(context)
     torch.set_num_threads(2)
     try:
-        assert replay(asked(bench, 1, home=bench.home.root / "elsewhere"))
+        assert replay(asked(context, 1, home=context.home.root / "elsewhere"))
         assert torch.get_num_threads() == 2, "as it was"
     finally:
         torch.set_num_threads(1)
@@ -66,74 +68,74 @@ def test_a_finished_trial_comes_out_again_bit_for_bit(bench: Bench, capsys: pyte
     assert "Trial 1 of study colours, finished after 3 epochs" in out
     assert "bit for bit equal" in out and "100.00% agree" in out and "tolerance: none" in out
     assert "threads:" not in out, "with as many as then"
-    assert content(bench) == before
+    assert content(context) == before
 
 
 def test_a_pruned_trial_is_compared_up_to_where_it_ended(
-    ledger: Ledger, study_file: Path, competition_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pruned = ("search.pruner=successive_halving", "search.startup_trials=2")
-    stored = found(ledger, founding(study_file, competition_folder, *pruned, name="halving", budget=8))
-    bench = make_bench(ledger, stored, competition_folder, tmp_path / "home")
-    work_on(bench)
-    record = next(r for r in ledger.runs.records(stored.id) if r.status is TrialStatus.PRUNED)
+    stored = create_study(stores, study_plan(study_file, competition_folder, *pruned, name="halving", budget=8))
+    context = make_context(stores, stored, competition_folder, tmp_path / "home")
+    work_on(context)
+    record = next(r for r in stores.runs.records(stored.id) if r.status is TrialStatus.PRUNED)
     assert record.number is not None and record.epochs_done < 3
-    assert replay(asked(bench, record.number))
+    assert replay(asked(context, record.number))
     out = " ".join(capsys.readouterr().out.split())
     assert f"pruned after {record.epochs_done} epoch" in out
     assert "true-class probabilities of every epoch (float16): bit for bit equal" in out
 
-    curve = ledger.runs.curves(record.id)[0]
+    curve = stores.runs.curves(record.id)[0]
     changed = curve.true_class.copy()
     changed[3] = np.nextafter(changed[3], np.float16(2))
     alter(
-        ledger,
+        stores,
         "UPDATE retable_curve SET true_class = :blob WHERE trial_id = :id AND epoch = 1",
         blob=pack(changed),
         id=record.id,
     )
-    assert not replay(asked(bench, record.number)), "one unit in the last place of one image"
+    assert not replay(asked(context, record.number)), "one unit in the last place of one image"
     assert "NOT as recorded" in capsys.readouterr().out
 
 
 def test_another_machine_is_told_and_tolerated_but_not_without_limit(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
+    context: StudyContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work_on(bench)
-    (record, *_) = bench.ledger.runs.records(bench.study.id)
-    oof = bench.ledger.runs.prediction(record.id, "oof")
+    work_on(context)
+    (record, *_) = context.stores.runs.records(context.study.id)
+    oof = context.stores.runs.prediction(record.id, "oof")
     almost = oof + np.float32(1e-4) * np.array([1, -1, 0], np.float32)
 
     def store(proba: np.ndarray, machine: Mapping[str, Any]) -> None:
         import json
 
         statement = "UPDATE retable_prediction SET proba = :blob WHERE trial_id = :id AND name = 'oof'"
-        alter(bench.ledger, statement, blob=pack(proba), id=record.id)
+        alter(context.stores, statement, blob=pack(proba), id=record.id)
         statement = "UPDATE retable_trial SET machine = :machine WHERE id = :id"
-        alter(bench.ledger, statement, machine=json.dumps(dict(machine)), id=record.id)
+        alter(context.stores, statement, machine=json.dumps(dict(machine)), id=record.id)
 
     store(almost, record.machine)
-    assert not replay(asked(bench, 0)), "the same machine has to give the same bits"
+    assert not replay(asked(context, 0)), "the same machine has to give the same bits"
     assert "NOT as recorded" in capsys.readouterr().out
 
     other = {**record.machine, "torch": "1.0", "device": "NVIDIA A2"}
     del other["threads"]
     store(almost, other)
-    assert replay(asked(bench, 0))
+    assert replay(asked(context, 0))
     out = " ".join(capsys.readouterr().out.split())
     assert "largest absolute difference 0.0001" in out
     for part in ("device: NVIDIA A2 then, cpu now", "torch: 1.0 then", "threads: not recorded then, 1 now", "bfloat16"):
         assert part in out
 
     store(np.roll(oof, 1, axis=1), other)
-    assert not replay(asked(bench, 0))
+    assert not replay(asked(context, 0))
 
 
-def test_the_recorded_number_of_threads_is_used(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    work_on(bench)
-    (record, *_) = bench.ledger.runs.records(bench.study.id)
+def test_the_recorded_number_of_threads_is_used(context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    work_on(context)
+    (record, *_) = context.stores.runs.records(context.study.id)
     alter(
-        bench.ledger,
+        context.stores,
         "UPDATE retable_trial SET machine = json_set(machine, '$.threads', 3) WHERE id = :id",
         id=record.id,
     )
@@ -145,32 +147,32 @@ def test_the_recorded_number_of_threads_is_used(bench: Bench, monkeypatch: pytes
         set_threads(number)
 
     monkeypatch.setattr(torch, "set_num_threads", spy)
-    replay(asked(bench, 0))
+    replay(asked(context, 0))
     # Folds side by side may divide them in between.
     assert (numbers[0], numbers[-1]) == (3, 1)
     assert set(numbers[1:-1]) <= {1, 3}
 
 
-def test_trials_that_left_nothing_are_named(bench: Bench) -> None:
+def test_trials_that_left_nothing_are_named(context: StudyContext) -> None:
     with pytest.raises(CannotReplay, match="no trial 0 that has ended; none"):
-        replay(asked(bench, 0))
-    item = bench.ledger.queue.take(bench.study.id, "w", 60)
+        replay(asked(context, 0))
+    item = context.stores.queue.take(context.study.id, "w", 60)
     assert item is not None
-    trial = bench.optuna_study.ask()
-    named = bench.ledger.queue.name_trial(item, trial.number, dict(bench.spec.default_recipe()))
+    trial = context.optuna_study.ask()
+    named = context.stores.queue.assign_trial(item, trial.number, dict(context.spec.default_recipe()))
     assert named is not None
-    bench.ledger.queue.fail(named, Failure.DISK, "disk full")
+    context.stores.queue.fail(named, Failure.DISK, "disk full")
     with pytest.raises(CannotReplay, match=r"trial 0 .* failed \(disk full\)"):
-        replay(asked(bench, 0))
+        replay(asked(context, 0))
     with pytest.raises(CannotReplay, match="no trial 7 that has ended; its trials that have ended: 0"):
-        replay(asked(bench, 7))
+        replay(asked(context, 7))
 
 
-def test_the_command_says_by_its_exit_code_what_came_out(bench: Bench, tmp_path: Path) -> None:
-    work_on(bench)
+def test_the_command_says_by_its_exit_code_what_came_out(context: StudyContext, tmp_path: Path) -> None:
+    work_on(context)
 
     def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
-        url = bench.ledger.database.url.render_as_string(hide_password=False)
+        url = context.stores.database.url.render_as_string(hide_password=False)
         command = [sys.executable, "-m", "search.cli", "replay", *arguments, "--storage", url]
         return subprocess.run(
             command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=200, check=False
@@ -179,7 +181,7 @@ def test_the_command_says_by_its_exit_code_what_came_out(bench: Bench, tmp_path:
     done = typed("2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("as recorded")
-    alter(bench.ledger, "UPDATE retable_trial SET seed = 5 WHERE number = 2")
+    alter(context.stores, "UPDATE retable_trial SET seed = 5 WHERE number = 2")
     done = typed("2")
     assert done.returncode == EXIT_DIFFERENT, done.stderr
     assert "NOT as recorded" in done.stdout

@@ -14,7 +14,7 @@ from search.tuning.warm_starts import origins_of
 from search.workflow.try_recipe import CannotTry, TryRequest, parameters_of, try_recipe
 from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
-from storage.stores import Ledger
+from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from tests.databases import DIALECTS
@@ -35,35 +35,35 @@ def by_hand(url: str, capsys: pytest.CaptureFixture[str]) -> Try:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
-def test_it_really_runs_on_top_of_the_budget(ledger: Ledger, stored: StoredStudy, by_hand: Try) -> None:
+def test_it_really_runs_on_top_of_the_budget(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
     for value in (0.5, 0.6, 0.7):
-        end_next(ledger, stored, value)
-    assert not ledger.queue.may_begin(stored.id)
+        end_next(stores, stored, value)
+    assert not stores.queue.may_begin(stored.id)
     said = by_hand("optimizer.name=sgd", "recipe.optimizer.lr=0.03", "loss.label_smoothing=0.05")
     assert said.startswith("Trial 3 of study colours waits: optimizer=sgd lr=0.03 label_smoothing=0.05")
     assert said.endswith("`search start --study colours` runs it.")
-    assert ledger.studies.get("colours").budget == 4
-    assert end_next(ledger, stored, 0.8) == 3
-    (record,) = ledger.runs.records(stored.id, kind=WorkKind.SEARCH)[3:]
+    assert stores.studies.get("colours").budget == 4
+    assert end_next(stores, stored, 0.8) == 3
+    (record,) = stores.runs.records(stored.id, kind=WorkKind.SEARCH)[3:]
     assert record.recipe is not None
     assert (record.recipe["optimizer.lr"], record.recipe["epochs"]) == (0.03, 3)
-    assert not ledger.queue.may_begin(stored.id)
+    assert not stores.queue.may_begin(stored.id)
     console = Console(record=True, width=200)
-    print_trial(console, record, StudySpec.from_dict(stored.spec).default_recipe(), origins_of(ledger, "colours")[3])
+    print_trial(console, record, StudySpec.from_dict(stored.spec).default_recipe(), origins_of(stores, "colours")[3])
     assert "by hand: optimizer=sgd lr=0.03" in console.export_text()
 
 
-def test_what_is_not_said_is_as_in_another_trial(ledger: Ledger, stored: StoredStudy, by_hand: Try) -> None:
-    end_next(ledger, stored, 0.5)
+def test_what_is_not_said_is_as_in_another_trial(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+    end_next(stores, stored, 0.5)
     by_hand("optimizer.lr=0.002")
     said = by_hand("loss.label_smoothing=0.1", like=1)
     assert "Trial 2 of study colours waits: lr=0.002 label_smoothing=0.1" in said, "of one that waits as well"
     said = by_hand("optimizer.name=sgd", like=2)
     assert "note: optimizer.lr = 0.002 does not go with that; it is 0.05" in said
-    params = [parameters_of(trial) for trial in ledger.optuna_study("colours").get_trials()]
+    params = [parameters_of(trial) for trial in stores.optuna_study("colours").get_trials()]
     assert params[3] == {"optimizer.name": "sgd", "optimizer.lr@sgd": 0.05, "loss.label_smoothing": 0.1}
-    assert origins_of(ledger, "colours")[3] == "by hand: like trial 2"
-    assert ledger.studies.get("colours").budget == 6
+    assert origins_of(stores, "colours")[3] == "by hand: like trial 2"
+    assert stores.studies.get("colours").budget == 6
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_what_is_not_said_is_as_in_another_trial(ledger: Ledger, stored: StoredS
     ],
 )
 def test_what_cannot_be_tried_is_refused_and_changes_nothing(
-    ledger: Ledger, stored: StoredStudy, by_hand: Try, assignments: list[str], like: int | None, said: str
+    stores: Stores, stored: StoredStudy, by_hand: Try, assignments: list[str], like: int | None, said: str
 ) -> None:
     with pytest.raises(CannotTry, match=re.escape(said)):
         by_hand(*assignments, like=like)
-    assert ledger.studies.get("colours").budget == 3
-    assert len(ledger.optuna_study("colours").get_trials()) == 1
+    assert stores.studies.get("colours").budget == 3
+    assert len(stores.optuna_study("colours").get_trials()) == 1
 
 
 def test_all_that_is_wrong_is_said_at_once(stored: StoredStudy, by_hand: Try) -> None:
@@ -98,21 +98,21 @@ def test_all_that_is_wrong_is_said_at_once(stored: StoredStudy, by_hand: Try) ->
         by_hand("optimizer.lr=0.002", study="flowers")
 
 
-def test_a_recipe_that_failed_may_be_tried_again(ledger: Ledger, stored: StoredStudy, by_hand: Try) -> None:
-    (waiting,) = ledger.optuna_study("colours").get_trials()
-    trial = ledger.optuna_study("colours").ask()
-    ledger.optuna_study("colours").tell(trial.number, state=TrialState.FAIL)
+def test_a_recipe_that_failed_may_be_tried_again(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+    (waiting,) = stores.optuna_study("colours").get_trials()
+    trial = stores.optuna_study("colours").ask()
+    stores.optuna_study("colours").tell(trial.number, state=TrialState.FAIL)
     assert "Trial 1 of study colours waits: the default recipe" in by_hand()
-    assert parameters_of(ledger.optuna_study("colours").get_trials()[1]) == parameters_of(waiting)
+    assert parameters_of(stores.optuna_study("colours").get_trials()[1]) == parameters_of(waiting)
 
 
-def test_what_keeps_it_from_running_is_said(ledger: Ledger, stored: StoredStudy, by_hand: Try) -> None:
+def test_what_keeps_it_from_running_is_said(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
     for _ in range(3):
-        end_next(ledger, stored, 0.5, TrialStatus.PRUNED)
-    ledger.studies.set_budget(stored.id, 1)
+        end_next(stores, stored, 0.5, TrialStatus.PRUNED)
+    stores.studies.set_budget(stored.id, 1)
     assert "The budget is used up: `search start --study colours --trials 4` runs it." in by_hand("optimizer.lr=0.002")
-    ledger.studies.set_state(stored.id, StudyState.PAUSED)
+    stores.studies.set_state(stored.id, StudyState.PAUSED)
     assert "The study is paused: `search resume --study colours` goes on." in by_hand("optimizer.lr=0.003")
-    ledger.studies.set_state(stored.id, StudyState.RUNNING)
-    ledger.studies.set_deadline(stored.id, ledger.database.now() - 1.0)
+    stores.studies.set_state(stored.id, StudyState.RUNNING)
+    stores.studies.set_deadline(stored.id, stores.database.now() - 1.0)
     assert "deadline leaves no time for it" in by_hand("optimizer.lr=0.004")

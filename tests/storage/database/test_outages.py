@@ -126,10 +126,10 @@ class TestWaiting:
     def test_a_longer_outage_is_raised(self, database: Database, outage: Outage, study: StoredStudy) -> None:
         outage.begin()
         with pytest.raises(StorageUnavailableError):
-            WorkQueue(database).offering()
+            WorkQueue(database).studies_with_work()
         assert outage.attempts == ATTEMPTS
         outage.end()
-        assert WorkQueue(database).offering() == [study.id], "and waited for anew the next time"
+        assert WorkQueue(database).studies_with_work() == [study.id], "and waited for anew the next time"
 
     def test_a_database_that_is_not_waited_for_raises_at_once(
         self, database: Database, outage: Outage, optuna_study: optuna.Study
@@ -223,7 +223,7 @@ class TestOptuna:
             patch.setattr(RDBStorage, "_create_new_trial", create)
             trial = optuna_study.ask()
         assert trial.number == 1
-        assert WorkQueue(database).name_trial(item, trial.number, {"epochs": 1}) is not None
+        assert WorkQueue(database).assign_trial(item, trial.number, {"epochs": 1}) is not None
         assert WorkRecovery(database).orphans(study.id, running_trials(database, "tune")) == {0}
 
     def test_a_waiting_trial_is_not_added_twice(self, outage: Outage, optuna_study: optuna.Study) -> None:

@@ -36,7 +36,7 @@ def take(queue: WorkQueue, study: StoredStudy, worker: str = "w1") -> WorkItem:
 
 
 def take_named(queue: WorkQueue, study: StoredStudy, number: int, worker: str = "w1") -> WorkItem:
-    item = queue.name_trial(take(queue, study, worker), number, RECIPE)
+    item = queue.assign_trial(take(queue, study, worker), number, RECIPE)
     assert item is not None
     return item
 
@@ -107,7 +107,7 @@ class TestOrphans:
         assert recovery.orphans(study.id, {0, 1}) == set(), "w2 may be about to name trial 1"
         clock.forward(LEASE)
         assert recovery.orphans(study.id, {0, 1}) == {1}
-        assert queue.name_trial(claim, 1, RECIPE) is None, "w2 was only slow, but trial 1 is given up"
+        assert queue.assign_trial(claim, 1, RECIPE) is None, "w2 was only slow, but trial 1 is given up"
 
     def test_the_claim_itself_is_not_lost(
         self, queue: WorkQueue, recovery: WorkRecovery, clock: StandingClock, study: StoredStudy

@@ -35,7 +35,7 @@ def take(queue: WorkQueue, study: StoredStudy, worker: str = "w1") -> WorkItem:
 
 
 def take_named(queue: WorkQueue, study: StoredStudy, number: int, worker: str = "w1") -> WorkItem:
-    item = queue.name_trial(take(queue, study, worker), number, {**RECIPE, "epochs": number + 1})
+    item = queue.assign_trial(take(queue, study, worker), number, {**RECIPE, "epochs": number + 1})
     assert item is not None
     return item
 
@@ -65,7 +65,7 @@ class TestTaking:
 
     def test_what_is_to_be_skipped_is_left_to_others(self, queue: WorkQueue, study: StoredStudy) -> None:
         trial = take_named(queue, study, 0)
-        assert queue.hand_back(trial)
+        assert queue.release(trial)
         other = queue.take(study.id, "w1", LEASE, skip={trial.id})
         assert other is not None and other.id != trial.id
         assert take(queue, study, "w2").id == trial.id
@@ -91,7 +91,7 @@ class TestTaking:
     ) -> None:
         begun = take(queue, study)
         given = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=5, recipe=RECIPE, note={"of": 2})
-        queue.hand_back(begun)
+        queue.release(begun)
         first, second, third = (take(queue, study) for _ in range(3))
         assert [first.id, second.id] == [begun.id, given]
         assert third.id not in (begun.id, given)
@@ -113,7 +113,7 @@ class TestTaking:
         assert take(queue, study).kind is WorkKind.REFIT
 
     def test_a_stopped_study_still_exports(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
-        queue.hand_back(take(queue, study))
+        queue.release(take(queue, study))
         queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
         StudyStore(database).set_state(study.id, StudyState.STOPPED)
         assert take(queue, study).kind is WorkKind.REFIT
@@ -159,46 +159,46 @@ class TestOffering:
     ) -> None:
         one, other = make_study("one", budget=1), make_study("other", budget=1)
         store = StudyStore(database)
-        assert queue.offering() == [one.id, other.id]
+        assert queue.studies_with_work() == [one.id, other.id]
         item = take(queue, one)
-        assert queue.offering() == [other.id] and not queue.may_begin(one.id)
+        assert queue.studies_with_work() == [other.id] and not queue.may_begin(one.id)
         clock.forward(LEASE)
-        assert one.id in queue.offering(), "its worker is gone"
+        assert one.id in queue.studies_with_work(), "its worker is gone"
         assert queue.renew(item, LEASE)
         store.set_budget(one.id, 2)
-        assert one.id in queue.offering() and queue.may_begin(one.id)
+        assert one.id in queue.studies_with_work() and queue.may_begin(one.id)
         store.set_deadline(one.id, clock.seconds)
-        assert queue.offering() == [other.id] and not queue.may_begin(one.id)
+        assert queue.studies_with_work() == [other.id] and not queue.may_begin(one.id)
         store.set_state(other.id, StudyState.PAUSED)
-        assert queue.offering() == [] and not queue.may_begin(other.id)
+        assert queue.studies_with_work() == [] and not queue.may_begin(other.id)
 
     def test_a_stopped_study_offers_refits_alone(
         self, queue: WorkQueue, database: Database, study: StoredStudy
     ) -> None:
-        queue.hand_back(take(queue, study))
+        queue.release(take(queue, study))
         StudyStore(database).set_state(study.id, StudyState.STOPPED)
-        assert queue.offering() == []
+        assert queue.studies_with_work() == []
         queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE, home="here")
-        assert queue.offering(home="elsewhere") == []
-        assert queue.offering(home="here") == [study.id]
+        assert queue.studies_with_work(home="elsewhere") == []
+        assert queue.studies_with_work(home="here") == [study.id]
 
     def test_priority_first_then_the_study_with_fewer_workers_then_the_longest_wait(
         self, queue: WorkQueue, database: Database, clock: StandingClock, make_study: Callable[..., StoredStudy]
     ) -> None:
         a, b, urgent = (make_study(name, budget=50) for name in ("a", "b", "urgent"))
         StudyStore(database).set_priority(urgent.id, 5)
-        assert queue.offering()[0] == urgent.id
+        assert queue.studies_with_work()[0] == urgent.id
         StudyStore(database).set_state(urgent.id, StudyState.PAUSED)
         served = []
         for _ in range(20):  # twenty workers come one after another
             clock.forward(1)
-            item = queue.take(queue.offering()[0], "w", LEASE)
+            item = queue.take(queue.studies_with_work()[0], "w", LEASE)
             assert item is not None
             served.append(item.study_id)
         assert served.count(a.id) == served.count(b.id) == 10
         for _ in range(6):  # one worker alone, back after each trial
             clock.forward(LEASE)
-            first = queue.offering()[0]
+            first = queue.studies_with_work()[0]
             clock.forward(1)
             item = queue.take(first, "w", 0.5)
             assert item is not None
@@ -259,8 +259,8 @@ class TestLeases:
         assert not queue.renew(old, LEASE)
         assert not queue.store(old, finished())
         assert not queue.fail(old, Failure.BUG, "late")
-        assert not queue.hand_back(old)
-        assert queue.name_trial(old, 9, RECIPE) is None
+        assert not queue.release(old)
+        assert queue.assign_trial(old, 9, RECIPE) is None
         assert (rows(database, Trial), rows(database, Curve), rows(database, Prediction)) == (0, 0, 0)
 
         assert queue.store(new, finished())
@@ -277,7 +277,7 @@ class TestLeases:
         for _ in range(3 * MAX_ATTEMPTS):
             item = take(queue, study)
             attempts.append(item.attempt)
-            assert queue.hand_back(item)
+            assert queue.release(item)
             assert not queue.renew(item, LEASE)
         assert attempts == list(range(1, 3 * MAX_ATTEMPTS + 1))
 
@@ -290,7 +290,7 @@ class TestLeases:
             if how == "vanish":
                 clock.forward(LEASE)
             else:
-                assert queue.hand_back(held, count_attempt=True)
+                assert queue.release(held, count_attempt=True)
             following = take(queue, study, worker)
             if following.id != held.id:
                 break
@@ -302,7 +302,7 @@ class TestLeases:
         assert (record.status, record.number, record.recipe) == (TrialStatus.FAILED, 4, held.recipe)
         assert "5 workers" in record.reason and "w5" in record.reason
         assert record.failure is Failure.LOST
-        assert [told.number for told in queue.untold(study.id)] == [4]
+        assert [told.number for told in queue.unreported(study.id)] == [4]
         assert not queue.store(held, finished()), "it was only slow, and learns that it comes too late"
 
     def test_sweeping_goes_on_when_nothing_may_begin(
@@ -370,7 +370,7 @@ class TestWithdrawing:
         done = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=RECIPE)
         assert queue.store(take(queue, study), finished())
         trial = take_named(queue, study, 0)
-        assert queue.hand_back(trial)
+        assert queue.release(trial)
         assert not queue.withdraw(done) and not queue.withdraw(trial.id)
         assert take(queue, study).id == trial.id
 
@@ -396,12 +396,12 @@ class TestAdding:
 
     def test_sampled_items_may_share_a_recipe(self, queue: WorkQueue, study: StoredStudy) -> None:
         for number in range(2):
-            assert queue.name_trial(take(queue, study), number, RECIPE) is not None
+            assert queue.assign_trial(take(queue, study), number, RECIPE) is not None
 
     def test_two_items_cannot_be_the_same_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
         take_named(queue, study, 0)
         with pytest.raises(StorageError):
-            queue.name_trial(take(queue, study), 0, RECIPE)
+            queue.assign_trial(take(queue, study), 0, RECIPE)
 
     def test_a_recipe_that_json_cannot_hold(self, queue: WorkQueue, study: StoredStudy) -> None:
         with pytest.raises(StorageError, match="finite"):
@@ -471,10 +471,10 @@ class TestStoring:
         assert record.reason.startswith("cannot read a\\0b\\udcff.jpg xxx")
         assert len(record.reason) <= 4000
         assert (record.recipe, record.number) == (None, None)
-        assert queue.untold(study.id) == []
+        assert queue.unreported(study.id) == []
 
     def test_a_result_needs_a_named_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
-        with pytest.raises(StorageError, match="name_trial"):
+        with pytest.raises(StorageError, match="assign_trial"):
             queue.store(take(queue, study), finished())
 
     def test_stored_outcomes_wait_to_be_told(self, queue: WorkQueue, study: StoredStudy) -> None:
@@ -482,15 +482,15 @@ class TestStoring:
         queue.store(done, finished())
         queue.fail(take_named(queue, study, 1), Failure.DISK, "a bug")
         running = take_named(queue, study, 2)
-        assert [(told.number, told.status) for told in queue.untold(study.id)] == [
+        assert [(told.number, told.status) for told in queue.unreported(study.id)] == [
             (0, TrialStatus.FINISHED),
             (1, TrialStatus.FAILED),
         ]
         for work_id in [done.id, done.id, running.id]:
-            queue.mark_told(work_id)
-        assert [told.number for told in queue.untold(study.id)] == [1]
+            queue.mark_reported(work_id)
+        assert [told.number for told in queue.unreported(study.id)] == [1]
         queue.store(running, finished())
-        assert [told.number for told in queue.untold(study.id)] == [1, 2]
+        assert [told.number for told in queue.unreported(study.id)] == [1, 2]
 
     def test_failures_in_a_row(
         self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy
@@ -524,7 +524,7 @@ def _take_all(url: str, study_id: int, worker: str) -> list[int]:
         if item.id % 3 == 0:
             assert queue.fail(item, Failure.BUG, "planned")
             continue
-        assert queue.name_trial(item, item.id, {"epochs": 1}) is not None
+        assert queue.assign_trial(item, item.id, {"epochs": 1}) is not None
         kept.append(item.id)
     database.close()
     return kept

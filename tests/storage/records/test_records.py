@@ -152,7 +152,7 @@ class TestWorkers:
         workers.sign_off("a")
         workers.heartbeat("host-1-x", host="h", pid=1, device="cpu", role=Role.SUPERVISOR, home="here")
         assert [(w.role, w.home) for w in workers.alive(1)] == [(Role.WORKER, None), (Role.SUPERVISOR, "here")]
-        workers.bury("host-1-")
+        workers.remove("host-1-")
         assert [worker.name for worker in workers.alive(1)] == ["b"]
         clock.forward(FORGET_AFTER + 1)
         workers.heartbeat("c", host="h", pid=1, device="cpu")
