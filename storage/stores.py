@@ -16,9 +16,10 @@ from storage.optuna_storage import FleetStorage, open_optuna_storage
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import DatasetStore
+from storage.records.exports import ExportStore
 from storage.records.imports import ImportStore
 from storage.records.studies import ImageWeights, StoredStudy, StudyStore
-from storage.records.trials import RunStore
+from storage.records.trials import TrialStore
 from storage.records.workers import WorkerStore
 from storage.schema import create_schema, require_schema
 
@@ -30,7 +31,8 @@ class Stores:
     database: Database
     studies: StudyStore
     datasets: DatasetStore
-    runs: RunStore
+    trials: TrialStore
+    exports: ExportStore
     imports: ImportStore
     queue: WorkQueue
     recovery: WorkRecovery
@@ -122,7 +124,8 @@ def open_stores(url: str, *, create: bool = False, outage_timeout: float = 0.0) 
         database=database,
         studies=StudyStore(database),
         datasets=DatasetStore(database),
-        runs=RunStore(database),
+        trials=TrialStore(database),
+        exports=ExportStore(database),
         imports=ImportStore(database),
         queue=WorkQueue(database),
         recovery=WorkRecovery(database),

@@ -137,7 +137,7 @@ class TrialOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """A stored outcome, without its curves and predictions (see `storage.records.trials.RunStore`)."""
+    """A stored outcome, without its curves and predictions (see `storage.records.trials.TrialStore`)."""
 
     id: int
     work_id: int

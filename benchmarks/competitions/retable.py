@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search.runtime.home import Home
-from storage.records.trials import ExportRecord
+from storage.records.exports import ExportRecord
 from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
 from trainer.formats.delimited import read_table
@@ -101,8 +101,8 @@ def read_outcome(place: Path, *, begun: float, ended: float, code: int | None, t
         stores = open_stores(_url(place))
         stored = stores.studies.find(NAME)
         if stored is not None:
-            export = next(reversed(stores.runs.exports(stored.id)), None)
-            records = stores.runs.records(stored.id)
+            export = next(reversed(stores.exports.all(stored.id)), None)
+            records = stores.trials.records(stored.id)
             statuses = [record.status for record in records if record.kind is WorkKind.SEARCH]
             values = [r.value for r in records if r.kind is WorkKind.SEARCH and r.status is TrialStatus.FINISHED]
             best = max((value for value in values if value is not None), default=None)

@@ -195,7 +195,7 @@ def rage(storm: Storm, stores: Stores, stored: StoredStudy, plan: Plan, server: 
     restarts = list(RESTARTS) if server is not None else []
     marks = [plan.trials * (k + 1) // (len(restarts) + 1) for k in range(len(restarts))]
     while True:
-        done = stores.runs.count(stored.id, WorkKind.SEARCH)
+        done = stores.trials.count(stored.id, WorkKind.SEARCH)
         over = not stores.queue.may_begin(stored.id) and not _open_items(stores, stored)
         storm.events.seconds = time.monotonic() - begun
         storm.events.complete = over and done >= plan.trials

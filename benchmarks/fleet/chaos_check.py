@@ -67,7 +67,7 @@ def compare(stores: Stores, stored: StoredStudy, data: Path, home: Path, logs: S
     """
     from tests.search.colours import make_context
 
-    records = stores.runs.records(stored.id, kind=WorkKind.SEARCH)
+    records = stores.trials.records(stored.id, kind=WorkKind.SEARCH)
     trials = stores.optuna_study(stored.name).get_trials(deepcopy=False)
     by_number = {trial.number: trial for trial in trials}
     finished = [record for record in records if record.status is TrialStatus.FINISHED]
@@ -107,20 +107,20 @@ def _is_other(context: StudyContext, record: TrialRecord, trial: FrozenTrial | N
 
 def _differences(context: StudyContext, record: TrialRecord) -> str:
     """What of a record is not, bit for bit, what an undisturbed training gives; empty: all of it is."""
-    expected, runs = _undisturbed(context, record), context.stores.runs
+    expected, trials = _undisturbed(context, record), context.stores.trials
     differing = []
     if (record.value, record.value_se, record.soft) != (expected.value, expected.value_se, expected.soft):
         differing.append(f"value {record.value!r}, undisturbed {expected.value!r}")
-    curves = runs.curves(record.id)
+    curves = trials.curves(record.id)
     if len(curves) != len(expected.curves) or not all(map(_same_curve, curves, expected.curves)):
         differing.append("curves")
     # The best trials are predicted with further views, which this training is not.
-    if not set(expected.predictions) <= set(runs.prediction_names(record.id)):
+    if not set(expected.predictions) <= set(trials.prediction_names(record.id)):
         differing.append("names of predictions")
     differing += [
         f"predictions {name}"
-        for name in set(runs.prediction_names(record.id)) & set(expected.predictions)
-        if runs.prediction(record.id, name).tobytes() != expected.predictions[name].astype(np.float32).tobytes()
+        for name in set(trials.prediction_names(record.id)) & set(expected.predictions)
+        if trials.prediction(record.id, name).tobytes() != expected.predictions[name].astype(np.float32).tobytes()
     ]
     return ", ".join(differing)
 

@@ -33,15 +33,7 @@ import optuna
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import CONTENDERS, Surrogate, compare_samplers
 from benchmarks.replays.curve_tables import SHARED, CurveTable, CurveTableError, Floats, Ints, load_table
-from benchmarks.replays.pruning_rules import (
-    Foretold,
-    Halving,
-    Never,
-    OptunaRule,
-    fold_after_fold,
-    promotions,
-    screen,
-)
+from benchmarks.replays.pruning_rules import Foretold, Halving, Never, OptunaRule, fold_after_fold, promotions, screen
 from benchmarks.replays.regret import (
     FIRST,
     SHARE,

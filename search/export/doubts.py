@@ -62,7 +62,7 @@ def _of_the_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
         which = f"study {study.name}: " * (len(plan.studies) > 1)
         if stored.state is StudyState.STOPPED:
             yield f"{which}the search stopped early: {stored.state_reason or 'no reason is recorded'}"
-        failed = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
+        failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
         if failed:
             yield f"{which}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"
 

@@ -107,7 +107,7 @@ def _candidate_recipes(stores: Stores, confirmation: Confirmation) -> Iterator[C
         records = (confirmation.trials[number], *rounds.get(number, ()))
         searched, *fresh = [
             CrossValidated(
-                oof=stores.runs.prediction(r.id, "oof"),
+                oof=stores.trials.prediction(r.id, "oof"),
                 ambiguity=r.ambiguity or 0.0,
                 temperature=r.temperature or 1.0,
                 averaging_gain=averaging_gain_of(r, metric),
@@ -134,7 +134,7 @@ def _groups(
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Float32Array]:
-        return [stores.runs.prediction(record.id, "oof") for record in records]
+        return [stores.trials.prediction(record.id, "oof") for record in records]
 
     if len(refits.members) > 1:
         yield [read(part.member.trainings or (part.member.trial,)) for part in refits.members]

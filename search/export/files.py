@@ -113,7 +113,7 @@ def write_export(
         (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
         _move_into(made, folder)
-    stores.runs.add_export(
+    stores.exports.add(
         plan.study.id,
         folder=str(folder.resolve()),
         recipe=plan.leader.recipe.to_flat(),
@@ -238,7 +238,7 @@ def _facts(
 
     leader = plan.leader
     kind = leader.trial.kind
-    statuses = [record.status for study in plan.studies for record in stores.runs.records(study.id, kind=kind)]
+    statuses = [record.status for study in plan.studies for record in stores.trials.records(study.id, kind=kind)]
     return CardFacts(
         studies=[study.name for study in plan.studies],
         title=plan.spec.title,

@@ -174,7 +174,7 @@ class _Failed(RefitFailed):
 
 
 def _finished(stores: Stores, work_id: int) -> TrialRecord:
-    record = stores.runs.record_of(work_id)
+    record = stores.trials.record_of(work_id)
     if record is None:
         raise RefitFailed("a refit has not ended yet; `search export-best` goes on with it")
     if record.status is not TrialStatus.FINISHED:
@@ -187,7 +187,7 @@ def _gather(
     stores: Stores, plan: ExportPlan, member: ExportMember, records: tuple[TrialRecord, ...], targets: Targets
 ) -> MemberRefits:
     views = _views(stores, plan, member, records, targets)
-    has_test = "test" in stores.runs.prediction_names(records[0].id)
+    has_test = "test" in stores.trials.prediction_names(records[0].id)
     own = member.recipe.tta != "none"
     test = [_over_views(stores, record, "test", views, own=own) for record in records] if has_test else []
     oof = () if plan.full_data else tuple(_over_views(stores, r, "oof", views, own=own) for r in records)
@@ -255,19 +255,19 @@ def _views(
     if not plan.spec.final.tta:
         return ("identity",)
     if plan.full_data:
-        refits = stores.runs.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
+        refits = stores.trials.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
         records = [r for r in refits if r.split == member.trial.split and r.recipe == member.recipe.to_flat()]
         if not records:
             return ("identity",)
-    by_view = {view: average([stores.runs.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
+    by_view = {view: average([stores.trials.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
     return choose_views(targets, by_view, plan.metric)
 
 
 def _over_views(stores: Stores, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Float32Array:
     """Averaged over ``views``; where these are the recipe's ``own``, the refit has averaged them already."""
     if own:
-        return stores.runs.prediction(record.id, name)
-    return average([stores.runs.prediction(record.id, _key(name, view)) for view in views])
+        return stores.trials.prediction(record.id, name)
+    return average([stores.trials.prediction(record.id, _key(name, view)) for view in views])
 
 
 def _key(name: str, view: str) -> str:

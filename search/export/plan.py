@@ -186,7 +186,7 @@ def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: i
         recipe=member.recipe.to_flat(),
         home=home.identity(),
     )
-    record = stores.runs.record_of(work_id)
+    record = stores.trials.record_of(work_id)
     weights = weight_files(home, member.study, work_id)
     if record is not None and (record.status is not TrialStatus.FINISHED or len(weights) < plan.models):
         stores.queue.reopen(work_id, home=home.identity())

@@ -102,7 +102,7 @@ def predictions_of(stores: Stores, member: ExportMember | ImportedMember) -> NDA
     """The out-of-fold probabilities by which a possible member is compared with the others, ``(n, C)``."""
     if isinstance(member, ImportedMember):
         return stores.imports.predictions(member.record.id).oof
-    return average([stores.runs.prediction(record.id, "oof") for record in member.judged_by])
+    return average([stores.trials.prediction(record.id, "oof") for record in member.judged_by])
 
 
 def check_alike(sources: Sequence[StoredStudy]) -> None:

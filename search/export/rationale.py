@@ -111,10 +111,10 @@ def _against_default(stores: Stores, plan: ExportPlan) -> Gain | None:
         default_name = (plan.leader.name.study, DEFAULT_TRIAL)
         row = next((row for row in plan.estimates.rows if (row.study, row.number) == default_name), None)
         return Gain(mean=row.gap_to_leader, error=row.gap_error) if row is not None and row.tied else None
-    records = stores.runs.records(plan.leader.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = stores.trials.records(plan.leader.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     default = next((record for record in records if record.number == DEFAULT_TRIAL), None)
     if default is None:
         return None
-    leads, other = (stores.runs.prediction(record.id, "oof") for record in (plan.leader.trial, default))
+    leads, other = (stores.trials.prediction(record.id, "oof") for record in (plan.leader.trial, default))
     gain = paired_gain(plan.metric, read_targets(stores, plan.study), leads, other)
     return None if gain.real else gain

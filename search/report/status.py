@@ -64,7 +64,7 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console, f"{ended}; `search compare --study {study.name}` shows them")
     if snapshot.waiting:
         say(console, f"{snapshot.waiting} trial(s) wait for a worker to go on with them")
-    failed = stores.runs.records(study.id, status=TrialStatus.FAILED)
+    failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
         hint = "`search status --failed` says why, `search retry --failed` tries them again"
         say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
@@ -83,7 +83,7 @@ def show_failed(name: str | None, url: str) -> None:
     console = open_console()
     stores = open_stores(url)
     study = stores.study(name)
-    failed = stores.runs.records(study.id, status=TrialStatus.FAILED)
+    failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if not failed:
         say(console, f"Nothing of study {study.name} failed.")
         return
@@ -199,7 +199,7 @@ def _print_imports(console: Console, stores: Stores, study: StoredStudy) -> None
 
 def _print_exports(console: Console, stores: Stores, study: StoredStudy) -> None:
     """The latest exports, with what the board said of them."""
-    exports = stores.runs.exports(study.id)[-SHOWN_EXPORTS:]
+    exports = stores.exports.all(study.id)[-SHOWN_EXPORTS:]
     if not exports:
         return
     numbers = ("out-of-fold", "public", "private")

@@ -14,8 +14,8 @@ from search.report.leaderboard import board_lines
 from search.runtime.console import Column, open_console, print_table, say
 from search.statistics.submission_scores import Board, Submission
 from storage.records.datasets import StoredDataset
+from storage.records.exports import ExportRecord
 from storage.records.studies import StoredStudy
-from storage.records.trials import ExportRecord
 from storage.stores import Stores, open_stores
 from trainer.evaluation.metrics import METRICS
 
@@ -93,7 +93,7 @@ def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
 def entries_of(stores: Stores, name: str | None) -> list[Entry]:
     """Every export of a study, or of all studies, the oldest first."""
     chosen = stores.studies.all() if name is None else [stores.studies.get(name)]
-    entries = [Entry(study=study, export=export) for study in chosen for export in stores.runs.exports(study.id)]
+    entries = [Entry(study=study, export=export) for study in chosen for export in stores.exports.all(study.id)]
     return sorted(entries, key=lambda entry: entry.export.id)
 
 
@@ -126,7 +126,7 @@ def record(stores: Stores, entry: Entry, request: ScoreRequest) -> Iterator[str]
     if request.public_images is not None:
         stores.datasets.set_public_images(entry.study.fingerprint, request.public_images)
         yield f"Public scores of this competition are on {request.public_images} test images."
-    before = stores.runs.record_scores(entry.export.id, public=public, private=private)
+    before = stores.exports.record_scores(entry.export.id, public=public, private=private)
     for which, new, old in (("public", public, before.public_score), ("private", private, before.private_score)):
         if new is not None:
             instead = "" if old is None else f", in place of {old:.4f}"

@@ -50,7 +50,7 @@ def starting_point(stores: Stores, given: str) -> StartingPoint:
     """
     name, number = _taken_apart(given)
     study = stores.studies.get(name)
-    records = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     finished = candidates(records, str(study.spec["protocol"]["metric"]))
     if not finished:
         raise NothingFinished(f"--from {given}: no trial of study {name} has finished yet")

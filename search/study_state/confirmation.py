@@ -69,10 +69,10 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     """
     study = stores.studies.get(name)
     spec = StudySpec.from_dict(study.spec)
-    records = stores.runs.records(study.id, kind=WorkKind.SEARCH)
+    records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     trials = {r.number: r for r in records if r.status is TrialStatus.FINISHED and r.number is not None}
     finals = {n: final_recipe(r.recipe or {}, spec.final).to_flat() for n, r in trials.items()}
-    confirmations = stores.runs.records(study.id, kind=WorkKind.CONFIRM)
+    confirmations = stores.trials.records(study.id, kind=WorkKind.CONFIRM)
     # Those of another [final] are of other trainings than the one that will be exported.
     current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
     finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))

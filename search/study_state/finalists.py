@@ -78,7 +78,7 @@ def judge_finalists(
             number=finalist.number,
             study=(names or {}).get(finalist.trial.study_id, ""),
             rounds=tuple(
-                Round(split=r.split, folds=folds[r.split], oof=stores.runs.prediction(r.id, "oof"))
+                Round(split=r.split, folds=folds[r.split], oof=stores.trials.prediction(r.id, "oof"))
                 for r in finalist.rounds
             ),
             averaging_gain=fmean(averaging_gain_of(r, metric) for r in finalist.rounds),

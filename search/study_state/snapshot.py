@@ -168,9 +168,9 @@ def search_records(stores: Stores, study_id: int, before: tuple[TrialRecord, ...
         before: an earlier answer. Such outcomes are only ever added, so as long as there are as many, it still holds,
             and none is read.
     """
-    if stores.runs.count(study_id, WorkKind.SEARCH) == len(before):
+    if stores.trials.count(study_id, WorkKind.SEARCH) == len(before):
         return before
-    return tuple(stores.runs.records(study_id, kind=WorkKind.SEARCH))
+    return tuple(stores.trials.records(study_id, kind=WorkKind.SEARCH))
 
 
 def present_at(stores: Stores, study: StoredStudy) -> list[WorkerRecord]:
@@ -212,7 +212,7 @@ def read_costs(stores: Stores, study: StoredStudy, records: Sequence[TrialRecord
         spec,
         records,
         [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
-        stores.runs.records(study.id, kind=WorkKind.CONFIRM),
+        stores.trials.records(study.id, kind=WorkKind.CONFIRM),
         workers=sum(process.role is Role.WORKER for process in present),
         kept=len(homes) == 1 and None not in homes,
         under_way=stores.database.now() - begun if running else 0.0,

@@ -45,7 +45,7 @@ BLAMELESS = frozenset({Failure.DISK, Failure.DEVICE, Failure.DATA})
 
 def retry_blameless(stores: Stores, study: StoredStudy) -> Retried:
     """Queue the trials again that failed by no fault of their own."""
-    failed = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
+    failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
     numbers = [record.number for record in failed if record.failure in BLAMELESS and record.number is not None]
     return retry_failed(stores, study, numbers)
 
@@ -56,7 +56,7 @@ def retry_failed(stores: Stores, study: StoredStudy, numbers: Collection[int] | 
     Raises:
         NotFailed: a number is not that of a failed trial.
     """
-    failed = stores.runs.records(study.id, status=TrialStatus.FAILED)
+    failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     trials = [record for record in failed if record.kind is WorkKind.SEARCH and record.number is not None]
     if numbers is not None:
         wrong = sorted(set(numbers) - {record.number for record in trials})

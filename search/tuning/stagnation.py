@@ -24,7 +24,7 @@ def stop_if_stalled(stores: Stores, name: str) -> None:
     patience = spec.search_settings.patience
     if not patience or study.state is not StudyState.RUNNING:
         return
-    records = [r for r in stores.runs.records(study.id, kind=WorkKind.SEARCH) if r.counts]
+    records = [r for r in stores.trials.records(study.id, kind=WorkKind.SEARCH) if r.counts]
     since = study.running_since or 0.0
     if sum(record.finished >= since for record in records) < patience:
         return
@@ -50,7 +50,7 @@ def why_stalled(stores: Stores, study: StoredStudy, records: Sequence[TrialRecor
     if best == was:
         return f"the last {patience} trials found nothing better than trial {was}"
     by_number = {record.number: record for record in records}
-    new, old = (stores.runs.prediction(by_number[number].id, "oof") for number in (best, was))
+    new, old = (stores.trials.prediction(by_number[number].id, "oof") for number in (best, was))
     of_one = paired_gain(metric, read_targets(stores, study), new, old)
     added = [candidate.averaged - candidate.value for candidate in (ranking[0], before[0])]
     gain = replace(of_one, mean=of_one.mean + added[0] - added[1])

@@ -121,7 +121,7 @@ def _nearest_studies(stores: Stores, dataset: StoredDataset) -> list[EarlierStud
 
 
 def _read(stores: Stores, study: StoredStudy, fingerprint: str, away: float) -> EarlierStudy:
-    records = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     recipes = {record.number: record.recipe for record in records}
     metric = str(study.spec["protocol"]["metric"])
     trials = []

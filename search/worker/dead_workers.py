@@ -57,10 +57,10 @@ def sweep(stores: Stores, stored: StoredStudy) -> None:
 
 def stop_after_failures(stores: Stores, study_id: int) -> None:
     """Stop a study after `MAX_FAILURES` failures in a row since a person last set it going."""
-    failures = stores.runs.consecutive_failures(study_id)
+    failures = stores.trials.consecutive_failures(study_id)
     if failures >= MAX_FAILURES:
         kind, failed = WorkKind.SEARCH, TrialStatus.FAILED
-        last = stores.runs.records(study_id, kind=kind, status=failed)[-1]
+        last = stores.trials.records(study_id, kind=kind, status=failed)[-1]
         reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
         stores.studies.set_state(study_id, StudyState.STOPPED, reason)
 

@@ -50,7 +50,7 @@ def may_be_exported(
     if average is None or not is_as_exported(recipe, spec.final):
         return False
     metric = spec.protocol.metric
-    ranking = candidates(stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
+    ranking = candidates(stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
     added = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
     own = objective(metric, last.metric + added, average.brier)
     return sum(candidate.objective > own for candidate in ranking) < kept_trials(spec.final)
@@ -60,7 +60,7 @@ def forget_the_beaten(stores: Stores, study: StoredStudy, spec: StudySpec, artif
     """Remove the networks that are here of finished trials which are not among the best any more. What cannot be
     removed is logged and stays: it takes room and harms nobody.
     """
-    finished = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    finished = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     ranking = [candidate.number for candidate in rank(candidates(finished, spec.protocol.metric))]
     best = set(ranking[: kept_trials(spec.final)])
     for record in finished:

@@ -188,17 +188,17 @@ def _read(
 
 
 def _best_of(stores: Stores, study: StoredStudy, metric: str) -> Best | None:
-    records = stores.runs.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     ranking = rank(candidates(records, metric))
     if not ranking:
         return None
     record = next(record for record in records if record.number == ranking[0].number)
-    stored = "oof" in stores.runs.prediction_names(record.id)
+    stored = "oof" in stores.trials.prediction_names(record.id)
     return Best(
         number=ranking[0].number,
         value=ranking[0].value,
         error=ranking[0].standard_error,
-        oof=stores.runs.prediction(record.id, "oof") if stored else None,
+        oof=stores.trials.prediction(record.id, "oof") if stored else None,
     )
 
 

@@ -44,7 +44,7 @@ class ProvisionalSubmission:
             return
         best = snapshot.ranking[0].number
         record = next(record for record in snapshot.records if record.number == best)
-        if "test" not in self._stores.runs.prediction_names(record.id):
+        if "test" not in self._stores.trials.prediction_names(record.id):
             return
         first = self._written is None
         try:
@@ -66,7 +66,7 @@ class ProvisionalSubmission:
         """
         images, form = self._images, self._images.submission
         assert form is not None, "there is nothing to submit"
-        proba = self._stores.runs.prediction(record_id, "test")
+        proba = self._stores.trials.prediction(record_id, "test")
         kind = decide_kind(form, images.class_names, METRICS[self._metric].needs)
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self._folder.name}-", dir=self._folder.parent) as scratch:

@@ -98,7 +98,7 @@ def replay(request: ReplayRequest) -> bool:
         if folder is None:
             raise NoData
         images = open_for_training(folder, spec, study.fingerprint)
-        then = _kept(stores.runs.curves(record.id), _oof(stores, record))
+        then = _kept(stores.trials.curves(record.id), _oof(stores, record))
         console = open_console()
         outcome = _train(stores, study, record, images, request)
     finally:
@@ -152,7 +152,7 @@ def told(replayed: Replayed, metric: str) -> list[str]:
 
 
 def _record(stores: Stores, study: StoredStudy, number: int) -> TrialRecord:
-    records = stores.runs.records(study.id, kind=WorkKind.SEARCH)
+    records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     record = next((record for record in records if record.number == number), None)
     if record is None:
         ended = sorted(record.number for record in records if record.number is not None)
@@ -178,7 +178,7 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _oof(stores: Stores, record: TrialRecord) -> NDArray[np.float32] | None:
-    return stores.runs.prediction(record.id, "oof") if record.status is TrialStatus.FINISHED else None
+    return stores.trials.prediction(record.id, "oof") if record.status is TrialStatus.FINISHED else None
 
 
 def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None) -> NDArray[np.floating[Any]]:

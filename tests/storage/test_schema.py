@@ -18,8 +18,8 @@ from storage.database.connection import Database, connect
 from storage.database.tables import TABLE_PREFIX, Base
 from storage.errors import SchemaError
 from storage.optuna_storage import open_optuna_storage
+from storage.records.exports import ExportStore
 from storage.records.studies import StudyStore
-from storage.records.trials import RunStore
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, is_ours, require_schema
 from tests.storage.samples import PROCESSES
 
@@ -134,7 +134,7 @@ def test_a_database_that_the_earlier_revisions_made_is_current(empty_url: str) -
     require_schema(database)
     create_schema(database)
     assert tables(database) == before
-    assert StudyStore(database).all() == [] and RunStore(database).exports(1) == []
+    assert StudyStore(database).all() == [] and ExportStore(database).all(1) == []
     database.close()
 
 

@@ -363,7 +363,7 @@ def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
             time.sleep(0.05)
         assert fleet.crash_report() == ""
     assert removed is not None
-    records = stores.runs.records(stored.id)
+    records = stores.trials.records(stored.id)
     assert sorted(record.number for record in records) == [0, 1, 2]
     assert all(record.status is TrialStatus.FINISHED and record.epochs_done == 20 for record in records)
     assert [trial.state for trial in optuna_study.get_trials()] == [TrialState.COMPLETE] * 3

@@ -55,7 +55,7 @@ def confirm(context: StudyContext, number: int, third: int) -> None:
     """A confirmation of a trial on the first fresh split, wrong on a third of the images."""
     queue, oof = context.stores.queue, wrong_on(context.images, third)
     freeze_split(context.stores, context.study, 1, context.images)
-    trial = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)[number]
+    trial = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)[number]
     recipe = final_recipe(trial.recipe or {}, context.spec.final).to_flat()
     queue.add(context.study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=recipe, note={TRIAL_NOTE: trial.number})
     item = queue.take(context.study.id, "w", 60, [WorkKind.CONFIRM])
@@ -149,7 +149,7 @@ class TestWhoMayTakePart:
         members = [replace(m, recipe=m.recipe.replace({"epochs": 9})) for m in read_pool(stores, two.studies).recipes]
         members[0] = replace(members[0], rounds=(members[0].trial, members[0].trial))
         assert [len(member.trainings) for member in members] == [2, 0], "one was confirmed twice, the other never"
-        oofs = [stores.runs.prediction(member.trial.id, "oof") for member in members]
+        oofs = [stores.trials.prediction(member.trial.id, "oof") for member in members]
         parts = [
             MemberRefits(member=m, records=(m.trial,), views=("identity",), oof_by_training=(oof,), test=None)
             for m, oof in zip(members, oofs, strict=True)
@@ -263,7 +263,7 @@ class TestTheExport:
     def test_the_networks_are_those_of_the_searches(self, trained: Two, plan: ExportPlan, refits: Refits) -> None:
         assert sorted(names(plan.members)) == ["one:1", "two:1"] and names(plan.imported) == ["imported two:big"]
         for study in trained.studies:
-            assert not trained.stores.runs.records(study.id, kind=WorkKind.REFIT), "nothing is trained twice"
+            assert not trained.stores.trials.records(study.id, kind=WorkKind.REFIT), "nothing is trained twice"
             (own,) = [part for part in refits.members if part.member.study.id == study.id]
             assert own.records == (own.member.trial,) and own.member.trial.study_id == study.id
 
@@ -300,15 +300,15 @@ class TestTheExport:
         leader = plan.leader.name
         said = f"The average of {members_named(plan.choice.names)} gains {shown_gain(plan.choice.gain, 'accuracy')}"
         assert exported.reasons[0].startswith(f"{said} over {leader} alone")
-        record = trained.stores.runs.exports(trained.studies[0].id)[-1]
-        assert not trained.stores.runs.exports(trained.studies[1].id)
+        record = trained.stores.exports.all(trained.studies[0].id)[-1]
+        assert not trained.stores.exports.all(trained.studies[1].id)
         told = what_it_is(ExportNotes.from_json(record.notes))
         assert "imported two:big x 0.33" in told and "two:1 x 0.33" in told and "trials" in told
 
     def test_the_export_keeps_the_labels_that_were_submitted(
         self, trained: Two, refits: Refits, exported: Export
     ) -> None:
-        record = trained.stores.runs.exports(trained.studies[0].id)[0]
+        record = trained.stores.exports.all(trained.studies[0].id)[0]
         assert refits.test is not None
         np.testing.assert_array_equal(ExportNotes.from_json(record.notes).labels, refits.blend.labels(refits.test))
 

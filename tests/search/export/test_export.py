@@ -82,7 +82,7 @@ def test_the_submission_has_the_samples_ids_order_and_header(exported: Export, c
 
 def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Export, searched: Searched) -> None:
     context = searched.context
-    trials = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)
+    trials = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
     number = rank(candidates(trials, "accuracy"))[0].number
     best = next(trial for trial in trials if trial.number == number)
     config = json.loads((exported.folder / "model" / "config.json").read_text())
@@ -91,7 +91,7 @@ def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Exp
     assert member["recipe"] == {**best.recipe, "epochs": 4}
     assert exported.members == (MemberName(trial=best.number),)
     assert len(member["weights"]) == 2 * 2, "folds x seeds"
-    record = context.stores.runs.exports(context.study.id)[-1]
+    record = context.stores.exports.all(context.study.id)[-1]
     assert record.recipe == member["recipe"] and record.score == exported.score
     notes = ExportNotes.from_json(record.notes)
     assert "members" not in record.notes and notes.members == () and notes.trial == best.number
@@ -138,7 +138,7 @@ def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Search
     context = searched.context
 
     def refitted_at() -> list[float]:
-        return [record.finished for record in context.stores.runs.records(context.study.id, kind=WorkKind.REFIT)]
+        return [record.finished for record in context.stores.trials.records(context.study.id, kind=WorkKind.REFIT)]
 
     before = refitted_at()
     note = exported.folder / "my notes.txt"
@@ -201,14 +201,14 @@ def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_thes
         context = make_context(stores, stored, competition_folder, tmp_path / "home")
         try:
             work_on(context)
-            (trial,) = stores.runs.records(stored.id, kind=WorkKind.SEARCH)
+            (trial,) = stores.trials.records(stored.id, kind=WorkKind.SEARCH)
             made = export(Searched(context=context, folder=tmp_path), tmp_path / mode)
-            assert not stores.runs.records(stored.id, kind=WorkKind.REFIT), "the search trained it as it is exported"
+            assert not stores.trials.records(stored.id, kind=WorkKind.REFIT), "the search trained it as it is exported"
         finally:
             context.loader.close()
-        outcomes[mode] = (made, stores.runs.prediction(trial.id, "oof"), stores.runs.prediction(trial.id, "test"))
+        outcomes[mode] = (made, stores.trials.prediction(trial.id, "oof"), stores.trials.prediction(trial.id, "test"))
         assert trial.recipe is not None and trial.recipe["tta"] == mode
-        names = stores.runs.prediction_names(trial.id)
+        names = stores.trials.prediction_names(trial.id)
     assert names == ("oof", "test"), "nothing is left to choose from"
 
     made, oof, test = outcomes["hflip"]

@@ -98,7 +98,7 @@ def context(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) 
 
 def chosen(context: StudyContext) -> list[TrialRecord]:
     """The default recipe, and the first of the other backbone."""
-    records = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     return [next(r for r in records if (r.recipe or {})["backbone"] == name) for name in ("test_resnet", "test_vit")]
 
 
@@ -198,7 +198,7 @@ def test_the_card_the_record_and_the_console_say_why(context: StudyContext, plan
     assert exported.expected == f"{expected} (one network 0.8800, averaging all +2.0 points)."
     assert exported.expected in card
     assert "Truly the best of the finalists: trial 0 30%, trial 1 70%." in card
-    record = context.stores.runs.exports(context.study.id)[-1]
+    record = context.stores.exports.all(context.study.id)[-1]
     halves = [(name.trial, 0.5) for name in plan.choice.names]
     members = [m for m in ExportNotes.from_json(record.notes).members if isinstance(m, RecipeNotes)]
     assert [(m.trial, m.weight) for m in members] == halves
@@ -252,7 +252,7 @@ def test_labels_follow_the_decision_rule_everywhere(
     predicted = predict_folder(made.folder / "model", [competition_folder / "test"])
     assert set(predicted.labels) == {0} and predicted.proba.argmax(axis=1).max() > 0
     assert load_model_folder(made.folder / "model").blend == ruled.blend
-    notes = ExportNotes.from_json(context.stores.runs.exports(context.study.id)[-1].notes)
+    notes = ExportNotes.from_json(context.stores.exports.all(context.study.id)[-1].notes)
     assert notes.offsets == (30.0, 0.0, 0.0)
     assert notes.labels is not None and notes.labels.tolist() == [0] * 6
 

@@ -93,7 +93,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) ->
         cuts=(),
     ).to_json()
     for name, score in (("a", 0.8), ("a-folder-with-a-long-name/" * 3, 0.9)):
-        stores.runs.add_export(
+        stores.exports.add(
             stored.id,
             folder=f"/somewhere/{name}",
             recipe={"backbone": "test_resnet", "tta": "none"},

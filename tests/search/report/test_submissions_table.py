@@ -55,7 +55,7 @@ def row(out: str, number: int) -> list[str]:
 
 def add(stores: Stores, stored: StoredStudy, folder: Path | str, notes: ExportNotes = NOTES, **changes: object) -> int:
     values = {"recipe": RECIPE, "score": 0.8, "score_se": 0.073, "notes": notes.to_json(), **changes}
-    return stores.runs.add_export(stored.id, folder=str(folder), **values)  # type: ignore[arg-type]
+    return stores.exports.add(stored.id, folder=str(folder), **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
@@ -102,7 +102,7 @@ def test_wrong_words_record_nothing(stores: Stores, stored: StoredStudy, tell: T
             tell(public=0.5, public_images=images)
     with pytest.raises(UnknownStudyError):
         tell("nonesuch", public=0.5)
-    (export,) = stores.runs.exports(stored.id)
+    (export,) = stores.exports.all(stored.id)
     assert (export.public_score, export.private_score) == (None, None)
     assert stores.datasets.get(stored.fingerprint).public_images is None
 

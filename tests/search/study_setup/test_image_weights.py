@@ -195,11 +195,11 @@ def test_every_score_of_the_study_is_weighted(
     searched: StudyContext, stores: Stores, weighting: Weighting, tmp_path: Path
 ) -> None:
     study, y, own = searched.study, searched.images.y, weighting.values
-    record = stores.runs.records(study.id, kind=WorkKind.SEARCH)[0]
-    oof = stores.runs.prediction(record.id, "oof")
+    record = stores.trials.records(study.id, kind=WorkKind.SEARCH)[0]
+    oof = stores.trials.prediction(record.id, "oof")
     assert record.value == score("accuracy", Targets(y, own), oof)
     assert record.value_se == standard_error("accuracy", Targets(y, own), oof)
-    curve = stores.runs.curves(record.id)[-1]
+    curve = stores.trials.curves(record.id)[-1]
     assert curve.metric == record.value
     assert record.soft == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
     url = stores.database.url.render_as_string(hide_password=False)

@@ -42,7 +42,7 @@ def even(task: Task) -> float:
 
 
 def split_counts(stores: Stores, study: StoredStudy) -> Counter[tuple[int, int]]:
-    records = stores.runs.records(study.id, kind=WorkKind.CONFIRM)
+    records = stores.trials.records(study.id, kind=WorkKind.CONFIRM)
     return Counter((record.note[TRIAL_NOTE], record.split) for record in records)
 
 
@@ -91,7 +91,7 @@ def test_the_best_and_the_default_recipe_run_on_fresh_splits_within_the_share(
     assert "Confirming 3 finalists on fresh split 1 (of up to 3)" in said and "share of the training time" in said
     ranking = [candidate.number for candidate in read_snapshot(stores, "colours").ranking]
     assert set(confirmation.numbers) == {0, *[number for number in ranking if number][:2]}
-    for record in stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM):
+    for record in stores.trials.records(searched.study.id, kind=WorkKind.CONFIRM):
         trial = confirmation.trials[record.note[TRIAL_NOTE]]
         assert record.recipe == trial.recipe and record.seed == record.split == 1
     sibling = stores.optuna_study("colours" + SIBLINGS[WorkKind.CONFIRM]).get_trials()
@@ -162,7 +162,7 @@ def test_whatever_failed_drops_its_finalist_with_a_sentence_and_can_be_tried_aga
 
     said = confirm(searched, replace(searched, train=breaking))
     assert f"trial {leader} is no finalist any more: on split 1 it failed" in said and "no [such] colour" in said
-    failed = stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FAILED)
+    failed = stores.trials.records(searched.study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FAILED)
     assert [(r.note[TRIAL_NOTE], r.failure) for r in failed] == [(leader, Failure.BUG)]
     assert {split for number, split in split_counts(stores, searched.study) if number != leader} == {1, 2}
     retry(None, url, None)
@@ -185,7 +185,7 @@ def test_an_interruption_and_a_lost_worker_lose_nothing(searched: StudyContext, 
     assert not confirmations_are_over(snapshot)
     stores.recovery.expire_worker("killed")
     confirm(searched)
-    records = stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM)
+    records = stores.trials.records(searched.study.id, kind=WorkKind.CONFIRM)
     assert sorted(record.attempt for record in records) == [1, 1, 2]
     assert set(split_counts(stores, searched.study).values()) == {1}
 
@@ -224,7 +224,7 @@ def test_after_a_change_of_the_export_only_trainings_of_that_length_count(
     queue_next(searched)
     change(searched, final={"epochs": 9})
     confirm(searched)
-    recipes = {r.recipe["epochs"] for r in stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM) if r.recipe}
+    recipes = {r.recipe["epochs"] for r in stores.trials.records(searched.study.id, kind=WorkKind.CONFIRM) if r.recipe}
     assert recipes == {3, 9}, "what was queued for 6 epochs is taken back"
     finalists = read_confirmation(stores, "colours").finalists
     assert {f.recipe.epochs for f in finalists} == {9}
@@ -271,11 +271,11 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     change(context, confirm={"rounds": 1})
     work_on(pretending(context, even))
     confirm(context)
-    records = stores.runs.records(context.study.id, kind=WorkKind.CONFIRM)
+    records = stores.trials.records(context.study.id, kind=WorkKind.CONFIRM)
     assert [record.status for record in records] == [TrialStatus.FINISHED] * 2
     folds = stores.folds(context.study, 1)
-    curves = stores.runs.curves(records[0].id)
-    oof = stores.runs.prediction(records[0].id, "oof")
+    curves = stores.trials.curves(records[0].id)
+    oof = stores.trials.prediction(records[0].id, "oof")
     right = oof.argmax(axis=1) == context.images.y
     assert curves[-1].fold_metrics == pytest.approx([float(right[folds == fold].mean()) for fold in (0, 1)])
     assert stores.queue.counts(context.study.id)[WorkKind.CONFIRM][WorkState.STORED] == 2
@@ -287,7 +287,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     exported = export(context, plan, tmp_path / "confirmed")
     with (exported.folder / "oof.csv").open() as file:
         assert [row["fold"] for row in csv.DictReader(file)] == [str(fold) for fold in folds]
-    (record,) = stores.runs.exports(context.study.id)
+    (record,) = stores.exports.all(context.study.id)
     stored = ExportNotes.from_json(record.notes).labels
     refits = gather_refits(stores, plan, queue_refits(stores, plan, context.home))
     assert stored is not None and refits.test is not None
@@ -296,7 +296,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     more = replace(plan, seeds=2)
     export(context, more, tmp_path / "more")
     ((kept, refitted),) = queue_refits(stores, more, context.home)
-    refit = stores.runs.record_of(refitted)
+    refit = stores.trials.record_of(refitted)
     assert kept == plan.leader.rounds[0].work_id and refit is not None
     assert (refit.kind, refit.split, refit.seed) == (WorkKind.REFIT, 0, 0)
     elsewhere = Home(root=tmp_path / "elsewhere")
@@ -321,7 +321,7 @@ def test_weights_of_the_clearly_beaten_are_not_kept(searched: StudyContext, stor
 
     confirm(pretending(searched, quality))
     beaten = [
-        r.work_id for r in stores.runs.records(searched.study.id, kind=WorkKind.CONFIRM) if r.note[TRIAL_NOTE] == 0
+        r.work_id for r in stores.trials.records(searched.study.id, kind=WorkKind.CONFIRM) if r.note[TRIAL_NOTE] == 0
     ]
     assert beaten and not any(kept[work_id].exists() for work_id in beaten)
     assert sum(folder.exists() for folder in kept.values()) == len(kept) - len(beaten)

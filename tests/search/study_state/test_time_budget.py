@@ -29,7 +29,7 @@ from search.study_state.training_costs import correction, final_recipe, length_r
 from search.worker.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
-from storage.records.trials import RunStore
+from storage.records.trials import TrialStore
 from storage.stores import Stores
 from storage.values import TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec, load_study
@@ -284,13 +284,13 @@ class TestAgainstADatabase:
         assert not search_is_over(read_snapshot(stores, "colours"))
         stores.studies.set_deadline(context.study.id, stores.database.now() - 1.0)
         work_on(context)
-        assert stores.runs.records(context.study.id) == []
+        assert stores.trials.records(context.study.id) == []
         snapshot = read_snapshot(stores, "colours")
         assert search_is_over(snapshot) and not snapshot.in_time_to_confirm
         for kind in (WorkKind.CONFIRM, WorkKind.REFIT):
             stores.queue.add(context.study.id, kind, split=0, seed=0, recipe=context.spec.default_recipe())
         work_on(context)
-        assert [record.kind for record in stores.runs.records(context.study.id)] == [WorkKind.REFIT]
+        assert [record.kind for record in stores.trials.records(context.study.id)] == [WorkKind.REFIT]
         assert refits_before_deadline(stores, context.study) == 0
 
     def test_a_trial_that_would_end_too_late_is_handed_back_and_not_taken_again(
@@ -336,22 +336,22 @@ class TestAgainstADatabase:
             patch.setattr(DeadlineGuard, "is_too_late", too_late)
             work_on(context)
         assert asked == [1, 2]
-        assert stores.runs.records(context.study.id) == []
+        assert stores.trials.records(context.study.id) == []
         work_on(context)
-        (ended,) = stores.runs.records(context.study.id)
+        (ended,) = stores.trials.records(context.study.id)
         assert (ended.epochs_done, ended.attempt) == (3, 2), "the next worker goes on from the checkpoint"
 
     def test_trials_are_read_when_one_ends_and_not_after_every_epoch(
         self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reads: list[WorkKind | None] = []
-        read = RunStore.records
+        read = TrialStore.records
 
-        def spying(store: RunStore, study_id: int, **which: Any) -> list[TrialRecord]:
+        def spying(store: TrialStore, study_id: int, **which: Any) -> list[TrialRecord]:
             reads.append(which["kind"])
             return read(store, study_id, **which)
 
-        monkeypatch.setattr(RunStore, "records", spying)
+        monkeypatch.setattr(TrialStore, "records", spying)
         deadline_guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         stores.studies.set_deadline(context.study.id, stores.database.now() + 10_000.0)
         study = stores.studies.get("colours")
@@ -380,7 +380,7 @@ class TestAgainstADatabase:
     def test_how_many_refits_fit_is_read_from_what_trials_took(self, context: StudyContext, stores: Stores) -> None:
         work_on(context)
         assert refits_before_deadline(stores, context.study) is None
-        seconds = max(r.seconds for r in stores.runs.records(context.study.id))
+        seconds = max(r.seconds for r in stores.trials.records(context.study.id))
         stores.studies.set_deadline(context.study.id, stores.database.now() + EXPORT_SECONDS + 20 * seconds + 60.0)
         fitting = refits_before_deadline(stores, context.study)
         assert fitting is not None and fitting >= 15

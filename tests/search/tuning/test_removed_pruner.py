@@ -67,7 +67,7 @@ def test_a_worker_of_all_studies_leaves_it_aside(
 
     home = make_context(stores, other, competition_folder, tmp_path / "home").home
     work(stores, bench_of, StopSignals(), home=home)
-    assert stores.runs.count(other.id, WorkKind.SEARCH) == 1 and stores.runs.count(racing.id, WorkKind.SEARCH) == 0
+    assert stores.trials.count(other.id, WorkKind.SEARCH) == 1 and stores.trials.count(racing.id, WorkKind.SEARCH) == 0
     assert "study colours is left to other workers: the study names the pruner 'paired_race'" in caplog.text
 
 

@@ -43,9 +43,9 @@ def test_failed_trials_run_again_with_the_same_parameters_and_once_only(context:
     trials = context.optuna_study.get_trials()
     assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials[2:4]] == [0, 1]
     assert [t.params for t in trials[2:4]] == [t.params for t in trials[:2]]
-    finished = context.stores.runs.records(context.study.id, status=TrialStatus.FINISHED)
+    finished = context.stores.trials.records(context.study.id, status=TrialStatus.FINISHED)
     assert [r.number for r in finished] == [2, 3, 4], "the budget of three is for trials that came out"
-    recipes = [r.recipe for r in context.stores.runs.records(context.study.id)]
+    recipes = [r.recipe for r in context.stores.trials.records(context.study.id)]
     assert recipes[2] == recipes[0] == context.spec.default_recipe()
     assert retry_failed(context.stores, context.study).total == 0
 
@@ -78,7 +78,7 @@ def test_failed_refits_are_opened_again(context: StudyContext) -> None:
     assert item is not None and queue.fail(item, Failure.DISK, "full")
     assert retry_failed(context.stores, context.study).refits == 1
     work_on(context)
-    record = context.stores.runs.record_of(refit)
+    record = context.stores.trials.record_of(refit)
     assert record is not None and record.status is TrialStatus.FINISHED
 
 

@@ -40,7 +40,7 @@ def run(context: StudyContext, quality: Callable[[int], float]) -> int:
     pretended = pretending(context, of_trial)
     while (item := context.stores.queue.take(context.study.id, "w", 60.0, [WorkKind.SEARCH])) is not None:
         run_item(pretended, item, lambda: False)
-    return context.stores.runs.count(context.study.id, WorkKind.SEARCH)
+    return context.stores.trials.count(context.study.id, WorkKind.SEARCH)
 
 
 def state(context: StudyContext) -> tuple[StudyState, str]:

@@ -51,26 +51,26 @@ def run_next(context: StudyContext, stop_after: int | None = None) -> WorkItem:
 def undisturbed(context: StudyContext) -> np.ndarray:
     """Out-of-fold probabilities of trial 0 as an undisturbed worker gets them."""
     run_next(context)
-    return context.stores.runs.prediction(context.stores.runs.records(context.study.id)[0].id, "oof")
+    return context.stores.trials.prediction(context.stores.trials.records(context.study.id)[0].id, "oof")
 
 
 def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(context: StudyContext) -> None:
     work_on(context)
-    records = context.stores.runs.records(context.study.id)
+    records = context.stores.trials.records(context.study.id)
     trials = context.optuna_study.get_trials()
     assert [record.number for record in records] == [0, 1, 2] == [trial.number for trial in trials]
     for record, trial in zip(records, trials, strict=True):
         assert (record.status, trial.state) == (TrialStatus.FINISHED, TrialState.COMPLETE)
         assert trial.value == candidates([record], "accuracy")[0].objective
         assert sorted(trial.intermediate_values) == [1, 2, 3]
-        curves = context.stores.runs.curves(record.id)
+        curves = context.stores.trials.curves(record.id)
         assert [curve.epoch for curve in curves] == [1, 2, 3]
         assert curves[-1].metric == record.value
         assert trial.intermediate_values[3] == pytest.approx(
             float(curves[-1].true_class.astype(float).mean()), abs=1e-3
         )
     work_on(context)
-    assert len(context.stores.runs.records(context.study.id)) == 3, "typed again, nothing is left to do"
+    assert len(context.stores.trials.records(context.study.id)) == 3, "typed again, nothing is left to do"
 
 
 def test_with_a_pruner_some_trials_end_early_and_none_fails(
@@ -86,7 +86,7 @@ def test_with_a_pruner_some_trials_end_early_and_none_fails(
     )
     work_on(make_context(stores, create_study(stores, begun), competition_folder, tmp_path / "halving"))
     study = stores.studies.get("halving")
-    statuses = [record.status for record in stores.runs.records(study.id)]
+    statuses = [record.status for record in stores.trials.records(study.id)]
     assert len(statuses) == 8
     assert set(statuses) == {TrialStatus.FINISHED, TrialStatus.PRUNED}
     assert statuses[0] is TrialStatus.FINISHED, "trial 0 is never pruned"
@@ -94,7 +94,7 @@ def test_with_a_pruner_some_trials_end_early_and_none_fails(
 
 def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(context: StudyContext) -> None:
     work_on(context)
-    records = context.stores.runs.records(context.study.id)
+    records = context.stores.trials.records(context.study.id)
     assert records[0].recipe == context.spec.default_recipe()
     for record, trial in zip(records, context.optuna_study.get_trials(), strict=True):
         assert record.recipe == context.spec.assemble(trial.params)
@@ -103,9 +103,9 @@ def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(cont
 
 def test_predictions_of_finished_trials_are_kept_and_give_the_value_again(context: StudyContext) -> None:
     run_next(context)
-    record = context.stores.runs.records(context.study.id)[0]
-    oof = context.stores.runs.prediction(record.id, "oof")
-    test = context.stores.runs.prediction(record.id, "test")
+    record = context.stores.trials.records(context.study.id)[0]
+    oof = context.stores.trials.prediction(record.id, "oof")
+    test = context.stores.trials.prediction(record.id, "test")
     assert oof.shape == (30, 3) and test.shape == (6, 3)
     np.testing.assert_allclose(oof.sum(axis=1), 1, atol=1e-5)
     assert record.value == pytest.approx(float((oof.argmax(axis=1) == context.images.y).mean()))
@@ -118,15 +118,15 @@ def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
     again = create_study(stores, study_plan(study_file, competition_folder, name="again"))
     first = make_context(stores, again, competition_folder, tmp_path / "shared", "worker-a")
     run_next(first, stop_after=1)
-    assert stores.runs.records(again.id) == [], "handed back, not ended"
+    assert stores.trials.records(again.id) == [], "handed back, not ended"
     assert running_trials(stores.database, "again") == [0]
 
     second = make_context(stores, again, competition_folder, tmp_path / "shared", "worker-b")
     item = run_next(second)
     assert item.trial_number == 0 and item.attempt == 2
-    record = stores.runs.records(again.id)[0]
+    record = stores.trials.records(again.id)[0]
     assert (record.number, record.worker, record.epochs_done) == (0, "worker-b", 3)
-    np.testing.assert_array_equal(stores.runs.prediction(record.id, "oof"), undisturbed)
+    np.testing.assert_array_equal(stores.trials.prediction(record.id, "oof"), undisturbed)
     assert len(second.optuna_study.get_trials()) == 1, "no trial was copied or enqueued again"
     checkpoint = second.artifacts.checkpoint("again", item.id)
     assert not checkpoint.exists(), "what has ended needs no checkpoint"
@@ -137,14 +137,14 @@ def test_who_lost_the_lease_drops_the_result_quietly(context: StudyContext) -> N
     context.stores.queue.release(item)
     context.stores.queue.take(context.study.id, "somebody-else", LEASE)
     run_item(context, item, lambda: False)
-    assert context.stores.runs.records(context.study.id) == []
+    assert context.stores.trials.records(context.study.id) == []
 
 
 def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(context: StudyContext) -> None:
     context.optuna_study.ask()  # trial 0, and the worker is gone before it could name it
     work_on(context)
     assert [t.state for t in context.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
-    records = context.stores.runs.records(context.study.id)
+    records = context.stores.trials.records(context.study.id)
     assert [r.number for r in records] == [0, 1, 2]
     assert records[0].recipe == context.spec.default_recipe()
 
@@ -158,7 +158,7 @@ def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
     assert running_trials(context.stores.database, "colours") == [0]
     work_on(context)
     assert context.optuna_study.get_trials()[0].state is TrialState.COMPLETE
-    assert len(context.stores.runs.records(context.study.id)) == 3
+    assert len(context.stores.trials.records(context.study.id)) == 3
 
 
 def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
@@ -170,7 +170,7 @@ def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
     with monkeypatch.context() as patch:
         patch.setattr(trainer.training.cross_validation, "cross_validate", broken)
         work_on(context)
-    records = context.stores.runs.records(context.study.id)
+    records = context.stores.trials.records(context.study.id)
     assert [r.status for r in records] == [TrialStatus.FAILED] * MAX_FAILURES
     assert "p001.png" in records[0].reason
     assert {r.failure for r in records} == {Failure.BUG}
@@ -180,7 +180,7 @@ def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
 
     context.stores.studies.set_state(study.id, StudyState.RUNNING)
     work_on(context)
-    finished = context.stores.runs.records(study.id, status=TrialStatus.FINISHED)
+    finished = context.stores.trials.records(study.id, status=TrialStatus.FINISHED)
     assert len(finished) == 3, "the budget is for trials that came out"
 
 
@@ -193,12 +193,12 @@ def test_divergence_is_told_as_pruned_with_its_reason(context: StudyContext, mon
     with monkeypatch.context() as patch:
         patch.setattr(trainer.training.cross_validation, "cross_validate", diverging)
         run_next(context)
-    record = context.stores.runs.records(context.study.id)[0]
+    record = context.stores.trials.records(context.study.id)[0]
     assert (record.status, record.reason) == (TrialStatus.DIVERGED, "fold 1, epoch 1, batch 3: loss is nan")
     trial = context.optuna_study.get_trials()[0]
     assert trial.state is TrialState.PRUNED and trial.user_attrs["reason"] == record.reason
     work_on(context)
-    assert len(context.stores.runs.records(context.study.id)) == 3, (
+    assert len(context.stores.trials.records(context.study.id)) == 3, (
         "a diverged trial counts: the sampler learned from it"
     )
 
@@ -209,12 +209,12 @@ def test_refits_keep_weights_and_views(context: StudyContext) -> None:
     work_id = context.stores.queue.add(context.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)
     everything = context.stores.queue.add(context.study.id, WorkKind.REFIT, split=-1, seed=1, recipe=recipe)
     work_on(context)
-    record = context.stores.runs.record_of(work_id)
+    record = context.stores.trials.record_of(work_id)
     assert record is not None and record.recipe == recipe
-    names = context.stores.runs.prediction_names(record.id)
+    names = context.stores.trials.prediction_names(record.id)
     assert {"oof", "oof.identity", "oof.hflip", "oof.vflip", "oof.hvflip", "test", "test.hvflip"} <= set(names)
     assert len(list(context.artifacts.weights("colours", work_id).iterdir())) == 2
-    full = context.stores.runs.record_of(everything)
+    full = context.stores.trials.record_of(everything)
     assert full is not None and full.status is TrialStatus.FINISHED and full.value is None
     assert len(list(context.artifacts.weights("colours", everything).iterdir())) == 1
     final = context.stores.optuna_study("colours.final").get_trials()

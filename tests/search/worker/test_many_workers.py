@@ -75,10 +75,10 @@ class TestFailures:
         with pytest.raises(WorkerLeaves) as left:
             work_on(with_training(context, failing(error)))
         assert left.value.exit_code == code
-        assert context.stores.runs.records(context.study.id) == []
+        assert context.stores.trials.records(context.study.id) == []
         assert context.stores.queue.counts(context.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
         work_on(context)
-        records = context.stores.runs.records(context.study.id)
+        records = context.stores.trials.records(context.study.id)
         assert [(r.number, r.status) for r in records] == [(n, TrialStatus.FINISHED) for n in range(3)]
         assert records[0].attempt == 2
 
@@ -87,7 +87,7 @@ class TestFailures:
         full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
         with pytest.raises(WorkerLeaves, match="the disk is full"):
             work_on(with_training(context, failing(full)))
-        (record,) = context.stores.runs.records(context.study.id)
+        (record,) = context.stores.trials.records(context.study.id)
         assert (record.status, record.failure, record.number) == (TrialStatus.FAILED, Failure.DISK, 0)
         assert "the disk is full" in record.reason
 
@@ -96,7 +96,7 @@ class TestFailures:
         for _ in range(MAX_ATTEMPTS):
             run_item(hungry, take(hungry), lambda: False)
         take(context)
-        (record,) = context.stores.runs.records(context.study.id)
+        (record,) = context.stores.trials.records(context.study.id)
         assert (record.status, record.failure, record.number) == (TrialStatus.FAILED, Failure.LOST, 0)
 
     def test_an_outcome_that_cannot_be_stored_is_stored_as_a_failure(
@@ -111,7 +111,7 @@ class TestFailures:
 
         monkeypatch.setattr(context.stores.queue, "store", picky)
         run_item(context, take(context), lambda: False)
-        (record,) = context.stores.runs.records(context.study.id)
+        (record,) = context.stores.trials.records(context.study.id)
         assert (record.status, record.failure) == (TrialStatus.FAILED, Failure.BUG)
         assert "too large" in record.reason
 
@@ -124,7 +124,7 @@ class TestFailures:
             raise KeyError("caused by the loss")
 
         run_item(with_training(context, robbed), item, lambda: False)
-        assert context.stores.runs.records(context.study.id) == []
+        assert context.stores.trials.records(context.study.id) == []
         assert context.stores.queue.states(context.study.id) == {item.id: WorkState.LEASED}
 
 
@@ -158,7 +158,7 @@ class TestOutage:
         monkeypatch.setattr(trainer.training.cross_validation, "cross_validate", cross_validate)
         work_on(context)
         assert cuts == 3 * 3 * 2
-        records = context.stores.runs.records(context.study.id)
+        records = context.stores.trials.records(context.study.id)
         assert [(r.number, r.status, r.attempt) for r in records] == [(n, TrialStatus.FINISHED, 1) for n in range(3)]
         assert [t.state for t in context.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
 
@@ -207,7 +207,7 @@ class TestOutage:
         event.remove(context.stores.database.engine, "before_cursor_execute", before)
         killer.dispose()
         assert trials > 30
-        records = context.stores.runs.records(context.study.id)
+        records = context.stores.trials.records(context.study.id)
         assert [r.status for r in records] == [TrialStatus.FINISHED] * trials
         assert {r.attempt for r in records} <= {1, 2}
         sweep(context.stores, context.study)
@@ -257,14 +257,14 @@ class TestStopping:
         work_on(with_training(context, changing))
         trial = context.optuna_study.get_trials()[0]
         assert (trial.state, sorted(trial.intermediate_values)) == (TrialState.RUNNING, [1])
-        assert [record.kind for record in context.stores.runs.records(context.study.id)] == kinds
+        assert [record.kind for record in context.stores.trials.records(context.study.id)] == kinds
         assert queue.counts(context.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
 
         studies.set_state(context.study.id, StudyState.RUNNING)
         work_on(context)
-        records = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)
+        records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
         assert [(r.number, r.status) for r in records] == [(n, TrialStatus.FINISHED) for n in range(3)]
-        curves = context.stores.runs.curves(records[0].id)
+        curves = context.stores.trials.curves(records[0].id)
         assert [curve.epoch for curve in curves] == [1, 2, 3], "it went on from its checkpoint"
 
     def test_an_epoch_that_takes_too_long_is_left_and_the_trial_handed_back(self, context: StudyContext) -> None:
@@ -280,7 +280,7 @@ class TestStopping:
         assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
         assert context.stores.queue.counts(context.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
         work_on(context)
-        assert len(context.stores.runs.records(context.study.id, status=TrialStatus.FINISHED)) == 3
+        assert len(context.stores.trials.records(context.study.id, status=TrialStatus.FINISHED)) == 3
 
 
 class TestManyStudies:
@@ -309,7 +309,7 @@ class TestManyStudies:
         served = self.serve(context, {"second": other})
         assert served == ["colours", "second"] * 3
         for study in (context.study, second):
-            assert [r.number for r in stores.runs.records(study.id)] == [0, 1, 2]
+            assert [r.number for r in stores.trials.records(study.id)] == [0, 1, 2]
 
     def test_the_higher_priority_first(
         self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
@@ -412,7 +412,7 @@ def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
             return train(context, task)
 
     run_item(with_training(context, suspended), take(context), lambda: False)
-    (record,) = stores.runs.records(context.study.id)
+    (record,) = stores.trials.records(context.study.id)
     assert (record.worker, record.attempt) == ("rival", 2)
     trial = context.optuna_study.get_trials()[0]
     objective = candidates([record], context.spec.protocol.metric)[0].objective

@@ -64,7 +64,7 @@ def keeping(context: StudyContext) -> dict[int, Path]:
 
 def test_only_the_best_keep_their_networks_and_may_take_part(context: StudyContext) -> None:
     folders = keeping(context)
-    records = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)
+    records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
     by_number = {record.number: record for record in records}
     best = [c.number for c in rank(candidates(records, "accuracy"))][: kept_trials(context.spec.final)]
     assert len(records) == TRIALS and len(best) == 5
@@ -108,7 +108,7 @@ def test_a_trial_without_room_for_its_networks_counts_all_the_same(
     context.stores.studies.set_budget(context.study.id, 1)
     with caplog.at_level(logging.WARNING):
         work_on(context)
-    (record,) = context.stores.runs.records(context.study.id)
+    (record,) = context.stores.trials.records(context.study.id)
     assert record.status is TrialStatus.FINISHED
     assert not ArtifactFolder(context.home.artifacts).kept_weights("colours", record.work_id)
     assert "its networks are not kept: " in caplog.text

@@ -119,7 +119,7 @@ def test_failures_are_counted_listed_and_tried_again(
     retry(None, url, None)
     assert "Nothing of study colours waits to be tried again" in said(capsys)
     work_on(context)
-    assert len(context.stores.runs.records(context.study.id, status=TrialStatus.FINISHED)) == 4
+    assert len(context.stores.trials.records(context.study.id, status=TrialStatus.FINISHED)) == 4
     show_failed(None, url)
     assert "trial 0" in said(capsys), "what failed stays on record"
 

@@ -39,8 +39,8 @@ def labels(path: Path) -> list[str]:
 def expected(context: StudyContext) -> list[str]:
     """The classes that the best trial's stored test predictions say."""
     best = read_snapshot(context.stores, "colours").ranking[0].number
-    records = context.stores.runs.records(context.study.id, kind=WorkKind.SEARCH)
-    proba = context.stores.runs.prediction(next(r.id for r in records if r.number == best), "test")
+    records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
+    proba = context.stores.trials.prediction(next(r.id for r in records if r.number == best), "test")
     return [context.images.class_names[k] for k in proba.argmax(axis=1)]
 
 

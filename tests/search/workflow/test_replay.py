@@ -78,14 +78,14 @@ def test_a_pruned_trial_is_compared_up_to_where_it_ended(
     stored = create_study(stores, study_plan(study_file, competition_folder, *pruned, name="halving", budget=8))
     context = make_context(stores, stored, competition_folder, tmp_path / "home")
     work_on(context)
-    record = next(r for r in stores.runs.records(stored.id) if r.status is TrialStatus.PRUNED)
+    record = next(r for r in stores.trials.records(stored.id) if r.status is TrialStatus.PRUNED)
     assert record.number is not None and record.epochs_done < 3
     assert replay(asked(context, record.number))
     out = " ".join(capsys.readouterr().out.split())
     assert f"pruned after {record.epochs_done} epoch" in out
     assert "true-class probabilities of every epoch (float16): bit for bit equal" in out
 
-    curve = stores.runs.curves(record.id)[0]
+    curve = stores.trials.curves(record.id)[0]
     changed = curve.true_class.copy()
     changed[3] = np.nextafter(changed[3], np.float16(2))
     alter(
@@ -102,8 +102,8 @@ def test_another_machine_is_told_and_tolerated_but_not_without_limit(
     context: StudyContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work_on(context)
-    (record, *_) = context.stores.runs.records(context.study.id)
-    oof = context.stores.runs.prediction(record.id, "oof")
+    (record, *_) = context.stores.trials.records(context.study.id)
+    oof = context.stores.trials.prediction(record.id, "oof")
     almost = oof + np.float32(1e-4) * np.array([1, -1, 0], np.float32)
 
     def store(proba: np.ndarray, machine: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ def test_another_machine_is_told_and_tolerated_but_not_without_limit(
 
 def test_the_recorded_number_of_threads_is_used(context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
     work_on(context)
-    (record, *_) = context.stores.runs.records(context.study.id)
+    (record, *_) = context.stores.trials.records(context.study.id)
     alter(
         context.stores,
         "UPDATE retable_trial SET machine = json_set(machine, '$.threads', 3) WHERE id = :id",

@@ -44,7 +44,7 @@ def test_it_really_runs_on_top_of_the_budget(stores: Stores, stored: StoredStudy
     assert said.endswith("`search start --study colours` runs it.")
     assert stores.studies.get("colours").budget == 4
     assert end_next(stores, stored, 0.8) == 3
-    (record,) = stores.runs.records(stored.id, kind=WorkKind.SEARCH)[3:]
+    (record,) = stores.trials.records(stored.id, kind=WorkKind.SEARCH)[3:]
     assert record.recipe is not None
     assert (record.recipe["optimizer.lr"], record.recipe["epochs"]) == (0.03, 3)
     assert not stores.queue.may_begin(stored.id)

@@ -23,9 +23,10 @@ from storage.queue.items import WorkItem
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import DatasetStore
+from storage.records.exports import ExportStore
 from storage.records.imports import ImportStore
 from storage.records.studies import StoredStudy, StudyStore
-from storage.records.trials import RunStore
+from storage.records.trials import TrialStore
 from storage.records.workers import WorkerStore
 from storage.values import StudyState
 
@@ -279,7 +280,8 @@ def test_each_thread_waits_for_itself() -> None:
 NOT_REPEATED = {
     StudyStore: {"create", "grow_budget"},
     DatasetStore: set(),
-    RunStore: {"add_export", "record_scores"},
+    ExportStore: {"add", "record_scores"},
+    TrialStore: set(),
     ImportStore: {"add", "remove"},
     WorkQueue: {"renew"},
     WorkRecovery: set(),

@@ -11,7 +11,7 @@ from storage.queue.items import WorkItem
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
 from storage.records.studies import StoredStudy, StudyStore
-from storage.records.trials import RunStore
+from storage.records.trials import TrialStore
 from storage.values import Failure, StudyState, TrialStatus, WorkKind, WorkState
 from tests.storage.samples import StandingClock, finished
 
@@ -82,7 +82,7 @@ class TestSweeping:
             item = take(queue, study)
             clock.forward(LEASE)
             recovery.sweep(study.id)
-        record = RunStore(database).record_of(item.id)
+        record = TrialStore(database).record_of(item.id)
         assert record is not None
         assert (record.status, record.failure) == (TrialStatus.FAILED, Failure.LOST)
 

@@ -15,7 +15,7 @@ from storage.errors import StorageError, UnknownStudyError
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
 from storage.records.studies import StoredStudy, StudyStore
-from storage.records.trials import RunStore
+from storage.records.trials import TrialStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.storage.samples import PROCESSES, StandingClock, curve, finished
 
@@ -265,7 +265,7 @@ class TestLeases:
 
         assert queue.store(new, finished())
         assert not queue.store(old, finished(value=0.1))
-        record = RunStore(database).record_of(new.id)
+        record = TrialStore(database).record_of(new.id)
         assert record is not None
         assert (record.value, record.number, record.attempt, record.worker) == (0.75, 0, 2, new_worker)
 
@@ -297,7 +297,7 @@ class TestLeases:
             held = following
         assert following.worker == "w6"
         assert following.recipe is None
-        record = RunStore(database).record_of(held.id)
+        record = TrialStore(database).record_of(held.id)
         assert record is not None
         assert (record.status, record.number, record.recipe) == (TrialStatus.FAILED, 4, held.recipe)
         assert "5 workers" in record.reason and "w5" in record.reason
@@ -413,27 +413,27 @@ class TestStoring:
         item = take_named(queue, study, 7)
         outcome = finished()
         assert queue.store(item, outcome)
-        runs = RunStore(database)
-        (record,) = runs.records(study.id)
+        trials = TrialStore(database)
+        (record,) = trials.records(study.id)
         assert (record.work_id, record.kind, record.number) == (item.id, WorkKind.SEARCH, 7)
         assert (record.status, record.value, record.value_se, record.soft) == (TrialStatus.FINISHED, 0.75, 0.1, 0.6)
         assert (record.recipe, record.machine) == (item.recipe, {"device": "cpu", "micro_batch": 16})
         assert list(record.recipe or {}) == list(RECIPE)
-        curves = runs.curves(record.id)
+        curves = trials.curves(record.id)
         assert [c.epoch for c in curves] == [1, 2]
         np.testing.assert_array_equal(curves[1].true_class, curve(2).true_class)
         assert curves[1].true_class.dtype == np.float16
         np.testing.assert_array_equal(curves[1].fold_metrics, (0.5, np.nan))
-        assert runs.prediction_names(record.id) == ("oof", "test")
+        assert trials.prediction_names(record.id) == ("oof", "test")
         for name, proba in outcome.predictions.items():
-            np.testing.assert_array_equal(runs.prediction(record.id, name), proba)
+            np.testing.assert_array_equal(trials.prediction(record.id, name), proba)
 
     def test_storing_twice_is_storing_once(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
         """The answer to the first call may have been lost with the connection."""
         item = take_named(queue, study, 0)
         assert queue.store(item, finished())
         assert queue.store(item, finished(value=0.1))
-        assert [record.value for record in RunStore(database).records(study.id)] == [0.75]
+        assert [record.value for record in TrialStore(database).records(study.id)] == [0.75]
 
     def test_an_error_in_the_middle_leaves_nothing(
         self, queue: WorkQueue, database: Database, study: StoredStudy
@@ -451,23 +451,23 @@ class TestStoring:
     ) -> None:
         outcome = TrialOutcome(status=TrialStatus.PRUNED, reason="rung 1", value=0.5, epochs_done=1, curves=(curve(1),))
         assert queue.store(take_named(queue, study, 0), outcome)
-        (record,) = RunStore(database).records(study.id, status=TrialStatus.PRUNED)
+        (record,) = TrialStore(database).records(study.id, status=TrialStatus.PRUNED)
         assert (record.reason, record.epochs_done) == ("rung 1", 1)
-        assert len(RunStore(database).curves(record.id)) == 1
+        assert len(TrialStore(database).curves(record.id)) == 1
 
     def test_a_diverged_trial_may_hold_numbers_that_are_not_finite(
         self, queue: WorkQueue, database: Database, study: StoredStudy
     ) -> None:
         item = take_named(queue, study, 0)
         assert queue.store(item, TrialOutcome(status=TrialStatus.DIVERGED, value=float("inf"), soft=float("nan")))
-        (record,) = RunStore(database).records(study.id)
+        (record,) = TrialStore(database).records(study.id)
         assert (record.value, record.soft) == (None, None)
 
     def test_a_failure_may_come_before_the_recipe_and_hold_odd_characters(
         self, queue: WorkQueue, database: Database, study: StoredStudy
     ) -> None:
         assert queue.fail(take(queue, study), Failure.BUG, "cannot read a\0b\udcff.jpg " + "x" * 10_000)
-        (record,) = RunStore(database).records(study.id, status=TrialStatus.FAILED)
+        (record,) = TrialStore(database).records(study.id, status=TrialStatus.FAILED)
         assert record.reason.startswith("cannot read a\\0b\\udcff.jpg xxx")
         assert len(record.reason) <= 4000
         assert (record.recipe, record.number) == (None, None)
@@ -495,24 +495,24 @@ class TestStoring:
     def test_failures_in_a_row(
         self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy
     ) -> None:
-        runs = RunStore(database)
-        assert runs.consecutive_failures(study.id) == 0
+        trials = TrialStore(database)
+        assert trials.consecutive_failures(study.id) == 0
         for _ in range(2):
             queue.fail(take(queue, study), Failure.BUG, "bug")
-        assert runs.consecutive_failures(study.id) == 2
+        assert trials.consecutive_failures(study.id) == 2
         queue.store(take_named(queue, study, 0), TrialOutcome(status=TrialStatus.PRUNED))
-        assert runs.consecutive_failures(study.id) == 0
+        assert trials.consecutive_failures(study.id) == 0
         queue.fail(take(queue, study), Failure.BUG, "bug")
-        assert runs.consecutive_failures(study.id) == 1
+        assert trials.consecutive_failures(study.id) == 1
         clock.forward(1)
         StudyStore(database).set_state(study.id, StudyState.RUNNING)
-        assert runs.consecutive_failures(study.id) == 0, "somebody may have mended it"
+        assert trials.consecutive_failures(study.id) == 0, "somebody may have mended it"
 
     def test_records_are_counted_by_kind(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
-        runs = RunStore(database)
+        trials = TrialStore(database)
         queue.store(take_named(queue, study, 0), finished())
         queue.store(take_named(queue, study, 1), TrialOutcome(status=TrialStatus.PRUNED))
-        assert (runs.count(study.id, WorkKind.SEARCH), runs.count(study.id, WorkKind.REFIT)) == (2, 0)
+        assert (trials.count(study.id, WorkKind.SEARCH), trials.count(study.id, WorkKind.REFIT)) == (2, 0)
 
 
 def _take_all(url: str, study_id: int, worker: str) -> list[int]:
@@ -567,6 +567,6 @@ def test_eight_processes_adopt_each_orphan_once(
     adopted = sorted(pair for future in futures for pair in future.result(timeout=120))
     assert adopted == [(item.id, 2) for item in lost]
     assert not any(queue.store(item, finished()) for item in lost)
-    assert {record.work_id: record.value for record in RunStore(database).records(study.id)} == {
+    assert {record.work_id: record.value for record in TrialStore(database).records(study.id)} == {
         item.id: item.id for item in lost
     }

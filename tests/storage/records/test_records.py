@@ -9,8 +9,9 @@ import pytest
 from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.queue.work_queue import WorkQueue
+from storage.records.exports import ExportStore
 from storage.records.studies import StoredStudy, StudyStore
-from storage.records.trials import RunStore
+from storage.records.trials import TrialStore
 from storage.records.workers import FORGET_AFTER, Role, WorkerStore
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.storage.samples import StandingClock, finished
@@ -64,68 +65,68 @@ class TestStudies:
 
 class TestRuns:
     def test_records_by_kind_and_status(self, database: Database, study: StoredStudy) -> None:
-        queue, runs = WorkQueue(database), RunStore(database)
+        queue, trials = WorkQueue(database), TrialStore(database)
         queue.add(study.id, WorkKind.CONFIRM, split=1, seed=3, recipe={"epochs": 1}, note={"trial": 4})
         confirm = queue.take(study.id, "w", 1.0)
         assert confirm is not None
-        assert runs.record_of(confirm.id) is None
+        assert trials.record_of(confirm.id) is None
         queue.store(confirm, finished())
         failed = queue.take(study.id, "w", 1.0)
         assert failed is not None
         queue.fail(failed, Failure.BUG, "bug")
 
-        (record,) = runs.records(study.id, kind=WorkKind.CONFIRM)
-        assert record == runs.record_of(confirm.id)
+        (record,) = trials.records(study.id, kind=WorkKind.CONFIRM)
+        assert record == trials.record_of(confirm.id)
         assert (record.split, record.seed, record.note, record.number) == (1, 3, {"trial": 4}, None)
-        assert [r.work_id for r in runs.records(study.id, status=TrialStatus.FAILED)] == [failed.id]
-        assert [r.work_id for r in runs.records(study.id)] == [confirm.id, failed.id]
-        assert runs.records(study.id + 1) == []
+        assert [r.work_id for r in trials.records(study.id, status=TrialStatus.FAILED)] == [failed.id]
+        assert [r.work_id for r in trials.records(study.id)] == [confirm.id, failed.id]
+        assert trials.records(study.id + 1) == []
 
     def test_a_missing_prediction_names_what_is_kept(self, database: Database, study: StoredStudy) -> None:
-        queue, runs = WorkQueue(database), RunStore(database)
+        queue, trials = WorkQueue(database), TrialStore(database)
         queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe={"epochs": 1})
         item = queue.take(study.id, "w", 1.0)
         assert item is not None
         queue.store(item, finished())
-        (record,) = runs.records(study.id)
+        (record,) = trials.records(study.id)
         with pytest.raises(StorageError, match=r"'oof.hflip'; kept: oof, test"):
-            runs.prediction(record.id, "oof.hflip")
+            trials.prediction(record.id, "oof.hflip")
 
     def test_exports_come_back_in_order(self, database: Database, study: StoredStudy, clock: StandingClock) -> None:
-        runs = RunStore(database)
+        exports = ExportStore(database)
         recipe = {"backbone": "resnet10t"}
-        runs.add_export(study.id, folder="a", recipe=recipe, score=0.5, score_se=float("nan"), notes={"views": ["id"]})
+        exports.add(study.id, folder="a", recipe=recipe, score=0.5, score_se=float("nan"), notes={"views": ["id"]})
         clock.forward(5)
-        second = runs.add_export(study.id, folder="b", recipe=recipe, score=None, score_se=None)
-        first_export, second_export = runs.exports(study.id)
+        second = exports.add(study.id, folder="b", recipe=recipe, score=None, score_se=None)
+        first_export, second_export = exports.all(study.id)
         assert (first_export.folder, first_export.score, first_export.score_se) == ("a", 0.5, None)
         assert (first_export.recipe, first_export.notes) == (recipe, {"views": ["id"]})
         assert (second_export.id, second_export.created) == (second, clock.seconds)
 
     def test_what_the_board_said(self, database: Database, study: StoredStudy) -> None:
-        runs = RunStore(database)
+        exports = ExportStore(database)
         forecast = {"expected": 0.7, "low": 0.6, "high": 0.8, "level": 0.9, "test_images": 2, "metric": "accuracy"}
-        number = runs.add_export(study.id, folder="a", recipe={}, score=0.5, score_se=0.1, forecast=forecast)
-        other = runs.add_export(study.id, folder="b", recipe={}, score=0.5, score_se=0.1)
-        assert runs.record_scores(number, public=0.65).public_score is None
-        before = runs.record_scores(number, public=0.75, private=0.0)
+        number = exports.add(study.id, folder="a", recipe={}, score=0.5, score_se=0.1, forecast=forecast)
+        other = exports.add(study.id, folder="b", recipe={}, score=0.5, score_se=0.1)
+        assert exports.record_scores(number, public=0.65).public_score is None
+        before = exports.record_scores(number, public=0.75, private=0.0)
         assert (before.public_score, before.private_score) == (0.65, None), "as it was"
-        assert runs.record_scores(number).private_score == 0.0
-        first, second = runs.exports(study.id)
+        assert exports.record_scores(number).private_score == 0.0
+        first, second = exports.all(study.id)
         assert (first.public_score, first.private_score, first.forecast) == (0.75, 0.0, forecast)
         assert (second.id, second.public_score, second.private_score, second.forecast) == (other, None, None, None)
 
     def test_impossible_scores_and_forecasts_leave_nothing_behind(self, database: Database, study: StoredStudy) -> None:
-        runs = RunStore(database)
-        number = runs.add_export(study.id, folder="a", recipe={}, score=0.5, score_se=0.1)
+        exports = ExportStore(database)
+        number = exports.add(study.id, folder="a", recipe={}, score=0.5, score_se=0.1)
         for wrong in (float("nan"), float("inf"), float("-inf")):
             with pytest.raises(StorageError, match="private score is a finite number"):
-                runs.record_scores(number, public=0.5, private=wrong)
+                exports.record_scores(number, public=0.5, private=wrong)
             with pytest.raises(StorageError, match="finite numbers"):
-                runs.add_export(study.id, folder="b", recipe={}, score=0.5, score_se=0.1, forecast={"low": wrong})
+                exports.add(study.id, folder="b", recipe={}, score=0.5, score_se=0.1, forecast={"low": wrong})
         with pytest.raises(StorageError, match=f"no export has the number {number + 1}"):
-            runs.record_scores(number + 1, public=0.5)
-        (export,) = runs.exports(study.id)
+            exports.record_scores(number + 1, public=0.5)
+        (export,) = exports.all(study.id)
         assert (export.public_score, export.private_score) == (None, None)
 
 

@@ -12,12 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.evaluation.label_rules import fit_cuts, fit_offsets
-from trainer.evaluation.metrics import (
-    METRICS,
-    Probabilities,
-    score,
-    standard_error,
-)
+from trainer.evaluation.metrics import METRICS, Probabilities, score, standard_error
 from trainer.evaluation.targets import ImageWeights, Labels, Targets, effective_images, mean_error, mean_over
 from trainer.evaluation.temperature_scaling import fit_temperature
 from trainer.networks.view_averaging import choose_views
