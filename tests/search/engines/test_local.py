@@ -175,7 +175,7 @@ def test_what_a_worker_is_told(tmp_path: Path, command: WorkerCommand, program: 
 
     arguments, environment = told(Placement(gpus=("GPU-a", "GPU-a", "GPU-b"), threads=3, per_gpu=2), 1)
     assert arguments == (
-        f"-P -m search.cli.app worker --study colours --data {tmp_path} --home {tmp_path} "
+        f"-P -m search.cli worker --study colours --data {tmp_path} --home {tmp_path} "
         f"--weights {tmp_path}/weights --stay --grace 30"
     )
     assert environment == f"place 1 parent {os.getpid()} threads 3 gpu <GPU-a> share 0.5"

@@ -169,7 +169,7 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
         assert b"NodeWorker" in Path(f"/proc/{parent}/cmdline").read_bytes()
         said = (command.home / ".cache" / "logs" / "colours" / f"ray-{place}.log").read_text()
         assert (
-            said == f"-P -m search.cli.app worker --study colours --data {command.data} --home {command.home} --stay\n"
+            said == f"-P -m search.cli worker --study colours --data {command.data} --home {command.home} --stay\n"
         )
         assert SECRET.encode() not in process_titles()
 
