@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -18,20 +18,18 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
+from storage.database.connection import Database
 from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.database.outages import repeatable
 from storage.errors import SchemaError
-
-if TYPE_CHECKING:
-    from storage.database.connection import Database
 
 
 class _SharedEngineStorage(RDBStorage):
     """Optuna's storage with the engine of a `Database`: the same pool of connections and the same locking.
 
-    Optuna creates its own engine and uses it while listeners cannot be attached yet. This class lets it check Optuna's
-    version on that engine, which keeps no connection, and then replaces it. Unpickling opens the storage again in the
-    same way. Optuna's own would create an engine without ``BEGIN IMMEDIATE``, and enqueued trials would run twice.
+    Optuna creates an engine and uses it before listeners can be attached. So that engine keeps no connection, only
+    checks the version of Optuna's tables, and is then replaced. Unpickling opens the storage again in the same way;
+    Optuna's own unpickling would create an engine without ``BEGIN IMMEDIATE``, which runs enqueued trials twice.
     """
 
     def __init__(self, database: Database, *, create_tables: bool) -> None:
@@ -72,8 +70,8 @@ class TrialWrites:
 class FleetStorage(_CachedStorage):
     """Optuna's cached storage (as of `optuna.storages.get_storage`), with fewer reads and writes on request.
 
-    Inside `reading_once` it reads the trials of a study once, inside `collecting` it defers the writes of a trial. Only
-    one thread may use these blocks; other threads may use the storage meanwhile, outside of them.
+    Inside `reading_once` it reads the trials of a study once. Inside `collecting` it defers the writes of a trial. Only
+    one thread may use these blocks; other threads may use the storage at the same time, outside of them.
 
     Its methods are repeated during an outage (`storage.database.outages.repeatable`), except those that create or
     delete something by name: they would fail if they ran again after they had succeeded.
@@ -104,7 +102,7 @@ class FleetStorage(_CachedStorage):
     def collecting(self, trial_id: int) -> Iterator[TrialWrites]:
         """Inside the block, collect parameters and user attributes of this trial instead of writing them.
 
-        The caller writes them with `write` afterwards.
+        The caller writes them with `write` afterwards. As usual, repeated suggestions return the same values.
         """
         writes = TrialWrites(trial_id)
         self._deferred = writes

@@ -101,8 +101,8 @@ class TrialOutcome:
     """The result of a training, successful or not, as a worker stores it.
 
     Raises:
-        StorageError: a finished trial with a ``value`` that is not finite, a failure without a cause or a cause
-            without a failure, or arrays of the wrong number of dimensions.
+        StorageError: the ``value`` of a finished trial is not finite, ``failure`` does not fit ``status``, or an array
+            has the wrong number of dimensions.
     """
 
     status: TrialStatus

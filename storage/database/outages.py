@@ -90,11 +90,11 @@ def repeatable(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S
     For methods of a store, methods of `storage.database.connection.Database`, and functions whose first argument is a
     database.
 
-    Only for methods that are safe to run again after they have succeeded, because the connection may break after the
-    commit and before the answer. A second run must leave the same rows, and its answer must serve the caller as well.
+    The connection may break after the commit and before the answer, so the method may run again after it has succeeded.
+    Decorate only methods whose second run does no harm and whose second answer serves the caller as well: setting a
+    state is repeatable, adding 1 to a budget is not.
 
-    Not for methods that add a row or a number with each call (`storage.records.exports.ExportStore.add`), nor for those
-    whose caller cannot wait (`storage.queue.work_queue.WorkQueue.renew`).
+    Do not decorate methods whose caller cannot wait (`storage.queue.work_queue.WorkQueue.renew`).
     """
 
     @functools.wraps(method)

@@ -15,7 +15,11 @@ from storage.values import StudyState, TrialRecord, WorkKind, WorkState
 
 
 class QueueReader:
-    """Queries on the work items of all studies of one database. They change nothing and never make a writer wait."""
+    """Queries on the work items of all studies of one database.
+
+    They change nothing and never make a writer wait. All are repeated during an outage
+    (`storage.database.outages.repeatable`).
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
