@@ -63,16 +63,16 @@ def make_engine(url: URL) -> Engine:
         "pool_timeout": POOL_TIMEOUT,
     }
     if url.drivername == "sqlite":
-        _require_folder(url)
+        _check_sqlite_file(url)
         # Threads may share a connection, because the pool gives it to one thread at a time.
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}, **options)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    given = {key: value for key, value in _POSTGRESQL_KEEPALIVE.items() if key not in url.query}
+    keepalive = {key: value for key, value in _POSTGRESQL_KEEPALIVE.items() if key not in url.query}
     try:
         engine = create_engine(
-            url, connect_args={"application_name": "retable", **given}, pool_pre_ping=True, **options
+            url, connect_args={"application_name": "retable", **keepalive}, pool_pre_ping=True, **options
         )
     except ImportError as error:
         raise StorageError("PostgreSQL needs the package psycopg: pip install -e '.[postgres]'") from error
@@ -80,7 +80,7 @@ def make_engine(url: URL) -> Engine:
     return engine
 
 
-def _require_folder(url: URL) -> None:
+def _check_sqlite_file(url: URL) -> None:
     path = Path(str(url.database))
     if not path.parent.is_dir():
         raise StorageError(f"the folder {path.parent} of the database {path.name} does not exist; create it first")
