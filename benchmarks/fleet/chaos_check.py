@@ -109,7 +109,11 @@ def _differences(context: StudyContext, record: TrialRecord) -> str:
     """What of a record is not, bit for bit, what an undisturbed training gives; empty: all of it is."""
     expected, trials = _undisturbed(context, record), context.stores.trials
     differing = []
-    if (record.value, record.value_se, record.soft) != (expected.value, expected.value_se, expected.soft):
+    if (record.value, record.value_se, record.mean_true_probability) != (
+        expected.value,
+        expected.value_se,
+        expected.mean_true_probability,
+    ):
         differing.append(f"value {record.value!r}, undisturbed {expected.value!r}")
     curves = trials.curves(record.id)
     if len(curves) != len(expected.curves) or not all(map(_same_curve, curves, expected.curves)):
@@ -127,7 +131,14 @@ def _differences(context: StudyContext, record: TrialRecord) -> str:
 
 def _same_curve(one: EpochCurve, other: EpochCurve) -> bool:
     numbers = [
-        (curve.epoch, curve.metric, curve.soft, curve.train_loss, curve.fold_metrics, curve.true_class.tobytes())
+        (
+            curve.epoch,
+            curve.metric,
+            curve.mean_true_probability,
+            curve.train_loss,
+            curve.fold_metrics,
+            curve.true_class.tobytes(),
+        )
         for curve in (one, other)
     ]
     return numbers[0] == numbers[1]

@@ -99,7 +99,7 @@ def score(params: Mapping[str, float | str]) -> float:
     )
 
 
-def soft_after(epoch: int, epochs: int, value: float) -> float:
+def true_probability_after(epoch: int, epochs: int, value: float) -> float:
     """The true-class probability after an epoch, rising to ``value``."""
     return value * (0.5 + 0.5 * epoch / epochs)
 
@@ -110,8 +110,8 @@ def outcome(value: float, epochs: int, seconds: float, seed: int) -> TrialOutcom
     curves = tuple(
         EpochCurve(
             epoch=epoch,
-            metric=soft_after(epoch, epochs, value),
-            soft=soft_after(epoch, epochs, value),
+            metric=true_probability_after(epoch, epochs, value),
+            mean_true_probability=true_probability_after(epoch, epochs, value),
             train_loss=1 / epoch,
             seconds=seconds / epochs,
             fold_metrics=(value,) * 5,
@@ -123,7 +123,7 @@ def outcome(value: float, epochs: int, seconds: float, seed: int) -> TrialOutcom
         status=TrialStatus.FINISHED,
         value=value,
         value_se=0.01,
-        soft=value,
+        mean_true_probability=value,
         brier=1.0 - value,
         ambiguity=0.0,
         temperature=1.0,
@@ -194,7 +194,7 @@ def _run(trial: optuna.Trial, study_plan: StudyPlan) -> float:
     trial.set_user_attr(EPOCHS_ATTRIBUTE, epochs)
     value = score(trial.params)
     for epoch in range(1, epochs + 1):
-        trial.report(soft_after(epoch, epochs, value), epoch)
+        trial.report(true_probability_after(epoch, epochs, value), epoch)
     return value
 
 
@@ -280,8 +280,8 @@ def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTr
                 "recipe": recipe,
                 "trial_number": trial.number,
                 "state": "stored",
-                "told": True,
-                "lost": 0,
+                "is_reported": True,
+                "lost_workers": 0,
                 "created": 0.0,
             }
             for trial, recipe in zip(trials, recipes, strict=True)
@@ -301,7 +301,7 @@ def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTr
                 "reason": "",
                 "value": trial.value,
                 "value_se": 0.01,
-                "soft": trial.value,
+                "mean_true_probability": trial.value,
                 "brier": 1.0 - (trial.value or 0.0),
                 "ambiguity": 0.0,
                 "temperature": 1.0,

@@ -24,7 +24,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from benchmarks.fleet.study import NAME, outcome, score, soft_after, suggest
+from benchmarks.fleet.study import NAME, outcome, score, suggest, true_probability_after
 from search.runtime.heartbeat import Heartbeat, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
@@ -246,8 +246,8 @@ def _pretend(context: StudyContext, task: Task, *, load: Load, watch: Stopwatch)
         if not task.lease.check():
             raise LeaseLost
         if epoch not in reported:
-            soft = soft_after(epoch, load.epochs, value)
-            trial.report(soft, epoch)
+            probability = true_probability_after(epoch, load.epochs, value)
+            trial.report(probability, epoch)
         if task.stop_requested():
             return None
         trial.should_prune()
@@ -281,7 +281,7 @@ def plain_optuna(order: Order, ready: Callable[[], None], watch: Stopwatch, repo
         seconds = _seconds(order.load, trial.number)
         for epoch in range(1, order.load.epochs + 1):
             watch.nap(seconds / order.load.epochs)
-            trial.report(soft_after(epoch, order.load.epochs, value), epoch)
+            trial.report(true_probability_after(epoch, order.load.epochs, value), epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
         watch.lap("report")

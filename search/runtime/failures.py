@@ -5,7 +5,7 @@
 | (none) | the loss is not finite | the trial is pruned with its reason, so that the sampler learns |
 | (none) | the database is gone, or its disk full | the stores repeat the call with growing pauses, nothing is lost |
 | memory | the GPU is full | the batch is repeated in halves, down to one image; then the trial fails |
-| memory | the process ran out of memory | released; fails once it has cost `MAX_ATTEMPTS` workers |
+| memory | the process ran out of memory | released; fails once it has cost `MAX_LOST_WORKERS` workers |
 | data | images cannot be read here | released to workers that can read them; this one leaves |
 | weights | pre-trained weights are not at hand | the trial fails |
 | disk | no room to write | the trial fails, nothing half-written is kept; this worker leaves |

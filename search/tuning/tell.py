@@ -98,7 +98,7 @@ def _attributes(record: TrialRecord) -> dict[str, object]:
         WORK_ATTRIBUTE: record.work_id,
         "metric": record.value,
         "standard_error": record.value_se,
-        "true_class_probability": record.soft,
+        "true_class_probability": record.mean_true_probability,
         "brier_score_of_average": record.brier,
         "ambiguity": record.ambiguity,
         SECONDS: round(record.seconds, 1),

@@ -122,7 +122,7 @@ def _keep(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
 def _settle_failure(context: StudyContext, item: WorkItem, policy: Policy, reason: str) -> None:
     if policy.action is Action.FAIL:
         _keep(context, item, TrialOutcome(status=TrialStatus.FAILED, failure=policy.failure, reason=reason))
-    elif context.stores.queue.release(item, count_attempt=True):
+    elif context.stores.queue.release(item, count_as_lost_worker=True):
         log.info("%s is handed back for another attempt", called(item))
     if policy.leave is not None:
         raise WorkerLeaves(f"this worker cannot go on here: {reason}", policy.leave)
@@ -141,7 +141,7 @@ def _name(context: StudyContext, item: WorkItem, orphans: Collection[int]) -> tu
         except (StorageError, optuna.exceptions.UpdateFinishedTrialError):
             log.info("trial %d was taken care of by another process first", number)
     # Asked once: should the answer be lost, the trial that Optuna made meanwhile is an orphan like any other.
-    with context.stores.optuna_storage.one_look():
+    with context.stores.optuna_storage.reading_once():
         trial = study.ask()
         return _name_as(context, item, trial)
 

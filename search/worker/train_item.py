@@ -131,7 +131,7 @@ def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
         reason=result.reason,
         value=last.metric if last is not None and scored else None,
         value_se=standard_error(metric, targets.select(held_out), result.oof[held_out]) if scored else None,
-        soft=last.mean_true_probability if last is not None and scored else None,
+        mean_true_probability=last.mean_true_probability if last is not None and scored else None,
         brier=None if average is None else average.brier,
         ambiguity=None if average is None else average.ambiguity,
         temperature=None if average is None else average.temperature,
@@ -142,7 +142,7 @@ def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
             EpochCurve(
                 epoch=report.epoch,
                 metric=report.metric,
-                soft=report.mean_true_probability,
+                mean_true_probability=report.mean_true_probability,
                 train_loss=report.train_loss,
                 seconds=report.seconds,
                 fold_metrics=report.fold_metrics,

@@ -20,7 +20,14 @@ def end_next(stores: Stores, stored: StoredStudy, value: float, status: TrialSta
     named = stores.queue.assign_trial(item, trial.number, sample(trial, spec).to_flat())
     assert named is not None
     outcome = TrialOutcome(
-        status=status, value=value, value_se=0.01, soft=0.5, brier=0.5, ambiguity=0.0, temperature=1.0, epochs_done=3
+        status=status,
+        value=value,
+        value_se=0.01,
+        mean_true_probability=0.5,
+        brier=0.5,
+        ambiguity=0.0,
+        temperature=1.0,
+        epochs_done=3,
     )
     assert stores.queue.store(named, outcome)
     tell(stores, stored.id, study, named.id)

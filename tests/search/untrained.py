@@ -38,7 +38,7 @@ def pretending(
             status=TrialStatus.FINISHED,
             value=score("accuracy", Targets(y), oof),
             value_se=standard_error("accuracy", Targets(y), oof),
-            soft=float(oof[np.arange(len(y)), y].mean()),
+            mean_true_probability=float(oof[np.arange(len(y)), y].mean()),
             brier=average.brier,
             ambiguity=average.ambiguity,
             temperature=average.temperature,

@@ -1,14 +1,19 @@
-"""Small real values for the storage tests."""
+"""Sample values and a clock for the storage tests."""
 
 from __future__ import annotations
 
 import numpy as np
 from sqlalchemy import ColumnElement, Double, literal
 
+from storage.queue.items import WorkItem
+from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import StoredDataset
+from storage.records.studies import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 
 PROCESSES = 8
+LEASE = 100.0  # seconds
+RECIPE = {"backbone": "resnet10t", "optimizer.lr": 0.001, "epochs": 3}
 
 
 class StandingClock:
@@ -44,7 +49,7 @@ def finished(value: float = 0.75, epochs: int = 2) -> TrialOutcome:
         status=TrialStatus.FINISHED,
         value=value,
         value_se=0.1,
-        soft=0.6,
+        mean_true_probability=0.6,
         brier=0.35,
         ambiguity=0.04,
         temperature=0.8,
@@ -60,9 +65,23 @@ def curve(epoch: int) -> EpochCurve:
     return EpochCurve(
         epoch=epoch,
         metric=0.5 + epoch / 100,
-        soft=0.4,
+        mean_true_probability=0.4,
         train_loss=1.25,
         seconds=3.0,
         fold_metrics=(0.5, float("nan")),
         true_class=np.array([0.1, 0.25, 0.5, 1.0], dtype=np.float16),
     )
+
+
+def take(queue: WorkQueue, study: StoredStudy, worker: str = "w1") -> WorkItem:
+    """Take the next item for `LEASE` seconds. There has to be one."""
+    item = queue.take(study.id, worker, LEASE)
+    assert item is not None
+    return item
+
+
+def take_assigned(queue: WorkQueue, study: StoredStudy, number: int, worker: str = "w1") -> WorkItem:
+    """Take the next item and assign the trial with that number to it."""
+    item = queue.assign_trial(take(queue, study, worker), number, {**RECIPE, "epochs": number + 1})
+    assert item is not None
+    return item

@@ -201,7 +201,7 @@ def test_every_score_of_the_study_is_weighted(
     assert record.value_se == standard_error("accuracy", Targets(y, own), oof)
     curve = stores.trials.curves(record.id)[-1]
     assert curve.metric == record.value
-    assert record.soft == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
+    assert record.mean_true_probability == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
     url = stores.database.url.render_as_string(hide_password=False)
     assert replay(ReplayRequest(study="weighted", trial=0, data=None, storage_url=url, home=tmp_path, weights=None))
 

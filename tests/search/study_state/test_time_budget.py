@@ -64,7 +64,7 @@ def record(
         ambiguity=0.0,
         temperature=1.0,
         value_se=0.1,
-        soft=0.5,
+        mean_true_probability=0.5,
         epochs_done=epochs_done,
         seconds=seconds,
         finished=0.0,

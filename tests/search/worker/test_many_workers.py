@@ -32,7 +32,7 @@ from search.worker.train_item import train
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage import FleetStorage, running_trials
 from storage.queue.items import WorkItem
-from storage.queue.work_queue import MAX_ATTEMPTS
+from storage.queue.settle import MAX_LOST_WORKERS
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
@@ -93,7 +93,7 @@ class TestFailures:
 
     def test_what_costs_worker_after_worker_is_given_up(self, context: StudyContext) -> None:
         hungry = with_training(context, failing(MemoryError()))
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_LOST_WORKERS):
             run_item(hungry, take(hungry), lambda: False)
         take(context)
         (record,) = context.stores.trials.records(context.study.id)

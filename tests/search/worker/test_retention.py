@@ -29,14 +29,14 @@ from trainer.training.results import EpochReport
 TRIALS = 9
 
 
-def report(metric: float, soft: float) -> EpochReport:
+def report(metric: float, mean_true_probability: float) -> EpochReport:
     return EpochReport(
         epoch=3,
         epochs=3,
         metric=metric,
-        mean_true_probability=soft,
+        mean_true_probability=mean_true_probability,
         fold_metrics=(metric, metric),
-        true_class=np.full(30, soft, np.float32),
+        true_class=np.full(30, mean_true_probability, np.float32),
         train_loss=0.5,
         seconds=1.0,
     )
