@@ -9,7 +9,7 @@ from rich.console import Console
 
 from search.runtime.console import note, say
 from search.statistics.ranking import NothingFinished, choose, rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind

@@ -16,8 +16,9 @@ from search.study_state.confirmation_schedule import (
     next_step,
 )
 from search.study_state.finalists import Finalist, finalists_of, judge_finalists
-from search.study_state.snapshot import candidates, read_costs
+from search.study_state.search_trials import candidates
 from search.study_state.time_budget import confirmations_in_time
+from search.study_state.time_left import read_costs
 from search.study_state.training_costs import correction, final_recipe, length_ratio
 from storage.records.studies import StoredStudy
 from storage.stores import Stores

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from search.statistics.estimates import Estimates, RecipeScores, Round, estimate
-from search.study_state.snapshot import averaging_gain_of
+from search.study_state.search_trials import averaging_gain_of
 from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Stores

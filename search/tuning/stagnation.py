@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from search.statistics.paired_gain import paired_gain, shown_gain
 from search.statistics.ranking import rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study_targets import read_targets
 from storage.records.studies import StoredStudy
 from storage.stores import Stores

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.tuning.earlier_studies import (
     DatasetTraits,
     EarlierStudy,

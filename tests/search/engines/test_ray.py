@@ -21,7 +21,8 @@ from search.engines.interface import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
 from search.study_setup.create_study import create_study
-from search.study_state.snapshot import read_snapshot, search_is_over
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.workflow.watch import expire_dead_workers
 from storage.stores import Stores
 from storage.values import TrialStatus

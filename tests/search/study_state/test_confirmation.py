@@ -21,7 +21,8 @@ from search.report.status import show_status
 from search.runtime.home import Home
 from search.study_state.confirmation import freeze_split, judge, plan_step, queue_step, read_confirmation
 from search.study_state.optuna_attributes import SIBLINGS
-from search.study_state.snapshot import StudySnapshot, confirmations_are_over, read_snapshot, what_runs
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.stages import confirmations_are_over, running_work
 from search.worker.lease import LEASE
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
@@ -245,7 +246,7 @@ def test_who_watches_sees_which_recipe_is_at_which_split(
     item = stores.queue.take(searched.study.id, "w", LEASE)
     assert item is not None
     snapshot = read_snapshot(stores, "colours")
-    assert what_runs(stores, snapshot) == f"confirming 1 of 3: trial {item.note[TRIAL_NOTE]} on split 1"
+    assert running_work(stores, snapshot) == f"confirming 1 of 3: trial {item.note[TRIAL_NOTE]} on split 1"
     show_status(None, url, searched.home.root)
     assert "0 of 3 confirmations done; `search compare --study colours` shows them" in capsys.readouterr().out
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.study_state.confirmation_schedule import Contender, confirmation_budget, next_step
-from search.study_state.snapshot import read_snapshot, refits_before_deadline, search_is_over
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.study_state.time_budget import (
     EXPORT_SECONDS,
     MARGIN,
@@ -25,6 +26,7 @@ from search.study_state.time_budget import (
     measure_costs,
     refits_in_time,
 )
+from search.study_state.time_left import refits_before_deadline
 from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
 from search.worker.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 import trainer.training.cross_validation
 from search.study_setup.create_study import create_study
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.worker.dead_workers import MAX_FAILURES
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
