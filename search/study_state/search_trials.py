@@ -13,8 +13,7 @@ def search_records(stores: Stores, study_id: int, before: tuple[TrialRecord, ...
     """Outcomes of the search trials of a study, in the order in which they ended.
 
     Args:
-        before: an earlier answer. Such outcomes are only ever added, so as long as there are as many, it still holds,
-            and none is read.
+        before: an earlier result, returned again if the number of outcomes is the same: they are only ever added.
     """
     if stores.trials.count(study_id, WorkKind.SEARCH) == len(before):
         return before
@@ -22,10 +21,10 @@ def search_records(stores: Stores, study_id: int, before: tuple[TrialRecord, ...
 
 
 def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
-    """The finished trials among ``records``, as selection wants them.
+    """The finished trials among ``records``, as `search.statistics.ranking` takes them.
 
     Args:
-        metric: of their study.
+        metric: name of the study's metric.
     """
     finished = [r for r in records if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None]
     return [_candidate(r, metric) for r in finished]
@@ -44,18 +43,22 @@ def _candidate(record: TrialRecord, metric: str) -> Candidate:
 
 
 def objective_of(record: TrialRecord, metric: str) -> float:
-    """Objective of a finished trial (`search.statistics.ranking.objective`)."""
+    """Objective of a finished trial, see `search.statistics.ranking.objective`."""
     assert record.value is not None and record.brier is not None
     return objective(metric, averaged_score(record, metric), record.brier)
 
 
 def averaged_score(record: TrialRecord, metric: str) -> float:
-    """Expected metric of the average of a finished trial's fold models (`search.statistics.ranking`)."""
+    """Expected metric of the average of a finished trial's fold models."""
     assert record.value is not None
     return record.value + averaging_gain_of(record, metric)
 
 
 def averaging_gain_of(record: TrialRecord, metric: str) -> float:
-    """Expected gain in the metric from averaging the fold models of a finished training that held images out."""
+    """Expected gain in the metric from averaging the fold models of a finished training.
+
+    Args:
+        record: of a training that held images out, so that it has scores.
+    """
     assert record.value is not None and record.brier is not None and record.ambiguity is not None
     return averaging_gain(metric, record.value, record.brier, record.ambiguity)

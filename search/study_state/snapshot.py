@@ -25,37 +25,37 @@ class StudySnapshot:
     """Outcomes of search trials, in the order in which they ended."""
     running: int
     waiting: int
-    """Begun and handed back or lost; the next worker goes on with them."""
+    """Trials that began and that no worker holds: the next worker continues them."""
     in_time: bool
-    """Whether another trial could still end early enough for all that follows before the deadline."""
+    """Whether another trial could end early enough for confirmation, refits and export before the deadline."""
     confirms_done: int
     confirms_running: int
     confirms_waiting: int
     in_time_to_confirm: bool
-    """Whether another confirmation could."""
+    """Whether another confirmation could end early enough for refits and export."""
     refits_done: int
     refits_open: int
     workers: int
     homes: frozenset[str | None]
-    """Where these workers keep weights."""
+    """Directories in which these workers keep weights."""
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is handed out until `search resume`."""
+        """Whether no work is given to workers until ``search resume``."""
         return self.study.state is StudyState.PAUSED
 
     def count(self, status: TrialStatus) -> int:
-        """Search trials that ended so."""
+        """Number of search trials that ended with this status."""
         return sum(record.status is status for record in self.records)
 
     @property
     def confirms_open(self) -> int:
-        """Confirmations that were asked for and have not ended."""
+        """Number of queued and running confirmations."""
         return self.confirms_running + self.confirms_waiting
 
     @property
     def counted(self) -> int:
-        """Trials that count against the budget and have ended."""
+        """Number of ended trials that count against the budget."""
         return sum(record.counts for record in self.records)
 
     @property
@@ -64,8 +64,8 @@ class StudySnapshot:
         return rank(candidates(self.records, self.metric))
 
     def seconds_left(self) -> float | None:
-        """Estimate for the rest of the search; None before the first trial has ended, without a budget, or
-        once it was stopped.
+        """Estimated seconds until the end of the search; None before the first trial has ended, without a budget, or
+        after the search was stopped.
         """
         ended = [record.seconds for record in self.records if record.status is not TrialStatus.FAILED]
         if not ended or self.study.budget is None or self.study.state is StudyState.STOPPED:
@@ -75,10 +75,10 @@ class StudySnapshot:
 
 
 def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None) -> StudySnapshot:
-    """How the study called ``name`` stands now.
+    """Read the present state of the study called ``name``.
 
     Args:
-        before: an earlier answer, whose records are used again while no further trial has ended.
+        before: an earlier snapshot; its records are used again if no further trial has ended.
 
     Raises:
         UnknownStudyError: there is no such study.

@@ -1,4 +1,4 @@
-"""The stages of a study, search, confirmation and refits: which of them are over, and what runs now."""
+"""The stages of a study (search, confirmation, refits): which of them are over, and which work is running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.values import TRIAL_NOTE, StudyState, WorkKind
 
 
 def search_is_over(snapshot: StudySnapshot) -> bool:
-    """Whether no further trial will begin and none is under way. A paused search is not over: it waits."""
+    """Whether no trial is running and none will begin. A paused search is not over."""
     study = snapshot.study
     if snapshot.running or snapshot.paused:
         return False
@@ -22,27 +22,27 @@ def search_is_over(snapshot: StudySnapshot) -> bool:
 
 
 def confirmations_are_over(snapshot: StudySnapshot) -> bool:
-    """Whether every confirmation that was asked for has ended, or no other can be begun in time."""
+    """Whether every queued confirmation has ended, or the time left is too short to begin another."""
     if snapshot.paused and snapshot.confirms_open:
         return False
     return not snapshot.confirms_open or not (snapshot.confirms_running or snapshot.in_time_to_confirm)
 
 
 def refits_are_over(snapshot: StudySnapshot) -> bool:
-    """Whether every refit that was asked for has ended."""
+    """Whether every queued refit has ended."""
     return snapshot.refits_open == 0
 
 
 def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
-    """The trials under way with their epochs, or the confirmations, or the refits."""
+    """A description of the running refit, confirmations, or trials with their epochs; empty if nothing runs."""
     if snapshot.refits_open:
         total = snapshot.refits_done + snapshot.refits_open
         return f"refit {snapshot.refits_done + 1} of {total}"
     if snapshot.confirms_open:
         total = snapshot.confirms_done + snapshot.confirms_open
         held = stores.queue.held(snapshot.study.id)
-        at = [confirmation_name(item) for item in held if item.kind is WorkKind.CONFIRM]
-        return f"confirming {snapshot.confirms_done + 1} of {total}" + (": " + ", ".join(at) if at else "")
+        running = [confirmation_name(item) for item in held if item.kind is WorkKind.CONFIRM]
+        return f"confirming {snapshot.confirms_done + 1} of {total}" + (": " + ", ".join(running) if running else "")
     if not snapshot.running:
         return "workers are starting" if not snapshot.workers else ""
     trials = stores.optuna_study(snapshot.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -52,5 +52,5 @@ def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
 
 
 def confirmation_name(item: HeldItem) -> str:
-    """A confirmation for people: which trial's recipe, on which fresh split."""
+    """A confirmation for people, such as ``trial 7 on split 1``."""
     return f"trial {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"

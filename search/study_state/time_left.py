@@ -1,4 +1,4 @@
-"""Which trainings still fit before a study's deadline, by the costs that the database records."""
+"""Which trainings still fit before a study's deadline, by the training times in the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.study_state.time_budget import (
     measure_costs,
     refits_in_time,
 )
-from search.study_state.training_costs import whole_seconds
+from search.study_state.training_costs import full_training_seconds
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores
@@ -29,7 +29,7 @@ def kinds_in_time(
     """Whether another trial, and whether another confirmation, could end early enough before the study's deadline.
 
     Args:
-        records: of all its search trials, where they are at hand.
+        records: all search trials of the study; None: read from the database.
     """
     if study.deadline is None:
         return True, True
@@ -41,8 +41,8 @@ def kinds_in_time(
 
 
 def refits_before_deadline(stores: Stores, study: StoredStudy) -> int | None:
-    """How many refits fit before the study's deadline, each of one recipe with one seed, begun now and together; 0 or
-    more. None: there is no deadline.
+    """How many refits, each of one recipe with one seed, would end before the study's deadline if they began now;
+    None without a deadline.
     """
     study = stores.studies.get(study.name)
     if study.deadline is None:
@@ -51,15 +51,19 @@ def refits_before_deadline(stores: Stores, study: StoredStudy) -> int | None:
 
 
 def read_costs(stores: Stores, study: StoredStudy, records: Sequence[TrialRecord] | None = None) -> Costs:
-    """What the study's trainings take, by those that have ended and by who works; as `kinds_in_time`."""
+    """Training times of a study and the trainings that are left, by the ended trainings and the live workers.
+
+    Args:
+        records: all search trials of the study; None: read from the database.
+    """
     spec = StudySpec.from_dict(study.spec)
     if records is None:
         records = search_records(stores, study.id)
     finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
     ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
-    # Once trials have ended, they tell more than for how long others have been under way.
-    running = not whole_seconds(records) and any(i.kind is WorkKind.SEARCH for i in stores.queue.held(study.id))
+    # The age of running trials is used only until ended ones give a better estimate.
+    running = not full_training_seconds(records) and any(i.kind is WorkKind.SEARCH for i in stores.queue.held(study.id))
     present = processes_present(stores.workers, study.id)
     homes = {process.home for process in present}
     begun = study.created if study.running_since is None else study.running_since

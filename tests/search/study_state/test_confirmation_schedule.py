@@ -64,9 +64,9 @@ def test_the_first_round_is_for_all_that_the_money_pays_and_for_leader_and_defau
     step = next_step(four, rounds=3, budget_seconds=39.0)
     assert step.items == ((7, 1), (0, 1), (3, 1)) and step.left_out == (5,) and "share" in step.why
     assert next_step(four, rounds=3, budget_seconds=-5.0).items == ((7, 1), (0, 1))
-    step = next_step(four, rounds=3, budget_seconds=40.0, at_once=2)
+    step = next_step(four, rounds=3, budget_seconds=40.0, max_trainings=2)
     assert step.items == ((7, 1), (0, 1)) and "time" in step.why
-    step = next_step(four, rounds=3, budget_seconds=40.0, at_once=1)
+    step = next_step(four, rounds=3, budget_seconds=40.0, max_trainings=1)
     assert step.items == () and "no time" in step.why, "one alone could be compared with nobody"
 
 
@@ -86,7 +86,7 @@ def test_a_later_round_that_cannot_be_paid_is_for_the_best_two_at_least() -> Non
     assert next_step(three, rounds=3, budget_seconds=25.0).items == ((7, 2), (3, 2))
     step = next_step(three, rounds=3, budget_seconds=15.0)
     assert step.items == () and "used up" in step.why
-    step = next_step(three, rounds=3, budget_seconds=100.0, at_once=1)
+    step = next_step(three, rounds=3, budget_seconds=100.0, max_trainings=1)
     assert step.items == () and "deadline" in step.why
 
 

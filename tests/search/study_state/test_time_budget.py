@@ -27,7 +27,14 @@ from search.study_state.time_budget import (
     refits_in_time,
 )
 from search.study_state.time_left import refits_before_deadline
-from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
+from search.study_state.training_costs import (
+    correction_factor,
+    final_recipe,
+    full_training_seconds,
+    length_ratio,
+    upper_quantile,
+    wall_seconds,
+)
 from search.worker.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
@@ -86,19 +93,19 @@ class TestCosts:
         assert final_recipe(recipe, final).to_flat() == {**recipe, "epochs": 12, "image_size": 64}
 
     def test_another_trial_may_be_one_of_the_slow_ones(self) -> None:
-        assert upper([]) is None
-        assert upper([3.0]) == 3.0
-        assert upper([float(n) for n in range(1, 21)]) == 18.0
+        assert upper_quantile([]) is None
+        assert upper_quantile([3.0]) == 3.0
+        assert upper_quantile([float(n) for n in range(1, 21)]) == 18.0
 
     def test_before_a_trial_has_finished_those_given_up_tell_what_a_whole_one_takes(self) -> None:
         pruned = record(1, 4.0, status=TrialStatus.PRUNED, epochs_done=2)
-        assert whole_seconds([pruned]) == [12.0]
-        assert whole_seconds([pruned, record(0, 15.0)]) == [15.0]
-        assert whole_seconds([record(2, 0.0, status=TrialStatus.FAILED, epochs_done=0)]) == []
+        assert full_training_seconds([pruned]) == [12.0]
+        assert full_training_seconds([pruned, record(0, 15.0)]) == [15.0]
+        assert full_training_seconds([record(2, 0.0, status=TrialStatus.FAILED, epochs_done=0)]) == []
 
     def test_what_was_foretold_is_corrected_by_what_came(self) -> None:
-        assert correction([], []) == 1.0
-        assert correction([10.0, 10.0], [12.0, 18.0]) == 1.5
+        assert correction_factor([], []) == 1.0
+        assert correction_factor([10.0, 10.0], [12.0, 18.0]) == 1.5
 
     def test_workers_share_the_work(self) -> None:
         assert wall_seconds(5, 10.0, 2) == 30.0
@@ -226,9 +233,13 @@ class Simulation:
         race = [replace(c, needed=place < 2) for place, c in enumerate(race)] if number else []
         while True:
             spent = sum(r.seconds for r in self.confirmations)
-            budget_seconds = confirmation_budget(sum(r.seconds for r in self.records), self.spec.confirm.share) - spent
-            at_once = confirmations_in_time(self.costs(), now=self.now, deadline=self.deadline)
-            step = next_step(race, rounds=self.spec.confirm.rounds, budget_seconds=budget_seconds, at_once=at_once)
+            budget_seconds = confirmation_budget(sum(r.seconds for r in self.records), self.spec.confirm.share)
+            step = next_step(
+                race,
+                rounds=self.spec.confirm.rounds,
+                budget_seconds=budget_seconds - spent,
+                max_trainings=confirmations_in_time(self.costs(), now=self.now, deadline=self.deadline),
+            )
             if not step.items:
                 return
             took = {c.number: c.seconds * self.next_wobble() for c in race}
