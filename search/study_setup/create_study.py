@@ -16,7 +16,7 @@ from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
-from search.tuning.warm_starts import PICTURES, WarmStart, plan_warm_starts
+from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
@@ -130,7 +130,7 @@ def _statistics(stores: Stores, images: ImageSet) -> dict[str, object]:
     """The image statistics in the summary of a data set; empty where the data set is stored already."""
     if any(study.fingerprint == images.fingerprint for study in stores.studies.all()):
         return {}
-    return {PICTURES: image_statistics(images.train_images).to_dict()}
+    return {IMAGE_STATISTICS: image_statistics(images.train_images).to_dict()}
 
 
 def _enqueue_warm_starts(stores: Stores, study_plan: StudyPlan, planned: Sequence[WarmStart]) -> None:

@@ -12,7 +12,7 @@ import optuna
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.tuning.report_to_optuna import report_to_optuna
-from search.tuning.stagnation import stop_if_stalled
+from search.tuning.stagnation import stop_if_stagnant
 from search.tuning.suggest import sample
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LeaseKeeper
@@ -115,7 +115,7 @@ def _keep(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
     elif item.kind is WorkKind.SEARCH:
         if outcome.status is TrialStatus.FINISHED:
             forget_the_beaten(context.stores, context.study, context.spec, context.artifacts)
-        stop_if_stalled(context.stores, context.study.name)
+        stop_if_stagnant(context.stores, context.study.name)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 
 
