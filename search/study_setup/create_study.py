@@ -197,8 +197,8 @@ def resume(stores: Stores, stored: StoredStudy, study_plan: StudyPlan) -> Stored
     now = replace(study_plan.spec, portfolio=before.portfolio)
     if before != now:
         stores.studies.set_spec(stored.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict())
-    edited = before.search_settings.trials != now.search_settings.trials
-    budget = study_plan.budget or (now.search_settings.trials if edited else stored.budget)
+    budget_edited = before.search_settings.trials != now.search_settings.trials
+    budget = study_plan.budget or (now.search_settings.trials if budget_edited else stored.budget)
     if budget != stored.budget:
         stores.studies.set_budget(stored.id, budget)
     # Also if it is running: this resets the count of failures and the patience.

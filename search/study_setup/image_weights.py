@@ -85,7 +85,7 @@ def estimate_image_weights(competition: Competition, *, weights: Path | None, sa
         shift = measure_shift(features.train, features.test, shift_groups(competition))
     except TooFewImages as error:
         raise CannotWeight(
-            f"{SETTING} cannot tell which images are like the test images: {error}; {OTHERWISE}"
+            f"{SETTING} cannot estimate which images are like the test images: {error}; {OTHERWISE}"
         ) from error
     problem = why_not(shift)
     if problem:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from storage.values import WorkKind
 
 EPOCHS_ATTRIBUTE = "epochs"
-"""Of every trial: its total number of epochs."""
+"""Attribute of every trial: its total number of epochs."""
 
 ORIGIN_ATTRIBUTE = "origin"
-"""Of every trial that no sampler proposed: its origin as ``SOURCE: DETAILS``, see `search.tuning.warm_starts`."""
+"""Attribute of every trial that no sampler proposed: its origin as ``SOURCE: DETAILS``, see `search.tuning.warm_starts`."""
 
 SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: ".final"}
 """Suffixes to a study's name for the Optuna studies that show its confirmations and its refits."""
 
 WORK_ATTRIBUTE = "work_item"
-"""Of every ended trial: the id of its work item."""
+"""Attribute of every ended trial: the id of its work item."""
 
 RETRY_ATTRIBUTE = "retry_of"
-"""Of a trial that repeats a failed one: the number of that trial."""
+"""Attribute of a trial that repeats a failed one: the number of that trial."""
 
-SECONDS = "seconds"
-"""Of every ended trial: seconds of training."""
+SECONDS_ATTRIBUTE = "seconds"
+"""Attribute of every ended trial: seconds of training."""

@@ -83,11 +83,11 @@ def measure_costs(
     """
     finished = [record for record in records if record.status is TrialStatus.FINISHED and record.recipe]
     trial = upper_quantile(full_training_seconds(records))
-    finals = [record.seconds * length_ratio(record.recipe or {}, spec.final) for record in finished]
+    final_seconds = [record.seconds * length_ratio(record.recipe or {}, spec.final) for record in finished]
     # Any of the best may be exported, so the slowest of them counts.
-    costliest = [record.seconds * length_ratio(record.recipe or {}, spec.final) for record in best if record.recipe]
+    exportable = [record.seconds * length_ratio(record.recipe or {}, spec.final) for record in best if record.recipe]
     confirmed = [record.seconds for record in confirmations if record.status is TrialStatus.FINISHED]
-    known = [seconds for seconds in (upper_quantile(finals), *costliest, *confirmed) if seconds is not None]
+    known = [seconds for seconds in (upper_quantile(final_seconds), *exportable, *confirmed) if seconds is not None]
     if trial is not None and not known:
         known = [trial * length_ratio(spec.default_recipe(), spec.final)]
     finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
@@ -95,7 +95,7 @@ def measure_costs(
     contenders = finalists + any(record.number == DEFAULT_TRIAL for record in finished) if finalists else 0
     final = max(known) if known else None
     as_exported = bool(best) and all(length_ratio(r.recipe or {}, spec.final) == 1.0 for r in best)
-    share = confirmation_budget(search_seconds, spec.confirm.share) - sum(record.seconds for record in confirmations)
+    budget = confirmation_budget(search_seconds, spec.confirm.share) - sum(record.seconds for record in confirmations)
     return Costs(
         workers=max(1, workers),
         trial=trial,
@@ -103,7 +103,7 @@ def measure_costs(
         finished=bool(finished),
         under_way=0.0 if trial is not None else under_way,
         contenders=contenders,
-        confirmation=max(0.0, min(share, contenders * spec.confirm.rounds * (final or 0.0))),
+        confirmation=max(0.0, min(budget, contenders * spec.confirm.rounds * (final or 0.0))),
         # A confirmation is a training of the export as well, and so is a trial of the exported length. If its networks
         # are lost nevertheless, the provisional submission is what is ready in time.
         refits=spec.final.seeds - (1 if kept and (contenders or as_exported) else 0),

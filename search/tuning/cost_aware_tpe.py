@@ -24,7 +24,7 @@ from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.optuna_attributes import SECONDS
+from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE
 
 if TYPE_CHECKING:
     from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
@@ -38,7 +38,7 @@ twice the improvement. With 1, large networks, which are often the better ones, 
 """
 
 
-class EpochCosts:
+class TrainingTimeModel:
     """Model of the logarithm of training time, up to a constant that all trainings share."""
 
     def __init__(self, trials: Iterable[FrozenTrial]) -> None:
@@ -48,7 +48,7 @@ class EpochCosts:
         """
         by_backbone: dict[object, list[float]] = {}
         for trial in trials:
-            seconds, epochs = trial.user_attrs.get(SECONDS), max(trial.intermediate_values, default=0)
+            seconds, epochs = trial.user_attrs.get(SECONDS_ATTRIBUTE), max(trial.intermediate_values, default=0)
             if isinstance(seconds, int | float) and seconds > 0.0 and epochs > 0:
                 size = _value(trial.params, "image_size")
                 size_cost = POWERS["image_size"] * math.log(float(size)) if size is not None else 0.0
@@ -61,7 +61,7 @@ class EpochCosts:
             backbone: (sum(costs) + self._mean) / (len(costs) + 1) for backbone, costs in by_backbone.items()
         }
 
-    def of(self, params: Mapping[str, Any]) -> float:
+    def log_seconds(self, params: Mapping[str, Any]) -> float:
         """The logarithm of the training time of a trial with these parameters, by name. Missing ones count nothing."""
         cost = self._by_backbone.get(_value(params, BACKBONE), self._mean)
         for name, power in POWERS.items():
@@ -87,7 +87,7 @@ class CostAwareTPESampler(TPESampler):
             )
         self._trials = max(1, trials)
         self._space: Mapping[str, BaseDistribution] = {}
-        self._log_costs = EpochCosts([])
+        self._time_model = TrainingTimeModel([])
         self._good_share, self._cost_exponent = 1.0, 0.0
 
     def _sample(
@@ -98,7 +98,7 @@ class CostAwareTPESampler(TPESampler):
         ended = study._get_trials(deepcopy=False, states=states, use_cache=True)
         # TPE counts a single trial among the good ones. Without bad ones the expected improvement is constant.
         if len(ended) > 1 and any(name.partition("@")[0] in (BACKBONE, *POWERS) for name in search_space):
-            self._log_costs = EpochCosts(ended)
+            self._time_model = TrainingTimeModel(ended)
             self._good_share = default_gamma(len(ended)) / len(ended)
             self._cost_exponent = COST_EXPONENT * max(0.0, 1.0 - len(ended) / self._trials)
         return super()._sample(study, trial, search_space)
@@ -113,7 +113,7 @@ class CostAwareTPESampler(TPESampler):
         # is that of the good trials, and `ratio` is log(good / bad).
         log_improvement = -np.logaddexp(np.log(self._good_share), np.log1p(-self._good_share) - ratio)
         log_costs = [
-            self._log_costs.of(
+            self._time_model.log_seconds(
                 {name: self._space[name].to_external_repr(values[i]) for name, values in samples.items()}
             )
             for i in range(len(ratio))

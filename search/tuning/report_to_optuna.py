@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.statistics.ranking import objective_name
-from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
+from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.search_trials import objective_of
 from storage.optuna_storage import TrialWrites
 from storage.stores import Stores
@@ -104,7 +104,7 @@ def _attributes(record: TrialRecord) -> dict[str, object]:
         "true_class_probability": record.soft,
         "brier_score_of_average": record.brier,
         "ambiguity": record.ambiguity,
-        SECONDS: round(record.seconds, 1),
+        SECONDS_ATTRIBUTE: round(record.seconds, 1),
     }
     if record.reason:
         attributes["reason"] = record.reason

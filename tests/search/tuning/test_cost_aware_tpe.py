@@ -10,8 +10,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.study_state.optuna_attributes import SECONDS
-from search.tuning.cost_aware_tpe import CostAwareTPESampler, EpochCosts
+from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE
+from search.tuning.cost_aware_tpe import CostAwareTPESampler, TrainingTimeModel
 
 CHEAP, EXPENSIVE = "cheap", "expensive"
 COSTS = {CHEAP: 1.0, EXPENSIVE: 8.0}
@@ -23,7 +23,7 @@ def ended(backbone: str, seconds: float, epochs: int = 1, state: TrialState = Tr
         value=0.5,
         params={"backbone": backbone},
         distributions={"backbone": CategoricalDistribution((CHEAP, EXPENSIVE, "new"))},
-        user_attrs={SECONDS: seconds},
+        user_attrs={SECONDS_ATTRIBUTE: seconds},
         intermediate_values=dict.fromkeys(range(1, epochs + 1), 0.5),
     )
 
@@ -31,28 +31,32 @@ def ended(backbone: str, seconds: float, epochs: int = 1, state: TrialState = Tr
 def test_costs_per_epoch_are_learnt_from_pruned_trials_too() -> None:
     cheap = [ended(CHEAP, 10.0, epochs=10) for _ in range(50)]
     expensive = [ended(EXPENSIVE, 16.0, epochs=2, state=TrialState.PRUNED) for _ in range(50)]
-    costs = EpochCosts([*cheap, *expensive])
-    assert math.exp(costs.of({"backbone": EXPENSIVE}) - costs.of({"backbone": CHEAP})) == pytest.approx(8.0, rel=0.05)
-    between = costs.of({"backbone": "new"})
-    assert costs.of({"backbone": CHEAP}) < between < costs.of({"backbone": EXPENSIVE}), "the mean"
+    model = TrainingTimeModel([*cheap, *expensive])
+    assert math.exp(
+        model.log_seconds({"backbone": EXPENSIVE}) - model.log_seconds({"backbone": CHEAP})
+    ) == pytest.approx(8.0, rel=0.05)
+    between = model.log_seconds({"backbone": "new"})
+    assert model.log_seconds({"backbone": CHEAP}) < between < model.log_seconds({"backbone": EXPENSIVE}), "the mean"
 
 
 def test_the_cost_of_a_single_trial_is_shrunk_to_the_mean() -> None:
-    costs = EpochCosts([*[ended(CHEAP, 1.0)] * 50, ended(EXPENSIVE, 100.0)])
-    assert costs.of({"backbone": EXPENSIVE}) < math.log(100.0)
+    model = TrainingTimeModel([*[ended(CHEAP, 1.0)] * 50, ended(EXPENSIVE, 100.0)])
+    assert model.log_seconds({"backbone": EXPENSIVE}) < math.log(100.0)
 
 
 def test_larger_images_and_more_epochs_cost_more() -> None:
-    costs = EpochCosts([])
+    model = TrainingTimeModel([])
     small = {"backbone": CHEAP, "image_size@cheap": 112, "epochs": 10}
-    assert costs.of({**small, "image_size@cheap": 224}) - costs.of(small) == pytest.approx(math.log(4.0))
-    assert costs.of({**small, "epochs": 20}) - costs.of(small) == pytest.approx(math.log(2.0))
+    assert model.log_seconds({**small, "image_size@cheap": 224}) - model.log_seconds(small) == pytest.approx(
+        math.log(4.0)
+    )
+    assert model.log_seconds({**small, "epochs": 20}) - model.log_seconds(small) == pytest.approx(math.log(2.0))
 
 
-@pytest.mark.parametrize("attributes", [{}, {SECONDS: "long"}, {SECONDS: 0.0}])
+@pytest.mark.parametrize("attributes", [{}, {SECONDS_ATTRIBUTE: "long"}, {SECONDS_ATTRIBUTE: 0.0}])
 def test_trials_without_seconds_are_ignored(attributes: dict[str, object]) -> None:
     trial = create_trial(value=0.5, user_attrs=attributes, intermediate_values={1: 0.5})
-    assert EpochCosts([trial]).of({"backbone": CHEAP}) == 0.0
+    assert TrainingTimeModel([trial]).log_seconds({"backbone": CHEAP}) == 0.0
 
 
 def searched(sampler: optuna.samplers.BaseSampler, trials: int, better: float = 0.0) -> list[FrozenTrial]:
@@ -64,7 +68,7 @@ def searched(sampler: optuna.samplers.BaseSampler, trials: int, better: float = 
         rate = trial.suggest_float(f"optimizer.lr@{backbone}", 0.0, 1.0)
         value = -((rate - 0.3) ** 2) + better * (backbone == EXPENSIVE)
         trial.report(value, 1)
-        trial.set_user_attr(SECONDS, COSTS[backbone])
+        trial.set_user_attr(SECONDS_ATTRIBUTE, COSTS[backbone])
         study.tell(trial, value)
     return study.get_trials(deepcopy=False)
 
