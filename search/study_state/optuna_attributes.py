@@ -8,7 +8,7 @@ EPOCHS_ATTRIBUTE = "epochs"
 """Attribute of every trial: its total number of epochs."""
 
 ORIGIN_ATTRIBUTE = "origin"
-"""Attribute of every trial that no sampler proposed: its origin as ``SOURCE: DETAILS``, see `search.tuning.warm_starts`."""
+"""Attribute of every trial that no sampler proposed: ``SOURCE: DETAILS``, see `search.tuning.warm_starts`."""
 
 SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: ".final"}
 """Suffixes to a study's name for the Optuna studies that show its confirmations and its refits."""

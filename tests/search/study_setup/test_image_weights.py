@@ -36,7 +36,7 @@ from trainer.evaluation.metrics import score, standard_error
 from trainer.evaluation.targets import Targets, effective_images, mean_over
 from trainer.shift.adversarial import Shift
 
-ASKED = "protocol.weighting=test_like"
+TEST_LIKE = "protocol.weighting=test_like"
 DARK = 0.8
 """Share of the test images with the dark style."""
 
@@ -62,7 +62,7 @@ def write(folder: Path, train_dark: float = 1 / 3, test_dark: float = DARK, test
     return folder
 
 
-def silent(what: str) -> Progress:
+def silent(step: str) -> Progress:
     return lambda done, total: None
 
 
@@ -97,7 +97,7 @@ def weighting(competition: Competition) -> Weighting:
 
 @pytest.fixture
 def weighted(folder: Path, study_file: Path, weighting: Weighting) -> StudyPlan:
-    return replace(study_plan(study_file, folder, ASKED, name="weighted", budget=2), weighting=weighting)
+    return replace(study_plan(study_file, folder, TEST_LIKE, name="weighted", budget=2), weighting=weighting)
 
 
 def test_a_weighted_score_is_closer_to_the_test_score(competition: Competition, weighting: Weighting) -> None:
@@ -141,24 +141,24 @@ def test_a_small_effective_sample_size_is_refused() -> None:
 def test_weights_are_estimated_once_when_a_study_is_created(
     folder: Path, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: Stores
 ) -> None:
-    typed = {
+    given = {
         "study": str(study_file),
         "data": folder,
         "storage_url": stores.database.url.render_as_string(hide_password=False),
         "trials": 2,
-        "overrides": (ASKED,),
+        "overrides": (TEST_LIKE,),
         "memory": False,
         "workers": Workers(home=tmp_path / "home"),
     }
-    request = StartRequest(**{**{field.name: None for field in fields(StartRequest)}, **typed})  # type: ignore[arg-type]
-    plan_with_weights = prepare(request, Console(quiet=True))
-    assert plan_with_weights.weighting is not None and plan_with_weights.weighting.features.startswith("descriptors")
-    stored = create_study(stores, plan_with_weights)
+    request = StartRequest(**{**{field.name: None for field in fields(StartRequest)}, **given})  # type: ignore[arg-type]
+    plan = prepare(request, Console(quiet=True))
+    assert plan.weighting is not None and plan.weighting.features.startswith("descriptors")
+    stored = create_study(stores, plan)
     frozen = stores.weights(stored)
-    assert frozen is not None and frozen.tobytes() == plan_with_weights.weighting.values.tobytes()
+    assert frozen is not None and frozen.tobytes() == plan.weighting.values.tobytes()
     # Resuming, with or without the setting, estimates no weights again.
     monkeypatch.setattr("search.study_setup.prepare.estimate_image_weights", None)
-    for overrides in ((), (ASKED,)):
+    for overrides in ((), (TEST_LIKE,)):
         again = prepare(replace(request, overrides=overrides), Console(quiet=True))
         assert again.weighting is None
         assert stores.weights(resume(stores, stored, again)) is not None
@@ -194,14 +194,14 @@ def searched(stores: Stores, weighted: StudyPlan, folder: Path, tmp_path: Path) 
 def test_every_score_of_the_study_is_weighted(
     searched: StudyContext, stores: Stores, weighting: Weighting, tmp_path: Path
 ) -> None:
-    study, y, own = searched.study, searched.images.y, weighting.values
+    study, y, weights = searched.study, searched.images.y, weighting.values
     record = stores.trials.records(study.id, kind=WorkKind.SEARCH)[0]
     oof = stores.trials.prediction(record.id, "oof")
-    assert record.value == score("accuracy", Targets(y, own), oof)
-    assert record.value_se == standard_error("accuracy", Targets(y, own), oof)
+    assert record.value == score("accuracy", Targets(y, weights), oof)
+    assert record.value_se == standard_error("accuracy", Targets(y, weights), oof)
     curve = stores.trials.curves(record.id)[-1]
     assert curve.metric == record.value
-    assert record.soft == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
+    assert record.soft == pytest.approx(mean_over(curve.true_class, weights), abs=1e-3)
     url = stores.database.url.render_as_string(hide_password=False)
     assert replay(ReplayRequest(study="weighted", trial=0, data=None, storage_url=url, home=tmp_path, weights=None))
 
@@ -211,11 +211,11 @@ def test_every_score_of_the_study_is_weighted(
     refits = gather_refits(stores, plan, ids)
     assert refits.fitted is not None
     judged = refits.fitted.cross_fitted.scored_output(refits.mean_oof(), "accuracy")
-    assert refits.fitted.score == score("accuracy", Targets(y, own), judged)
-    assert refits.fitted.error == standard_error("accuracy", Targets(y, own), judged)
+    assert refits.fitted.score == score("accuracy", Targets(y, weights), judged)
+    assert refits.fitted.error == standard_error("accuracy", Targets(y, weights), judged)
     export = write_export(stores, plan, refits, searched.images, searched.home, tmp_path / "out", None)
     card = (export.folder / "MODEL_CARD.md").read_text()
-    effective = f"the 90 images count as {effective_images(own):.0f} equal ones"
+    effective = f"the 90 images count as {effective_images(weights):.0f} equal ones"
     assert f"- Scores are weighted toward the test images: {effective}" in card
     assert "separated by descriptors of the pixels, AUC 0." in card
 

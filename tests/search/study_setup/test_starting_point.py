@@ -103,8 +103,8 @@ def test_a_missing_study_or_trial_is_reported_with_the_existing_ones(stores: Sto
 
 def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, prepared: Prepare) -> None:
     console = Console(record=True, width=200)
-    begun = prepared("recipe.epochs=2", begin_from="colours:0", console=console).spec
-    default = begun.default_recipe()
+    created = prepared("recipe.epochs=2", begin_from="colours:0", console=console).spec
+    default = created.default_recipe()
     kept = {name: default[name] for name in ("backbone", "init", "batch_size", "image_size", "augment.hflip", "epochs")}
     assert kept == {
         "backbone": "test_resnet",
@@ -114,9 +114,9 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, prepared: P
         "augment.hflip": 0.5,
         "epochs": 2,
     }, "the recipe replaces [recipe] of the new file, but not --set"
-    assert {dimension.field for dimension in begun.space} == {"optimizer.lr", "augment.hflip", "augment.sepia"}
-    assert begun.protocol.folds == 3
-    assert begun.begun_from == "colours:0"
+    assert {dimension.field for dimension in created.space} == {"optimizer.lr", "augment.hflip", "augment.sepia"}
+    assert created.protocol.folds == 3
+    assert created.begun_from == "colours:0"
     said = console.export_text()
     assert "Trial 0 is trial 0 of study colours (accuracy 0.7000 ± 0.0100)." in said
     assert f"note: optimizer.lr = 0.005 is not in this study's range, trial 0 has {default['optimizer.lr']}" in said
@@ -126,8 +126,8 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, prepared: P
 def test_the_same_command_resumes_and_so_does_one_without_from_or_overrides(
     stores: Stores, old: StoredStudy, prepared: Prepare
 ) -> None:
-    begun = create_study(stores, prepared("recipe.epochs=2", begin_from="colours"))
-    assert begun.spec["begun_from"] == "colours:1"
+    created = create_study(stores, prepared("recipe.epochs=2", begin_from="colours"))
+    assert created.spec["begun_from"] == "colours:1"
     # Another trial of the old study becomes the best; the new study keeps its starting point.
     stores.studies.set_budget(old.id, 9)
     end_next(stores, old, 0.99)
@@ -138,10 +138,10 @@ def test_the_same_command_resumes_and_so_does_one_without_from_or_overrides(
         prepared("recipe.epochs=2"),
         prepared(),
     ):
-        assert replace(resume(stores, begun, again), running_since=None) == replace(begun, running_since=None)
+        assert replace(resume(stores, created, again), running_since=None) == replace(created, running_since=None)
     assert "Trial 0 is" not in console.export_text(), "it is printed only when the study is created"
     with pytest.raises(StudyChanged, match="begun with other settings"):
-        resume(stores, begun, prepared("recipe.epochs=2", begin_from="colours:0"))
+        resume(stores, created, prepared("recipe.epochs=2", begin_from="colours:0"))
 
 
 def test_a_study_created_without_a_starting_point_refuses_one(
