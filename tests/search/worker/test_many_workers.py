@@ -372,7 +372,7 @@ class TestSweeping:
 
     def test_what_was_stored_but_not_told_is_told(self, context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("search.worker.run_item.tell", lambda *args: None)
+            patch.setattr("search.worker.run_item.report_to_optuna", lambda *args: None)
             run_item(context, take(context), lambda: False)
         sweep(context.stores, context.study)
         assert context.optuna_study.get_trials()[0].state is TrialState.COMPLETE
