@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.worker.study_context import StudyContext
 from search.worker.train_item import outcome_of
 from storage.records.studies import StoredStudy

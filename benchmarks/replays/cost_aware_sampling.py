@@ -24,7 +24,7 @@ import optuna
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import OBJECTIVES, Surrogate, best_possible, suggest
 from benchmarks.replays.curve_tables import CurveTableError, load_table
-from search.study_state.optuna_attributes import SECONDS
+from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE
 from search.tuning.cost_aware_tpe import CostAwareTPESampler
 
 COSTS = (1.0, 3.0, 10.0)
@@ -69,7 +69,7 @@ def search(
         told.append(float(np.dot(OBJECTIVES[TOLD], values[1:] + noise)))
         truth.append(float(values[0]))
         trial.report(told[-1], 1)
-        trial.set_user_attr(SECONDS, costs[recipe["backbone"]])
+        trial.set_user_attr(SECONDS_ATTRIBUTE, costs[recipe["backbone"]])
         study.tell(trial, told[-1])
     picks = []
     for budget in budgets:

@@ -28,9 +28,9 @@ from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import OBJECTIVES, Dimension, Run, Surrogate, suggest
 from benchmarks.replays.curve_tables import CurveTable, CurveTableError, load_table
 from search.statistics.ranking import Candidate, objective
-from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, worth_trying
+from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, best_trials
 from search.tuning.samplers import SAMPLERS
-from search.tuning.warm_starts import MOST, SHARE
+from search.tuning.warm_starts import MAX_WARM_STARTS, TRIALS_PER_WARM_START
 from trainer.evaluation.metrics import standard_error
 from trainer.evaluation.targets import Targets
 
@@ -81,7 +81,7 @@ def remembered(earlier: CurveTable, generator: np.random.Generator, *, worthless
             objective=objective("accuracy", accuracy, average.brier),
         )
         trials.append(EarlierTrial(result=result, recipe=earlier.recipes[int(row)]))
-    return [dict(trial.recipe) for trial in worth_trying(trials)[:TRIALS_PER_STUDY]]
+    return [dict(trial.recipe) for trial in best_trials(trials)[:TRIALS_PER_STUDY]]
 
 
 def search(surrogate: Surrogate, known: Sequence[Mapping[str, Any]], trials: int, seed: int) -> Run:
@@ -108,7 +108,7 @@ def compare(
     """
     surrogates = {one.name: Surrogate(one) for one in tables}
     trials = checkpoints[-1]
-    room = min(MOST, max(1, trials // SHARE))
+    room = min(MAX_WARM_STARTS, max(1, trials // TRIALS_PER_WARM_START))
     rows = []
     for new in tables:
         surrogate, default = surrogates[new.name], new.recipes[0]

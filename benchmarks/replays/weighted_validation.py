@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from search.study_setup.image_weights import LEAST_SHARE
+from search.study_setup.image_weights import MIN_EFFECTIVE_SHARE
 from trainer.evaluation.targets import mean_over
 from trainer.shift.adversarial import importance_weights
 
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             train_share, test_share, images=given.images, taste=given.taste, repeats=given.repeats, seed=given.seed
         )
         numbers = " | ".join(f"{value:.2f}" for value in (*row.errors, *row.regrets))
-        allowed = "yes" if row.effective >= LEAST_SHARE else "no"
+        allowed = "yes" if row.effective >= MIN_EFFECTIVE_SHARE else "no"
         print(
             f"| {row.train_share:.0%} | {row.test_share:.0%} | {row.area:.2f} | {row.effective:.0%} | {numbers} "
             f"| {allowed} |",

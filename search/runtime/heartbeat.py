@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from storage.errors import StorageUnavailableError
-from storage.records.workers import Role, WorkerStore
+from storage.records.workers import Role, WorkerRecord, WorkerStore
 
 SIGN_EVERY = 20.0  # seconds
 SEEN_WITHIN = 75.0  # seconds without a sign of life after which a worker is taken for gone
@@ -81,6 +81,11 @@ class Heartbeat:
             home=self._home,
             study_id=self._study_id,
         )
+
+
+def processes_present(workers: WorkerStore, study_id: int) -> list[WorkerRecord]:
+    """The live processes that work on a study, wait for it, or are free for any study."""
+    return [process for process in workers.alive(SEEN_WITHIN) if process.study_id in (study_id, None)]
 
 
 def process_name() -> str:

@@ -1,4 +1,4 @@
-"""The targets of a study: the classes of its training images and how much each counts."""
+"""The targets of a study: class and weight of each training image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainer.evaluation.targets import Targets
 
 
 def read_targets(stores: Stores, study: StoredStudy) -> Targets:
-    """Classes and weights of the study's training images, against which all its scores are computed.
+    """Classes and weights of the study's training images, from which all its scores are computed.
 
     Raises:
         StorageError: the study asks for weights and none are stored.

@@ -8,7 +8,7 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
-from search.tuning.tell import tell
+from search.tuning.report_to_optuna import report_to_optuna
 from storage.optuna_storage import running_trials
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
@@ -42,7 +42,7 @@ def sweep(stores: Stores, stored: StoredStudy) -> None:
     if stores.recovery.sweep(study_id):
         stop_after_failures(stores, study_id)
     if stores.queue.unreported(study_id):
-        tell(stores, study_id, stores.optuna_study(name))
+        report_to_optuna(stores, study_id, stores.optuna_study(name))
     orphans = orphans_of(stores, stored)
     # While trials may begin, the next one to begin takes an orphan on; while paused, it waits.
     if not orphans or stores.queue.may_begin(study_id):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.study_state.snapshot import kinds_in_time, read_costs, search_records
+from search.study_state.search_trials import search_records
 from search.study_state.time_budget import latest_end
+from search.study_state.time_left import kinds_in_time, read_costs
 from search.study_state.training_costs import length_ratio
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from search.statistics.ranking import averaging_gain, objective, rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
 from storage.records.studies import StoredStudy

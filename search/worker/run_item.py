@@ -11,9 +11,9 @@ import optuna
 
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
-from search.tuning.stagnation import stop_if_stalled
+from search.tuning.report_to_optuna import report_to_optuna
+from search.tuning.stagnation import stop_if_stagnant
 from search.tuning.suggest import sample
-from search.tuning.tell import tell
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LeaseKeeper
 from search.worker.retention import forget_the_beaten
@@ -95,7 +95,7 @@ def run_item(
 
 
 def _keep(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
-    """Store the outcome, tell it, and remove what only its training needed."""
+    """Store the outcome, report it to Optuna, and remove what only its training needed."""
     try:
         stored = context.stores.queue.store(item, outcome)
     except StorageError as error:
@@ -109,13 +109,13 @@ def _keep(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
         log.info("%s was taken over by another worker; its result here is dropped", called(item))
         return
     context.artifacts.remove_checkpoint(context.study.name, item.id)
-    tell(context.stores, context.study.id, context.optuna_study, item.id)
+    report_to_optuna(context.stores, context.study.id, context.optuna_study, item.id)
     if outcome.status is TrialStatus.FAILED:
         stop_after_failures(context.stores, context.study.id)
     elif item.kind is WorkKind.SEARCH:
         if outcome.status is TrialStatus.FINISHED:
             forget_the_beaten(context.stores, context.study, context.spec, context.artifacts)
-        stop_if_stalled(context.stores, context.study.name)
+        stop_if_stagnant(context.stores, context.study.name)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 
 

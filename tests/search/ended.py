@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.suggest import sample
-from search.tuning.tell import tell
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialOutcome, TrialStatus
@@ -30,5 +30,5 @@ def end_next(stores: Stores, stored: StoredStudy, value: float, status: TrialSta
         epochs_done=3,
     )
     assert stores.queue.store(named, outcome)
-    tell(stores, stored.id, study, named.id)
+    report_to_optuna(stores, stored.id, study, named.id)
     return trial.number

@@ -21,7 +21,8 @@ from search.engines.interface import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
 from search.study_setup.create_study import create_study
-from search.study_state.snapshot import read_snapshot, search_is_over
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.workflow.watch import expire_dead_workers
 from storage.stores import Stores
 from storage.values import TrialStatus
@@ -168,9 +169,7 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
         } <= set(environment)
         assert b"NodeWorker" in Path(f"/proc/{parent}/cmdline").read_bytes()
         said = (command.home / ".cache" / "logs" / "colours" / f"ray-{place}.log").read_text()
-        assert (
-            said == f"-P -m search.cli worker --study colours --data {command.data} --home {command.home} --stay\n"
-        )
+        assert said == f"-P -m search.cli worker --study colours --data {command.data} --home {command.home} --stay\n"
         assert SECRET.encode() not in process_titles()
 
         os.kill(pid, signal.SIGKILL)

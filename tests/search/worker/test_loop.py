@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 import trainer.training.cross_validation
 from search.study_setup.create_study import create_study
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.worker.dead_workers import MAX_FAILURES
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
@@ -153,7 +153,7 @@ def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
     context: StudyContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("search.worker.run_item.tell", lambda *args: None)  # died between storing and telling
+        patch.setattr("search.worker.run_item.report_to_optuna", lambda *args: None)  # died between storing and telling
         run_next(context)
     assert running_trials(context.stores.database, "colours") == [0]
     work_on(context)

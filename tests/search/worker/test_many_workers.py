@@ -20,8 +20,8 @@ from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
-from search.study_state.snapshot import candidates
-from search.tuning.tell import tell
+from search.study_state.search_trials import candidates
+from search.tuning.report_to_optuna import report_to_optuna
 from search.worker.dead_workers import sweep
 from search.worker.lease import LEASE
 from search.worker.loop import work
@@ -234,7 +234,7 @@ class TestOutage:
             return number
 
         monkeypatch.setattr(FleetStorage, "create_new_trial", losing)
-        tell(context.stores, context.study.id, context.optuna_study)
+        report_to_optuna(context.stores, context.study.id, context.optuna_study)
         assert lost
         assert len(context.stores.optuna_study(f"{context.study.name}.confirm").get_trials()) == 1
         assert queue.unreported(context.study.id) == []
@@ -372,7 +372,7 @@ class TestSweeping:
 
     def test_what_was_stored_but_not_told_is_told(self, context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("search.worker.run_item.tell", lambda *args: None)
+            patch.setattr("search.worker.run_item.report_to_optuna", lambda *args: None)
             run_item(context, take(context), lambda: False)
         sweep(context.stores, context.study)
         assert context.optuna_study.get_trials()[0].state is TrialState.COMPLETE

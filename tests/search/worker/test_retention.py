@@ -14,7 +14,7 @@ import trainer.training.write_model_folder
 from search.export.pool import read_pool
 from search.runtime.home import Home
 from search.statistics.ranking import rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.worker.retention import is_as_exported, kept_trials, may_be_exported
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
