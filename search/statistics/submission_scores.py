@@ -140,8 +140,8 @@ def _rounded(score: float) -> float:
     return round(score / _TIE) * _TIE
 
 
-BEYOND_CHANCE = 2.0  # standard errors beyond which a difference is not explained by chance
-HINT = 1.0  # standard errors beyond which a difference is a hint
+BEYOND_CHANCE = 2.0  # smallest difference, in standard errors, that chance does not explain
+HINT = 1.0  # smallest difference, in standard errors, that is a hint
 ASSUMED_CORRELATION = 0.7
 """Correlation of two submissions if their labels are unknown: models mostly fail on the same images."""
 
