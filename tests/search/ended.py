@@ -1,4 +1,4 @@
-"""Trials that end without a training, with a value of one's choice."""
+"""End a study's trials with given values, without training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from studies.spec import StudySpec
 
 
 def end_next(stores: Stores, stored: StoredStudy, value: float, status: TrialStatus = TrialStatus.FINISHED) -> int:
-    """Take the study's next trial as a worker would, and end it with this value; returns its number."""
+    """Take the study's next trial like a worker and end it with ``value`` and ``status``; return its number."""
     spec = StudySpec.from_dict(stored.spec)
-    item = stores.queue.take(stored.id, "nobody", 60.0)
+    item = stores.queue.take(stored.id, "test", 60.0)
     assert item is not None, "the budget is used up"
     study = stores.optuna_study(stored.name)
     trial = study.ask()
-    named = stores.queue.assign_trial(item, trial.number, sample(trial, spec).to_flat())
-    assert named is not None
+    assigned = stores.queue.assign_trial(item, trial.number, sample(trial, spec).to_flat())
+    assert assigned is not None
     outcome = TrialOutcome(
         status=status,
         value=value,
@@ -29,6 +29,6 @@ def end_next(stores: Stores, stored: StoredStudy, value: float, status: TrialSta
         temperature=1.0,
         epochs_done=3,
     )
-    assert stores.queue.store(named, outcome)
-    report_to_optuna(stores, stored.id, study, named.id)
+    assert stores.queue.store(assigned, outcome)
+    report_to_optuna(stores, stored.id, study, assigned.id)
     return trial.number

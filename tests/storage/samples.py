@@ -1,4 +1,4 @@
-"""Sample values and a clock for the storage tests."""
+"""Small values for the storage tests: a data set, an outcome, a curve, and a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECIPE = {"backbone": "resnet10t", "optimizer.lr": 0.001, "epochs": 3}
 
 
 class StandingClock:
-    """A database clock that moves only when the test says so. Unix seconds."""
+    """A database clock in Unix seconds that moves only by `forward`."""
 
     def __init__(self, seconds: float = 1_000_000.0) -> None:
         self.seconds = seconds
@@ -26,11 +26,12 @@ class StandingClock:
         return literal(self.seconds, Double())
 
     def forward(self, seconds: float) -> None:
+        """Advance the clock."""
         self.seconds += seconds
 
 
 def stored_dataset(fingerprint: str = "f" * 64) -> StoredDataset:
-    """Four training and two test images of two classes."""
+    """A data set of four training and two test images in two classes."""
     return StoredDataset(
         fingerprint=fingerprint,
         class_names=("cat", "dog"),
@@ -43,7 +44,7 @@ def stored_dataset(fingerprint: str = "f" * 64) -> StoredDataset:
 
 
 def finished(value: float = 0.75, epochs: int = 2) -> TrialOutcome:
-    """A finished trial on the images of `stored_dataset`."""
+    """Outcome of a finished trial on the images of `stored_dataset`."""
     rng = np.random.default_rng(0)
     return TrialOutcome(
         status=TrialStatus.FINISHED,
@@ -62,6 +63,7 @@ def finished(value: float = 0.75, epochs: int = 2) -> TrialOutcome:
 
 
 def curve(epoch: int) -> EpochCurve:
+    """Values of one epoch on the images of `stored_dataset`, with NaN for one fold."""
     return EpochCurve(
         epoch=epoch,
         metric=0.5 + epoch / 100,
