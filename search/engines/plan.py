@@ -15,6 +15,49 @@ from trainer.common.environment import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
+class RayCluster:
+    """Settings of the Ray engine."""
+
+    address: str | None = None
+    """Address for ``ray.init``; None: the cluster that runs on this machine, or a new one of this machine alone."""
+    gpus_per_worker: float | None = None
+    """A whole number, or a fraction below 1; None: 1 if the cluster has GPUs, else 0."""
+    cpus_per_worker: float = 1.0
+    """Above 0; also the number of threads of each worker, rounded down to 1 at least."""
+    ship_data: bool = False
+    """Send the images even to machines that have a folder of the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """A request for workers, with the options that they are started with."""
+
+    home: Path
+    """Home folder, see `search.runtime.home`."""
+    engine: str = "local"
+    """A key of `ENGINES`."""
+    workers: int | None = None
+    """Number of workers; None: one per free GPU, or one on the CPU. 0: none, other workers serve the study."""
+    gpus: Sequence[int] | None = None
+    """Indices of the GPUs of local workers; None: all free GPUs."""
+    per_gpu: int = 1
+    """Local workers that share each GPU."""
+    weights: Path | None = None
+    """Folder of pre-trained weights."""
+    grace: float = GRACE
+    """Seconds, see `search.runtime.signals.GRACE`."""
+    quota: float | None = None
+    """GiB for checkpoints; None: `search.runtime.disk.QUOTA`."""
+    ray: RayCluster = RayCluster()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Arguments of `search worker` beyond study, data, home and weights."""
+        quota = () if self.quota is None else ("--checkpoint-quota", f"{self.quota:g}")
+        return ("--grace", f"{self.grace:g}", *quota)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FleetPlan:
     """A fleet that was checked and not started yet."""
 
@@ -77,46 +120,3 @@ def _counted(count: int, where: str) -> str:
 
 ENGINES: dict[str, Callable[[Workers], FleetPlan]] = {"local": _plan_local, "ray": _plan_ray}
 """Engines by name. `search.cli.early_checks.ENGINES` lists the same names without these imports."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RayCluster:
-    """Settings of the Ray engine."""
-
-    address: str | None = None
-    """Address for ``ray.init``; None: the cluster that runs on this machine, or a new one of this machine alone."""
-    gpus_per_worker: float | None = None
-    """A whole number, or a fraction below 1; None: 1 if the cluster has GPUs, else 0."""
-    cpus_per_worker: float = 1.0
-    """Above 0; also the number of threads of each worker, rounded down to 1 at least."""
-    ship_data: bool = False
-    """Send the images even to machines that have a folder of the same name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """A request for workers, with the options that they are started with."""
-
-    home: Path
-    """Home folder, see `search.runtime.home`."""
-    engine: str = "local"
-    """A key of `ENGINES`."""
-    workers: int | None = None
-    """Number of workers; None: one per free GPU, or one on the CPU. 0: none, other workers serve the study."""
-    gpus: Sequence[int] | None = None
-    """Indices of the GPUs of local workers; None: all free GPUs."""
-    per_gpu: int = 1
-    """Local workers that share each GPU."""
-    weights: Path | None = None
-    """Folder of pre-trained weights."""
-    grace: float = GRACE
-    """Seconds, see `search.runtime.signals.GRACE`."""
-    quota: float | None = None
-    """GiB for checkpoints; None: `search.runtime.disk.QUOTA`."""
-    ray: RayCluster = RayCluster()
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Arguments of `search worker` beyond study, data, home and weights."""
-        quota = () if self.quota is None else ("--checkpoint-quota", f"{self.quota:g}")
-        return ("--grace", f"{self.grace:g}", *quota)

@@ -224,7 +224,7 @@ class RayFleet:
                 self._handle_end(slot, code, f"ended with exit code {code}; {log_tail}")
 
     def _call_next(self, slot: _Slot, actor: Any) -> None:
-        """Start the actor's worker once its data is at hand, or ask for the worker's state."""
+        """Start the actor's worker once its data is available, or ask for the worker's state."""
         if slot.stage is _Stage.RUNNING:
             slot.call = actor.poll.remote()
             return

@@ -133,7 +133,7 @@ def place_workers(
         usable = [gpu for gpu in allowed if gpu.memory_used < OCCUPIED_MEMORY]
         notes += [
             f"GPU {gpu.index} ({gpu.name}) is skipped: {gpu.memory_used} MiB are in use; "
-            f"--gpus {gpu.index} takes it anyway"
+            f"--gpus {gpu.index} uses it anyway"
             for gpu in allowed
             if gpu not in usable
         ]

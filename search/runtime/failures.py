@@ -13,7 +13,8 @@
 | lost | the worker died | the trial is released when its lease expires; it fails after `MAX_ATTEMPTS` attempts |
 | bug | anything else | the trial fails |
 
-Failed trials do not count against the budget; five in a row stop the study.
+Failed trials do not count against the budget; five in a row stop the study. `MAX_ATTEMPTS` is in
+`storage.queue.work_queue`.
 """
 
 from __future__ import annotations
