@@ -15,7 +15,7 @@ LONG_LIFE = 600.0  # seconds of life after which the pauses start at `FIRST_PAUS
 
 
 class Restarts:
-    """Restart schedule of one worker. Tells when a restart is due; never sleeps.
+    """Restart schedule of one worker. It computes when a restart is due, and never sleeps.
 
     A worker that crashes once a night is restarted without limit; one that crashes right after each start is given up
     after `SHORT_LIVES` times.
@@ -41,8 +41,7 @@ class Restarts:
     def ended(self, code: int) -> None:
         """Record that the worker ended, and schedule its restart.
 
-        Without a restart end workers whose work is done (0) and those with invalid input (`EXIT_MISTAKE`), which would
-        fail again.
+        There is no restart if the work is done (0), or if the input is invalid (`EXIT_MISTAKE`) and would fail again.
 
         Args:
             code: exit code, or negative signal number.

@@ -15,7 +15,7 @@ from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 
 SWEEP_INTERVAL = 30.0  # seconds
-MAX_FAILURES = 5  # failed trials in a row after which a study stops, since no recipe can succeed
+MAX_FAILURES = 5  # failed trials in a row after which a study stops: the cause is not the recipe
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ def orphaned_trials(stores: Stores, study: StoredStudy) -> set[int]:
 
 
 def sweep(stores: Stores, stored: StoredStudy) -> None:
-    """Recover a study: release items whose lease expired, report outcomes that Optuna lacks, fail orphaned trials that
-    can never run.
+    """Recover the work of dead workers in one study.
 
-    Several processes may sweep the same study at the same time, while workers run.
+    Items with an expired lease are released, outcomes that Optuna lacks are reported, and orphaned trials that can
+    never run are ended as failed. Several processes may sweep the same study at the same time, while workers run.
     """
     name, study_id = stored.name, stored.id
     if stores.recovery.sweep(study_id):
