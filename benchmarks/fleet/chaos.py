@@ -31,7 +31,7 @@ from pathlib import Path
 from benchmarks.fleet.chaos_check import Verdict, compare
 from benchmarks.fleet.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
-from search.runtime.heartbeat import name_prefix
+from search.runtime.process_names import name_prefix
 from search.study_setup.create_study import create_study
 from search.tuning.suggest import sample
 from storage.database.outages import OUTAGE_TIMEOUT

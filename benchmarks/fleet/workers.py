@@ -25,8 +25,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from benchmarks.fleet.study import NAME, outcome, score, suggest, true_probability_after
-from search.runtime.heartbeat import Heartbeat, process_name
+from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
+from search.runtime.process_names import process_name
 from search.runtime.signals import StopSignals
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
@@ -203,7 +204,7 @@ def retable(task: WorkerTask, ready: Callable[[], None], watch: Stopwatch) -> No
     context = replace(StudyCache(resources).context(study), train=train)
     with Heartbeat(stores.workers, resources.worker, device="none", home=home.identity()) as heartbeat:
         ready()
-        work(stores, lambda _: context, StopSignals(), home=home, only=study, at=heartbeat.at)
+        work(stores, lambda _: context, StopSignals(), home=home, only=study, on_study=heartbeat.set_study)
 
 
 class _TimedQueue(WorkQueue):

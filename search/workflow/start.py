@@ -17,8 +17,9 @@ from search.report.comparison import draw_finalists
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import note, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED
-from search.runtime.heartbeat import Heartbeat, process_name
+from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
+from search.runtime.process_names import process_name
 from search.study_setup.create_study import create_study, resume
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare

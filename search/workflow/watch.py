@@ -197,4 +197,4 @@ def make_fleet(
 
 
 def stop_signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
-    return StopSignals(at_once=None if fleet is None else fleet.kill, grace=workers.grace).install()
+    return StopSignals(before_exit=None if fleet is None else fleet.kill, grace=workers.grace).install()
