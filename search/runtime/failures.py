@@ -14,7 +14,7 @@
 | bug | anything else | the trial fails |
 
 Failed trials do not count against the budget; five in a row stop the study. `MAX_LOST_WORKERS` is in
-`storage.queue.work_queue`.
+`storage.queue.settle`.
 """
 
 from __future__ import annotations
