@@ -39,7 +39,7 @@ AUGMENTERS = 1
 WARM_UP_BATCHES = 2
 
 
-class OutOfTime(Exception):  # noqa: N818  # a fact, not a fault
+class OutOfTime(Exception):
     """The clock ran out while a trial was in training; it is lost."""
 
 

@@ -56,7 +56,7 @@ def run_random(contest: Contest) -> Found:
     return _run(contest, prune=False)
 
 
-class RivalFailed(RuntimeError):  # noqa: N818 - named for the fact
+class RivalFailed(RuntimeError):
     """A rival broke, so its score would mean nothing."""
 
 

@@ -31,7 +31,7 @@ class Settings:
     default_first: bool
 
 
-class Mistake(ValueError):  # noqa: N818 - named for the fact
+class Mistake(ValueError):
     """Options that cannot be meant so."""
 
 

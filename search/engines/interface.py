@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from search.runtime.errors import SearchError
+
 FAREWELL = 10.0  # seconds that idle workers have to leave by themselves when their fleet is left
 
 
-class EngineError(RuntimeError):
+class EngineError(SearchError):
     """An engine cannot run workers as it was asked to; the message says what would help."""
 
 

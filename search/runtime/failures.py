@@ -22,9 +22,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
+from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE, SearchError
 from storage.values import Failure
+from trainer.common.errors import BackboneError, DataError, LoaderError
 from trainer.common.files import DISK_FULL
+from trainer.inference.errors import ImageError
 
 
 class Action(StrEnum):
@@ -59,7 +61,7 @@ ADVICE: dict[Failure, str] = {
 _DEVICE_TROUBLE = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert", "NVML")
 
 
-class WorkerLeaves(RuntimeError):  # noqa: N818 - named for the fact
+class WorkerLeaves(SearchError):
     """A worker cannot go on where it runs; the message says why. Its trial is handed back or has failed."""
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -70,19 +72,19 @@ class WorkerLeaves(RuntimeError):  # noqa: N818 - named for the fact
 def policy_for(error: BaseException) -> Policy:
     """What is done about an exception that ended a training. Outages of the database are not for here."""
     causes = list(_causes(error))
-    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if any(_is_full_disk(cause) for cause in causes):
         return Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)
-    # By name: this module is read by commands that must not wait for torch to be imported.
-    if "OutOfMemoryError" in names:
+    # By name, here and below: commands that import this module shall not wait for the import of torch.
+    torch_names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    if "OutOfMemoryError" in torch_names:
         return Policy(failure=Failure.MEMORY, action=Action.FAIL)
-    if names & {"MemoryError", "LoaderError"}:
+    if _any(causes, MemoryError, LoaderError):
         return Policy(failure=Failure.MEMORY, action=Action.HAND_BACK)
-    if "AcceleratorError" in names or any(text in str(cause) for cause in causes for text in _DEVICE_TROUBLE):
+    if "AcceleratorError" in torch_names or any(text in str(cause) for cause in causes for text in _DEVICE_TROUBLE):
         return Policy(failure=Failure.DEVICE, action=Action.HAND_BACK, leave=EXIT_DEVICE)
-    if names & {"DataError", "ImageError", "FileNotFoundError", "PermissionError", "NotADirectoryError"}:
+    if _any(causes, DataError, ImageError, FileNotFoundError, PermissionError, NotADirectoryError):
         return Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE)
-    if "BackboneError" in names:
+    if _any(causes, BackboneError):
         return Policy(failure=Failure.WEIGHTS, action=Action.FAIL)
     return Policy(failure=Failure.BUG, action=Action.FAIL)
 
@@ -92,6 +94,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while seen is not None:
         yield seen
         seen = seen.__cause__
+
+
+def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
 
 
 def _is_full_disk(error: BaseException) -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from search.runtime.errors import SearchError
 from trainer.common.files import replacing
 
 
-class HomeNotWritable(RuntimeError):  # noqa: N818 - named for the fact
+class HomeNotWritable(SearchError):
     """There is no room or no permission for what is not in the database."""
 
 

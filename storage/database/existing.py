@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from storage.errors import StorageError
+
 SQLITE = "sqlite:///"
 
 
-class NoStudy(ValueError):  # noqa: N818 - named for the fact
+class NoStudy(StorageError):
     """There is no study to speak of: no database, or an empty one."""
 
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pytest
 
 from trainer.batches.augmenter import Augmenter
-from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, LoaderError
+from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.batches.shared_memory import PREFIX
+from trainer.common.errors import LoaderError
 from trainer.recipe.recipe import Augment, Recipe
 
 SETTINGS = Augment(

@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 
 from trainer.inference.blend import Blend
-from trainer.inference.images import ImageError, read_image, resize_image
-from trainer.inference.model_folder import ModelError, load_model_folder
+from trainer.inference.errors import ImageError, ModelError
+from trainer.inference.images import read_image, resize_image
+from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder, predict_member
 from trainer.inference.views import TTA
 from trainer.networks.backbones import preprocessing_of
