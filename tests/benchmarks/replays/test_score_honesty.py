@@ -97,6 +97,7 @@ def test_winners_are_picked_by_their_average(curves: CurveTable) -> None:
     assert prepare(curves).truth == pytest.approx(curves.truth)
 
 
+@pytest.mark.slow
 def test_the_forecast_counts_in_what_averaging_adds(curves: CurveTable) -> None:
     generator = np.random.default_rng(0)
     searches = [replay(curves, generator) for _ in range(30)]

@@ -17,6 +17,8 @@ from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import STUDY
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ENVIRONMENT = {

@@ -29,6 +29,7 @@ def test_passwords_are_left_out(text: str, shown: str) -> None:
     assert without_passwords(text) == shown
 
 
+@pytest.mark.slow
 def test_a_process_shows_none_once_it_runs() -> None:
     program = (
         "import sys; from search.cli.process_title import hide_passwords; hide_passwords(sys.argv)\n"

@@ -171,6 +171,7 @@ def _unpack_in_a_process(shipment: Shipment, root: Path, chunk: bytes, fetches: 
     unpack(shipment, root, get)
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_unpacks(data: Path, tmp_path: Path, road: Road) -> None:
     shipment = pack(data, road.put)
     context = multiprocessing.get_context("spawn")

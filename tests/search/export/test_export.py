@@ -189,6 +189,7 @@ def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Expor
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_these(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:

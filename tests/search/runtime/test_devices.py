@@ -111,6 +111,7 @@ def test_without_the_library_there_are_no_gpus(
     assert "nvidia-ml-py" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_library_is_loaded_by_asking_alone() -> None:
     asked = "import sys, search.engines.plan, search.cli.app; sys.exit('pynvml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

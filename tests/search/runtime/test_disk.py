@@ -65,11 +65,13 @@ def test_the_oldest_of_waiting_trials_go_when_the_quota_is_used_up(
     assert items[2][1].exists(), "who trains keeps its checkpoint"
 
 
+@pytest.mark.slow
 def test_no_checkpoint_is_left_when_a_study_is_done(context: StudyContext) -> None:
     work_on(context)
     assert list((context.home.artifacts / "checkpoints").rglob("*.pt")) == []
 
 
+@pytest.mark.slow
 def test_what_is_taken(context: StudyContext) -> None:
     item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None

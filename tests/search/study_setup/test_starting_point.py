@@ -123,6 +123,7 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, typed: Type
     assert said.count("note: ") == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_so_does_a_shorter_one(stores: Stores, old: StoredStudy, typed: Type) -> None:
     begun = create_study(stores, typed("recipe.epochs=2", begin_from="colours"))
     assert begun.spec["begun_from"] == "colours:1"

@@ -98,6 +98,7 @@ def test_the_best_and_the_default_recipe_run_on_fresh_splits_within_the_share(
     assert {(t.user_attrs[TRIAL_NOTE], t.user_attrs["split"]) for t in sibling} == set(ran)
 
 
+@pytest.mark.slow
 def test_typed_again_it_does_nothing_twice_and_with_more_trials_only_new_finalists_run(
     searched: StudyContext, stores: Stores
 ) -> None:

@@ -250,6 +250,7 @@ class Simulation:
         self.now += wall_seconds(seeds, exported * max(self.wobble), self.workers) + EXPORT_SECONDS
 
 
+@pytest.mark.slow
 @given(
     trials=st.lists(st.floats(20.0, 400.0), min_size=1, max_size=12),
     workers=st.integers(1, 5),
@@ -377,6 +378,7 @@ class TestAgainstADatabase:
         assert deadline_guard.kinds_to_begin(study) == DeadlineGuard(stores).kinds_to_begin(study) == (WorkKind.REFIT,)
         assert deadline_guard.is_too_late("colours", item, recipe, report(2000.0))
 
+    @pytest.mark.slow
     def test_how_many_refits_fit_is_read_from_what_trials_took(self, context: StudyContext, stores: Stores) -> None:
         work_on(context)
         assert refits_before_deadline(stores, context.study) is None

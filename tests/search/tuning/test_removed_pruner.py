@@ -47,6 +47,7 @@ def test_a_worker_refuses_it_and_says_what_helps(
         make_context(stores, racing, competition_folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_worker_of_all_studies_leaves_it_aside(
     stores: Stores,
     racing: StoredStudy,

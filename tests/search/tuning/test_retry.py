@@ -33,6 +33,7 @@ def fail_next(context: StudyContext, error: Exception | None = None) -> None:
     run_item(replace(context, train=broken), item, lambda: False)
 
 
+@pytest.mark.slow
 def test_failed_trials_run_again_with_the_same_parameters_and_once_only(context: StudyContext) -> None:
     fail_next(context)
     fail_next(context)
@@ -59,6 +60,7 @@ def test_one_of_them_by_number(context: StudyContext) -> None:
     assert retry_failed(context.stores, context.study).trials == 1
 
 
+@pytest.mark.slow
 def test_going_on_with_a_study_repeats_what_failed_for_want_of_disk_and_nothing_else(context: StudyContext) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(WorkerLeaves):
@@ -71,6 +73,7 @@ def test_going_on_with_a_study_repeats_what_failed_for_want_of_disk_and_nothing_
     assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials] == [None, None, 0, None, None]
 
 
+@pytest.mark.slow
 def test_failed_refits_are_opened_again(context: StudyContext) -> None:
     queue, recipe = context.stores.queue, context.spec.default_recipe()
     refit = queue.add(context.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)

@@ -53,6 +53,7 @@ def test_a_search_that_finds_nothing_better_stops_and_says_so(patient: StudyCont
     assert state(patient) == (StudyState.STOPPED, f"the last {PATIENCE} trials found nothing better than trial 0")
 
 
+@pytest.mark.slow
 def test_a_search_that_still_gains_goes_on(patient: StudyContext) -> None:
     steps = 6
     assert run(patient, lambda number: min(0.2 + 0.13 * number, 0.98)) >= steps + PATIENCE
@@ -65,6 +66,7 @@ def test_who_resumes_it_is_given_as_many_trials_again(patient: StudyContext, url
     assert run(patient, lambda number: 0.5) == first + PATIENCE
 
 
+@pytest.mark.slow
 def test_without_patience_the_budget_alone_counts(context: StudyContext) -> None:
     budget = context.study.budget
     assert run(context, lambda number: 0.5) == budget and state(context) == (StudyState.RUNNING, "")

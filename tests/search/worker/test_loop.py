@@ -73,6 +73,7 @@ def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(context: Stud
     assert len(context.stores.trials.records(context.study.id)) == 3, "typed again, nothing is left to do"
 
 
+@pytest.mark.slow
 def test_with_a_pruner_some_trials_end_early_and_none_fails(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:

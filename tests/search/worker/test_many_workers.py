@@ -241,6 +241,7 @@ class TestOutage:
 
 
 class TestStopping:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("state", "kinds"), [(StudyState.PAUSED, []), (StudyState.STOPPED, [WorkKind.REFIT])], ids=["pause", "stop"]
     )
@@ -267,6 +268,7 @@ class TestStopping:
         curves = context.stores.trials.curves(records[0].id)
         assert [curve.epoch for curve in curves] == [1, 2, 3], "it went on from its checkpoint"
 
+    @pytest.mark.slow
     def test_an_epoch_that_takes_too_long_is_left_and_the_trial_handed_back(self, context: StudyContext) -> None:
         """Asked to stop in the first epoch, with no time of grace: nothing is reported, nothing is lost."""
         signals = StopSignals(grace=0.0)
@@ -302,6 +304,7 @@ class TestManyStudies:
         names = {study.id: study.name for study in context.stores.studies.all()}
         return [names[study_id] for study_id in at if study_id is not None]
 
+    @pytest.mark.slow
     def test_all_are_served_in_turn(
         self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
     ) -> None:
@@ -311,6 +314,7 @@ class TestManyStudies:
         for study in (context.study, second):
             assert [r.number for r in stores.trials.records(study.id)] == [0, 1, 2]
 
+    @pytest.mark.slow
     def test_the_higher_priority_first(
         self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
     ) -> None:

@@ -55,6 +55,7 @@ def test_stop_leaves_the_export_to_a_start_that_waits(
         assert [process.role for process in present_at(context.stores, context.study)] == [Role.SUPERVISOR]
 
 
+@pytest.mark.slow
 def test_who_works_on_what(context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with Heartbeat(context.stores.workers, context.worker, device="cpu", home="h", study_id=context.study.id):
         item = take(context)
@@ -89,6 +90,7 @@ def test_a_worker_whose_lease_ran_out_works_on_nothing(
     assert "`search start --study colours`" in said(capsys)
 
 
+@pytest.mark.slow
 def test_failures_are_counted_listed_and_tried_again(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +126,7 @@ def test_failures_are_counted_listed_and_tried_again(
     assert "trial 0" in said(capsys), "what failed stays on record"
 
 
+@pytest.mark.slow
 def test_a_retry_beyond_the_budget_says_how_to_make_room(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -530,6 +530,7 @@ def _take_all(url: str, study_id: int, worker: str) -> list[int]:
     return kept
 
 
+@pytest.mark.slow
 def test_eight_processes_take_exactly_the_budget(
     url: str, queue: WorkQueue, make_study: Callable[..., StoredStudy], processes: ProcessPoolExecutor
 ) -> None:
@@ -554,6 +555,7 @@ def _adopt_all(url: str, study_id: int, worker: str) -> list[tuple[int, int]]:
     return adopted
 
 
+@pytest.mark.slow
 def test_eight_processes_adopt_each_orphan_once(
     url: str,
     queue: WorkQueue,

@@ -199,6 +199,7 @@ def test_what_the_space_does_not_sample_is_refused(stored: dict[str, Any], data:
                 spec.assemble({**params, parameter.name: pick(data, parameter)})
 
 
+@pytest.mark.slow
 @made_up
 @given(stored_studies(), stored_studies())
 def test_differences_are_told_exactly_where_the_hash_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -213,6 +214,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(stored_studies(), st.data())
 def test_a_damaged_study_is_refused_in_words(stored: dict[str, Any], data: st.DataObject) -> None:

@@ -62,6 +62,7 @@ def test_families(family: str, names: str) -> None:
     assert {name: family_of(name) for name in names.split()} == dict.fromkeys(names.split(), family)
 
 
+@pytest.mark.slow
 def test_a_family_is_known_without_importing_timm_or_torch() -> None:
     code = (
         "import sys; from trainer.networks.backbones import family_of; family_of('resnet18');"
