@@ -201,11 +201,13 @@ def script_problems(script: Path) -> list[str]:
     return problems
 
 
+@pytest.mark.slow
 def test_the_batch_script_is_one_that_bash_and_slurm_take() -> None:
     assert script_problems(SCRIPT) == []
     assert os.access(SCRIPT, os.X_OK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
@@ -300,6 +302,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
         eventually(lambda: not Path(f"/proc/{pid}").exists() or os.kill(int(pid), signal.SIGKILL))
 
 
+@pytest.mark.slow
 def test_a_warning_is_passed_on_once_and_the_worker_waited_for(node: Node) -> None:
     node.write_secret(0o600)
     job = node.start("--study", "mushrooms")
@@ -314,6 +317,7 @@ def test_a_warning_is_passed_on_once_and_the_worker_waited_for(node: Node) -> No
     assert not Path(f"/proc/{node.said('pid')}").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_that_the_worker_gets_as_well_is_not_doubled_and_its_end_is_the_scripts(node: Node) -> None:
     job = node.start(RETABLE_STORAGE="postgresql://db/retable")
     eventually(lambda: node.said("pid"))
@@ -325,6 +329,7 @@ def test_a_signal_that_the_worker_gets_as_well_is_not_doubled_and_its_end_is_the
     assert node.said("environment") == "postgresql://db/retable 8"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_password_that_others_may_read_is_refused(node: Node, mode: int) -> None:
     node.write_secret(mode)
@@ -334,6 +339,7 @@ def test_a_password_that_others_may_read_is_refused(node: Node, mode: int) -> No
     assert f"others may read {node.secret_file}" in output and SECRET not in output
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named(node: Node) -> None:
     job = node.start()
     assert f"write its URL to {node.secret_file}" in job.communicate(timeout=100)[0]

@@ -152,6 +152,7 @@ def test_a_copied_folder_predicts_alone_what_was_predicted_here(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out.csv"]
 
 
+@pytest.mark.slow
 def test_all_bad_images_are_named_at_once_and_nothing_is_written(
     model_dir: Path, images_dir: Path, tmp_path: Path
 ) -> None:
