@@ -134,6 +134,7 @@ def test_the_dashboard_gets_the_card_and_the_pictures(searched: Searched, export
     assert {meta.filename for meta in artifacts} == {"confusion_matrix.png", "submission.csv"}
 
 
+@pytest.mark.slow
 def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Searched, exported: Export) -> None:
     context = searched.context
 

@@ -150,6 +150,7 @@ def test_it_is_skipped_for_few_trials_and_where_nobody_wants_it(context: StudyCo
     assert len(split_counts(stores, context.study)) == 2, "one finalist and the default recipe"
 
 
+@pytest.mark.slow
 def test_whatever_failed_drops_its_finalist_with_a_sentence_and_can_be_tried_again(
     searched: StudyContext, stores: Stores, url: str
 ) -> None:
@@ -265,6 +266,7 @@ def test_fresh_splits_differ_keep_groups_together_and_stay_as_they_are(context: 
     np.testing.assert_array_equal(stores.folds(context.study, 1), before)
 
 
+@pytest.mark.slow
 def test_real_confirmations_train_on_their_split_and_become_the_model(
     context: StudyContext, stores: Stores, tmp_path: Path
 ) -> None:

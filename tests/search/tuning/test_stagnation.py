@@ -60,6 +60,7 @@ def test_a_search_that_still_gains_goes_on(patient: StudyContext) -> None:
     assert state(patient)[0] is StudyState.STOPPED, "in the end it gains no more"
 
 
+@pytest.mark.slow
 def test_who_resumes_it_is_given_as_many_trials_again(patient: StudyContext, url: str) -> None:
     first = run(patient, lambda number: 0.9 if number == 0 else 0.5)
     resume(patient.study.name, url)

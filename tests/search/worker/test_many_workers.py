@@ -62,6 +62,7 @@ def with_training(context: StudyContext, training: Callable[[StudyContext, Task]
 
 
 class TestFailures:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("error", "code"),
         [
@@ -322,6 +323,7 @@ class TestManyStudies:
         stores.studies.set_priority(second.id, 1)
         assert self.serve(context, {"second": other}) == ["second"] * 3 + ["colours"] * 3
 
+    @pytest.mark.slow
     def test_a_study_whose_images_are_elsewhere_is_left_to_others(
         self, context: StudyContext, second: StoredStudy, caplog: pytest.LogCaptureFixture
     ) -> None:

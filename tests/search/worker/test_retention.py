@@ -97,6 +97,7 @@ def test_what_the_export_trains_longer_is_not_kept(context: StudyContext) -> Non
     assert kept_trials(replace(final, ensemble="none")) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_without_room_for_its_networks_counts_all_the_same(
     context: StudyContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

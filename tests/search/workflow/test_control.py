@@ -139,6 +139,7 @@ def test_a_retry_beyond_the_budget_says_how_to_make_room(
     assert "`search start --study colours --trials 4`" in said(capsys)
 
 
+@pytest.mark.slow
 def test_long_studies_show_their_latest_trials(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

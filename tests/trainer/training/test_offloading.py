@@ -64,6 +64,7 @@ def offloaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return moves
 
 
+@pytest.mark.slow
 def test_a_training_with_offloaded_folds_is_the_same(offloaded: list[int], in_place: CVResult) -> None:
     """Three folds are offloaded at first; each of three epochs and the test predictions load every fold once."""
     result = run(EVERYTHING, keep_models=True)

@@ -172,6 +172,7 @@ def test_a_checkpoint_of_another_training_is_not_used(
     assert result.oof.tobytes() == run(changes, data, **options).oof.tobytes()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "trial.pt"
     run(on_epoch=after(2, Verdict.STOP), checkpoint=path)
