@@ -12,8 +12,11 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 80
 
 
-class StudyError(ValueError):
-    """An invalid study. Each of `problems` names the place, the mistake and, where possible, what would be valid."""
+class StudyError(Exception):
+    """An invalid study. Each of `problems` names the place, the mistake and, where possible, what would be valid.
+
+    Base class of the errors that this package raises.
+    """
 
     def __init__(self, *problems: str) -> None:
         self.problems = problems

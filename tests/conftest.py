@@ -22,6 +22,14 @@ from storage.schema import create_schema
 from tests.databases import PostgresServer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test `slow` that runs on PostgreSQL, be it half of a parametrised test."""
+    for item in items:
+        arguments = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if "postgres" in getattr(item, "fixturenames", ()) or arguments.get("dialect") == "postgresql":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for all tests of the session."""

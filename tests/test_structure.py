@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import grimp
 import pytest
 
+from search.cli.app import EXPECTED
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("search", "studies", "trainer", "storage")
 MOST_ENTRIES = 13
+ERROR_BASES = {
+    "search": {"SearchError"},
+    "studies": {"StudyError"},
+    "trainer": {"TrainerError", "InferenceError"},
+    "storage": {"StorageError"},
+}
+"""The classes of each package that derive from `Exception` itself; `search.cli.app.main` catches these."""
 UNCOUNTED = {"__init__.py", "__pycache__", "py.typed"}
 
 
@@ -40,3 +51,32 @@ def test_imports_run_one_way() -> None:
         TopologicalSorter(imports).prepare()
     except CycleError as error:
         pytest.fail(f"an import circle: {' -> '.join(reversed(error.args[1]))}")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_error_derives_from_its_packages_base(package: str) -> None:
+    classes = [found for path in (ROOT / package).rglob("*.py") for found in _class_bases(path)]
+    errors = {name for name, _ in classes if _is_exception(name, dict(classes))}
+    own_bases = ERROR_BASES[package]
+    assert own_bases <= errors
+    assert [(name, bases) for name, bases in classes if name in own_bases and bases != ["Exception"]] == []
+    orphans = [name for name, bases in classes if name in errors - own_bases and not errors & set(bases)]
+    assert orphans == []
+
+
+def test_main_catches_every_base_of_errors() -> None:
+    assert {kind.__name__ for kind in EXPECTED} == set().union(*ERROR_BASES.values())
+
+
+def _class_bases(path: Path) -> list[tuple[str, list[str]]]:
+    """Name and names of the base classes of every class that a file defines."""
+    classes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)]
+    return [(node.name, [ast.unparse(base).rpartition(".")[2] for base in node.bases]) for node in classes]
+
+
+def _is_exception(name: str, bases: dict[str, list[str]]) -> bool:
+    if name in bases:
+        return any(_is_exception(base, bases) for base in bases[name] if base != name)
+    builtin = getattr(builtins, name, None)
+    # Classes of libraries are recognised by their names.
+    return (isinstance(builtin, type) and issubclass(builtin, BaseException)) or name.endswith(("Error", "Exception"))

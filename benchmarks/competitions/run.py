@@ -43,6 +43,7 @@ from benchmarks.competitions.retable import MIN_HOURS, RetableOutcome, log_of, l
 from benchmarks.competitions.scores import METHODS, OURS, QUARTER, Run, hits, in_order, run_row, sampling_error
 from benchmarks.competitions.small_competitions import SmallCompetition, cut
 from benchmarks.machine import table
+from studies.errors import StudyError
 from studies.spec import StudySpec, load_study
 
 STUDY = Path(__file__).with_name("small_competition.toml")
@@ -235,7 +236,7 @@ def main() -> None:
             default_first=given.default_first,
         )
         results = ResultsFile(given.json, settings, given.resume)
-    except ValueError as error:
+    except (ValueError, StudyError) as error:
         sys.exit(f"error: {error}")
     minutes = given.competitions * sum(given.minutes / (4 if name == QUARTER else 1) for name in given.methods)
     print(f"{given.competitions} competitions, about {minutes:.0f} minutes or slightly more", flush=True)

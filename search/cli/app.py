@@ -16,10 +16,14 @@ import typer
 from search.cli import control_commands, inspect_commands, run_commands
 from search.cli.process_title import hide_passwords
 from search.runtime.console import accept_any_encoding
-from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE
+from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
+from storage.errors import StorageError
+from studies.errors import StudyError
+from trainer.common.errors import TrainerError
+from trainer.inference.errors import InferenceError
 
-OUR_PACKAGES = {"search", "studies", "trainer", "storage"}
-"""Exceptions defined in these packages are expected: their messages are written for the user."""
+EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
+"""Base classes of the errors that say what the user can do. All other exceptions are bugs."""
 
 app = typer.Typer(
     name="search",
@@ -94,10 +98,10 @@ def main() -> None:
         # `search status | head`: no error. Python would write to the closed pipe again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except EXPECTED as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", EXIT_MISTAKE))
     except Exception as error:
-        expected = type(error).__module__.partition(".")[0] in OUR_PACKAGES
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
-        print(f"error: {message}", file=sys.stderr)
-        if not expected:
-            print("This is a bug in Retable. Run the command again with --debug for the traceback.", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", EXIT_MISTAKE) if expected else EXIT_BUG)
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("This is a bug in Retable. Run the command again with --debug for the traceback.", file=sys.stderr)
+        sys.exit(EXIT_BUG)

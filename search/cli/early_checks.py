@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from search.runtime.errors import SearchError
 from studies.file.catalog import check_name, find_study
 from studies.spec import load_study
 from trainer.common.errors import DataError, suggest
@@ -28,7 +29,7 @@ ENGINES = ("local", "ray")
 """Names of the engines, as in `search.engines.plan.ENGINES`."""
 
 
-class EngineMistake(ValueError):  # noqa: N818 - named for the fact
+class EngineMistake(SearchError):
     """Invalid options of an engine."""
 
 

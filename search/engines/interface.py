@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from search.runtime.errors import SearchError
+
 FAREWELL = 10.0  # seconds that workers have to end by themselves when their fleet is closed
 
 
-class EngineError(RuntimeError):
+class EngineError(SearchError):
     """An engine cannot run workers as requested; the message names the remedy."""
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from search.export.final_model import MemberRefits, Refits
 from search.export.plan import weight_files
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from trainer.data.image_set import ImageSet
 
@@ -29,7 +30,7 @@ TOLERANCE_OF_BLEND = 1e-6
 VERIFIED_IMAGES = 8
 
 
-class ExportBroken(RuntimeError):  # noqa: N818 - named for the fact
+class ExportBroken(SearchError):
     """The exported model cannot be made, or does not predict what its refits predicted. Nothing was written."""
 
 

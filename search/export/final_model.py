@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from search.export.members import ExportMember, ImportedMember
 from search.export.plan import ExportPlan
 from search.export.pool import predictions_of
+from search.runtime.errors import SearchError
 from search.runtime.failures import ADVICE
 from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
@@ -25,7 +26,7 @@ from trainer.evaluation.targets import Targets
 from trainer.inference.blend import Blend
 
 
-class RefitFailed(RuntimeError):  # noqa: N818 - named for the fact
+class RefitFailed(SearchError):
     """A refit did not come out, so there is nothing to export."""
 
 

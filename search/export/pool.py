@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.export.members import ExportMember, ImportedMember
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
@@ -33,7 +34,7 @@ POOL = 12
 """Recipes that are looked at for an ensemble, the best first: more would cost minutes, not points."""
 
 
-class StudiesDiffer(ValueError):  # noqa: N818 - named for the fact
+class StudiesDiffer(SearchError):
     """Studies whose predictions cannot be compared image by image; the message says what differs in which."""
 
 

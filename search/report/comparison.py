@@ -11,6 +11,7 @@ from rich.console import Console
 from search.report.forest_plot import Mark, draw_forest
 from search.report.progress import recipe_difference
 from search.runtime.console import Column, note, open_console, print_table, say
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate, Estimates
 from search.statistics.member_names import trials_named
@@ -25,11 +26,11 @@ PICTURE = "compare.png"
 FORMATS = (".png", ".pdf", ".svg")
 
 
-class PictureNotWritable(ValueError):  # noqa: N818 - named for the fact
+class PictureNotWritable(SearchError):
     """The picture cannot be written where it was asked for."""
 
 
-class NothingConfirmed(ValueError):  # noqa: N818 - named for the fact
+class NothingConfirmed(SearchError):
     """No trial has been run again on a fresh split, so there is nothing to compare."""
 
 

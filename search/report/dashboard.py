@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder
 from storage.stores import Stores, open_stores
@@ -52,7 +53,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::[0-9]*)?")
 Headers = list[tuple[str, str]]
 
 
-class DashboardError(ValueError):
+class DashboardError(SearchError):
     """The dashboard cannot listen as asked."""
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.report.leaderboard import board_lines
 from search.runtime.console import Column, open_console, print_table, say
+from search.runtime.errors import SearchError
 from search.statistics.submission_scores import Board, Submission
 from storage.records.datasets import StoredDataset
 from storage.records.exports import ExportRecord
@@ -20,11 +21,11 @@ from storage.stores import Stores, open_stores
 from trainer.evaluation.metrics import METRICS
 
 
-class NoExport(ValueError):  # noqa: N818 - named for the fact
+class NoExport(SearchError):
     """There is no export, or none of that number."""
 
 
-class ImpossibleScore(ValueError):  # noqa: N818 - named for the fact
+class ImpossibleScore(SearchError):
     """A score that the metric cannot have."""
 
 

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search.runtime.errors import SearchError
+
 OCCUPIED_MEMORY = 1024  # MiB in use from which a GPU counts as occupied; an idle desktop uses less
 MIB = 2**20  # bytes per MiB
 
 log = logging.getLogger(__name__)
 
 
-class DeviceError(RuntimeError):
+class DeviceError(SearchError):
     """A requested GPU does not exist or is hidden from this process."""
 
 

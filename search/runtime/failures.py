@@ -23,9 +23,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
+from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE, SearchError
 from storage.values import Failure
+from trainer.common.errors import BackboneError, DataError, LoaderError
 from trainer.common.files import DISK_FULL
+from trainer.inference.errors import ImageError
 
 
 class Action(StrEnum):
@@ -60,7 +62,7 @@ ADVICE: dict[Failure, str] = {
 _DEVICE_ERRORS = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert", "NVML")
 
 
-class WorkerLeaves(RuntimeError):  # noqa: N818 - named for the fact
+class WorkerLeaves(SearchError):
     """A worker cannot continue on its host; the message gives the reason. Its trial is released or has failed."""
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -74,19 +76,19 @@ def policy_for(error: BaseException) -> Policy:
     Outages of the database are not handled here: see `storage.database.outages`.
     """
     causes = list(_causes(error))
-    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if any(_is_full_disk(cause) for cause in causes):
         return Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)
     # By class name: commands that must not import torch read this module.
-    if "OutOfMemoryError" in names:
+    torch_names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    if "OutOfMemoryError" in torch_names:
         return Policy(failure=Failure.MEMORY, action=Action.FAIL)
-    if names & {"MemoryError", "LoaderError"}:
+    if _any(causes, MemoryError, LoaderError):
         return Policy(failure=Failure.MEMORY, action=Action.RELEASE)
-    if "AcceleratorError" in names or any(text in str(cause) for cause in causes for text in _DEVICE_ERRORS):
+    if "AcceleratorError" in torch_names or any(text in str(cause) for cause in causes for text in _DEVICE_ERRORS):
         return Policy(failure=Failure.DEVICE, action=Action.RELEASE, leave=EXIT_DEVICE)
-    if names & {"DataError", "ImageError", "FileNotFoundError", "PermissionError", "NotADirectoryError"}:
+    if _any(causes, DataError, ImageError, FileNotFoundError, PermissionError, NotADirectoryError):
         return Policy(failure=Failure.DATA, action=Action.RELEASE, leave=EXIT_MISTAKE)
-    if "BackboneError" in names:
+    if _any(causes, BackboneError):
         return Policy(failure=Failure.WEIGHTS, action=Action.FAIL)
     return Policy(failure=Failure.BUG, action=Action.FAIL)
 
@@ -97,6 +99,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
 
 
 def _is_full_disk(error: BaseException) -> bool:

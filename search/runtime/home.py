@@ -8,10 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from search.runtime.errors import SearchError
 from trainer.common.files import replacing
 
 
-class HomeNotWritable(RuntimeError):  # noqa: N818 - named for the fact
+class HomeNotWritable(SearchError):
     """The home folder cannot be written to: no permission or no space."""
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search.runtime.errors import SearchError
 from trainer.evaluation.metrics import METRICS
 
 ERRORS_FALL = 1.15
@@ -23,7 +24,7 @@ ERRORS_FALL = 1.15
 tables (`benchmarks/`)."""
 
 
-class NothingFinished(ValueError):  # noqa: N818 - named for the fact
+class NothingFinished(SearchError):
     """No trial has finished, so none can be chosen."""
 
 

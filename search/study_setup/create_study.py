@@ -15,6 +15,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from search.runtime.errors import SearchError
 from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
@@ -31,7 +32,7 @@ from trainer.data.image_set import ImageSet
 from trainer.data.image_statistics import image_statistics
 
 
-class StudyChanged(ValueError):  # noqa: N818 - named for the fact
+class StudyChanged(SearchError):
     """The stored study differs from the one that was requested under its name."""
 
 

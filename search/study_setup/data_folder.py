@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from search.runtime.errors import SearchError
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from studies.spec import StudySpec
@@ -17,11 +18,11 @@ from trainer.data.inspection import Progress
 from trainer.data.read import read_images
 
 
-class DataMismatch(ValueError):  # noqa: N818 - named for the fact
+class DataMismatch(SearchError):
     """The images are not those with which the study was created."""
 
 
-class NoData(ValueError):  # noqa: N818 - named for the fact
+class NoData(SearchError):
     """No folder of images was given."""
 
     def __init__(self) -> None:

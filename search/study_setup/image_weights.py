@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.runtime.errors import SearchError
 from search.study_setup.data_folder import Competition
 from search.study_setup.shift_features import Say, shift_features, shift_groups
 from storage.records.studies import ImageWeights, StoredStudy
@@ -44,7 +45,7 @@ SETTING = "protocol.weighting=test_like"
 OTHERWISE = "without it all training images count the same"
 
 
-class CannotWeight(ValueError):  # noqa: N818 - named for the fact
+class CannotWeight(SearchError):
     """Validation cannot be weighted toward the test images; the message says why and what to do."""
 
 

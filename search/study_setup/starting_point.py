@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from search.runtime.console import note, say
+from search.runtime.errors import SearchError
 from search.statistics.ranking import NothingFinished, choose, rank
 from search.study_state.search_trials import candidates
 from storage.records.studies import StoredStudy
@@ -19,7 +20,7 @@ from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 SHOWN_TRIALS = 10  # maximum number of finished trials in a message
 
 
-class NoSuchTrial(ValueError):  # noqa: N818 - named for the fact
+class NoSuchTrial(SearchError):
     """The study has no finished trial of this number, or its recipe cannot be used."""
 
 

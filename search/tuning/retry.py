@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, RETRY_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus, WorkKind
 
 
-class NotFailed(ValueError):  # noqa: N818 - named for the fact
+class NotFailed(SearchError):
     """Only failed trials can be retried."""
 
 

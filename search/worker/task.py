@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from search.runtime.errors import SearchError
 from search.worker.lease import LeaseKeeper
 from storage.queue.items import WorkItem
 from storage.values import WorkKind
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from trainer.training.results import EpochReport
 
 
-class LeaseLost(Exception):  # noqa: N818 - named for the fact
+class LeaseLost(SearchError):
     """Another worker holds the item now. Ends the training before it overwrites that worker's checkpoint."""
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from search.export.members import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
 from search.runtime.console import Column, note, open_console, print_table, say
+from search.runtime.errors import SearchError
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank
 from search.study_state.search_trials import candidates
@@ -29,7 +30,7 @@ from trainer.formats.probabilities import ProbabilityTable, read_probabilities
 MAX_LABEL = 64  # characters
 
 
-class ImportMistake(ValueError):  # noqa: N818 - named for the fact
+class ImportMistake(SearchError):
     """Something cannot be imported, or removed, as it was asked for. Nothing was changed."""
 
 

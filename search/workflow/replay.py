@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.runtime.console import open_console, say
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.statistics.reproducibility import (
     MEAN_DIFFERENCE,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class CannotReplay(ValueError):  # noqa: N818 - named for the fact
+class CannotReplay(SearchError):
     """There is no such trial, or it left nothing behind that a training could be compared with."""
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.report.progress import difference
 from search.runtime.console import note, open_console, say
+from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
 from search.tuning.warm_starts import BY_HAND
@@ -26,7 +27,7 @@ from studies.spec import StudySpec
 from trainer.recipe.recipe import RecipeError, Scalar
 
 
-class CannotTry(ValueError):  # noqa: N818 - named for the fact
+class CannotTry(SearchError):
     """A recipe that this study cannot try, or has tried already."""
 
 

@@ -16,7 +16,7 @@ from search.engines.plan import FleetPlan, Workers, plan_fleet
 from search.report.progress import ProgressView
 from search.report.summary import print_interrupted
 from search.runtime.console import say
-from search.runtime.errors import EXIT_INTERRUPTED
+from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_state.snapshot import StudySnapshot, read_snapshot
@@ -31,11 +31,11 @@ REFRESH_INTERVAL = 1.0  # seconds
 MARGIN = 30.0  # seconds beyond their grace that workers have to leave after a stop was requested
 
 
-class WorkersLost(RuntimeError):  # noqa: N818 - named for the fact
+class WorkersLost(SearchError):
     """Every worker ended with an error, and work is left."""
 
 
-class Interrupted(RuntimeError):  # noqa: N818 - named for the fact
+class Interrupted(SearchError):
     """A person asked to stop. Nothing is lost."""
 
 

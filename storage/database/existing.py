@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from storage.errors import StorageError
+
 SQLITE_PREFIX = "sqlite:///"
 
 
-class NoStudy(ValueError):  # noqa: N818 - named for the fact
+class NoStudy(StorageError):
     """There is no study: the database does not exist or holds none."""
 
 

@@ -200,11 +200,13 @@ def script_problems(script: Path) -> list[str]:
     return problems
 
 
+@pytest.mark.slow
 def test_the_batch_script_is_valid_and_suitable() -> None:
     assert script_problems(SCRIPT) == []
     assert os.access(SCRIPT, os.X_OK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
@@ -307,6 +309,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
         eventually(lambda: not Path(f"/proc/{pid}").exists() or os.kill(int(pid), signal.SIGKILL))
 
 
+@pytest.mark.slow
 def test_a_warning_signal_is_forwarded_once_and_the_script_waits_for_the_worker(node: Node) -> None:
     node.write_secret(0o600)
     job = node.start("--study", "mushrooms")
@@ -321,6 +324,7 @@ def test_a_warning_signal_is_forwarded_once_and_the_script_waits_for_the_worker(
     assert not Path(f"/proc/{node.read('pid')}").exists()
 
 
+@pytest.mark.slow
 def test_sigterm_is_not_forwarded_and_the_exit_code_is_the_workers(node: Node) -> None:
     job = node.start(RETABLE_STORAGE="postgresql://db/retable")
     eventually(lambda: node.read("pid") and handles(job.pid, signal.SIGTERM))
@@ -332,6 +336,7 @@ def test_sigterm_is_not_forwarded_and_the_exit_code_is_the_workers(node: Node) -
     assert node.read("environment") == "postgresql://db/retable 8"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_password_file_that_others_may_read_is_refused(node: Node, mode: int) -> None:
     node.write_secret(mode)
@@ -341,6 +346,7 @@ def test_a_password_file_that_others_may_read_is_refused(node: Node, mode: int) 
     assert f"others may read {node.secret_file}" in output and SECRET not in output
 
 
+@pytest.mark.slow
 def test_missing_settings_are_named(node: Node) -> None:
     job = node.start()
     assert f"write its URL to {node.secret_file}" in job.communicate(timeout=100)[0]

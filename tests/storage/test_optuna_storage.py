@@ -87,6 +87,7 @@ def _pop(url: str, count: int) -> list[int]:
     return popped
 
 
+@pytest.mark.slow
 def test_enqueued_trials_are_popped_once(
     url: str, database: Database, study: optuna.Study, processes: ProcessPoolExecutor
 ) -> None:

@@ -166,6 +166,7 @@ def _create(url: str) -> None:
     database.close()
 
 
+@pytest.mark.slow
 def test_eight_processes_create_at_once(empty_url: str, processes: ProcessPoolExecutor) -> None:
     for future in [processes.submit(_create, empty_url) for _ in range(PROCESSES)]:
         future.result(timeout=120)

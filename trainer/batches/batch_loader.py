@@ -27,6 +27,7 @@ import numpy.typing as npt
 from trainer.batches.augmenter import Augmenter
 from trainer.batches.batch_plan import BatchPlan
 from trainer.batches.shared_memory import Slots
+from trainer.common.errors import LoaderError
 
 if TYPE_CHECKING:
     from trainer.recipe.recipe import Augment
@@ -54,10 +55,6 @@ class PixelSource(Protocol):
     @property
     def test(self) -> npt.NDArray[np.uint8]:
         """uint8, shape (m, size, size, 3), m may be 0."""
-
-
-class LoaderError(RuntimeError):
-    """A worker process died. The next stream starts new ones."""
 
 
 class BatchLoader:

@@ -18,7 +18,8 @@ from trainer.common.files import DISK_FULL, replacing
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
 from trainer.data.inspection import Progress
-from trainer.inference.images import ImageError, resize_image
+from trainer.inference.errors import ImageError
+from trainer.inference.images import resize_image
 
 CROP_MARGIN = 1.25
 """Side of the images that random crops are cut from, as a multiple of the side of the network's input.

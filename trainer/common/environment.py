@@ -9,12 +9,14 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+from trainer.common.errors import TrainerError
+
 RECORDED = ("retable", "torch", "torchvision", "timm", "albumentations", "numpy", "pillow", "safetensors")
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where a container reads its limit: microseconds of CPU time in each period, and the period."""
 
 
-class EnvironmentProblem(RuntimeError):  # noqa: N818  # a fact about the installation, with what mends it
+class EnvironmentProblem(TrainerError):
     """The installed libraries cannot work together; the message holds the command that mends it."""
 
 

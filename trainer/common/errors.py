@@ -1,4 +1,4 @@
-"""Errors of data sets and backbones, and helpers for their messages."""
+"""Base class of the trainer's errors, the errors of more than one module, and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Iterable
 SHOWN = 20  # problems in a message; the others are counted
 
 
-class DataError(ValueError):
+class TrainerError(Exception):
+    """Base class of the errors that this package raises, but for those of `trainer.inference`."""
+
+
+class DataError(TrainerError):
     """An invalid data set. `problems` holds all findings, each a sentence that names file and row.
 
     ``str(error)`` lists the first `SHOWN`, one per line, counts the rest and ends with ``advice``, the next step for
@@ -47,5 +51,9 @@ def suggest(given: str, valid: Iterable[str]) -> str:
     return ""
 
 
-class BackboneError(ValueError):
+class BackboneError(TrainerError):
     """A backbone that does not exist, that cannot be built as asked, or whose weights are missing."""
+
+
+class LoaderError(TrainerError):
+    """A worker process that prepares batches died. The next stream of batches starts new ones."""

@@ -18,7 +18,7 @@ from trainer.common.errors import DataError
 from trainer.data.images import Images
 from trainer.data.inspection import InspectedImages
 from trainer.formats.submission import SubmissionFormat
-from trainer.inference.images import ImageError
+from trainer.inference.errors import ImageError
 
 _FINGERPRINT_VERSION = b"retable image set 1"
 

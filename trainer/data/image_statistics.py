@@ -43,7 +43,7 @@ def image_statistics(images: Images, sample: int = SAMPLE) -> ImageStatistics:
     """Measure up to ``sample`` images, spread evenly over the sequence.
 
     Raises:
-        trainer.inference.images.ImageError: an image cannot be read.
+        trainer.inference.errors.ImageError: an image cannot be read.
     """
     chosen = np.unique(np.linspace(0, len(images) - 1, min(sample, len(images))).round().astype(int))
 

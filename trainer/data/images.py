@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.inference.images import ImageError, array_image, read_image
+from trainer.inference.errors import ImageError
+from trainer.inference.images import array_image, read_image
 
 
 class Images(Protocol):
@@ -22,7 +23,7 @@ class Images(Protocol):
         """Decode one image: uint8 (height, width, 3), RGB.
 
         Raises:
-            trainer.inference.images.ImageError: the image cannot be used. The message is the cause alone, without the
+            trainer.inference.errors.ImageError: the image cannot be used. The message is the cause alone, without the
                 name of the image.
         """
 
@@ -33,7 +34,7 @@ class Images(Protocol):
         """The stored bytes of the image, for hashing.
 
         Raises:
-            trainer.inference.images.ImageError: the file cannot be read.
+            trainer.inference.errors.ImageError: the file cannot be read.
         """
 
     def subset(self, indices: Sequence[int]) -> Images:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from trainer.common.environment import usable_cores
 from trainer.data.images import Images
-from trainer.inference.images import ImageError
+from trainer.inference.errors import ImageError
 
 Result = TypeVar("Result")
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from .errors import ImageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -47,10 +49,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class ImageError(ValueError):
-    """One image cannot be used. The message is the cause alone, without the name of the image."""
 
 
 def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:

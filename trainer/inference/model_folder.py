@@ -14,15 +14,12 @@ from typing import Any
 import numpy as np
 
 from .blend import Blend
+from .errors import ModelError
 from .images import INTERPOLATIONS, RESIZE_POLICIES
 from .views import VIEWS
 
 CONFIG_FORMAT = 2
 """Format of config.json. Format 1, one model without a blend, can be read, too."""
-
-
-class ModelError(ValueError):
-    """A model folder, or its input, cannot be used. The message gives the cause."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import SUFFIXES, ImageError, array_image, read_image, resize_image
-from .model_folder import Member, ModelError, ModelFolder, load_model_folder
+from .errors import ImageError, InferenceError, ModelError
+from .images import SUFFIXES, array_image, read_image, resize_image
+from .model_folder import Member, ModelFolder, load_model_folder
 from .views import predict_views
 
 CHUNK_BYTES = 512 * 2**20  # bytes of resized images in memory at a time
@@ -198,7 +199,7 @@ def main(model_dir: Path) -> int:
     try:
         predictions = predict_folder(model_dir, given.images, batch_size=given.batch_size, device=given.device)
         write_predictions(given.output, predictions)
-    except (ModelError, ImageError, OSError) as error:
+    except (InferenceError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(f"{len(predictions.ids)} images -> {given.output}\n")

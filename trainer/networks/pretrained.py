@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.common.errors import BackboneError
+from trainer.common.errors import BackboneError, TrainerError
 from trainer.networks.backbones import check_backbone
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class WeightsLocation:
     """Name of the file in the repository; empty unless ``where`` is "hub"."""
 
 
-class _HubUnreachable(Exception):  # noqa: N818  # not an error for the user: the caller continues without the hub
+class _HubUnreachable(TrainerError):  # not for the user: the caller continues without the hub
     """The hub did not answer."""
 
 

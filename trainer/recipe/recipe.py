@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from trainer.common.errors import suggest
+from trainer.common.errors import TrainerError, suggest
 from trainer.inference.views import TTA
 from trainer.recipe.augmentation_table import AUGMENTATIONS, POLICIES
 from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
@@ -27,7 +27,7 @@ Scalar = str | int | float | bool
 """A value of a flat recipe: TOML, JSON and Optuna all represent these types exactly."""
 
 
-class RecipeError(ValueError):
+class RecipeError(TrainerError):
     """An unknown field, or an invalid value of a field. The message names both, and what would be valid."""
 
 

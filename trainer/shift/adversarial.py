@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.arrays import Float64Array
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, TrainerError
 from trainer.data.folds import make_folds
 from trainer.evaluation.metrics import score, standard_error
 from trainer.evaluation.targets import Targets, effective_images
@@ -31,7 +31,7 @@ CLIP = (0.2, 5.0)
 SHIFT_THRESHOLD = 3.0  # standard errors between two shares of a class that count as a shift
 
 
-class TooFewImages(ValueError):  # noqa: N818 - named for the fact
+class TooFewImages(TrainerError):
     """There are too few images or groups for a meaningful result."""
 
 

@@ -14,7 +14,8 @@ from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.data.images import Images
 from trainer.data.inspection import Progress
-from trainer.inference.images import ImageError, Normaliser, resize_image
+from trainer.inference.errors import ImageError
+from trainer.inference.images import Normaliser, resize_image
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages, Images
 from trainer.data.inspection import InspectedImages, inspect_images
-from trainer.inference.images import ImageError
+from trainer.inference.errors import ImageError
 
 
 def metadata_features(image_set: ImageSet) -> dict[str, Float64Array]:

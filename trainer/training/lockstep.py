@@ -16,6 +16,7 @@ from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.common.arrays import Float32Array
 from trainer.common.environment import cpu_name
+from trainer.common.errors import TrainerError
 from trainer.evaluation.ambiguity import Average
 from trainer.evaluation.metrics import score, true_class_probability
 from trainer.inference.views import TTA
@@ -30,7 +31,7 @@ from trainer.training.results import CVResult, EpochReport, Labels, Status, Trai
 MIB = 2**20
 
 
-class Abandoned(Exception):  # noqa: N818  # a request that is met, not a fault
+class Abandoned(TrainerError):  # a request that is met, not a fault
     """The training was asked to return at once, in the middle of an epoch or a prediction."""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from trainer.common.environment import cpu_name
+from trainer.common.errors import TrainerError
 from trainer.recipe.recipe import Recipe
 from trainer.training.fold_model import FoldModel
 from trainer.training.gpu_memory import tensor_bytes
@@ -34,7 +35,7 @@ class Measurement:
     """Peak bytes of training one fold: weights, gradients, optimizer state and activations."""
 
 
-class TooLarge(RuntimeError):  # noqa: N818 - named for the fact
+class TooLarge(TrainerError):
     """The network cannot be trained within this device's memory."""
 
 

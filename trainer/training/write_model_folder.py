@@ -24,7 +24,8 @@ from trainer import inference
 from trainer.common.environment import library_versions
 from trainer.common.files import replacing
 from trainer.inference.blend import Blend
-from trainer.inference.model_folder import CONFIG_FORMAT, ModelError, load_model_folder
+from trainer.inference.errors import ModelError
+from trainer.inference.model_folder import CONFIG_FORMAT, load_model_folder
 from trainer.networks.backbones import Preprocessing, size_arguments
 from trainer.recipe.recipe import Recipe
 

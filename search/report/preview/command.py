@@ -11,6 +11,7 @@ import numpy as np
 
 from search.report.preview.rows import Row, Subject, examples, rows_of, what_to_add
 from search.runtime.console import open_console, say
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData
 from storage.database.existing import NoStudy, check_database
@@ -19,7 +20,8 @@ from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
-from trainer.inference.images import ImageError, resize_image
+from trainer.inference.errors import ImageError
+from trainer.inference.images import resize_image
 from trainer.recipe.recipe import Recipe
 
 EXAMPLES = 3
@@ -27,11 +29,11 @@ EXAMPLES = 3
 FORMATS = (".png", ".pdf", ".svg")
 
 
-class NothingToPreview(ValueError):  # noqa: N818 - named for the fact
+class NothingToPreview(SearchError):
     """The study leaves its images as they are."""
 
 
-class PreviewNotWritable(ValueError):  # noqa: N818 - named for the fact
+class PreviewNotWritable(SearchError):
     """The picture cannot be written where it should be."""
 
 

@@ -57,6 +57,7 @@ def test_each_fold_holds_out_its_images_and_no_others(contest: Contest) -> None:
         assert sorted([*data.held_out(0), *data.training_part(0)]) == list(range(len(contest.images.y)))
 
 
+@pytest.mark.slow
 def test_a_trials_value_is_the_mean_of_its_folds_and_the_best_is_submitted(contest: Contest) -> None:
     begun = datetime.now()
     study = open_study(contest, 0, prune=True)

@@ -6,10 +6,13 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.fleet.chaos import main
 from benchmarks.fleet.chaos_check import Verdict
 
 
+@pytest.mark.slow
 def test_a_killed_worker_changes_no_trial(tmp_path: Path) -> None:
     output = tmp_path / "chaos.json"
     arguments = ["--database", "sqlite", "--trials", "2", "--workers", "1", "--kills", "1", "--kill-every", "2"]

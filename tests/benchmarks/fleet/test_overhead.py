@@ -14,6 +14,7 @@ from benchmarks.fleet.study import finished_trials, prepare, suggest, write_imag
 from search.tuning.suggest import sample
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_small_fleet_runs_exactly_its_budget(kind: str, tmp_path: Path) -> None:
     if kind == "postgresql" and not has_postgres():
@@ -30,6 +31,7 @@ def test_a_small_fleet_runs_exactly_its_budget(kind: str, tmp_path: Path) -> Non
     assert ours["growth"] > 2 * theirs["growth"], "the predictions are stored"
 
 
+@pytest.mark.slow
 def test_both_contenders_sample_the_same_space_and_find_it_in_the_earlier_trials(tmp_path: Path) -> None:
     study_plan = prepare(tmp_path / "fleet.toml", write_images(tmp_path / "images"), epochs=2)
     studies = [optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)) for _ in range(2)]

@@ -12,6 +12,7 @@ from benchmarks.replays.cost_aware_sampling import compare, main
 from tests.benchmarks.replays.test_compare_pruners import recorded, written
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_every_order_of_costs_is_searched_by_both_samplers(tmp_path: Path) -> None:
     arrays = recorded(recipes=24)

@@ -100,6 +100,7 @@ def test_winners_are_chosen_by_their_average(curves: CurveTable) -> None:
     assert prepare(curves).truth == pytest.approx(curves.truth)
 
 
+@pytest.mark.slow
 def test_the_forecast_includes_the_averaging_gain(curves: CurveTable) -> None:
     generator = np.random.default_rng(0)
     searches = [replay(curves, generator) for _ in range(30)]

@@ -38,6 +38,7 @@ def test_values_outside_the_ranges_are_clipped(tables: list[CurveTable]) -> None
     assert recipe["backbone"] in ("a", "b") and recipe["optimizer.lr"] < 1.0
 
 
+@pytest.mark.slow
 def test_memory_proposes_good_recipes_and_shuffled_memory_any(tables: list[CurveTable]) -> None:
     earlier = tables[0]
     truth = {str(recipe): value for recipe, value in zip(earlier.recipes, earlier.truth, strict=True)}
@@ -49,6 +50,7 @@ def test_memory_proposes_good_recipes_and_shuffled_memory_any(tables: list[Curve
     assert proposed(False) > np.quantile(earlier.truth, 0.75) > proposed(True)
 
 
+@pytest.mark.slow
 def test_every_pair_is_compared_with_the_cold_search(tables: list[CurveTable]) -> None:
     rows = compare(tables, checkpoints=[2, 6], searches=2, seed=0)
     assert [(row["searched"], row["remembered"]) for row in rows] == [

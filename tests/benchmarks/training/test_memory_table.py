@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.training.gpu_memory import Cell, main, measure
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_small_measurement_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "memory.json"

@@ -37,6 +37,7 @@ class Seen:
         self.images[module.training] += len(given[0])
 
 
+@pytest.mark.slow
 def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
     images_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
     assert EVALUATION_BATCH >= BATCH
 
 
+@pytest.mark.slow
 def test_the_table_has_a_ratio_for_every_rival(images_dir: Path) -> None:
     given = argparse.Namespace(folds=FOLDS, size=32, epochs=1, rounds=1, no_hand=True)
     result = measure("test_resnet", BATCH, images_dir, torch.device("cpu"), given)

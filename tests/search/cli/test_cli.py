@@ -17,6 +17,8 @@ from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
 from tests.search.colours import STUDY
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ENVIRONMENT = {
@@ -63,11 +65,14 @@ def run(tmp_path: Path) -> Run:
     ],
 )
 def test_help_and_mistakes_import_neither_torch_nor_timm(arguments: list[str], tmp_path: Path) -> None:
+    heavy = {"torch", "timm", "albumentations"}
+    if "--help" in arguments:
+        heavy |= {"optuna", "sqlalchemy"}
     script = (
         "import sys; from search.cli.app import main; sys.argv = ['search', *sys.argv[1:]]\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print('LOADED', *sorted({'torch', 'timm', 'albumentations'} & set(sys.modules)))"
+        f"print('LOADED', *sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],

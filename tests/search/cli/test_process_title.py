@@ -29,6 +29,7 @@ def test_passwords_are_replaced_by_asterisks(text: str, shown: str) -> None:
     assert without_passwords(text) == shown
 
 
+@pytest.mark.slow
 def test_the_title_of_a_running_process_shows_no_password() -> None:
     program = (
         "import sys; from search.cli.process_title import hide_passwords; hide_passwords(sys.argv)\n"

@@ -20,6 +20,8 @@ from search.engines.restarts import SHORT_LIVES
 from search.runtime.devices import Placement
 from search.runtime.process_names import name_prefix
 
+pytestmark = pytest.mark.slow
+
 ONE = Placement(gpus=(None,), threads=1)
 TWO = Placement(gpus=(None, None), threads=1)
 WAITING = "echo $$ > $RETABLE_PLACE.pid\nwhile true; do sleep 0.05; done"

@@ -28,6 +28,8 @@ from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.search.colours import study_plan
 
+pytestmark = pytest.mark.slow
+
 SECRET = "hunter2"
 OBJECT_STORE = 80 * 2**20  # bytes; Ray takes no less
 QUICK_DEATH = {

@@ -177,6 +177,7 @@ def _unpack_in_a_process(shipment: Shipment, root: Path, chunk: bytes, fetches: 
     unpack(shipment, root, get)
 
 
+@pytest.mark.slow
 def test_one_of_several_processes_unpacks(data: Path, tmp_path: Path, transport: Transport) -> None:
     shipment = pack(data, transport.put)
     context = multiprocessing.get_context("spawn")

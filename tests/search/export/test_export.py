@@ -134,6 +134,7 @@ def test_the_dashboard_gets_the_card_and_the_pictures(searched: Searched, export
     assert {meta.filename for meta in artifacts} == {"confusion_matrix.png", "submission.csv"}
 
 
+@pytest.mark.slow
 def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Searched, exported: Export) -> None:
     context = searched.context
 
@@ -189,6 +190,7 @@ def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Expor
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_these(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def test_the_model_is_the_mean_of_its_members_refits(refits: Refits, context: St
     np.testing.assert_allclose([[float(cell) for cell in row[5:]] for row in table[1:]], oof, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_folder_predicts_alone_what_the_refits_did(
     exported: Export, competition_folder: Path, tmp_path: Path
 ) -> None:

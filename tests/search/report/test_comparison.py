@@ -50,6 +50,7 @@ def said(stores: Stores) -> str:
     return " ".join(output.getvalue().split())
 
 
+@pytest.mark.slow
 def test_a_search_that_beat_the_default_recipe(context: StudyContext, stores: Stores, url: str, tmp_path: Path) -> None:
     confirmed(context, good=0.95, default=0.3)
     comparison = compare_finalists(stores, "colours")
@@ -73,6 +74,7 @@ def test_a_search_that_beat_the_default_recipe(context: StudyContext, stores: St
         assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "ties, the beaten and the default"
 
 
+@pytest.mark.slow
 def test_a_search_that_did_not(context: StudyContext, stores: Stores) -> None:
     confirmed(context, good=0.5, default=0.95)
     text = said(stores)
@@ -80,6 +82,7 @@ def test_a_search_that_did_not(context: StudyContext, stores: Stores) -> None:
     assert "has not been shown to beat the default recipe" in text and "beats the default" not in text
 
 
+@pytest.mark.slow
 def test_it_works_in_the_middle_of_a_confirmation_and_says_so(
     context: StudyContext, stores: Stores, tmp_path: Path
 ) -> None:

@@ -261,6 +261,7 @@ def test_a_missing_database_is_no_dashboard(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_it_serves_until_interrupted(site: Site, database_url: str, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from search.report.dashboard import run_dashboard; "

@@ -119,6 +119,7 @@ def test_examples_show_each_change_alone_and_more_of_it_at_the_high_end(study: P
     )
 
 
+@pytest.mark.slow
 def test_the_picture_is_the_same_each_time_and_holds_a_row_for_each(study: Path, data: Path, tmp_path: Path) -> None:
     preview(request(tmp_path, study, data))
     with Image.open(tmp_path / "preview.png") as image:
@@ -133,6 +134,7 @@ def test_the_picture_is_the_same_each_time_and_holds_a_row_for_each(study: Path,
         assert image.width == width and image.height < height
 
 
+@pytest.mark.slow
 def test_a_sample_study_needs_no_images_of_ones_own(tmp_path: Path) -> None:
     preview(request(tmp_path, "quickstart", overrides=["recipe.image_size=16"]))
     with Image.open(tmp_path / "preview.png") as image:
@@ -160,6 +162,7 @@ def test_mistakes_are_told(study: Path, data: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("preview*"))
 
 
+@pytest.mark.slow
 def test_a_stored_study_is_shown_as_it_runs(study: Path, data: Path, tmp_path: Path) -> None:
     """With its own settings and, where nothing else is said, its own images."""
     from search.study_setup.create_study import StudyPlan, create_study

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from search.report.progress import ProgressView, bar_line, clock_time
@@ -14,6 +15,7 @@ from storage.stores import Stores
 from tests.search.colours import work_on
 
 
+@pytest.mark.slow
 def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) -> None:
     snapshot = read_snapshot(stores, "colours")
     assert (snapshot.counted, snapshot.seconds_left()) == (0, None)

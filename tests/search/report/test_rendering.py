@@ -431,6 +431,7 @@ def test_facts_and_words_are_never_cut() -> None:
     assert shortened("lr=0.1 wd=0.2", 3) == "…"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
 def test_output_of_any_encoding(encoding: str, study: tuple[Stores, StoredStudy], tmp_path: Path) -> None:
     stores, _ = study

@@ -111,6 +111,7 @@ def test_without_the_library_there_are_no_gpus(
     assert "nvidia-ml-py" in caplog.text
 
 
+@pytest.mark.slow
 def test_nvml_is_imported_only_when_gpus_are_listed() -> None:
     program = "import sys, search.engines.plan, search.cli.app; sys.exit('pynvml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -65,11 +65,13 @@ def test_the_oldest_checkpoints_of_queued_trials_are_removed_over_the_quota(
     assert items[2][1].exists(), "a trial in training keeps its checkpoint"
 
 
+@pytest.mark.slow
 def test_no_checkpoint_is_left_after_a_study(context: StudyContext) -> None:
     work_on(context)
     assert list((context.home.artifacts / "checkpoints").rglob("*.pt")) == []
 
 
+@pytest.mark.slow
 def test_disk_use_is_the_size_of_the_files(context: StudyContext) -> None:
     item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None

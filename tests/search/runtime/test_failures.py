@@ -10,9 +10,8 @@ import torch
 from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from search.runtime.failures import ADVICE, Action, Policy, policy_for
 from storage.values import Failure
-from trainer.batches.batch_loader import LoaderError
-from trainer.common.errors import BackboneError, DataError
-from trainer.inference.images import ImageError
+from trainer.common.errors import BackboneError, DataError, LoaderError
+from trainer.inference.errors import ImageError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

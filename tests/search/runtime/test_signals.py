@@ -53,6 +53,7 @@ def test_the_end_of_the_parent_counts_as_the_first_signal() -> None:
     assert orphaned.overdue
 
 
+@pytest.mark.slow
 def test_the_second_signal_ends_the_process_immediately() -> None:
     program = (
         "import os, signal; from search.runtime.signals import StopSignals\n"
@@ -65,6 +66,7 @@ def test_the_second_signal_ends_the_process_immediately() -> None:
     assert done.stdout == "True\nchildren are ended\n"
 
 
+@pytest.mark.slow
 def test_the_second_signal_ends_a_process_that_waits_for_its_database() -> None:
     program = (
         "import logging, os, signal; from search.runtime.signals import StopSignals\n"

@@ -219,6 +219,7 @@ def test_a_temperature_is_fitted_where_probabilities_are_judged_and_never_moves_
     assert fit_final(sure, Targets(y), folds, "accuracy", "equal", calibrate=True).blend.temperature == 1.0
 
 
+@pytest.mark.slow
 def test_a_rule_for_labels_is_used_only_where_it_gains() -> None:
     rng = np.random.default_rng(8)
     y = rng.choice(3, 600, p=[0.86, 0.07, 0.07])
@@ -247,6 +248,7 @@ def test_a_paired_gain_has_the_error_of_the_differences() -> None:
     assert shown_gain(Gain(mean=-0.008, error=0.005), "log_loss") == "-0.0080 ± 0.0050"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["macro_f1", "qwk", "balanced_accuracy"])
 def test_the_jackknife_agrees_with_a_bootstrap_of_the_difference(metric: str) -> None:
     y, members, _ = draw(10, 2, n=300)

@@ -81,6 +81,7 @@ def test_a_recipe_that_is_there_anyway_is_not_shrunk() -> None:
     assert row.shrunk == pytest.approx(row.mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss", "roc_auc", "qwk", "balanced_accuracy"])
 def test_every_metric_can_be_estimated(metric: str) -> None:
     judged, y = recipes([0.5, 1.5, 1.4], rounds=2)

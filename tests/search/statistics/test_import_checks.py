@@ -49,6 +49,7 @@ def test_other_folds_and_torn_duplicates_are_told() -> None:
     assert "2 images have a near-duplicate" in doubt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss", "macro_f1", "roc_auc"])
 def test_too_good_is_doubted_better_is_not(metric: str) -> None:
     best = right_with(0.6)

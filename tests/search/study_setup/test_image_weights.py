@@ -138,6 +138,7 @@ def test_a_small_effective_sample_size_is_refused() -> None:
     assert why_not(replace(many_alike, auc=0.95)).startswith("hardly any")
 
 
+@pytest.mark.slow
 def test_weights_are_estimated_once_when_a_study_is_created(
     folder: Path, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: Stores
 ) -> None:
@@ -191,6 +192,7 @@ def searched(stores: Stores, weighted: StudyPlan, folder: Path, tmp_path: Path) 
     context.loader.close()
 
 
+@pytest.mark.slow
 def test_every_score_of_the_study_is_weighted(
     searched: StudyContext, stores: Stores, weighting: Weighting, tmp_path: Path
 ) -> None:

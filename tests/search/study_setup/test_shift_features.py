@@ -90,6 +90,7 @@ def test_darker_test_images_are_called_darker(make: Callable[..., Path], checked
     assert "shift" not in quiet and "test images: 70" in quiet
 
 
+@pytest.mark.slow
 def test_image_sides_are_reported_first_and_separately_from_image_content(
     make: Callable[..., Path], checked: Callable[..., str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_few_test_images_are_not_compared(make: Callable[..., Path], checked: Ca
     assert "not measured: 100 training and 5 test images; at least 20" in checked(make(paint, tests=5))
 
 
+@pytest.mark.slow
 def test_comparison_by_a_given_backbone(make: Callable[..., Path], checked: Callable[..., str], tmp_path: Path) -> None:
     folder = make(lambda i: paint(i, changed=True))
     with pytest.raises(BackboneError, match="no backbone 'resnet_18'"):

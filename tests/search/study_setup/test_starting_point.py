@@ -123,6 +123,7 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, prepared: P
     assert said.count("note: ") == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_resumes_and_so_does_one_without_from_or_overrides(
     stores: Stores, old: StoredStudy, prepared: Prepare
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_best_and_the_default_recipe_run_on_fresh_splits_within_the_share(
     assert {(t.user_attrs[TRIAL_NOTE], t.user_attrs["split"]) for t in sibling} == set(ran)
 
 
+@pytest.mark.slow
 def test_repeated_confirmation_runs_nothing_twice_and_after_more_trials_only_new_finalists(
     searched: StudyContext, stores: Stores
 ) -> None:
@@ -151,6 +152,7 @@ def test_it_is_skipped_after_few_trials_and_without_rounds(context: StudyContext
     assert len(split_counts(stores, context.study)) == 2, "one finalist and the default recipe"
 
 
+@pytest.mark.slow
 def test_a_failed_confirmation_drops_its_finalist_with_a_message_and_can_be_retried(
     searched: StudyContext, stores: Stores, url: str
 ) -> None:
@@ -269,6 +271,7 @@ def test_fresh_splits_differ_keep_groups_together_and_never_change(context: Stud
     np.testing.assert_array_equal(stores.folds(context.study, 1), before)
 
 
+@pytest.mark.slow
 def test_real_confirmations_train_on_their_split_and_become_the_model(
     context: StudyContext, stores: Stores, tmp_path: Path
 ) -> None:

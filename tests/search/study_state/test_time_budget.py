@@ -263,6 +263,7 @@ class Simulation:
         self.now += wall_seconds(seeds, exported * max(self.slowdowns), self.workers) + EXPORT_SECONDS
 
 
+@pytest.mark.slow
 @given(
     trials=st.lists(st.floats(20.0, 400.0), min_size=1, max_size=12),
     workers=st.integers(1, 5),
@@ -390,6 +391,7 @@ class TestAgainstADatabase:
         assert deadline_guard.kinds_to_begin(study) == DeadlineGuard(stores).kinds_to_begin(study) == (WorkKind.REFIT,)
         assert deadline_guard.is_too_late("colours", item, recipe, report(2000.0))
 
+    @pytest.mark.slow
     def test_the_number_of_refits_that_fit_depends_on_the_trials(self, context: StudyContext, stores: Stores) -> None:
         work_on(context)
         assert refits_before_deadline(stores, context.study) is None

@@ -47,6 +47,7 @@ def test_a_worker_refuses_it_and_names_the_valid_pruners(
         make_context(stores, racing, competition_folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_worker_of_all_studies_skips_it(
     stores: Stores,
     racing: StoredStudy,

@@ -33,6 +33,7 @@ def fail_next(context: StudyContext, error: Exception | None = None) -> None:
     run_item(replace(context, train=broken), item, lambda: False)
 
 
+@pytest.mark.slow
 def test_failed_trials_run_again_with_the_same_parameters_and_once_only(context: StudyContext) -> None:
     fail_next(context)
     fail_next(context)
@@ -59,6 +60,7 @@ def test_a_single_trial_is_retried_by_number(context: StudyContext) -> None:
     assert retry_failed(context.stores, context.study).trials == 1
 
 
+@pytest.mark.slow
 def test_trials_that_failed_on_a_full_disk_are_retried_as_host_failures_and_no_others(context: StudyContext) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(WorkerLeaves):
@@ -71,6 +73,7 @@ def test_trials_that_failed_on_a_full_disk_are_retried_as_host_failures_and_no_o
     assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials] == [None, None, 0, None, None]
 
 
+@pytest.mark.slow
 def test_failed_refits_are_reopened(context: StudyContext) -> None:
     queue, recipe = context.stores.queue, context.spec.default_recipe()
     refit = queue.add(context.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)

@@ -53,6 +53,7 @@ def search(spec: StudySpec, sampler: optuna.samplers.BaseSampler, trials: int) -
     return study, recipes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_range_that_can_be_off_is_sampled_off_and_on(spec: StudySpec, name: str) -> None:
     study, recipes = search(spec, SAMPLERS[name](1, 10, 24), 24)
@@ -70,6 +71,7 @@ def test_a_range_that_can_be_off_is_sampled_off_and_on(spec: StudySpec, name: st
         assert spec.assemble(trial.params) == recipe.to_flat()
 
 
+@pytest.mark.slow
 def test_tpe_models_switches_and_their_ranges(spec: StudySpec, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = make_sampler(spec.search_settings, 3, 60)
     independent: list[str] = []

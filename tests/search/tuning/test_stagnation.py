@@ -53,12 +53,14 @@ def test_a_search_that_finds_nothing_better_stops_with_a_reason(patient_study: S
     assert state(patient_study) == (StudyState.STOPPED, f"the last {PATIENCE} trials found nothing better than trial 0")
 
 
+@pytest.mark.slow
 def test_a_search_that_still_gains_continues(patient_study: StudyContext) -> None:
     steps = 6
     assert run(patient_study, lambda number: min(0.2 + 0.13 * number, 0.98)) >= steps + PATIENCE
     assert state(patient_study)[0] is StudyState.STOPPED, "the gains end at the last step"
 
 
+@pytest.mark.slow
 def test_a_resumed_search_has_its_full_patience_again(patient_study: StudyContext, url: str) -> None:
     first = run(patient_study, lambda number: 0.9 if number == 0 else 0.5)
     resume(patient_study.study.name, url)

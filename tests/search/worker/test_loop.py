@@ -73,6 +73,7 @@ def test_the_budget_is_used_exactly_and_optuna_knows_all_outcomes(context: Study
     assert len(context.stores.trials.records(context.study.id)) == 3, "a second run finds no work"
 
 
+@pytest.mark.slow
 def test_with_a_pruner_some_trials_end_early_and_none_fails(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def with_training(context: StudyContext, training: Callable[[StudyContext, Task]
 
 
 class TestFailures:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("error", "code"),
         [
@@ -241,6 +242,7 @@ class TestOutage:
 
 
 class TestStopping:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("state", "kinds"), [(StudyState.PAUSED, []), (StudyState.STOPPED, [WorkKind.REFIT])], ids=["pause", "stop"]
     )
@@ -267,6 +269,7 @@ class TestStopping:
         curves = context.stores.trials.curves(records[0].id)
         assert [curve.epoch for curve in curves] == [1, 2, 3], "the trial continued from its checkpoint"
 
+    @pytest.mark.slow
     def test_an_epoch_longer_than_the_grace_period_is_abandoned_and_the_trial_released(
         self, context: StudyContext
     ) -> None:
@@ -304,6 +307,7 @@ class TestManyStudies:
         names = {study.id: study.name for study in context.stores.studies.all()}
         return [names[study_id] for study_id in study_ids if study_id is not None]
 
+    @pytest.mark.slow
     def test_studies_of_equal_priority_are_served_in_turn(
         self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
     ) -> None:
@@ -313,6 +317,7 @@ class TestManyStudies:
         for study in (context.study, second):
             assert [r.number for r in stores.trials.records(study.id)] == [0, 1, 2]
 
+    @pytest.mark.slow
     def test_the_study_with_the_highest_priority_is_served_first(
         self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
     ) -> None:
@@ -320,6 +325,7 @@ class TestManyStudies:
         stores.studies.set_priority(second.id, 1)
         assert self.serve(context, {"second": other}) == ["second"] * 3 + ["colours"] * 3
 
+    @pytest.mark.slow
     def test_a_study_whose_images_are_elsewhere_is_left_to_others(
         self, context: StudyContext, second: StoredStudy, caplog: pytest.LogCaptureFixture
     ) -> None:

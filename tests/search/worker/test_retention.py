@@ -99,6 +99,7 @@ def test_a_recipe_that_the_export_trains_longer_is_not_kept(context: StudyContex
     assert kept_trials(replace(final, ensemble="none")) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_counts_even_if_the_disk_has_no_room_for_its_networks(
     context: StudyContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

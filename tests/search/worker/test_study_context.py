@@ -26,6 +26,7 @@ def images(tmp_path: Path) -> ImageSet:
     return read_images(tmp_path / "data", verify=False)
 
 
+@pytest.mark.slow
 def test_a_recipe_with_crops_gets_larger_training_images(images: ImageSet, tmp_path: Path) -> None:
     folds = np.arange(8) % 2
     plain, crops = (Recipe.from_flat({**SMALL, "augment.crop": strength}) for strength in (0.0, 0.4))

@@ -57,6 +57,7 @@ def test_stop_leaves_the_export_to_a_start_that_waits(
         assert [process.role for process in present] == [Role.SUPERVISOR]
 
 
+@pytest.mark.slow
 def test_who_works_on_what(context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with Heartbeat(context.stores.workers, context.worker, device="cpu", home="h", study_id=context.study.id):
         item = take(context)
@@ -91,6 +92,7 @@ def test_a_worker_whose_lease_ran_out_works_on_nothing(
     assert "`search start --study colours`" in said(capsys)
 
 
+@pytest.mark.slow
 def test_failures_are_counted_listed_and_tried_again(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +128,7 @@ def test_failures_are_counted_listed_and_tried_again(
     assert "trial 0" in said(capsys), "what failed stays on record"
 
 
+@pytest.mark.slow
 def test_a_retry_beyond_the_budget_says_how_to_make_room(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_retry_beyond_the_budget_says_how_to_make_room(
     assert "`search start --study colours --trials 4`" in said(capsys)
 
 
+@pytest.mark.slow
 def test_long_studies_show_their_latest_trials(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def alter(stores: Stores, statement: str, **values: object) -> None:
         assert connection.execute(text(statement), values).rowcount > 0
 
 
+@pytest.mark.slow
 def test_a_finished_trial_comes_out_again_bit_for_bit(
     context: StudyContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_finished_trial_comes_out_again_bit_for_bit(
     assert content(context) == before
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_is_compared_up_to_where_it_ended(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_pruned_trial_is_compared_up_to_where_it_ended(
     assert "NOT as recorded" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_another_machine_is_told_and_tolerated_but_not_without_limit(
     context: StudyContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +134,7 @@ def test_another_machine_is_told_and_tolerated_but_not_without_limit(
     assert not replay(asked(context, 0))
 
 
+@pytest.mark.slow
 def test_the_recorded_number_of_threads_is_used(context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
     work_on(context)
     (record, *_) = context.stores.trials.records(context.study.id)
@@ -168,6 +172,7 @@ def test_trials_that_left_nothing_are_named(context: StudyContext) -> None:
         replay(asked(context, 7))
 
 
+@pytest.mark.slow
 def test_the_command_says_by_its_exit_code_what_came_out(context: StudyContext, tmp_path: Path) -> None:
     work_on(context)
 

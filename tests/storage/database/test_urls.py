@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
@@ -48,6 +48,7 @@ def test_other_urls_are_refused_with_a_valid_example(url: str, says: str) -> Non
     assert caught.value.__cause__ is None
 
 
+@settings(deadline=None)  # the first example imports the driver
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=1).map(lambda t: f"§{t}§"))
 def test_no_representation_shows_the_password(password: str) -> None:
     url = URL.create(

@@ -438,6 +438,7 @@ def _take_all(url: str, study_id: int, worker: str) -> list[int]:
     return kept
 
 
+@pytest.mark.slow
 def test_eight_processes_take_exactly_the_budget(
     url: str, queue: WorkQueue, make_study: Callable[..., StoredStudy], processes: ProcessPoolExecutor
 ) -> None:
@@ -462,6 +463,7 @@ def _take_and_store_all(url: str, study_id: int, worker: str) -> list[tuple[int,
     return adopted
 
 
+@pytest.mark.slow
 def test_eight_processes_take_each_expired_item_once(
     url: str,
     queue: WorkQueue,

@@ -31,6 +31,7 @@ def test_the_documented_studies_ship() -> None:
     assert list(bundled_studies()) == ["aug_tuning", "backbone_sweep", "full", "imbalance", "quickstart"]
 
 
+@pytest.mark.slow
 def test_a_study_is_checked_without_torch_and_timm() -> None:
     code = (
         "import sys\nfrom studies.spec import load_study\nload_study('full')\n"

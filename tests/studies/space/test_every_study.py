@@ -136,6 +136,7 @@ def _fits(name: str, patterns: list[str]) -> bool:
     return not name.startswith(tuple(unwanted)) if unwanted else name.startswith(tuple(wanted))
 
 
+@pytest.mark.slow
 @made_up
 @given(stored_studies())
 def test_a_study_survives_the_database(stored: dict[str, Any]) -> None:
@@ -147,6 +148,7 @@ def test_a_study_survives_the_database(stored: dict[str, Any]) -> None:
     assert list(again.to_dict()["space"]) == list(spec.to_dict()["space"])
 
 
+@pytest.mark.slow
 @made_up
 @given(stored_studies(), st.data())
 def test_every_sampled_assignment_is_a_recipe(stored: dict[str, Any], data: st.DataObject) -> None:
@@ -168,6 +170,7 @@ def test_every_sampled_assignment_is_a_recipe(stored: dict[str, Any], data: st.D
         assert flat[path] == spec.recipe[path]
 
 
+@pytest.mark.slow
 @made_up
 @given(stored_studies())
 def test_trial_zero_lies_inside_the_active_dimensions(stored: dict[str, Any]) -> None:
@@ -183,6 +186,7 @@ def test_trial_zero_lies_inside_the_active_dimensions(stored: dict[str, Any]) ->
     assert len(explain(spec).sampled) == len(spec.space)
 
 
+@pytest.mark.slow
 @made_up
 @given(stored_studies(), st.data())
 def test_values_outside_the_space_are_refused(stored: dict[str, Any], data: st.DataObject) -> None:
@@ -199,6 +203,7 @@ def test_values_outside_the_space_are_refused(stored: dict[str, Any], data: st.D
                 spec.assemble({**params, parameter.name: pick(data, parameter)})
 
 
+@pytest.mark.slow
 @made_up
 @given(stored_studies(), stored_studies())
 def test_differences_are_listed_exactly_where_the_hash_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -213,6 +218,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(stored_studies(), st.data())
 def test_a_damaged_study_is_refused_in_words(stored: dict[str, Any], data: st.DataObject) -> None:

@@ -206,6 +206,7 @@ def test_any_recipe_gives_an_image(strengths: dict[str, float], size: int, key: 
     assert np.array_equal(image, before)
 
 
+@pytest.mark.slow
 def test_the_vocabulary_is_cheap_to_import() -> None:
     heavy = "{'torch', 'timm', 'albumentations', 'cv2', 'sklearn', 'scipy'}"
     modules = "trainer.recipe.recipe, trainer.evaluation.metrics, trainer.training.results"

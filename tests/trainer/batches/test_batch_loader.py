@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pytest
 
 from trainer.batches.augmenter import Augmenter
-from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, LoaderError
+from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.batches.shared_memory import PREFIX
+from trainer.common.errors import LoaderError
 from trainer.recipe.recipe import Augment, Recipe
 
 SETTINGS = Augment(
@@ -80,6 +81,7 @@ def test_batches_are_the_planned_images_augmented_by_their_keys() -> None:
             assert np.array_equal(image, Augmenter(SETTINGS, SIZE).apply(source.train[row], key))
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_makes_the_same_batches() -> None:
     """Also over a change of recipe and of data with the same pool, with two streams open at once."""
     jobs = [
@@ -116,6 +118,7 @@ def blocks() -> set[str]:
     return {path.name for path in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory shows as files on Linux only")
 def test_processes_share_a_few_blocks_of_memory_and_leave_none() -> None:
     before = blocks()
@@ -132,6 +135,7 @@ def test_processes_share_a_few_blocks_of_memory_and_leave_none() -> None:
     assert np.array_equal(held, expected)  # an array that is still in use stays readable
 
 
+@pytest.mark.slow
 def test_without_room_for_shared_memory_batches_go_through_pipes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,6 +152,7 @@ def test_without_room_for_shared_memory_batches_go_through_pipes(
     assert [record for record in caplog.messages if "Shared memory is short" in record] == caplog.messages[:1]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_an_error_and_the_next_stream_has_new_ones() -> None:
     with BatchLoader(workers=1) as loader:
         with pytest.raises(LoaderError, match="out of memory"):
@@ -155,6 +160,7 @@ def test_a_killed_worker_is_an_error_and_the_next_stream_has_new_ones() -> None:
         assert len(list(loader.stream(pixels(), PLAIN, SIZE, plans()))) == len(plans())
 
 
+@pytest.mark.slow
 def test_workers_die_with_a_killed_training(tmp_path: Path) -> None:
     """A training that is killed cannot close its pool."""
     script = tmp_path / "training.py"

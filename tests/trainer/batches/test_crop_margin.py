@@ -80,6 +80,7 @@ def test_a_stream_cuts_the_networks_size_out_of_larger_images() -> None:
     assert np.array_equal(batch[1], Augmenter(settings, 32).apply(data.cropped.train[1], 6))
 
 
+@pytest.mark.slow
 def test_only_a_recipe_that_crops_reads_them() -> None:
     plain, data = competition(), larger(competition())
     assert run({"epochs": 1}, data).oof.tobytes() == run({"epochs": 1}, plain).oof.tobytes()
@@ -94,6 +95,7 @@ def test_held_out_images_are_seen_at_the_exact_size() -> None:
     assert np.allclose(learnt_nothing, run({**still, "backbone": "test_vit"}, competition()).oof, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_training_continues_only_with_the_images_that_it_began_with(tmp_path: Path) -> None:
     plain, data = competition(), larger(competition())
     crops, whole = Recipe.from_flat({**SMALL, **CROP}), Recipe.from_flat(SMALL)

@@ -72,6 +72,7 @@ except EnvironmentProblem as problem:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_cpu_torch_beside_the_usual_torchvision_is_found_out(tmp_path: Path) -> None:
     install(tmp_path, "torch", "2.6.0+cpu", "")
     install(tmp_path, "torchvision", "0.21.0", BROKEN)
@@ -80,6 +81,7 @@ def test_a_cpu_torch_beside_the_usual_torchvision_is_found_out(tmp_path: Path) -
         assert said in message
 
 
+@pytest.mark.slow
 def test_a_pair_that_only_breaks_at_import_is_found_out_by_the_thorough(tmp_path: Path) -> None:
     install(tmp_path, "torch", "2.6.0", "")
     install(tmp_path, "torchvision", "0.21.0", BROKEN)
@@ -87,16 +89,19 @@ def test_a_pair_that_only_breaks_at_import_is_found_out_by_the_thorough(tmp_path
     assert "nms does not exist" in check_in(tmp_path, "check_torch_pair(thorough=True)")
 
 
+@pytest.mark.slow
 def test_an_odd_pair_that_works_is_left_alone(tmp_path: Path) -> None:
     install(tmp_path, "torch", "2.6.0a0+git123", "")
     install(tmp_path, "torchvision", "0.21.0", "")
     assert check_in(tmp_path, "check_torch_pair()") == ""
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_for_a_pair_that_looks_right() -> None:
     assert check_in(ROOT, "check_torch_pair(); print({'torch', 'torchvision'} & {*sys.modules})") == "set()\n"
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named() -> None:
     # Without site-packages, nothing is installed.
     code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from trainer.common.environment import *; check_torch_pair()"

@@ -42,6 +42,7 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_what_is_then_removed(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from trainer.common.files import replacing\n"
@@ -58,6 +59,7 @@ def test_a_killed_process_leaves_what_is_then_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_leftovers_are_removed_at_any_depth(tmp_path: Path, dead: int) -> None:
     leave(tmp_path / f".a.npy.{dead}.tmp")
     leave(tmp_path / "study" / ".hidden" / f".trial.pt.{dead}.tmp")
@@ -67,6 +69,7 @@ def test_leftovers_are_removed_at_any_depth(tmp_path: Path, dead: int) -> None:
     assert remove_leftovers(tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_all_else_stays(tmp_path: Path, dead: int) -> None:
     kept = {
         leave(tmp_path / f".living.npy.{os.getpid()}.tmp"),
@@ -85,6 +88,7 @@ def test_no_folder_has_no_leftovers(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path / "none") == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_removed_stays(tmp_path: Path, dead: int, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (leave(tmp_path / f".{name}.npy.{dead}.tmp") for name in "ab")
     original = Path.unlink

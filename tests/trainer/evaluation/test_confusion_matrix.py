@@ -16,6 +16,7 @@ def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
     np.testing.assert_array_equal(confusion_matrix(y, pred, 4), [[2, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0] * 4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 30, 100])
 def test_a_picture_of_sensible_size_is_drawn(tmp_path: Path, classes: int) -> None:
     rng = np.random.default_rng(0)
@@ -31,6 +32,7 @@ def test_a_picture_of_sensible_size_is_drawn(tmp_path: Path, classes: int) -> No
         assert max(image.size) < 3000
 
 
+@pytest.mark.slow
 def test_the_diagonal_of_perfect_predictions_is_dark_and_the_rest_light(tmp_path: Path) -> None:
     y = np.arange(40) % 40  # too many classes for numbers, so that cells are flat
     confusion_matrix_png(tmp_path / "right.png", y, y, [""] * 40)

@@ -60,6 +60,7 @@ def test_the_order_of_images_does_not_matter(name: str, seed: int) -> None:
     assert score(name, Targets(y[order]), proba[order]) == pytest.approx(score(name, Targets(y), proba), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_standard_errors_foretell_the_spread_over_samples(name: str) -> None:
     samples = [predictions(150, 3, seed) for seed in range(120)]

@@ -111,6 +111,7 @@ def styles(generator: np.random.Generator, n: int) -> tuple[Labels, Probabilitie
     return y, (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32), np.where(hard, 4.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_standard_errors_foretell_the_spread_over_samples(name: str) -> None:
     generator = np.random.default_rng(0)

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from trainer.inference.images import MAX_PIXELS, ImageError, array_image, read_image, resize_image
+from trainer.inference.errors import ImageError
+from trainer.inference.images import MAX_PIXELS, array_image, read_image, resize_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

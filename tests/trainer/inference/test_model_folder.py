@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 
 from trainer.inference.blend import Blend
-from trainer.inference.images import ImageError, read_image, resize_image
-from trainer.inference.model_folder import ModelError, load_model_folder
+from trainer.inference.errors import ImageError, ModelError
+from trainer.inference.images import read_image, resize_image
+from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder, predict_member
 from trainer.inference.views import TTA
 from trainer.networks.backbones import preprocessing_of
@@ -127,6 +128,7 @@ def run_alone(model_dir: Path, cwd: Path, *arguments: str) -> subprocess.Complet
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_a_copied_folder_predicts_alone_what_was_predicted_here(
     model_dir: Path, images_dir: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_copied_folder_predicts_alone_what_was_predicted_here(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out.csv"]
 
 
+@pytest.mark.slow
 def test_all_bad_images_are_named_at_once_and_nothing_is_written(
     model_dir: Path, images_dir: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +174,7 @@ def test_views_and_weights_are_averaged_as_probabilities(model_dir: Path, images
     np.testing.assert_allclose(predicted.proba, in_process(images_dir), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_members_of_other_sizes_and_backbones_are_blended_as_the_folder_says(
     ensemble_dir: Path, images_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +207,7 @@ def test_a_folder_of_the_first_format_is_read_as_one_member(model_dir: Path, ima
     )
 
 
+@pytest.mark.slow
 def test_flips_and_zooms_of_a_recipe_travel_with_the_model(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
     views = TTA["hflip_zoom"]
     folder = edited(model_dir, tmp_path, lambda config: config["members"][0].update(views=list(views)))
@@ -377,6 +382,7 @@ def test_weights_of_another_backbone_are_an_error_that_names_the_versions(model_
         predict_member(model, model.members[0], np.zeros((1, SIZE, SIZE, 3), np.uint8))
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_an_error_in_words(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
     done = run_alone(model_dir, tmp_path, str(images_dir / "0.png"), "--device", "nonsense")
     assert done.returncode == 1

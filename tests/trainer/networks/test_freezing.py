@@ -55,6 +55,7 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("backbone", TINY)
 def test_only_the_classifier_learns_in_linear_probing(backbone: str, ema: float) -> None:
@@ -123,6 +124,7 @@ def test_frozen_layers_below_the_learning_ones_build_no_graph() -> None:
     assert graphs == {"layer1": False, "layer2": False, "layer3": True}
 
 
+@pytest.mark.slow
 def test_a_frozen_network_can_be_learned_on() -> None:
     """Even random features tell the shapes apart better than guessing does."""
     result = run({"freeze": 1.0, "epochs": 6, "optimizer.lr": 0.05}, competition(150))

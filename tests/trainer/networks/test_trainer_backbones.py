@@ -62,6 +62,7 @@ def test_families(family: str, names: str) -> None:
     assert {name: family_of(name) for name in names.split()} == dict.fromkeys(names.split(), family)
 
 
+@pytest.mark.slow
 def test_a_family_is_known_without_importing_timm_or_torch() -> None:
     code = (
         "import sys; from trainer.networks.backbones import family_of; family_of('resnet18');"
@@ -117,6 +118,7 @@ def test_the_same_seed_makes_the_same_weights() -> None:
     assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
 
 
+@pytest.mark.slow
 def test_an_impossible_size_is_refused_with_sizes_that_work() -> None:
     with pytest.raises(BackboneError, match=r"70 x 70") as refused:
         create_backbone(recipe("test_vit", image_size=70), 3, weights_dir=None)
@@ -126,6 +128,7 @@ def test_an_impossible_size_is_refused_with_sizes_that_work() -> None:
         create_backbone(recipe("test_vit", image_size=size), 3, weights_dir=None)
 
 
+@pytest.mark.slow
 def test_an_image_that_shrinks_to_nothing_is_refused() -> None:
     with pytest.raises(BackboneError, match=r"sizes that it takes: 32"):
         create_backbone(recipe("vgg11", image_size=16), 3, weights_dir=None)

@@ -150,6 +150,7 @@ def test_a_copy_of_a_fold_averages_into_its_own() -> None:
     assert any(not torch.equal(after[name], before["model"][name]) for name in after)
 
 
+@pytest.mark.slow
 def test_a_mean_of_the_last_weights_predicts() -> None:
     settings = {"swa": 0.4, "schedule.floor": 0.3, "epochs": 6}
     result = run(settings, competition(150))

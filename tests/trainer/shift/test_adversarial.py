@@ -69,6 +69,7 @@ def test_the_parts_may_be_turned_round() -> None:
     np.testing.assert_array_equal(there.train, again.train)
 
 
+@pytest.mark.slow
 def test_images_in_both_sets_decide_nothing() -> None:
     """Half of the test images are copies. A forest would memorise them if the copies were in different folds."""
     train, test = draw(60, 60, 5)

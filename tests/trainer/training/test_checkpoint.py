@@ -120,6 +120,7 @@ def after_a_second(file: CheckpointFile, clock: Clock, content: Any) -> bool:
     return file.offer(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1.0, 20.0, 59.0, 61.0, 89.0, 100.0, 179.0, 181.0, 1000.0])
 @pytest.mark.parametrize("cost", [0.0, 0.9, 2.0, 5.0])
 def test_a_kill_loses_at_most_three_minutes_or_one_epoch(tmp_path: Path, epoch: float, cost: float) -> None:

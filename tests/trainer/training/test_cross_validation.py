@@ -29,6 +29,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 def test_it_learns_what_can_be_learned() -> None:
     reports: list[EpochReport] = []
 
@@ -61,6 +62,7 @@ def test_it_learns_what_can_be_learned() -> None:
     assert result.machine["torch"] == torch.__version__
 
 
+@pytest.mark.slow
 def test_random_labels_are_not_learned() -> None:
     """Labels that are properties of single images can be memorised, not predicted: a leak would show as skill."""
     data = competition(150)
@@ -129,6 +131,7 @@ RICH = {
 }
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_whatever_ran_before() -> None:
     first = run(RICH)
     torch.manual_seed(99)
@@ -283,6 +286,7 @@ def test_a_training_not_worth_keeping_has_neither_models_nor_further_views() -> 
     assert result.test is not None and np.isfinite(result.oof).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["hflip", "flips", "zoom", "hflip_zoom"])
 def test_a_recipe_with_views_is_scored_by_their_average(mode: str) -> None:
     """Each epoch, at the end, and on the test images; the training itself is the same."""
@@ -325,6 +329,7 @@ def test_a_fold_smaller_than_a_batch_trains() -> None:
     assert result.status == "finished"
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_what_is_evaluated() -> None:
     """With a decay near one, warm-up keeps the average from sticking to the first, random weights."""
     data = competition(150)

@@ -287,6 +287,7 @@ def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "memory_peak" not in machine and "parked" not in machine
 
 
+@pytest.mark.slow
 def test_a_training_starts_with_what_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "trial.pt"
     monkeypatch.setattr(fold_group, "plan_memory", lambda recipe, model, folds, device: MemoryPlan(micro_batch=folds))

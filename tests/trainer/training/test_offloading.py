@@ -64,6 +64,7 @@ def offloaded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return moves
 
 
+@pytest.mark.slow
 def test_a_training_with_offloaded_folds_is_the_same(offloaded: list[int], in_place: CVResult) -> None:
     """Three folds are offloaded at first; each of three epochs and the test predictions load every fold once."""
     result = run(EVERYTHING, keep_models=True)
@@ -74,6 +75,7 @@ def test_a_training_with_offloaded_folds_is_the_same(offloaded: list[int], in_pl
         assert same(waited, stayed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -91,6 +93,7 @@ def test_offloading_changes_no_other_recipe_either(changes: dict[str, Any], requ
     assert moves
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_offloaded_folds_is_like_any_other(
     offloaded: list[int], in_place: CVResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

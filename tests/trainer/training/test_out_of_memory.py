@@ -44,6 +44,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch, backbone: str, fits: int) -> N
     monkeypatch.setattr(fold_model, "create_backbone", create)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fits", "micro_batch"), [(15, 8), (5, 4), (1, 1)])
 def test_smaller_parts_make_the_same_training(monkeypatch: pytest.MonkeyPatch, fits: int, micro_batch: int) -> None:
     """Without batch normalisation and dropout, gradients add up to those of the whole batch."""
@@ -62,6 +63,7 @@ def test_smaller_parts_make_the_same_training(monkeypatch: pytest.MonkeyPatch, f
         assert a.train_loss == pytest.approx(b.train_loss, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_failed_pass_leaves_no_trace_in_the_running_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch of 48 in halves of 24: the statistics of batch normalisation have moved twice, not three times."""
     small_memory(monkeypatch, "test_resnet", 24)
@@ -86,6 +88,7 @@ def test_what_does_not_fit_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         run()
 
 
+@pytest.mark.slow
 def test_a_continued_training_remembers_what_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "trial.pt"
     small_memory(monkeypatch, "test_vit", 5)

@@ -63,6 +63,7 @@ def test_a_stopped_training_resumes_with_parallel_folds(threads: int, tmp_path: 
     assert same(run(checkpoint=file), run())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "draws"),
     [

@@ -64,6 +64,7 @@ def assert_same(first: CVResult, second: CVResult) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -136,6 +137,7 @@ def test_killed_after_the_last_epoch_only_predicts(tmp_path: Path) -> None:
     assert np.isfinite(again.oof_views["vflip"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["seed", "recipe", "labels", "folds", "images", "metric"])
 def test_a_checkpoint_of_another_training_is_not_used(
     tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
@@ -170,6 +172,7 @@ def test_a_checkpoint_of_another_training_is_not_used(
     assert result.oof.tobytes() == run(changes, data, **options).oof.tobytes()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "trial.pt"
     run(on_epoch=after(2, Verdict.STOP), checkpoint=path)
@@ -252,6 +255,7 @@ def test_abandoned_before_the_first_epoch_ends(tmp_path: Path, asked: int) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [1, 6])
 def test_abandoned_while_predicting_at_the_end_only_predicts_again(
     tmp_path: Path, asked: int, undisturbed: CVResult

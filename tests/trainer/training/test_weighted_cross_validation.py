@@ -16,6 +16,7 @@ from trainer.training.results import ALWAYS_TRAINED, EpochReport, Verdict
 WEIGHTS = np.where(np.arange(72) % 4 == 0, 3.0, 1.0 / 3.0)
 
 
+@pytest.mark.slow
 def test_reports_are_weighted_and_the_predictions_are_the_same() -> None:
     plain = competition()
     data = replace(plain, image_weights=WEIGHTS)
@@ -35,6 +36,7 @@ def test_reports_are_weighted_and_the_predictions_are_the_same() -> None:
     assert (last.true_class[known] == before.true_class[known]).all()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_weights_is_not_used(tmp_path: Path) -> None:
     data, file = replace(competition(), image_weights=WEIGHTS), tmp_path / "checkpoint"
     stop = after(1, Verdict.STOP)

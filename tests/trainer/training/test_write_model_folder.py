@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from trainer import inference
 from trainer.inference.blend import Blend
-from trainer.inference.model_folder import ModelError, load_model_folder
+from trainer.inference.errors import ModelError
+from trainer.inference.model_folder import load_model_folder
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import Recipe

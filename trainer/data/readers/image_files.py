@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from trainer.common.errors import TrainerError
 from trainer.formats.labels import natural_key, text_problem
 from trainer.inference.images import SUFFIXES
 
@@ -41,7 +42,7 @@ def is_data(path: Path) -> bool:
     return is_visible(path.name) and path.absolute() != Path.cwd() / OUTPUT_FOLDER
 
 
-class ImageLookupError(ValueError):
+class ImageLookupError(TrainerError):
     """An id that does not match exactly one image file inside the folder. The message is the cause alone."""
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns import Columns
 from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles, ImageLookupError, ImageMissingError
@@ -42,7 +42,7 @@ class TrainingRows:
     warnings: tuple[str, ...]
 
 
-class _BadRowError(ValueError):
+class _BadRowError(TrainerError):
     """A cell that cannot be used. The message is the cause alone, without the row's name."""
 
 
