@@ -129,8 +129,9 @@ def _gain_of_member(part: MemberRefits, metric: str) -> float | None:
 def _recipe_groups(
     stores: Stores, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
 ) -> Iterator[list[list[Float32Array]]]:
-    """Out-of-fold predictions, by recipe and training, from which the gain from averaging is measured: of the members
-    if there are several, else of the best finalists.
+    """Groups of recipes, each the out-of-fold predictions of its trainings, to measure the gain from averaging.
+
+    Several members form one group. With a single member, each of the best finalists is a group of its own.
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Float32Array]:

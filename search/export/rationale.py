@@ -51,7 +51,7 @@ def choice_reason(choice: Choice, metric: str) -> str:
         return (
             f"{reason} The gain on test images is smaller, because there the networks of all folds are averaged anyway."
         )
-    return f"{leader.first} alone: {ensemble} {gains} over it, out-of-fold, nested, which may be noise."
+    return f"{leader.first} alone: {ensemble} {gains} over it, out-of-fold, nested: no gain beyond noise."
 
 
 def warnings(stores: Stores, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:

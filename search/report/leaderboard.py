@@ -78,12 +78,12 @@ def _differences(board: Board, which: str, images: int) -> Iterator[str]:
         error = difference_error(board, best, other, images, pair)
         difference = pair[0] - pair[1]
         differing = disagreement(best, other)
-        overlap = "" if differing is None else f", they differ on {differing:.0%} of the test images"
+        disagreeing = "" if differing is None else f", they differ on {differing:.0%} of the test images"
         head = f"Export {best.number} against {other.number}: {points(board.metric, difference, signed=True)} {which}"
         if not math.isfinite(error):
-            yield f"{head}{overlap}: without an estimate, the standard error of this difference is unknown"
+            yield f"{head}{disagreeing}: without an estimate, the standard error of this difference is unknown"
         else:
-            yield f"{head} (± {points(board.metric, error)}{overlap}): {_verdict(difference, error)}"
+            yield f"{head} (± {points(board.metric, error)}{disagreeing}): {_verdict(difference, error)}"
 
 
 def _verdict(difference: float, error: float) -> str:

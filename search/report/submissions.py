@@ -188,7 +188,7 @@ def describe_export(notes: ExportNotes) -> str:
         recipes = sum(isinstance(part, RecipeNotes) for part in notes.members)
         facts = [f"trial{'s' * (recipes != 1)} {', '.join(parts)}"]
     else:
-        facts = [f"trial {_of_study(notes.study)}{notes.trial}"]
+        facts = [f"trial {_study_prefix(notes.study)}{notes.trial}"]
     facts.append(f"{notes.seeds} seed{'s' * (notes.seeds != 1)}")
     if notes.full_data:
         facts.append("trained on all images")
@@ -199,11 +199,11 @@ def describe_export(notes: ExportNotes) -> str:
 
 def _named(member: RecipeNotes | ImportNotes) -> str:
     """A member of an export, with the name of its study if it is not the export's."""
-    study = _of_study(member.study)
-    return f"imported {study}{member.label}" if isinstance(member, ImportNotes) else f"{study}{member.trial}"
+    prefix = _study_prefix(member.study)
+    return f"imported {prefix}{member.label}" if isinstance(member, ImportNotes) else f"{prefix}{member.trial}"
 
 
-def _of_study(name: str | None) -> str:
+def _study_prefix(name: str | None) -> str:
     return "" if name is None else f"{name}:"
 
 

@@ -88,6 +88,16 @@ def finish_export(
     output: Path | None,
     submission_kind: str | None,
 ) -> None:
+    """Make the final model from the refits, write the export and print the result.
+
+    Args:
+        ids: work items by member, from `search.export.plan.queue_refits`.
+        output: folder of the export; None: that of the study in ``home``.
+        submission_kind: what the submission holds; None: as the sample submission and the metric imply.
+
+    Raises:
+        RefitFailed, SubmissionError, ExportBroken: as `export_best`.
+    """
     refits = gather_refits(stores, plan, ids)
     folder = output or home.exports(plan.study.name)
     predicted = forecast_export(stores, plan, refits)

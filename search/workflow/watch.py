@@ -168,6 +168,7 @@ def watch_with_local_workers(
 def either_holds(
     first: Callable[[StudySnapshot], bool], second: Callable[[StudySnapshot], bool], snapshot: StudySnapshot
 ) -> bool:
+    """Whether one of two conditions holds for a snapshot."""
     return first(snapshot) or second(snapshot)
 
 
@@ -200,4 +201,5 @@ def make_fleet(
 
 
 def stop_signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
+    """Install signal handlers: the first signal requests a stop, the second kills the fleet and ends the process."""
     return StopSignals(at_once=None if fleet is None else fleet.kill, grace=workers.grace).install()

@@ -238,7 +238,9 @@ def refit(two: Two, plan: ExportPlan) -> Refits:
 
 @pytest.fixture(scope="module")
 def plan(trained: Two) -> ExportPlan:
-    return plan_export(trained.stores, trained.studies[0], seeds=None, full_data=False, also=trained.studies[1:])
+    return plan_export(
+        trained.stores, trained.studies[0], seeds=None, full_data=False, other_studies=trained.studies[1:]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +312,7 @@ class TestTheExport:
 
     def test_models_of_all_images_are_blended_and_scored_by_confirmations(self, trained: Two, tmp_path: Path) -> None:
         one = trained.contexts[0]
-        plan = plan_export(trained.stores, one.study, seeds=1, full_data=True, also=trained.studies[1:])
+        plan = plan_export(trained.stores, one.study, seeds=1, full_data=True, other_studies=trained.studies[1:])
         gathered = refit(trained, plan)
         made = write_export(trained.stores, plan, gathered, one.images, one.home, tmp_path / "full", None)
         assert made.by_confirmations and made.score == 1.0, "the mean of the three is right everywhere"

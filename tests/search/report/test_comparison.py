@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,20 @@ def test_a_search_that_beat_the_default_recipe(context: StudyContext, stores: St
     assert pixels.shape[1] > 800
     for colour in ((0x1B, 0x6C, 0xA8), (0x9A, 0xA5, 0xB1), (0xFF, 0xF4, 0xD6)):
         assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "tied, clearly lower, default"
+
+
+def test_a_gap_that_rounds_to_zero_has_no_sign(
+    context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed(context, good=0.95, default=0.3)
+    estimates = compare_finalists(stores, "colours").estimates
+    leader, *others = estimates.rows
+    assert leader.number != 0
+    equal = (replace(row, gap_to_leader=-1e-9, gap_error=0.01, tied=True) for row in others)
+    monkeypatch.setattr("search.report.comparison.judge", lambda *_: replace(estimates, rows=(leader, *equal)))
+    text = said(stores)
+    assert "-0.0000" not in text
+    assert "advantage over it is 0.0000 ± 0.0100" in text
 
 
 def test_a_search_that_did_not_beat_the_default_recipe(context: StudyContext, stores: Stores) -> None:

@@ -95,7 +95,7 @@ def test_doubts_are_printed_and_stored(bring: Import, stores: Stores, stored: St
     assert "folds" not in bring(0.8, "same", 1 - ours)
     said = bring(1.0, "leak", np.arange(len(ours)) % 2)
     assert "doubtful: it is nearly always right" in said and "note: its folds are not the study's" in said
-    assert "trained on it? That would spoil" in said
+    assert "That would spoil the final model" in said
     doubts = stores.imports.all(stored.id)[-1].notes["doubts"]
     assert "nearly always right" in " ".join(doubts) and "its folds" in doubts[-1]
 

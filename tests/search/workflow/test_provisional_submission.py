@@ -101,5 +101,5 @@ def test_a_problem_is_printed_once_and_does_not_end_the_search(
     )
     for _ in range(2):
         provisional.update(read_snapshot(stores, "colours"))
-    assert output.getvalue().count("no provisional submission: the ids of the predictions") == 1
+    assert output.getvalue().count("no provisional submission: ") == 1 and "ids" in output.getvalue()
     assert list((tmp_path / "out").iterdir()) == []
