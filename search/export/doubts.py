@@ -1,4 +1,4 @@
-"""What to doubt of an export, a line each: how sure the choice of the recipe is, the search, the data."""
+"""Doubts about an export, a line each: reasons to trust its choice of recipe, its score or its data less."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from storage.values import DEFAULT_TRIAL, StudyState, TrialStatus, WorkKind
 
 
 def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[str]:
-    """Everything that a person should know before trusting an export; what matters most comes first."""
+    """Reasons to doubt an export, the most important first."""
     dataset = stores.datasets.get(plan.study.fingerprint)
     return [
-        *_of_the_leader(plan, export),
+        *_about_leader(plan, export),
         *export.warnings,
-        *_of_the_scores(stores, plan, export),
-        *_of_the_search(stores, plan),
+        *_about_scores(stores, plan, export),
+        *_about_search(stores, plan),
         *doubts_of_data(dataset),
     ]
 
 
-def _of_the_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
-    """What may be as good as the leader, beside the default recipe, which `Export.warnings` has."""
+def _about_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
+    """Recipes that tie with the leader. `Export.warnings` covers the default recipe."""
     if plan.leader.number == DEFAULT_TRIAL:
         yield "the search found nothing better than the default recipe"
     if plan.estimates is None:
@@ -37,38 +37,38 @@ def _of_the_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
     others = [row for row in plan.estimates.rows if row.tied and row.number != DEFAULT_TRIAL]
     tied = [name for row in others if (name := MemberName(trial=row.number, study=row.study)) not in blended]
     if tied:
-        yield f"{members_named(tied)} may be just as good, within one standard error on fresh splits"
+        yield f"{members_named(tied)} may be just as good: within one standard error of the leader on fresh splits"
 
 
-def _of_the_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:
-    """Which scores are optimistic, and which recipes were never scored without bias."""
+def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:
+    """Scores with selection bias, and recipes that were never scored without it."""
     confirmation = read_confirmation(stores, plan.study.name)
     if export.score is not None and not export.by_confirmations:
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         yield f"out-of-fold {value} is optimistic: the same images chose the recipe"
     if plan.estimates is None:
-        why = f" ({reason})" if (reason := why_skipped(confirmation)) else ""
-        yield f"no recipe was tested on fresh splits{why}"
+        because = f" ({reason})" if (reason := why_skipped(confirmation)) else ""
+        yield f"no recipe was tested on fresh splits{because}"
         return
     tested = {finalist.number for finalist in confirmation.finalists}
     missing = [number for number in confirmation.numbers if number not in tested]
     if missing:
-        yield f"never tested on fresh splits, though among the best: {trials_named(missing)}"
+        yield f"among the best, but never tested on fresh splits: {trials_named(missing)}"
 
 
-def _of_the_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
+def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
     for study in plan.studies:
         stored = stores.studies.get(study.name)
-        which = f"study {study.name}: " * (len(plan.studies) > 1)
+        prefix = f"study {study.name}: " * (len(plan.studies) > 1)
         if stored.state is StudyState.STOPPED:
-            yield f"{which}the search stopped early: {stored.state_reason or 'no reason is recorded'}"
+            yield f"{prefix}the search stopped early: {stored.state_reason or 'no reason is recorded'}"
         failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
         if failed:
-            yield f"{which}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"
+            yield f"{prefix}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"
 
 
 def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
-    """Near-duplicates of training images among the test images, and those with two labels, a line each."""
+    """Test images with near-duplicates in the training set, and near-duplicates with two labels, a line each."""
     if dataset.groups is None:
         return
     n = len(dataset.y)
@@ -80,4 +80,4 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
     contradictions = int((np.unique(labels[0], return_counts=True)[1] > 1).sum())
     if contradictions:
         groups = f"{contradictions} group{'s' * (contradictions > 1)}"
-        yield f"{groups} of near-duplicate training images with two labels (`search check` names them)"
+        yield f"{groups} of near-duplicate training images with different labels (`search check` names them)"

@@ -57,17 +57,17 @@ def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecas
     """Forecast the score of an export on the test images; None without test images.
 
     The cross-fitted gain of a label rule, of blend weights and of temperature scaling is expected on the test images
-    too. The gain of test-time views is not, because averaging networks takes most of it. The number of networks behind
-    imported predictions is unknown, so only the cross-fitted gain of a blend with imports counts.
+    too. The gain of test-time views is not, because averaging networks takes most of it. Imported predictions come from
+    an unknown number of networks, so only the cross-fitted gain of a blend with imports counts.
     """
     if refits.test is None:
         return None
     targets, metric = read_targets(stores, plan.study), plan.metric
     confirmations = [read_confirmation(stores, study.name) for study in plan.studies]
-    unbiased = unbiased_score([t for c in confirmations for t in _candidate_recipes(stores, c)], targets, metric)
-    # Confirmations do not share the luck of the search, so they alone score a confirmed recipe.
-    judges = [part.member.rounds or (part.member.trial,) for part in refits.members]
-    single = fmean(fmean(record.value or 0.0 for record in records) for records in judges) - unbiased.optimism
+    unbiased = unbiased_score([r for c in confirmations for r in _candidate_recipes(stores, c)], targets, metric)
+    # Confirmations are free of the search's selection bias, so they alone score a confirmed recipe.
+    scored = [part.member.rounds or (part.member.trial,) for part in refits.members]
+    single = fmean(fmean(record.value or 0.0 for record in records) for records in scored) - unbiased.optimism
     error = unbiased.error
     if plan.estimates is not None:
         row = plan.estimates.of(plan.leader.number, plan.leader.name.study)
@@ -75,8 +75,8 @@ def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecas
     averaging, trainings = NO_AVERAGING, 1.0
     if not refits.imported:
         averaging = averaging_of(
-            gain_within([_added(part, metric) for part in refits.members], plan.models),
-            gain_across_trainings(list(_groups(stores, plan, refits, confirmations)), targets, metric),
+            gain_within([_gain_of_member(part, metric) for part in refits.members], plan.networks_per_training),
+            gain_across_trainings(list(_recipe_groups(stores, plan, refits, confirmations)), targets, metric),
         )
         trainings = equal_trainings([len(part.records) for part in refits.members])
         single += refits.fitted.score - refits.fitted.equal_mean_score if refits.fitted else 0.0
@@ -89,7 +89,7 @@ def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecas
         single_error=error,
         sampling_error=unbiased.error,
         averaging=averaging,
-        networks=plan.models * trainings,
+        networks=plan.networks_per_training * trainings,
         trainings=trainings,
         metric=metric,
         train_images=round(targets.effective_images),
@@ -117,20 +117,21 @@ def _candidate_recipes(stores: Stores, confirmation: Confirmation) -> Iterator[C
         yield CandidateRecipe(searched=searched, fresh=tuple(fresh))
 
 
-def _added(part: MemberRefits, metric: str) -> float | None:
-    """Expected gain from averaging the networks of a member's trainings over one network; None where the metric judges
-    probabilities, or a training held nothing out.
+def _gain_of_member(part: MemberRefits, metric: str) -> float | None:
+    """Expected gain from averaging the networks of one training, mean over the member's trainings; None if the metric
+    scores probabilities, or if a training held nothing out.
     """
     if METRICS[metric].needs == "probabilities" or any(record.value is None for record in part.records):
         return None
     return fmean(averaging_gain_of(record, metric) for record in part.records)
 
 
-def _groups(
+def _recipe_groups(
     stores: Stores, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
 ) -> Iterator[list[list[Float32Array]]]:
-    """Groups of cross-validations, by recipe, for measuring the gain from averaging: one group of all members if there
-    are several, else one group for each of the best finalists.
+    """Groups of recipes, each the out-of-fold predictions of its trainings, to measure the gain from averaging.
+
+    Several members form one group. With a single member, each of the best finalists is a group of its own.
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Float32Array]:
@@ -141,7 +142,7 @@ def _groups(
         return
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()
-        place = {row.number: i for i, row in enumerate(rows) if row.study in ("", confirmation.study.name)}
-        finalists = sorted(confirmation.finalists, key=lambda finalist: place.get(finalist.number, len(place)))
+        rank_of = {row.number: i for i, row in enumerate(rows) if row.study in ("", confirmation.study.name)}
+        finalists = sorted(confirmation.finalists, key=lambda finalist: rank_of.get(finalist.number, len(rank_of)))
         for finalist in finalists[:GROUPS]:
             yield [read(trainings_of(finalist.trial, finalist.recipe, finalist.rounds))]

@@ -1,6 +1,7 @@
-"""The model folder of an export: written from the refits' weights, and compared with what the refits predicted. Where
-imported predictions take part in the export, the folder holds the refits and their own blend, which is what it is
-compared with.
+"""The model folder of an export: written from the refits' weights, then checked against their predictions.
+
+Imported predictions come without networks. An export that blends them in therefore has a model folder with the refits
+alone and a blend of their own.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability between the refits' predictions and those of the exported folder."""
+"""Largest allowed difference between a probability of the refits and of the exported folder, on the same device."""
 TOLERANCE_ACROSS_DEVICES = 1e-3
-"""The same where the refits ran on another device than this host has: sums in another order, amplified by depth."""
+"""The same for refits that ran on another device: it adds in another order, and depth amplifies the rounding."""
 TOLERANCE_OF_BLEND = 1e-6
-"""Largest difference where both sides blend the same predictions: float32 against float64."""
+"""Largest allowed difference between two blends of the same predictions, one in float32 and one in float64."""
 VERIFIED_IMAGES = 8
+"""Number of test images, evenly spaced, that the check predicts."""
 
 
 class ExportBroken(SearchError):
-    """The exported model cannot be made, or does not predict what its refits predicted. Nothing was written."""
+    """The model folder cannot be made, or its predictions differ from those of its refits. Nothing was written."""
 
 
 class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
-    """The networks of a member by name, each read from its file when asked for: all may be larger than memory."""
+    """The networks of a member by name, each read from its file on access: all together may exceed the memory."""
 
     def __init__(self, refit: MemberRefits, home: Home) -> None:
         self._files = {
@@ -58,7 +60,7 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
 
 
 def _prefix(refit: MemberRefits) -> str:
-    """Before the names of a member's networks, where trials of several studies have the same numbers."""
+    """The study's name before the names of its networks, if the export has trials of several studies."""
     return f"{refit.member.name.study}-" * bool(refit.member.name.study)
 
 
@@ -66,8 +68,8 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
     """Write the model folder.
 
     Raises:
-        ModelError: it cannot be read back.
-        ExportBroken: networks are gone that were there when the export was planned.
+        ModelError: the folder cannot be read back.
+        ExportBroken: networks were removed after the export was planned.
     """
     from trainer.networks.backbones import preprocessing_of
     from trainer.training.write_model_folder import FolderMember, write_model_folder
@@ -75,7 +77,7 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
     for refit in refits.members:
         if not all(weight_files(home, refit.member.study, record.work_id) for record in refit.records):
             raise ExportBroken(
-                f"networks of {refit.member.name} were removed meanwhile, as better trials ended: export again"
+                f"networks of {refit.member.name} were removed meanwhile, because better trials ended: export again"
             )
     write_model_folder(
         folder,
@@ -95,11 +97,13 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
 
 
 def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
-    """Predict a few test images with nothing but the folder, from the files, as its users will: each member is compared
-    with its own refits, and what the blend makes of all their test predictions with what it made before.
+    """Predict a few test images with the folder alone, from the image files, as its users will.
+
+    Each member is compared with its own refits. The folder's blend of all test predictions is compared with the
+    export's.
 
     Raises:
-        ExportBroken: the folder predicts something else.
+        ExportBroken: a probability differs by more than the tolerance.
     """
     import torch
 
@@ -107,26 +111,26 @@ def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
     from trainer.inference.model_folder import load_model_folder
     from trainer.inference.predict import predict_member
 
-    together = refits.model.test
-    assert together is not None, "there is nothing to compare with"
+    blended = refits.model.test
+    assert blended is not None, "there is nothing to compare with"
     loaded = load_model_folder(model)
-    some = np.unique(np.linspace(0, len(together) - 1, VERIFIED_IMAGES, dtype=np.int64))
-    pictures = [images.test_images.read(int(i)) for i in some]
+    chosen = np.unique(np.linspace(0, len(blended) - 1, VERIFIED_IMAGES, dtype=np.int64))
+    pictures = [images.test_images.read(int(i)) for i in chosen]
     for member, refit in zip(loaded.members, refits.members, strict=True):
         assert refit.test is not None, "all members have predictions of the test images, or none"
         pixels = np.stack([resize_image(picture, *member.form) for picture in pictures])
         trained_on = {str(record.machine.get("device", "cpu")) for record in refit.records}
         device = "cuda" if torch.cuda.is_available() and "cpu" not in trained_on else "cpu"
-        here = torch.cuda.get_device_name() if device == "cuda" else device
-        tolerance = TOLERANCE if trained_on == {here} else TOLERANCE_ACROSS_DEVICES
-        _compare(predict_member(loaded, member, pixels, device=device), refit.test[some], tolerance)
+        device_name = torch.cuda.get_device_name() if device == "cuda" else device
+        tolerance = TOLERANCE if trained_on == {device_name} else TOLERANCE_ACROSS_DEVICES
+        _compare(predict_member(loaded, member, pixels, device=device), refit.test[chosen], tolerance)
     tests = np.stack([refit.test for refit in refits.members if refit.test is not None])
-    _compare(loaded.blend.probabilities(tests), together, TOLERANCE_OF_BLEND)
+    _compare(loaded.blend.probabilities(tests), blended, TOLERANCE_OF_BLEND)
 
 
 def _compare(exported: NDArray[np.floating[Any]], refitted: NDArray[np.float32], tolerance: float) -> None:
     difference = float(np.abs(exported - refitted).max())
     if not difference <= tolerance:
         raise ExportBroken(
-            f"the exported model predicts probabilities that differ by {difference:.2g} from its refits'"
+            f"probabilities of the exported model differ by up to {difference:.2g} from those of its refits"
         )

@@ -1,4 +1,4 @@
-"""The files of an export, written into one folder and read back before they count."""
+"""Writes the files of an export into one folder, after reading them back as a check."""
 
 from __future__ import annotations
 
@@ -37,36 +37,39 @@ from trainer.recipe.recipe import Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What was written."""
+    """A written export, with the facts that the console shows."""
 
     folder: Path
     files: tuple[str, ...]
     metric: str
     members: tuple[MemberName, ...]
-    """What it is made of, the leader first."""
+    """Recipes and imports in the blend, the leader first."""
     estimate: Estimate | None
-    """Of the leader alone, from fresh splits; None where nobody was confirmed."""
+    """The leader's own, from fresh splits; None if no recipe was confirmed."""
     score: float | None
+    """Of the blend, on images that its networks did not see; None if there is no such score."""
     score_error: float | None
+    """Standard error of ``score``."""
     by_confirmations: bool
     """Whether the score is that of the confirmations, because the model itself was trained on all images."""
     networks: int
-    """That are averaged, of all recipes together."""
+    """Number of averaged networks, over all recipes."""
     views: tuple[tuple[str, ...], ...]
     """Test-time views of each recipe."""
     submission_kind: str | None
+    """What the submission holds; None without test images."""
     reasons: tuple[str, ...]
-    """Why it is made of these, for people."""
+    """Why these members were chosen, a sentence each."""
     expected: str
-    """What is expected on the test images, for people; empty where there is no forecast."""
+    """The forecast for the test images as a sentence; empty if there is none."""
     forecast: Mapping[str, Any] | None
-    """The same as numbers, see `search.statistics.score_forecast.Forecast`."""
-    way: str
-    """How the members are blended: a key of `search.export.rationale.WAYS`."""
+    """The forecast as numbers, see `search.statistics.score_forecast.Forecast`."""
+    blend_method: str
+    """How the members are blended: a key of `search.export.rationale.BLEND_NAMES`."""
     recipe: Mapping[str, Scalar]
-    """The leader's, flat, as it is exported."""
+    """The leader's, flat, as exported."""
     default: Mapping[str, Scalar]
-    """The default recipe of the study that found it."""
+    """The default recipe of the study that found the leader."""
     warnings: tuple[str, ...]
 
 
@@ -83,16 +86,15 @@ def write_export(
 ) -> Export:
     """Write submission, predictions, model folder and report into ``folder``, and record the export.
 
-    All files are made and checked beside ``folder`` first, then moved into it; other files that lie there stay.
+    All files are written and checked in a scratch folder beside ``folder``, then moved. Other files in ``folder`` stay.
 
     Args:
-        kind: what the submission holds, where a person wants something else than the sample and the metric say.
-        forecast: what score is expected on the test images, as it is stored (see
-        `search.export.rationale.forecast_line`).
+        kind: what the submission holds; None: as the sample submission and the metric imply.
+        forecast: of the score on the test images, as stored (see `search.export.rationale.forecast_line`).
 
     Raises:
         SubmissionError: the submission would not be valid; nothing was written.
-        ExportBroken: as it says; nothing was written.
+        ExportBroken: the model folder fails its check; nothing was written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
@@ -126,18 +128,18 @@ def write_export(
         folder=folder,
         files=tuple(names),
         metric=plan.metric,
-        members=tuple(part.member.name for part in refits.everyone),
+        members=tuple(part.member.name for part in refits.all_members),
         estimate=facts.estimate,
         score=facts.score,
         score_error=facts.score_error,
         by_confirmations=refits.by_confirmations,
-        networks=plan.models * sum(len(part.records) for part in refits.members),
+        networks=plan.networks_per_training * sum(len(part.records) for part in refits.members),
         views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
         reasons=tuple(facts.reasons),
         expected=facts.expected,
         forecast=forecast,
-        way=plan.choice.method if len(refits.everyone) > 1 else "equal",
+        blend_method=plan.choice.method if len(refits.all_members) > 1 else "equal",
         recipe=plan.leader.recipe.to_flat(),
         default=StudySpec.from_dict(plan.leader.study.spec).default_recipe(),
         warnings=tuple(facts.warnings[len(images.warnings) :]),
@@ -155,18 +157,18 @@ def _notes(plan: ExportPlan, refits: Refits) -> ExportNotes:
         temperature=blend.temperature,
         offsets=blend.offsets,
         cuts=blend.cuts,
-        study=_foreign(plan, plan.leader),
+        study=_other_study(plan, plan.leader),
         members=tuple(
             _member_notes(plan, part, None if blend.coefficients else weight)
-            for part, weight in zip(refits.everyone, blend.weights, strict=True)
-            if len(refits.everyone) > 1
+            for part, weight in zip(refits.all_members, blend.weights, strict=True)
+            if len(refits.all_members) > 1
         ),
         labels=None if refits.test is None else blend.labels(refits.test),
     )
 
 
 def _member_notes(plan: ExportPlan, part: MemberRefits | Imported, weight: float | None) -> RecipeNotes | ImportNotes:
-    study = _foreign(plan, part.member)
+    study = _other_study(plan, part.member)
     if isinstance(part, Imported):
         return ImportNotes(label=part.member.record.label, digest=part.member.record.digest, weight=weight, study=study)
     return RecipeNotes(
@@ -180,12 +182,12 @@ def _member_notes(plan: ExportPlan, part: MemberRefits | Imported, weight: float
 
 
 def _trainings(part: MemberRefits) -> tuple[tuple[int, int], ...]:
-    """Split and seed of each."""
+    """Split and seed of each training."""
     return tuple((record.split, record.seed) for record in part.records)
 
 
-def _foreign(plan: ExportPlan, member: ExportMember | ImportedMember) -> str | None:
-    """Which other study a member is from; None: the export's own."""
+def _other_study(plan: ExportPlan, member: ExportMember | ImportedMember) -> str | None:
+    """Name of the member's study; None if it is the export's own."""
     return None if member.study.id == plan.study.id else member.study.name
 
 
@@ -194,7 +196,7 @@ def _write_submission(plan: ExportPlan, refits: Refits, images: ImageSet, path: 
     assert form is not None and refits.test is not None, "images with a test part have a submission format"
     kind = decide_kind(form, images.class_names, METRICS[plan.metric].needs, override)
     proba = refits.test
-    if kind in ("label", "integer"):  # the decision rule need not pick the largest probability
+    if kind in ("label", "integer"):  # the label rule may prefer a class other than the most probable
         proba = np.eye(proba.shape[1], dtype=np.float32)[refits.blend.labels(proba)]
     write_submission(path, form, images.class_names, images.test_ids, proba, kind)
     check_submission(path, form, images.class_names, kind)
@@ -210,7 +212,7 @@ def _write_test_probabilities(test: NDArray[np.float32], images: ImageSet, path:
 def _write_oof(refits: Refits, images: ImageSet, folds: Mapping[int, NDArray[np.int64]], path: Path) -> None:
     """
     Args:
-        folds: of each split, ``(n,)``.
+        folds: fold of each image, ``(n,)``, by split.
     """
     names = images.class_names
     rows = [["image_id", "fold", "seed", "y_true", "y_pred", *(f"p_{name}" for name in names)]]
@@ -270,7 +272,7 @@ def _facts(
 def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
     stacked = bool(refits.blend.coefficients)
     members = []
-    for part, share in zip(refits.everyone, refits.blend.weights, strict=True):
+    for part, share in zip(refits.all_members, refits.blend.weights, strict=True):
         weight = None if stacked else share
         if isinstance(part, Imported):
             members.append(CardMember(name=part.member.name, weight=weight))
@@ -280,7 +282,7 @@ def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
                 name=part.member.name,
                 backbone=part.member.backbone,
                 weight=weight,
-                networks=plan.models * len(part.records),
+                networks=plan.networks_per_training * len(part.records),
                 views=part.views,
                 recipe=part.member.recipe.to_flat(),
             )
@@ -289,18 +291,18 @@ def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
 
 
 def _move_into(made: Path, folder: Path) -> None:
-    """Move everything from ``made`` into ``folder``, replacing what has the same name."""
+    """Move everything from ``made`` into ``folder``, replacing entries of the same name."""
     folder.mkdir(exist_ok=True)
     for path in sorted(made.iterdir()):
         target = folder / path.name
         if target.is_dir():
-            # A folder cannot be replaced in one step: the old one steps aside into the scratch folder first.
+            # A folder cannot be replaced in one step, so the old one moves into the scratch folder first.
             target.rename(made / f".old-{path.name}")
         path.replace(target)
 
 
 def write_folds(stores: Stores, study: StoredStudy, split: int, path: Path) -> None:
-    """Write the frozen folds of a split as a table: image_id, label, duplicate group, fold."""
+    """Write the folds of a split as a table: image id, label, duplicate group, fold."""
     dataset = stores.datasets.get(study.fingerprint)
     assert dataset.groups is not None, "duplicates are looked for before a study begins"
     write_folds_csv(

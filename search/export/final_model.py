@@ -1,6 +1,6 @@
-"""Refits, gathered: each member's views and predictions, and the blend that makes one prediction of them, and of what
-was imported. Trainings of search and confirmation whose networks were kept count as refits: they are the same, on the
-same split or another.
+"""The final model: predictions and test-time views of each member, and the blend of all members and imports.
+
+Trainings of the search and of the confirmation whose networks were kept count as refits: they trained the same recipe.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainer.inference.blend import Blend
 
 
 class RefitFailed(SearchError):
-    """A refit did not come out, so there is nothing to export."""
+    """A refit failed or has not ended, so there is nothing to export."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,13 +36,13 @@ class MemberRefits:
 
     member: ExportMember
     records: tuple[TrialRecord, ...]
-    """One of each training."""
+    """One for each training."""
     views: tuple[str, ...]
-    """Test-time views that are averaged."""
+    """Averaged test-time views."""
     oof_by_training: tuple[Float32Array, ...]
-    """Out-of-fold probabilities of each, ``(n, C)``; empty where all images were trained on."""
+    """Out-of-fold probabilities of each training, ``(n, C)``; empty if trained on all images."""
     test: Float32Array | None
-    """Mean over the trainings, ``(m, C)``; None without test images."""
+    """Test probabilities, mean over the trainings, ``(m, C)``; None without test images."""
 
     def oof_of(self, split: int, seed: int) -> Float32Array:
         """Out-of-fold probabilities of one training, ``(n, C)``."""
@@ -55,13 +55,13 @@ class MemberRefits:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Imported:
-    """Predictions that were imported, as they are blended with the refits'."""
+    """Imported predictions that take part in the blend."""
 
     member: ImportedMember
     oof: Float32Array
-    """``(n, C)``."""
+    """Out-of-fold probabilities, ``(n, C)``."""
     test: Float32Array | None
-    """``(m, C)``; None without test images."""
+    """Test probabilities, ``(m, C)``; None without test images."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,29 +70,30 @@ class Runnable:
 
     blend: Blend
     fitted: FittedBlend | None
-    """How it was fitted; None where there were no out-of-fold predictions to fit it on."""
+    """How it was fitted; None without out-of-fold predictions to fit it on."""
     test: Float32Array | None
+    """Blended test probabilities, ``(m, C)``; None without test images."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Refits:
-    """All members, and what they predict together."""
+    """All members, their blend and its predictions."""
 
     members: tuple[MemberRefits, ...]
     """The leader first."""
     imported: tuple[Imported, ...] = ()
-    """In the blend they come after the members."""
+    """They come after the members in the blend."""
     blend: Blend
     fitted: FittedBlend | None
-    """How the blend was fitted; None where there were no out-of-fold predictions to fit it on."""
+    """How the blend was fitted; None without out-of-fold predictions to fit it on."""
     by_confirmations: bool
-    """Whether it was fitted and scored on the members' confirmations, because the refits hold nothing out."""
+    """Whether the blend was fitted and scored on the members' confirmations, because the refits hold nothing out."""
     test: Float32Array | None
-    """Blended, ``(m, C)``; None without test images."""
+    """Blended test probabilities, ``(m, C)``; None without test images."""
     runnable: Runnable | None = None
-    """The members without what was imported; None where nothing was, so that they are the whole."""
+    """The blend of the members alone; None without imports, because then it is ``blend``."""
     left_out: tuple[str, ...] = ()
-    """Members whose refits failed, with the reason, for people."""
+    """Members whose refits failed and why, a line each."""
 
     @property
     def has_oof(self) -> bool:
@@ -100,35 +101,37 @@ class Refits:
         return bool(self.members[0].oof_by_training)
 
     @property
-    def everyone(self) -> tuple[MemberRefits | Imported, ...]:
-        """All that are blended, in the order of the blend."""
+    def all_members(self) -> tuple[MemberRefits | Imported, ...]:
+        """Members and imports, in the order of the blend."""
         return (*self.members, *self.imported)
 
     @property
     def model(self) -> Refits | Runnable:
-        """What a model folder holds: its blend, and what it predicts for the test images."""
+        """The part of the final model that the model folder holds: without imports."""
         return self if self.runnable is None else self.runnable
 
     @property
     def shared_trainings(self) -> list[tuple[int, int]]:
-        """Split and seed of those trainings that all members had, in the leader's order."""
-        own = [[(record.split, record.seed) for record in member.records] for member in self.members]
-        return [training for training in own[0] if all(training in others for others in own)]
+        """Split and seed of the trainings that all members have, in the leader's order."""
+        trainings = [[(record.split, record.seed) for record in member.records] for member in self.members]
+        return [training for training in trainings[0] if all(training in others for others in trainings)]
 
     def oof(self, split: int, seed: int) -> Float32Array:
-        """Out-of-fold probabilities of one of `shared_trainings` of each member, and imported ones: ``(M, n, C)``."""
-        own = (member.oof_of(split, seed) for member in self.members)
-        return np.stack([*own, *(part.oof for part in self.imported)])
+        """Out-of-fold probabilities of all M members and imports, ``(M, n, C)``, for one of `shared_trainings`."""
+        refitted = (member.oof_of(split, seed) for member in self.members)
+        return np.stack([*refitted, *(part.oof for part in self.imported)])
 
     def mean_oof(self) -> Float32Array:
-        """The same, the mean over the trainings."""
+        """As `oof`, each the mean over the member's trainings."""
         return np.stack(
             [*(average(member.oof_by_training) for member in self.members), *(i.oof for i in self.imported)]
         )
 
     def predict_oof(self, members: Float32Array) -> tuple[Float32Array, NDArray[np.int64]]:
-        """What the model makes of out-of-fold probabilities ``(M, n, C)``, each image by a blend that was fitted
-        without it: probabilities ``(n, C)`` and labels ``(n,)``.
+        """Blend out-of-fold probabilities ``(M, n, C)``, each image by a blend that was fitted without it.
+
+        Returns:
+            Probabilities ``(n, C)`` and labels ``(n,)``.
         """
         assert self.fitted is not None, "refits with out-of-fold predictions have a fitted blend"
         return self.fitted.cross_fitted.predict(members)
@@ -137,13 +140,13 @@ class Refits:
 def gather_refits(stores: Stores, plan: ExportPlan, ids: Sequence[Sequence[int]]) -> Refits:
     """Read the stored predictions of the refits, choose the test-time views of each member, fit the blend.
 
-    A member whose refits failed is left out; the others make the model.
+    A member whose refits failed is left out, unless it is the leader.
 
     Args:
-        ids: as `search.export.plan.queue_refits` returned them.
+        ids: work items by member, from `search.export.plan.queue_refits`.
 
     Raises:
-        RefitFailed: a refit has not ended yet, or one of the leader failed; says why.
+        RefitFailed: a refit has not ended yet, or one of the leader's failed; says why.
     """
     targets = read_targets(stores, plan.study)
     members, left_out = [], []
@@ -157,7 +160,7 @@ def gather_refits(stores: Stores, plan: ExportPlan, ids: Sequence[Sequence[int]]
             continue
         members.append(_gather(stores, plan, member, records, targets))
     imported = [_read_imported(stores, member) for member in plan.imported]
-    whole = _together(stores, plan, members, imported, targets)
+    whole = _blend(stores, plan, members, imported, targets)
     return Refits(
         members=tuple(members),
         imported=tuple(imported),
@@ -165,22 +168,22 @@ def gather_refits(stores: Stores, plan: ExportPlan, ids: Sequence[Sequence[int]]
         fitted=whole.fitted,
         by_confirmations=plan.full_data and whole.fitted is not None,
         test=whole.test,
-        runnable=_together(stores, plan, members, [], targets) if imported else None,
+        runnable=_blend(stores, plan, members, [], targets) if imported else None,
         left_out=tuple(left_out),
     )
 
 
 class _Failed(RefitFailed):
-    """It ended, but not well."""
+    """A refit ended without predictions."""
 
 
 def _finished(stores: Stores, work_id: int) -> TrialRecord:
     record = stores.trials.record_of(work_id)
     if record is None:
-        raise RefitFailed("a refit has not ended yet; `search export-best` goes on with it")
+        raise RefitFailed("a refit has not ended yet; `search export-best` continues it")
     if record.status is not TrialStatus.FINISHED:
-        helps = f"; what helps: {ADVICE[record.failure]}" if record.failure else ""
-        raise _Failed(f"the {record.kind} with seed {record.seed} ended as {record.status}: {record.reason}{helps}")
+        advice = f"; advice: {ADVICE[record.failure]}" if record.failure else ""
+        raise _Failed(f"the {record.kind} with seed {record.seed} ended as {record.status}: {record.reason}{advice}")
     return record
 
 
@@ -189,9 +192,9 @@ def _gather(
 ) -> MemberRefits:
     views = _views(stores, plan, member, records, targets)
     has_test = "test" in stores.trials.prediction_names(records[0].id)
-    own = member.recipe.tta != "none"
-    test = [_over_views(stores, record, "test", views, own=own) for record in records] if has_test else []
-    oof = () if plan.full_data else tuple(_over_views(stores, r, "oof", views, own=own) for r in records)
+    averaged = member.recipe.tta != "none"
+    test = [_over_views(stores, record, "test", views, averaged=averaged) for record in records] if has_test else []
+    oof = () if plan.full_data else tuple(_over_views(stores, r, "oof", views, averaged=averaged) for r in records)
     return MemberRefits(
         member=member, records=records, views=views, oof_by_training=oof, test=average(test) if test else None
     )
@@ -202,27 +205,27 @@ def _read_imported(stores: Stores, member: ImportedMember) -> Imported:
     return Imported(member=member, oof=stored.oof, test=stored.test)
 
 
-def _together(
+def _blend(
     stores: Stores,
     plan: ExportPlan,
     members: Sequence[MemberRefits],
     imported: Sequence[Imported],
     targets: Targets,
 ) -> Runnable:
-    """One prediction of all: by a blend that is fitted on the refits' out-of-fold predictions, on the confirmations of
-    models that hold nothing out, and as it was planned where there are none.
+    """Fit the blend on the refits' out-of-fold predictions, or on the confirmations if the refits hold nothing out.
+    Without either, take the planned weights.
     """
     fitted = None
-    parts = _judged(stores, plan, members)
-    if parts is not None:
-        predictions, folds = parts
+    found = _predictions_to_fit(stores, plan, members)
+    if found is not None:
+        predictions, folds = found
         stacked = np.stack([*predictions, *(part.oof for part in imported)])
         final = plan.spec.final
         fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.method, calibrate=final.calibrate)
-    everyone: list[MemberRefits | Imported] = [*members, *imported]
-    shares = np.array([part.member.weight for part in everyone])
+    all_members: list[MemberRefits | Imported] = [*members, *imported]
+    shares = np.array([part.member.weight for part in all_members])
     blend = fitted.blend if fitted else Blend(weights=tuple((shares / shares.sum()).tolist()))
-    tests = [part.test for part in everyone if part.test is not None]
+    tests = [part.test for part in all_members if part.test is not None]
     return Runnable(
         blend=blend,
         fitted=fitted,
@@ -230,10 +233,10 @@ def _together(
     )
 
 
-def _judged(
+def _predictions_to_fit(
     stores: Stores, plan: ExportPlan, members: Sequence[MemberRefits]
 ) -> tuple[list[Float32Array], NDArray[np.int64]] | None:
-    """The out-of-fold predictions of each member to fit a blend on, and the folds that go with them."""
+    """Out-of-fold predictions of each member, to fit a blend on, and their folds; None if a member has none."""
     if not plan.full_data:
         return [average(member.oof_by_training) for member in members], stores.folds(plan.study, plan.split)
     rounds = [member.member.rounds for member in members]
@@ -245,8 +248,10 @@ def _judged(
 def _views(
     stores: Stores, plan: ExportPlan, member: ExportMember, records: Sequence[TrialRecord], targets: Targets
 ) -> tuple[str, ...]:
-    """Those of the recipe: with these the trial was found best. A recipe without any leaves the choice open: the flips
-    that help out-of-fold. Models that saw all images cannot tell; refits of the same recipe on folds can.
+    """The recipe's own test-time views, because the trial was ranked with them.
+
+    For a recipe without any: the flips that improve the out-of-fold score. Models of all images have no such score, so
+    earlier refits of the recipe on folds choose.
     """
     from trainer.inference.views import TTA
     from trainer.networks.view_averaging import FLIPS, choose_views
@@ -264,9 +269,15 @@ def _views(
     return choose_views(targets, by_view, plan.metric)
 
 
-def _over_views(stores: Stores, record: TrialRecord, name: str, views: Sequence[str], *, own: bool) -> Float32Array:
-    """Averaged over ``views``; where these are the recipe's ``own``, the refit has averaged them already."""
-    if own:
+def _over_views(
+    stores: Stores, record: TrialRecord, name: str, views: Sequence[str], *, averaged: bool
+) -> Float32Array:
+    """Mean over ``views`` of the predictions called ``name``, ``(n, C)`` or ``(m, C)``.
+
+    Args:
+        averaged: whether the stored predictions are this mean already, because the views are the recipe's own.
+    """
+    if averaged:
         return stores.trials.prediction(record.id, name)
     return average([stores.trials.prediction(record.id, _key(name, view)) for view in views])
 

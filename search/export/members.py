@@ -1,4 +1,4 @@
-"""What a final model may be made of: recipes that are refitted, and predictions that were imported."""
+"""Members of a final model: refitted recipes and imported predictions."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from trainer.recipe.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class ExportMember:
-    """A recipe of the final model: the recorded one of a trial, changed only by its study's ``[final]`` table."""
+    """A recipe of the final model: that of a trial, changed only by its study's ``[final]`` table."""
 
     name: MemberName
     study: StoredStudy
-    """Which found it, and refits it."""
+    """The study that found the recipe and refits it."""
     trial: TrialRecord
     recipe: Recipe
     weight: float = 1.0
-    """In the mean of all members as it was chosen."""
+    """Planned weight in the mean of all members."""
     rounds: tuple[TrialRecord, ...] = ()
     """Its confirmations, by split."""
     by_search: bool = False
-    """Whether it is compared with others by the search's trial: not all of them were confirmed on the same splits."""
+    """Whether it is compared by its search trial, because not all recipes were confirmed on the same splits."""
 
     @property
     def number(self) -> int:
-        """Of the search trial."""
+        """Number of the search trial."""
         assert self.trial.number is not None, "a finished trial has a number"
         return self.trial.number
 
@@ -40,8 +40,8 @@ class ExportMember:
         return self.recipe.backbone
 
     @property
-    def judged_by(self) -> tuple[TrialRecord, ...]:
-        """The cross-validations by which it is compared with others."""
+    def compared_by(self) -> tuple[TrialRecord, ...]:
+        """The cross-validations by which it is compared with other members."""
         return (self.trial,) if self.by_search or not self.rounds else self.rounds
 
     @property
@@ -52,37 +52,38 @@ class ExportMember:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedMember:
-    """Predictions that were made elsewhere: they count in the submission, but nothing of them can be run."""
+    """Predictions of another library: they count in the submission, but have no network that could be run."""
 
     name: MemberName
     study: StoredStudy
-    """Into which they were imported."""
+    """The study that they were imported into."""
     record: ImportRecord
     weight: float = 1.0
+    """As in `ExportMember`."""
 
     @property
     def backbone(self) -> str:
-        """One of its own: nobody here knows what made them."""
+        """A placeholder, different for each import, because the true backbone is unknown."""
         return str(self.name)
 
 
 SEEDS, FILES, DOUBTS = "seeds", "files", "doubts"
-"""Keys in the notes: how many predictions of each image were averaged; names of the files; what there is to doubt, a
-list of texts."""
+"""Keys in an import's notes: number of averaged predictions of each image; names of the files; doubts, a list of
+texts."""
 
 
 def doubts_of(record: ImportRecord) -> list[str]:
-    """What there is to doubt of them, as it was found when they were imported."""
+    """Doubts about imported predictions, found when they were imported."""
     return [str(doubt) for doubt in record.notes.get(DOUBTS, ())]
 
 
 def shown_value(record: ImportRecord) -> str:
-    """Their score with its standard error."""
+    """The out-of-fold score of imported predictions with its standard error."""
     return "-" if record.value is None else f"{record.value:.4f} ± {record.value_se or 0.0:.4f}"
 
 
-def described(record: ImportRecord, metric: str) -> str:
-    """In one line, without their name."""
+def describe_import(record: ImportRecord, metric: str) -> str:
+    """Score and number of seeds of imported predictions, without their name."""
     seeds = record.notes.get(SEEDS)
     mean_of = f", the mean of {seeds} seeds" if isinstance(seeds, int) and seeds > 1 else ""
-    return f"out-of-fold {metric} {shown_value(record)}{mean_of}, if its file tells the truth"
+    return f"out-of-fold {metric} {shown_value(record)}{mean_of}, unverified"

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a model is, how good it is, and how far to believe that."""
+"""MODEL_CARD.md: what a model consists of, its scores, and how reliable they are."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trainer.recipe.recipe import FIELDS, Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class CardMember:
-    """A member of the model; imported predictions have neither networks nor a recipe."""
+    """A row of the table of members; imported predictions have neither networks nor a recipe."""
 
     name: MemberName
     backbone: str = "-"
     weight: float | None
-    """In the mean of all; None where a regression blends them."""
+    """In the weighted mean of all members; None if a regression blends them."""
     networks: int = 0
     views: Sequence[str] = ()
     recipe: Mapping[str, Scalar] = field(default_factory=dict)
@@ -26,10 +26,10 @@ class CardMember:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What the card is written from. ``score`` is None where all images were trained on and no confirmation tells."""
+    """What the card is written from."""
 
     studies: Sequence[str]
-    """Whose trials it is made of, the export's own first."""
+    """Names of the studies whose trials take part, the export's own first."""
     title: str
     metric: str
     members: Sequence[CardMember]
@@ -37,23 +37,25 @@ class CardFacts:
     trials_finished: int
     trials_pruned: int
     search_score: float
-    """The leader's in the search."""
+    """The leader's score in the search."""
     search_error: float
     estimate: Estimate | None
-    """The leader's from fresh splits; None where it was not confirmed."""
+    """The leader's, from fresh splits; None if it was not confirmed."""
     score: float | None
+    """Of the model, out-of-fold or from confirmations; None if it trained on all images and none was confirmed."""
     score_error: float | None
+    """Standard error of ``score``."""
     folds: int
     seeds: int
     full_data: bool
     reasons: Sequence[str]
-    """Why it is made of these recipes; see `search.export.rationale`."""
+    """Why these recipes were chosen; see `search.export.rationale`."""
     expected: str
-    """What is expected on the test images; empty where nobody can tell."""
+    """The forecast for the test images as a sentence; empty if there is none."""
     chances: str
-    """Which finalists may truly be the best; empty where there is but one."""
+    """Probability of each finalist to be the best; empty with a single one."""
     weighting: str = ""
-    """Which images count more in all scores, a sentence; empty: none does."""
+    """Which images count more in all scores, a sentence; empty: all count the same."""
     class_names: Sequence[str]
     class_counts: Sequence[int]
     test_images: int
@@ -81,14 +83,15 @@ def write_card(facts: CardFacts) -> str:
     parts += [
         "## Use it",
         "    python model/predict.py FOLDER_OF_IMAGES --output predictions.csv\n\n"
-        "needs torch, timm, numpy and Pillow, nothing of Retable; `search predict model FOLDER_OF_IMAGES` is the same.",
+        "This needs torch, timm, numpy and Pillow, but not Retable. `search predict model FOLDER_OF_IMAGES` does the "
+        "same.",
     ]
     for member in facts.members:
         if not member.recipe:
             continue
         parts += [
             f"## Recipe of {member.name}" if len(facts.members) > 1 else "## Recipe",
-            "Settings that differ from their defaults stand first.\n\n" + _recipe_table(member.recipe),
+            "Settings that differ from their defaults come first.\n\n" + _recipe_table(member.recipe),
         ]
     parts += ["## Made with", "\n".join(f"- {name} {value}" for name, value in facts.versions.items())]
     return "\n\n".join(parts) + "\n"
@@ -98,17 +101,17 @@ def _how_good(facts: CardFacts) -> str:
     lines = []
     leader, score = facts.members[0].name, f"**{facts.score or 0.0:.4f} ± {facts.score_error or 0.0:.4f}**"
     if facts.full_data:
-        lines.append("- Trained on all images: nothing was held out, so this model itself has no score.")
+        lines.append("- It trained on all images: nothing was held out, so this model itself has no score.")
         if facts.score is not None:
             lines.append(
                 "- The same recipes, cross-validated on fresh splits and blended in the same way: "
-                f"{facts.metric} {score} (one standard error)."
+                f"{facts.metric} {score} (± one standard error)."
             )
     else:
         lines.append(
-            f"- Out-of-fold {facts.metric}: {score} (one standard error), each image by those networks that did not "
-            "see it, averaged as the submission is"
-            + ("." if facts.estimate is None else ", on images by which the recipe was chosen: it flatters.")
+            f"- Out-of-fold {facts.metric}: {score} (± one standard error). Each image is predicted by the networks "
+            "that did not train on it, averaged as in the submission."
+            + (" This score is optimistic, because the same images chose the recipe." * (facts.estimate is not None))
         )
     if facts.weighting:
         lines.append(f"- {facts.weighting}")
@@ -119,13 +122,13 @@ def _how_good(facts: CardFacts) -> str:
         f"- It is the best of {facts.trials_finished} finished trials ({facts.trials_pruned} more were stopped early). "
     )
     if facts.estimate is None:
-        lines.append(f"{best}The best of many is partly lucky: expect somewhat less on new images.")
+        lines.append(f"{best}The best of many is partly lucky: expect a somewhat lower score on new images.")
     else:
         rounds = facts.estimate.rounds
         lines.append(
-            f"- On {rounds} fresh split{'s' * (rounds > 1)} it may be expected to score "
-            f"**{facts.estimate.shrunk:.4f} ± {facts.estimate.error:.4f}** by itself: its scores there, shrunk by how "
-            "much of such differences is noise."
+            f"- On {rounds} fresh split{'s' * (rounds > 1)}, {leader} has an estimated score of "
+            f"**{facts.estimate.shrunk:.4f} ± {facts.estimate.error:.4f}** for one network. It is moved toward the "
+            "finalists' mean, because noise exaggerates differences."
         )
     return "\n".join(lines)
 
@@ -142,8 +145,8 @@ def _what(facts: CardFacts) -> str:
     head = "| trial | backbone | weight | networks | input in pixels | test-time views |\n" + "| --- " * 6 + "|"
     return "\n".join(
         [
-            f"- {networks} network{'s' * (networks > 1)}, trained on {trained}; the probabilities of each "
-            "recipe's networks are averaged.",
+            f"- {networks} network{'s' * (networks > 1)}, trained on {trained}. The probabilities of a recipe's "
+            "networks are averaged.",
             *(f"- {line}" for line in facts.reasons),
             "",
             head,
@@ -171,7 +174,7 @@ def _recipe_table(recipe: Mapping[str, Scalar]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text from outside, harmless in Markdown tables and in the HTML that Markdown may hold."""
+    """Escape text from outside for Markdown tables and for HTML in Markdown."""
     for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(character, escaped)
     return text

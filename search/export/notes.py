@@ -1,4 +1,4 @@
-"""What the database keeps of an export beside its score: members, trainings, blend, and the predicted labels."""
+"""Notes of an export in the database: members, trainings, blend and predicted labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class RecipeNotes:
     """Number of the search trial that found it."""
     backbone: str
     views: tuple[str, ...]
-    """Test-time views that were averaged."""
+    """Averaged test-time views."""
     trainings: tuple[tuple[int, int], ...]
-    """Split and seed of each."""
+    """Split and seed of each training."""
     weight: float | None
-    """In the blend; None where a regression stacks the members."""
+    """In the blend; None if a regression stacks the members."""
     study: str | None = None
-    """Where it is from; None: the export's own study."""
+    """Name of the trial's study; None: the export's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,9 @@ class ImportNotes:
     digest: str
     """SHA-256, hexadecimal, of the predictions."""
     weight: float | None
+    """As in `RecipeNotes`."""
     study: str | None = None
-    """The last two as in `RecipeNotes`."""
+    """As in `RecipeNotes`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,9 +51,9 @@ class ExportNotes:
     trial: int
     """The leader's, like ``seeds``, ``trainings``, ``views`` and ``study``."""
     seeds: int
-    """How many trainings."""
+    """Number of trainings."""
     trainings: tuple[tuple[int, int], ...]
-    """Split and seed of each."""
+    """Split and seed of each training."""
     full_data: bool
     """Whether every training saw all images."""
     views: tuple[str, ...]
@@ -64,10 +65,10 @@ class ExportNotes:
     """``(C - 1,)`` or empty."""
     study: str | None = None
     members: tuple[RecipeNotes | ImportNotes, ...] = ()
-    """Of several the leader first; empty where there is but one."""
+    """All members, the leader first; empty if the leader is the only one."""
     labels: NDArray[np.int64] | None = None
-    """Class of each test image as the export decided, int64 ``(m,)`` in the order of the data set's test ids; None
-    without test images, and for exports that were made before labels were stored."""
+    """Predicted class of each test image, int64 ``(m,)``, in the order of the data set's test ids; None without test
+    images, and in exports from before labels were stored."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for the column ``notes`` of `storage.database.tables.Export`."""
@@ -93,7 +94,7 @@ class ExportNotes:
         """The reverse of `to_json`.
 
         Raises:
-            StorageError: ``notes`` are not those of an export.
+            StorageError: ``notes`` are damaged.
         """
         try:
             return ExportNotes(

@@ -1,5 +1,6 @@
-"""What is exported: which recipes, how often trained. `search.export.final_model` gathers them,
-`search.export.files` writes.
+"""Plan of an export: its recipes and imports, and the trainings of each recipe.
+
+`search.export.final_model` makes the final model of them, `search.export.files` writes it.
 """
 
 from __future__ import annotations
@@ -24,32 +25,32 @@ from studies.spec import StudySpec
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """What is to be refitted, and blended with what was imported."""
+    """The members of a final model, and how often each recipe is trained."""
 
     study: StoredStudy
-    """Whose export it is; how it is made is as this study's ``[final]`` says."""
-    also: tuple[StoredStudy, ...] = ()
+    """The study that the export belongs to; its ``[final]`` table applies."""
+    other_studies: tuple[StoredStudy, ...] = ()
     """Further studies whose recipes and imports may take part."""
     spec: StudySpec
     members: tuple[ExportMember, ...]
     """The leader first."""
     imported: tuple[ImportedMember, ...] = ()
     choice: Choice
-    """Why these."""
+    """Why these members were chosen."""
     estimates: Estimates | None
-    """Of the confirmed recipes; None where none was confirmed."""
+    """Of the confirmed recipes; None if none was confirmed."""
     seeds: int
-    """Trainings of each member at least; those of search and confirmation count where their networks are at hand."""
+    """Least number of trainings of a member. Those of search and confirmation count if their networks are kept."""
     full_data: bool
     short_of_time: bool = False
-    """Whether fewer members are refitted than might have been, because of the deadline."""
+    """Whether the deadline limits the number of members."""
     notes: tuple[str, ...] = ()
-    """What to doubt of the choice, for people."""
+    """Doubts about the choice, a sentence each."""
 
     @property
     def studies(self) -> tuple[StoredStudy, ...]:
-        """All that may take part, the export's own first."""
-        return (self.study, *self.also)
+        """All studies that may take part, the export's own first."""
+        return (self.study, *self.other_studies)
 
     @property
     def leader(self) -> ExportMember:
@@ -58,12 +59,12 @@ class ExportPlan:
 
     @property
     def split(self) -> int:
-        """The split of refits: that of the search, or none."""
+        """The split of refits: that of the search, or `FULL_DATA_SPLIT`."""
         return FULL_DATA_SPLIT if self.full_data else self.leader.trial.split
 
     @property
-    def models(self) -> int:
-        """Networks of one training."""
+    def networks_per_training(self) -> int:
+        """Number of networks of one training: one a fold, or a single one of all images."""
         return 1 if self.full_data else self.spec.protocol.folds
 
     @property
@@ -79,32 +80,30 @@ def plan_export(
     seeds: int | None,
     full_data: bool,
     members_at_most: int | None = None,
-    also: Sequence[StoredStudy] = (),
+    other_studies: Sequence[StoredStudy] = (),
     home: Home | None = None,
 ) -> ExportPlan:
-    """Choose the members: among the confirmed recipes where there are any, else the best trial of the search, and among
-    what was imported.
+    """Choose the members: confirmed recipes if there are any, else the best trial of the search, and imports.
 
     Args:
-        seeds: trainings of each recipe at least; None: as the study says.
-        members_at_most: recipes for whose refits there is time; None: any number. The leader is exported in any case.
-        also: further studies of the same images, folds and metric, whose recipes may take part.
-        home: whose kept networks may take part, see `search.export.pool`; None: nobody's. A model that is trained on
-        all
-            images takes none.
+        seeds: least number of trainings of each recipe; None: as the study sets it.
+        members_at_most: number of recipes that the deadline leaves time to refit; None: any. The leader always stays.
+        other_studies: further studies of the same images, folds and metric, whose recipes may take part.
+        home: folder of kept networks, whose trials may take part unconfirmed (see `search.export.pool`); None: no such
+            trials. With ``full_data`` none take part either.
 
     Raises:
         NothingFinished: no trial has finished.
         StudiesDiffer: the studies cannot be compared.
     """
-    pool = read_pool(stores, (study, *also), None if full_data else home)
+    pool = read_pool(stores, (study, *other_studies), None if full_data else home)
     spec = StudySpec.from_dict(study.spec)
     limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
     choice = _choose(stores, study, spec, pool, max(1, limit))
     blend_weights = dict(zip(choice.names, choice.blend_weights, strict=True))
     return ExportPlan(
         study=study,
-        also=tuple(also),
+        other_studies=tuple(other_studies),
         spec=spec,
         members=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.recipes if m.name in blend_weights),
         imported=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.imported if m.name in blend_weights),
@@ -118,14 +117,14 @@ def plan_export(
 
 
 def _choose(stores: Stores, study: StoredStudy, spec: StudySpec, pool: Pool, at_most: int) -> Choice:
-    """The members among the possible ones, of which the first leads."""
-    if len(pool.everyone) == 1 and pool.estimates is None:
+    """Choose the members from the pool; its first recipe leads."""
+    if len(pool.all_members) == 1 and pool.estimates is None:
         note = "no recipe was confirmed on fresh splits"
         return Choice(names=(pool.recipes[0].name,), blend_weights=(1.0,), method="none", note=note)
     return choose_members(
         [
             PossibleMember(name=member.name, backbone=member.backbone, oof=predictions_of(stores, member))
-            for member in pool.everyone
+            for member in pool.all_members
         ],
         read_targets(stores, study),
         stores.folds(study, pool.split),
@@ -136,17 +135,19 @@ def _choose(stores: Stores, study: StoredStudy, spec: StudySpec, pool: Pool, at_
 
 
 def missing_refits(plan: ExportPlan, home: Home) -> int:
-    """How many trainings there are still to be done, for all members."""
+    """Number of trainings still to do, over all members."""
     return sum(len(seeds) for _, seeds in _trainings(plan, home))
 
 
 def queue_refits(stores: Stores, plan: ExportPlan, home: Home) -> list[tuple[int, ...]]:
-    """The work items whose networks make the final model, those of each member: its trainings in search and
-    confirmation whose networks are in ``home``, and as many refits as are missing of the plan's seeds. These are
-    queued, the leader's first, in the study that found the recipe.
+    """Queue the missing refits, the leader's first, each in the study that found its recipe.
 
-    What is refitted already, weights and all, is not done again. Refits are for workers that share this home, because
-    that is where their weights are collected.
+    Finished refits whose weights are in ``home`` are not repeated. Refits are for workers that share this home, because
+    the export collects the weights there.
+
+    Returns:
+        By member, the work items whose networks make the final model: the trainings of search and confirmation whose
+        networks are in ``home``, and the refits.
     """
     return [
         (*(record.work_id for record in kept), *(_queue_refit(stores, plan, member, seed, home) for seed in seeds))
@@ -155,26 +156,28 @@ def queue_refits(stores: Stores, plan: ExportPlan, home: Home) -> list[tuple[int
 
 
 def _trainings(plan: ExportPlan, home: Home) -> list[tuple[tuple[TrialRecord, ...], list[int]]]:
-    """Of each member: the trainings whose networks are in ``home``, and the seeds of the refits that are missing.
+    """By member: the trainings whose networks are in ``home``, and the seeds of the missing refits.
 
-    At least one training has the same split and seed for all, so that predictions of one training can be blended.
+    All members share the split and seed of at least one training, so that its predictions can be blended.
     """
     kept = [() if plan.full_data else _kept(plan, member, home) for member in plan.members]
     used = {record.seed for records in kept for record in records}
     shared = set.intersection(*({(record.split, record.seed) for record in records} for records in kept))
     first = plan.leader.trial.seed
-    wanted = []
+    trainings = []
     for records in kept:
-        own = {(record.split, record.seed) for record in records}
-        begin = [] if shared or not used or (plan.split, first) in own else [first]
-        fresh = (seed for seed in itertools.count() if seed not in {*used, *begin})
-        missing = max(0, plan.seeds - len(records) - len(begin))
-        wanted.append((records, [*begin, *itertools.islice(fresh, missing)]))
-    return wanted
+        done = {(record.split, record.seed) for record in records}
+        common = [] if shared or not used or (plan.split, first) in done else [first]
+        fresh = (seed for seed in itertools.count() if seed not in {*used, *common})
+        missing = max(0, plan.seeds - len(records) - len(common))
+        trainings.append((records, [*common, *itertools.islice(fresh, missing)]))
+    return trainings
 
 
 def _kept(plan: ExportPlan, member: ExportMember, home: Home) -> tuple[TrialRecord, ...]:
-    return tuple(r for r in member.trainings if len(weight_files(home, member.study, r.work_id)) == plan.models)
+    return tuple(
+        r for r in member.trainings if len(weight_files(home, member.study, r.work_id)) == plan.networks_per_training
+    )
 
 
 def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: int, home: Home) -> int:
@@ -188,11 +191,11 @@ def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: i
     )
     record = stores.trials.record_of(work_id)
     weights = weight_files(home, member.study, work_id)
-    if record is not None and (record.status is not TrialStatus.FINISHED or len(weights) < plan.models):
+    if record is not None and (record.status is not TrialStatus.FINISHED or len(weights) < plan.networks_per_training):
         stores.queue.reopen(work_id, home=home.identity())
     return work_id
 
 
 def weight_files(home: Home, study: StoredStudy, work_id: int) -> list[Path]:
-    """The fold models of a training; empty where they are not on this host."""
+    """Weight files of a training's fold models; empty if they are not on this host."""
     return ArtifactFolder(home.artifacts).kept_weights(study.name, work_id)

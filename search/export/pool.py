@@ -1,10 +1,10 @@
-"""Who may take part in a final model: recipes of one study or of several on the same images, and imported predictions.
+"""Candidates for the members of a final model: recipes of one or several studies of the same images, and imports.
 
-Of a study that confirmed its recipes on fresh splits, all that may as well be the best; the finalists of several
-studies are judged together, because the same split of the same images has the same folds in all of them. Of a study
-that confirmed nothing, its best trial: then everybody is compared on the split of the search, where all of them ran.
+A study with confirmed recipes contributes all that tie with the leader. Finalists of several studies are compared
+together, because a split of the same images has the same folds in all of them. A study without confirmations
+contributes its best trial; then all recipes are compared on the split of the search, which all of them ran.
 
-Imported predictions never lead: whether they were held out cannot be checked, and there is nothing of them to refit.
+Imported predictions never lead: nothing proves that they were held out, and they have no recipe to refit.
 """
 
 from __future__ import annotations
@@ -31,58 +31,58 @@ from storage.values import DEFAULT_TRIAL
 from studies.spec import StudySpec
 
 POOL = 12
-"""Recipes that are looked at for an ensemble, the best first: more would cost minutes, not points."""
+"""Largest number of recipes considered for an ensemble, the best first: more would take minutes and gain nothing."""
 
 
 class StudiesDiffer(SearchError):
-    """Studies whose predictions cannot be compared image by image; the message says what differs in which."""
+    """Studies whose predictions cannot be compared image by image; the message lists every difference."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
-    """Possible members, all with predictions of the same images from comparable cross-validations."""
+    """Candidates for the members, all with comparable out-of-fold predictions of the same images."""
 
     recipes: tuple[ExportMember, ...]
-    """The leader first; no recipe twice."""
+    """The leader first; all different."""
     imported: tuple[ImportedMember, ...]
     estimates: Estimates | None
-    """Of the confirmed recipes; None where none was confirmed."""
+    """Of the confirmed recipes; None if none was confirmed."""
     split: int
-    """Whose folds are the outer ones of a nested comparison: a split that all recipes ran."""
+    """A split that all recipes ran; its folds are the outer folds of a nested comparison."""
     notes: tuple[str, ...] = ()
-    """What to doubt, for people."""
+    """Doubts about the comparison, a sentence each."""
 
     @property
-    def everyone(self) -> tuple[ExportMember | ImportedMember, ...]:
+    def all_members(self) -> tuple[ExportMember | ImportedMember, ...]:
         """Recipes and imported predictions, the leader first."""
         return (*self.recipes, *self.imported)
 
 
 def read_pool(stores: Stores, sources: Sequence[StoredStudy], home: Home | None = None) -> Pool:
-    """The possible members that studies have.
+    """Collect the candidates of the studies ``sources``, one at least.
 
     Args:
-        home: whose kept networks may take part although their trials were not confirmed: they cost nothing any more.
-            None: nobody's.
+        home: folder of kept networks. Their trials may take part unconfirmed, because they need no further training.
+            None: no such trials.
 
     Raises:
-        StudiesDiffer: they are not of the same images, folds and metric.
-        NothingFinished: no trial of one of them has finished.
+        StudiesDiffer: the studies differ in images, folds, metric or image weights.
+        NothingFinished: a study has no finished trial.
     """
-    check_alike(sources)
+    check_comparable(sources)
     _check_weights(stores, sources)
     confirmations = [read_confirmation(stores, study.name) for study in sources]
     names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
     best = {confirmation.study.id: _best(confirmation, names) for confirmation in confirmations}
     confirmed = [confirmation for confirmation in confirmations if _is_confirmed(confirmation)]
-    estimates, tied = _judged_together(stores, confirmed, names)
+    estimates, tied = _compare_finalists(stores, confirmed, names)
     unconfirmed = sorted(
         (best[c.study.id] for c in confirmations if c not in confirmed), key=lambda pair: pair[0], reverse=True
     )
     others = [member for _, member in unconfirmed]
     if home is not None:
         others += [member for confirmation in confirmations for member in _kept(confirmation, names, home)]
-    others = [member for member in _different([*tied, *others]) if member not in tied]
+    others = [member for member in _without_duplicates([*tied, *others]) if member not in tied]
     if others:
         members = [*tied[: max(1, POOL - len(others))], *others][:POOL]
         recipes = [replace(member, by_search=True) for member in members]
@@ -100,23 +100,23 @@ def read_pool(stores: Stores, sources: Sequence[StoredStudy], home: Home | None 
 
 
 def predictions_of(stores: Stores, member: ExportMember | ImportedMember) -> NDArray[np.float32]:
-    """The out-of-fold probabilities by which a possible member is compared with the others, ``(n, C)``."""
+    """The out-of-fold probabilities by which a candidate is compared with the others, ``(n, C)``."""
     if isinstance(member, ImportedMember):
         return stores.imports.predictions(member.record.id).oof
-    return average([stores.trials.prediction(record.id, "oof") for record in member.judged_by])
+    return average([stores.trials.prediction(record.id, "oof") for record in member.compared_by])
 
 
-def check_alike(sources: Sequence[StoredStudy]) -> None:
-    """Whether predictions of these studies can be compared image by image.
+def check_comparable(sources: Sequence[StoredStudy]) -> None:
+    """Check that predictions of these studies can be compared image by image.
 
     Raises:
-        StudiesDiffer: they cannot; every difference is named.
+        StudiesDiffer: they cannot; lists every difference.
     """
     first, problems = sources[0], []
     for study in sources[1:]:
         if study.fingerprint != first.fingerprint:
-            prints = f"fingerprint {study.fingerprint[:12]}, that of {first.name} is {first.fingerprint[:12]}"
-            problems.append(f"{study.name} is on other images ({prints})")
+            fingerprints = f"fingerprint {study.fingerprint[:12]}, that of {first.name} is {first.fingerprint[:12]}"
+            problems.append(f"{study.name} is on other images ({fingerprints})")
         own, other = (StudySpec.from_dict(one.spec).sections["protocol"] for one in (study, first))
         for setting in own:
             if own[setting] != other[setting]:
@@ -125,42 +125,44 @@ def check_alike(sources: Sequence[StoredStudy]) -> None:
                 )
     if problems:
         raise StudiesDiffer(
-            "these studies cannot be blended, which takes the same images, folds and metric:\n"
+            "these studies cannot be blended, because their images or protocols differ:\n"
             + "\n".join(f"  {problem}" for problem in problems)
         )
 
 
 def _check_weights(stores: Stores, sources: Sequence[StoredStudy]) -> None:
-    """Studies of one protocol may still be weighted by features of different backbones.
+    """Check that all studies weight the images alike: the features of different backbones give different weights.
 
     Raises:
-        StudiesDiffer: their images count differently.
+        StudiesDiffer: two studies weight the images differently.
     """
     first, *others = [(study, stores.image_weights(study)) for study in sources]
     for study, weights in others:
         if weights is not None and first[1] is not None and not np.array_equal(weights.values, first[1].values):
-            by = f"{study.name} by {weights.about.get('features')}, {first[0].name} by {first[1].about.get('features')}"
+            features = (
+                f"{study.name} by {weights.about.get('features')}, {first[0].name} by {first[1].about.get('features')}"
+            )
             raise StudiesDiffer(
-                f"these studies cannot be blended: their scores are weighted toward the test images, {by}"
+                f"these studies cannot be blended: their scores weight the images by different features, {features}"
             )
 
 
 def _is_confirmed(confirmation: Confirmation) -> bool:
-    """A confirmation that was cut short after the default recipe alone says nothing about any other."""
+    """Whether a recipe was confirmed besides the default one, which alone says nothing about the others."""
     return any(finalist.number != DEFAULT_TRIAL for finalist in confirmation.finalists)
 
 
 def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, ExportMember]:
     """The best finished trial by the search's own scores, and its objective."""
     if not confirmation.ranking:
-        which = f"no trial of study {confirmation.study.name}" if names else "no trial"
-        raise NothingFinished(f"{which} has finished yet, so there is nothing to export")
+        subject = f"no trial of study {confirmation.study.name}" if names else "no trial"
+        raise NothingFinished(f"{subject} has finished yet, so there is nothing to export")
     best = confirmation.ranking[0]
     return best.objective, _member(confirmation, best.number, names)
 
 
 def _member(confirmation: Confirmation, number: int, names: dict[int, str]) -> ExportMember:
-    """A finished trial that was not confirmed."""
+    """A candidate from a finished trial, without confirmations."""
     study, trial = confirmation.study, confirmation.trials[number]
     recipe = final_recipe(trial.recipe or {}, confirmation.spec.final)
     name = MemberName(trial=number, study=names.get(study.id, ""))
@@ -168,20 +170,20 @@ def _member(confirmation: Confirmation, number: int, names: dict[int, str]) -> E
 
 
 def _kept(confirmation: Confirmation, names: dict[int, str], home: Home) -> Iterable[ExportMember]:
-    """Finished trials that were not confirmed and whose networks are in ``home``, the best first."""
+    """Finished, unconfirmed trials whose networks are in ``home``, the best first."""
     artifacts, folds = ArtifactFolder(home.artifacts), confirmation.spec.protocol.folds
     confirmed = {finalist.number for finalist in confirmation.finalists}
     for candidate in confirmation.ranking:
         member = _member(confirmation, candidate.number, names)
-        here = len(artifacts.kept_weights(member.study.name, member.trial.work_id)) == folds
-        if candidate.number not in confirmed and here and member.trainings:
+        complete = len(artifacts.kept_weights(member.study.name, member.trial.work_id)) == folds
+        if candidate.number not in confirmed and complete and member.trainings:
             yield member
 
 
-def _judged_together(
+def _compare_finalists(
     stores: Stores, confirmed: Sequence[Confirmation], names: dict[int, str]
 ) -> tuple[Estimates | None, list[ExportMember]]:
-    """What the confirmations say of all finalists, and those that may as well be the best, the leader first."""
+    """Estimates of all finalists from their confirmations; and the leader with the finalists that tie with it."""
     if not confirmed:
         return None, []
     finalists = {
@@ -203,8 +205,8 @@ def _judged_together(
     return estimates, tied
 
 
-def _different(members: Iterable[ExportMember]) -> list[ExportMember]:
-    """The first with each recipe."""
+def _without_duplicates(members: Iterable[ExportMember]) -> list[ExportMember]:
+    """The first member with each recipe."""
     kept: list[ExportMember] = []
     for member in members:
         if all(member.recipe != other.recipe for other in kept):
@@ -213,11 +215,9 @@ def _different(members: Iterable[ExportMember]) -> list[ExportMember]:
 
 
 def _comparable(tied: Sequence[ExportMember]) -> list[ExportMember]:
-    """Those of them that share a split with all that stand before them and repeat no recipe, with the rounds on the
-    splits that all of these ran.
-    """
+    """Members with different recipes and a common split of confirmation, each with its rounds on the common splits."""
     pool, splits = [tied[0]], {record.split for record in tied[0].rounds}
-    for member in _different(tied)[1:]:
+    for member in _without_duplicates(tied)[1:]:
         shared = splits & {record.split for record in member.rounds}
         if shared:
             pool.append(member)
@@ -226,7 +226,7 @@ def _comparable(tied: Sequence[ExportMember]) -> list[ExportMember]:
 
 
 def _imported(stores: Stores, sources: Sequence[StoredStudy], names: dict[int, str]) -> Iterable[ImportedMember]:
-    """What was imported into the studies, the same predictions once."""
+    """Imports of all studies; equal predictions count once."""
     seen: set[str] = set()
     for study in sources:
         for record in stores.imports.all(study.id):
@@ -238,8 +238,8 @@ def _imported(stores: Stores, sources: Sequence[StoredStudy], names: dict[int, s
 
 def _notes(unconfirmed: Sequence[ExportMember], names: dict[int, str]) -> Iterable[str]:
     if names and unconfirmed:
-        which = ", ".join(member.study.name for member in unconfirmed)
+        studies = ", ".join(member.study.name for member in unconfirmed)
         yield (
-            f"nothing was confirmed on fresh splits in {which}: all recipes are compared on the split of the search, "
-            f"by which they were chosen (`search confirm --study {unconfirmed[0].study.name}` mends that)"
+            f"nothing was confirmed on fresh splits in {studies}, so all recipes are compared on the split of the "
+            f"search, which chose them (`search confirm --study {unconfirmed[0].study.name}` confirms them)"
         )

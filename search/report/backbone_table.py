@@ -1,4 +1,4 @@
-"""``search backbones``: which there are, how large, and how fast each trains on this machine."""
+"""``search backbones``: pre-trained backbones with their size, and training speed and memory on this machine."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
 from trainer.recipe.recipe import RecipeError
 
-LOOKED_UP = 60  # models whose weights are looked for, one file system or hub request each
-MEASURED = 15  # architectures that are measured without being asked to: a few minutes on a CPU
+LOOKED_UP = 60
+"""Longest list whose weights are looked up, with one request to the file system or the hub for each model."""
+MEASURED = 15
+"""Largest number of architectures that are measured without ``--measure``; they take a few minutes on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackbonesRequest:
-    """What is to be listed. ``pattern``, ``families``, ``max_params`` and ``max_size`` narrow as in a study file."""
+    """Options of ``search backbones``; ``pattern``, ``families``, ``max_params``, ``max_size`` as in a study file."""
 
     pattern: str
     families: Sequence[str]
     max_params: float | None
     max_size: int | None
     measure: bool | None
-    """Whether to measure what is not known yet; None: where there are `MEASURED` architectures or fewer."""
+    """Whether to measure unknown architectures; None: if there are `MEASURED` or fewer in the list."""
     weights: Path | None
+    """Folder of pre-trained weights."""
     home: Path
 
 
@@ -48,12 +51,12 @@ class _Listed:
 
 
 def show_backbones(request: BackbonesRequest) -> None:
-    """Print timm's pre-trained models that fit, after measuring them where that is asked for.
+    """Print timm's matching pre-trained models, after measuring them if asked to.
 
     Raises:
-        BackboneError: none fits, or the weights folder does not exist.
-        StudyError: a narrowing that no filter takes.
-        HomeNotWritable: what was measured cannot be kept.
+        BackboneError: no model matches, or the weights folder does not exist.
+        StudyError: an invalid filter.
+        HomeNotWritable: the measurements cannot be stored.
     """
     from trainer.networks.pretrained import missing_weights
 
@@ -64,11 +67,11 @@ def show_backbones(request: BackbonesRequest) -> None:
     problems: dict[Setup, str] = {}
     if request.measure or (request.measure is None and len(setups) <= MEASURED):
         problems = _measure([setup for setup in setups if measurements.get(setup) is None], measurements, console)
-    few = len(rows) <= LOOKED_UP
-    missing = set(missing_weights([row.name for row in rows], request.weights)) if few else set()
+    look_up = len(rows) <= LOOKED_UP
+    missing = set(missing_weights([row.name for row in rows], request.weights)) if look_up else None
     known = {setup: found for setup in setups if (found := measurements.get(setup)) is not None}
-    _print_listing(console, rows, known, problems, missing if few else None)
-    for line in _notes(rows, known, problems, few):
+    _print_listing(console, rows, known, problems, missing)
+    for line in _notes(rows, known, problems, looked_up=look_up):
         say(console, line)
 
 
@@ -87,12 +90,12 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
         "max_size": request.max_size,
     }
     try:
-        chosen = read_filter({key: value for key, value in table.items() if value not in (None, [])})
+        filter_ = read_filter({key: value for key, value in table.items() if value not in (None, [])})
     except RecipeError as error:
         raise StudyError(str(error)) from error
-    names = find_backbones(chosen)
+    names = find_backbones(filter_)
     if not names:
-        raise BackboneError(f"there are no {describe_filter(chosen)}; * stands for anything, as in 'resnet*'")
+        raise BackboneError(f"there are no {describe_filter(filter_)}; * stands for anything, as in 'resnet*'")
     device = best_device()
     rows = []
     for name in names:
@@ -114,7 +117,7 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
 
 
 def _measure(setups: Sequence[Setup], measurements: Measurements, console: Console) -> dict[Setup, str]:
-    """Measure and keep each; returns why, for those that cannot be measured."""
+    """Measure and store each setup; returns the reason for each that cannot be measured."""
     from trainer.training.throughput import TooLarge, best_device, measure_training
 
     problems: dict[Setup, str] = {}
@@ -143,7 +146,10 @@ def _print_listing(
     problems: Mapping[Setup, str],
     missing: set[str] | None,
 ) -> None:
-    """``missing``: names whose weights are not at hand; None where that was not looked up."""
+    """
+    Args:
+        missing: names without weights on this machine; None if that was not looked up.
+    """
     measured = bool(known or problems)
     columns = [
         Column(name="name"),
@@ -164,26 +170,29 @@ def _print_listing(
 
 
 def _notes(
-    rows: Sequence[_Listed], known: Mapping[Setup, Measured], problems: Mapping[Setup, str], few: bool
+    rows: Sequence[_Listed], known: Mapping[Setup, Measured], problems: Mapping[Setup, str], *, looked_up: bool
 ) -> Iterable[str]:
     setup = rows[0].setup
     if known:
-        yield f"images/s, GiB: of training in batches of {setup.batch_size} at px x px, measured on {setup.device}."
+        yield (
+            f"images/s, GiB: training speed and peak memory, in batches of {setup.batch_size} images of px x px, "
+            f"measured on {setup.device}."
+        )
     yield from (f"Not measured: {problem}" for problem in problems.values())
     unknown = {row.setup for row in rows} - known.keys() - problems.keys()
     if unknown:
-        yield f"{len(unknown)} architectures were not measured here yet; --measure does it."
-    if not few:
-        yield f"Narrow the pattern to {LOOKED_UP} names or fewer to see whose weights are at hand."
+        yield f"{len(unknown)} architectures are not measured on this machine yet; --measure measures them."
+    if not looked_up:
+        yield f"Narrow the pattern to {LOOKED_UP} names or fewer to see which weights are at hand."
 
 
 MAX_FILE_BYTES = 16 * 2**20
-"""Some 200 bytes a measurement: what is larger is something else."""
+"""A larger file is ignored: a measurement takes about 200 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a measurement holds for."""
+    """The conditions of a measurement: it holds for these alone."""
 
     architecture: str
     image_size: int
@@ -196,28 +205,29 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured: training images a second, and bytes of memory at the peak."""
+    """Training speed and memory of an architecture."""
 
     images_per_second: float
     memory: int
+    """Peak, in bytes."""
 
 
 class Measurements:
-    """Measurements by setup, in a file of the home that several processes may add to."""
+    """Measurements by setup, in a file of the home folder that several processes may write."""
 
     def __init__(self, home: Home) -> None:
         self._path = home.measurements
         self._known = dict(_read(self._path))
 
     def get(self, setup: Setup) -> Measured | None:
-        """What is known, if anything."""
+        """The measurement of a setup; None if there is none."""
         return self._known.get(setup)
 
     def add(self, setup: Setup, measured: Measured) -> None:
-        """Keep a measurement, also for later calls.
+        """Store a measurement.
 
         Raises:
-            HomeNotWritable: it is kept for this process only.
+            HomeNotWritable: the file cannot be written, so only this object knows the measurement.
         """
         self._known[setup] = measured
         try:
@@ -229,13 +239,13 @@ class Measurements:
                     temporary.write_text(json.dumps(rows, indent=0), encoding="utf-8")
         except OSError as error:
             raise HomeNotWritable(
-                f"{self._path} cannot be written to ({error.strerror or error}); --home or RETABLE_HOME names another "
-                "folder for what is measured"
+                f"{self._path} cannot be written ({error.strerror or error}); --home or RETABLE_HOME names another "
+                "folder for measurements"
             ) from error
 
 
 def _read(path: Path) -> Iterator[tuple[Setup, Measured]]:
-    """What the file holds; entries that are not ours are passed over: they are measured again."""
+    """The valid measurements in the file. Anything else in it is ignored, so it is measured again."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return

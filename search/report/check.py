@@ -1,4 +1,4 @@
-"""``search check``: what is in a folder, before anything is begun."""
+"""``search check``: the contents of a data folder, and whether test images look like training images."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from trainer.shift.leaks import metadata_features
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftRequest:
-    """How training and test images are to be compared."""
+    """How to compare training with test images."""
 
     backbone: str | None = None
-    """Whose frozen features; None: what is at hand."""
+    """The backbone whose frozen features are compared; None: the first good one at hand, else pixel descriptors."""
     weights: Path | None = None
     """Folder of pre-trained weights."""
 
 
 def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftRequest | None) -> None:
-    """Read everything in ``folder``, as `search start` would, and say what was found.
+    """Read everything in ``folder`` as `search start` would, and print what was found.
 
     Args:
-        shift: None: training and test images are not compared.
+        shift: None: do not compare training with test images.
 
     Raises:
-        DataError: listing everything that is wrong with the data.
-        BackboneError: a backbone to compare by that cannot be used.
+        DataError: the data are invalid; lists every problem.
+        BackboneError: the backbone of ``shift`` cannot be used.
     """
     console = open_console()
     if shift is not None and shift.backbone is not None:
@@ -56,8 +56,10 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
             say(console, line)
 
 
-DIFFERENT = 0.75  # area from which parts differ plainly
-SHOWN = 5  # most test-like training images, and shifted classes, that are listed
+CLEAR_SHIFT = 0.75
+"""AUC from which training and test images clearly differ."""
+SHOWN = 5
+"""Number of listed training images that look most like test images, and of listed classes."""
 
 _DIRECTIONS = {
     "brightness": ("darker", "brighter"),
@@ -66,21 +68,19 @@ _DIRECTIONS = {
     "sharpness": ("more blurred", "sharper"),
     "blockiness": ("less compressed", "more compressed"),
 }
-"""Of each of `trainer.shift.descriptors.SCALARS`: what test images are where theirs are lower, and where they are
-higher.
-"""
+"""How test images look if a descriptor (`trainer.shift.descriptors.SCALARS`) is lower for them, and if it is higher."""
 
 
 def shift_lines(competition: Competition, *, backbone: str | None, weights: Path | None, say: Say) -> list[str]:
-    """Measure the shift between training and test images, of which there are some, and tell it in lines.
+    """Measure the shift between training and test images (one at least) and describe it, a line for each finding.
 
     Args:
-        backbone: whose frozen features to compare by; None: those of the first good one at hand, else descriptors.
+        backbone: as in `ShiftRequest`.
         weights: folder of pre-trained weights.
 
     Raises:
-        BackboneError: a backbone that cannot be used, or a weights folder that does not exist.
-        DataError: images that can no longer be read.
+        BackboneError: the backbone cannot be used, or the weights folder does not exist.
+        DataError: an image can no longer be read.
     """
     images = competition.images
     groups = shift_groups(competition)
@@ -96,33 +96,34 @@ def shift_lines(competition: Competition, *, backbone: str | None, weights: Path
     except TooFewImages as error:
         return [f"train/test shift: not measured: {error}"]
     lines = [
-        f"train/test shift: {name} alone tells them apart, AUC {leak.auc:.2f} ± {leak.standard_error:.2f}: a leak, or "
-        "a sign that they were made differently"
+        f"train/test shift: {name} alone separates them, AUC {leak.auc:.2f} ± {leak.standard_error:.2f}: a leak, or a "
+        "sign that they were made differently"
         for name, leak in leaks.items()
         if is_shifted(leak)
     ]
-    why = " (no pre-trained backbone is at hand)" * features.described
-    lines.append(f"train/test shift by {features.name}{why}: AUC {_told(shift)}")
+    because = " (no pre-trained backbone is at hand)" * features.described
+    lines.append(f"train/test shift by {features.name}{because}: AUC {_verdict(shift)}")
     if not is_shifted(shift):
         return lines
     if features.described:
-        lines += [f"  {line}" for line in _how_they_look(features)]
+        lines += [f"  {line}" for line in _visible_differences(features)]
     lines += [
-        f"  {line}" for line in (*_most_alike(competition, shift), *_shifted(competition, shift), _weighted(shift))
+        f"  {line}"
+        for line in (*_most_test_like(competition, shift), *_shifted_classes(competition, shift), _weighting(shift))
     ]
     return lines
 
 
-def _told(shift: Shift) -> str:
+def _verdict(shift: Shift) -> str:
     area = f"{shift.auc:.2f} ± {shift.standard_error:.2f}"
     if not is_shifted(shift):
         return f"{area}: training and test images look alike"
-    how = "differ" if shift.auc >= DIFFERENT else "differ somewhat"
-    return f"{area}: they {how}: out-of-fold scores may not hold on the test images"
+    how = "differ" if shift.auc >= CLEAR_SHIFT else "differ somewhat"
+    return f"{area}: they {how}, so out-of-fold scores may not hold on the test images"
 
 
-def _how_they_look(features: Features) -> Iterator[str]:
-    """Which plain properties differ, by the share of pairs in which the test image has more of one."""
+def _visible_differences(features: Features) -> Iterator[str]:
+    """Image properties that differ, each by the AUC of that property alone."""
     from sklearn.metrics import roc_auc_score
 
     part = np.repeat([0, 1], [len(features.train), len(features.test)])
@@ -134,28 +135,29 @@ def _how_they_look(features: Features) -> Iterator[str]:
             yield f"test images are {higher if area > 0.5 else lower} ({name} alone: {max(area, 1 - area):.2f})"
 
 
-def _most_alike(competition: Competition, shift: Shift) -> Iterator[str]:
+def _most_test_like(competition: Competition, shift: Shift) -> Iterator[str]:
     images = competition.images
     yield "training images most like test images:"
     for i in np.argsort(-shift.train, kind="stable")[:SHOWN]:
         yield f"  {images.train_ids[i]} ({images.class_names[images.y[i]]}): {shift.train[i]:.2f}"
 
 
-def _shifted(competition: Competition, shift: Shift) -> Iterator[str]:
+def _shifted_classes(competition: Competition, shift: Shift) -> Iterator[str]:
     found = shifted_classes(competition.images.y, shift.train)
     if found:
         yield "in the third of the training images that is most like test images:"
-    for one in found[:SHOWN]:
-        name = competition.images.class_names[one.class_index]
-        yield f"  {name}: {one.share:.0%}, of all training images {one.overall:.0%}"
+    for shifted in found[:SHOWN]:
+        name = competition.images.class_names[shifted.class_index]
+        yield f"  {name}: {shifted.share:.0%}, of all training images {shifted.overall:.0%}"
 
 
-def _weighted(shift: Shift) -> str:
+def _weighting(shift: Shift) -> str:
     problem = why_not(shift)
     if problem:
         return problem
     values, effective = importance_weights(shift.train, len(shift.test))
     return (
-        f"weighted by likeness to test images, {len(values)} training images would tell as much as {effective:.0f}: "
-        f"`search start --set {SETTING}` judges so, nearer to the test images and less precisely"
+        f"weighted by similarity to the test images, {len(values)} training images have the effective sample size "
+        f"{effective:.0f}. `search start --set {SETTING}` scores with these weights: closer to the test images, but "
+        "less precise"
     )

@@ -1,4 +1,4 @@
-"""``search compare``: the finalists by their confirmations on fresh splits, who can be told apart from whom."""
+"""``search compare``: scores of the finalists on fresh splits, and which of them differ by more than noise."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from storage.stores import Stores, open_stores
 from storage.values import DEFAULT_TRIAL, TrialRecord
 
 PICTURE = "compare.png"
-"""Its name where nobody gives another."""
+"""Default name of the picture."""
 FORMATS = (".png", ".pdf", ".svg")
+"""Formats of the picture, by the ending of its name."""
 
 
 class PictureNotWritable(SearchError):
-    """The picture cannot be written where it was asked for."""
+    """The picture cannot be written to the given path."""
 
 
 class NothingConfirmed(SearchError):
-    """No trial has been run again on a fresh split, so there is nothing to compare."""
+    """No trial was confirmed on a fresh split, so there is nothing to compare."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Finalists of one study, and what is said of them."""
+    """Finalists of one study: their estimated scores, and sentences about them."""
 
     study: str
     metric: str
@@ -44,23 +45,23 @@ class Comparison:
     trials: dict[int, TrialRecord]
     """The search trials of the finalists by number."""
     differences: dict[int, str]
-    """How each recipe differs from the default one."""
+    """Settings of each recipe that differ from the default recipe."""
     lines: tuple[str, ...]
-    """What the columns are, and what follows from them, for people."""
+    """Explanation of the columns, and conclusions, a sentence each."""
     doubts: tuple[str, ...]
-    """What the confirmation leaves open, for people."""
+    """Questions that the confirmation leaves open, a sentence each."""
 
 
 def compare(name: str | None, url: str, home: Path, picture: Path | None) -> None:
-    """Print the comparison of a study's finalists and draw it.
+    """Print and draw the comparison of a study's finalists.
 
     Args:
         picture: file to draw into; None: ``compare.png`` in the folder of the study's exports.
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
-        NothingConfirmed: no trial was confirmed; says what to type.
-        PictureNotWritable: as it says; nothing was compared.
+        NothingConfirmed: no trial was confirmed; names the command that confirms.
+        PictureNotWritable: ``picture`` cannot be written.
     """
     if picture is not None and picture.suffix.lower() not in FORMATS:
         raise PictureNotWritable(f"{picture} has to end in one of {', '.join(FORMATS)}")
@@ -71,13 +72,13 @@ def compare(name: str | None, url: str, home: Path, picture: Path | None) -> Non
 
 
 def show_comparison(console: Console, stores: Stores, name: str, home: Home) -> None:
-    """Print the comparison and draw it beside the exports, where any trial has been confirmed."""
+    """Print the comparison and draw it into the folder of the exports, if any trial was confirmed."""
     with suppress(NothingConfirmed):
         _show(console, compare_finalists(stores, name), home.exports(name) / PICTURE)
 
 
 def draw_finalists(stores: Stores, name: str, home: Home) -> None:
-    """Draw the comparison beside the exports, where any trial has been confirmed, and print nothing."""
+    """Draw the comparison into the folder of the exports, if any trial was confirmed; print nothing."""
     with suppress(NothingConfirmed):
         draw_comparison(home.exports(name) / PICTURE, compare_finalists(stores, name))
 
@@ -97,7 +98,7 @@ def compare_finalists(stores: Stores, name: str) -> Comparison:
     confirmation = read_confirmation(stores, name)
     estimates = judge(stores, confirmation)
     if estimates is None:
-        raise NothingConfirmed(_what_to_type(confirmation))
+        raise NothingConfirmed(_nothing_confirmed(confirmation))
     default = confirmation.spec.default_recipe()
     trials = {row.number: confirmation.trials[row.number] for row in estimates.rows}
     return Comparison(
@@ -108,21 +109,21 @@ def compare_finalists(stores: Stores, name: str) -> Comparison:
         differences={number: recipe_difference(record, default) for number, record in trials.items()},
         lines=(
             *weights_lines(stores, confirmation.study),
-            *_columns(confirmation.spec.protocol.metric, estimates),
+            *_column_lines(confirmation.spec.protocol.metric, estimates),
             *_verdict(confirmation, estimates),
         ),
-        doubts=(*_open_lines(stores, name), *_doubts(estimates)),
+        doubts=(*_unfinished(stores, name), *_doubts(estimates)),
     )
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """The table, the best first, and below it what it means.
+    """Print the table of the finalists, the best first, and the sentences about it.
 
-    ``mean`` and the metric are those of one network, ``averaged`` is what the average of a recipe's fold models may be
-    expected to score, which is compared and exported.
+    The columns ``mean`` and the metric score one network. ``averaged`` is the expected score of the average of a
+    recipe's fold models, which is exported and therefore compared.
     """
     rows = comparison.estimates.rows
-    numbers = ("trial", "rounds", "mean", comparison.metric, "averaged", "behind", "chance best")
+    numbers = ("trial", "rounds", "mean", comparison.metric, "averaged", "gap", "chance best")
     print_table(
         console,
         f"{comparison.study}: the finalists on fresh splits",
@@ -134,7 +135,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
                 f"{row.mean:.4f}",
                 f"{row.shrunk:.4f} ± {row.error:.4f}",
                 f"{row.averaged:.4f}",
-                "leads" if row is comparison.estimates.leader else f"{row.gap_to_leader:.4f} ± {row.gap_error:.4f}",
+                "leads" if row is comparison.estimates.leader else _gap(row),
                 f"{row.chance_best:.0%}",
                 comparison.differences[row.number],
             )
@@ -152,7 +153,7 @@ def draw_comparison(path: Path, comparison: Comparison) -> None:
     """Draw the table's estimates as a forest plot.
 
     Raises:
-        PictureNotWritable: no folder can be made, or no file.
+        PictureNotWritable: its folder or the file cannot be written.
     """
     marks = [
         Mark(
@@ -174,15 +175,16 @@ def draw_comparison(path: Path, comparison: Comparison) -> None:
         raise PictureNotWritable(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _what_to_type(confirmation: Confirmation) -> str:
+def _nothing_confirmed(confirmation: Confirmation) -> str:
     name = confirmation.study.name
     reason = why_skipped(confirmation)
     if reason:
-        return f"no trial of study {name} has been confirmed on a fresh split: {reason}"
-    return f"no trial of study {name} has been confirmed on a fresh split yet: `search confirm --study {name}` does it"
+        return f"no trial of study {name} is confirmed on a fresh split: {reason}"
+    return f"no trial of study {name} is confirmed on a fresh split yet: `search confirm --study {name}` confirms them"
 
 
-def _open_lines(stores: Stores, name: str) -> list[str]:
+def _unfinished(stores: Stores, name: str) -> list[str]:
+    """The progress of a confirmation that still runs."""
     snapshot = read_snapshot(stores, name)
     if not snapshot.confirms_open:
         return []
@@ -190,18 +192,25 @@ def _open_lines(stores: Stores, name: str) -> list[str]:
     return [f"the confirmation still runs: {snapshot.confirms_done} of {total} trainings are done"]
 
 
-def _columns(metric: str, estimates: Estimates) -> list[str]:
-    """What the columns are."""
+def _column_lines(metric: str, estimates: Estimates) -> list[str]:
+    """Explanation of the columns."""
     rows = estimates.rows
     lines = [f"mean: {metric} of one network on the fresh splits, as measured."]
     if any(row.shrunk != row.mean for row in rows):
         lines.append(f"{metric}: the same, moved toward the finalists' mean, because noise exaggerates differences.")
     if any(row.averaged > row.shrunk for row in rows):
         lines.append(
-            "averaged: expected score of the average of a recipe's networks. It is exported, so it decides the order, "
-            '"behind" and "chance best".'
+            "averaged: expected score of the average of a recipe's networks. The export uses this average, so it "
+            "decides the order and the next two columns."
         )
+    if len(rows) > 1:
+        lines.append("gap: how far below the leader, ± standard error. chance best: probability of being the best.")
     return lines
+
+
+def _gap(row: Estimate) -> str:
+    """A recipe's gap to the leader with its standard error; a gap that rounds to zero has no sign."""
+    return f"{row.gap_to_leader:z.4f} ± {row.gap_error:.4f}"
 
 
 def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
@@ -209,34 +218,34 @@ def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
     lines = []
     if len(rows) > 2:
         lines.append(
-            f"About {estimates.reliability:.0%} of the differences between the means is real; the rest is noise of "
+            f"About {estimates.reliability:.0%} of the variance between the means is real. The rest is noise, "
             f"± {estimates.noise:.4f} in each mean."
         )
     tied = [row.number for row in rows if row.tied and row is not leader]
     if tied:
-        lines.append(f"=: {trials_named(tied)} may be just as good, within one standard error of the leader.")
+        lines.append(f"=: within one standard error of the leader, so possibly just as good: {trials_named(tied)}.")
     elif len(rows) > 1:
         lines.append(f"Trial {leader.number} leads by more than one standard error over every other finalist.")
     default = _default(estimates)
     if default is not None and default is not leader and default.gap_to_leader > default.gap_error:
-        lines.append(f"The leader beats the default recipe by {default.gap_to_leader:.4f} ± {default.gap_error:.4f}.")
+        lines.append(f"The leader beats the default recipe by {_gap(default)}.")
     lines.append(
-        "The fresh splits played no part in choosing these recipes, so these scores are free of the search's "
-        "selection bias."
+        "The fresh splits had no part in choosing these recipes, so these scores are free of the search's selection "
+        "bias."
     )
     searched = next((row for row in rows if row.number == confirmation.best), None)
     value = None if searched is None else confirmation.trials[searched.number].value
     if searched is not None and value is not None:
-        optimistic = ", which is optimistic" if value > searched.mean else ""
+        optimistic = " (optimistic)" * (value > searched.mean)
         lines.append(
-            f"The search's best, trial {searched.number}, scored {value:.4f} in the search{optimistic}, and "
+            f"The best trial of the search, trial {searched.number}, scored {value:.4f} in the search{optimistic} and "
             f"{searched.mean:.4f} on fresh splits."
         )
     return lines
 
 
 def _default(estimates: Estimates) -> Estimate | None:
-    """The default recipe, where it is not the only finalist."""
+    """The estimate of the default recipe, unless it is the only finalist."""
     default = next((row for row in estimates.rows if row.number == DEFAULT_TRIAL), None)
     return default if len(estimates.rows) > 1 else None
 
@@ -249,7 +258,7 @@ def _doubts(estimates: Estimates) -> list[str]:
         return ["the search has not been shown to beat the default recipe: the default recipe leads"]
     if default.gap_to_leader <= default.gap_error:
         return [
-            "the search has not been shown to beat the default recipe: the leader is "
-            f"{default.gap_to_leader:.4f} ± {default.gap_error:.4f} better"
+            "the search has not been shown to beat the default recipe: the leader's advantage over it is "
+            f"{_gap(default)}, which may be noise"
         ]
     return []

@@ -1,14 +1,14 @@
-"""Optuna Dashboard on our database, with what it lacks: it trusts every visitor and every address (0.21).
+"""``search dashboard``: Optuna Dashboard on the study database, protected by a WSGI middleware.
 
-`Guard` stands before it and refuses
+Optuna Dashboard 0.21 trusts every visitor and every address. `Guard` refuses
 
-- requests under a foreign Host name: a web site that lets its name point to 127.0.0.1 (DNS rebinding) would otherwise
-  read and delete studies through the browser of whoever looks at it;
-- changes that another site's page asks for: browsers tell the page's origin;
+- requests under a foreign Host name: a web site whose name points to 127.0.0.1 (DNS rebinding) could otherwise read and
+  delete studies through its visitor's browser;
+- changes requested by a page of another site (cross-site request forgery): browsers send the page's origin;
 - the contour plot of a large study, which takes all memory of the machine (320 MB and 20 s at 1,000 trials, more than
-  24 GB at 5,000);
+  24 GB at 5,000).
 
-and sends artifacts so that a browser shows them but runs nothing in them.
+It also adds headers to artifacts, so that a browser shows them but runs no script in them.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 CONTOUR_MAX_TRIALS = 300
-"""The contour plot of more trials is refused: its cost grows with their square."""
+"""Largest number of trials for the contour plot, whose cost is quadratic in it."""
 
 MAX_BODY_BYTES = 64 * 2**20
-"""Larger uploads are refused; the dashboard holds them in memory."""
+"""Largest upload; the dashboard holds it in memory."""
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """Request methods that change nothing."""
@@ -45,7 +45,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 ARTIFACT_POLICY = "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'"
-"""Shown, not run: no scripts, no forms, an origin of its own."""
+"""Content-Security-Policy of artifacts: no scripts, no forms, an origin of their own."""
 
 _CONTOUR = re.compile(r"/api/studies/([^/]+)/plot/contour/*")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::[0-9]*)?")
@@ -54,7 +54,7 @@ Headers = list[tuple[str, str]]
 
 
 class DashboardError(SearchError):
-    """The dashboard cannot listen as asked."""
+    """The dashboard cannot listen on the given address."""
 
 
 class Guard:
@@ -62,8 +62,8 @@ class Guard:
 
     Args:
         app: the dashboard.
-        optuna_storage: where its studies are, for counting trials.
-        allowed_hosts: names, without port, under which it may be called besides those of the loopback interface.
+        optuna_storage: storage of the dashboard's studies, for counting trials.
+        allowed_hosts: accepted Host names, without port, besides those of the loopback interface.
     """
 
     def __init__(self, app: WSGIApplication, optuna_storage: BaseStorage, allowed_hosts: Collection[str]) -> None:
@@ -79,7 +79,7 @@ class Guard:
         return self._app(environ, _with_headers(start_response, artifact=artifact))
 
     def _refusal(self, environ: WSGIEnvironment) -> str | None:
-        """Why this request is not answered; None if it is."""
+        """The reason to refuse a request; None if it is allowed."""
         host = environ.get("HTTP_HOST", "")
         name = _host_name(host)
         if name not in self._hosts:
@@ -88,7 +88,7 @@ class Guard:
                 "with --allow-host NAME to let browsers use another name."
             )
         if environ["REQUEST_METHOD"] not in READING and not _same_origin(environ, host):
-            return "Changes are taken from the dashboard's own pages only: the Origin of this request is another one."
+            return "Only the dashboard's own pages may change studies. The Origin of this request is another page."
         contour = _CONTOUR.fullmatch(environ.get("PATH_INFO", ""))
         return self._contour_refusal(contour[1]) if contour else None
 
@@ -102,20 +102,20 @@ class Guard:
         if trials <= CONTOUR_MAX_TRIALS:
             return None
         return (
-            f"The contour plot is not drawn for more than {CONTOUR_MAX_TRIALS} trials (this study has {trials}): it "
-            "could take all memory of the machine. The slice plot shows one parameter at a time, the parallel "
-            "coordinates all together, and the importances which of them matter."
+            f"The contour plot is not drawn for more than {CONTOUR_MAX_TRIALS} trials (this study has {trials}), "
+            "because it could take all memory of the machine. The slice plot shows one parameter at a time. The "
+            "parallel coordinate plot shows all of them. The importance plot shows which of them matter."
         )
 
 
 def make_app(
     optuna_storage: BaseStorage, artifact_store: FileSystemArtifactStore | None, allowed_hosts: Collection[str]
 ) -> WSGIApplication:
-    """Optuna Dashboard behind a `Guard`.
+    """Optuna Dashboard, protected by a `Guard`.
 
     Args:
-        optuna_storage: cached, as `Database.optuna_storage` gives it: the dashboard reads all trials for every page.
-        artifact_store: where pictures of trials and studies lie; None: it shows none.
+        optuna_storage: with a cache, because the dashboard reads all trials for every page.
+        artifact_store: pictures of trials and studies; None: no pictures.
         allowed_hosts: as for `Guard`.
     """
     from optuna_dashboard import wsgi
@@ -124,10 +124,10 @@ def make_app(
 
 
 def serve(app: WSGIApplication, host: str, port: int) -> None:
-    """Answer requests until Ctrl-C; the address is printed first. Port 0 takes any that is free.
+    """Print the address, then answer requests until Ctrl-C. Port 0 stands for any free port.
 
     Raises:
-        DashboardError: the address cannot be listened on.
+        DashboardError: the address is not available.
     """
     from waitress.server import create_server
 
@@ -149,40 +149,40 @@ def run_dashboard(storage_url: str, *, home: Path, host: str, port: int, allowed
     """Serve the dashboard of a database until Ctrl-C.
 
     Raises:
-        DashboardError: ``host`` is not the loopback interface and nothing is allowed, or it cannot be listened on.
+        DashboardError: the address is not available, or ``host`` is public and ``allowed_hosts`` is empty.
         StorageError, SchemaError: the database cannot be used.
     """
     check_exposure(host, allowed_hosts)
     optuna_storage = open_stores(storage_url).optuna_storage
     pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
-    # A shell that starts a command in the background has it ignore Ctrl-C; whoever sends the signal means it.
+    # A shell makes background commands ignore Ctrl-C (SIGINT); `kill -INT` is to end the dashboard all the same.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     serve(make_app(optuna_storage, pictures, allowed_hosts), host, port)
 
 
 def check_exposure(host: str, allowed_hosts: Collection[str]) -> None:
-    """Let the dashboard leave this machine only where that was asked for twice, and warn.
+    """Refuse a public address unless ``allowed_hosts`` confirms it; then print a warning.
 
     Raises:
-        DashboardError: ``host`` is not the loopback interface, and ``allowed_hosts`` names nothing.
+        DashboardError: ``host`` is not the loopback interface, and ``allowed_hosts`` is empty.
     """
     if is_loopback(host):
         return
     if not allowed_hosts:
         raise DashboardError(
-            f"listening on {host} lets others on the network in, and whoever gets in can change and delete studies. "
-            "If that is meant, name what they will type into the browser: --allow-host NAME"
+            f"listening on {host} lets everyone on the network change and delete studies. To allow that, give the host "
+            "name that they type into the browser: --allow-host NAME"
         )
     print(
-        f"WARNING: listening on {host}: anyone who reaches this address can change and delete studies. "
-        "There is no password.",
+        f"WARNING: listening on {host}: everyone who reaches this address can change and delete studies. There is no "
+        "password.",
         file=sys.stderr,
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is an address that only this machine reaches."""
+    """Whether only this machine can reach the address ``host``."""
     if host.lower() == "localhost":
         return True
     try:
@@ -192,13 +192,15 @@ def is_loopback(host: str) -> bool:
 
 
 def _host_name(host: str) -> str | None:
-    """The name in a Host header, without port and brackets; None where it has no such form."""
+    """The name in a Host header, without port and brackets; None if the header is malformed."""
     match = _HOST.fullmatch(host)
     return match[1].strip("[]").lower() if match else None
 
 
 def _same_origin(environ: WSGIEnvironment, host: str) -> bool:
-    """Whether a changing request comes from a page of ours. Browsers say so; who does not is no browser of today."""
+    """Whether a request that changes something comes from the dashboard's own page. Current browsers send
+    one of the two headers; a request without either is refused.
+    """
     origin = environ.get("HTTP_ORIGIN")
     if origin is None:
         return environ.get("HTTP_SEC_FETCH_SITE") == "same-origin"
@@ -206,12 +208,12 @@ def _same_origin(environ: WSGIEnvironment, host: str) -> bool:
         parts = urlsplit(origin)
     except ValueError:
         return False
-    # A proxy may have taken the TLS off, so the schemes need not agree.
+    # A proxy may have terminated TLS, so the schemes may differ.
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
 def _with_headers(start_response: StartResponse, *, artifact: bool) -> StartResponse:
-    """``start_response`` that adds what keeps other sites out, and for artifacts removes what lets them in."""
+    """``start_response`` with security headers instead of the application's own."""
     ours = {
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "SAMEORIGIN",
@@ -229,7 +231,7 @@ def _with_headers(start_response: StartResponse, *, artifact: bool) -> StartResp
 
 
 def _refuse(start_response: StartResponse, reason: str) -> Iterable[bytes]:
-    """403 in the form of the dashboard's own errors, which its pages know how to show."""
+    """403 in the format of the dashboard's own errors, so that its pages show the reason."""
     body = json.dumps({"reason": reason}).encode()
     headers = [
         ("Content-Type", "application/json"),
@@ -241,19 +243,19 @@ def _refuse(start_response: StartResponse, reason: str) -> Iterable[bytes]:
 
 
 def _address(server: Any, host: str) -> str:
-    # A name such as localhost may stand for several addresses, each with a socket of its own.
+    # A name such as localhost may resolve to several addresses; waitress then opens a socket for each.
     port = server.effective_port if hasattr(server, "effective_port") else server.effective_listen[0][1]
     shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return f"http://{shown}:{port}/dashboard"
 
 
 PUBLISHED = ("confusion_matrix.png", "submission.csv")
-"""Files of an export that become artifacts of the study; each export adds its own."""
+"""Files of an export that are uploaded as artifacts of the study; each export adds its own."""
 
 
 def publish(stores: Stores, study_name: str, home: Home, folder: Path) -> None:
     """Show the export in ``folder`` on the dashboard's page of the study."""
-    # The dashboard takes as long to import as all else that an export needs.
+    # Imported here because it is slow: it takes as long as all other imports of an export.
     from optuna.artifacts import upload_artifact
     from optuna_dashboard import save_note
 

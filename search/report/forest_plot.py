@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TIED, BEATEN, DEFAULT_BAND, HINT = "#1b6ca8", "#9aa5b1", "#fff4d6", "0.4"
-"""Blue and grey differ in brightness too, for those who do not see colours."""
+"""Blue and grey differ in brightness too, for colour-blind readers."""
 WIDTH = 8.5  # inches
 ROW = 0.38  # inches
 FRAME = 1.75  # inches above and below the rows
@@ -22,31 +22,35 @@ DPI = 130
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """One row."""
+    """One row of the plot: a finalist."""
 
     label: str
     estimate: float
     error: float
     """Standard error of ``estimate``."""
     averaged: float
-    """What the average of its fold models may be expected to show; ``estimate`` where nobody can tell."""
+    """Expected score of the average of its fold models; ``estimate`` if the gain from averaging is unknown."""
     searched: float | None
-    """What the search measured on its own split."""
+    """Score in the search, on the search's own split."""
     tied: bool
-    """With the leader, or the leader."""
+    """Whether it ties with the leader, or leads."""
     default: bool
+    """Whether it is the default recipe."""
     note: str
-    """What stands at the right edge."""
+    """Text at the right edge."""
 
 
 def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -> None:
-    """Write the picture in the format of the path's ending, a file that appears whole.
+    """Write the plot atomically, in the format that the ending of ``path`` names.
+
+    Args:
+        marks: one for each finalist, one at least, the leader first.
 
     Raises:
-        OSError: it cannot be written.
-        ValueError: an ending that is no format.
+        OSError: the file cannot be written.
+        ValueError: the ending is no known format.
     """
-    # Not pyplot: it keeps global state and wants a display.
+    # Not pyplot, which keeps global state and may need a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -61,7 +65,9 @@ def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -
     axes.set_yticks(range(len(marks)), [mark.label for mark in marks], fontsize=9.5, parse_math=False)
     axes.set_ylim(len(marks) - 0.4, -0.6)
     axes.set_xlabel(
-        f"{metric} of one cross-validated model and of their average, higher is better", fontsize=9.5, parse_math=False
+        f"{metric} of one network and of the average of the fold models, higher is better",
+        fontsize=9.5,
+        parse_math=False,
     )
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=9, color="0.7")
@@ -98,7 +104,7 @@ def _draw_row(axes: Axes, row: int, mark: Mark) -> None:
 
 
 def _draw_legend(axes: Axes, *, averages: bool) -> None:
-    """One line above the rows, in the order in which one reads them."""
+    """One line above the rows."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -109,8 +115,8 @@ def _draw_legend(axes: Axes, *, averages: bool) -> None:
     axes.legend(
         handles=[
             dot(TIED, "leads or ties, ± standard error"),
-            dot(BEATEN, "behind"),
-            dot("0.4", "as the search saw it", hollow=True),
+            dot(BEATEN, "clearly lower"),
+            dot("0.4", "score in the search", hollow=True),
             *([dot("0.4", "averaged", marker="D")] if averages else []),
             Patch(facecolor=DEFAULT_BAND, label="default recipe"),
         ],

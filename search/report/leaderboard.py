@@ -1,5 +1,7 @@
-"""What a competition's board says of submissions, in words: which differences mean anything, whether the board agrees
-with the estimates, which two to hand in. Pure functions; the arithmetic is `search.statistics.submission_scores`.
+"""Sentences about the leaderboard scores of submissions: which differences exceed noise, whether the scores agree with
+the estimates, which two submissions to hand in.
+
+Pure functions; `search.statistics.submission_scores` does the arithmetic.
 """
 
 from __future__ import annotations
@@ -29,53 +31,59 @@ from trainer.evaluation.metrics import METRICS
 
 
 def board_lines(board: Board) -> list[str]:
-    """Everything that the recorded scores tell, in lines; none where none is recorded."""
-    if all(one.public is None and one.private is None for one in board.submissions):
+    """All conclusions from the recorded scores, a line each; empty if no score is recorded."""
+    if all(submission.public is None and submission.private is None for submission in board.submissions):
         return []
     return [*_public_lines(board), *_differences(board, "private", board.private_images), *_hand_in(board)]
 
 
 def points(metric: str, difference: float, *, signed: bool = False) -> str:
-    """A difference of scores for people: in points where the metric is a share, else as it is."""
+    """A difference of scores as text: in points (hundredths) if the metric is a share, else as a number."""
     sign = "+" if signed else ""
     return f"{100 * difference:{sign}.1f} points" if METRICS[metric].is_share else f"{difference:{sign}.4f}"
 
 
 def _public_lines(board: Board) -> Iterator[str]:
-    told = [one for one in board.submissions if one.public is not None]
-    if not told:
+    scored = [submission for submission in board.submissions if submission.public is not None]
+    if not scored:
         return
     if not board.public_images:
         yield (
-            "What the public scores mean depends on how many test images they are on, which the competition's page "
-            "says: search submissions --public-images N"
+            "The precision of the public scores depends on the number of public test images, which the competition's "
+            "page gives. Record it: search submissions --public-images N"
         )
         return
-    latest = told[-1]
+    latest = scored[-1]
     assert latest.public is not None
     error = score_error(board, latest, latest.public, board.public_images)
     if math.isfinite(error):
-        yield f"A public score on {board.public_images} images is known to ±{points(board.metric, error)}."
+        yield f"A public score on {board.public_images} images has a standard error of {points(board.metric, error)}."
     yield from _differences(board, "public", board.public_images)
-    yield from _agreement(board, told)
+    yield from _agreement(board, scored)
 
 
 def _differences(board: Board, which: str, images: int) -> Iterator[str]:
-    """Each recorded score against the best one."""
-    scores = {one.number: getattr(one, which) for one in board.submissions if getattr(one, which) is not None}
-    told = sorted((one for one in board.submissions if one.number in scores), key=lambda one: -scores[one.number])
-    for other in told[1:]:
-        best = told[0]
+    """The best recorded score against each other one.
+
+    Args:
+        which: ``public`` or ``private``.
+        images: number of test images that these scores are on.
+    """
+    scores = {entry.number: getattr(entry, which) for entry in board.submissions if getattr(entry, which) is not None}
+    scored = [entry for entry in board.submissions if entry.number in scores]
+    scored.sort(key=lambda entry: -scores[entry.number])
+    for other in scored[1:]:
+        best = scored[0]
         pair = (scores[best.number], scores[other.number])
         error = difference_error(board, best, other, images, pair)
         difference = pair[0] - pair[1]
-        apart = disagreement(best, other)
-        how = "" if apart is None else f", they differ on {apart:.0%} of the test images"
+        differing = disagreement(best, other)
+        disagreeing = "" if differing is None else f", they differ on {differing:.0%} of the test images"
         head = f"Export {best.number} against {other.number}: {points(board.metric, difference, signed=True)} {which}"
         if not math.isfinite(error):
-            yield f"{head}{how}: what that means cannot be told without an estimate"
+            yield f"{head}{disagreeing}: without an estimate, the standard error of this difference is unknown"
         else:
-            yield f"{head} (± {points(board.metric, error)}{how}): {_verdict(difference, error)}"
+            yield f"{head} (± {points(board.metric, error)}{disagreeing}): {_verdict(difference, error)}"
 
 
 def _verdict(difference: float, error: float) -> str:
@@ -83,64 +91,66 @@ def _verdict(difference: float, error: float) -> str:
         return "no difference"
     if difference >= BEYOND_CHANCE * error:
         return "more than chance explains"
-    return "may well be chance" if difference >= HINT * error else "means nothing"
+    return "may be chance" if difference >= HINT * error else "within the noise"
 
 
-def _agreement(board: Board, told: Sequence[Submission]) -> Iterator[str]:
-    """Whether public scores are where the estimates have them, each, and all together."""
-    judged, z = [], []
-    for one in told:
-        assert one.public is not None and board.public_images
-        estimate = estimate_of(board, one)
-        error = math.hypot(estimate.error, score_error(board, one, one.public, board.public_images))
+def _agreement(board: Board, scored: Sequence[Submission]) -> Iterator[str]:
+    """Whether the public scores agree with the estimates, each by itself and all together."""
+    compared, z_scores = [], []
+    for submission in scored:
+        assert submission.public is not None and board.public_images
+        estimate = estimate_of(board, submission)
+        error = math.hypot(estimate.error, score_error(board, submission, submission.public, board.public_images))
         if math.isfinite(error):
-            judged.append(one)
-            z.append((one.public - estimate.mean) / error if error else 0.0)
-    if not judged:
+            compared.append(submission)
+            z_scores.append((submission.public - estimate.mean) / error if error else 0.0)
+    if not compared:
         return
-    outside = [(one, score) for one, score in zip(judged, z, strict=True) if abs(score) >= BEYOND_CHANCE]
-    for one, score in outside:
-        where = "lower" if score < 0 else "higher"
+    outside = [(entry, z) for entry, z in zip(compared, z_scores, strict=True) if abs(z) >= BEYOND_CHANCE]
+    for submission, z in outside:
+        direction = "lower" if z < 0 else "higher"
         yield (
-            f"Export {one.number}: the public score {one.public:.4f} is {where} than the estimate "
-            f"{one.estimate:.4f} ± {one.estimate_error:.4f} allows (z = {score:+.1f})."
+            f"Export {submission.number}: the public score {submission.public:.4f} is {direction} than the estimate "
+            f"{submission.estimate:.4f} ± {submission.estimate_error:.4f} allows (z = {z:+.1f})."
         )
-    together = float(np.mean(z)) / mean_error(judged)
-    if together <= -BEYOND_CHANCE:
+    z_of_all = float(np.mean(z_scores)) / mean_error(compared)
+    several = len(z_scores) > 1
+    if z_of_all <= -BEYOND_CHANCE:
         yield (
-            f"The public scores are lower than chance explains (z = {together:+.1f}{' together' * (len(z) > 1)}): test "
-            "images seem harder or different than training images: see `search check`."
+            f"The public scores are lower than chance explains (z = {z_of_all:+.1f}{' together' * several}). The test "
+            "images may be harder than the training images, or differ from them: `search check` compares them."
         )
     elif not outside:
         yield (
-            f"The board agrees with the estimates (z = {min(z):+.1f}"
-            f"{f' to {max(z):+.1f}' * (len(z) > 1)}; beyond ±{BEYOND_CHANCE:.0f} it would not)."
+            f"The public leaderboard agrees with the estimates (z = {min(z_scores):+.1f}"
+            f"{f' to {max(z_scores):+.1f}' * several}; beyond ±{BEYOND_CHANCE:.0f} it would not)."
         )
 
 
 def _hand_in(board: Board) -> Iterator[str]:
-    """The two to hand in. Once private scores are told the choice has been made."""
-    if len(board.submissions) < 2 or any(one.private is not None for one in board.submissions):
+    """The two submissions to hand in; none once private scores are known, because then the competition is over."""
+    if len(board.submissions) < 2 or any(submission.private is not None for submission in board.submissions):
         return
-    beliefs = [belief_of(board, one) for one in board.submissions]
+    beliefs = [belief_of(board, submission) for submission in board.submissions]
     scores = []
-    for one, belief in zip(board.submissions, beliefs, strict=True):
-        # What counts is the score on the private images, which is drawn once more.
-        noise = score_error(board, one, belief.mean, board.private_images) if math.isfinite(belief.error) else 0.0
+    for submission, belief in zip(board.submissions, beliefs, strict=True):
+        # The private score counts. The draw of the private images adds noise of its own.
+        known = math.isfinite(belief.error)
+        noise = score_error(board, submission, belief.mean, board.private_images) if known else 0.0
         scores.append(Belief(mean=belief.mean, error=math.hypot(belief.error, noise)))
     correlations = correlation_matrix(board.submissions)
     chosen = propose(scores, correlations)
     if len(chosen) < 2:
         return
     first, second = chosen
-    better = expected_maximum(scores[first], scores[second], float(correlations[first, second]))
+    expected = expected_maximum(scores[first], scores[second], float(correlations[first, second]))
 
     def named(i: int) -> str:
         return f"export {board.submissions[i].number} ({beliefs[i].mean:.4f} ± {beliefs[i].error:.4f})"
 
-    by = "estimate and public score together" if board.public_images else "the estimates alone"
+    basis = "estimate and public score together" if board.public_images else "the estimates alone"
     same = correlations[first, second] == 1
     yield (
-        f"To hand in, by {by}: {named(first)}, and {named(second)}, "
-        + ("though both predict the same." if same else f"as the better of both is expected at {better:.4f}.")
+        f"To hand in, by {basis}: {named(first)} and {named(second)}. "
+        + ("Both predict the same labels." if same else f"The better of the two is expected to score {expected:.4f}.")
     )

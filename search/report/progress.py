@@ -1,6 +1,6 @@
-"""Live progress: a line for every trial that ended, and below it one that is redrawn in place.
+"""Live progress of a study: a line for every ended trial, and below them a status line that is redrawn in place.
 
-In a log file or a pipe only the lines of ended trials are printed.
+A log file or a pipe gets only the lines of ended trials.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from storage.values import TrialRecord, TrialStatus
 from trainer.recipe.recipe import FIELDS, Scalar
 
 BAR_WIDTH = 24  # characters
-BELOW_TRIAL = 11  # cells before settings that stand below their trial
+SETTINGS_INDENT = 11  # cells before settings on a line of their own
 
 STYLES: dict[TrialStatus, str] = {
     TrialStatus.FINISHED: "green",
@@ -30,7 +30,7 @@ STYLES: dict[TrialStatus, str] = {
 
 
 class ProgressView:
-    """Shows one `StudySnapshot` after another. Use as a context manager: the terminal is restored at the end."""
+    """Shows one `StudySnapshot` after another. A context manager, which restores the terminal at the end."""
 
     def __init__(
         self,
@@ -42,9 +42,10 @@ class ProgressView:
     ) -> None:
         """
         Args:
-            default: the recipe of trial 0; of every trial those settings are shown that differ from it.
-            origins: tells who proposed trials, where it was no sampler, by number (see `search.tuning.warm_starts`).
-            shown: how many ended trials have been printed before.
+            default: the recipe of trial 0; a trial's line shows the settings that differ from it.
+            shown: number of ended trials that were printed before.
+            origins: returns the origin of each trial that the sampler did not propose, by number (see
+                `search.tuning.warm_starts`).
         """
         self._console = console
         self._default = default
@@ -62,13 +63,17 @@ class ProgressView:
         self._live.stop()
 
     def show(self, snapshot: StudySnapshot, now: str) -> None:
-        """Print what has ended since the last call and redraw the moving line; ``now`` says what runs at the moment."""
+        """Print the trials that ended since the last call, and redraw the status line.
+
+        Args:
+            now: what runs at the moment, as text.
+        """
         new = snapshot.records[self._shown :]
         origins = self._origins() if new else {}
         for record in new:
             print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
         self._shown = len(snapshot.records)
-        lines = facts_in(bar_line(snapshot, now), self._console.width)
+        lines = facts_in(status_line(snapshot, now), self._console.width)
         self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
@@ -80,24 +85,25 @@ def print_trial(
     *,
     complete: bool = False,
 ) -> None:
-    """Print one ended trial: on one line, in a file whole, on a terminal with as many settings of its recipe as fit.
+    """Print one ended trial on one line: in a file with all settings, on a terminal with as many as fit.
 
     Args:
-        complete: print every setting, on lines of their own where they do not fit, and never beyond the console's
-            width.
+        default: the recipe of trial 0.
+        origin: where the recipe comes from, if the sampler did not propose it.
+        complete: print all settings; those that do not fit continue on lines of their own, within the console's width.
     """
-    head, what = _trial_head(record), _trial_settings(record, default, origin)
-    if complete and head.cell_len + cell_len(what) > console.width:
+    head, settings = _trial_head(record), _trial_settings(record, default, origin)
+    if complete and head.cell_len + cell_len(settings) > console.width:
         say(console, Text(head.plain.rstrip(), spans=head.spans))
-        say(console, Text(what, style="dim"), prefix=" " * BELOW_TRIAL)
+        say(console, Text(settings, style="dim"), prefix=" " * SETTINGS_INDENT)
         return
     if console.is_terminal:
-        what = shortened(what, console.width - head.cell_len)
-    say(console, head + Text(what, style="dim"), whole=True)
+        settings = shortened(settings, console.width - head.cell_len)
+    say(console, head + Text(settings, style="dim"), whole=True)
 
 
 def _trial_head(record: TrialRecord) -> Text:
-    """Number, status, score and seconds."""
+    """Number, status, score and duration."""
     number = "  ?" if record.number is None else f"{record.number:3d}"
     if record.status is TrialStatus.FINISHED:
         score = f"{record.value:.4f} ± {record.value_se or 0.0:.4f}"
@@ -110,9 +116,7 @@ def _trial_head(record: TrialRecord) -> Text:
 
 
 def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: str) -> str:
-    """Why the trial failed; else how its recipe differs from trial 0, after the origin of a recipe that the sampler did
-    not propose.
-    """
+    """The reason of a failure; else the origin, if there is one, and the settings that differ from trial 0."""
     if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) and record.reason:
         return record.reason
     proposer = origin.partition(":")[0] if record.number else ""
@@ -129,7 +133,7 @@ def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str
 def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> str:
     """The settings of a flat recipe that differ from ``default``, in the order of the recipe's fields."""
     changed = [name for name in FIELDS if name in recipe and recipe[name] != default.get(name)]
-    # The last part of a name suffices where no other setting ends so.
+    # The last part of a name suffices unless two settings share it.
     brief = {name: name.removesuffix(".name").rpartition(".")[2] for name in changed}
     names = {name: name if list(brief.values()).count(brief[name]) > 1 else brief[name] for name in changed}
     return " ".join(f"{names[name]}={short(recipe[name])}" for name in changed)
@@ -140,10 +144,8 @@ def short(value: Scalar) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def bar_line(snapshot: StudySnapshot, now: str) -> str:
-    """The line that moves: how many of how many, the best so far, what runs, how long it may take. Facts are joined by
-    `SEPARATOR`.
-    """
+def status_line(snapshot: StudySnapshot, now: str) -> str:
+    """Trials done, time left, pruned and failed trials, the best so far, and ``now``, joined by `SEPARATOR`."""
     budget = snapshot.study.budget
     if budget:
         filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.counted / budget))

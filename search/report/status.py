@@ -1,4 +1,4 @@
-"""``search status``: how a study stands, who works on it, what failed and why, what it takes on disk."""
+"""``search status``: trials, ranking, workers, failures, exports and disk use of a study."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from search.export.expected_score import read_optimism
-from search.export.members import described
-from search.report.progress import bar_line, print_trial
+from search.export.members import describe_import
+from search.report.progress import print_trial, status_line
 from search.report.summary import print_ranking
 from search.runtime.console import Column, note, open_console, print_table, say, say_facts
 from search.runtime.disk import GIB, DiskUse, disk_use
@@ -30,13 +30,23 @@ from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
-SHOWN_TRIALS = 30  # ended trials that are listed without --all
-SHOWN_EXPORTS = 3  # the latest
+SHOWN_TRIALS = 30
+"""Number of ended trials that are listed without ``--all``, the latest ones."""
+SHOWN_EXPORTS = 3
+"""Number of listed exports, the latest ones."""
 MIB = 2**20
 
 
 def show_status(name: str | None, url: str, home: Path, *, everything: bool = False) -> None:
-    """How one study stands: ended trials and their ranking, what runs, who works, exports, what it takes on disk."""
+    """Print the ended trials of a study, their ranking, its workers, imports, exports and disk use.
+
+    Args:
+        name: of the study; None: the latest.
+        everything: list all trials.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+    """
     console = open_console()
     stores = open_stores(url)
     study = stores.study(name)
@@ -49,7 +59,7 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console, line)
     left_out = 0 if everything else max(0, len(snapshot.records) - SHOWN_TRIALS)
     if left_out:
-        say(console, f"... {left_out} earlier trials; --all shows them")
+        say(console, f"... {left_out} earlier trials; --all lists them")
     origins = origins_of(stores, study.name)
     for record in snapshot.records[left_out:]:
         print_trial(console, record, default, origins.get(record.number or 0, ""), complete=True)
@@ -57,52 +67,59 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console)
         print_ranking(console, snapshot)
         say(console)
-    say_facts(console, bar_line(snapshot, running_work(stores, snapshot) if snapshot.workers else ""))
+    say_facts(console, status_line(snapshot, running_work(stores, snapshot) if snapshot.workers else ""))
     for line in optimism_lines(stores, snapshot):
         say(console, line)
     if snapshot.confirms_done or snapshot.confirms_open:
-        ended = f"{snapshot.confirms_done} of {snapshot.confirms_done + snapshot.confirms_open} confirmations done"
-        say(console, f"{ended}; `search compare --study {study.name}` shows them")
+        progress = f"{snapshot.confirms_done} of {snapshot.confirms_done + snapshot.confirms_open} confirmations done"
+        say(console, f"{progress}; `search compare --study {study.name}` shows them")
     if snapshot.waiting:
-        say(console, f"{snapshot.waiting} trial(s) wait for a worker to go on with them")
+        say(console, f"{snapshot.waiting} trial(s) wait for a worker to continue them")
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
-        hint = "`search status --failed` says why, `search retry --failed` tries them again"
+        hint = "`search status --failed` shows the reasons, `search retry --failed` runs them again"
         say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
     _print_workers(console, stores, study)
     _print_imports(console, stores, study)
     _print_exports(console, stores, study)
     say(console, disk_line(disk_use(stores, Home(root=home))))
     if snapshot.paused:
-        say(console, f"Paused: `search resume --study {study.name}` goes on.")
+        say(console, f"Paused. `search resume --study {study.name}` continues the study.")
     elif not snapshot.workers and not search_is_over(snapshot):
-        say(console, f"No worker runs: `search start --study {study.name}` goes on, `search worker` joins in.")
+        say(console, f"No worker runs. `search start --study {study.name}` continues, `search worker` adds a worker.")
 
 
 def show_failed(name: str | None, url: str) -> None:
-    """Every training that failed: which, when, where, why, and what helps."""
+    """Print every failed training of a study: time, worker, reason, and advice for each kind of failure.
+
+    Args:
+        name: of the study; None: the latest.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+    """
     console = open_console()
     stores = open_stores(url)
     study = stores.study(name)
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if not failed:
-        say(console, f"Nothing of study {study.name} failed.")
+        say(console, f"No training of study {study.name} failed.")
         return
     say(console, Text.assemble("Study ", (study.name, "bold"), f": {_counted(failed)}"))
     for record in failed:
         when = f"{datetime.datetime.fromtimestamp(record.finished):%Y-%m-%d %H:%M}"
         where = f"worker {record.worker}, attempt {record.attempt}"
         kind = (str(record.failure or Failure.BUG), "red")
-        say(console, Text.assemble(f"{_what(record)}  ", kind, f"  {when}  {where}"))
+        say(console, Text.assemble(f"{_training_of(record)}  ", kind, f"  {when}  {where}"))
         say(console, f"    {record.reason}")
-    say(console, "What helps:")
+    say(console, "Advice:")
     for failure in sorted({record.failure or Failure.BUG for record in failed}):
         say(console, ADVICE[failure], prefix=f"  {failure:8} ")
     say(console, f"Then: search retry --failed --study {study.name}", whole=True)
 
 
 def optimism_lines(stores: Stores, snapshot: StudySnapshot) -> list[str]:
-    """The best trial's score, and the same without selection bias, which grows with the number of trials."""
+    """The best trial's score without selection bias, beside its measured score; empty before two trials finished."""
     if snapshot.count(TrialStatus.FINISHED) < 2:
         return []
     optimism = read_optimism(stores, snapshot.study)
@@ -121,14 +138,14 @@ def state_of(snapshot: StudySnapshot) -> str:
 
 
 def disk_line(use: DiskUse) -> str:
-    """What is taken on disk, for people."""
-    parts = {
+    """Disk use as text."""
+    sizes = {
         "database": use.database,
         "images": use.pixels,
         "checkpoints": use.checkpoints,
         "networks": use.weights,
     }
-    return "disk: " + ", ".join(f"{name} {human_size(size)}" for name, size in parts.items())
+    return "disk: " + ", ".join(f"{name} {human_size(size)}" for name, size in sizes.items())
 
 
 def human_size(size: int) -> str:
@@ -154,7 +171,7 @@ def _counted(records: list[TrialRecord]) -> str:
     return f"{len(records)} failed (" + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) + ")"
 
 
-def _what(record: TrialRecord) -> str:
+def _training_of(record: TrialRecord) -> str:
     if record.kind is WorkKind.CONFIRM:
         return f"confirmation of trial {record.note.get(TRIAL_NOTE, '?')} on split {record.split}"
     if record.kind is not WorkKind.SEARCH:
@@ -163,43 +180,43 @@ def _what(record: TrialRecord) -> str:
 
 
 def _print_workers(console: Console, stores: Stores, study: StoredStudy) -> None:
-    """Who lives and what each does; of those at other studies, how many."""
+    """The live workers of the study with their activity, and the number of those at other studies."""
     present = stores.workers.alive(SEEN_WITHIN)
     workers = [process for process in present if process.role is Role.WORKER]
-    here = [worker for worker in workers if worker.study_id in (study.id, None)]
-    doing = _doing(stores, study) if here else {}
-    for worker in here:
-        say(console, f"worker {worker.name} ({worker.device}): {doing.get(worker.name, 'idle')}")
-    others = len(workers) - len(here)
+    own = [worker for worker in workers if worker.study_id in (study.id, None)]
+    activities = _activities(stores, study) if own else {}
+    for worker in own:
+        say(console, f"worker {worker.name} ({worker.device}): {activities.get(worker.name, 'idle')}")
+    others = len(workers) - len(own)
     if others:
         say(console, f"{others} worker(s) at other studies")
 
 
-def _doing(stores: Stores, study: StoredStudy) -> dict[str, str]:
-    """What each worker is at, by its name."""
+def _activities(stores: Stores, study: StoredStudy) -> dict[str, str]:
+    """The activity of each busy worker, by its name."""
     trials = stores.optuna_study(study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     epochs = {t.number: f"epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials}
-    doing = {}
+    activities = {}
     for held in stores.queue.held(study.id):
         if held.kind is WorkKind.CONFIRM:
-            doing[held.worker] = f"confirming {confirmation_name(held)}"
+            activities[held.worker] = f"confirming {confirmation_name(held)}"
         elif held.kind is not WorkKind.SEARCH:
-            doing[held.worker] = f"a {held.kind}"
+            activities[held.worker] = f"a {held.kind}"
         elif held.trial_number is None:
-            doing[held.worker] = "asking for a trial"
+            activities[held.worker] = "asking for a trial"
         else:
-            doing[held.worker] = f"trial {held.trial_number} {epochs.get(held.trial_number, '')}".rstrip()
-    return doing
+            activities[held.worker] = f"trial {held.trial_number} {epochs.get(held.trial_number, '')}".rstrip()
+    return activities
 
 
 def _print_imports(console: Console, stores: Stores, study: StoredStudy) -> None:
     metric = str(study.spec["protocol"]["metric"])
     for record in stores.imports.all(study.id):
-        say(console, f"imported {record.label}: {described(record, metric)}")
+        say(console, f"imported {record.label}: {describe_import(record, metric)}")
 
 
 def _print_exports(console: Console, stores: Stores, study: StoredStudy) -> None:
-    """The latest exports, with what the board said of them."""
+    """The latest exports with their leaderboard scores."""
     exports = stores.exports.all(study.id)[-SHOWN_EXPORTS:]
     if not exports:
         return
@@ -212,7 +229,7 @@ def _print_exports(console: Console, stores: Stores, study: StoredStudy) -> None
             (
                 f"{datetime.datetime.fromtimestamp(export.created):%Y-%m-%d %H:%M}",
                 "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}",
-                *("-" if told is None else f"{told:.4f}" for told in (export.public_score, export.private_score)),
+                *("-" if score is None else f"{score:.4f}" for score in (export.public_score, export.private_score)),
                 export.folder,
             )
             for export in exports

@@ -1,4 +1,4 @@
-"""The verbs that only look: studies, folds, predict."""
+"""``search studies``: lists the shipped and the stored studies, or explains one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainer.recipe.recipe import Scalar
 
 
 def show_studies(url: str) -> None:
-    """The study files that ship with Retable, and the studies in the database."""
+    """List the study files that ship with Retable, and the studies in the database."""
     console = open_console()
     print_table(
         console,
@@ -60,10 +60,13 @@ def show_studies(url: str) -> None:
 
 
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:
-    """One study explained: a stored one of that name, else the study file.
+    """Explain the stored study of that name, else the study file.
+
+    Args:
+        overrides: ``FIELD=VALUE`` changes; with any, the study file is explained.
 
     Raises:
-        StudyError: there is neither.
+        StudyError: there is neither, or an override is invalid.
     """
     console = open_console()
     spec = None if overrides else _stored_spec(name, url)
@@ -83,7 +86,7 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
     try:
         stored = StudyStore(connect(url)).find(name)
     except SchemaError:
-        return None  # somebody else's database
+        return None  # a database of another program
     return None if stored is None else StudySpec.from_dict(stored.spec)
 
 
@@ -91,7 +94,7 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
     say(console, Text(explanation.title, style="bold"))
     say(console, "  ".join(f"{setting}={value}" for setting, value in explanation.settings), prefix="  ")
     if explanation.begun_from:
-        say(console, f"Begun from {explanation.begun_from}, whose recipe is its trial 0")
+        say(console, f"Begun from {explanation.begun_from}: that recipe is trial 0")
     say(console)
     print_table(
         console,
@@ -109,7 +112,7 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
             say(console, line, prefix=" " * 6)
     if explanation.portfolio:
         say(console)
-        title = "Portfolio: known to do well, tried after the default recipe as far as the budget allows"
+        title = "Portfolio: known good recipes, tried after the default recipe as far as the budget allows"
         say(console, Text(title, style="bold"))
     for entry in explanation.portfolio:
         facts = [entry.settings, *([f"when {entry.when}"] * bool(entry.when))]

@@ -1,4 +1,4 @@
-"""``search submissions``: every export, what the competition's board said of it, and what that means."""
+"""``search submissions``: every export with its forecast and leaderboard scores, and conclusions from them."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ from trainer.evaluation.metrics import METRICS
 
 
 class NoExport(SearchError):
-    """There is no export, or none of that number."""
+    """There is no export, or none with the given number."""
 
 
 class ImpossibleScore(SearchError):
-    """A score that the metric cannot have."""
+    """A score outside the range of the metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """What a person says of the board. None: not typed."""
+    """Options of ``search submissions``: leaderboard scores to record. None: not given."""
 
     export: int | None = None
     """Number of the export; None: the latest."""
     public: float | None = None
     private: float | None = None
     public_images: int | None = None
+    """Number of test images that the public score is on."""
 
     @property
-    def anything(self) -> bool:
+    def has_scores(self) -> bool:
         """Whether there is anything to record."""
-        return any(told is not None for told in (self.public, self.private, self.public_images))
+        return any(value is not None for value in (self.public, self.private, self.public_images))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An export and the study that it is of."""
+    """An export and its study."""
 
     study: StoredStudy
     export: ExportRecord
@@ -59,53 +60,56 @@ class Entry:
 
     @cached_property
     def notes(self) -> ExportNotes:
-        """What the export was made from.
+        """Members, trainings and blend of the export.
 
         Raises:
-            StorageError: they are damaged.
+            StorageError: the stored notes are damaged.
         """
         return ExportNotes.from_json(self.export.notes)
 
 
 def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
-    """List the exports of a study, or of all; first record what was said of one of them.
+    """Record the leaderboard scores in ``request``, if there are any, then list the exports.
+
+    Args:
+        name: of the study whose exports are listed; None: all studies.
 
     Raises:
-        UnknownStudyError: no study of that name.
-        NoExport: there is none of that number.
-        ImpossibleScore: a score outside of what the metric can be.
-        StorageError: a number of public images that there cannot be. In all of these cases nothing was recorded.
+        UnknownStudyError: there is no study of that name.
+        NoExport: there is no export with the requested number.
+        ImpossibleScore: a score is outside the range of the metric.
+        StorageError: the number of public images is impossible. In all of these cases nothing was recorded.
     """
     stores = open_stores(url)
     console = open_console()
     entries = entries_of(stores, name)
-    if request.anything or request.export is not None:
+    if request.has_scores or request.export is not None:
         for line in record(stores, find_entry(entries, request.export), request):
             say(console, line)
         entries = entries_of(stores, name)
     if not entries:
         say(
             console,
-            "Nothing has been exported yet: `search start` ends by exporting, `search export-best` does it again.",
+            "Nothing has been exported yet. `search start` exports at its end; `search export-best` exports now.",
         )
     print_submissions(console, stores, entries)
 
 
 def entries_of(stores: Stores, name: str | None) -> list[Entry]:
-    """Every export of a study, or of all studies, the oldest first."""
+    """All exports of a study, or of all studies, the oldest first."""
     chosen = stores.studies.all() if name is None else [stores.studies.get(name)]
     entries = [Entry(study=study, export=export) for study in chosen for export in stores.exports.all(study.id)]
     return sorted(entries, key=lambda entry: entry.export.id)
 
 
 def find_entry(entries: Sequence[Entry], number: int | None) -> Entry:
-    """The export of that number, or the latest.
+    """The export with that number; None: the latest.
 
     Raises:
-        NoExport: there is none.
+        NoExport: there is no such export.
     """
     if not entries:
-        raise NoExport("nothing has been exported yet, so there is nothing to record a score of: `search export-best`")
+        raise NoExport("nothing has been exported yet, so no score can be recorded; `search export-best` exports")
     if number is None:
         return entries[-1]
     for entry in entries:
@@ -116,7 +120,10 @@ def find_entry(entries: Sequence[Entry], number: int | None) -> Entry:
 
 
 def record(stores: Stores, entry: Entry, request: ScoreRequest) -> Iterator[str]:
-    """Record what was said, all or nothing, and tell it in lines.
+    """Record all scores of ``request``, or none of them.
+
+    Yields:
+        A sentence for each recorded value.
 
     Raises:
         ImpossibleScore, StorageError: as `submissions`.
@@ -130,15 +137,15 @@ def record(stores: Stores, entry: Entry, request: ScoreRequest) -> Iterator[str]
     before = stores.exports.record_scores(entry.export.id, public=public, private=private)
     for which, new, old in (("public", public, before.public_score), ("private", private, before.private_score)):
         if new is not None:
-            instead = "" if old is None else f", in place of {old:.4f}"
-            yield f"Recorded: the {which} score of export {entry.export.id} is {new:.4f}{instead}."
+            replaced = "" if old is None else f", in place of {old:.4f}"
+            yield f"Recorded: the {which} score of export {entry.export.id} is {new:.4f}{replaced}."
 
 
 def as_scored(metric: str, typed: float) -> float:
-    """A score as the board shows it, as studies count: higher is better. A log loss is negated, which boards do not.
+    """Convert a leaderboard score to a study's: higher is better, so a log loss is negated.
 
     Raises:
-        ImpossibleScore: the metric cannot be that; the message says what it can be.
+        ImpossibleScore: the score is outside the range of the metric; the message gives the range.
     """
     low, high = METRICS[metric].bounds
     value = -abs(typed) if metric == "log_loss" else typed
@@ -150,12 +157,12 @@ def as_scored(metric: str, typed: float) -> float:
 
 
 def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]) -> None:
-    """The exports by competition (data set and metric), each followed by what the board tells of them."""
+    """Print a table of exports for each competition (data set and metric), each with conclusions from the scores."""
     folders = {entry.export.folder: entry.export.id for entry in entries_of(stores, None)}
     competitions: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         competitions.setdefault((entry.study.fingerprint, entry.metric), []).append(entry)
-    for (fingerprint, metric), held in competitions.items():
+    for (fingerprint, metric), competing in competitions.items():
         dataset = stores.datasets.get(fingerprint)
         public = "" if dataset.public_images is None else f", {dataset.public_images} of them public"
         print_table(
@@ -169,20 +176,20 @@ def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]
                 Column(name="made of", prose=True),
                 Column(name="folder", prose=True),
             ],
-            [_row(entry, overwritten=folders[entry.export.folder] != entry.export.id) for entry in held],
+            [_row(entry, overwritten=folders[entry.export.folder] != entry.export.id) for entry in competing],
         )
-        for line in _told(held, dataset):
+        for line in _conclusions(competing, dataset):
             say(console, line)
 
 
-def what_it_is(notes: ExportNotes) -> str:
-    """Which trials, seeds and views an export was made from, after the notes kept with it."""
+def describe_export(notes: ExportNotes) -> str:
+    """Trials, seeds and test-time views of an export."""
     if notes.members:
-        parts = [_named(one) + ("" if one.weight is None else f" x {one.weight:.2g}") for one in notes.members]
-        recipes = sum(isinstance(one, RecipeNotes) for one in notes.members)
+        parts = [_named(part) + ("" if part.weight is None else f" x {part.weight:.2g}") for part in notes.members]
+        recipes = sum(isinstance(part, RecipeNotes) for part in notes.members)
         facts = [f"trial{'s' * (recipes != 1)} {', '.join(parts)}"]
     else:
-        facts = [f"trial {_of_study(notes.study)}{notes.trial}"]
+        facts = [f"trial {_study_prefix(notes.study)}{notes.trial}"]
     facts.append(f"{notes.seeds} seed{'s' * (notes.seeds != 1)}")
     if notes.full_data:
         facts.append("trained on all images")
@@ -192,12 +199,12 @@ def what_it_is(notes: ExportNotes) -> str:
 
 
 def _named(member: RecipeNotes | ImportNotes) -> str:
-    """A member of an export; with its study where that is another than the export's."""
-    study = _of_study(member.study)
-    return f"imported {study}{member.label}" if isinstance(member, ImportNotes) else f"{study}{member.trial}"
+    """A member of an export, with the name of its study if it is not the export's."""
+    prefix = _study_prefix(member.study)
+    return f"imported {prefix}{member.label}" if isinstance(member, ImportNotes) else f"{prefix}{member.trial}"
 
 
-def _of_study(name: str | None) -> str:
+def _study_prefix(name: str | None) -> str:
     return "" if name is None else f"{name}:"
 
 
@@ -211,14 +218,14 @@ def _row(entry: Entry, *, overwritten: bool) -> tuple[str, ...]:
         _forecast(export.forecast),
         public,
         private,
-        f"{entry.study.name}: {what_it_is(entry.notes)}, {when:%Y-%m-%d %H:%M}",
-        f"{export.folder}{' (holds a later export by now)' * overwritten}",
+        f"{entry.study.name}: {describe_export(entry.notes)}, {when:%Y-%m-%d %H:%M}",
+        f"{export.folder}{' (overwritten by a later export)' * overwritten}",
     )
 
 
-def believed(export: ExportRecord) -> tuple[float | None, float | None]:
-    """What an export may be expected to score, and the standard error of that: by its forecast where it has one. Its
-    own out-of-fold score is on the split by which the search chose, and so flatters.
+def expected_score(export: ExportRecord) -> tuple[float | None, float | None]:
+    """Expected score of an export and its standard error: the forecast if there is one, else the out-of-fold score,
+    which is optimistic because the same split chose the recipe.
     """
     expected, error = ((export.forecast or {}).get(name) for name in ("expected", "error"))
     if isinstance(expected, (int, float)) and isinstance(error, (int, float)):
@@ -233,18 +240,18 @@ def _forecast(forecast: dict[str, object] | None) -> str:
     return f"{expected:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _told(held: Sequence[Entry], dataset: StoredDataset) -> Iterator[str]:
+def _conclusions(competing: Sequence[Entry], dataset: StoredDataset) -> Iterator[str]:
     if not dataset.test_ids:
         return
     submitted: list[Submission] = []
-    for entry in held:
+    for entry in competing:
         export = entry.export
-        if entry.notes.labels is None and len(held) > 1:
+        if entry.notes.labels is None and len(competing) > 1:
             yield (
-                f"note: what export {export.id} predicts cannot be compared: it was exported before labels were "
-                "stored; export again"
+                f"note: the labels of export {export.id} cannot be compared, because it was exported before labels "
+                "were stored; export again"
             )
-        estimate, estimate_error = believed(export)
+        estimate, estimate_error = expected_score(export)
         submitted.append(
             Submission(
                 number=export.id,
@@ -256,11 +263,10 @@ def _told(held: Sequence[Entry], dataset: StoredDataset) -> Iterator[str]:
             )
         )
     board = Board(
-        metric=held[0].metric,
+        metric=competing[0].metric,
         train_images=len(dataset.train_ids),
         test_images=len(dataset.test_ids),
         public_images=dataset.public_images,
         submissions=tuple(submitted),
     )
-    lines = board_lines(board)
-    yield from lines or ["Record a score: `search submissions --public SCORE --public-images IMAGES`"]
+    yield from board_lines(board) or ["Record a score: `search submissions --public SCORE --public-images IMAGES`"]

@@ -1,4 +1,4 @@
-"""What `start` and `export-best` say to a person, at the beginning and at the end."""
+"""The first and the last lines of `search start` and `search export-best`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from search.export.files import Export
-from search.export.rationale import WAYS
+from search.export.rationale import BLEND_NAMES
 from search.report.progress import difference, recipe_difference
 from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
@@ -23,10 +23,10 @@ from trainer.data.description import duplicate_lines
 from trainer.evaluation.metrics import METRICS
 
 RANKED = 5  # trials in the ranking
-COMMAND = 40  # characters; longer commands have their purpose on the next line
+COMMAND = 40  # characters; the purpose of a longer command is on the next line
 LABEL = 10  # cells of the labels in the answer of an export
 
-BESIDE: dict[str, str] = {
+OTHER_FILES: dict[str, str] = {
     "MODEL_CARD.md": "MODEL_CARD.md (report)",
     "model": "model/ (weights and predict.py)",
     "test_proba.csv": "test_proba.csv",
@@ -34,7 +34,7 @@ BESIDE: dict[str, str] = {
     "folds.csv": "folds.csv",
     "confusion_matrix.png": "confusion_matrix.png",
 }
-"""Files of an export beside the submission, the most useful first, and how they are listed."""
+"""Files of an export besides the submission, the most useful first, with the text that lists them."""
 
 
 def print_study(
@@ -45,7 +45,12 @@ def print_study(
     where: str,
     notes: Sequence[str] = (),
 ) -> None:
-    """The first lines of `start`: data, protocol, budget, workers, warnings."""
+    """Print the first lines of `start`: data, protocol, budget, workers, warnings.
+
+    Args:
+        where: number and place of the workers.
+        notes: to print before the warnings about the data.
+    """
     images = competition.images
     say(
         console,
@@ -61,14 +66,14 @@ def print_study(
 
 
 def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
-    """Which trials a new study begins with besides the default recipe, and why, a line each."""
+    """Print the trials that a new study begins with besides the default recipe, each with its origin."""
     for number, origin in origins.items():
         if number:
             say(console, origin, prefix=f"trial {number:3d}  planned   ")
 
 
 def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
-    """The best finished trials, how they are ranked, and what became of the others."""
+    """Print the best finished trials, the order of the ranking, and the number of trials by status."""
     default = StudySpec.from_dict(snapshot.study.spec).default_recipe()
     by_number = {record.number: record for record in snapshot.records}
     print_table(
@@ -93,19 +98,19 @@ def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
         say(
             console,
             f"averaged, Brier: expected {snapshot.metric} and Brier score (lower is better) of the average of a "
-            "trial's fold models. Order: both with equal weight.",
+            "trial's fold models. The ranking weights both equally.",
         )
     say(console, f"Trials: {trial_counts(snapshot)}")
 
 
 def trial_counts(snapshot: StudySnapshot) -> str:
-    """How many trials ended in which way: ``3 finished, 5 pruned``."""
+    """Number of ended trials by status: ``3 finished, 5 pruned``."""
     counts = {status: snapshot.count(status) for status in TrialStatus if snapshot.count(status)}
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
-    """How the search ended, before what follows it."""
+    """Print how the search ended."""
     reason = snapshot.study.state_reason
     say(
         console,
@@ -114,11 +119,11 @@ def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
 
 
 def print_export(console: Console, export: Export, doubts: Sequence[str], *, study: str = "", compared: bool) -> None:
-    """The answer, what to doubt of it, and what to type next.
+    """Print the final model, its expected score and files, the doubts about it, and the next commands.
 
     Args:
-        doubts: one line each.
-        study: name that the commands have to give; empty where the study is the one that they take by default.
+        doubts: a line each.
+        study: name for the commands; empty if it is the study that they take by default.
         compared: whether `search compare` has finalists to show.
     """
     say(console)
@@ -127,53 +132,53 @@ def print_export(console: Console, export: Export, doubts: Sequence[str], *, stu
             say(console, line, prefix=Text(f"{'' if i else label:{LABEL}}", style="bold"))
     if doubts:
         say(console)
-        say(console, Text("To doubt", style="bold"))
+        say(console, Text("Doubts", style="bold"))
         for line in doubts:
             say(console, line, prefix=Text("- ", style="yellow"))
     say(console)
     say(console, Text("Next", style="bold"))
     steps = _next_steps(export, f" --study {study}" * bool(study), compared=compared)
-    short = [(command, why) for command, why in steps if len(command) <= COMMAND]
+    short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
     width = max(len(command) for command, _ in short) + 2
-    beside = all(2 + width + len(why) <= console.width for _, why in short)
-    for command, why in steps:
-        if beside and (command, why) in short:
-            say(console, f"  {command:{width}}{why}")
+    side_by_side = all(2 + width + len(purpose) <= console.width for _, purpose in short)
+    for command, purpose in steps:
+        if side_by_side and (command, purpose) in short:
+            say(console, f"  {command:{width}}{purpose}")
         else:
             say(console, f"  {command}", whole=True)
-            say(console, why, prefix=" " * 6)
+            say(console, purpose, prefix=" " * 6)
 
 
 def _answer(export: Export) -> Iterator[tuple[str, list[str | Text]]]:
-    """Label and lines: the recipe, the expected score, the submission, what else was written."""
+    """Label and lines of each part: the recipe, the expected score, the submission, other files."""
     yield "Recipe", list(_recipe(export))
     yield "Expect", [_expected(export)]
     if "submission.csv" in export.files:
         yield "Hand in", [Text(str(export.folder / "submission.csv"), style="bold")]
-    beside = [shown for name, shown in BESIDE.items() if name in export.files]
-    yield "Also", [f"in {export.folder}: {', '.join(beside)}"]
+    others = [shown for name, shown in OTHER_FILES.items() if name in export.files]
+    yield "Also", [f"in {export.folder}: {', '.join(others)}"]
 
 
 def _recipe(export: Export) -> Iterator[str | Text]:
-    """What the final model is made of, and the leader's settings."""
+    """The members of the final model, and the leader's settings."""
     leader = export.members[0]
     several = len(export.members) > 1
     if several:
         networks = f" ({export.networks} networks)" * bool(export.networks)
-        yield Text(f"{WAYS[export.way]} of {members_named(export.members)}{networks}", style="bold")
+        yield Text(f"{BLEND_NAMES[export.blend_method]} of {members_named(export.members)}{networks}", style="bold")
     if leader.trial is None:
         return
     network = f"{export.recipe['backbone']} at {export.recipe['image_size']} px"
     average = "1 network" if export.networks == 1 else f"average of {export.networks} networks"
     line = f"{leader}: {network}" + ("" if several else f", {average}")
     yield line if several else Text(line, style="bold")
-    named = ("backbone", "image_size")
-    settings = difference({k: v for k, v in export.recipe.items() if k not in named}, export.default)
+    shown = ("backbone", "image_size")
+    settings = difference({k: v for k, v in export.recipe.items() if k not in shown}, export.default)
     yield settings or "all other settings as in the default recipe"
 
 
 def _expected(export: Export) -> Text:
-    """The expected score: by the forecast, else by fresh splits, else out-of-fold."""
+    """The expected score: of the forecast, else from fresh splits, else an upper bound from the out-of-fold score."""
     metric, forecast = export.metric, export.forecast
     if forecast is not None:
         interval = f"{forecast['low']:.4f} to {forecast['high']:.4f}"
@@ -192,7 +197,7 @@ def _expected(export: Export) -> Text:
 
 
 def _next_steps(export: Export, study: str, *, compared: bool) -> list[tuple[str, str]]:
-    """Commands and what they are for."""
+    """Commands and their purposes."""
     folder: Path = export.folder
     steps = [(f"search compare{study}", "the finalists on fresh splits")] * compared
     steps.append((f"search status{study}", "every trial and the ranking"))
@@ -204,6 +209,6 @@ def _next_steps(export: Export, study: str, *, compared: bool) -> list[tuple[str
 
 
 def print_interrupted(console: Console, name: str) -> None:
-    """After Ctrl-C."""
+    """Print that an interrupted study can be continued."""
     say(console)
     say(console, f"Study {name} is interrupted. Nothing is lost: the same command continues it.")

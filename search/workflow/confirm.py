@@ -1,4 +1,4 @@
-"""search confirm: the finalists again on fresh splits."""
+"""``search confirm``: cross-validates the finalists again on fresh splits, round after round."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from trainer.data.image_set import ImageSet
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmRequest:
-    """``search confirm``. None: not typed."""
+    """Options of ``search confirm``. None: not given."""
 
     study: str | None
     data: Path | None
@@ -45,19 +45,17 @@ class ConfirmRequest:
 
 
 Until = Callable[[Callable[[StudySnapshot], bool]], None]
-"""Waits until a study stands as asked, see `search.workflow.watch.watch`."""
+"""Waits until a condition on a study holds, see `search.workflow.watch.watch`."""
 
 
 def run_confirmation(
     stores: Stores, study: StoredStudy, images: ImageSet, home: Home, until: Until, console: Console
 ) -> None:
-    """Confirm a study's finalists, round after round, and say how it goes. Interrupted and called again it goes on.
+    """Confirm a study's finalists and print the progress. A second call continues an interrupted confirmation.
 
     Args:
-        home: from which checkpoints and weights are removed of what is given up.
-
-    Raises:
-        Whatever ``until`` does.
+        home: folder of checkpoints and weights; those of withdrawn confirmations and eliminated finalists are removed.
+        until: waits for a condition on the study; its errors pass through.
     """
     confirmation = read_confirmation(stores, study.name)
     reason = why_skipped(confirmation)
@@ -65,14 +63,14 @@ def run_confirmation(
         say(console, f"No confirmation: {reason}.")
         return
     _withdraw(stores, confirmation, home, everything=False)
-    told: set[int] = set()
+    reported: set[int] = set()
     while True:
         until(confirmations_are_over)
         _withdraw(stores, confirmation, home, everything=True)
         confirmation = read_confirmation(stores, study.name)
-        _tell_broken(console, confirmation.broken, told)
+        _report_failures(console, confirmation.broken, reported)
         estimates = judge(stores, confirmation)
-        _forget_fallen(confirmation, estimates, home)
+        _remove_eliminated(confirmation, estimates, home)
         step = plan_step(stores, confirmation, estimates)
         if step.left_out:
             say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
@@ -89,7 +87,7 @@ def run_confirmation(
 
 
 def _withdraw(stores: Stores, confirmation: Confirmation, home: Home, *, everything: bool) -> None:
-    """Take back what waits and will not be begun: everything, or what another ``[final]`` asked for."""
+    """Withdraw waiting confirmations: all of them, or those whose recipe the current ``[final]`` table changes."""
     study = confirmation.study
     wanted = {} if everything else {n: confirmation.final_recipe(n) for n in confirmation.numbers}
     for item in stores.queue.waiting(study.id, WorkKind.CONFIRM):
@@ -97,8 +95,8 @@ def _withdraw(stores: Stores, confirmation: Confirmation, home: Home, *, everyth
             ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
 
 
-def _forget_fallen(confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
-    """Remove the weights of those that are clearly beaten: they will not be exported, and all finalists' take room."""
+def _remove_eliminated(confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
+    """Remove the weights of eliminated finalists: no export uses them, and they take much disk space."""
     eliminated = {row.number for row in estimates.rows if row.eliminated} if estimates is not None else set()
     artifacts = ArtifactFolder(home.artifacts)
     for finalist in confirmation.finalists:
@@ -107,32 +105,33 @@ def _forget_fallen(confirmation: Confirmation, estimates: Estimates | None, home
                 artifacts.remove_weights(confirmation.study.name, record.work_id)
 
 
-def _tell_broken(console: Console, broken: Sequence[TrialRecord], told: set[int]) -> None:
+def _report_failures(console: Console, broken: Sequence[TrialRecord], reported: set[int]) -> None:
+    """Print each failed confirmation once; ``reported`` holds the ids of those printed before."""
     for record in broken:
-        if record.id not in told:
-            told.add(record.id)
+        if record.id not in reported:
+            reported.add(record.id)
             number = record.note[TRIAL_NOTE]
             note(
                 console,
-                f"trial {number} is no finalist any more: on split {record.split} it {record.status} ({record.reason})",
+                f"trial {number} is no longer a finalist: on split {record.split} it {record.status} ({record.reason})",
             )
 
 
 def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None) -> str:
-    """What the next round is."""
+    """The next round: number of finalists, split, and finalists that are eliminated."""
     count, split = len(step.items), step.items[0][1]
-    who = "the finalist" if count == 1 else f"{count} finalists"
+    finalists = "the finalist" if count == 1 else f"{count} finalists"
     eliminated = [] if estimates is None else [row.number for row in estimates.rows if row.eliminated]
-    line = f"Confirming {who} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
+    line = f"Confirming {finalists} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
     return line + (f"; clearly beaten: {trials_named(eliminated)}" if eliminated else "")
 
 
 def confirm(request: ConfirmRequest) -> None:
-    """Run the best trials' recipes again on fresh splits, with local workers where none live, and compare them.
+    """Confirm the best recipes on fresh splits and compare them. Without live workers, local ones are started.
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
-        DataMismatch, DataError: the images at hand are not the study's.
+        NoData, DataMismatch, DataError: there are no images, or not the study's.
     """
     check_torch_pair()
     console = open_console()
@@ -146,7 +145,15 @@ def confirm(request: ConfirmRequest) -> None:
     shown = len(read_snapshot(stores, stored.name).records)
     with ExitStack() as stack:
         until = watch_with_local_workers(
-            stack, stores, stored, data, request.workers, home, console, shown=shown, nobody=no_worker_lives
+            stack,
+            stores,
+            stored,
+            data,
+            request.workers,
+            home,
+            console,
+            shown=shown,
+            start_local_workers=no_worker_lives,
         )
         try:
             run_confirmation(stores, stored, images, home, until, console)

@@ -1,4 +1,4 @@
-"""The verbs that change how a study goes on: pause, resume, stop, retry."""
+"""``search pause``, ``resume``, ``stop`` and ``retry``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from storage.values import StudyState
 
 
 def pause(name: str | None, url: str) -> None:
-    """Hand nothing out any more, and have the trials under way handed back after their epoch."""
+    """Start no more trials, and make running ones end after their epoch with a checkpoint."""
     stores, console = open_stores(url), open_console()
     study = stores.study(name)
     stores.studies.set_state(study.id, StudyState.PAUSED, "paused by hand")
@@ -23,25 +23,25 @@ def pause(name: str | None, url: str) -> None:
     say(
         console,
         f"Study {study.name} is paused"
-        + (f"; {held} training(s) are handed back after their epoch, with a checkpoint" if held else "")
-        + f". `search resume --study {study.name}` goes on.",
+        + (f"; {held} training(s) stop after the current epoch, with a checkpoint" if held else "")
+        + f". `search resume --study {study.name}` continues the study.",
     )
 
 
 def resume(name: str | None, url: str) -> None:
-    """Go on with a paused or stopped study; failures from before no longer count."""
+    """Continue a paused or stopped study. Earlier failures no longer count toward stopping it."""
     stores, console = open_stores(url), open_console()
     study = stores.study(name)
     stores.studies.set_state(study.id, StudyState.RUNNING)
-    say(console, f"Study {study.name} goes on.")
-    say_who_works(stores, console, study.id)
+    say(console, f"Study {study.name} continues.")
+    print_available_workers(stores, console, study.id)
 
 
 def stop(name: str | None, url: str) -> bool:
-    """End the search: trials under way are handed back after their epoch and none begins.
+    """End the search: running trials end after their epoch, and no more start.
 
     Returns:
-        Whether a `start` somewhere waits for that, and exports.
+        Whether a live ``search start`` will export the study.
     """
     stores, console = open_stores(url), open_console()
     study = stores.study(name)
@@ -51,20 +51,20 @@ def stop(name: str | None, url: str) -> bool:
         for process in stores.workers.alive(SEEN_WITHIN)
         if process.role is Role.SUPERVISOR and process.study_id == study.id
     ]
-    say(console, f"The search of study {study.name} ends after the epochs under way.")
+    say(console, f"The search of study {study.name} ends after the current epochs.")
     for process in waiting:
         say(console, f"`search start` on {process.host} (process {process.pid}) exports it.")
     return bool(waiting)
 
 
 def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
-    """Queue failed trainings once more.
+    """Queue failed trainings again.
 
     Args:
-        numbers: of the trials; None: all that failed, and the refits.
+        numbers: trials to run again; None: all failed trials and refits.
 
     Raises:
-        NotFailed: a number is not that of a failed trial.
+        NotFailed: a number does not belong to a failed trial.
     """
     stores, console = open_stores(url), open_console()
     study = stores.study(name)
@@ -73,20 +73,20 @@ def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
         stores.studies.set_state(study.id, StudyState.RUNNING)
     say(console, again.sentence(study.name))
     if again.total:
-        say_who_works(stores, console, study.id)
+        print_available_workers(stores, console, study.id)
     if again.trials and not stores.queue.may_begin(study.id):
         say(
             console,
-            f"The budget of {study.budget} trials is used up, so they wait for a larger one: "
+            f"The budget of {study.budget} trials is used up. A larger one runs them: "
             f"`search start --study {study.name} --trials {(study.budget or 0) + again.trials}`.",
         )
 
 
-def say_who_works(stores: Stores, console: Console, study_id: int) -> None:
-    """Whether anybody lives to do it, and what to type if not."""
+def print_available_workers(stores: Stores, console: Console, study_id: int) -> None:
+    """Print the number of live workers for a study; without any, the commands that start one."""
     alive = [process for process in stores.workers.alive(SEEN_WITHIN) if process.role is Role.WORKER]
     count = sum(process.study_id in (study_id, None) for process in alive)
     if count:
-        say(console, f"{count} worker(s) at hand.")
+        say(console, f"{count} worker(s) are available.")
     else:
-        say(console, "No worker lives: `search start` with the same study, or `search worker`.")
+        say(console, "No worker is running. `search start` with the same study or `search worker` starts one.")

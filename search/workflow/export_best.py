@@ -1,4 +1,4 @@
-"""search export-best: refit the best recipes and write the export."""
+"""``search export-best``: refits the best recipes and writes the export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, plan_export, queue_refits
-from search.export.pool import check_alike
+from search.export.pool import check_comparable
 from search.report.dashboard import publish
 from search.report.summary import print_export
 from search.runtime.console import open_console
@@ -33,10 +33,10 @@ from trainer.data.image_set import ImageSet
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """``search export-best``. None: not typed."""
+    """Options of ``search export-best``. None: not given."""
 
     studies: Sequence[str]
-    """Whose recipes may take part; the export is the first one's. None of them: the latest study."""
+    """Studies whose recipes may take part; the export belongs to the first. Empty: the latest study."""
     data: Path | None
     storage_url: str
     output: Path | None
@@ -47,26 +47,29 @@ class ExportRequest:
 
 
 def export_best(request: ExportRequest) -> None:
-    """Refit the best recipes of a study, or of several, and write the export, with local workers where none live.
+    """Refit the best recipes of one or several studies and write the export. Local workers start if none are live.
 
     Raises:
-        StudiesDiffer: several studies that cannot be blended; nothing was begun.
-        NothingFinished, RefitFailed, SubmissionError, ExportBroken: there is nothing to export, or not like this.
-        DataMismatch, DataError: the images at hand are not the study's.
+        StudiesDiffer: the studies cannot be blended; nothing was started.
+        NothingFinished, RefitFailed: there is nothing to export.
+        SubmissionError, ExportBroken: the export would not be valid; nothing was written.
+        NoData, DataMismatch, DataError: there are no images, or not the study's.
     """
     check_torch_pair()
     console = open_console()
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     named = [stores.study(name) for name in dict.fromkeys(request.studies)]
-    stored, *also = named or [stores.study(None)]
-    check_alike([stored, *also])
+    stored, *other_studies = named or [stores.study(None)]
+    check_comparable([stored, *other_studies])
     spec = StudySpec.from_dict(stored.spec)
     home = Home(root=request.workers.home)
     data = request.data or known_folder(stores, stored)
     if data is None:
         raise NoData
     images = open_for_training(data, spec, stored.fingerprint)
-    plan = plan_export(stores, stored, seeds=request.seeds, full_data=request.full_data, also=also, home=home)
+    plan = plan_export(
+        stores, stored, seeds=request.seeds, full_data=request.full_data, other_studies=other_studies, home=home
+    )
     snapshots = [read_snapshot(stores, study.name) for study in plan.studies]
     ids = queue_refits(stores, plan, home)
     for snapshot in snapshots:
@@ -86,6 +89,16 @@ def finish_export(
     output: Path | None,
     submission_kind: str | None,
 ) -> None:
+    """Make the final model from the refits, write the export and print the result.
+
+    Args:
+        ids: work items by member, from `search.export.plan.queue_refits`.
+        output: folder of the export; None: that of the study in ``home``.
+        submission_kind: what the submission holds; None: as the sample submission and the metric imply.
+
+    Raises:
+        RefitFailed, SubmissionError, ExportBroken: as `export_best`.
+    """
     refits = gather_refits(stores, plan, ids)
     folder = output or home.exports(plan.study.name)
     predicted = forecast_export(stores, plan, refits)

@@ -1,4 +1,4 @@
-"""``search import``: predictions of a model that was made elsewhere, for the same images."""
+"""``search import``: adds predictions of another library, for the same images, to a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export.members import DOUBTS, FILES, SEEDS, described, doubts_of, shown_value
+from search.export.members import DOUBTS, FILES, SEEDS, describe_import, doubts_of, shown_value
 from search.runtime.console import Column, note, open_console, print_table, say
 from search.runtime.errors import SearchError
 from search.statistics.import_checks import fold_doubts, score_doubts
@@ -31,27 +31,27 @@ MAX_LABEL = 64  # characters
 
 
 class ImportMistake(SearchError):
-    """Something cannot be imported, or removed, as it was asked for. Nothing was changed."""
+    """Predictions cannot be imported or removed as requested. Nothing was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The study's best trial by the search's own scores."""
+    """The best trial of the study, by its scores in the search."""
 
     number: int
     value: float
     error: float
     oof: NDArray[np.float32] | None
-    """``(n, C)``; None where it is not stored."""
+    """Out-of-fold probabilities, ``(n, C)``; None if they are not stored."""
 
 
 def import_predictions(request: ImportRequest) -> None:
-    """Read, check and store predictions, and say what there is to doubt of them.
+    """Read, check and store predictions, and print the doubts about them.
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
-        ImportMistake: a name that cannot be, one that is taken, or a file that is not asked for, or is missing.
-        DataError: the files do not hold the probabilities of just these images and classes. Nothing was stored.
+        ImportMistake: the name is invalid or taken, or the file for test images is missing or superfluous.
+        DataError: a file does not hold the probabilities of exactly the study's images and classes. Nothing was stored.
     """
     console, stores = open_console(), open_stores(request.storage_url)
     study = stores.study(request.study)
@@ -60,8 +60,8 @@ def import_predictions(request: ImportRequest) -> None:
     oof, test = _read(request, dataset, study)
     best, mean, targets = _best_of(stores, study, metric), oof.mean, Targets(dataset.y, stores.weights(study))
     groups = None if dataset.groups is None else dataset.groups[: len(dataset.y)]
-    mild = list(fold_doubts(oof.folds, stores.folds(study, SEARCH_SPLIT), groups))
-    grave = list(score_doubts(metric, targets, mean, None if best is None else best.oof))
+    minor = list(fold_doubts(oof.folds, stores.folds(study, SEARCH_SPLIT), groups))
+    serious = list(score_doubts(metric, targets, mean, None if best is None else best.oof))
     files = [path.name for path in (request.oof, request.test) if path is not None]
     try:
         record, added = stores.imports.add(
@@ -70,35 +70,38 @@ def import_predictions(request: ImportRequest) -> None:
             ImportedPredictions(oof=mean, test=None if test is None else test.mean),
             value=score(metric, targets, mean),
             value_se=standard_error(metric, targets, mean),
-            notes={SEEDS: len(oof.proba), FILES: files, DOUBTS: [*grave, *mild]},
+            notes={SEEDS: len(oof.proba), FILES: files, DOUBTS: [*serious, *minor]},
         )
     except LabelTakenError as error:
         raise ImportMistake(
-            f"study {study.name} holds other predictions that are called {label!r}. Give these another --name, or "
-            f"forget those first: search import --study {study.name} --remove {label}"
+            f"study {study.name} has other predictions called {label!r}. Give these another --name, or remove those "
+            f"first: search import --study {study.name} --remove {label}"
         ) from error
     if not added:
-        say(console, f"Study {study.name} has just these predictions already, as {record.label!r}: nothing changed.")
+        say(console, f"Study {study.name} has these predictions already, as {record.label!r}: nothing changed.")
         return
-    say(console, f"Imported {label!r} into study {study.name}: {described(record, metric)}.")
+    say(console, f"Imported {label!r} into study {study.name}: {describe_import(record, metric)}.")
     if best is not None:
-        say(console, f"The study's best so far, trial {best.number}, has {best.value:.4f} ± {best.error:.4f}.")
-    for line in grave:
+        say(
+            console,
+            f"The best trial of the study so far, trial {best.number}, scores {best.value:.4f} ± {best.error:.4f}.",
+        )
+    for line in serious:
         note(console, line, label="doubtful:", style="bold red")
-    if grave:
-        say(console, "Was an image predicted by a model that was trained on it? That would spoil the final model.")
-    for line in (*mild, "whether these predictions were really held out cannot be checked"):
+    if serious:
+        say(console, "Did a model predict images that it was trained on? That would spoil the final model.")
+    for line in (*minor, "nothing proves that these predictions were really held out"):
         note(console, line)
-    say(console, f"`search export-best --study {study.name}` blends it in where that is a real gain.")
+    say(console, f"`search export-best --study {study.name}` blends them in if that improves the score beyond noise.")
 
 
 def list_imports(name: str | None, url: str) -> None:
-    """What was imported into a study."""
+    """List the imported predictions of a study."""
     console, stores = open_console(), open_stores(url)
     study = stores.study(name)
     records = stores.imports.all(study.id)
     if not records:
-        say(console, f"Nothing was imported into study {study.name}: search import --oof FILE --test FILE does it.")
+        say(console, f"Study {study.name} has no imports: `search import --oof FILE --test FILE` adds predictions.")
         return
     metric = str(study.spec["protocol"]["metric"])
     print_table(
@@ -127,24 +130,24 @@ def list_imports(name: str | None, url: str) -> None:
 
 
 def remove_import(name: str | None, url: str, label: str) -> None:
-    """Forget what was imported under a label; exports that were made with it stay as they are.
+    """Remove the imported predictions called ``label``. Exports that were made with them stay.
 
     Raises:
-        ImportMistake: there is nothing of that label; says what there is.
+        ImportMistake: there are none of that name; the message lists the existing ones.
     """
     console, stores = open_console(), open_stores(url)
     study = stores.study(name)
     if not stores.imports.remove(study.id, label):
-        there = listed(record.label for record in stores.imports.all(study.id)) or "nothing"
-        raise ImportMistake(f"study {study.name} has no imported predictions called {label!r}; there is: {there}")
+        existing = listed(record.label for record in stores.imports.all(study.id)) or "nothing"
+        raise ImportMistake(f"study {study.name} has no imported predictions called {label!r}; there is: {existing}")
     say(console, f"{label!r} is removed from study {study.name}.")
 
 
 def _label(request: ImportRequest) -> str:
-    """The name that was given, or the file's; that of its folder where it is called as exports call theirs.
+    """The given name, else the file's, else the folder's if the file is called ``oof`` as in an export.
 
     Raises:
-        ImportMistake: predictions cannot be called that.
+        ImportMistake: the name is invalid.
     """
     label = request.label
     if label is None:
@@ -162,11 +165,11 @@ def _label(request: ImportRequest) -> str:
 def _read(
     request: ImportRequest, dataset: StoredDataset, study: StoredStudy
 ) -> tuple[ProbabilityTable, ProbabilityTable | None]:
-    """Both files; what is wrong with either is told at once."""
+    """Read both files; a `DataError` lists the problems of both."""
     if dataset.test_ids and request.test is None:
         raise ImportMistake(
             f"study {study.name} has {len(dataset.test_ids)} test images: --test FILE gives the same model's "
-            "probabilities for them, without which it cannot take part in a submission"
+            "probabilities for them, which a submission needs"
         )
     if request.test is not None and not dataset.test_ids:
         raise ImportMistake(f"study {study.name} has no test images: leave --test out")
@@ -177,9 +180,9 @@ def _read(
     wanted = [(request.oof, dataset.train_ids, "training image", labels)]
     if request.test is not None:
         wanted.append((request.test, dataset.test_ids, "test image", []))
-    for path, ids, what, truth in wanted:
+    for path, ids, kind, truth in wanted:
         try:
-            tables.append(read_probabilities(path, ids, dataset.class_names, what=what, labels=truth))
+            tables.append(read_probabilities(path, ids, dataset.class_names, what=kind, labels=truth))
         except DataError as error:
             problems += error.problems
             advice[error.advice] = None
@@ -205,10 +208,13 @@ def _best_of(stores: Stores, study: StoredStudy, metric: str) -> Best | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """``search import``. None: not typed."""
+    """Options of ``search import``. None: not given."""
 
     study: str | None
     storage_url: str
     oof: Path
+    """File of out-of-fold probabilities."""
     test: Path | None
+    """File of test probabilities."""
     label: str | None
+    """Name of the predictions; None: after the file."""

@@ -1,4 +1,4 @@
-"""A valid submission on disk from the first finished trial on, long before the export replaces it."""
+"""Writes a valid submission after the first finished trial, and after each better one until the export."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from trainer.formats.submission import check_submission, decide_kind, write_subm
 
 SUBMISSION = "submission.csv"
 MODEL = "model"
-"""What lies beside a submission that was exported: that one is not provisional."""
+"""Folder beside an exported submission; where it exists, the submission is final and not overwritten."""
 
 
 class ProvisionalSubmission:
-    """Writes the test predictions of the best trial so far, each time there is a better one.
+    """Writes the test predictions of the best trial so far: the average of its fold models, as stored by the search.
 
-    They are the average of the trial's fold models, as the search has stored them. An export in the same folder is
-    never overwritten.
+    An export in the same folder is never overwritten.
     """
 
     def __init__(self, stores: Stores, study: StoredStudy, images: ImageSet, folder: Path, console: Console) -> None:
@@ -37,8 +36,9 @@ class ProvisionalSubmission:
         self._off = images.submission is None or (folder / MODEL).exists()
 
     def update(self, snapshot: StudySnapshot) -> None:
-        """Write the best trial's predictions, unless they are written or not stored. What keeps a submission from being
-        written is told once, and then no other is tried: the export will meet it too.
+        """Write the best trial's predictions, unless they are written already or not stored.
+
+        A problem is printed once and ends the attempts, because the export will have the same problem.
         """
         if self._off or not snapshot.ranking or snapshot.ranking[0].number == self._written:
             return
@@ -56,12 +56,15 @@ class ProvisionalSubmission:
         self._written = best
         if first:
             path = self._folder / SUBMISSION
-            say(self._console, f"You can hand in {path} from now on: it follows the best trial until the final export.")
+            say(
+                self._console,
+                f"You can hand in {path} from now on. It holds the best trial so far, until the final export.",
+            )
 
     def _write(self, record_id: int) -> None:
         """
         Raises:
-            SubmissionError: it would not be valid; what lay there before stays.
+            SubmissionError: it would not be valid; the earlier file stays.
             OSError: it cannot be written.
         """
         images, form = self._images, self._images.submission

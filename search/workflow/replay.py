@@ -1,7 +1,7 @@
-"""A stored trial trained again from its record, and compared with what it left behind; the database is only read.
+"""``search replay``: trains a stored trial again and compares the predictions. The database is only read.
 
-What is compared is what is kept: of a finished trial all out-of-fold probabilities, as they were computed (float32); of
-a pruned one the true class's probability after each of its epochs, rounded to float16 then and now.
+Of a finished trial, all out-of-fold probabilities are compared (float32, as computed); of a pruned trial, the true
+class's probability after each epoch (float16, as stored).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class CannotReplay(SearchError):
-    """There is no such trial, or it left nothing behind that a training could be compared with."""
+    """There is no such trial, or it has no stored predictions to compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,32 +62,35 @@ class Replayed:
 
     @property
     def facts(self) -> dict[str, tuple[Any, Any]]:
-        """What of the machine is not as it was; see `search.statistics.reproducibility`."""
+        """Facts about the machine that differ, then and now; see `search.statistics.reproducibility`."""
         return different_facts(self.record.machine, self.outcome.machine)
 
     @property
     def exactly(self) -> bool:
-        """Whether nothing but equality will do."""
+        """Whether the predictions have to be equal to the last bit."""
         return must_be_equal(self.record.machine, self.outcome.machine)
 
     @property
     def allowed(self) -> float:
-        """By how much the metric may differ otherwise: a standard error, or one image where all are right."""
+        """Largest allowed difference of the metric otherwise: a standard error, but one image at least."""
         return max(self.record.value_se or 0.0, self.outcome.value_se or 0.0, 1 / self.images)
 
     @property
     def is_as_recorded(self) -> bool:
-        """Whether the second training came out as the first did, within the tolerance."""
+        """Whether the second training reproduced the first within the tolerance."""
         difference = abs((self.record.value or 0.0) - (self.outcome.value or 0.0))
         return is_reproduced(self.difference, exactly=self.exactly, metric_difference=difference, allowed=self.allowed)
 
 
 def replay(request: ReplayRequest) -> bool:
-    """Train the trial again and tell how alike the two are; False: less than they have to be.
+    """Train a trial again and print how much its predictions differ from the stored ones.
+
+    Returns:
+        Whether the difference is within the tolerance.
 
     Raises:
         CannotReplay, UnknownStudyError, NoStudy: there is nothing to compare with.
-        NoData, DataMismatch, DataError, BackboneError: images or weights are not at hand.
+        NoData, DataMismatch, DataError, BackboneError: images or weights are missing.
     """
     check_torch_pair()
     stores = open_stores(request.storage_url)
@@ -119,13 +122,13 @@ def replay(request: ReplayRequest) -> bool:
         console,
         f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:",
     )
-    for line in told(replayed, study.spec["protocol"]["metric"]):
+    for line in replay_lines(replayed, study.spec["protocol"]["metric"]):
         say(console, f"  {line}")
     return replayed.is_as_recorded
 
 
-def told(replayed: Replayed, metric: str) -> list[str]:
-    """What came out, for people."""
+def replay_lines(replayed: Replayed, metric: str) -> list[str]:
+    """The result of a replay as text: differences, tolerance, and whether it is as recorded."""
     record, outcome, difference = replayed.record, replayed.outcome, replayed.difference
     finished = record.status is TrialStatus.FINISHED
     kept = "out-of-fold probabilities (float32)" if finished else "true-class probabilities of every epoch (float16)"
@@ -139,12 +142,12 @@ def told(replayed: Replayed, metric: str) -> list[str]:
     for fact, (was, is_now) in replayed.facts.items():
         lines.append(f"{fact}: {_known(was)} then, {_known(is_now)} now")
     if replayed.exactly:
-        lines.append("tolerance: none, for all that is known of device, threads and releases is as it was")
+        lines.append("tolerance: none, because device, threads and releases are all as recorded")
     else:
         lines.append(
             f"tolerance: mean absolute difference {MEAN_DIFFERENCE:g}, {metric} within one standard error "
-            f"({replayed.allowed:.4f}); other machines or releases, and GPUs always, add up in another order: bfloat16 "
-            "and cuDNN's choice of algorithms, amplified by training"
+            f"({replayed.allowed:.4f}). Other machines or releases add in another order, and so do GPUs every time: "
+            "bfloat16 and cuDNN's choice of algorithms round differently, and training amplifies it"
         )
     lines.append(
         "as recorded" if replayed.is_as_recorded else "NOT as recorded: the difference is beyond the tolerance"
@@ -161,14 +164,14 @@ def _record(stores: Stores, study: StoredStudy, number: int) -> TrialRecord:
         raise CannotReplay(f"study {study.name} has no trial {number} that has ended; {known}")
     if record.status not in (TrialStatus.FINISHED, TrialStatus.PRUNED) or record.epochs_done == 0:
         raise CannotReplay(
-            f"trial {number} of study {study.name} {record.status} ({record.reason}) and left no predictions to "
-            "compare with; finished and pruned trials can be replayed"
+            f"trial {number} of study {study.name} {record.status} ({record.reason}) and has no predictions to compare "
+            "with; finished and pruned trials can be replayed"
         )
     return record
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Such as ``0-7, 9``."""
+    """Ascending numbers as ranges, such as ``0-7, 9``."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + 1:
@@ -183,7 +186,7 @@ def _oof(stores: Stores, record: TrialRecord) -> NDArray[np.float32] | None:
 
 
 def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None) -> NDArray[np.floating[Any]]:
-    """What is compared: float32 ``(n, classes)`` of a finished trial, float16 ``(epochs, n)`` of a pruned one."""
+    """The predictions to compare: float32 ``(n, C)`` of a finished trial, float16 ``(epochs, n)`` of a pruned one."""
     return np.stack([curve.true_class for curve in curves]) if oof is None else oof
 
 
@@ -230,7 +233,7 @@ def _train(
 
 
 def _device(record: TrialRecord) -> torch.device:
-    """What was trained on a CPU is trained on one again, where it can be equal."""
+    """The CPU for a trial that was trained on one, because then the result can be equal; else a GPU if there is one."""
     import torch
 
     use_gpu = torch.cuda.is_available() and record.machine.get("device") != "cpu"
@@ -239,7 +242,7 @@ def _device(record: TrialRecord) -> torch.device:
 
 @contextmanager
 def _threads(number: int | None) -> Iterator[None]:
-    """Let torch compute with so many threads meanwhile; None: as it is. The order of its sums depends on it."""
+    """Set torch's number of threads, on which the order of its sums depends; None: leave it."""
     import torch
 
     before = torch.get_num_threads()
@@ -261,7 +264,7 @@ def _known(fact: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayRequest:
-    """``search replay``. None: not typed."""
+    """Options of ``search replay``. None: not given."""
 
     study: str | None
     trial: int

@@ -1,4 +1,4 @@
-"""The verbs that do work: start, confirm and export-best."""
+"""``search start``: begins or continues a study, searches, confirms the best recipes and exports."""
 
 from __future__ import annotations
 
@@ -39,14 +39,16 @@ from storage.stores import Stores, open_stores
 
 
 def start(request: StartRequest) -> None:
-    """Begin or continue a study, search, confirm the best, and export.
+    """Begin or continue a study, search, confirm the best recipes, and export.
 
-    Everything that can be wrong is found out before anything is written.
+    All input is checked before anything is written.
 
     Raises:
         StudyError, BackboneError, DataError, EnvironmentProblem, DeviceError, StorageError: bad input; nothing was
-        begun. DataMismatch, StudyChanged: a stored study of that name is another one. WorkersLost: the workers died;
-        what they finished is kept. EngineError: workers cannot be placed as asked.
+            written.
+        DataMismatch, StudyChanged: the stored study of that name has other images or settings.
+        WorkersLost: the workers died; the results of finished trials are kept.
+        EngineError: the workers cannot be placed as requested.
     """
     console = open_console()
     planned = plan_fleet(request.workers)
@@ -55,7 +57,7 @@ def start(request: StartRequest) -> None:
     home = Home(root=request.workers.home)
     stores = open_stores(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     stored = stores.studies.find(name)
-    verb = "begins" if stored is None else "goes on"
+    verb = "begins" if stored is None else "continues"
     stored = create_study(stores, study_plan) if stored is None else resume(stores, stored, study_plan)
     if request.priority is not None:
         stores.studies.set_priority(stored.id, request.priority)
@@ -102,8 +104,9 @@ def start(request: StartRequest) -> None:
 
 
 def _plan_in_time(stores: Stores, stored: StoredStudy, home: Home, console: Console) -> ExportPlan:
-    """The export for which there is time: fewer seeds first, then fewer recipes, one of one in any case. What search
-    and confirmation trained costs nothing any more.
+    """The largest export that fits before the deadline: first fewer seeds, then fewer recipes, at least one of each.
+
+    Trainings of the search and the confirmation are done, so only missing refits take time.
     """
     plan = plan_export(stores, stored, seeds=None, full_data=False, home=home)
     fitting = refits_before_deadline(stores, stored)
@@ -115,7 +118,7 @@ def _plan_in_time(stores: Stores, stored: StoredStudy, home: Home, console: Cons
     if not fitting:
         note(
             console,
-            "the deadline leaves no time for a refit: the export may come late, the provisional submission is there",
+            "the deadline leaves no time for a refit, so the export may be late; the provisional submission exists",
         )
     return plan_export(stores, stored, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
 
@@ -132,7 +135,9 @@ def _supervising(stores: Stores, stored: StoredStudy, home: Home) -> Heartbeat:
 
 
 def _set_deadline(stores: Stores, stored: StoredStudy, hours: float | None) -> None:
-    """``--hours`` typed again does not move a deadline that is still ahead; one that has passed holds nobody back."""
+    """Set the deadline, ``hours`` from now. One in the future stays; one in the past is replaced, or removed without
+    ``hours``.
+    """
     now = stores.database.now()
     if stored.deadline is not None and stored.deadline > now:
         return

@@ -1,4 +1,4 @@
-"""``search try``: one recipe that a person has in mind, queued for the next free worker."""
+"""``search try``: queues a recipe given by hand for the next free worker."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from trainer.recipe.recipe import RecipeError, Scalar
 
 
 class CannotTry(SearchError):
-    """A recipe that this study cannot try, or has tried already."""
+    """The recipe is not in the search space, or another trial has it."""
 
 
 def try_recipe(request: TryRequest) -> None:
-    """Queue a recipe on top of the budget: the default one, or that of a trial, with some fields changed.
+    """Queue the default recipe, or that of a trial, with some fields changed; raise the budget by one trial.
 
     Raises:
-        CannotTry: a field that is not sampled, a value outside its range, or a recipe that another trial has; nothing
-            is queued then.
-        UnknownStudyError, NoStudy: no such study.
+        CannotTry: a field is not sampled, a value is outside its range, or another trial has the recipe. Nothing was
+            queued.
+        UnknownStudyError, NoStudy: there is no such study.
     """
     stores, console = open_stores(request.storage_url), open_console()
     study = stores.study(request.study)
@@ -50,19 +50,19 @@ def try_recipe(request: TryRequest) -> None:
     assert found is not None, "there is no condition that could fail"
     if found.misfits:
         raise CannotTry("\n".join(f"study {study.name}: {misfit}" for misfit in found.misfits))
-    _refuse_twice(trials, found.params)
+    _refuse_duplicate(trials, found.params)
     number = _enqueue(stores, study, optuna_study, spec, found, request.like)
     changes = difference(found.settings, spec.default_recipe()) or "the default recipe"
     say(console, f"Trial {number} of study {study.name} waits: {changes}")
     for field in [field for field in like if field not in wanted and found.settings[field] != like[field]]:
-        note(console, f"{field} = {like[field]} does not go with that; it is {found.settings[field]}")
-    _say_who_runs_it(stores, console, study)
+        note(console, f"{field} = {like[field]} does not fit the other settings, so it is {found.settings[field]}")
+    _print_what_runs_it(stores, console, study)
 
 
 def parameters_of(trial: FrozenTrial) -> Mapping[str, Scalar]:
-    """What a trial samples, by parameter name, also of one that waits with its values given."""
-    given: Mapping[str, Scalar] = trial.system_attrs.get("fixed_params", {})
-    return trial.params or given
+    """Sampled values of a trial by parameter name; of an enqueued trial that has not started, its fixed values."""
+    fixed: Mapping[str, Scalar] = trial.system_attrs.get("fixed_params", {})
+    return trial.params or fixed
 
 
 def _recipe_of(spec: StudySpec, trials: Sequence[FrozenTrial], number: int) -> Mapping[str, Scalar]:
@@ -71,11 +71,15 @@ def _recipe_of(spec: StudySpec, trials: Sequence[FrozenTrial], number: int) -> M
     try:
         return spec.assemble(parameters_of(trials[number]))
     except StudyError as error:
-        raise CannotTry(f"--like {number}: the recipe of that trial is not known (yet)") from error
+        raise CannotTry(f"--like {number}: that trial has no recipe yet") from error
 
 
 def _wanted(spec: StudySpec, name: str, assignments: Sequence[str]) -> dict[str, Scalar]:
-    """The assigned fields; all that is wrong with them is told at once, except what depends on other fields."""
+    """The assigned fields, each checked by itself.
+
+    Raises:
+        CannotTry: lists every invalid assignment.
+    """
     sampled = dict.fromkeys(dimension.field for dimension in spec.space)
     wanted: dict[str, Scalar] = {}
     problems = []
@@ -92,7 +96,7 @@ def _wanted(spec: StudySpec, name: str, assignments: Sequence[str]) -> dict[str,
         if field not in sampled:
             problems.append(
                 f"--set {shorten(text)}: {field} is {spec.recipe[field]} in every trial of study {name}. "
-                f"Sampled are: {', '.join(sampled) or 'no fields'}. A study of its own has another: search start "
+                f"Sampled are: {', '.join(sampled) or 'no fields'}. A new study can fix another value: search start "
                 f"--study FILE --name NEW --from {name} --set recipe.{field}={given.strip()}"
             )
     if problems:
@@ -100,7 +104,7 @@ def _wanted(spec: StudySpec, name: str, assignments: Sequence[str]) -> dict[str,
     return wanted
 
 
-def _refuse_twice(trials: Sequence[FrozenTrial], params: Mapping[str, Scalar]) -> None:
+def _refuse_duplicate(trials: Sequence[FrozenTrial], params: Mapping[str, Scalar]) -> None:
     for trial in trials:
         if trial.state is not TrialState.FAIL and parameters_of(trial) == params:
             state = {TrialState.WAITING: "waits to be run", TrialState.RUNNING: "is running"}
@@ -110,7 +114,10 @@ def _refuse_twice(trials: Sequence[FrozenTrial], params: Mapping[str, Scalar]) -
 def _enqueue(
     stores: Stores, study: StoredStudy, optuna_study: optuna.Study, spec: StudySpec, found: Fit, like: int | None
 ) -> int:
-    """Queue it, then let the budget grow: a death in between costs a sampled trial, not a person's."""
+    """Queue the recipe, then raise the budget; returns the trial's number.
+
+    In this order, because a crash in between then costs a sampled trial and not this one.
+    """
     origin = BY_HAND if like is None else f"{BY_HAND}: like trial {like}"
     before = len(optuna_study.get_trials(deepcopy=False))
     optuna_study.enqueue_trial(
@@ -121,28 +128,29 @@ def _enqueue(
     return next(trial.number for trial in added if parameters_of(trial) == found.params)
 
 
-def _say_who_runs_it(stores: Stores, console: Console, study: StoredStudy) -> None:
-    snapshot, begin = read_snapshot(stores, study.name), f"`search start --study {study.name}"
+def _print_what_runs_it(stores: Stores, console: Console, study: StoredStudy) -> None:
+    """Print whether a worker will run the queued trial, else the command that makes one run it."""
+    snapshot, command = read_snapshot(stores, study.name), f"`search start --study {study.name}"
     if study.state is not StudyState.RUNNING:
-        say(console, f"The study is {study.state}: `search resume --study {study.name}` goes on.")
+        say(console, f"The study is {study.state}: `search resume --study {study.name}` continues it.")
     elif not snapshot.in_time:
-        say(console, f"The study's deadline leaves no time for it: {begin} --hours H` does.")
+        say(console, f"The study's deadline leaves no time for it: {command} --hours H` sets another.")
     elif not stores.queue.may_begin(study.id):
         needed = snapshot.counted + snapshot.running + snapshot.waiting + 1
-        say(console, f"The budget is used up: {begin} --trials {needed}` runs it.")
+        say(console, f"The budget is used up: {command} --trials {needed}` runs it.")
     elif snapshot.workers:
-        say(console, f"{snapshot.workers} worker(s) at hand; the next that is free runs it.")
+        say(console, f"{snapshot.workers} worker(s) are available; the next free one runs it.")
     else:
-        say(console, f"No worker runs: {begin}` runs it.")
+        say(console, f"No worker is running: {command}` runs it.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TryRequest:
-    """``search try``. None: not typed."""
+    """Options of ``search try``. None: not given."""
 
     study: str | None
     storage_url: str
     assignments: Sequence[str]
-    """``FIELD=VALUE``, as typed."""
+    """``FIELD=VALUE``, as given."""
     like: int | None
-    """Number of the trial that gives what is not assigned; None: the default recipe."""
+    """Number of the trial whose recipe gives the fields without an assignment; None: the default recipe."""

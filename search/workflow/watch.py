@@ -1,4 +1,4 @@
-"""Watching a study while workers work on it."""
+"""Waits for a condition on a study while workers run: shows progress, recovers the work of dead workers."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from storage.stores import Stores
 from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds
-MARGIN = 30.0  # seconds beyond their grace that workers have to leave after a stop was requested
+MARGIN = 30.0  # seconds that workers may take beyond their grace period after a stop was requested
 
 
 class WorkersLost(SearchError):
-    """Every worker ended with an error, and work is left."""
+    """All workers ended with an error before the work was done."""
 
 
 class Interrupted(SearchError):
-    """A person asked to stop. Nothing is lost."""
+    """Ctrl-C or a signal requested a stop. Nothing is lost."""
 
 
 def watch(
@@ -50,16 +50,16 @@ def watch(
     shown: int = 0,
     on_snapshot: Callable[[StudySnapshot], None] | None = None,
 ) -> None:
-    """Show progress until ``over``, and keep the study in order meanwhile. Without a fleet the workers are elsewhere,
-    and are waited for.
+    """Show progress until ``over`` holds, and return the work of dead workers to the queue meanwhile.
 
     Args:
-        shown: how many ended trials the person has seen already.
-        on_snapshot: called with every look at the study.
+        fleet: the workers to supervise; None: workers elsewhere do the work.
+        shown: number of ended trials that were printed before.
+        on_snapshot: called with each snapshot of the study, about once a second.
 
     Raises:
-        Interrupted: a stop was requested; the fleet has handed its work back.
-        WorkersLost: the fleet is dead and work is left; says what its logs end with.
+        Interrupted: a stop was requested; the fleet has returned its work to the queue.
+        WorkersLost: the fleet is dead and work is left; quotes the end of its logs.
         EngineError: the fleet can never work.
     """
     stored = stores.studies.get(name)
@@ -88,8 +88,7 @@ def watch(
     if fleet is not None:
         say(
             console,
-            f"Stopping: the epoch under way is finished and kept if it ends within {signals.grace:g} s. "
-            "Ctrl-C again stops at once.",
+            f"Stopping: the current epoch is kept if it ends within {signals.grace:g} s. Ctrl-C again stops at once.",
         )
         fleet.ask_to_stop()
         fleet.wait(signals.grace + MARGIN)
@@ -97,30 +96,30 @@ def watch(
 
 
 def expire_dead_workers(stores: Stores, fleet: Fleet) -> None:
-    """Hand on at once what the fleet's dead workers held, instead of waiting for their leases to run out."""
+    """Return the work of the fleet's dead workers to the queue at once, instead of waiting for their leases to end."""
     for dead in fleet.dead_workers():
         stores.recovery.expire_worker(dead)
         stores.workers.remove(dead)
 
 
 def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> str:
-    """What happens at the moment, and what keeps it from happening."""
+    """What runs at the moment, and what keeps it from running, as text."""
     if snapshot.paused:
-        return "paused; `search resume` goes on" + (" (trials are being handed back)" if snapshot.running else "")
+        return "paused; `search resume` continues" + (" (trials stop after their epoch)" if snapshot.running else "")
     doing = running_work(stores, snapshot)
     trouble = fleet.waits_for() if fleet is not None else ""
     if fleet is None and not snapshot.workers:
-        trouble = "no worker lives; `search worker` joins one"
+        trouble = "no worker is running; `search worker` starts one"
     return " · ".join(part for part in (doing, trouble) if part)
 
 
 def run_refits(
     stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
 ) -> None:
-    """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
+    """Wait for the refits: live workers that share this home do them; once there is none, local workers start."""
     with ExitStack() as stack:
         until = watch_with_local_workers(
-            stack, stores, stored, data, workers, home, console, shown=shown, nobody=no_worker_here(home)
+            stack, stores, stored, data, workers, home, console, shown=shown, start_local_workers=no_worker_here(home)
         )
         try:
             until(refits_are_over)
@@ -139,21 +138,26 @@ def watch_with_local_workers(
     console: Console,
     *,
     shown: int,
-    nobody: Callable[[StudySnapshot], bool],
+    start_local_workers: Callable[[StudySnapshot], bool],
 ) -> Callable[[Callable[[StudySnapshot], bool]], None]:
-    """A `watch` that leaves the work to whoever lives, once ``nobody`` does to local workers, which ``stack`` ends."""
+    """A `watch` that leaves the work to live workers elsewhere, and starts local workers if there are none.
+
+    Args:
+        stack: ends the local workers when it closes.
+        start_local_workers: whether the workers elsewhere are gone, so that local ones have to start.
+    """
     fleet: Fleet | None = None
 
     def until(over: Callable[[StudySnapshot], bool]) -> None:
         nonlocal fleet
         if fleet is None:
             signals = stop_signals(None, workers)
-            either = partial(either_holds, over, nobody)
+            either = partial(either_holds, over, start_local_workers)
             watch(stores, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
             if over(read_snapshot(stores, stored.name)):
                 return
-            here = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = make_fleet(plan_fleet(here), stores, stored, data, here, home)
+            local = replace(workers, engine="local", workers=workers.workers or None)
+            fleet = make_fleet(plan_fleet(local), stores, stored, data, local, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
         signals = stop_signals(fleet, workers)
@@ -165,16 +169,17 @@ def watch_with_local_workers(
 def either_holds(
     first: Callable[[StudySnapshot], bool], second: Callable[[StudySnapshot], bool], snapshot: StudySnapshot
 ) -> bool:
+    """Whether one of two conditions holds for a snapshot."""
     return first(snapshot) or second(snapshot)
 
 
 def no_worker_lives(snapshot: StudySnapshot) -> bool:
-    """Whether no worker lives, while the study is not paused."""
+    """Whether the study has no live worker and is not paused."""
     return not snapshot.workers and not snapshot.paused
 
 
 def no_worker_here(home: Home) -> Callable[[StudySnapshot], bool]:
-    """Whether no worker lives that keeps weights in this home, while the study is not paused."""
+    """A condition: no live worker keeps its weights in this home, and the study is not paused."""
     identity = home.identity()
     return lambda snapshot: identity not in snapshot.homes and not snapshot.paused
 
@@ -182,7 +187,7 @@ def no_worker_here(home: Home) -> Callable[[StudySnapshot], bool]:
 def make_fleet(
     planned: FleetPlan, stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home
 ) -> Fleet | None:
-    """The workers that were asked for; None: others do the work."""
+    """The planned workers; None if workers elsewhere do the work."""
     if planned.make is None:
         return None
     command = WorkerCommand(
@@ -197,4 +202,5 @@ def make_fleet(
 
 
 def stop_signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
+    """Install signal handlers: the first signal requests a stop, the second kills the fleet and ends the process."""
     return StopSignals(before_exit=None if fleet is None else fleet.kill, grace=workers.grace).install()

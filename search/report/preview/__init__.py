@@ -1,1 +1,1 @@
-"""A picture of what a study's augmentations do to the images."""
+"""``search preview``: a picture of a study's augmentations on example images."""

@@ -1,4 +1,4 @@
-"""``search preview``: what a study does to a person's own images, at low and at high strength, as a picture."""
+"""``search preview``: draws each augmentation of a study at its weakest and strongest, on the user's own images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.report.preview.rows import Row, Subject, examples, rows_of, what_to_add
+from search.report.preview.rows import Row, Subject, example_settings, examples, rows_of
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
@@ -25,41 +25,44 @@ from trainer.inference.images import resize_image
 from trainer.recipe.recipe import Recipe
 
 EXAMPLES = 3
-"""Pictures at each end of a range."""
+"""Number of pictures at each end of a range."""
 FORMATS = (".png", ".pdf", ".svg")
+"""Formats of the picture, by the ending of its name."""
 
 
 class NothingToPreview(SearchError):
-    """The study leaves its images as they are."""
+    """The study has no augmentation."""
 
 
 class PreviewNotWritable(SearchError):
-    """The picture cannot be written where it should be."""
+    """The picture cannot be written to the given path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewRequest:
-    """What ``search preview`` was asked for."""
+    """Options of ``search preview``."""
 
     study: str
     """A stored study, a shipped one, or the path of a study file."""
     data: Path | None
-    """None: where the stored study's images were, or the sample that the study file names."""
+    """Folder of images; None: that of the stored study, or the sample data that the study file names."""
     storage_url: str
     home: Path
     output: Path
     images: int
-    """How many pictures the rows take in turn, of as many classes as there are."""
+    """Number of images that the rows take in turn, from different classes."""
     overrides: Sequence[str] = ()
+    """``FIELD=VALUE`` changes of the study."""
 
 
 def preview(request: PreviewRequest) -> None:
     """Draw the picture.
 
     Raises:
-        StudyError, NoData, DataError: no such study, or no images.
-        NothingToPreview: the study does nothing to images.
-        PreviewNotWritable: no picture of that name can be written.
+        StudyError: there is no such study, or it is invalid.
+        NoData, DataError: there are no images, or invalid ones.
+        NothingToPreview: the study has no augmentation.
+        PreviewNotWritable: the picture cannot be written.
     """
     if request.output.suffix.lower() not in FORMATS:
         raise PreviewNotWritable(f"{request.output} has to end in one of {', '.join(FORMATS)}")
@@ -71,8 +74,8 @@ def preview(request: PreviewRequest) -> None:
     rows = rows_of(spec)
     if not rows:
         raise NothingToPreview(
-            f"{request.study} neither samples nor fixes any augmentation, so every image stays as it is. Add for "
-            f"example {what_to_add()}; the shipped study aug_tuning samples many"
+            f"{request.study} neither samples nor fixes any augmentation, so every image stays unchanged. Add for "
+            f"example {example_settings()}; the shipped study aug_tuning samples many"
         )
     folder = request.data or known_folder or _sample(spec, Home(root=request.home))
     images = read_images(folder, spec.data.options, verify=False)
@@ -83,7 +86,7 @@ def preview(request: PreviewRequest) -> None:
 
 
 def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
-    """The stored study of that name, and where its images were; else the study file."""
+    """The stored study of that name with the folder of its images; else the study file, without a folder."""
     file_spec = None
     try:
         check_database(request.storage_url)
@@ -96,7 +99,7 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
     try:
         stores = open_stores(request.storage_url)
         stored = stores.studies.find(request.study)
-    except SchemaError:  # somebody else's database
+    except SchemaError:  # a database of another program
         stored = None
     if stored is None or request.overrides:
         file_spec = load_study(request.study, request.overrides)
@@ -115,10 +118,10 @@ def _sample(spec: StudySpec, home: Home) -> Path:
 
 
 def _subjects(images: ImageSet, recipe: Recipe, count: int) -> list[Subject]:
-    """``count`` pictures resized as the recipe says, at least two; classes take turns, in their order.
+    """``count`` images (two at least), resized as in training; the classes take turns.
 
     Raises:
-        DataError: too few images, or one that cannot be read.
+        DataError: too few images, or an image cannot be read.
     """
     from trainer.batches.pixel_cache import side_to_crop_from
     from trainer.networks.backbones import preprocessing_of
@@ -127,7 +130,7 @@ def _subjects(images: ImageSet, recipe: Recipe, count: int) -> list[Subject]:
     sides = (recipe.image_size, side_to_crop_from(recipe.image_size))
     chosen = list(_by_turns(images))[: max(2, count)]
     if len(chosen) < 2:
-        raise DataError(f"{len(chosen)} images are too few to show anything")
+        raise DataError(f"a preview needs two images, not {len(chosen)}")
     subjects = []
     for index in chosen:
         try:
@@ -140,7 +143,7 @@ def _subjects(images: ImageSet, recipe: Recipe, count: int) -> list[Subject]:
 
 
 def _by_turns(images: ImageSet) -> Iterator[int]:
-    """All training images: the first of each class, the second of each, and so on."""
+    """Indices of all training images: the first of each class, then the second of each, and so on."""
     of_class = [np.flatnonzero(images.y == label) for label in range(len(images.class_names))]
     for turn in range(max(map(len, of_class), default=0)):
         for rows in of_class:
@@ -154,20 +157,20 @@ def _draw(request: PreviewRequest, recipe: Recipe, folder: Path, rows: list[Row]
     def picture_row(number: int, row: Row) -> PictureRow:
         place = number % min(len(subjects), request.images)
         subject, others = subjects[place], subjects[place + 1 :] + subjects[:place]
-        # A fixed strength is shown as often as both ends together.
+        # A fixed strength fills the space of both ends.
         count = EXAMPLES * 2 // len(row.settings)
-        blocks = tuple((one.caption, examples(row, one, subject, others, count)) for one in row.settings)
+        blocks = tuple((end.caption, examples(row, end, subject, others, count)) for end in row.settings)
         return PictureRow(name=row.name, doc=row.doc, original=subject.whole, blocks=blocks)
 
     named = textwrap.shorten(f"Study {request.study} on {folder.name}", 110, placeholder=" …")
     subtitle = (
         f"{named}, {recipe.image_size} x {recipe.image_size} pixels\n"
-        "Each change alone, at its weakest and at its strongest; random draws, the strongest of them first"
+        "Each augmentation alone, at its weakest and its strongest; random draws, the strongest first"
     )
     try:
         draw(
             request.output,
-            "What training images may go through",
+            "Augmentations of the training images",
             subtitle,
             [picture_row(number, row) for number, row in enumerate(rows)],
         )

@@ -1,4 +1,4 @@
-"""The picture of `search preview`: rows of examples with their names and values."""
+"""Draws the picture of `search preview`: rows of example images with names and values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.common.files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# All in inches; a fixed grid, so that nothing can overlap.
+# Lengths in inches. A fixed grid, so that nothing overlaps.
 CELL = 1.45
 GAP = 0.06
 BLOCK_GAP = 0.3
@@ -25,26 +25,31 @@ CAPTION = 0.34
 MARGIN = 0.2
 HEAD = 0.98
 DPI = 110
-LABEL_WIDTH = 34  # characters of the explanation in a line
+LABEL_WIDTH = 34  # characters in a line of the explanation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PictureRow:
-    """One row: a name, its explanation, the original, and blocks of (caption, examples); uint8 (size, size, 3)."""
+    """One augmentation. Images are uint8 ``(size, size, 3)``."""
 
     name: str
     doc: str
+    """Explanation of the augmentation."""
     original: NDArray[np.uint8]
     blocks: tuple[tuple[str, Sequence[NDArray[np.uint8]]], ...]
+    """Caption and examples of each strength."""
 
 
 def draw(path: Path, title: str, subtitle: str, rows: Sequence[PictureRow]) -> None:
-    """Write the picture in the format of the path's ending, a file that appears whole; ``subtitle`` is up to two lines.
+    """Write the picture atomically, in the format that the ending of ``path`` names.
+
+    Args:
+        subtitle: up to two lines.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
-    # Not pyplot: it keeps global state and wants a display.
+    # Not pyplot, which keeps global state and may need a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -63,7 +68,7 @@ def draw(path: Path, title: str, subtitle: str, rows: Sequence[PictureRow]) -> N
 
 
 def _draw_row(figure: Figure, top: float, row: PictureRow) -> None:
-    """Draw one row whose upper edge, above its captions, is ``top`` inches below the picture's."""
+    """Draw one row; its captions begin ``top`` inches below the upper edge of the picture."""
     width, height = figure.get_size_inches()
 
     def words(left: float, below: float, text: str, **style: Any) -> None:
@@ -72,7 +77,7 @@ def _draw_row(figure: Figure, top: float, row: PictureRow) -> None:
     def picture(left: float, image: NDArray[np.uint8]) -> None:
         axes = figure.add_axes((left / width, 1 - (top + CAPTION + CELL) / height, CELL / width, CELL / height))
         axes.imshow(image)
-        # A frame, because many pictures are as white at the edge as the page.
+        # A frame, because many images are as white at the edge as the page.
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(color="0.8", linewidth=0.6)
 

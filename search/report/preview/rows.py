@@ -1,4 +1,4 @@
-"""What a study may do to training images: one row of examples an augmentation, policy or blend."""
+"""The augmentations, policies and blends (mixup, cutmix) of a study as rows, and random examples of each."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from trainer.recipe.recipe import FIELDS, Augment, Recipe, Scalar
 
 Image = NDArray[np.uint8]
 
-DRAWS = 24  # of which the examples are chosen
+DRAWS = 24
+"""Number of random draws from which the examples are chosen."""
 PROBABILITY = ": probability"
-"""How the explanation of an augmentation ends whose strength is the share of the images that it changes."""
+"""Ending of the explanation of an augmentation whose strength is the probability that it is applied."""
 
 POLICY_KNOBS: dict[str, tuple[str, ...]] = {
     "autoaugment": ("policy_prob",),
     "randaugment": ("policy_magnitude", "policy_ops", "policy_prob"),
     "trivialaugment": ("policy_prob",),
 }
-"""The fields that say how strong a policy is."""
+"""The recipe fields that set the strength of each policy."""
 KNOB_WORDS = {
     "policy_magnitude": "magnitude {:g}",
     "policy_ops": "{:g} operations",
@@ -46,12 +47,12 @@ MIX_DOCS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One end of a range, or the only value there is."""
+    """One end of a range, or a fixed value."""
 
     caption: str
     """Such as ``low: 0 (off)`` or ``fixed: 0.5``."""
     augment: Augment
-    """With nothing else on."""
+    """This augmentation alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,49 +62,50 @@ class Row:
     name: str
     doc: str
     settings: tuple[Setting, ...]
-    """Low and high, or one where the study fixes it."""
+    """The low and the high end, or the one fixed value."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """A picture to show examples of."""
+    """An image to augment."""
 
     whole: Image
-    """uint8, shape (size, size, 3): at the network's size."""
+    """uint8 ``(size, size, 3)``, the input size of the network."""
     larger: Image
-    """uint8, shape (side, side, 3): what crops are cut from."""
+    """uint8 ``(side, side, 3)``, from which crops are cut."""
 
 
 def rows_of(spec: StudySpec) -> list[Row]:
-    """All that the study samples, or fixes at more than nothing, in the order in which images go through it."""
+    """Every augmentation that the study samples, or fixes above 0, in the order of their application."""
     recipe = Recipe.from_flat(spec.default_recipe())
     off = Augment()
     rows = []
     for name, entry in AUGMENTATIONS.items():
         ends = _ends(spec, f"augment.{name}")
         if max(ends) > 0.0:
-            words = _probability if entry.doc.endswith(PROBABILITY) else _strength
-            settings = {words(end): replace(off, strengths={name: end}) for end in ends}
+            describe = _probability if entry.doc.endswith(PROBABILITY) else _strength
+            settings = {describe(end): replace(off, strengths={name: end}) for end in ends}
             rows.append(Row(name=name, doc=entry.doc, settings=_captioned(settings)))
-    # After the crop, where there is one: that is their place in the order.
+    # Policies are applied after the crop, which is the first row if there is one.
     place = sum(row.name == "crop" for row in rows)
     rows[place:place] = _policy_rows(spec, recipe)
     return [*rows, *_mix_rows(spec)]
 
 
 def examples(row: Row, setting: Setting, subject: Subject, others: Sequence[Subject], count: int) -> list[Image]:
-    """``count`` of `DRAWS` random draws, each uint8 (size, size, 3), the strongest first.
+    """``count`` of `DRAWS` random draws, each uint8 ``(size, size, 3)``, the strongest first. Deterministic.
 
-    The same for the same arguments; ``others`` are what the subject is blended with, at least one.
+    Args:
+        others: images to blend the subject with, one at least.
     """
     blends = setting.augment.mix != "none"
     drawn = list((_blended if blends else _augmented)(row, setting.augment, subject, others))
     change = _distances(drawn, subject.whole)
     if blends or row.doc.endswith(PROBABILITY):
-        # From the strongest to the median: of a probability of 0.1 one is changed, of 0.5 most are.
+        # From the strongest to the median, so that a higher probability shows more changed images.
         order = np.argsort(-change, kind="stable")
         return [drawn[order[place]] for place in np.linspace(0, (DRAWS - 1) // 2, count).astype(int)]
-    # What differs most from those before, so that a range that goes either way is seen to.
+    # Each time the draw that differs most from those chosen, so that both directions of a change appear.
     chosen = [int(np.argmax(change))]
     while len(chosen) < count:
         nearest = np.min([_distances(drawn, drawn[place]) for place in chosen], axis=0)
@@ -113,7 +115,7 @@ def examples(row: Row, setting: Setting, subject: Subject, others: Sequence[Subj
 
 
 def _distances(images: Sequence[Image], other: Image) -> NDArray[np.float64]:
-    """Mean absolute difference of each from one: (n,)."""
+    """Mean absolute difference of each image from ``other``, ``(n,)``."""
     return np.array([np.abs(image.astype(np.int16) - other).mean() for image in images])
 
 
@@ -133,7 +135,7 @@ def _blended(row: Row, augment: Augment, subject: Subject, others: Sequence[Subj
         pair = np.stack([subject.whole, others[draw % len(others)].whole])
         generator = random_generator("preview", row.name, draw)
         mix = draw_mix(augment, batch_size=2, size=len(subject.whole), generator=generator)
-        assert mix is not None, "the rows blend always"
+        assert mix is not None, "blends have probability 1 here"
         images = torch.from_numpy(pair).permute(0, 3, 1, 2).float()
         blended, _ = apply_mix(images, torch.eye(2), replace(mix, partner=(1, 0)))
         yield blended[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
@@ -149,8 +151,8 @@ def _policy_rows(spec: StudySpec, recipe: Recipe) -> Iterator[Row]:
         for end in (0, -1):
             values = {knob: found[end] for knob, found in zip(knobs, ends, strict=True)}
             flat = {f"augment.{knob}": value for knob, value in values.items()}
-            only = replace(recipe.replace({**flat, "augment.policy": name}).augment, strengths={}, mix="none")
-            settings[", ".join(KNOB_WORDS[knob].format(value) for knob, value in values.items())] = only
+            alone = replace(recipe.replace({**flat, "augment.policy": name}).augment, strengths={}, mix="none")
+            settings[", ".join(KNOB_WORDS[knob].format(value) for knob, value in values.items())] = alone
         yield Row(name=name, doc=POLICY_DOCS[name], settings=_captioned(settings))
 
 
@@ -166,11 +168,15 @@ def _mix_rows(spec: StudySpec) -> Iterator[Row]:
 
 
 def _captioned(settings: dict[str, Augment]) -> tuple[Setting, ...]:
-    """Settings by what they are called, from low to high."""
-    words = ("low", "high") if len(settings) > 1 else ("fixed",)
+    """Settings with captions.
+
+    Args:
+        settings: by description, from low to high.
+    """
+    ends = ("low", "high") if len(settings) > 1 else ("fixed",)
     return tuple(
-        Setting(caption=f"{word}: {name}", augment=augment)
-        for word, (name, augment) in zip(words, settings.items(), strict=True)
+        Setting(caption=f"{end}: {name}", augment=augment)
+        for end, (name, augment) in zip(ends, settings.items(), strict=True)
     )
 
 
@@ -183,7 +189,7 @@ def _probability(value: float) -> str:
 
 
 def _ends(spec: StudySpec, field: str) -> list[float]:
-    """The lowest and the highest number that a field is sampled at; one number where it is not sampled."""
+    """The lowest and the highest value of a numeric field over all trials; a single one if they are equal."""
     found: list[Scalar] = []
     for dimension in spec.space:
         if dimension.field == field:
@@ -193,13 +199,13 @@ def _ends(spec: StudySpec, field: str) -> list[float]:
 
 
 def _chosen(spec: StudySpec, field: str, names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that a field can have in a trial, without "none"."""
+    """Those of ``names`` that a field has in some trial, without "none"."""
     values = spec.values_of(field)
     return [name for name in names if name in values and name != "none"]
 
 
-def what_to_add() -> str:
-    """Examples of settings, for a study that has none."""
+def example_settings() -> str:
+    """Examples of augmentation settings, for a study without any."""
     policies = written(FIELDS["augment.policy"].choices[1:], " or ")
     return (
         '"augment.hflip" = { low = 0.0, high = 0.5 } in its [space], '

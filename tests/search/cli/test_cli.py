@@ -158,8 +158,8 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     assert stores.workers.alive(1000) == [], "no worker outlives `start`"
 
     done = run(*command)
-    assert "goes on" in done.stdout
-    assert "Continuing after epoch" in log.read_text(), "the trial continued from its checkpoint"
+    assert "continues" in done.stdout
+    assert "Continuing after epoch" in log.read_text(), "the trial went on from its checkpoint"
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     assert [(r.number, r.status) for r in records] == [(0, TrialStatus.FINISHED), (1, TrialStatus.FINISHED)]
     assert records[0].attempt == 2 and records[0].epochs_done == 40

@@ -1,4 +1,4 @@
-"""Several studies and imported predictions in one model: who may take part, who is refused, and what is exported."""
+"""Several studies and imported predictions in one model: candidates, refused studies, and the export."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from search.export.files import Export, write_export
 from search.export.final_model import MemberRefits, Refits, gather_refits
 from search.export.notes import ExportNotes
 from search.export.plan import ExportPlan, plan_export, queue_refits
-from search.export.pool import StudiesDiffer, check_alike, read_pool
-from search.report.submissions import what_it_is
+from search.export.pool import StudiesDiffer, check_comparable, read_pool
+from search.report.submissions import describe_export
 from search.statistics.blends import mean_of_all
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
@@ -44,7 +44,7 @@ FINAL = '\n[final]\ntta = false\nensemble = "equal"\n'
 
 
 def wrong_on(images: ImageSet, third: int) -> NDArray[np.float32]:
-    """Right on two thirds of the images, wrong on one, so sure of it that it takes two others to put that right."""
+    """Probabilities that are wrong on a third of the images, so confidently that only two models outvote them."""
     y = images.y
     wrong = (np.arange(len(y)) // 3) % 3 == third
     proba = np.where(wrong[:, None], 0.2 * np.eye(3)[y] + 0.7 * np.eye(3)[(y + 1) % 3], 0.4 * np.eye(3)[y])
@@ -52,7 +52,7 @@ def wrong_on(images: ImageSet, third: int) -> NDArray[np.float32]:
 
 
 def confirm(context: StudyContext, number: int, third: int) -> None:
-    """A confirmation of a trial on the first fresh split, wrong on a third of the images."""
+    """Store a confirmation of a trial on the first fresh split, wrong on a third of the images."""
     queue, oof = context.stores.queue, wrong_on(context.images, third)
     freeze_split(context.stores, context.study, 1, context.images)
     trial = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)[number]
@@ -68,9 +68,7 @@ def confirm(context: StudyContext, number: int, third: int) -> None:
 
 
 def bring_in(context: StudyContext, label: str, third: int, doubts: tuple[str, ...] = ()) -> ImportedPredictions:
-    """Imported predictions that are wrong on a third of the training images and always say the second class of test
-    images.
-    """
+    """Import predictions that are wrong on a third of the training images and put all test images into class 1."""
     test = np.tile(np.array([0.0, 1.0, 0.0], np.float32), (len(context.images.test_ids), 1))
     made = ImportedPredictions(oof=wrong_on(context.images, third), test=test)
     context.stores.imports.add(context.study.id, label, made, notes={"doubts": list(doubts)})
@@ -78,7 +76,7 @@ def bring_in(context: StudyContext, label: str, third: int, doubts: tuple[str, .
 
 
 class Two:
-    """Studies ``one`` and ``two`` of the same images, searched, and a context for each."""
+    """Two searched studies, ``one`` and ``two``, of the same images, with a context for each."""
 
     def __init__(self, folder: Path, images: Path, *, trained: bool) -> None:
         self.stores: Stores = open_stores(f"sqlite:///{folder / 'retable.db'}", create=True)
@@ -108,7 +106,7 @@ def names(pool_or_plan: object) -> list[str]:
     return [str(member.name) for member in pool_or_plan]  # type: ignore[attr-defined]
 
 
-def test_members_are_called_so_that_nobody_mistakes_them() -> None:
+def test_names_of_members_are_unambiguous() -> None:
     plain, more = MemberName(trial=3), MemberName(trial=7)
     there, big = MemberName(trial=3, study="aug_tuning"), MemberName(label="big")
     assert (str(plain), str(there), str(big)) == ("trial 3", "aug_tuning:3", "imported big")
@@ -118,8 +116,8 @@ def test_members_are_called_so_that_nobody_mistakes_them() -> None:
     assert members_named([there, MemberName(trial=0, study="full"), big]) == "aug_tuning:3, full:0 and imported big"
 
 
-class TestWhoMayTakePart:
-    def test_finalists_of_several_studies_are_judged_together(self, two: Two) -> None:
+class TestCandidates:
+    def test_finalists_of_several_studies_are_compared_together(self, two: Two) -> None:
         for third, context in enumerate(two.contexts):
             confirm(context, 1, third)
         pool = read_pool(two.stores, two.studies)
@@ -129,23 +127,23 @@ class TestWhoMayTakePart:
         assert pool.estimates.of(leader.number, leader.name.study) is pool.estimates.leader
         assert [record.split for member in pool.recipes for record in member.rounds] == [1, 1]
 
-    def test_where_one_confirmed_nothing_all_are_compared_on_the_search_split(self, two: Two) -> None:
+    def test_an_unconfirmed_study_moves_all_comparisons_to_the_search_split(self, two: Two) -> None:
         confirm(two.contexts[1], 1, 0)
         pool = read_pool(two.stores, two.studies)
         assert pool.recipes[0].name == MemberName(trial=1, study="two"), "only confirmed scores are estimates"
         assert [member.study.name for member in pool.recipes] == ["two", "one"]
-        assert pool.split == 0 and all(member.judged_by == (member.trial,) for member in pool.recipes)
+        assert pool.split == 0 and all(member.compared_by == (member.trial,) for member in pool.recipes)
         assert "nothing was confirmed on fresh splits in one" in pool.notes[0]
 
-    def test_without_any_confirmation_the_best_of_each_take_part(self, two: Two) -> None:
+    def test_without_confirmations_the_best_trial_of_each_study_takes_part(self, two: Two) -> None:
         pool = read_pool(two.stores, two.studies)
         assert len(pool.recipes) == 2 and pool.estimates is None and pool.split == 0
         alone = plan_export(two.stores, two.studies[0], seeds=None, full_data=False)
         assert alone.choice.note == "no recipe was confirmed on fresh splits" and len(alone.members) == 1
 
-    def test_members_that_the_export_trains_longer_are_forecast_by_their_trials(self, two: Two) -> None:
+    def test_recipes_that_the_export_trains_longer_are_forecast_from_their_trials(self, two: Two) -> None:
         stores, y = two.stores, two.contexts[0].images.y
-        plan = plan_export(stores, two.studies[0], seeds=None, full_data=False, also=two.studies[1:])
+        plan = plan_export(stores, two.studies[0], seeds=None, full_data=False, other_studies=two.studies[1:])
         members = [replace(m, recipe=m.recipe.replace({"epochs": 9})) for m in read_pool(stores, two.studies).recipes]
         members[0] = replace(members[0], rounds=(members[0].trial, members[0].trial))
         assert [len(member.trainings) for member in members] == [2, 0], "one was confirmed twice, the other never"
@@ -157,13 +155,13 @@ class TestWhoMayTakePart:
         test = np.full((7, 3), 1 / 3, np.float32)
         blend = mean_of_all(Targets(y), np.stack(oofs))
         made = Refits(members=tuple(parts), blend=blend, fitted=None, by_confirmations=False, test=test)
-        told = forecast_export(stores, plan, made)
-        assert told is not None and told.test_images == 7
+        forecast = forecast_export(stores, plan, made)
+        assert forecast is not None and forecast.test_images == 7
         values = [member.trial.value or 0.0 for member in members]
-        assert 0.0 < told.single <= np.mean(values) + 1e-9
-        assert told.expected == pytest.approx(told.single + told.averaging)
+        assert 0.0 < forecast.single <= np.mean(values) + 1e-9
+        assert forecast.expected == pytest.approx(forecast.single + forecast.averaging)
 
-    def test_what_was_imported_never_leads_however_good_it_is(self, two: Two) -> None:
+    def test_imports_never_lead(self, two: Two) -> None:
         one = two.contexts[0]
         sure = np.eye(3, dtype=np.float32)
         made = ImportedPredictions(oof=sure[one.images.y], test=sure[[0] * len(one.images.test_ids)])
@@ -172,7 +170,7 @@ class TestWhoMayTakePart:
         assert names(plan.imported) == ["imported big"] and plan.imported[0].weight == 0.5
         assert plan.choice.names == (plan.leader.name, plan.imported[0].name) and not plan.leader.name.study
 
-    def test_the_same_recipe_and_the_same_predictions_count_once(self, two: Two, competition_folder: Path) -> None:
+    def test_equal_recipes_and_equal_imports_count_once(self, two: Two, competition_folder: Path) -> None:
         one = two.contexts[0]
         again = study_plan(
             Path(str(two.stores.database.url.database)).parent / "study.toml",
@@ -194,7 +192,7 @@ class TestWhoMayTakePart:
         assert len(recipes) == len({str(recipe.to_flat()) for recipe in recipes})
         assert names(pool.imported) == ["imported one:big"]
 
-    def test_studies_that_cannot_be_compared_are_refused_with_every_difference(
+    def test_incomparable_studies_are_refused_with_every_difference(
         self, two: Two, tmp_path: Path, competition_folder: Path
     ) -> None:
         file, elsewhere = tmp_path / "study.toml", tmp_path / "else"
@@ -203,7 +201,7 @@ class TestWhoMayTakePart:
         other = create_study(two.stores, study_plan(file, competition_folder, *changes, name="other"))
         images = create_study(two.stores, study_plan(file, write_competition(elsewhere, seed=1), name="images"))
         with pytest.raises(StudiesDiffer) as caught:
-            check_alike([two.studies[0], two.studies[1], other, images])
+            check_comparable([two.studies[0], two.studies[1], other, images])
         for part in (
             "other has protocol.metric = log_loss, one has accuracy",
             "other has protocol.folds = 3, one has 2",
@@ -213,15 +211,15 @@ class TestWhoMayTakePart:
             assert part in str(caught.value)
         assert "two has" not in str(caught.value)
         with pytest.raises(StudiesDiffer):
-            plan_export(two.stores, two.studies[0], seeds=None, full_data=False, also=[other])
+            plan_export(two.stores, two.studies[0], seeds=None, full_data=False, other_studies=[other])
         fresh = create_study(two.stores, study_plan(file, competition_folder, name="fresh"))
         with pytest.raises(NothingFinished, match="no trial of study fresh has finished"):
-            plan_export(two.stores, two.studies[0], seeds=None, full_data=False, also=[fresh])
+            plan_export(two.stores, two.studies[0], seeds=None, full_data=False, other_studies=[fresh])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[Two]:
-    """A recipe of each study and imported predictions, each wrong where the others are right."""
+    """A recipe of each study and imported predictions; each is wrong on images that the others get right."""
     made = Two(tmp_path_factory.mktemp("blended"), competition_folder, trained=True)
     for third, context in enumerate(made.contexts):
         confirm(context, 1, third)
@@ -240,7 +238,9 @@ def refit(two: Two, plan: ExportPlan) -> Refits:
 
 @pytest.fixture(scope="module")
 def plan(trained: Two) -> ExportPlan:
-    return plan_export(trained.stores, trained.studies[0], seeds=None, full_data=False, also=trained.studies[1:])
+    return plan_export(
+        trained.stores, trained.studies[0], seeds=None, full_data=False, other_studies=trained.studies[1:]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -260,22 +260,22 @@ def table(path: Path) -> dict[str, list[str]]:
 
 
 class TestTheExport:
-    def test_the_networks_are_those_of_the_searches(self, trained: Two, plan: ExportPlan, refits: Refits) -> None:
+    def test_the_export_uses_the_networks_of_the_searches(self, trained: Two, plan: ExportPlan, refits: Refits) -> None:
         assert sorted(names(plan.members)) == ["one:1", "two:1"] and names(plan.imported) == ["imported two:big"]
         for study in trained.studies:
             assert not trained.stores.trials.records(study.id, kind=WorkKind.REFIT), "nothing is trained twice"
             (own,) = [part for part in refits.members if part.member.study.id == study.id]
             assert own.records == (own.member.trial,) and own.member.trial.study_id == study.id
 
-    def test_imported_predictions_count_by_their_weight(self, refits: Refits, exported: Export) -> None:
+    def test_imports_are_blended_by_weight(self, refits: Refits, exported: Export) -> None:
         assert refits.test is not None and refits.blend.weights == pytest.approx((1 / 3,) * 3)
-        tests = [part.test for part in refits.everyone if part.test is not None]
+        tests = [part.test for part in refits.all_members if part.test is not None]
         np.testing.assert_allclose(refits.test, np.mean(tests, axis=0), atol=1e-6)
         written = table(exported.folder / "test_proba.csv")
         np.testing.assert_allclose([[float(v) for v in row] for row in written.values()], refits.test, atol=1e-6)
         assert table(exported.folder / "submission.csv").keys() == written.keys()
 
-    def test_the_model_folder_is_the_refits_alone_and_says_so(
+    def test_the_model_folder_holds_the_refits_alone_and_the_card_says_so(
         self, trained: Two, refits: Refits, exported: Export, competition_folder: Path
     ) -> None:
         config = json.loads((exported.folder / "model" / "config.json").read_text())
@@ -292,29 +292,27 @@ class TestTheExport:
             assert "cannot be run" in lines and "does not predict submission.csv" in lines
             assert "imported two:big was made elsewhere" in lines and "imported two:big: it is too good" in lines
 
-    def test_card_record_and_reasons_name_the_studies(self, trained: Two, plan: ExportPlan, exported: Export) -> None:
+    def test_card_reasons_and_notes_name_the_studies(self, trained: Two, plan: ExportPlan, exported: Export) -> None:
         card = (exported.folder / "MODEL_CARD.md").read_text()
         assert "from studies `one`, `two`" in card and "| imported two:big | `-` | 0.333 | - | - | - |" in card
         assert "## Recipe of one:1" in card and "## Recipe of two:1" in card and "Recipe of imported" not in card
         assert plan.choice.gain is not None
         leader = plan.leader.name
-        said = f"The average of {members_named(plan.choice.names)} gains {shown_gain(plan.choice.gain, 'accuracy')}"
-        assert exported.reasons[0].startswith(f"{said} over {leader} alone")
+        reason = f"The average of {members_named(plan.choice.names)} gains {shown_gain(plan.choice.gain, 'accuracy')}"
+        assert exported.reasons[0].startswith(f"{reason} over {leader} alone")
         record = trained.stores.exports.all(trained.studies[0].id)[-1]
         assert not trained.stores.exports.all(trained.studies[1].id)
-        told = what_it_is(ExportNotes.from_json(record.notes))
-        assert "imported two:big x 0.33" in told and "two:1 x 0.33" in told and "trials" in told
+        text = describe_export(ExportNotes.from_json(record.notes))
+        assert "imported two:big x 0.33" in text and "two:1 x 0.33" in text and "trials" in text
 
-    def test_the_export_keeps_the_labels_that_were_submitted(
-        self, trained: Two, refits: Refits, exported: Export
-    ) -> None:
+    def test_the_export_stores_its_labels(self, trained: Two, refits: Refits, exported: Export) -> None:
         record = trained.stores.exports.all(trained.studies[0].id)[0]
         assert refits.test is not None
         np.testing.assert_array_equal(ExportNotes.from_json(record.notes).labels, refits.blend.labels(refits.test))
 
-    def test_models_of_all_images_are_blended_by_the_confirmations(self, trained: Two, tmp_path: Path) -> None:
+    def test_models_of_all_images_are_blended_and_scored_by_confirmations(self, trained: Two, tmp_path: Path) -> None:
         one = trained.contexts[0]
-        plan = plan_export(trained.stores, one.study, seeds=1, full_data=True, also=trained.studies[1:])
+        plan = plan_export(trained.stores, one.study, seeds=1, full_data=True, other_studies=trained.studies[1:])
         gathered = refit(trained, plan)
         made = write_export(trained.stores, plan, gathered, one.images, one.home, tmp_path / "full", None)
         assert made.by_confirmations and made.score == 1.0, "the mean of the three is right everywhere"

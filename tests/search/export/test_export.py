@@ -1,4 +1,4 @@
-"""From finished trials to files: what is exported is what was recorded, and it can be used alone."""
+"""From finished trials to the files of an export: they match the records, and the model folder works alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Searched:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[Searched]:
-    """A study whose trials are done; refits are each test's own."""
+    """A study with finished trials; each test runs its own refits."""
     folder = tmp_path_factory.mktemp("searched")
     (folder / "colours.toml").write_text(STUDY + FINAL)
     stores = open_stores(f"sqlite:///{folder / 'retable.db'}", create=True)
@@ -73,14 +73,14 @@ def exported(searched: Searched) -> Export:
     return export(searched, searched.folder / "out")
 
 
-def test_the_submission_has_the_samples_ids_order_and_header(exported: Export, competition_folder: Path) -> None:
+def test_the_submission_has_the_ids_order_and_header_of_the_sample(exported: Export, competition_folder: Path) -> None:
     sample, submission = rows(competition_folder / "sample_submission.csv"), rows(exported.folder / "submission.csv")
     assert submission[0] == sample[0] == ["picture", "colour"]
     assert [row[0] for row in submission] == [row[0] for row in sample]
     assert {row[1] for row in submission[1:]} <= set(COLOURS)
 
 
-def test_the_export_is_the_recorded_recipe_but_for_the_final_table(exported: Export, searched: Searched) -> None:
+def test_the_export_has_the_recorded_recipe_changed_by_the_final_table(exported: Export, searched: Searched) -> None:
     context = searched.context
     trials = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
     number = rank(candidates(trials, "accuracy"))[0].number
@@ -111,7 +111,7 @@ def test_out_of_fold_predictions_give_the_reported_score(exported: Export, searc
     assert folds == frozen
 
 
-def test_the_model_folder_alone_predicts_the_same(exported: Export, competition_folder: Path) -> None:
+def test_the_model_folder_reproduces_the_test_probabilities(exported: Export, competition_folder: Path) -> None:
     predicted = predict_folder(exported.folder / "model", [competition_folder / "test"])
     table = rows(exported.folder / "test_proba.csv")
     assert [f"p_{name}" for name in predicted.class_names] == table[0][1:]
@@ -122,7 +122,7 @@ def test_the_model_folder_alone_predicts_the_same(exported: Export, competition_
     assert f"{exported.score:.4f}" in (exported.folder / "MODEL_CARD.md").read_text()
 
 
-def test_the_dashboard_gets_the_card_and_the_pictures(searched: Searched, exported: Export) -> None:
+def test_the_dashboard_shows_the_card_and_the_files(searched: Searched, exported: Export) -> None:
     import optuna
     from optuna_dashboard import get_note
 
@@ -135,7 +135,7 @@ def test_the_dashboard_gets_the_card_and_the_pictures(searched: Searched, export
 
 
 @pytest.mark.slow
-def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Searched, exported: Export) -> None:
+def test_a_second_export_refits_only_missing_weights(searched: Searched, exported: Export) -> None:
     context = searched.context
 
     def refitted_at() -> list[float]:
@@ -147,7 +147,7 @@ def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Search
     first = (exported.folder / "submission.csv").read_bytes()
     export(searched, exported.folder)
     assert refitted_at() == before
-    assert note.read_text() == "kept", "other people's files stay"
+    assert note.read_text() == "kept", "files of other origin stay"
 
     shutil.rmtree(context.home.artifacts / "weights")
     again = export(searched, exported.folder)
@@ -156,7 +156,7 @@ def test_exporting_again_refits_nothing_unless_weights_are_gone(searched: Search
     assert (again.folder / "submission.csv").read_bytes() == first, "training is a function of recipe, data and seed"
 
 
-def test_full_data_trains_one_network_a_seed_and_claims_no_score(searched: Searched, tmp_path: Path) -> None:
+def test_full_data_trains_one_network_per_seed_without_a_score(searched: Searched, tmp_path: Path) -> None:
     made = export(searched, tmp_path / "full", seeds=1, full_data=True)
     assert made.score is None
     assert not (made.folder / "oof.csv").exists()
@@ -164,18 +164,18 @@ def test_full_data_trains_one_network_a_seed_and_claims_no_score(searched: Searc
     assert len(rows(made.folder / "submission.csv")) == 7
 
 
-def test_the_kind_of_the_submission_can_be_chosen(searched: Searched, tmp_path: Path) -> None:
+def test_the_kind_of_submission_can_be_chosen(searched: Searched, tmp_path: Path) -> None:
     made = export(searched, tmp_path / "proba", kind="probabilities")
     table = rows(made.folder / "submission.csv")
     assert table[0] == ["picture", *sorted(COLOURS)]
     np.testing.assert_allclose([sum(map(float, row[1:])) for row in table[1:]], 1, atol=1e-5)
     with pytest.raises(SubmissionError, match="not whole numbers"):
         export(searched, tmp_path / "wrong", kind="integer")
-    assert not (tmp_path / "wrong").exists(), "nothing is half-written"
+    assert not (tmp_path / "wrong").exists(), "a refused export writes nothing"
     assert list(tmp_path.iterdir()) == [made.folder]
 
 
-def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Export, tmp_path: Path) -> None:
+def test_changed_ids_and_predictions_are_detected(searched: Searched, exported: Export, tmp_path: Path) -> None:
     context = searched.context
     plan = plan_export(context.stores, context.study, seeds=None, full_data=False)
     ids = queue_refits(context.stores, plan, context.home)
@@ -191,10 +191,10 @@ def test_changed_ids_and_weights_are_noticed(searched: Searched, exported: Expor
 
 
 @pytest.mark.slow
-def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_these(
+def test_a_recipe_with_views_is_searched_and_exported_with_the_same_views(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
-    """And without: the same trial's plain predictions are others, and ``final.tta`` chooses nothing here."""
+    """The same recipe without views predicts something else, and ``final.tta`` does not add views to a recipe's own."""
     study_file.write_text(STUDY + "\n[final]\ntta = true\n")
     outcomes = {}
     for mode in ("none", "hflip"):
@@ -228,7 +228,7 @@ def test_a_recipe_with_views_is_searched_refitted_and_exported_with_exactly_thes
     np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
 
 
-def test_nothing_finished_and_failed_refits_are_said(
+def test_missing_trials_and_failed_refits_are_explained(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path, searched: Searched
 ) -> None:
     stored = create_study(stores, study_plan(study_file, competition_folder))

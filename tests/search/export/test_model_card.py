@@ -1,4 +1,4 @@
-"""The model card says what matters and lets nothing through as HTML."""
+"""MODEL_CARD.md: scores, members, warnings, and escaped text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FACTS = CardFacts(
     folds=5,
     seeds=3,
     full_data=False,
-    reasons=("Trial 7 alone: nobody ties with it.",),
+    reasons=("Trial 7 alone: no other recipe ties with it.",),
     expected="",
     chances="",
     class_names=("<script>alert(1)</script>", "a|b"),
@@ -44,7 +44,7 @@ FACTS = CardFacts(
 )
 
 
-def test_the_card_states_scores_doubts_and_origin() -> None:
+def test_the_card_states_scores_networks_and_settings() -> None:
     card = write_card(FACTS)
     for part in (
         "0.9300 ± 0.0190",
@@ -54,7 +54,7 @@ def test_the_card_states_scores_doubts_and_origin() -> None:
         "hflip",
     ):
         assert part in card
-    assert card.index("`augment.sepia` | 0.3") < card.index("`augment.hflip` | 0.0"), "what was changed stands first"
+    assert card.index("`augment.sepia` | 0.3") < card.index("`augment.hflip` | 0.0"), "changed settings come first"
 
 
 def test_class_names_and_warnings_are_escaped() -> None:
@@ -64,7 +64,7 @@ def test_class_names_and_warnings_are_escaped() -> None:
     assert "<b>" not in card
 
 
-def test_models_trained_on_everything_claim_no_score() -> None:
+def test_models_of_all_images_have_no_score_of_their_own() -> None:
     full = replace(FACTS, full_data=True, members=(replace(MEMBER, networks=3),))
     card = write_card(replace(full, score=None, score_error=None))
     assert "nothing was held out" in card
@@ -73,7 +73,7 @@ def test_models_trained_on_everything_claim_no_score() -> None:
     assert "cross-validated on fresh splits and blended in the same way: accuracy **0.9300" in write_card(full)
 
 
-def test_an_ensemble_shows_each_member_its_reasons_and_what_is_expected() -> None:
+def test_the_card_of_an_ensemble_shows_members_reasons_and_forecast() -> None:
     other = replace(MEMBER, name=MemberName(trial=12), backbone="test_vit", weight=None)
     estimate = Estimate(
         number=7, rounds=3, mean=0.92, shrunk=0.905, error=0.015, averaged=0.91, gap_to_leader=0.0, gap_error=0.0,
@@ -85,6 +85,6 @@ def test_an_ensemble_shows_each_member_its_reasons_and_what_is_expected() -> Non
     for part in (reason, expected, "trials 7, 12", "30 networks", "On 3 fresh splits", "**0.9050 ± 0.0150**"):
         assert part in card
     assert "| 12 | `test_vit` | regression | 15 |" in card and "| 7 | `test_resnet` | 1.000 | 15 |" in card
-    assert card.index("0.9050") > card.index("In the search, trial 7 scored 0.9100"), "beside the search's own score"
+    assert card.index("0.9050") > card.index("In the search, trial 7 scored 0.9100"), "after the score in the search"
     assert "## Recipe of trial 7" in card and "## Recipe of trial 12" in card
-    assert "partly lucky" not in card, "fresh splits took the luck out"
+    assert "partly lucky" not in card, "fresh splits have no selection bias"

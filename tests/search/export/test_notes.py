@@ -1,4 +1,4 @@
-"""What an export keeps of itself: written and read in one place, with the keys that stored rows have."""
+"""Notes of an export: reading and writing the stored form, and refusing damaged notes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STORED: dict[str, Any] = {
     "offsets": [0.5, 0.0, -0.5],
     "cuts": [],
 }
-"""As rows have it that were stored before labels were."""
+"""Notes from before labels were stored."""
 
 MEMBERS: list[dict[str, Any]] = [
     {"trial": 4, "backbone": "resnet18", "views": ["identity"], "trainings": [[0, 0]], "weight": 0.75},
@@ -30,14 +30,14 @@ MEMBERS: list[dict[str, Any]] = [
 ]
 
 
-def test_rows_without_labels_are_read_and_written_as_they_were() -> None:
+def test_notes_without_labels_survive_reading_and_writing() -> None:
     notes = ExportNotes.from_json(STORED)
     assert (notes.trial, notes.trainings, notes.offsets) == (4, ((0, 0), (1, 3)), (0.5, 0.0, -0.5))
     assert (notes.members, notes.study, notes.labels) == ((), None, None)
     assert notes.to_json() == STORED
 
 
-def test_members_and_studies_come_back() -> None:
+def test_members_and_studies_survive_reading_and_writing() -> None:
     stored = {**STORED, "study": "third", "members": MEMBERS}
     notes = ExportNotes.from_json(stored)
     assert notes.members == (
@@ -50,7 +50,7 @@ def test_members_and_studies_come_back() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 300, 70_000])
-def test_labels_are_one_small_blob(classes: int) -> None:
+def test_labels_are_stored_compressed(classes: int) -> None:
     labels = np.random.default_rng(0).integers(0, classes, 1000)
     labels[0] = classes - 1
     stored = json.loads(json.dumps(replace(ExportNotes.from_json(STORED), labels=labels).to_json()))

@@ -1,4 +1,4 @@
-"""``search backbones``: what is listed, and what is measured only once."""
+"""`search backbones`: the list, and measurements that are stored."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def row(output: str, name: str) -> list[str]:
 
 
 def cells(line: str) -> list[str]:
-    """Columns are at least two spaces apart."""
+    """The cells of a row; columns are at least two spaces apart."""
     return re.split(r" {2,}", line.strip())
 
 
-def test_a_few_are_measured_here_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_lists_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = listing(tmp_path, "test_vit.*")
     name, family, parameters, size, speed, memory, _ = row(first, "test_vit.r160_in1k")
     assert (name, family, parameters, size) == ("test_vit.r160_in1k", "transformer", "0.4", "160")
@@ -45,18 +45,20 @@ def test_a_few_are_measured_here_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "in batches of" in first
 
     def again(*_: object) -> Measurement:
-        raise AssertionError("it is known")
+        raise AssertionError("measured again")
 
     monkeypatch.setattr(trainer.training.throughput, "measure_training", again)
     assert row(listing(tmp_path, "test_vit.*"), "test_vit.r160_in1k")[4:6] == [speed, memory]
-    # Known ones are shown in long lists, too.
+    # Long lists show stored measurements, too.
     long = listing(tmp_path, "test_*", "--no-measure")
     assert row(long, "test_vit.r160_in1k")[4:6] == [speed, memory]
     assert row(long, "test_resnet.r160_in1k")[4:6] == ["-", "-"]
     assert "--measure" in long
 
 
-def test_what_does_not_fit_is_named_and_the_rest_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backbone_too_large_to_measure_is_named_and_the_rest_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def measure(architecture: str, *_: object) -> Measurement:
         if architecture == "test_vit2":
             raise TooLarge("test_vit2 does not fit")
@@ -69,9 +71,9 @@ def test_what_does_not_fit_is_named_and_the_rest_is_measured(tmp_path: Path, mon
     assert "Not measured: test_vit2 does not fit" in output
 
 
-def test_a_long_list_is_not_measured_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_list_is_measured_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(*_: object) -> Measurement:
-        raise AssertionError("nobody asked")
+        raise AssertionError("measured without a request")
 
     monkeypatch.setattr(trainer.training.throughput, "measure_training", measure)
     output = listing(tmp_path, "resnet*")
@@ -80,7 +82,7 @@ def test_a_long_list_is_not_measured_unasked(tmp_path: Path, monkeypatch: pytest
     assert "Narrow the pattern" in output
 
 
-def test_the_list_is_narrowed_as_by_a_filter(tmp_path: Path) -> None:
+def test_options_filter_the_list(tmp_path: Path) -> None:
     output = listing(tmp_path, "*", "--family", "hybrid", "--max-params", "8", "--max-size", "224", "--no-measure")
     title, header, _, *lines = output.splitlines()
     assert cells(header)[:4] == ["name", "family", "M params", "px"]
@@ -99,7 +101,7 @@ def test_the_list_is_narrowed_as_by_a_filter(tmp_path: Path) -> None:
         (["a b"], StudyError, "'a b' is no pattern"),
     ],
 )
-def test_a_mistake_says_what_would_be_valid(
+def test_invalid_options_are_explained(
     tmp_path: Path, arguments: list[str], error: type[Exception], expected: str
 ) -> None:
     with pytest.raises(error, match=expected):

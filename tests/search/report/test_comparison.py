@@ -1,8 +1,9 @@
-"""What `search compare` says of finalists, and its picture."""
+"""`search compare`: the table of the finalists, its conclusions and its picture."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from tests.search.untrained import pretending
 
 
 def confirmed(context: StudyContext, good: float, default: float) -> StudyContext:
-    """Ten trials as good as ``good``, the default recipe as good as ``default``, and one round of confirmations."""
+    """Ten trials of quality ``good``, the default recipe of quality ``default``, and one round of confirmations."""
     recipe = context.spec.default_recipe()
     ready = pretending(context, lambda task: default if task.item.recipe == recipe else good)
     context.stores.studies.set_budget(context.study.id, 10)
@@ -59,8 +60,8 @@ def test_a_search_that_beat_the_default_recipe(context: StudyContext, stores: St
     text = said(stores)
     for row in estimates.rows:
         assert f"{row.mean:.4f}" in text and f"{row.shrunk:.4f} ± {row.error:.4f}" in text
-    behind = estimates.rows[-1]
-    assert f"The leader beats the default recipe by {behind.gap_to_leader:.4f} ± {behind.gap_error:.4f}." in text
+    last = estimates.rows[-1]
+    assert f"The leader beats the default recipe by {last.gap_to_leader:.4f} ± {last.gap_error:.4f}." in text
     assert "the default recipe" in text and "label_smoothing=" in text
     best = read_snapshot(stores, "colours").ranking[0]
     assert f"trial {best.number}, scored {best.value:.4f} in the search" in text
@@ -71,11 +72,25 @@ def test_a_search_that_beat_the_default_recipe(context: StudyContext, stores: St
     pixels = np.asarray(Image.open(picture).convert("RGB"))
     assert pixels.shape[1] > 800
     for colour in ((0x1B, 0x6C, 0xA8), (0x9A, 0xA5, 0xB1), (0xFF, 0xF4, 0xD6)):
-        assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "ties, the beaten and the default"
+        assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "tied, clearly lower, default"
+
+
+def test_a_gap_that_rounds_to_zero_has_no_sign(
+    context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed(context, good=0.95, default=0.3)
+    estimates = compare_finalists(stores, "colours").estimates
+    leader, *others = estimates.rows
+    assert leader.number != 0
+    equal = (replace(row, gap_to_leader=-1e-9, gap_error=0.01, tied=True) for row in others)
+    monkeypatch.setattr("search.report.comparison.judge", lambda *_: replace(estimates, rows=(leader, *equal)))
+    text = said(stores)
+    assert "-0.0000" not in text
+    assert "advantage over it is 0.0000 ± 0.0100" in text
 
 
 @pytest.mark.slow
-def test_a_search_that_did_not(context: StudyContext, stores: Stores) -> None:
+def test_a_search_that_did_not_beat_the_default_recipe(context: StudyContext, stores: Stores) -> None:
     confirmed(context, good=0.5, default=0.95)
     text = said(stores)
     assert compare_finalists(stores, "colours").estimates.leader.number == 0
@@ -83,9 +98,7 @@ def test_a_search_that_did_not(context: StudyContext, stores: Stores) -> None:
 
 
 @pytest.mark.slow
-def test_it_works_in_the_middle_of_a_confirmation_and_says_so(
-    context: StudyContext, stores: Stores, tmp_path: Path
-) -> None:
+def test_a_running_confirmation_is_compared_and_named(context: StudyContext, stores: Stores, tmp_path: Path) -> None:
     ready = confirmed(context, good=0.8, default=0.8)
     confirmation = read_confirmation(stores, "colours")
     study = stores.studies.get("colours")
@@ -100,7 +113,7 @@ def test_it_works_in_the_middle_of_a_confirmation_and_says_so(
     assert (tmp_path / "c.svg").read_text().rstrip().endswith("</svg>")
 
 
-def test_without_any_confirmation_it_says_what_to_type(
+def test_without_a_confirmation_the_error_names_the_command(
     context: StudyContext, stores: Stores, url: str, tmp_path: Path
 ) -> None:
     with pytest.raises(NothingConfirmed, match="no trial has finished"):
@@ -111,7 +124,7 @@ def test_without_any_confirmation_it_says_what_to_type(
         compare(None, url, tmp_path, None)
     stores.studies.set_budget(context.study.id, 5)
     work_on(ready)
-    with pytest.raises(NothingConfirmed, match="`search confirm --study colours` does it"):
+    with pytest.raises(NothingConfirmed, match="`search confirm --study colours`"):
         compare(None, url, tmp_path, None)
     with pytest.raises(PictureNotWritable, match=r"\.png, \.pdf, \.svg"):
         compare(None, url, tmp_path, tmp_path / "picture.bmp")

@@ -1,4 +1,4 @@
-"""The real Optuna Dashboard on a real database: it answers its own pages, and nobody else's."""
+"""The real Optuna Dashboard on a real database: it serves its own pages and refuses those of other sites."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
     database.close()
 
 
-def test_its_pages_are_there(site: Site) -> None:
+def test_the_dashboard_serves_its_pages(site: Site) -> None:
     page = site.ask("/dashboard")
     assert page.status == 200
     assert b"<html" in page.body
@@ -132,7 +132,7 @@ FOREIGN_NAMES = (
 )
 
 
-def test_it_answers_under_its_own_names_alone(site: Site) -> None:
+def test_only_known_host_names_are_answered(site: Site) -> None:
     for host in OWN_NAMES:
         assert site.ask("/api/studies", host=host).status == 200, host
     for name in FOREIGN_NAMES:
@@ -142,7 +142,7 @@ def test_it_answers_under_its_own_names_alone(site: Site) -> None:
         assert b"paintings" not in answer.body
 
 
-def test_its_own_pages_may_change_things(site: Site) -> None:
+def test_own_pages_may_change_studies(site: Site) -> None:
     wanted = {"study_name": "made here", "directions": ["maximize"]}
     answer = site.ask("/api/studies", method="POST", body=wanted, origin=f"http://{HERE}")
     assert answer.status == 201
@@ -166,7 +166,7 @@ FOREIGN_PAGES: tuple[dict[str, str], ...] = (
 )
 
 
-def test_other_pages_change_nothing(site: Site) -> None:
+def test_pages_of_other_sites_change_nothing(site: Site) -> None:
     wanted = {"study_name": "no", "directions": ["maximize"]}
     for headers in FOREIGN_PAGES:
         made = site.ask("/api/studies", method="POST", body=wanted, **headers)
@@ -189,7 +189,7 @@ def test_the_contour_plot_of_many_trials_is_refused(site: Site, monkeypatch: pyt
     assert site.ask("/api/studies/1/plot/slice").status != 403
 
 
-def test_the_contour_plot_of_few_trials_is_left_to_the_dashboard(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_contour_plot_of_few_trials_is_drawn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
 
     class Figure:
@@ -207,7 +207,7 @@ def test_the_contour_plot_of_few_trials_is_left_to_the_dashboard(site: Site, mon
     assert drawn == [3]
 
 
-def test_artifacts_are_shown_but_not_run(site: Site) -> None:
+def test_artifacts_are_sandboxed(site: Site) -> None:
     trial_id = site.study.trials[0]._trial_id
     answer = site.ask(f"/artifacts/1/{trial_id}/{site.artifact}")
     assert answer.status == 200
@@ -232,11 +232,11 @@ def test_artifacts_are_shown_but_not_run(site: Site) -> None:
         ("10.0.0.1", False),
     ],
 )
-def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
+def test_loopback_addresses_are_recognised(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
-def test_leaving_the_machine_must_be_asked_for_twice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_public_address_needs_a_second_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DashboardError, match="--allow-host"):
         check_exposure("0.0.0.0", [])
     assert capsys.readouterr().err == ""
@@ -255,14 +255,14 @@ def test_a_port_in_use_is_named(site: Site) -> None:
             serve(site.app, "127.0.0.1", port)
 
 
-def test_a_missing_database_is_no_dashboard(tmp_path: Path) -> None:
+def test_a_missing_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoStudy, match="there is no database"):
         run_dashboard(f"sqlite:///{tmp_path / 'none.db'}", home=tmp_path, host="127.0.0.1", port=0, allowed_hosts=[])
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_it_serves_until_interrupted(site: Site, database_url: str, tmp_path: Path) -> None:
+def test_the_dashboard_serves_until_ctrl_c(site: Site, database_url: str, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from search.report.dashboard import run_dashboard; "
         "run_dashboard(sys.argv[1], home=Path(sys.argv[2]), host='127.0.0.1', port=0, allowed_hosts=[])"

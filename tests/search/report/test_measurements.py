@@ -1,4 +1,4 @@
-"""What was measured of backbones, in a file that may hold anything."""
+"""The file of stored measurements, which may be damaged or written by several processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def home(tmp_path: Path) -> Home:
     return Home(root=tmp_path)
 
 
-def test_a_measurement_is_known_to_the_next_process_and_only_for_its_setup(home: Home) -> None:
+def test_a_measurement_is_stored_for_its_setup_alone(home: Home) -> None:
     Measurements(home).add(SETUP, MEASURED)
     again = Measurements(home)
     assert again.get(SETUP) == MEASURED
@@ -30,7 +30,7 @@ def test_a_measurement_is_known_to_the_next_process_and_only_for_its_setup(home:
         assert again.get(Setup(**{**vars_of(SETUP), **other})) is None
 
 
-def test_two_processes_add_to_one_file(home: Home) -> None:
+def test_two_writers_share_one_file(home: Home) -> None:
     first, second = Measurements(home), Measurements(home)
     other = Setup(**{**vars_of(SETUP), "architecture": "test_vit"})
     first.add(SETUP, MEASURED)
@@ -52,7 +52,7 @@ def test_two_processes_add_to_one_file(home: Home) -> None:
         {"colour": "red"},
     ],
 )
-def test_an_entry_that_cannot_be_is_passed_over(home: Home, change: dict[str, Any]) -> None:
+def test_an_invalid_entry_is_ignored(home: Home, change: dict[str, Any]) -> None:
     good = Setup(**{**vars_of(SETUP), "architecture": "test_vit"})
     Measurements(home).add(good, MEASURED)
     (row,) = json.loads(home.measurements.read_text())
@@ -64,7 +64,7 @@ def test_an_entry_that_cannot_be_is_passed_over(home: Home, change: dict[str, An
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"null", b"\xff\xfe", b"[" * 100_000, b'[{"architecture": []}]'])
-def test_a_damaged_file_is_begun_anew(home: Home, content: bytes) -> None:
+def test_a_damaged_file_is_replaced(home: Home, content: bytes) -> None:
     home.measurements.parent.mkdir(parents=True)
     home.measurements.write_bytes(content)
     known = Measurements(home)

@@ -1,4 +1,4 @@
-"""The picture of what a study does to images."""
+"""`search preview`: its rows, example images and picture."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def row(rows: list[Row], name: str) -> Row:
     return next(row for row in rows if row.name == name)
 
 
-def test_every_augmentation_policy_and_blend_of_the_study_is_a_row_from_low_to_high(study: Path) -> None:
+def test_each_augmentation_policy_and_blend_is_a_row_from_low_to_high(study: Path) -> None:
     rows = rows_of(load_study(str(study)))
     assert {row.name: [setting.caption for setting in row.settings] for row in rows} == {
         "crop": ["low: 0 (off)", "high: 0.6"],
@@ -91,11 +91,11 @@ def test_every_augmentation_policy_and_blend_of_the_study_is_a_row_from_low_to_h
         "erase": ["low: 0 (off)", "high: 0.5 (50% of the images)"],
         "cutmix": ["low: alpha 0.2", "high: alpha 1"],
     }
-    assert [row.name for row in rows][:3] == ["crop", "randaugment", "trivialaugment"]  # as images go through them
+    assert [row.name for row in rows][:3] == ["crop", "randaugment", "trivialaugment"]  # the order of their application
     assert row(rows, "hue").doc == AUGMENTATIONS["hue"].doc
 
 
-def test_examples_show_each_change_alone_and_more_of_it_at_the_high_end(study: Path) -> None:
+def test_examples_show_one_augmentation_alone_and_more_of_it_at_the_high_end(study: Path) -> None:
     rows = rows_of(load_study(str(study)))
     pictures = [subject(seed) for seed in range(3)]
 
@@ -108,7 +108,7 @@ def test_examples_show_each_change_alone_and_more_of_it_at_the_high_end(study: P
         assert sum(low) < sum(high), name
         assert high[0] == max(high)
     assert all(np.array_equal(image, pictures[0].whole) for image in shown("erase", 0))
-    flipped, _, unflipped = shown("vflip", 0)  # a quarter of the images are
+    flipped, _, unflipped = shown("vflip", 0)  # of a quarter of the images
     assert np.array_equal(flipped, pictures[0].whole[::-1])
     assert np.array_equal(unflipped, pictures[0].whole)
     blend, *_ = shown("cutmix", 1)
@@ -120,7 +120,9 @@ def test_examples_show_each_change_alone_and_more_of_it_at_the_high_end(study: P
 
 
 @pytest.mark.slow
-def test_the_picture_is_the_same_each_time_and_holds_a_row_for_each(study: Path, data: Path, tmp_path: Path) -> None:
+def test_the_picture_is_deterministic_and_has_a_row_for_each_augmentation(
+    study: Path, data: Path, tmp_path: Path
+) -> None:
     preview(request(tmp_path, study, data))
     with Image.open(tmp_path / "preview.png") as image:
         width, height = image.size
@@ -135,22 +137,22 @@ def test_the_picture_is_the_same_each_time_and_holds_a_row_for_each(study: Path,
 
 
 @pytest.mark.slow
-def test_a_sample_study_needs_no_images_of_ones_own(tmp_path: Path) -> None:
+def test_a_sample_study_brings_its_images(tmp_path: Path) -> None:
     preview(request(tmp_path, "quickstart", overrides=["recipe.image_size=16"]))
     with Image.open(tmp_path / "preview.png") as image:
         assert image.width > 1000
     assert (tmp_path / "home" / "data" / "digits" / "train.csv").is_file()
 
 
-def test_a_study_that_does_nothing_to_images_says_what_to_add(study: Path, data: Path, tmp_path: Path) -> None:
+def test_without_augmentations_the_error_suggests_some(study: Path, data: Path, tmp_path: Path) -> None:
     study.write_text(STUDY.partition('"augment.vflip"')[0] + "[space]\ndrop = { low = 0.0, high = 0.5 }\n")
     with pytest.raises(NothingToPreview, match=r"neither samples nor fixes.*recipe\.augment\.hflip=0\.5.*aug_tuning"):
         preview(request(tmp_path, study, data))
-    preview(request(tmp_path, study, data, overrides=["recipe.augment.hflip=0.5"]))  # the advice helps
+    preview(request(tmp_path, study, data, overrides=["recipe.augment.hflip=0.5"]))  # as suggested
     assert (tmp_path / "preview.png").is_file()
 
 
-def test_mistakes_are_told(study: Path, data: Path, tmp_path: Path) -> None:
+def test_invalid_requests_are_explained(study: Path, data: Path, tmp_path: Path) -> None:
     for changes, error, words in (
         ({"study": "quickstrt"}, StudyError, "quickstart"),
         ({"data": None}, NoData, "--data"),
@@ -163,8 +165,8 @@ def test_mistakes_are_told(study: Path, data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stored_study_is_shown_as_it_runs(study: Path, data: Path, tmp_path: Path) -> None:
-    """With its own settings and, where nothing else is said, its own images."""
+def test_a_stored_study_is_drawn_with_its_settings(study: Path, data: Path, tmp_path: Path) -> None:
+    """And with its own images, unless others are given."""
     from search.study_setup.create_study import StudyPlan, create_study
     from search.study_setup.data_folder import inspect
     from storage.stores import open_stores

@@ -1,4 +1,4 @@
-"""What a person reads while the search runs."""
+"""The progress of a running search: lines of ended trials and the status line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from search.report.progress import ProgressView, bar_line, clock_time
+from search.report.progress import ProgressView, clock_time, status_line
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over
 from search.worker.study_context import StudyContext
@@ -20,7 +20,7 @@ def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) ->
     snapshot = read_snapshot(stores, "colours")
     assert (snapshot.counted, snapshot.seconds_left()) == (0, None)
     assert not search_is_over(snapshot)
-    assert "0/3 trials" in bar_line(snapshot, "")
+    assert "0/3 trials" in status_line(snapshot, "")
 
     work_on(context)
     snapshot = read_snapshot(stores, "colours")
@@ -28,7 +28,9 @@ def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) ->
     assert search_is_over(snapshot)
     best = snapshot.ranking[0]
     assert best.value == max(record.value or 0 for record in snapshot.records)
-    assert f"best accuracy {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})" in bar_line(snapshot, "")
+    assert f"best accuracy {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})" in status_line(
+        snapshot, ""
+    )
 
     output = io.StringIO()
     with ProgressView(Console(file=output, width=200), context.spec.default_recipe()) as view:
@@ -40,5 +42,5 @@ def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) ->
     assert " label_smoothing=0." in text
 
 
-def test_times_for_people() -> None:
+def test_durations_as_text() -> None:
     assert [clock_time(s) for s in (0, 59.6, 61, 3605, 360000)] == ["0:00", "1:00", "1:01", "1:00:05", "100:00:00"]

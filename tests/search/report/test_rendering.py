@@ -1,4 +1,4 @@
-"""What a person sees holds at any width: no number is cut, no column is lost, no line is wider than the console."""
+"""Every screen at 60, 80 and 120 columns: no number is cut, no column is lost, no line exceeds the width."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Capture = pytest.CaptureFixture[str]
 
 @dataclass(frozen=True)
 class Screen:
-    """Where something is printed."""
+    """Width and kind of an output."""
 
     width: int
     terminal: bool
@@ -60,7 +60,7 @@ class Screen:
     params=[(w, t) for w in WIDTHS for t in (False, True)], ids=lambda p: f"{p[0]}-{'tty' if p[1] else 'file'}"
 )
 def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Screen:
-    """Each width as text and on a terminal, for consoles that are opened meanwhile."""
+    """Each width, in a file and on a terminal, for consoles that the test opens."""
     width, terminal = request.param
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -113,12 +113,12 @@ def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) ->
 
 
 def printed(text: str) -> list[str]:
-    """Lines without what colours them and moves the cursor."""
+    """Lines without escape sequences."""
     return ESCAPES.sub("", text).replace("\r", "\n").splitlines()
 
 
 def holds(text: str, screen: Screen, *facts: str) -> list[str]:
-    """Assert that every line fits, nothing is cut, and every fact is there, however lines are broken; the lines."""
+    """Assert that every line fits, nothing is cut, and every fact appears, across line breaks; returns the lines."""
     assert ("\x1b[" in text) == screen.terminal, "a terminal gets colours, a file none"
     lines = printed(text)
     for line in lines:
@@ -139,7 +139,7 @@ def test_the_comparison(study: tuple[Stores, StoredStudy], screen: Screen, tmp_p
     comparison = compare_finalists(stores, stored.name)
     compare(None, url_of(stores), tmp_path, tmp_path / "c.svg")
     out = capsys.readouterr().out
-    facts = ["trial", "rounds", "mean", "accuracy", "averaged", "behind", "chance best", "recipe", "leads"]
+    facts = ["trial", "rounds", "mean", "accuracy", "averaged", "gap", "chance best", "recipe", "leads"]
     for row in comparison.estimates.rows:
         facts += [f"{row.shrunk:.4f} ± {row.error:.4f}", f"{row.averaged:.4f}", f"{row.chance_best:.0%}"]
         facts += TOKEN.findall(comparison.differences[row.number])
@@ -173,7 +173,7 @@ def test_the_status(study: tuple[Stores, StoredStudy], screen: Screen, tmp_path:
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_what_failed(stores: Stores, stored: StoredStudy, url: str, screen: Screen, capsys: Capture) -> None:
+def test_failed_trainings(stores: Stores, stored: StoredStudy, url: str, screen: Screen, capsys: Capture) -> None:
     item = stores.queue.take(stored.id, "worker-with-a-long-name.example.com-12345", 60.0)
     assert item is not None and stores.queue.fail(item, Failure.DISK, "no room on [this] device: " + "why " * 40)
     show_failed(None, url)
@@ -216,7 +216,7 @@ def test_studies(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capt
 
 
 @pytest.mark.parametrize("name", ["full", "colours"])
-def test_a_study_explained(name: str, study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+def test_an_explained_study(name: str, study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
     stores, _ = study
     show_study(name, [], url_of(stores))
     holds(capsys.readouterr().out, screen, "setting", "value", "meaning", "passes over each fold's training images")
@@ -230,7 +230,7 @@ def test_backbones(screen: Screen, tmp_path: Path, capsys: Capture, monkeypatch:
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_a_folder(competition_folder: Path, screen: Screen, capsys: Capture) -> None:
+def test_a_checked_folder(competition_folder: Path, screen: Screen, capsys: Capture) -> None:
     check(competition_folder, settings=DataSettings(), n_folds=20, shift=None)
     lines = printed(capsys.readouterr().out.replace("\x1b[2K", ""))
     for line in lines:
@@ -239,7 +239,7 @@ def test_a_folder(competition_folder: Path, screen: Screen, capsys: Capture) -> 
 
 
 def shown(screen: Screen, show: Callable[[Console], None]) -> str:
-    """What is printed on a console that is handed over."""
+    """The output of ``show`` on a console of this screen."""
     console = Console(
         file=io.StringIO(),
         width=screen.width,
@@ -272,7 +272,7 @@ def export(**changes: object) -> Export:
         "reasons": (),
         "expected": "",
         "forecast": FORECAST,
-        "way": "equal",
+        "blend_method": "equal",
         "recipe": RECIPE,
         "default": {**RECIPE, "optimizer.lr": 0.001, "augment.rotate": 0.0},
         "warnings": (),
@@ -286,7 +286,7 @@ DOUBTS = (
 )
 
 
-def test_the_end_of_a_search_gives_the_answer_then_doubts_then_commands(screen: Screen) -> None:
+def test_an_export_prints_the_model_then_doubts_then_commands(screen: Screen) -> None:
     text = shown(screen, lambda console: print_export(console, export(), DOUBTS, compared=True))
     answer = ["trial 7", "resnet18.a1_in1k", "lr=0.00306", "rotate=9.74", "0.9941", "0.9801 to 0.9998"]
     answer += ["retable/quickstart/submission.csv", "MODEL_CARD.md"]
@@ -301,9 +301,9 @@ def test_the_end_of_a_search_gives_the_answer_then_doubts_then_commands(screen: 
         assert sum(doubt in line for line in lines for doubt in DOUBTS) == len(DOUBTS), "a line each"
 
 
-def test_the_end_of_a_search_with_an_ensemble_of_another_study(screen: Screen) -> None:
+def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
     members = (MemberName(trial=7, study="aug_tuning"), MemberName(trial=12, study="full"), MemberName(label="big"))
-    made = export(members=members, networks=12, way="stack")
+    made = export(members=members, networks=12, blend_method="stack")
     text = shown(screen, lambda console: print_export(console, made, (), study="aug_tuning", compared=False))
     lines = holds(text, screen, "aug_tuning:7", "full:12", "imported big", "12 networks", "lr=0.00306")
     assert not any("search compare" in line for line in lines), "there are no finalists"
@@ -319,21 +319,21 @@ def test_the_end_of_a_search_with_an_ensemble_of_another_study(screen: Screen) -
         ({"files": ("MODEL_CARD.md", "model")}, "MODEL_CARD.md"),
     ],
 )
-def test_the_end_of_a_search_that_knows_less(changes: dict[str, object], fact: str, screen: Screen) -> None:
+def test_an_export_with_fewer_facts(changes: dict[str, object], fact: str, screen: Screen) -> None:
     text = shown(screen, lambda console: print_export(console, export(**changes), (), compared=False))
     lines = holds(text, screen, fact)
     assert any("submission.csv" in line for line in lines) == ("files" not in changes)
 
 
-def test_the_estimate_stands_in_for_a_forecast(screen: Screen) -> None:
+def test_the_estimate_replaces_a_missing_forecast(screen: Screen) -> None:
     numbers = {"mean": 0.9, "averaged": 0.9, "gap_to_leader": 0.0, "gap_error": 0.0, "chance_best": 1.0}
     estimate = Estimate(number=7, rounds=1, shrunk=0.9123, error=0.0456, tied=True, eliminated=False, **numbers)
     made = export(forecast=None, estimate=estimate)
     holds(shown(screen, lambda console: print_export(console, made, (), compared=True)), screen, "0.9123 ± 0.0456")
 
 
-def test_trials_as_they_end(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
-    """On a terminal a line each, with as many whole settings as fit; in a file everything."""
+def test_ended_trials(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+    """One line each: on a terminal with as many whole settings as fit, in a file with all."""
     stores, stored = study
     default = StudySpec.from_dict(stored.spec).default_recipe()
     snapshot = read_snapshot(stores, stored.name)
@@ -349,7 +349,7 @@ def test_trials_as_they_end(study: tuple[Stores, StoredStudy], screen: Screen) -
             assert TOKEN.findall(line) == settings
 
 
-def test_the_moving_line(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+def test_the_status_line(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
     stores, stored = study
     snapshot: StudySnapshot = read_snapshot(stores, stored.name)
 
@@ -360,10 +360,10 @@ def test_the_moving_line(study: tuple[Stores, StoredStudy], screen: Screen) -> N
     text = shown(screen, show)
     lines = printed(text)
     assert all(cell_len(line) <= screen.width and "…" not in line for line in lines)
-    assert ("trial 10 epoch 12/30" in " ".join(lines)) == screen.terminal, "in a file nothing moves"
+    assert ("trial 10 epoch 12/30" in " ".join(lines)) == screen.terminal, "a file has no status line"
 
 
-def test_how_a_search_ended(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+def test_the_end_of_a_search(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
     stores, stored = study
     snapshot = read_snapshot(stores, stored.name)
     stopped = replace(snapshot, study=replace(snapshot.study, state_reason="five trials in a row failed"))
@@ -392,7 +392,7 @@ def test_a_table_loses_nothing_at_any_width(width: int) -> None:
     assert len(lines) > len(ROWS)
 
 
-def test_a_wide_table_has_its_text_beside_and_a_narrow_one_below() -> None:
+def test_text_is_in_a_column_of_a_wide_table_and_below_the_row_of_a_narrow_one() -> None:
     columns = (Column(name="trial", number=True), Column(name="recipe", prose=True))
     rows = [("7", "word " * 30), ("12", "short")]
 
@@ -406,7 +406,7 @@ def test_a_wide_table_has_its_text_beside_and_a_narrow_one_below() -> None:
     assert lines(12)[0].split() != ["trial", "recipe"]
 
 
-def test_lines_are_broken_between_words_and_continued_below_their_text() -> None:
+def test_lines_break_between_words_and_keep_their_indent() -> None:
     def lines(show: Callable[[Console], None], width: int = 30) -> list[str]:
         return printed(shown(Screen(width, False), show))
 

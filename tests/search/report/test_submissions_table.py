@@ -1,4 +1,4 @@
-"""The ledger of submissions, on a real database; refits are stored as workers would store them."""
+"""`search submissions` on a real database: recording scores, the table, and the conclusions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.report.status import show_status
-from search.report.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, submissions, what_it_is
+from search.report.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, describe_export, submissions
 from search.study_setup.create_study import create_study
 from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy
@@ -31,20 +31,20 @@ NOTES = ExportNotes(
     offsets=(),
     cuts=(),
 )
-Tell = Callable[..., str]
+Run = Callable[..., str]
 
 
 @pytest.fixture
-def tell(stores: Stores, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tell:
-    """`search submissions` with these options: what it prints."""
+def run(stores: Stores, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `search submissions` with the given options and returns its output."""
     monkeypatch.setenv("COLUMNS", "400")
 
-    def run(study: str | None = None, **said: float) -> str:
+    def run_submissions(study: str | None = None, **options: float) -> str:
         capsys.readouterr()
-        submissions(study, url, ScoreRequest(**said))  # type: ignore[arg-type]
+        submissions(study, url, ScoreRequest(**options))  # type: ignore[arg-type]
         return capsys.readouterr().out
 
-    return run
+    return run_submissions
 
 
 def row(out: str, number: int) -> list[str]:
@@ -60,15 +60,15 @@ def add(stores: Stores, stored: StoredStudy, folder: Path | str, notes: ExportNo
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 def test_scores_are_recorded_replaced_and_shown(
-    stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+    stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "Nothing has been exported yet" in tell()
+    assert "Nothing has been exported yet" in run()
     with pytest.raises(NoExport, match="nothing has been exported yet"):
-        tell(public=0.5)
+        run(public=0.5)
     first = add(stores, stored, tmp_path / "a")
     forecast = {"expected": 0.7, "low": 0.6, "high": 0.8, "level": 0.9, "test_images": 6, "metric": "accuracy"}
     second = add(stores, stored, tmp_path / "b[red]", forecast=forecast)
-    out = tell()
+    out = run()
     assert "accuracy on 30 training and 6 test images" in out
     assert "colours: trial 2, 2 seeds, views identity+hflip" in out
     assert row(out, first)[1:5] == ["0.8000 ± 0.0730", "-", "-", "-"]
@@ -76,38 +76,38 @@ def test_scores_are_recorded_replaced_and_shown(
     assert "b[red]" in out, "names are no markup"
     assert "search submissions --public SCORE" in out
 
-    out = tell(public=0.5, public_images=4)
+    out = run(public=0.5, public_images=4)
     assert f"the public score of export {second} is 0.5000." in out, "the latest"
     assert "4 of them public" in out
-    out = tell(export=first, public=0.75, private=0.5)
+    out = run(export=first, public=0.75, private=0.5)
     assert row(out, first)[3:5] == ["0.7500", "0.5000"]
-    out = tell(public=0.25)
+    out = run(public=0.25)
     assert f"the public score of export {second} is 0.2500, in place of 0.5000." in out
-    assert f"Export {first} against {second}: +50.0 points public" in out, "what --public-images said is remembered"
+    assert f"Export {first} against {second}: +50.0 points public" in out, "--public-images is stored"
     show_status("colours", url, tmp_path / "home")
     assert "  0.7500   0.5000" in capsys.readouterr().out
 
 
-def test_wrong_words_record_nothing(stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path) -> None:
+def test_invalid_values_record_nothing(stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path) -> None:
     number = add(stores, stored, tmp_path)
     with pytest.raises(NoExport, match=rf"no export {number + 1} here; there are: {number}"):
-        tell(public=0.5, export=number + 1)
+        run(public=0.5, export=number + 1)
     with pytest.raises(ImpossibleScore, match=r"accuracy cannot be 65.6: it is from 0 to 1; 65.6 percent is 0.656"):
-        tell(public=65.6, public_images=4)
+        run(public=65.6, public_images=4)
     for wrong in (float("nan"), float("inf"), -0.1):
         with pytest.raises(ImpossibleScore):
-            tell(public=0.5, private=wrong, public_images=4)
+            run(public=0.5, private=wrong, public_images=4)
     for images in (0, 7):
         with pytest.raises(StorageError, match="give 1 to 6, the number of test images"):
-            tell(public=0.5, public_images=images)
+            run(public=0.5, public_images=images)
     with pytest.raises(UnknownStudyError):
-        tell("nonesuch", public=0.5)
+        run("nonesuch", public=0.5)
     (export,) = stores.exports.all(stored.id)
     assert (export.public_score, export.private_score) == (None, None)
     assert stores.datasets.get(stored.fingerprint).public_images is None
 
 
-def test_a_log_loss_counts_as_studies_count_it() -> None:
+def test_a_log_loss_is_negated() -> None:
     assert as_scored("log_loss", 0.85) == as_scored("log_loss", -0.85) == -0.85
     assert as_scored("qwk", -0.2) == -0.2
     with pytest.raises(ImpossibleScore, match="any number from 0 on"):
@@ -115,51 +115,51 @@ def test_a_log_loss_counts_as_studies_count_it() -> None:
 
 
 def test_the_exports_of_all_studies_or_of_one(
-    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path, tell: Tell, tmp_path: Path
+    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path, run: Run, tmp_path: Path
 ) -> None:
     other = create_study(stores, study_plan(study_file, competition_folder, "protocol.metric=macro_f1", name="other"))
     first, second = add(stores, stored, tmp_path / "a"), add(stores, other, tmp_path / "b")
-    out = tell()
+    out = run()
     assert out.index("accuracy on 30") < out.index("colours:") < out.index("macro_f1 on 30") < out.index("other:")
-    assert "colours:" not in tell("other")
-    assert f"export {first} " in tell("colours", public=0.5), "the latest of that study"
+    assert "colours:" not in run("other")
+    assert f"export {first} " in run("colours", public=0.5), "the latest of that study"
     with pytest.raises(NoExport, match=f"there are: {second}"):
-        tell("other", public=0.5, export=first)
+        run("other", public=0.5, export=first)
 
 
 def test_what_an_export_is_made_of() -> None:
     first = RecipeNotes(trial=3, backbone="test_vit", views=("identity",), trainings=((0, 0),), weight=0.5)
     members = (first, replace(first, trial=8, weight=0.25, study="other"))
     ensemble = replace(NOTES, seeds=1, views=(), members=members)
-    assert what_it_is(ensemble) == "trials 3 x 0.5, other:8 x 0.25, 1 seed"
+    assert describe_export(ensemble) == "trials 3 x 0.5, other:8 x 0.25, 1 seed"
     imported = ImportNotes(label="big", digest="0" * 64, weight=None)
     stacked = replace(ensemble, members=(replace(first, weight=None), imported))
-    assert what_it_is(stacked) == "trial 3, imported big, 1 seed"
-    assert what_it_is(replace(NOTES, trial=0, full_data=True)) == (
+    assert describe_export(stacked) == "trial 3, imported big, 1 seed"
+    assert describe_export(replace(NOTES, trial=0, full_data=True)) == (
         "trial 0, 2 seeds, trained on all images, views identity+hflip"
     )
-    assert what_it_is(replace(NOTES, study="other", views=())) == "trial other:2, 2 seeds"
+    assert describe_export(replace(NOTES, study="other", views=())) == "trial other:2, 2 seeds"
 
 
-def test_two_exports_are_compared_by_what_they_predict(
-    stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path
+def test_two_exports_are_compared_by_their_labels(
+    stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path
 ) -> None:
     first = add(stores, stored, tmp_path / "same", notes=replace(NOTES, labels=np.array([0, 1, 2, 0, 1, 2])))
     second = add(stores, stored, tmp_path / "other", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
-    tell(export=first, public=1.0, public_images=4)
-    out = tell(export=second, public=0.25)
+    run(export=first, public=1.0, public_images=4)
+    out = run(export=second, public=0.25)
     assert f"Export {first} against {second}: +75.0 points public (± 40.8 points, they differ on 67%" in out
     assert f"To hand in, by estimate and public score together: export {first} (" in out
     assert "note:" not in out
 
 
-def test_an_export_from_before_labels_were_stored_is_named_where_it_would_be_compared(
-    stores: Stores, stored: StoredStudy, tell: Tell, tmp_path: Path
+def test_an_export_without_stored_labels_is_named_in_a_comparison(
+    stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path
 ) -> None:
     first = add(stores, stored, tmp_path / "a")
-    assert "note:" not in tell(public=0.5, public_images=4)
+    assert "note:" not in run(public=0.5, public_images=4)
     second = add(stores, stored, tmp_path / "b", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
-    out = tell(export=second, public=0.25)
-    note = "note: what export {} predicts cannot be compared: it was exported before labels were stored; export again"
+    out = run(export=second, public=0.25)
+    note = "note: the labels of export {} cannot be compared"
     assert note.format(first) in out and note.format(second) not in out
     assert f"Export {first} against {second}: +25.0 points public (± " in out and "they differ" not in out

@@ -165,7 +165,7 @@ def test_a_failed_confirmation_drops_its_finalist_with_a_message_and_can_be_retr
         return searched.train(context, task)
 
     said = confirm(searched, replace(searched, train=breaking))
-    assert f"trial {leader} is no finalist any more: on split 1 it failed" in said and "no [such] colour" in said
+    assert f"trial {leader} is no longer a finalist: on split 1 it failed" in said and "no [such] colour" in said
     failed = stores.trials.records(searched.study.id, kind=WorkKind.CONFIRM, status=TrialStatus.FAILED)
     assert [(r.note[TRIAL_NOTE], r.failure) for r in failed] == [(leader, Failure.BUG)]
     assert {split for number, split in split_counts(stores, searched.study) if number != leader} == {1, 2}

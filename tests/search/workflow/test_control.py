@@ -1,4 +1,4 @@
-"""Pausing, resuming, stopping, and what `search status` says meanwhile."""
+"""`search pause`, `resume`, `stop` and `retry`, and `search status` meanwhile."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 def test_pause_and_resume(context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     take(context)
     pause(None, url)
-    assert "colours is paused; 1 training(s) are handed back" in said(capsys)
+    assert "colours is paused; 1 training(s) stop after the current epoch" in said(capsys)
     snapshot = read_snapshot(context.stores, "colours")
-    assert snapshot.paused and not search_is_over(snapshot), "a `start` that waits for it goes on waiting"
+    assert snapshot.paused and not search_is_over(snapshot), "a waiting `start` keeps waiting"
     show_status(None, url, context.home.root)
-    assert "`search resume --study colours` goes on" in said(capsys)
+    assert "`search resume --study colours`" in said(capsys)
     resume("colours", url)
-    assert "No worker lives" in said(capsys)
+    assert "No worker is running" in said(capsys)
     study = context.stores.studies.get("colours")
     assert (study.state, study.state_reason) == (StudyState.RUNNING, "")
 
 
-def test_stop_leaves_the_export_to_a_start_that_waits(
+def test_stop_leaves_the_export_to_a_waiting_start(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not stop(None, url)
@@ -58,21 +58,23 @@ def test_stop_leaves_the_export_to_a_start_that_waits(
 
 
 @pytest.mark.slow
-def test_who_works_on_what(context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_the_activity_of_each_worker(
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Heartbeat(context.stores.workers, context.worker, device="cpu", home="h", study_id=context.study.id):
         item = take(context)
         show_status(None, url, context.home.root)
         assert f"worker {context.worker} (cpu): asking for a trial" in said(capsys)
-        stopped_after_one = 0
+        epochs = 0
 
         def stop_requested() -> bool:
-            nonlocal stopped_after_one
-            stopped_after_one += 1
+            nonlocal epochs
+            epochs += 1
             show_status(None, url, context.home.root)
             return True
 
         run_item(context, item, stop_requested)
-        assert stopped_after_one == 1
+        assert epochs == 1
         assert f"worker {context.worker} (cpu): trial 0 epoch 2/3" in said(capsys)
         show_status(None, url, context.home.root)
         out = said(capsys)
@@ -81,7 +83,7 @@ def test_who_works_on_what(context: StudyContext, url: str, capsys: pytest.Captu
         assert "disk: database" in out and "checkpoints" in out
 
 
-def test_a_worker_whose_lease_ran_out_works_on_nothing(
+def test_an_expired_lease_returns_the_trial_to_the_queue(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     take(context)
@@ -93,7 +95,7 @@ def test_a_worker_whose_lease_ran_out_works_on_nothing(
 
 
 @pytest.mark.slow
-def test_failures_are_counted_listed_and_tried_again(
+def test_failures_are_counted_listed_and_retried(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*args: object) -> None:
@@ -125,11 +127,11 @@ def test_failures_are_counted_listed_and_tried_again(
     work_on(context)
     assert len(context.stores.trials.records(context.study.id, status=TrialStatus.FINISHED)) == 4
     show_failed(None, url)
-    assert "trial 0" in said(capsys), "what failed stays on record"
+    assert "trial 0" in said(capsys), "the failure stays on record"
 
 
 @pytest.mark.slow
-def test_a_retry_beyond_the_budget_says_how_to_make_room(
+def test_a_retry_beyond_the_budget_names_the_command_that_raises_it(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*args: object) -> None:
@@ -142,7 +144,7 @@ def test_a_retry_beyond_the_budget_says_how_to_make_room(
 
 
 @pytest.mark.slow
-def test_long_studies_show_their_latest_trials(
+def test_status_lists_the_latest_trials_of_a_long_study(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work_on(context)
@@ -154,5 +156,5 @@ def test_long_studies_show_their_latest_trials(
     assert "trial 0 " in said(capsys)
 
 
-def test_sizes_for_people() -> None:
+def test_sizes_as_text() -> None:
     assert [human_size(size) for size in (0, 1 << 20, 3 << 29)] == ["0.0 MiB", "1.0 MiB", "1.5 GiB"]

@@ -1,4 +1,4 @@
-"""``search import``: what is stored, what is said of it, and what is refused without a trace."""
+"""`search import`: storing, listing and removing predictions, doubts about them, and refused files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Import = Callable[..., str]
 
 
 def write(path: Path, ids: tuple[str, ...], proba: NDArray[np.float64], folds: NDArray[np.int64] | None = None) -> Path:
-    """A table as an export writes it, without seeds."""
+    """A table in the format of an export's, without seeds."""
     extra = ["fold"] * (folds is not None)
     rows = [["image_id", *extra, "p_blue", "p_green", "p_red"]]
     for i, (name, row) in enumerate(zip(ids, proba, strict=True)):
@@ -54,7 +54,7 @@ def bring(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Import:
-    """Write files, import them, return what was said on one line."""
+    """Writes files, imports them, and returns the output on one line."""
     dataset = stores.datasets.get(stored.fingerprint)
 
     def run(right: float, label: str | None = None, folds: NDArray[np.int64] | None = None, seed: int = 0) -> str:
@@ -68,16 +68,16 @@ def bring(
     return run
 
 
-def test_they_are_stored_told_listed_and_removed(
+def test_predictions_are_stored_listed_and_removed(
     bring: Import, stores: Stores, stored: StoredStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = bring(0.8)
     (record,) = stores.imports.all(stored.id)
     assert record.label == "theirs" and record.value is not None and record.notes["doubts"] == []
     assert f"Imported 'theirs' into study colours: out-of-fold accuracy {record.value:.4f} ±" in said
-    assert "whether these predictions were really held out cannot be checked" in said and "doubtful" not in said
+    assert "really held out" in said and "doubtful" not in said
     assert "these predictions already, as 'theirs': nothing changed" in bring(0.8, "again")
-    with pytest.raises(ImportMistake, match=r"other predictions that are called 'theirs'.*--remove theirs"):
+    with pytest.raises(ImportMistake, match=r"other predictions called 'theirs'.*--remove theirs"):
         bring(0.8, "theirs", seed=1)
     bring(0.7, "second", seed=2)
     list_imports("colours", url)
@@ -90,17 +90,17 @@ def test_they_are_stored_told_listed_and_removed(
     assert [left.label for left in stores.imports.all(stored.id)] == ["second"]
 
 
-def test_doubts_are_loud_and_kept(bring: Import, stores: Stores, stored: StoredStudy) -> None:
+def test_doubts_are_printed_and_stored(bring: Import, stores: Stores, stored: StoredStudy) -> None:
     ours = stores.folds(stored, 0)
     assert "folds" not in bring(0.8, "same", 1 - ours)
     said = bring(1.0, "leak", np.arange(len(ours)) % 2)
     assert "doubtful: it is nearly always right" in said and "note: its folds are not the study's" in said
-    assert "trained on it? That would spoil" in said
+    assert "That would spoil the final model" in said
     doubts = stores.imports.all(stored.id)[-1].notes["doubts"]
     assert "nearly always right" in " ".join(doubts) and "its folds" in doubts[-1]
 
 
-def test_what_is_wrong_with_either_file_is_told_at_once_and_nothing_is_stored(
+def test_problems_of_both_files_are_listed_together_and_nothing_is_stored(
     bring: Import, stores: Stores, stored: StoredStudy, url: str, tmp_path: Path
 ) -> None:
     dataset = stores.datasets.get(stored.fingerprint)

@@ -1,4 +1,4 @@
-"""A stored trial comes out again as it was recorded, and what does not is told."""
+"""`search replay`: reproduced trials, tolerated differences, and differences beyond the tolerance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.search.colours import make_context, study_plan, work_on
 
 
 def asked(context: StudyContext, trial: int, **changes: Any) -> ReplayRequest:
-    """As it would be typed: the images are where they were when the study began."""
+    """A request with the study's own folder of images."""
     return ReplayRequest(
         **{
             "study": context.study.name,
@@ -53,27 +53,25 @@ def alter(stores: Stores, statement: str, **values: object) -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_trial_comes_out_again_bit_for_bit(
-    context: StudyContext, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In another number of threads than this process has, with pixels of its own, whatever ran before."""
+def test_a_finished_trial_is_reproduced_bit_for_bit(context: StudyContext, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the number of threads of this process, the cached pixels, and earlier trainings."""
     work_on(context)
     before = content(context)
     torch.set_num_threads(2)
     try:
         assert replay(asked(context, 1, home=context.home.root / "elsewhere"))
-        assert torch.get_num_threads() == 2, "as it was"
+        assert torch.get_num_threads() == 2, "restored"
     finally:
         torch.set_num_threads(1)
     out = capsys.readouterr().out
     assert "Trial 1 of study colours, finished after 3 epochs" in out
     assert "bit for bit equal" in out and "100.00% agree" in out and "tolerance: none" in out
-    assert "threads:" not in out, "with as many as then"
+    assert "threads:" not in out, "the recorded number"
     assert content(context) == before
 
 
 @pytest.mark.slow
-def test_a_pruned_trial_is_compared_up_to_where_it_ended(
+def test_a_pruned_trial_is_compared_up_to_its_last_epoch(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pruned = ("search.pruner=successive_halving", "search.startup_trials=2")
@@ -101,7 +99,7 @@ def test_a_pruned_trial_is_compared_up_to_where_it_ended(
 
 
 @pytest.mark.slow
-def test_another_machine_is_told_and_tolerated_but_not_without_limit(
+def test_another_machine_is_named_and_differences_tolerated_within_a_limit(
     context: StudyContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work_on(context)
@@ -118,7 +116,7 @@ def test_another_machine_is_told_and_tolerated_but_not_without_limit(
         alter(context.stores, statement, machine=json.dumps(dict(machine)), id=record.id)
 
     store(almost, record.machine)
-    assert not replay(asked(context, 0)), "the same machine has to give the same bits"
+    assert not replay(asked(context, 0)), "the same machine has to reproduce every bit"
     assert "NOT as recorded" in capsys.readouterr().out
 
     other = {**record.machine, "torch": "1.0", "device": "NVIDIA A2"}
@@ -152,12 +150,12 @@ def test_the_recorded_number_of_threads_is_used(context: StudyContext, monkeypat
 
     monkeypatch.setattr(torch, "set_num_threads", spy)
     replay(asked(context, 0))
-    # Folds side by side may divide them in between.
+    # Folds that train in parallel may divide them in between.
     assert (numbers[0], numbers[-1]) == (3, 1)
     assert set(numbers[1:-1]) <= {1, 3}
 
 
-def test_trials_that_left_nothing_are_named(context: StudyContext) -> None:
+def test_trials_without_predictions_are_refused(context: StudyContext) -> None:
     with pytest.raises(CannotReplay, match="no trial 0 that has ended; none"):
         replay(asked(context, 0))
     item = context.stores.queue.take(context.study.id, "w", 60)
@@ -173,7 +171,7 @@ def test_trials_that_left_nothing_are_named(context: StudyContext) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_says_by_its_exit_code_what_came_out(context: StudyContext, tmp_path: Path) -> None:
+def test_the_exit_code_gives_the_result(context: StudyContext, tmp_path: Path) -> None:
     work_on(context)
 
     def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -195,7 +193,7 @@ def test_the_command_says_by_its_exit_code_what_came_out(context: StudyContext, 
     assert "error: study colours has no trial 77" in done.stderr
 
 
-def test_likeness_counts_what_differs_and_leaves_out_what_was_never_held_out() -> None:
+def test_differences_are_measured_without_images_that_were_never_held_out() -> None:
     then = np.array([[0.5, 0.5 - 2**-10], [0.25, 0.75], [np.nan, np.nan]], np.float32)
     now = np.array([[0.5, 0.5 + 2**-10], [0.25, 0.75], [np.nan, np.nan]], np.float32)
     difference = compare_predictions(then, now, classes=True)
@@ -208,7 +206,7 @@ def test_likeness_counts_what_differs_and_leaves_out_what_was_never_held_out() -
         compare_predictions(then, now.astype(np.float16), classes=True)
 
 
-def test_equality_is_asked_for_only_where_everything_recorded_is_the_same() -> None:
+def test_equality_is_required_only_if_all_recorded_facts_are_equal() -> None:
     machine = {"device": "cpu", "cpu": "x", "threads": 2, "torch": "2", "timm": "1", "micro_batch": 8}
     assert must_be_equal(machine, {**machine, "seconds": 3.0})
     for fact in machine:
@@ -228,7 +226,7 @@ def test_equality_is_asked_for_only_where_everything_recorded_is_the_same() -> N
         (1e-6, 0.051, False, False),
     ],
 )
-def test_the_tolerance_is_of_probabilities_and_of_the_metric(
+def test_the_tolerance_limits_probabilities_and_the_metric(
     shift: float, metric_difference: float, exactly: bool, within: bool
 ) -> None:
     then = np.full((4, 2), 0.5, np.float32)

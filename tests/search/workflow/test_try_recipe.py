@@ -1,4 +1,4 @@
-"""`search try`: a recipe by hand is queued once, on top of the budget, and refused in words."""
+"""`search try`: queues a recipe given by hand on top of the budget, or explains the refusal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Try = Callable[..., str]
 
 @pytest.fixture
 def by_hand(url: str, capsys: pytest.CaptureFixture[str]) -> Try:
-    """`search try`; returns what it said, on one line."""
+    """Runs `search try` and returns its output on one line."""
 
     def by_hand(*assignments: str, like: int | None = None, study: str | None = None) -> str:
         try_recipe(TryRequest(study=study, storage_url=url, assignments=assignments, like=like))
@@ -35,7 +35,7 @@ def by_hand(url: str, capsys: pytest.CaptureFixture[str]) -> Try:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
-def test_it_really_runs_on_top_of_the_budget(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+def test_the_recipe_runs_on_top_of_the_budget(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
     for value in (0.5, 0.6, 0.7):
         end_next(stores, stored, value)
     assert not stores.queue.may_begin(stored.id)
@@ -53,13 +53,13 @@ def test_it_really_runs_on_top_of_the_budget(stores: Stores, stored: StoredStudy
     assert "by hand: optimizer=sgd lr=0.03" in console.export_text()
 
 
-def test_what_is_not_said_is_as_in_another_trial(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+def test_other_fields_come_from_another_trial(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
     end_next(stores, stored, 0.5)
     by_hand("optimizer.lr=0.002")
     said = by_hand("loss.label_smoothing=0.1", like=1)
-    assert "Trial 2 of study colours waits: lr=0.002 label_smoothing=0.1" in said, "of one that waits as well"
+    assert "Trial 2 of study colours waits: lr=0.002 label_smoothing=0.1" in said, "also from a waiting trial"
     said = by_hand("optimizer.name=sgd", like=2)
-    assert "note: optimizer.lr = 0.002 does not go with that; it is 0.05" in said
+    assert "note: optimizer.lr = 0.002 does not fit the other settings, so it is 0.05" in said
     params = [parameters_of(trial) for trial in stores.optuna_study("colours").get_trials()]
     assert params[3] == {"optimizer.name": "sgd", "optimizer.lr@sgd": 0.05, "loss.label_smoothing": 0.1}
     assert origins_of(stores, "colours")[3] == "by hand: like trial 2"
@@ -81,7 +81,7 @@ def test_what_is_not_said_is_as_in_another_trial(stores: Stores, stored: StoredS
         ([], 7, "--like 7: the trials of this study have the numbers 0 to 0"),
     ],
 )
-def test_what_cannot_be_tried_is_refused_and_changes_nothing(
+def test_an_invalid_recipe_is_refused_and_changes_nothing(
     stores: Stores, stored: StoredStudy, by_hand: Try, assignments: list[str], like: int | None, said: str
 ) -> None:
     with pytest.raises(CannotTry, match=re.escape(said)):
@@ -90,7 +90,7 @@ def test_what_cannot_be_tried_is_refused_and_changes_nothing(
     assert len(stores.optuna_study("colours").get_trials()) == 1
 
 
-def test_all_that_is_wrong_is_said_at_once(stored: StoredStudy, by_hand: Try) -> None:
+def test_all_problems_are_listed_together(stored: StoredStudy, by_hand: Try) -> None:
     with pytest.raises(CannotTry) as refused:
         by_hand("batch_size=16", "optimizer.lr=fast")
     assert "batch_size" in str(refused.value) and "takes a number" in str(refused.value)
@@ -98,7 +98,7 @@ def test_all_that_is_wrong_is_said_at_once(stored: StoredStudy, by_hand: Try) ->
         by_hand("optimizer.lr=0.002", study="flowers")
 
 
-def test_a_recipe_that_failed_may_be_tried_again(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+def test_a_failed_recipe_may_be_tried_again(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
     (waiting,) = stores.optuna_study("colours").get_trials()
     trial = stores.optuna_study("colours").ask()
     stores.optuna_study("colours").tell(trial.number, state=TrialState.FAIL)
@@ -106,13 +106,15 @@ def test_a_recipe_that_failed_may_be_tried_again(stores: Stores, stored: StoredS
     assert parameters_of(stores.optuna_study("colours").get_trials()[1]) == parameters_of(waiting)
 
 
-def test_what_keeps_it_from_running_is_said(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+def test_obstacles_are_named_with_the_command_that_removes_them(
+    stores: Stores, stored: StoredStudy, by_hand: Try
+) -> None:
     for _ in range(3):
         end_next(stores, stored, 0.5, TrialStatus.PRUNED)
     stores.studies.set_budget(stored.id, 1)
     assert "The budget is used up: `search start --study colours --trials 4` runs it." in by_hand("optimizer.lr=0.002")
     stores.studies.set_state(stored.id, StudyState.PAUSED)
-    assert "The study is paused: `search resume --study colours` goes on." in by_hand("optimizer.lr=0.003")
+    assert "The study is paused: `search resume --study colours`" in by_hand("optimizer.lr=0.003")
     stores.studies.set_state(stored.id, StudyState.RUNNING)
     stores.studies.set_deadline(stored.id, stores.database.now() - 1.0)
     assert "deadline leaves no time for it" in by_hand("optimizer.lr=0.004")
