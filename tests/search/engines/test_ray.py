@@ -25,7 +25,7 @@ from search.study_state.snapshot import read_snapshot, search_is_over
 from search.workflow.watch import expire_dead_workers
 from storage.stores import Stores
 from storage.values import TrialStatus
-from tests.search.colours import study_plan
+from tests.search.small_study import study_plan
 
 SECRET = "hunter2"
 OBJECT_STORE = 80 * 2**20  # bytes; Ray takes no less

@@ -10,7 +10,7 @@ from search.report.progress import ProgressView, bar_line, clock_time
 from search.study_state.snapshot import read_snapshot, search_is_over
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
-from tests.search.colours import work_on
+from tests.search.small_study import work_on
 
 
 def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) -> None:
