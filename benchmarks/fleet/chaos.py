@@ -173,7 +173,7 @@ def begin_study(stores: Stores, folder: Path, plan: Plan) -> StoredStudy:
     """Create the study: trial 0 is the default recipe, and random recipes wait in Optuna's queue."""
     import optuna
 
-    from tests.search.colours import STUDY, study_plan, write_competition
+    from tests.search.small_study import STUDY, study_plan, write_competition
 
     study_file = folder / "colours.toml"
     study_file.write_text(STUDY)

@@ -63,7 +63,7 @@ def compare(stores: Stores, stored: StoredStudy, data: Path, home: Path, logs: S
         home: folder for the pixels of the undisturbed trainings.
         logs: log files of the workers.
     """
-    from tests.search.colours import make_context
+    from tests.search.small_study import make_context
 
     records = stores.trials.records(stored.id, kind=WorkKind.SEARCH)
     trials = stores.optuna_study(stored.name).get_trials(deepcopy=False)

@@ -1,4 +1,4 @@
-"""Fixtures of the service's tests: the competition and study of `tests.search.colours` on a real SQLite database."""
+"""Fixtures of the service's tests: competition and study of `tests.search.small_study` on a real SQLite database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.worker.study_context import StudyContext
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
-from tests.search.colours import STUDY, make_context, study_plan, write_competition
+from tests.search.small_study import STUDY, make_context, study_plan, write_competition
 
 
 @pytest.fixture(scope="session")

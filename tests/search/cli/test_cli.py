@@ -15,7 +15,7 @@ import pytest
 
 from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
-from tests.search.colours import STUDY
+from tests.search.small_study import STUDY
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from search.study_state.stages import search_is_over
 from search.workflow.watch import expire_dead_workers
 from storage.stores import Stores
 from storage.values import TrialStatus
-from tests.search.colours import study_plan
+from tests.search.small_study import study_plan
 
 pytestmark = pytest.mark.slow
 

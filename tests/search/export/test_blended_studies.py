@@ -31,8 +31,8 @@ from storage.records.imports import ImportedPredictions
 from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialOutcome, TrialStatus, WorkKind
-from tests.search.colours import STUDY, make_context, study_plan, work_on, write_competition
-from tests.search.untrained import pretending
+from tests.search.instant_training import pretending
+from tests.search.small_study import STUDY, make_context, study_plan, work_on, write_competition
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets

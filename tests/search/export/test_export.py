@@ -25,7 +25,7 @@ from search.study_state.search_trials import candidates
 from search.worker.study_context import StudyContext
 from storage.stores import Stores, open_stores
 from storage.values import Failure, WorkKind
-from tests.search.colours import COLOURS, STUDY, make_context, study_plan, work_on
+from tests.search.small_study import COLOURS, STUDY, make_context, study_plan, work_on
 from trainer.formats.submission import SubmissionError
 from trainer.inference.predict import predict_folder
 

@@ -30,7 +30,7 @@ from search.study_state.training_costs import final_recipe
 from search.worker.study_context import StudyContext
 from storage.stores import open_stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialRecord, TrialStatus, WorkKind
-from tests.search.colours import STUDY, make_context, study_plan, work_on
+from tests.search.small_study import STUDY, make_context, study_plan, work_on
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
 from trainer.inference.model_folder import load_model_folder

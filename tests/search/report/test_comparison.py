@@ -24,8 +24,8 @@ from search.study_state.snapshot import read_snapshot
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
 from storage.values import WorkKind
-from tests.search.colours import work_on
-from tests.search.untrained import pretending
+from tests.search.instant_training import pretending
+from tests.search.small_study import work_on
 
 
 def confirmed(context: StudyContext, good: float, default: float) -> StudyContext:

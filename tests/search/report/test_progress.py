@@ -12,7 +12,7 @@ from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
-from tests.search.colours import work_on
+from tests.search.small_study import work_on
 
 
 @pytest.mark.slow

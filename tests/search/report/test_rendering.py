@@ -38,8 +38,8 @@ from storage.stores import Stores, open_stores
 from storage.values import Failure
 from studies.settings import DataSettings
 from studies.spec import StudySpec
-from tests.search.colours import STUDY, make_context, study_plan
 from tests.search.report.test_comparison import confirmed
+from tests.search.small_study import STUDY, make_context, study_plan
 
 WIDTHS = (60, 80, 120)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

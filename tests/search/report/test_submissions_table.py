@@ -18,7 +18,7 @@ from storage.errors import StorageError, UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from tests.databases import DIALECTS
-from tests.search.colours import study_plan
+from tests.search.small_study import study_plan
 
 RECIPE = {"backbone": "test_resnet", "tta": "none"}
 NOTES = ExportNotes(

@@ -13,7 +13,7 @@ from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
 from storage.values import Failure, WorkKind
-from tests.search.colours import work_on
+from tests.search.small_study import work_on
 
 LONG_AGO = 10 * UNTOUCHED
 

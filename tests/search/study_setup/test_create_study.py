@@ -14,7 +14,7 @@ from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
-from tests.search.colours import STUDY, study_plan, write_competition
+from tests.search.small_study import STUDY, study_plan, write_competition
 from trainer.data.folds import write_folds_csv
 
 

@@ -29,7 +29,7 @@ from storage.errors import StorageError
 from storage.records.studies import ImageWeights
 from storage.stores import Stores
 from storage.values import WorkKind
-from tests.search.colours import COLOURS, make_context, study_plan, work_on
+from tests.search.small_study import COLOURS, make_context, study_plan, work_on
 from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
 from trainer.evaluation.metrics import score, standard_error

@@ -18,8 +18,8 @@ from storage.errors import UnknownStudyError
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialStatus
-from tests.search.colours import STUDY
-from tests.search.ended import end_next
+from tests.search.end_trials import end_next
+from tests.search.small_study import STUDY
 
 NEW = """
 [protocol]

@@ -34,8 +34,8 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
-from tests.search.colours import work_on
-from tests.search.untrained import SECONDS, pretending
+from tests.search.instant_training import SECONDS, pretending
+from tests.search.small_study import work_on
 
 
 def even_quality(task: Task) -> float:

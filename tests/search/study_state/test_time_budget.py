@@ -42,7 +42,7 @@ from storage.records.trials import TrialStore
 from storage.stores import Stores
 from storage.values import TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec, load_study
-from tests.search.colours import work_on
+from tests.search.small_study import work_on
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import EpochReport
 

@@ -16,7 +16,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import WorkKind
 from studies.spec import StudyError, StudySpec
-from tests.search.colours import make_context, study_plan
+from tests.search.small_study import make_context, study_plan
 
 
 @pytest.fixture

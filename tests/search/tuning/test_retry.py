@@ -17,7 +17,7 @@ from search.worker.study_context import StudyContext
 from search.workflow.control import retry
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
-from tests.search.colours import work_on
+from tests.search.small_study import work_on
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 

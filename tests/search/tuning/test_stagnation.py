@@ -14,8 +14,8 @@ from search.worker.task import Task
 from search.workflow.control import resume
 from storage.stores import Stores
 from storage.values import StudyState, WorkKind
-from tests.search.colours import STUDY, make_context, study_plan
-from tests.search.untrained import pretending
+from tests.search.instant_training import pretending
+from tests.search.small_study import STUDY, make_context, study_plan
 
 PATIENCE = 4
 

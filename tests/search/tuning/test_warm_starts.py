@@ -20,8 +20,8 @@ from storage.database.tables import Trial
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from tests.databases import DIALECTS
-from tests.search.colours import STUDY, study_plan, write_competition
-from tests.search.ended import end_next
+from tests.search.end_trials import end_next
+from tests.search.small_study import STUDY, study_plan, write_competition
 
 PORTFOLIO = STUDY + "".join(
     f'[[portfolio]]\nsource = "paper {n}"\n"optimizer.name" = "sgd"\n"optimizer.lr" = {rate}\n'

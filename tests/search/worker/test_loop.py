@@ -20,7 +20,7 @@ from storage.queue.work_queue import WorkItem
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.databases import DIALECTS
-from tests.search.colours import make_context, study_plan, work_on
+from tests.search.small_study import make_context, study_plan, work_on
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import CVResult
 

@@ -37,7 +37,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.databases import DIALECTS
-from tests.search.colours import make_context, study_plan, work_on, write_competition
+from tests.search.small_study import make_context, study_plan, work_on, write_competition
 from trainer.common.errors import DataError
 from trainer.training.results import CVResult
 

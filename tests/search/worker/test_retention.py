@@ -20,8 +20,8 @@ from search.worker.study_context import StudyContext
 from search.worker.task import Task
 from storage.artifacts import ArtifactFolder
 from storage.values import TrialStatus, WorkKind
-from tests.search.colours import work_on
-from tests.search.untrained import pretending
+from tests.search.instant_training import pretending
+from tests.search.small_study import work_on
 from trainer.evaluation.ambiguity import Average
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import EpochReport

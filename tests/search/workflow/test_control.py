@@ -18,7 +18,7 @@ from search.workflow.control import pause, resume, retry, stop
 from storage.queue.items import WorkItem
 from storage.records.workers import Role
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
-from tests.search.colours import work_on
+from tests.search.small_study import work_on
 
 
 def take(context: StudyContext) -> WorkItem:

@@ -20,8 +20,8 @@ from search.workflow.import_predictions import (
 )
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
-from tests.search.colours import work_on
-from tests.search.untrained import pretending
+from tests.search.instant_training import pretending
+from tests.search.small_study import work_on
 from trainer.common.errors import DataError
 from trainer.formats.delimited import write_table
 

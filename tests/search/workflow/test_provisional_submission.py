@@ -16,8 +16,8 @@ from search.worker.task import Task
 from search.workflow.provisional_submission import ProvisionalSubmission
 from storage.stores import Stores
 from storage.values import WorkKind
-from tests.search.colours import work_on
-from tests.search.untrained import pretending
+from tests.search.instant_training import pretending
+from tests.search.small_study import work_on
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from storage.database.blobs import pack
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus
 from tests.search.cli.test_cli import ENVIRONMENT
-from tests.search.colours import make_context, study_plan, work_on
+from tests.search.small_study import make_context, study_plan, work_on
 
 
 def asked(context: StudyContext, trial: int, **changes: Any) -> ReplayRequest:

@@ -18,7 +18,7 @@ from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from tests.databases import DIALECTS
-from tests.search.ended import end_next
+from tests.search.end_trials import end_next
 
 Try = Callable[..., str]
 
