@@ -12,7 +12,7 @@ from trainer.common.files import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TIED, BEATEN, DEFAULT_BAND, HINT = "#1b6ca8", "#9aa5b1", "#fff4d6", "0.4"
+TIED, NOT_TIED, DEFAULT_BAND, HINT = "#1b6ca8", "#9aa5b1", "#fff4d6", "0.4"
 """Blue and grey differ in brightness too, for colour-blind readers."""
 WIDTH = 8.5  # inches
 ROW = 0.38  # inches
@@ -82,7 +82,7 @@ def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -
 
 
 def _draw_row(axes: Axes, row: int, mark: Mark) -> None:
-    colour = TIED if mark.tied else BEATEN
+    colour = TIED if mark.tied else NOT_TIED
     if mark.default:
         axes.axhspan(row - 0.42, row + 0.42, color=DEFAULT_BAND, zorder=-2, linewidth=0)
     axes.errorbar(
@@ -115,7 +115,7 @@ def _draw_legend(axes: Axes, *, averages: bool) -> None:
     axes.legend(
         handles=[
             dot(TIED, "leads or ties, ± standard error"),
-            dot(BEATEN, "clearly lower"),
+            dot(NOT_TIED, "not tied"),
             dot("0.4", "score in the search", hollow=True),
             *([dot("0.4", "averaged", marker="D")] if averages else []),
             Patch(facecolor=DEFAULT_BAND, label="default recipe"),

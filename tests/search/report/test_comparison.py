@@ -72,7 +72,7 @@ def test_a_search_that_beat_the_default_recipe(context: StudyContext, stores: St
     pixels = np.asarray(Image.open(picture).convert("RGB"))
     assert pixels.shape[1] > 800
     for colour in ((0x1B, 0x6C, 0xA8), (0x9A, 0xA5, 0xB1), (0xFF, 0xF4, 0xD6)):
-        assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "tied, clearly lower, default"
+        assert (np.abs(pixels.astype(int) - colour).sum(axis=2) < 6).sum() > 50, "tied, not tied, default"
 
 
 def test_a_gap_that_rounds_to_zero_has_no_sign(
