@@ -111,19 +111,19 @@ def _agreement(board: Board, scored: Sequence[Submission]) -> Iterator[str]:
         direction = "lower" if z < 0 else "higher"
         yield (
             f"Export {submission.number}: the public score {submission.public:.4f} is {direction} than the estimate "
-            f"{submission.estimate:.4f} ± {submission.estimate_error:.4f} allows (z = {z:+.1f})."
+            f"{submission.estimate:.4f} ± {submission.estimate_error:.4f} allows (z = {z:+z.1f})."
         )
     z_of_all = float(np.mean(z_scores)) / mean_error(compared)
     several = len(z_scores) > 1
     if z_of_all <= -BEYOND_CHANCE:
         yield (
-            f"The public scores are lower than chance explains (z = {z_of_all:+.1f}{' together' * several}). The test "
+            f"The public scores are lower than chance explains (z = {z_of_all:+z.1f}{' together' * several}). The test "
             "images may be harder than the training images, or differ from them: `search check` compares them."
         )
     elif not outside:
         yield (
-            f"The public leaderboard agrees with the estimates (z = {min(z_scores):+.1f}"
-            f"{f' to {max(z_scores):+.1f}' * several}; beyond ±{BEYOND_CHANCE:.0f} it would not)."
+            f"The public leaderboard agrees with the estimates (z = {min(z_scores):+z.1f}"
+            f"{f' to {max(z_scores):+z.1f}' * several}; beyond ±{BEYOND_CHANCE:.0f} it would not)."
         )
 
 

@@ -55,10 +55,10 @@ def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabil
 def shown_gain(gain: Gain, metric: str) -> str:
     """The gain with sign and standard error, in points (hundredths) if the metric is a share."""
     if METRICS[metric].is_share:
-        return f"{100 * gain.mean:+.1f} ± {100 * gain.error:.1f} points"
+        return f"{100 * gain.mean:+z.1f} ± {100 * gain.error:.1f} points"
     return f"{gain.mean:+.4f} ± {gain.error:.4f}"
 
 
 def shown_difference(difference: float, metric: str) -> str:
     """A difference without its standard error, in the format of `shown_gain`."""
-    return f"{100 * difference:+.1f} points" if METRICS[metric].is_share else f"{difference:+.4f}"
+    return f"{100 * difference:+z.1f} points" if METRICS[metric].is_share else f"{difference:+.4f}"
