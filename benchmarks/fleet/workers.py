@@ -35,6 +35,7 @@ from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task
 from storage.database.connection import Database
 from storage.database.outages import OUTAGE_TIMEOUT
+from storage.optuna_storage import stored_trial
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
 from storage.stores import open_stores
@@ -238,7 +239,7 @@ def _pretend(context: StudyContext, task: Task, *, load: Load, watch: Stopwatch)
     watch.runs(item.trial_number)
     reported: set[int] = set()
     if item.attempt > 1:
-        reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
+        reported = set(stored_trial(trial).intermediate_values)
     context.stores.folds(context.study, item.split)
     value, seconds = score(trial.params), _seconds(load, item.trial_number)
     for epoch in range(1, load.epochs + 1):

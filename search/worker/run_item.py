@@ -21,6 +21,7 @@ from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task, called
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
+from storage.optuna_storage import running_trial
 from storage.queue.items import WorkItem
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
 from trainer.recipe.recipe import Recipe
@@ -132,7 +133,7 @@ def _name(context: StudyContext, item: WorkItem, orphans: Collection[int]) -> tu
     """The item with its trial number and recipe (None: the lease was lost), and the Optuna trial it stands for."""
     study, begun = context.optuna_study, item.trial_number
     if begun is not None:
-        return item, adopt(study, begun)
+        return item, running_trial(study, begun)
     for number in orphans:
         try:
             return _take_on(context, item, number)
@@ -147,24 +148,18 @@ def _name(context: StudyContext, item: WorkItem, orphans: Collection[int]) -> tu
 
 
 def _take_on(context: StudyContext, item: WorkItem, orphan: int) -> tuple[WorkItem | None, optuna.Trial]:
-    trial = adopt(context.optuna_study, orphan)
+    trial = running_trial(context.optuna_study, orphan)
     return _name_as(context, item, trial)
 
 
 def _name_as(context: StudyContext, item: WorkItem, trial: optuna.Trial) -> tuple[WorkItem | None, optuna.Trial]:
     backend = context.stores.optuna_storage
-    with backend.collecting(trial._trial_id) as writes:
+    with backend.collecting(trial) as writes:
         recipe = sample(trial, context.spec)
         trial.set_user_attr(EPOCHS_ATTRIBUTE, recipe.epochs)
     if not backend.write(writes):
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was ended by somebody else")
     return context.stores.queue.assign_trial(item, trial.number, recipe.to_flat()), trial
-
-
-def adopt(study: optuna.Study, number: int) -> optuna.Trial:
-    """A running trial, to go on with: same number, same parameters."""
-    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-    return optuna.trial.Trial(study, trial_id)
 
 
 def _reason(error: Exception) -> str:

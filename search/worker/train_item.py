@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
-import optuna
 
 from search.worker.retention import may_be_exported
 from search.worker.task import LeaseLost, Task
+from storage.optuna_storage import stored_trial
 from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import standard_error
 from trainer.evaluation.targets import Targets
@@ -39,7 +38,7 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
     recipe = Recipe.from_flat(item.recipe or {})
     in_search = item.kind is WorkKind.SEARCH
     # Only an earlier attempt can have reported anything.
-    reported = set() if trial is None or item.attempt == 1 else set(_intermediate(trial))
+    reported = set() if trial is None or item.attempt == 1 else set(stored_trial(trial).intermediate_values)
 
     def on_epoch(report: EpochReport) -> Verdict:
         log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(context, report))
@@ -152,10 +151,6 @@ def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
         ),
         predictions=predictions,
     )
-
-
-def _intermediate(trial: optuna.Trial) -> Collection[int]:
-    return trial.storage.get_trial(trial._trial_id).intermediate_values
 
 
 def _progress(context: StudyContext, report: EpochReport) -> str:

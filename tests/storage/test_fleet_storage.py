@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from storage.database.connection import Database, connect
-from storage.optuna_storage import FleetStorage, TrialWrites, open_optuna_storage
+from storage.optuna_storage import FleetStorage, TrialWrites, id_of, open_optuna_storage, running_trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -54,7 +54,7 @@ def test_collected_parameters_are_stored_as_optuna_would(
     study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage
 ) -> None:
     trial = study.ask()
-    with backend.collecting(trial._trial_id) as writes:
+    with backend.collecting(trial) as writes:
         chosen = suggest(trial)
         assert suggest(trial) == chosen, "asked again, it is the same"
         trial.set_user_attr("epochs", 12)
@@ -73,10 +73,10 @@ def test_what_optuna_wrote_itself_stays(study: optuna.Study, elsewhere: optuna.S
     """An adopted trial whose worker died after its first parameter."""
     trial = study.ask()
     lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
-    adopted = optuna.trial.Trial(elsewhere, trial._trial_id)
-    theirs = elsewhere._storage
+    adopted = running_trial(elsewhere, trial.number)
+    theirs = adopted.storage
     assert isinstance(theirs, FleetStorage)
-    with theirs.collecting(trial._trial_id) as writes:
+    with theirs.collecting(adopted) as writes:
         chosen = suggest(adopted)
     assert chosen["lr"] == lr and set(writes.params) == {"depth", "optimizer"}
     assert theirs.write(writes)
@@ -85,7 +85,7 @@ def test_what_optuna_wrote_itself_stays(study: optuna.Study, elsewhere: optuna.S
 
 def test_other_trials_are_not_collected(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
     one, other = study.ask(), study.ask()
-    with backend.collecting(one._trial_id):
+    with backend.collecting(one):
         suggest(other)
     assert [len(t.params) for t in elsewhere.get_trials()] == [0, 3]
 
@@ -93,7 +93,7 @@ def test_other_trials_are_not_collected(study: optuna.Study, elsewhere: optuna.S
 def test_nothing_is_written_of_a_trial_that_ended(study: optuna.Study, backend: FleetStorage) -> None:
     trial = study.ask()
     study.tell(trial, 0.5)
-    assert not backend.write(TrialWrites(trial._trial_id, user_attrs={"late": True}))
+    assert not backend.write(TrialWrites(id_of(trial), user_attrs={"late": True}))
     assert not backend.write(TrialWrites(10**6, user_attrs={"nobody": True}))
     assert study.get_trials()[0].user_attrs == {}
 
@@ -101,7 +101,7 @@ def test_nothing_is_written_of_a_trial_that_ended(study: optuna.Study, backend: 
 def test_attributes_take_their_last_value(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
     trial = study.ask()
     trial.set_user_attr("seconds", 1.5)
-    assert backend.write(TrialWrites(trial._trial_id, user_attrs={"seconds": 2.5, "reason": "no \\ 'room' ñ"}))
+    assert backend.write(TrialWrites(id_of(trial), user_attrs={"seconds": 2.5, "reason": "no \\ 'room' ñ"}))
     assert elsewhere.get_trials()[0].user_attrs == {"seconds": 2.5, "reason": "no \\ 'room' ñ"}
 
 
@@ -136,5 +136,5 @@ def test_a_pickled_storage_works_elsewhere(study: optuna.Study, backend: FleetSt
     trial = study.ask()
     again = pickle.loads(pickle.dumps(backend))
     assert isinstance(again, FleetStorage)
-    assert again.write(TrialWrites(trial._trial_id, user_attrs={"a": 1}))
+    assert again.write(TrialWrites(id_of(trial), user_attrs={"a": 1}))
     assert study.get_trials()[0].user_attrs == {"a": 1}
