@@ -101,5 +101,5 @@ def test_what_keeps_it_from_being_written_is_told_once_and_the_search_goes_on(
     )
     for _ in range(2):
         provisional.update(read_snapshot(stores, "colours"))
-    assert output.getvalue().count("no provisional submission: the ids of the predictions") == 1
+    assert output.getvalue().count("no provisional submission: the predictions have other ids") == 1
     assert list((tmp_path / "out").iterdir()) == []
