@@ -33,10 +33,10 @@ from benchmarks.fleet.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.runtime.heartbeat import name_prefix
 from search.study_setup.create_study import create_study
+from search.study_state.study import Study
 from search.tuning.suggest import sample
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.queue.items import HeldItem
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import StudyState, WorkKind, WorkState
 
@@ -169,7 +169,7 @@ class Storm:
             self.events.exits[code] = self.events.exits.get(code, 0) + 1
 
 
-def lay_out(stores: Stores, folder: Path, plan: Plan) -> StoredStudy:
+def lay_out(stores: Stores, folder: Path, plan: Plan) -> Study:
     """Begin the study; trial 0 is the default recipe, and all others wait in Optuna's queue, drawn with a seed."""
     import optuna
 
@@ -189,7 +189,7 @@ def lay_out(stores: Stores, folder: Path, plan: Plan) -> StoredStudy:
     return stored
 
 
-def rage(storm: Storm, stores: Stores, stored: StoredStudy, plan: Plan, server: PostgresServer | None) -> None:
+def rage(storm: Storm, stores: Stores, stored: Study, plan: Plan, server: PostgresServer | None) -> None:
     """Let the workers work, and disturb them, until all trials have ended."""
     begun, news = time.monotonic(), 0.0
     restarts = list(RESTARTS) if server is not None else []
@@ -213,7 +213,7 @@ def rage(storm: Storm, stores: Stores, stored: StoredStudy, plan: Plan, server: 
         time.sleep(POLL_INTERVAL)
 
 
-def _open_items(stores: Stores, stored: StoredStudy) -> bool:
+def _open_items(stores: Stores, stored: Study) -> bool:
     """Whether any work waits or is under way, or Optuna was not told of some yet."""
     if stores.studies.state(stored.id) is not StudyState.RUNNING:
         return False

@@ -28,6 +28,7 @@ from benchmarks.fleet.study import NAME, outcome, score, soft_after, suggest
 from search.runtime.heartbeat import Heartbeat, process_name
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
+from search.study_state.study_targets import read_folds
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
 from search.worker.study_cache import StudyCache, WorkerResources
@@ -240,7 +241,7 @@ def _pretend(context: StudyContext, task: Task, *, load: Load, watch: Stopwatch)
     reported: set[int] = set()
     if item.attempt > 1:
         reported = set(stored_trial(trial).intermediate_values)
-    context.stores.folds(context.study, item.split)
+    read_folds(context.stores, context.study, item.split)
     value, seconds = score(trial.params), _seconds(load, item.trial_number)
     for epoch in range(1, load.epochs + 1):
         watch.nap(seconds / load.epochs)

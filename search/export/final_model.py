@@ -17,7 +17,7 @@ from search.export.pool import predictions_of
 from search.runtime.failures import ADVICE
 from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
-from search.study_state.study_targets import read_targets
+from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
@@ -216,7 +216,7 @@ def _together(
     if parts is not None:
         predictions, folds = parts
         stacked = np.stack([*predictions, *(part.oof for part in imported)])
-        final = plan.spec.final
+        final = plan.study.spec.final
         fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.method, calibrate=final.calibrate)
     everyone: list[MemberRefits | Imported] = [*members, *imported]
     shares = np.array([part.member.weight for part in everyone])
@@ -234,11 +234,12 @@ def _judged(
 ) -> tuple[list[Float32Array], NDArray[np.int64]] | None:
     """The out-of-fold predictions of each member to fit a blend on, and the folds that go with them."""
     if not plan.full_data:
-        return [average(member.oof_by_training) for member in members], stores.folds(plan.study, plan.split)
+        return [average(member.oof_by_training) for member in members], read_folds(stores, plan.study, plan.split)
     rounds = [member.member.rounds for member in members]
     if not all(rounds):
         return None
-    return [predictions_of(stores, member.member) for member in members], stores.folds(plan.study, rounds[0][0].split)
+    folds = read_folds(stores, plan.study, rounds[0][0].split)
+    return [predictions_of(stores, member.member) for member in members], folds
 
 
 def _views(
@@ -252,7 +253,7 @@ def _views(
 
     if member.recipe.tta != "none":
         return TTA[member.recipe.tta]
-    if not plan.spec.final.tta:
+    if not plan.study.spec.final.tta:
         return ("identity",)
     if plan.full_data:
         refits = stores.trials.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from search.statistics.member_names import MemberName
 from search.study_state.finalists import trainings_of
+from search.study_state.study import Study
 from storage.records.imports import ImportRecord
-from storage.records.studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.recipe.recipe import Recipe
 
@@ -17,7 +17,7 @@ class ExportMember:
     """A recipe of the final model: the recorded one of a trial, changed only by its study's ``[final]`` table."""
 
     name: MemberName
-    study: StoredStudy
+    study: Study
     """Which found it, and refits it."""
     trial: TrialRecord
     recipe: Recipe
@@ -55,7 +55,7 @@ class ImportedMember:
     """Predictions that were made elsewhere: they count in the submission, but nothing of them can be run."""
 
     name: MemberName
-    study: StoredStudy
+    study: Study
     """Into which they were imported."""
     record: ImportRecord
     weight: float = 1.0

@@ -14,23 +14,21 @@ from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
-from search.study_state.study_targets import read_targets
+from search.study_state.study import Study
+from search.study_state.study_targets import read_folds, read_targets
 from storage.artifacts import ArtifactFolder
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
-from studies.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
     """What is to be refitted, and blended with what was imported."""
 
-    study: StoredStudy
+    study: Study
     """Whose export it is; how it is made is as this study's ``[final]`` says."""
-    also: tuple[StoredStudy, ...] = ()
+    also: tuple[Study, ...] = ()
     """Further studies whose recipes and imports may take part."""
-    spec: StudySpec
     members: tuple[ExportMember, ...]
     """The leader first."""
     imported: tuple[ImportedMember, ...] = ()
@@ -47,7 +45,7 @@ class ExportPlan:
     """What to doubt of the choice, for people."""
 
     @property
-    def studies(self) -> tuple[StoredStudy, ...]:
+    def studies(self) -> tuple[Study, ...]:
         """All that may take part, the export's own first."""
         return (self.study, *self.also)
 
@@ -64,22 +62,22 @@ class ExportPlan:
     @property
     def models(self) -> int:
         """Networks of one training."""
-        return 1 if self.full_data else self.spec.protocol.folds
+        return 1 if self.full_data else self.study.protocol.folds
 
     @property
     def metric(self) -> str:
         """What the study maximises."""
-        return self.spec.protocol.metric
+        return self.study.metric
 
 
 def plan_export(
     stores: Stores,
-    study: StoredStudy,
+    study: Study,
     *,
     seeds: int | None,
     full_data: bool,
     members_at_most: int | None = None,
-    also: Sequence[StoredStudy] = (),
+    also: Sequence[Study] = (),
     home: Home | None = None,
 ) -> ExportPlan:
     """Choose the members: among the confirmed recipes where there are any, else the best trial of the search, and among
@@ -98,26 +96,25 @@ def plan_export(
         StudiesDiffer: the studies cannot be compared.
     """
     pool = read_pool(stores, (study, *also), None if full_data else home)
-    spec = StudySpec.from_dict(study.spec)
-    limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
-    choice = _choose(stores, study, spec, pool, max(1, limit))
+    final = study.spec.final
+    limit = final.members if members_at_most is None else min(final.members, members_at_most)
+    choice = _choose(stores, study, pool, max(1, limit))
     blend_weights = dict(zip(choice.names, choice.blend_weights, strict=True))
     return ExportPlan(
         study=study,
         also=tuple(also),
-        spec=spec,
         members=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.recipes if m.name in blend_weights),
         imported=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.imported if m.name in blend_weights),
         choice=choice,
         estimates=pool.estimates,
-        seeds=seeds or spec.final.seeds,
+        seeds=seeds or final.seeds,
         full_data=full_data,
-        short_of_time=spec.final.ensemble != "none" and limit < min(spec.final.members, len(pool.recipes)),
+        short_of_time=final.ensemble != "none" and limit < min(final.members, len(pool.recipes)),
         notes=pool.notes,
     )
 
 
-def _choose(stores: Stores, study: StoredStudy, spec: StudySpec, pool: Pool, at_most: int) -> Choice:
+def _choose(stores: Stores, study: Study, pool: Pool, at_most: int) -> Choice:
     """The members among the possible ones, of which the first leads."""
     if len(pool.everyone) == 1 and pool.estimates is None:
         note = "no recipe was confirmed on fresh splits"
@@ -128,9 +125,9 @@ def _choose(stores: Stores, study: StoredStudy, spec: StudySpec, pool: Pool, at_
             for member in pool.everyone
         ],
         read_targets(stores, study),
-        stores.folds(study, pool.split),
-        spec.protocol.metric,
-        spec.final.ensemble,
+        read_folds(stores, study, pool.split),
+        study.metric,
+        study.spec.final.ensemble,
         at_most,
     )
 
@@ -193,6 +190,6 @@ def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: i
     return work_id
 
 
-def weight_files(home: Home, study: StoredStudy, work_id: int) -> list[Path]:
+def weight_files(home: Home, study: Study, work_id: int) -> list[Path]:
     """The fold models of a training; empty where they are not on this host."""
     return ArtifactFolder(home.artifacts).kept_weights(study.name, work_id)

@@ -16,9 +16,8 @@ from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import StudySnapshot
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
 from storage.values import TrialStatus
-from studies.spec import StudySpec
 from trainer.data.description import duplicate_lines
 from trainer.evaluation.metrics import METRICS
 
@@ -39,8 +38,7 @@ BESIDE: dict[str, str] = {
 
 def print_study(
     console: Console,
-    study: StoredStudy,
-    spec: StudySpec,
+    study: Study,
     competition: Competition,
     where: str,
     notes: Sequence[str] = (),
@@ -50,7 +48,7 @@ def print_study(
     say(
         console,
         f"{len(images.y)} training and {len(images.test_ids)} test images, {len(images.class_names)} classes; "
-        f"{spec.protocol.folds} folds, {spec.protocol.metric}; {study.budget} trials; "
+        f"{study.protocol.folds} folds, {study.metric}; {study.budget} trials; "
         f"{where}",
     )
     for line in (*notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
@@ -69,7 +67,7 @@ def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
 
 def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
     """The best finished trials, how they are ranked, and what became of the others."""
-    default = StudySpec.from_dict(snapshot.study.spec).default_recipe()
+    default = snapshot.study.spec.default_recipe()
     by_number = {record.number: record for record in snapshot.records}
     print_table(
         console,

@@ -8,9 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
 from storage.stores import Stores
-from studies.spec import StudySpec
 from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import Progress
@@ -51,18 +50,19 @@ def inspect(folder: Path, options: DataOptions, progress: Progress | None = None
     return Competition(images=images, duplicates=find_duplicates(images))
 
 
-def open_for_training(folder: Path, spec: StudySpec, fingerprint: str) -> ImageSet:
+def open_for_training(folder: Path, study: Study) -> ImageSet:
     """The same images again, for a worker: tables are read, images are not decoded.
 
     Raises:
         DataMismatch: these are not the images of the study.
         DataError: they cannot be read.
     """
-    images = read_images(folder, spec.data.options, verify=False)
-    if images.fingerprint != fingerprint:
+    images = read_images(folder, study.spec.data.options, verify=False)
+    if images.fingerprint != study.fingerprint:
         raise DataMismatch(
             f"{folder} does not hold the images that this study was begun with (fingerprint {images.fingerprint[:12]}, "
-            f"the study's is {fingerprint[:12]}). Point --data at the original folder, or begin a new study with --name"
+            f"the study's is {study.fingerprint[:12]}). Point --data at the original folder, or begin a new study with "
+            "--name"
         )
     return images
 
@@ -74,7 +74,7 @@ def inspect_aloud(folder: Path, options: DataOptions, console: Console) -> Compe
         return inspect(folder, options, lambda done, total: status.update(f"{reading} {done} of {total} images"))
 
 
-def known_folder(stores: Stores, stored: StoredStudy) -> Path | None:
-    """Where the data was when the study began, if it is still there; its fingerprint is compared in any case."""
-    folder = stores.datasets.get(stored.fingerprint).summary.get("folder")
+def known_folder(stores: Stores, fingerprint: str) -> Path | None:
+    """Where a data set was when it was stored, if it is still there; its fingerprint is compared in any case."""
+    folder = stores.datasets.get(fingerprint).summary.get("folder")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None

@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 
 from search.study_setup.data_folder import Competition
 from search.study_setup.shift_features import Say, shift_features, shift_groups
-from storage.records.studies import ImageWeights, StoredStudy
+from search.study_state.study import Study
+from search.study_state.study_targets import read_image_weights
+from storage.records.studies import ImageWeights
 from storage.stores import Stores
 from trainer.evaluation.targets import effective_images
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift
@@ -114,9 +116,9 @@ def why_not(shift: Shift) -> str:
     return ""
 
 
-def weights_lines(stores: Stores, study: StoredStudy) -> list[str]:
+def weights_lines(stores: Stores, study: Study) -> list[str]:
     """What the scores of a study are, for people; nothing where all images count the same."""
-    stored = stores.image_weights(study)
+    stored = read_image_weights(stores, study)
     return [] if stored is None else [weights_line(stored)]
 
 

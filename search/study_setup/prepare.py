@@ -19,6 +19,7 @@ from search.study_setup.data_folder import Competition, NoData, inspect_aloud, k
 from search.study_setup.image_weights import Weighting, weigh
 from search.study_setup.shift_features import aloud
 from search.study_setup.starting_point import begin_at, starting_point_again
+from search.study_state.study import Study
 from storage.stores import stores_if_any
 from studies.file.catalog import check_name, find_study
 from studies.resolve_backbones import backbones_of, check_backbones
@@ -48,9 +49,9 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     overrides = request.overrides or (stored.overrides if stored else ())
     if request.patience is not None:
         overrides = [*(o for o in overrides if not o.startswith(PATIENCE)), f"{PATIENCE}{request.patience}"]
-    begun = starting_point_again(stores, stored, request.begin_from)
+    begun = starting_point_again(stores, Study.of(stored) if stored else None, request.begin_from)
     spec = load_study(request.study, overrides, recipe=begun.recipe if begun else None)
-    data, competition = request.data or (known_folder(stores, stored) if stores and stored else None), None
+    data, competition = request.data or (known_folder(stores, stored.fingerprint) if stores and stored else None), None
     if data is not None:
         competition = inspect_aloud(data, spec.data.options, console)
     elif spec.data.sample is None:

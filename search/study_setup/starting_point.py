@@ -10,7 +10,7 @@ from rich.console import Console
 from search.runtime.console import note, say
 from search.statistics.ranking import NothingFinished, choose, rank
 from search.study_state.snapshot import candidates
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study, read_study
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
@@ -49,9 +49,9 @@ def starting_point(stores: Stores, given: str) -> StartingPoint:
         NoSuchTrial: the study has no finished trial of that number, or its recipe is none that this release knows.
     """
     name, number = _taken_apart(given)
-    study = stores.studies.get(name)
+    study = read_study(stores, name)
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-    finished = candidates(records, str(study.spec["protocol"]["metric"]))
+    finished = candidates(records, study.metric)
     if not finished:
         raise NothingFinished(f"--from {given}: no trial of study {name} has finished yet")
     chosen = choose(finished).number if number is None else number
@@ -63,19 +63,19 @@ def starting_point(stores: Stores, given: str) -> StartingPoint:
     return _checked(study, record)
 
 
-def starting_point_again(stores: Stores | None, stored: StoredStudy | None, given: str | None) -> StartingPoint | None:
+def starting_point_again(stores: Stores | None, study: Study | None, given: str | None) -> StartingPoint | None:
     """What a study begins at, whether that was typed now or when it was begun: which trial is the best may have changed
     since.
 
     Args:
-        ledger: None where there is no database yet.
-        stored: the study of the name that was typed, if there is one.
+        stores: None where there is no database yet.
+        study: the one of the name that was typed, if it exists.
         given: as typed; None: nothing.
 
     Raises:
         NoSuchTrial: there is no database that could hold it; else as `starting_point`.
     """
-    remembered = str(stored.spec.get("begun_from", "")) if stored else ""
+    remembered = study.spec.begun_from if study else ""
     if given is None or given == remembered.rpartition(":")[0]:
         given = remembered or given
     if given is None:
@@ -112,11 +112,11 @@ def _taken_apart(given: str) -> tuple[str, int | None]:
     return name, int(number)
 
 
-def _checked(study: StoredStudy, record: TrialRecord) -> StartingPoint:
+def _checked(study: Study, record: TrialRecord) -> StartingPoint:
     assert record.number is not None, "finished trials have a number"
     try:
         recipe = Recipe.from_flat(record.recipe or {}).to_flat()
     except RecipeError as error:
         raise NoSuchTrial(f"the recipe of trial {record.number} of {study.name} cannot be used: {error}") from error
-    score = f"{study.spec['protocol']['metric']} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"
+    score = f"{study.metric} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"
     return StartingPoint(study=study.name, trial=record.number, score=score, recipe=recipe)

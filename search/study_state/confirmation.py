@@ -17,12 +17,11 @@ from search.study_state.confirmation_schedule import (
 )
 from search.study_state.finalists import Finalist, finalists_of, judge_finalists
 from search.study_state.snapshot import candidates, read_costs
+from search.study_state.study import Study, read_study
 from search.study_state.time_budget import confirmations_in_time
 from search.study_state.training_costs import correction, final_recipe, length_ratio
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
-from studies.spec import StudySpec
 from trainer.common.randomness import random_key
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
@@ -32,8 +31,7 @@ from trainer.data.image_set import ImageSet
 class Confirmation:
     """A study's confirmation as the database has it."""
 
-    study: StoredStudy
-    spec: StudySpec
+    study: Study
     trials: dict[int, TrialRecord]
     """Finished search trials by number."""
     numbers: tuple[int, ...]
@@ -58,7 +56,7 @@ class Confirmation:
 
     def final_recipe(self, number: int) -> dict[str, object]:
         """The flat recipe with which a finished trial is confirmed."""
-        return dict(final_recipe(self.trials[number].recipe or {}, self.spec.final).to_flat())
+        return dict(final_recipe(self.trials[number].recipe or {}, self.study.spec.final).to_flat())
 
 
 def read_confirmation(stores: Stores, name: str) -> Confirmation:
@@ -67,8 +65,8 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     Raises:
         UnknownStudyError: there is no such study.
     """
-    study = stores.studies.get(name)
-    spec = StudySpec.from_dict(study.spec)
+    study = read_study(stores, name)
+    spec = study.spec
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     trials = {r.number: r for r in records if r.status is TrialStatus.FINISHED and r.number is not None}
     finals = {n: final_recipe(r.recipe or {}, spec.final).to_flat() for n, r in trials.items()}
@@ -77,7 +75,7 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
     finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))
     counted = sum(record.counts for record in records)
-    ranking = rank(candidates(records, spec.protocol.metric))
+    ranking = rank(candidates(records, study.metric))
     numbers = choose_finalists(
         [candidate.number for candidate in ranking],
         {number: recipe_hash(recipe) for number, recipe in finals.items()},
@@ -86,7 +84,6 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     )
     return Confirmation(
         study=study,
-        spec=spec,
         trials=trials,
         numbers=tuple(numbers),
         ranking=tuple(ranking),
@@ -104,7 +101,7 @@ def plan_step(stores: Stores, confirmation: Confirmation, estimates: Estimates |
     Args:
         estimates: of the finalists; None while there are none.
     """
-    study, settings = confirmation.study, confirmation.spec.confirm
+    study, settings = confirmation.study, confirmation.study.spec.confirm
     at_once = None
     if study.deadline is not None:
         at_once = confirmations_in_time(read_costs(stores, study), now=stores.database.now(), deadline=study.deadline)
@@ -140,7 +137,7 @@ def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list
 
 def _predicted_seconds(confirmation: Confirmation, number: int) -> float:
     trial = confirmation.trials[number]
-    return trial.seconds * length_ratio(trial.recipe or {}, confirmation.spec.final)
+    return trial.seconds * length_ratio(trial.recipe or {}, confirmation.study.spec.final)
 
 
 def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: ImageSet) -> None:
@@ -163,15 +160,14 @@ def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: I
         )
 
 
-def freeze_split(stores: Stores, study: StoredStudy, split: int, images: ImageSet) -> None:
+def freeze_split(stores: Stores, study: Study, split: int, images: ImageSet) -> None:
     """Divide the images anew, unless this split of them exists. What stays together is the same as in the search, also
     where its folds were imported.
 
     Raises:
         DataError: they cannot be divided so.
     """
-    protocol = StudySpec.from_dict(study.spec).protocol
-    key = {"n_folds": protocol.folds, "split": split, "seed": protocol.split_seed}
+    protocol, key = study.protocol, study.fold_key(split)
     if stores.datasets.folds(study.fingerprint, **key) is not None:
         return
     duplicates = stores.datasets.get(study.fingerprint).groups
@@ -191,7 +187,7 @@ def why_skipped(confirmation: Confirmation) -> str:
     """Why nobody is to be confirmed, for people; empty where somebody is."""
     if confirmation.numbers:
         return ""
-    if not confirmation.spec.confirm.rounds:
+    if not confirmation.study.spec.confirm.rounds:
         return "confirm.rounds is 0"
     if confirmation.trials and confirmation.counted < TRIALS_PER_FINALIST:
         return f"it takes {TRIALS_PER_FINALIST} trials, and {confirmation.counted} counted"

@@ -12,6 +12,7 @@ from search.runtime.heartbeat import SEEN_WITHIN
 from search.statistics.ranking import Candidate, averaging_gain, objective, rank
 from search.study_state.confirmation_schedule import finalist_count
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.study_state.study import Study, read_study
 from search.study_state.time_budget import (
     Costs,
     confirmations_in_time,
@@ -21,18 +22,16 @@ from search.study_state.time_budget import (
 )
 from search.study_state.training_costs import whole_seconds
 from storage.queue.items import HeldItem
-from storage.records.studies import StoredStudy
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
-from studies.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySnapshot:
     """A study at one moment. Counts are of search trials."""
 
-    study: StoredStudy
+    study: Study
     metric: str
     records: tuple[TrialRecord, ...]
     """Outcomes of search trials, in the order in which they ended."""
@@ -136,7 +135,7 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
     Raises:
         UnknownStudyError: there is no such study.
     """
-    study = stores.studies.get(name)
+    study = read_study(stores, name)
     counts = stores.queue.counts(study.id)
     trials, confirms, refits = (counts[kind] for kind in WorkKind)
     records = search_records(stores, study.id, () if before is None else before.records)
@@ -145,7 +144,7 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
     in_time, in_time_to_confirm = kinds_in_time(stores, study, records)
     return StudySnapshot(
         study=study,
-        metric=study.spec["protocol"]["metric"],
+        metric=study.metric,
         records=records,
         in_time=in_time,
         running=trials[WorkState.LEASED],
@@ -173,14 +172,12 @@ def search_records(stores: Stores, study_id: int, before: tuple[TrialRecord, ...
     return tuple(stores.trials.records(study_id, kind=WorkKind.SEARCH))
 
 
-def present_at(stores: Stores, study: StoredStudy) -> list[WorkerRecord]:
+def present_at(stores: Stores, study: Study) -> list[WorkerRecord]:
     """The processes that work on the study, wait for it, or are free for any."""
     return [process for process in stores.workers.alive(SEEN_WITHIN) if process.study_id in (study.id, None)]
 
 
-def kinds_in_time(
-    stores: Stores, study: StoredStudy, records: Sequence[TrialRecord] | None = None
-) -> tuple[bool, bool]:
+def kinds_in_time(stores: Stores, study: Study, records: Sequence[TrialRecord] | None = None) -> tuple[bool, bool]:
     """Whether another trial, and whether another confirmation, could end early enough before the study's deadline.
 
     Args:
@@ -195,27 +192,25 @@ def kinds_in_time(
     )
 
 
-def read_costs(stores: Stores, study: StoredStudy, records: Sequence[TrialRecord] | None = None) -> Costs:
+def read_costs(stores: Stores, study: Study, records: Sequence[TrialRecord] | None = None) -> Costs:
     """What the study's trainings take, by those that have ended and by who works; as `kinds_in_time`."""
-    spec = StudySpec.from_dict(study.spec)
     if records is None:
         records = search_records(stores, study.id)
-    finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
-    ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
+    finalists = finalist_count(sum(record.counts for record in records), study.spec.confirm)
+    ranking = [candidate.number for candidate in rank(candidates(records, study.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     # Once trials have ended, they tell more than for how long others have been under way.
     running = not whole_seconds(records) and any(i.kind is WorkKind.SEARCH for i in stores.queue.held(study.id))
     present = present_at(stores, study)
     homes = {process.home for process in present}
-    begun = study.created if study.running_since is None else study.running_since
     return measure_costs(
-        spec,
+        study.spec,
         records,
         [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
         stores.trials.records(study.id, kind=WorkKind.CONFIRM),
         workers=sum(process.role is Role.WORKER for process in present),
         kept=len(homes) == 1 and None not in homes,
-        under_way=stores.database.now() - begun if running else 0.0,
+        under_way=stores.database.now() - study.begun if running else 0.0,
     )
 
 
@@ -264,11 +259,11 @@ def confirmations_are_over(snapshot: StudySnapshot) -> bool:
     return not snapshot.confirms_open or not (snapshot.confirms_running or snapshot.in_time_to_confirm)
 
 
-def refits_before_deadline(stores: Stores, study: StoredStudy) -> int | None:
+def refits_before_deadline(stores: Stores, study: Study) -> int | None:
     """How many refits fit before the study's deadline, each of one recipe with one seed, begun now and together; 0 or
     more. None: there is no deadline.
     """
-    study = stores.studies.get(study.name)
+    study = read_study(stores, study.name)
     if study.deadline is None:
         return None
     return refits_in_time(read_costs(stores, study), now=stores.database.now(), deadline=study.deadline)

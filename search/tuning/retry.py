@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, RETRY_ATTRIBUTE
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus, WorkKind
 
@@ -43,14 +43,14 @@ BLAMELESS = frozenset({Failure.DISK, Failure.DEVICE, Failure.DATA})
 """Failures of a host, which say nothing about the trial: a person who goes on with a study has mended them."""
 
 
-def retry_blameless(stores: Stores, study: StoredStudy) -> Retried:
+def retry_blameless(stores: Stores, study: Study) -> Retried:
     """Queue the trials again that failed by no fault of their own."""
     failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
     numbers = [record.number for record in failed if record.failure in BLAMELESS and record.number is not None]
     return retry_failed(stores, study, numbers)
 
 
-def retry_failed(stores: Stores, study: StoredStudy, numbers: Collection[int] | None = None) -> Retried:
+def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None = None) -> Retried:
     """Queue failed trials again, each at most once, and without ``numbers`` also refits and confirmations.
 
     Raises:

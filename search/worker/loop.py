@@ -18,6 +18,7 @@ from search.runtime.home import Home
 from search.runtime.signals import GRACE, StopSignals
 from search.runtime.worker_environment import PARENT_VARIABLE, SHARE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData
+from search.study_state.study import Study, read_study
 from search.worker.dead_workers import SWEEP_INTERVAL, orphans_of, sweep_all
 from search.worker.deadline_guard import DeadlineGuard
 from search.worker.lease import LEASE
@@ -198,7 +199,7 @@ class _Shift:
                     self._stop_test(item),
                     orphans,
                     overdue=lambda: self._signals.overdue,
-                    out_of_time=self._time_test(study, item),
+                    out_of_time=self._time_test(context.study, item),
                 )
                 return True
         return False
@@ -240,7 +241,7 @@ class _Shift:
 
     def _take(self, context: StudyContext) -> WorkItem | None:
         queue, study_id = self._stores.queue, context.study.id
-        study = self._stores.studies.get(context.study.name)  # its deadline as it is now
+        study = read_study(self._stores, context.study.name)  # its deadline as it is now
         kinds = self._deadline_guard.kinds_to_begin(study)
         skip = self._deadline_guard.given_up(study)
         return queue.take(study_id, context.worker, context.lease, kinds, home=self._identity, skip=skip)
@@ -256,9 +257,9 @@ class _Shift:
 
         return stop
 
-    def _time_test(self, study: StoredStudy, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
+    def _time_test(self, study: Study, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
         """Whether a training would end too late for the study's deadline."""
-        return lambda recipe, report: self._deadline_guard.is_too_late(study.name, item, recipe, report)
+        return lambda recipe, report: self._deadline_guard.is_too_late(study, item, recipe, report)
 
     def _keep_house(self) -> None:
         now = time.monotonic()

@@ -115,7 +115,7 @@ def _keep(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
         stop_after_failures(context.stores, context.study.id)
     elif item.kind is WorkKind.SEARCH:
         if outcome.status is TrialStatus.FINISHED:
-            forget_the_beaten(context.stores, context.study, context.spec, context.artifacts)
+            forget_the_beaten(context.stores, context.study, context.artifacts)
         stop_if_stalled(context.stores, context.study.name)
     log.info("%s: %s", called(item), outcome.reason or outcome.status)
 

@@ -14,6 +14,7 @@ import optuna
 from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
+from search.study_state.study import Study
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
@@ -21,7 +22,6 @@ from search.worker.study_context import StudyContext
 from search.worker.train_item import train
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
-from studies.spec import StudySpec
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet
 
@@ -64,7 +64,7 @@ class StudyCache:
 
         Raises:
             NoData, DataMismatch, DataError: its images are not in any of the folders.
-            StudyError: it names a pruner that was removed.
+            StudyError: its specification is not valid, or names a pruner that was removed.
         """
         context = self._contexts.pop(study.id, None) or self._open(study)
         self._contexts[study.id] = context
@@ -72,14 +72,15 @@ class StudyCache:
             self._contexts.popitem(last=False)
         return context
 
-    def _open(self, study: StoredStudy) -> StudyContext:
+    def _open(self, stored: StoredStudy) -> StudyContext:
         tools = self._resources
-        spec = StudySpec.from_dict(study.spec)
-        images = self._images(study, spec)
+        study = Study.of(stored)
+        settings = study.spec.search_settings
+        images = self._images(study)
         backend = tools.stores.optuna_study(study.name)
         trials = len(backend.get_trials(deepcopy=False))
-        seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
-        sampler = make_sampler(spec.search_settings, seed, study.budget or spec.search_settings.trials)
+        seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
+        sampler = make_sampler(settings, seed, study.budget or settings.trials)
         optuna_study = tools.stores.optuna_study(study.name, sampler)
         optuna_study.pruner = optuna.pruners.NopPruner()  # `search.tuning.pruners` decides, and sees more than numbers
         log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
@@ -87,9 +88,8 @@ class StudyCache:
             worker=tools.worker,
             stores=tools.stores,
             study=study,
-            spec=spec,
             optuna_study=optuna_study,
-            pruner=make_pruner(spec.search_settings),
+            pruner=make_pruner(settings),
             images=images,
             home=tools.home,
             device=tools.device,
@@ -99,15 +99,15 @@ class StudyCache:
             lease=tools.lease,
         )
 
-    def _images(self, study: StoredStudy, spec: StudySpec) -> ImageSet:
-        known = known_folder(self._resources.stores, study)
+    def _images(self, study: Study) -> ImageSet:
+        known = known_folder(self._resources.stores, study.fingerprint)
         folders = list(dict.fromkeys([*self._resources.folders, *([known] if known else [])]))
         if not folders:
             raise NoData
         problems: list[Exception] = []
         for folder in folders:
             try:
-                return open_for_training(folder, spec, study.fingerprint)
+                return open_for_training(folder, study)
             except (DataMismatch, DataError) as problem:
                 problems.append(problem)
         if len(problems) == 1:

@@ -58,13 +58,13 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
         if not _keeps_test_predictions(context, item.kind):
             return False  # of what was not predicted nothing can be exported
-        return may_be_exported(context.stores, context.study, context.spec, recipe, last, average)
+        return may_be_exported(context.stores, context.study, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
         recipe,
         context.training_data(recipe, split),
-        metric=context.spec.protocol.metric,
+        metric=context.study.metric,
         seed=item.seed,
         device=context.device,
         on_epoch=on_epoch,
@@ -93,7 +93,7 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
             # A trial that has ended counts, whether there is room for its networks or not: a refit makes them again.
             context.artifacts.remove_weights(context.study.name, item.id)
             log.warning("%s: its networks are not kept: %s", task.name, error)
-    return outcome_of(result, context.spec.protocol.metric, context.targets)
+    return outcome_of(result, context.study.metric, context.targets)
 
 
 def weights_name(fold: int) -> str:
@@ -157,7 +157,7 @@ def _progress(context: StudyContext, report: EpochReport) -> str:
     if not np.isfinite(report.metric):
         return f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     return (
-        f"{context.spec.protocol.metric} {report.metric:.4f}, "
+        f"{context.study.metric} {report.metric:.4f}, "
         f"true-class probability {report.mean_true_probability:.4f}, "
         f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     )

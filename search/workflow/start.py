@@ -29,6 +29,7 @@ from search.study_state.snapshot import (
     refits_before_deadline,
     search_is_over,
 )
+from search.study_state.study import Study
 from search.tuning.retry import retry_blameless
 from search.tuning.warm_starts import origins_of
 from search.workflow.confirm import run_confirmation
@@ -36,7 +37,6 @@ from search.workflow.export_best import finish_export
 from search.workflow.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import Interrupted, either_holds, make_fleet, no_worker_here, run_refits, stop_signals, watch
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 
@@ -59,27 +59,27 @@ def start(request: StartRequest) -> None:
     stores = open_stores(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     stored = stores.studies.find(name)
     verb = "begins" if stored is None else "goes on"
-    stored = create_study(stores, study_plan) if stored is None else resume(stores, stored, study_plan)
+    study = create_study(stores, study_plan) if stored is None else resume(stores, Study.of(stored), study_plan)
     if request.priority is not None:
-        stores.studies.set_priority(stored.id, request.priority)
+        stores.studies.set_priority(study.id, request.priority)
     say(console, Text.assemble("Study ", (name, "bold"), f" {verb}."))
-    again = retry_blameless(stores, stored)
+    again = retry_blameless(stores, study)
     if again.total:
         say(console, again.sentence(name))
-    _set_deadline(stores, stored, request.hours)
-    notes = (*planned.notes, *weights_lines(stores, stored))
-    print_study(console, stored, study_plan.spec, study_plan.competition, planned.where, notes)
+    _set_deadline(stores, study, request.hours)
+    notes = (*planned.notes, *weights_lines(stores, study))
+    print_study(console, study, study_plan.competition, planned.where, notes)
     if verb == "begins":
         print_warm_starts(console, origins_of(stores, name))
 
     with ExitStack() as stack:
-        stack.enter_context(_supervising(stores, stored, home))
-        fleet = make_fleet(planned, stores, stored, study_plan.folder, request.workers, home)
+        stack.enter_context(_supervising(stores, study, home))
+        fleet = make_fleet(planned, stores, study, study_plan.folder, request.workers, home)
         if fleet is not None:
             stack.enter_context(fleet)
         signals = stop_signals(fleet, request.workers)
         try:
-            provisional = ProvisionalSubmission(stores, stored, images, request.output or home.exports(name), console)
+            provisional = ProvisionalSubmission(stores, study, images, request.output or home.exports(name), console)
             look = provisional.update
             watch(stores, name, search_is_over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
             snapshot = read_snapshot(stores, name)
@@ -89,9 +89,9 @@ def start(request: StartRequest) -> None:
             def until(over: Callable[[StudySnapshot], bool]) -> None:
                 watch(stores, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
-            run_confirmation(stores, stored, images, home, until, console)
+            run_confirmation(stores, study, images, home, until, console)
             draw_finalists(stores, name, home)
-            plan = _plan_in_time(stores, stored, home, console)
+            plan = _plan_in_time(stores, study, home, console)
             ids = queue_refits(stores, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
             elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))
@@ -100,16 +100,16 @@ def start(request: StartRequest) -> None:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
     if not refits_are_over(read_snapshot(stores, name)):
-        run_refits(stores, stored, study_plan.folder, request.workers, home, console, shown=shown)
+        run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
     finish_export(console, stores, plan, ids, images, home, request.output, None)
 
 
-def _plan_in_time(stores: Stores, stored: StoredStudy, home: Home, console: Console) -> ExportPlan:
+def _plan_in_time(stores: Stores, study: Study, home: Home, console: Console) -> ExportPlan:
     """The export for which there is time: fewer seeds first, then fewer recipes, one of one in any case. What search
     and confirmation trained costs nothing any more.
     """
-    plan = plan_export(stores, stored, seeds=None, full_data=False, home=home)
-    fitting = refits_before_deadline(stores, stored)
+    plan = plan_export(stores, study, seeds=None, full_data=False, home=home)
+    fitting = refits_before_deadline(stores, study)
     for seeds in range(plan.seeds, 0, -1):
         fewer = replace(plan, seeds=seeds)
         if fitting is None or missing_refits(fewer, home) <= fitting:
@@ -120,25 +120,25 @@ def _plan_in_time(stores: Stores, stored: StoredStudy, home: Home, console: Cons
             console,
             "the deadline leaves no time for a refit: the export may come late, the provisional submission is there",
         )
-    return plan_export(stores, stored, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
+    return plan_export(stores, study, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
 
 
-def _supervising(stores: Stores, stored: StoredStudy, home: Home) -> Heartbeat:
+def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:
     return Heartbeat(
         stores.workers,
         process_name(),
         device="",
         home=home.identity(),
         role=Role.SUPERVISOR,
-        study_id=stored.id,
+        study_id=study.id,
     )
 
 
-def _set_deadline(stores: Stores, stored: StoredStudy, hours: float | None) -> None:
+def _set_deadline(stores: Stores, study: Study, hours: float | None) -> None:
     """``--hours`` typed again does not move a deadline that is still ahead; one that has passed holds nobody back."""
     now = stores.database.now()
-    if stored.deadline is not None and stored.deadline > now:
+    if study.deadline is not None and study.deadline > now:
         return
     deadline = None if hours is None else now + hours * 3600.0
-    if deadline != stored.deadline:
-        stores.studies.set_deadline(stored.id, deadline)
+    if deadline != study.deadline:
+        stores.studies.set_deadline(study.id, deadline)

@@ -20,11 +20,10 @@ from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_state.snapshot import StudySnapshot, read_snapshot, refits_are_over, what_runs
+from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
-from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds
 MARGIN = 30.0  # seconds beyond their grace that workers have to leave after a stop was requested
@@ -61,8 +60,7 @@ def watch(
         WorkersLost: the fleet is dead and work is left; says what its logs end with.
         EngineError: the fleet can never work.
     """
-    stored = stores.studies.get(name)
-    default = StudySpec.from_dict(stored.spec).default_recipe()
+    default = read_study(stores, name).spec.default_recipe()
     snapshot: StudySnapshot | None = None
     swept = -SWEEP_INTERVAL
     with ProgressView(console, default, shown=shown, origins=lambda: origins_of(stores, name)) as view:
@@ -114,24 +112,24 @@ def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> str:
 
 
 def run_refits(
-    stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
+    stores: Stores, study: Study, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
 ) -> None:
     """Have the refits done: by the workers that live and share this home, and once none does, by local ones."""
     with ExitStack() as stack:
         until = watch_with_local_workers(
-            stack, stores, stored, data, workers, home, console, shown=shown, nobody=no_worker_here(home)
+            stack, stores, study, data, workers, home, console, shown=shown, nobody=no_worker_here(home)
         )
         try:
             until(refits_are_over)
         except Interrupted:
-            print_interrupted(console, stored.name)
+            print_interrupted(console, study.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def watch_with_local_workers(
     stack: ExitStack,
     stores: Stores,
-    stored: StoredStudy,
+    study: Study,
     data: Path,
     workers: Workers,
     home: Home,
@@ -148,15 +146,15 @@ def watch_with_local_workers(
         if fleet is None:
             signals = stop_signals(None, workers)
             either = partial(either_holds, over, nobody)
-            watch(stores, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
-            if over(read_snapshot(stores, stored.name)):
+            watch(stores, study.name, either, fleet=None, signals=signals, console=console, shown=shown)
+            if over(read_snapshot(stores, study.name)):
                 return
             here = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = make_fleet(plan_fleet(here), stores, stored, data, here, home)
+            fleet = make_fleet(plan_fleet(here), stores, study, data, here, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
         signals = stop_signals(fleet, workers)
-        watch(stores, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+        watch(stores, study.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
     return until
 
@@ -179,20 +177,20 @@ def no_worker_here(home: Home) -> Callable[[StudySnapshot], bool]:
 
 
 def make_fleet(
-    planned: FleetPlan, stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home
+    planned: FleetPlan, stores: Stores, study: Study, data: Path, workers: Workers, home: Home
 ) -> Fleet | None:
     """The workers that were asked for; None: others do the work."""
     if planned.make is None:
         return None
     command = WorkerCommand(
-        study=stored.name,
+        study=study.name,
         storage_url=stores.database.url.render_as_string(hide_password=False),
         data=data,
         home=workers.home,
         weights=workers.weights,
         options=workers.options,
     )
-    return planned.make(command, home.logs(stored.name))
+    return planned.make(command, home.logs(study.name))
 
 
 def stop_signals(fleet: Fleet | None, workers: Workers) -> StopSignals:

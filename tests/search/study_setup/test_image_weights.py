@@ -23,6 +23,7 @@ from search.study_setup.create_study import StudyChanged, StudyPlan, create_stud
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, why_not
 from search.study_setup.prepare import StartRequest, prepare
+from search.study_state.study_targets import read_weights
 from search.worker.study_context import StudyContext
 from search.workflow.replay import ReplayRequest, replay
 from storage.errors import StorageError
@@ -154,14 +155,14 @@ def test_a_study_is_prepared_with_weights_once(
     begun = prepare(request, Console(quiet=True))
     assert begun.weighting is not None and begun.weighting.features.startswith("descriptors")
     stored = create_study(stores, begun)
-    frozen = stores.weights(stored)
+    frozen = read_weights(stores, stored)
     assert frozen is not None and frozen.tobytes() == begun.weighting.values.tobytes()
     # Typed again, with or without the setting, nothing is measured again: weights are frozen.
     monkeypatch.setattr("search.study_setup.prepare.weigh", None)
     for overrides in ((), (ASKED,)):
         again = prepare(replace(request, overrides=overrides), Console(quiet=True))
         assert again.weighting is None
-        assert stores.weights(resume(stores, stored, again)) is not None
+        assert read_weights(stores, resume(stores, stored, again)) is not None
     with pytest.raises(StudyChanged, match=r"protocol\.weighting: test_like -> none"):
         resume(stores, stored, prepare(replace(request, overrides=("search.trials=4",)), Console(quiet=True)))
 
@@ -239,7 +240,7 @@ def test_weights_that_are_gone_are_missed(stores: Stores, weighted: StudyPlan) -
     with stores.database.writing() as connection:
         connection.execute(text("DELETE FROM retable_study_weights"))
     with pytest.raises(StorageError, match="weighted"):
-        stores.weights(stored)
+        read_weights(stores, stored)
 
 
 def test_what_is_said_of_weights_of_an_unknown_origin() -> None:

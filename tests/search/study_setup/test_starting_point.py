@@ -14,8 +14,8 @@ from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_setup.starting_point import NoSuchTrial, starting_point, starting_point_again
+from search.study_state.study import Study
 from storage.errors import UnknownStudyError
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.search.colours import STUDY
@@ -41,7 +41,7 @@ trials = 4
 
 
 @pytest.fixture
-def old(stores: Stores, stored: StoredStudy) -> StoredStudy:
+def old(stores: Stores, stored: Study) -> Study:
     """Three trials: 0.7, 0.9, and one that was pruned."""
     end_next(stores, stored, 0.7)
     end_next(stores, stored, 0.9)
@@ -80,13 +80,13 @@ def typed(url: str, tmp_path: Path, competition_folder: Path) -> Type:
     return typed
 
 
-def test_the_best_trial_is_meant_or_the_one_that_was_named(stores: Stores, old: StoredStudy) -> None:
+def test_the_best_trial_is_meant_or_the_one_that_was_named(stores: Stores, old: Study) -> None:
     assert starting_point(stores, "colours").name == "colours:1"
     first = starting_point(stores, "colours:0")
     assert (first.trial, first.recipe["optimizer.lr"], first.score) == (0, 5e-3, "accuracy 0.7000 ± 0.0100")
 
 
-def test_what_there_is_not_is_told_with_what_there_is(stores: Stores, stored: StoredStudy) -> None:
+def test_what_there_is_not_is_told_with_what_there_is(stores: Stores, stored: Study) -> None:
     with pytest.raises(UnknownStudyError, match=r"'flowers'.*stored: colours"):
         starting_point(stores, "flowers:1")
     with pytest.raises(NothingFinished, match="--from colours: no trial of study colours has finished yet"):
@@ -101,7 +101,7 @@ def test_what_there_is_not_is_told_with_what_there_is(stores: Stores, stored: St
         starting_point_again(None, None, "colours")
 
 
-def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, typed: Type) -> None:
+def test_the_recipe_is_fixed_and_the_rest_searched(old: Study, typed: Type) -> None:
     console = Console(record=True, width=200)
     begun = typed("recipe.epochs=2", begin_from="colours:0", console=console).spec
     default = begun.default_recipe()
@@ -123,9 +123,9 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, typed: Type
     assert said.count("note: ") == 1
 
 
-def test_the_same_command_goes_on_and_so_does_a_shorter_one(stores: Stores, old: StoredStudy, typed: Type) -> None:
+def test_the_same_command_goes_on_and_so_does_a_shorter_one(stores: Stores, old: Study, typed: Type) -> None:
     begun = create_study(stores, typed("recipe.epochs=2", begin_from="colours"))
-    assert begun.spec["begun_from"] == "colours:1"
+    assert begun.spec.begun_from == "colours:1"
     # Another trial becomes the best meanwhile: the study remembers which one it began at.
     stores.studies.set_budget(old.id, 9)
     end_next(stores, old, 0.99)
@@ -136,15 +136,15 @@ def test_the_same_command_goes_on_and_so_does_a_shorter_one(stores: Stores, old:
         typed("recipe.epochs=2"),
         typed(),
     ):
-        assert replace(resume(stores, begun, again), running_since=None) == replace(begun, running_since=None)
+        resumed = resume(stores, begun, again)
+        assert replace(resumed.stored, running_since=None) == replace(begun.stored, running_since=None)
+        assert resumed.spec == begun.spec
     assert "Trial 0 is" not in console.export_text(), "that was said when it began"
     with pytest.raises(StudyChanged, match="begun with other settings"):
         resume(stores, begun, typed("recipe.epochs=2", begin_from="colours:0"))
 
 
-def test_a_study_that_began_without_is_another_one(
-    stores: Stores, old: StoredStudy, typed: Type, study_file: Path
-) -> None:
+def test_a_study_that_began_without_is_another_one(stores: Stores, old: Study, typed: Type, study_file: Path) -> None:
     plain = create_study(stores, typed("recipe.backbone=test_resnet", "recipe.init=scratch"))
     assert study_file.read_text() == STUDY
     with pytest.raises(StudyChanged, match="batch_size: 32 -> 8"):
