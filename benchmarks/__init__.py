@@ -1,1 +1,1 @@
-"""Benchmarks: ratios measured in one run, never part of the tests."""
+"""Benchmarks. Each compares alternatives within one run on one machine; the tests run them on a small scale only."""

@@ -1,4 +1,4 @@
-"""What a measurement depends on besides the code."""
+"""Machine and package versions of a measurement, and Markdown tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PACKAGES = ("optuna", "sqlalchemy", "psycopg", "numpy", "torch", "timm")
 
 
 def describe_machine(*databases: str) -> dict[str, Any]:
-    """Date, cores and releases, as they stand in a report.
+    """Date, cores and versions, as a report holds them.
 
     Args:
-        databases: name and release of the database systems in use.
+        databases: names and versions of the database systems in use.
     """
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -30,7 +30,7 @@ def describe_machine(*databases: str) -> dict[str, Any]:
 
 
 def one_line(machine: dict[str, Any]) -> str:
-    """The same for people."""
+    """The result of `describe_machine` as a line of text."""
     releases = ", ".join(f"{name} {machine[name]}" for name in ("python", *PACKAGES))
     where = f"{machine['date']}, {machine['cores']} cores ({machine['cpu']})"
     return ", ".join([where, *machine["databases"], releases])

@@ -1,1 +1,1 @@
-"""Everything that is kept: one SQL database and files beside it."""
+"""Persistent data: one SQL database, shared with Optuna, and files beside it."""

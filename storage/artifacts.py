@@ -1,4 +1,4 @@
-"""Files beside the database: checkpoints, refitted weights, and pictures for the dashboard."""
+"""Files beside the database: checkpoints, model weights, and images for the dashboard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME_LIMIT = 80  # characters; file systems allow 255 bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint on this host."""
+    """A checkpoint file in the folder of this host."""
 
     study: str
     work_id: int
@@ -25,40 +25,42 @@ class Checkpoint:
     size: int
     """Bytes."""
     modified: float
-    """Unix seconds on the clock of the host that wrote it."""
+    """Unix seconds on the clock of the host that wrote the file."""
 
 
 class ArtifactFolder:
-    """A folder tree, by study and work item.
+    """A folder tree with the files of all studies.
 
         checkpoints/STUDY/WORK_ID/checkpoint.pt
         weights/STUDY/WORK_ID/
         pictures/
 
-    Study names become folder names by `safe_name`, so none leads out of the tree.
+    `safe_name` turns study names into folder names, so that no name leads out of the tree.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def checkpoint(self, study: str, work_id: int) -> Path:
-        """Where the checkpoint of a work item lies or will lie; its folder is created."""
+        """The path of a work item's checkpoint, which need not exist. Creates its folder."""
         folder = self._checkpoint_folder(study, work_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder / "checkpoint.pt"
 
     def remove_checkpoint(self, study: str, work_id: int) -> None:
-        """Remove the checkpoint and what an interrupted write left beside it. Only the item's holder may do that.
+        """Remove a work item's checkpoint and leftovers of interrupted writes, if there are any.
+
+        Only the worker that holds the item may call this.
 
         Raises:
-            OSError: something is there and cannot be removed.
+            OSError: they cannot be removed.
         """
         folder = self._checkpoint_folder(study, work_id)
         if folder.exists():
             shutil.rmtree(folder)
 
     def checkpoints(self, study: str) -> list[Checkpoint]:
-        """The checkpoints of a study that are here."""
+        """The checkpoints of a study in this folder."""
         folder = self.root / "checkpoints" / safe_name(study)
         found = []
         for path in folder.glob("*/checkpoint.pt"):
@@ -66,7 +68,7 @@ class ArtifactFolder:
                 continue
             try:
                 stat = path.stat()
-            except FileNotFoundError:  # its trial ended right now
+            except FileNotFoundError:  # the trial ended and its worker removed the checkpoint
                 continue
             found.append(
                 Checkpoint(
@@ -76,30 +78,27 @@ class ArtifactFolder:
         return found
 
     def weights(self, study: str, work_id: int) -> Path:
-        """The folder of the fold models of a training, created."""
+        """The folder for the weights of a training's fold models. Creates it."""
         folder = self._weights_folder(study, work_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def kept_weights(self, study: str, work_id: int) -> list[Path]:
-        """The fold models that are here, by fold; none where they were never kept here."""
+        """The weight files of a training's fold models, by fold; empty if this folder has none."""
         return sorted(self._weights_folder(study, work_id).glob("fold*.safetensors"))
 
     def remove_weights(self, study: str, work_id: int) -> None:
-        """Remove the fold models of a training, if they are here.
+        """Remove the weights of a training's fold models, if there are any.
 
         Raises:
-            OSError: something is there and cannot be removed.
+            OSError: they cannot be removed.
         """
         folder = self._weights_folder(study, work_id)
         if folder.exists():
             shutil.rmtree(folder)
 
-    def _weights_folder(self, study: str, work_id: int) -> Path:
-        return self.root / "weights" / safe_name(study) / str(int(work_id))
-
     def pictures(self) -> FileSystemArtifactStore:
-        """Optuna's artifact store, as the dashboard and `optuna.artifacts.upload_artifact` want it."""
+        """Optuna's artifact store, for the dashboard and `optuna.artifacts.upload_artifact`. Creates its folder."""
         from optuna.artifacts import FileSystemArtifactStore
 
         folder = self.root / "pictures"
@@ -109,14 +108,18 @@ class ArtifactFolder:
     def _checkpoint_folder(self, study: str, work_id: int) -> Path:
         return self.root / "checkpoints" / safe_name(study) / str(int(work_id))
 
+    def _weights_folder(self, study: str, work_id: int) -> Path:
+        return self.root / "weights" / safe_name(study) / str(int(work_id))
+
 
 def safe_name(name: str) -> str:
-    """A file name for any text: itself if it is short and consists of a-z, A-Z, 0-9, ``_``, ``-`` and inner dots.
+    """A file name for any text; different texts get different names.
 
-    Anything else is replaced and a hash of the text is added, so that different texts get different names.
+    A text of at most 80 characters out of a-z, A-Z, 0-9, ``_``, ``-`` and inner dots is its own file name. In other
+    texts all further characters are replaced, and a hash of the text is appended.
     """
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_NAME_LIMIT].strip(".")
-    if name and plain == name:
+    cleaned = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_NAME_LIMIT].strip(".")
+    if name and cleaned == name:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{plain}-{digest[:12]}"
+    return f"{cleaned}-{digest[:12]}"

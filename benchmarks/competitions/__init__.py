@@ -1,1 +1,1 @@
-"""Whole searches on small competitions, against other tools."""
+"""Whole searches on small competitions, compared with Optuna, random search and Ray Tune."""

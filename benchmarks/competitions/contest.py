@@ -1,7 +1,7 @@
-"""What every rival of a search is given alike: images, folds, recipes, the project's own training, and a clock.
+"""Input that all rivals of Retable share: images, folds, search space, trainer and time limit.
 
-The rivals train with the project's trainer and its loader, so that what differs is the search alone: how fast a
-trial is trained is what `benchmarks.training.throughput` measures. ``by_hand`` gives them the DataLoader of a usual
+The rivals train with the project's trainer and loader, so that only the searches differ;
+`benchmarks.training.throughput` measures the speed of a trial. ``by_hand`` gives the rivals the DataLoader of a usual
 script.
 """
 
@@ -31,57 +31,59 @@ from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.cross_validation import cross_validate
 from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 
-AT_ONCE = 2
-"""Trials that a rival trains at the same time, a process with one thread of torch's each. On two cores that is faster
-than one trial with two threads, which wait for each other."""
-AUGMENTERS = 1
-"""Processes that make the batches of each. A thread instead was not faster: it holds the training up."""
+PARALLEL_TRIALS = 2
+"""Trials that a rival trains in parallel, each in a process with one torch thread. On two cores this is faster than one
+trial with two threads, which wait for each other."""
+LOADER_PROCESSES = 1
+"""Processes that make the batches of one trial. A thread was not faster, because it shares the interpreter lock with
+the training."""
 WARM_UP_BATCHES = 2
 
 
-class OutOfTime(Exception):  # noqa: N818  # a fact, not a fault
-    """The clock ran out while a trial was in training; it is lost."""
+class OutOfTimeError(Exception):
+    """The time limit passed during a training; the trial is lost."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contest:
-    """One rival's task. Pickles small: images are files."""
+    """One rival's task. Its pickle is small, because the images stay in files."""
 
     images: ImageSet
     folds: NDArray[np.int64]
-    """Fold of each training image, ``(n,)``: those of Retable's own search."""
+    """Fold of each training image, ``(n,)``; the same folds as in Retable's search."""
     spec: StudySpec
     seed: int
-    """Of the sampler and of all trainings."""
+    """Seed of the sampler and of all trainings."""
     seconds: float
-    """How long the search may take once everything is imported and decoded."""
+    """Time limit of the search; imports and decoding do not count."""
     pixels: Path
     """Folder of decoded images, filled before the clock starts."""
-    place: Path
-    """Folder for what the rival keeps; nobody else's."""
+    work_dir: Path
+    """The rival's own folder for trials and logs."""
     by_hand: bool = False
+    """Whether batches come from `JpegLoader` instead of the project's loader."""
     default_first: bool = False
-    """Whether its first trial is the study's default recipe, as Retable's is."""
+    """Whether the first trial is the study's default recipe, as in Retable."""
 
     @property
     def num_folds(self) -> int:
-        """How many."""
+        """Number of folds."""
         return self.spec.protocol.folds
 
     def loader(self) -> BatchLoader:
-        """What makes the batches of one process. Close it."""
-        return JpegLoader(self.images) if self.by_hand else BatchLoader(AUGMENTERS)
+        """A new loader of batches for one process; the caller closes it."""
+        return JpegLoader(self.images) if self.by_hand else BatchLoader(LOADER_PROCESSES)
 
     def data(self, recipe: Recipe, fold: int | None) -> TrainingData:
-        """The images for one fold by itself, or for all of them in lockstep."""
+        """Training data of one fold, or with None of all folds in lockstep."""
         folds = self.folds if fold is None else np.where(self.folds == fold, 0, ALWAYS_TRAINED)
         return training_data(self.images, recipe, folds, self.pixels)
 
 
-def open_contest(folder: Path, spec: StudySpec, *, seed: int, place: Path, by_hand: bool) -> Contest:
-    """Read the images of a competition, divide them as Retable does, and decode them for every backbone.
+def open_contest(folder: Path, spec: StudySpec, *, seed: int, work_dir: Path, by_hand: bool) -> Contest:
+    """Read the images of a competition, make Retable's folds, and decode the images for every backbone.
 
-    Its clock is set by `with_clock`.
+    `with_clock` sets the time limit.
 
     Raises:
         DataError: the images cannot be used.
@@ -95,8 +97,8 @@ def open_contest(folder: Path, spec: StudySpec, *, seed: int, place: Path, by_ha
         spec=spec,
         seed=seed,
         seconds=0.0,
-        pixels=place / "pixels",
-        place=place,
+        pixels=work_dir / "pixels",
+        work_dir=work_dir,
         by_hand=by_hand,
     )
     flat = spec.default_recipe()
@@ -114,10 +116,10 @@ def train(
     out_of_time: Callable[[], bool],
     on_epoch: Callable[[EpochReport], Verdict] = lambda report: Verdict.CONTINUE,
 ) -> CVResult:
-    """Train one fold, or with None all of them in lockstep; "finished" or "diverged", with the folds' models.
+    """Train one fold, or with None all folds in lockstep; the result has status "finished" or "diverged", and models.
 
     Raises:
-        OutOfTime: it is left in its middle.
+        OutOfTimeError: ``out_of_time`` returned true during the training.
     """
     if isinstance(loader, JpegLoader):
         loader.resize_as(recipe)
@@ -125,7 +127,7 @@ def train(
         recipe,
         contest.data(recipe, fold),
         metric=contest.spec.protocol.metric,
-        # Each fold with draws of its own, as in lockstep.
+        # Each fold has random draws of its own, as in lockstep.
         seed=contest.seed if fold is None else contest.seed * contest.num_folds + fold,
         device="cpu",
         on_epoch=on_epoch,
@@ -136,73 +138,76 @@ def train(
         abandon=out_of_time,
     )
     if result.status == "stopped":
-        raise OutOfTime
+        raise OutOfTimeError
     return result
 
 
 def warm_up(contest: Contest, loader: BatchLoader) -> None:
-    """Import, build and start everything that a training needs, and take a few steps."""
+    """Import, build and start everything that a training needs, by a training of `WARM_UP_BATCHES` batches."""
     torch.set_num_threads(1)
-    asked = iter(range(WARM_UP_BATCHES))
+    batches = iter(range(WARM_UP_BATCHES))
     try:
-        train(contest, Recipe.from_flat(contest.spec.default_recipe()), 0, loader, lambda: next(asked, None) is None)
-    except OutOfTime:
+        train(contest, Recipe.from_flat(contest.spec.default_recipe()), 0, loader, lambda: next(batches, None) is None)
+    except OutOfTimeError:
         return
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class KeptTrial:
-    """A trial that ended in time, with its models: what others train again in the end is here for nothing."""
+class FinishedTrial:
+    """A trial that finished in time, with its models, so that the rival need not train the best recipe again."""
 
     value: float
-    """Mean of its folds' scores after the last epoch, by which it is judged."""
+    """Mean of the folds' scores after the last epoch."""
     recipe: dict[str, Scalar]
     models: Sequence[dict[str, torch.Tensor]]
     """State dict of each fold's model."""
 
 
-def keep(contest: Contest, name: str, trial: KeptTrial) -> None:
-    """Write a trial into the rival's folder, whole or not at all."""
-    target = contest.place / f"{name}.pt"
+def save_trial(contest: Contest, name: str, trial: FinishedTrial) -> None:
+    """Write a trial into the rival's folder, atomically."""
+    target = contest.work_dir / f"{name}.pt"
     scratch = target.with_suffix(".part")
     torch.save({"value": trial.value, "recipe": trial.recipe, "models": list(trial.models)}, scratch)
     scratch.replace(target)
 
 
-def kept(contest: Contest) -> list[KeptTrial]:
-    """All that were kept, in the order in which they ended."""
-    files = sorted(contest.place.glob("*.pt"), key=lambda path: path.stat().st_mtime_ns)
-    return [KeptTrial(**torch.load(path, weights_only=True)) for path in files]
+def saved_trials(contest: Contest) -> list[FinishedTrial]:
+    """Saved trials, in the order in which they finished."""
+    files = sorted(contest.work_dir.glob("*.pt"), key=lambda path: path.stat().st_mtime_ns)
+    return [FinishedTrial(**torch.load(path, weights_only=True)) for path in files]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """What a rival hands in: nothing, where no trial ended in time."""
+class RivalResult:
+    """A rival's submission; empty if no trial finished in time."""
 
     value: float | None
-    """Score that it believes its best trial to have."""
+    """Score of the best trial, as the rival reports it."""
     predicted: tuple[str, ...]
-    """Class of each test image, in the order of ``images.test_ids``; empty where it hands in nothing."""
+    """Class of each test image, in the order of ``images.test_ids``; empty without a submission."""
     recipe: dict[str, Scalar]
     trials: int
-    """Begun: finished, given up early, diverged, or lost when the time was over."""
+    """Started trials: finished, pruned, diverged, or lost at the time limit."""
     finished: int
     seconds: float
-    """From the start of the clock until nothing trained any more."""
+    """From the start of the clock to the end of the last training."""
 
 
-def found(contest: Contest, *, trials: int, seconds: float) -> Found:
-    """The best trial's models, averaged, on the test images. Not charged to the rival; weights are removed."""
-    ended = kept(contest)
+def best_result(contest: Contest, *, trials: int, seconds: float) -> RivalResult:
+    """Predict the test images by the average of the best trial's models, then remove all saved weights.
+
+    This does not count against the rival's time.
+    """
+    ended = saved_trials(contest)
     if not ended:
-        return Found(value=None, predicted=(), recipe={}, trials=trials, finished=0, seconds=seconds)
+        return RivalResult(value=None, predicted=(), recipe={}, trials=trials, finished=0, seconds=seconds)
     best = max(ended, key=lambda trial: trial.value)
     recipe = Recipe.from_flat(best.recipe)
     proba = predict_test(contest, recipe, best.models)
-    for path in contest.place.glob("*.pt"):
+    for path in contest.work_dir.glob("*.pt"):
         path.unlink()
     names = contest.images.class_names
-    return Found(
+    return RivalResult(
         value=best.value,
         predicted=tuple(names[label] for label in proba.argmax(axis=1)),
         recipe=best.recipe,
@@ -224,13 +229,13 @@ def predict_test(contest: Contest, recipe: Recipe, models: Sequence[dict[str, to
     return (total / len(models)).astype(np.float32)
 
 
-def with_clock(contest: Contest, seconds: float, place: Path, *, default_first: bool = False) -> Contest:
-    """The same contest for one rival: its time, and a folder of its own, made here."""
-    place.mkdir(parents=True)
-    return replace(contest, seconds=seconds, place=place, default_first=default_first)
+def with_clock(contest: Contest, seconds: float, work_dir: Path, *, default_first: bool = False) -> Contest:
+    """The same contest with a rival's time limit in seconds and its own folder, which this creates."""
+    work_dir.mkdir(parents=True)
+    return replace(contest, seconds=seconds, work_dir=work_dir, default_first=default_first)
 
 
-def clock_of(seconds: float) -> Callable[[], bool]:
-    """Says, from now on, whether so many seconds are over."""
+def time_is_up_after(seconds: float) -> Callable[[], bool]:
+    """A function that returns true once ``seconds`` have passed from now."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() >= end

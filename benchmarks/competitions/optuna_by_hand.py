@@ -1,9 +1,9 @@
-"""The search that one writes by hand with Optuna: folds one after another, and the best trial is believed.
+"""A search as users write it by hand with Optuna: folds one after another; the score of the best trial is reported.
 
-Two processes share one study in a journal file, as Optuna's documentation has it for one host. Each trains one trial
-at a time. After every fold the mean of the folds so far is reported, and the pruner asked; a trial's value is the mean
-of its folds' scores after the last epoch. At the end the fold models of ``best_trial`` are averaged. They were kept, so
-that the retraining which others need costs nothing here.
+Two processes share one study in a journal file, as Optuna's documentation recommends for one host. Each trains one
+trial at a time. After every fold, the process reports the mean score of the folds so far and asks the pruner. A trial's
+value is the mean of its folds' scores after the last epoch. At the end, the saved fold models of the best trial are
+averaged, so that nothing is trained again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from benchmarks.competitions.contest import (
-    AT_ONCE,
+    PARALLEL_TRIALS,
     Contest,
-    Found,
-    KeptTrial,
-    OutOfTime,
-    clock_of,
-    found,
-    keep,
+    FinishedTrial,
+    OutOfTimeError,
+    RivalResult,
+    best_result,
+    save_trial,
+    time_is_up_after,
     train,
     warm_up,
 )
@@ -39,25 +39,25 @@ from trainer.batches.batch_loader import BatchLoader
 
 NAME = "rival"
 STARTING_TIME = 300.0  # seconds for the processes to import everything
-LEAVING_TIME = 30.0  # seconds for a process to leave once the clock has run out
+LEAVING_TIME = 30.0  # seconds for a process to exit after the time limit
 
 
-def run_optuna(contest: Contest) -> Found:
-    """TPE and MedianPruner, both with Optuna's defaults; the liar that parallel processes need is set.
+def run_optuna(contest: Contest) -> RivalResult:
+    """Search by TPE and MedianPruner with Optuna's defaults, and the constant liar for parallel processes.
 
     Raises:
-        RivalFailed: a process of it ended with an error.
+        RivalError: a process of the search ended with an error.
     """
     return _run(contest, prune=True)
 
 
-def run_random(contest: Contest) -> Found:
-    """Random search, where every trial runs to its end; raises as `run_optuna`."""
+def run_random(contest: Contest) -> RivalResult:
+    """Random search without a pruner; raises as `run_optuna`."""
     return _run(contest, prune=False)
 
 
-class RivalFailed(RuntimeError):  # noqa: N818 - named for the fact
-    """A rival broke, so its score would mean nothing."""
+class RivalError(RuntimeError):
+    """A rival ended with an error, so its score is invalid."""
 
 
 class Objective:
@@ -69,8 +69,8 @@ class Objective:
     def __call__(self, trial: optuna.Trial) -> float:
         """
         Raises:
-            OutOfTime: the clock ran out.
-            optuna.TrialPruned: it is given up, or its loss is no number.
+            OutOfTimeError: the time limit passed.
+            optuna.TrialPruned: the pruner stopped the trial, or its loss is not finite.
         """
         recipe = sample(trial, self._contest.spec)
         scores: list[float] = []
@@ -85,22 +85,26 @@ class Objective:
             if fold + 1 < self._contest.num_folds and trial.should_prune():
                 raise optuna.TrialPruned
         value = float(np.mean(scores))
-        keep(self._contest, f"trial-{trial.number:05}", KeptTrial(value=value, recipe=recipe.to_flat(), models=models))
+        save_trial(
+            self._contest,
+            f"trial-{trial.number:05}",
+            FinishedTrial(value=value, recipe=recipe.to_flat(), models=models),
+        )
         return value
 
 
 def open_study(contest: Contest, process: int, *, prune: bool) -> optuna.Study:
-    """The shared study, with a sampler of this process's own."""
-    # Trials that are lost when the time is over would be told with a traceback each.
+    """The shared study, with this process's own sampler."""
+    # Otherwise Optuna logs a traceback for each trial that is lost at the time limit.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seed = contest.seed * AT_ONCE + process
-    # Not group and multivariate, as Retable has them: these are not what plain Optuna does.
+    seed = contest.seed * PARALLEL_TRIALS + process
+    # Without Retable's options group and multivariate, which are not Optuna's defaults.
     sampler = (
         optuna.samplers.TPESampler(seed=seed, constant_liar=True) if prune else optuna.samplers.RandomSampler(seed=seed)
     )
     return optuna.create_study(
         study_name=NAME,
-        storage=JournalStorage(JournalFileBackend(str(_journal(contest.place)))),
+        storage=JournalStorage(JournalFileBackend(str(_journal(contest.work_dir)))),
         sampler=sampler,
         pruner=optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner(),
         direction="maximize",
@@ -109,41 +113,44 @@ def open_study(contest: Contest, process: int, *, prune: bool) -> optuna.Study:
 
 
 def search_one(contest: Contest, process: int, prune: bool, ready: Barrier | None) -> None:
-    """What each process does: get ready, wait for the others, and search until the time is over."""
+    """Main of each process: warm up, wait for the others, and search until the time limit."""
     with contest.loader() as loader:
         warm_up(contest, loader)
         study = open_study(contest, process, prune=prune)
         if ready is not None:
             ready.wait(STARTING_TIME)
-        objective = Objective(contest, loader, clock_of(contest.seconds))
-        study.optimize(objective, timeout=contest.seconds, catch=(OutOfTime,))
+        objective = Objective(contest, loader, time_is_up_after(contest.seconds))
+        study.optimize(objective, timeout=contest.seconds, catch=(OutOfTimeError,))
 
 
-def collect(contest: Contest, begun: datetime) -> Found:
-    """The best of what the processes found since the clock started."""
+def collect(contest: Contest, begun: datetime) -> RivalResult:
+    """The best result of all processes; ``begun`` is the start of the clock."""
     trials = open_study(contest, 0, prune=True).get_trials(deepcopy=False)
     ends = [trial.datetime_complete for trial in trials if trial.datetime_complete is not None]
-    return found(
+    return best_result(
         contest,
         trials=sum(trial.state is not TrialState.WAITING for trial in trials),
         seconds=(max(ends, default=begun) - begun).total_seconds(),
     )
 
 
-def _run(contest: Contest, *, prune: bool) -> Found:
+def _run(contest: Contest, *, prune: bool) -> RivalResult:
     study = open_study(contest, 0, prune=prune)
     if contest.default_first:
         study.enqueue_trial(dict(contest.spec.default_params()))
     context = multiprocessing.get_context("spawn")
-    ready = context.Barrier(AT_ONCE + 1)
+    ready = context.Barrier(PARALLEL_TRIALS + 1)
     processes = [
-        context.Process(target=search_one, args=(contest, process, prune, ready)) for process in range(AT_ONCE)
+        context.Process(target=search_one, args=(contest, process, prune, ready)) for process in range(PARALLEL_TRIALS)
     ]
     for process in processes:
         process.start()
     try:
         ready.wait(STARTING_TIME)
-        begun, end = datetime.now(), time.monotonic() + contest.seconds + LEAVING_TIME  # as Optuna has it
+        begun, end = (
+            datetime.now(),
+            time.monotonic() + contest.seconds + LEAVING_TIME,
+        )  # local time, as Optuna stores it
         for process in processes:
             process.join(max(0.0, end - time.monotonic()))
         codes = [process.exitcode for process in processes]
@@ -152,9 +159,9 @@ def _run(contest: Contest, *, prune: bool) -> Found:
             process.kill()
             process.join()
     if any(codes):
-        raise RivalFailed(f"processes of the search ended with {codes}; what they printed says why")
+        raise RivalError(f"processes of the search ended with {codes}; their log says why")
     return collect(contest, begun)
 
 
-def _journal(place: Path) -> Path:
-    return place / "journal.log"
+def _journal(work_dir: Path) -> Path:
+    return work_dir / "journal.log"

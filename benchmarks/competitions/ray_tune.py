@@ -1,8 +1,8 @@
-"""The search that one writes by hand with Ray Tune: random recipes, given up by ASHA.
+"""A search as users write it by hand with Ray Tune: random recipes, pruned by ASHA.
 
-Trials train their folds in lockstep and report the folds' mean score after every epoch, which is the most that ASHA
-can make use of. Two run at the same time, on a core each, in actors that outlive them. The clock starts when both have
-imported everything. At the end the fold models of the best trial that ran to its end are averaged.
+Trials train their folds in lockstep and report the folds' mean score after every epoch, so that ASHA can prune at every
+epoch. Two trials run in parallel, on one core each, in actors that are reused. The clock starts when both actors have
+imported everything. At the end, the fold models of the best finished trial are averaged.
 """
 
 from __future__ import annotations
@@ -17,8 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.competitions.contest import AT_ONCE, Contest, Found, KeptTrial, OutOfTime, found, keep, train, warm_up
-from benchmarks.competitions.optuna_by_hand import STARTING_TIME, RivalFailed
+from benchmarks.competitions.contest import (
+    PARALLEL_TRIALS,
+    Contest,
+    FinishedTrial,
+    OutOfTimeError,
+    RivalResult,
+    best_result,
+    save_trial,
+    train,
+    warm_up,
+)
+from benchmarks.competitions.optuna_by_hand import STARTING_TIME, RivalError
 from studies.space.dimension import Dimension, choose
 from studies.spec import StudySpec
 from trainer.batches.batch_loader import BatchLoader
@@ -29,19 +39,19 @@ if TYPE_CHECKING:
     from ray import tune
 
 SCORE = "score"
-OBJECT_STORE = 100 * 2**20  # bytes; nothing large goes through it
-CLOCK_INTERVAL = 0.05  # seconds between looks while the other actor is not ready
+OBJECT_STORE = 100 * 2**20  # bytes; no large objects pass through it
+CLOCK_INTERVAL = 0.05  # seconds between checks whether the other actor is ready
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # files that nobody reads here
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial may be cut off before it has anything to report
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a trial that is given up ends after its batch, and its actor is kept
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no log files for other tools
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial may end before its first report
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a pruned trial ends after its batch, and its actor is reused
 }
 
 
 def domain(dimension: Dimension) -> tune.search.sample.Domain:
-    """Ray's domain for one of `Dimension.parameters`."""
+    """Ray's search domain of one of `Dimension.parameters`."""
     from ray import tune
 
     assert dimension.off is None, "a range that can be off is two parameters"
@@ -50,7 +60,7 @@ def domain(dimension: Dimension) -> tune.search.sample.Domain:
     low, high = dimension.low, dimension.high
     assert low is not None and high is not None, "a dimension without choices has a range"
     if dimension.step:
-        # Ray's own steps count from zero, not from the low end.
+        # Ray's quantized domains count steps from zero, not from the low end.
         steps = round((high - low) / dimension.step)
         values = [low + number * dimension.step for number in range(steps + 1)]
         return tune.choice([int(value) for value in values] if dimension.integer else values)
@@ -60,12 +70,12 @@ def domain(dimension: Dimension) -> tune.search.sample.Domain:
 
 
 def ray_space(spec: StudySpec) -> dict[str, Any]:
-    """The study's space by parameter name. Ray knows no conditions: what is idle is drawn, too, and not looked at."""
+    """The study's space by parameter name. Ray has no conditions: inactive parameters are drawn too, and ignored."""
     return {parameter.name: domain(parameter) for dimension in spec.space for parameter in dimension.parameters}
 
 
 def recipe_of(config: dict[str, Any], spec: StudySpec) -> Recipe:
-    """The recipe that a drawn configuration stands for."""
+    """The recipe of a drawn configuration."""
     return Recipe.from_flat(spec.assemble(choose(spec.space, spec.recipe, lambda parameter: config[parameter.name])))
 
 
@@ -75,25 +85,25 @@ def default_config(spec: StudySpec) -> dict[str, Any]:
     return {**idle, **spec.default_params()}
 
 
-def clock_start(place: Path) -> float | None:
-    """When the last of the first `AT_ONCE` actors was ready, in Unix seconds; None while it is not."""
-    ready = sorted(path.stat().st_mtime for path in place.glob("*.ready"))
-    return ready[AT_ONCE - 1] if len(ready) >= AT_ONCE else None
+def clock_start(work_dir: Path) -> float | None:
+    """Unix time at which all `PARALLEL_TRIALS` actors were ready; None until then."""
+    ready = sorted(path.stat().st_mtime for path in work_dir.glob("*.ready"))
+    return ready[PARALLEL_TRIALS - 1] if len(ready) >= PARALLEL_TRIALS else None
 
 
-def run_ray(contest: Contest) -> Found:
-    """ASHA, with Ray's defaults, over random recipes. Connects to a Ray of its own and ends it.
+def run_ray(contest: Contest) -> RivalResult:
+    """Search random recipes by ASHA with Ray's defaults, on a Ray cluster that is started here and shut down.
 
     Raises:
-        RivalFailed: trials broke.
+        RivalError: trials ended with an error.
     """
     os.environ.update(ENVIRONMENT)
     import ray
 
-    # Short: names of sockets are limited to about 100 characters.
+    # A short path: names of sockets are limited to about 100 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as scratch:
         ray.init(
-            num_cpus=AT_ONCE,
+            num_cpus=PARALLEL_TRIALS,
             num_gpus=0,
             object_store_memory=OBJECT_STORE,
             include_dashboard=False,
@@ -106,24 +116,24 @@ def run_ray(contest: Contest) -> Found:
             trials, ended = _tune(contest)
         finally:
             ray.shutdown()
-    begun = clock_start(contest.place)
+    begun = clock_start(contest.work_dir)
     if begun is None:
-        raise RivalFailed("Ray's actors were never ready")
-    return found(contest, trials=trials, seconds=ended - begun)
+        raise RivalError("Ray's actors were never ready")
+    return best_result(contest, trials=trials, seconds=ended - begun)
 
 
 def _tune(contest: Contest) -> tuple[int, float]:
-    """Search until the time is over; how many trials there were, and when it ended."""
+    """Search until the time limit; number of started trials, and Unix time of the end."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search import BasicVariantGenerator
 
-    class AtDeadline(tune.Stopper):  # type: ignore[misc]  # Ray is seen as untyped
+    class AtDeadline(tune.Stopper):  # type: ignore[misc]  # Ray is untyped for mypy
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
             return False
 
         def stop_all(self) -> bool:
-            begun = clock_start(contest.place)
+            begun = clock_start(contest.work_dir)
             return begun is not None and time.time() >= begun + contest.seconds
 
     first = [default_config(contest.spec)] if contest.default_first else None
@@ -134,23 +144,25 @@ def _tune(contest: Contest) -> tuple[int, float]:
             metric=SCORE,
             mode="max",
             search_alg=BasicVariantGenerator(
-                points_to_evaluate=first, max_concurrent=AT_ONCE, random_state=contest.seed
+                points_to_evaluate=first, max_concurrent=PARALLEL_TRIALS, random_state=contest.seed
             ),
-            # Not at the last epoch: such a trial has finished.
+            # A trial at its last epoch has finished.
             scheduler=ASHAScheduler(max_t=int(contest.spec.recipe["epochs"]), stop_last_trials=False),
             num_samples=-1,
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(name="asha", storage_path=str(contest.place / "ray"), stop=AtDeadline(), verbose=0),
+        run_config=tune.RunConfig(
+            name="asha", storage_path=str(contest.work_dir / "ray"), stop=AtDeadline(), verbose=0
+        ),
     )
     results = tuner.fit()
     ended = time.time()
     if results.errors:
-        raise RivalFailed(f"{len(results.errors)} trials of Ray broke; the first: {results.errors[0]}")
+        raise RivalError(f"{len(results.errors)} trials of Ray failed; the first: {results.errors[0]}")
     return len(results), ended
 
 
-_loaders: dict[Path, BatchLoader] = {}  # in an actor: kept between its trials
+_loaders: dict[Path, BatchLoader] = {}  # of this actor, kept between its trials
 
 
 def _trial(config: dict[str, Any], contest: Contest) -> None:
@@ -165,31 +177,31 @@ def _trial(config: dict[str, Any], contest: Contest) -> None:
 
     def on_epoch(report: EpochReport) -> Verdict:
         if report.epoch < report.epochs:
-            # Ends this thread where ASHA gives the trial up.
+            # Ends this thread if ASHA stops the trial.
             tune.report({SCORE: float(np.mean(report.fold_metrics))})
         return Verdict.CONTINUE
 
     try:
-        result = train(contest, recipe, None, _loaders[contest.place], out_of_time, on_epoch)
-    except OutOfTime:
+        result = train(contest, recipe, None, _loaders[contest.work_dir], out_of_time, on_epoch)
+    except OutOfTimeError:
         return
     value = float(np.mean(result.reports[-1].fold_metrics)) if result.status == "finished" else 0.0
     if result.status == "finished":
         name = tune.get_context().get_trial_id()
-        keep(contest, f"trial-{name}", KeptTrial(value=value, recipe=recipe.to_flat(), models=result.models))
+        save_trial(contest, f"trial-{name}", FinishedTrial(value=value, recipe=recipe.to_flat(), models=result.models))
     tune.report({SCORE: value})
 
 
 def _ready(contest: Contest) -> float:
-    """Get this actor ready, the first time, and wait for the other one; when the clock started."""
+    """Warm up this actor once, wait for the other one, and return the Unix time at which the clock started."""
     torch.set_num_threads(1)
-    if contest.place not in _loaders:
-        _loaders[contest.place] = contest.loader()
-        warm_up(contest, _loaders[contest.place])
-        (contest.place / f"{os.getpid()}.ready").touch()
-    patience = time.monotonic() + STARTING_TIME
-    while (begun := clock_start(contest.place)) is None:
-        if time.monotonic() > patience:
-            raise RivalFailed("the other actor was never ready")
+    if contest.work_dir not in _loaders:
+        _loaders[contest.work_dir] = contest.loader()
+        warm_up(contest, _loaders[contest.work_dir])
+        (contest.work_dir / f"{os.getpid()}.ready").touch()
+    latest = time.monotonic() + STARTING_TIME
+    while (begun := clock_start(contest.work_dir)) is None:
+        if time.monotonic() > latest:
+            raise RivalError("the other actor was never ready")
         time.sleep(CLOCK_INTERVAL)
     return begun

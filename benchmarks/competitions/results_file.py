@@ -1,4 +1,4 @@
-"""What is kept of a benchmark of competitions: every run, on disk as soon as it is done."""
+"""The JSON file of the competitions benchmark: every run, written as soon as it ends."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from trainer.common.files import replacing
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the figures depend on. Stored with them: a run that is resumed has to have the same."""
+    """Options that the results depend on. Stored with the runs; ``--resume`` needs the same ones."""
 
     data: str
     study: str
-    """Its whole content, with the overrides in effect."""
+    """JSON of the study with all overrides."""
     first_seed: int
     minutes: float
     by_hand: bool
     default_first: bool
 
 
-class Mistake(ValueError):  # noqa: N818 - named for the fact
-    """Options that cannot be meant so."""
+class UsageError(ValueError):
+    """Invalid options, or an unusable results file."""
 
 
-class Book:
-    """All runs so far, on disk after each."""
+class ResultsFile:
+    """All runs so far; `add` writes the file."""
 
     def __init__(self, file: Path | None, settings: Settings, resume: bool) -> None:
         """
         Raises:
-            Mistake: the file holds something else, or holds something and nobody said to go on with it.
+            UsageError: the file exists and ``resume`` is false, or it is not a file of this benchmark and settings.
         """
         self._file, self._settings = file, settings
         self.runs: list[Run] = []
         self.competitions: dict[int, SmallCompetition] = {}
         self._machines: list[dict[str, Any]] = []
         if resume and file is None:
-            raise Mistake("--resume needs the --json file to go on with")
+            raise UsageError("--resume needs the --json file to continue")
         if file is not None and file.exists():
             if not resume:
-                raise Mistake(f"{file} exists; add --resume to go on with it, or name another file")
+                raise UsageError(f"{file} exists; add --resume to continue it, or name another file")
             self._read(file)
         machine = describe_machine()
         machine["command"] = " ".join(sys.argv)
@@ -74,18 +74,20 @@ class Book:
             }
             self._machines = list(content["machines"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Mistake(f"{file} cannot be gone on with, it is no file of this benchmark: {error!r}") from error
+            raise UsageError(f"{file} cannot be continued, it is no file of this benchmark: {error!r}") from error
         ours = dataclasses.asdict(self._settings)
         changed = [name for name, value in dataclasses.asdict(stored).items() if value != ours[name]]
         if changed:
-            raise Mistake(f"{file} was begun with another {', another '.join(changed)}; name another file with --json")
+            raise UsageError(
+                f"{file} was begun with another {', another '.join(changed)}; name another file with --json"
+            )
 
-    def run_of(self, seed: int, method: str) -> Run | None:
-        """A run that is done; None where it is not."""
+    def find(self, seed: int, method: str) -> Run | None:
+        """The run of a method on a competition; None if it is missing."""
         return next((run for run in self.runs if (run.competition, run.method) == (seed, method)), None)
 
     def add(self, run: Run, competition: SmallCompetition) -> None:
-        """Keep a run."""
+        """Add a run and write the file."""
         self.runs.append(run)
         self.competitions[run.competition] = competition
         if self._file is None:
@@ -108,7 +110,7 @@ class Book:
             scratch.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
 
     def report(self, methods: Sequence[str]) -> str:
-        """Everything in Markdown."""
+        """All tables and goals in Markdown."""
         parts = [one_line(machine) for machine in self._machines[-1:]]
         parts += [table([run_row(run) for run in self.runs])]
         parts += [table(summary_rows(self.runs, methods, self.competitions))]

@@ -1,4 +1,4 @@
-"""What is kept of each run on a competition, and what many of them say: pure functions of plain values."""
+"""Scores of runs on competitions, paired differences between methods, and the goals. Pure functions."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ METHODS = {
     "ray": "(c) Ray Tune: ASHA",
     QUARTER: "Retable, a quarter of the time",
 }
-"""By the name that ``--methods`` takes; in this order they run."""
+"""Label of each method, by its name in ``--methods``, in the order in which they run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One method on one competition. Holds what JSON can."""
+    """One method on one competition. All fields can be stored as JSON."""
 
     competition: int
-    """Its seed."""
+    """Seed of the competition."""
     method: str
     seconds: float
-    """Wall time: of Retable from its launch to its exit, of others from the start of their clock."""
+    """Wall time: Retable's from launch to exit, a rival's from the start of its clock."""
     private: float | None
-    """Score on the private test set; None where nothing was handed in."""
+    """Score on the private test set; None without a submission."""
     private_error: float | None
-    """Its standard error: the private set is a sample."""
+    """Standard error of ``private`` from sampling the test images."""
     reported: float | None
-    """What the method itself says about its score."""
+    """The method's own estimate of its score."""
     low: float | None = None
-    """Of the interval that it gives, if it gives one."""
+    """Bounds and level of the reported interval, if there is one."""
     high: float | None = None
     level: float | None = None
     trials: int = 0
-    """Begun."""
+    """Started trials."""
     finished: int = 0
     predicted: str = ""
     """Class number of each private image, in the competition's order."""
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """What else there is to know: recipe, seeds, start-up, exit code, why nothing was handed in."""
+    """Further facts: recipe, seeds, start-up, exit code, why there is no submission."""
 
     @property
     def optimism(self) -> float | None:
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def covered(self) -> bool | None:
-        """Whether the private score lies in the interval; None where there is none."""
+        """Whether the private score lies in the interval; None without an interval or a submission."""
         if self.low is None or self.high is None or self.private is None:
             return None
         return self.low <= self.private <= self.high
@@ -76,11 +76,11 @@ def in_order(competition: SmallCompetition, ids: Sequence[str], names: Sequence[
     """Predicted class numbers in the competition's order of test images, ``(m,)``.
 
     Args:
-        ids: of the predictions; only the last part of a path counts.
-        names: predicted classes, one an id.
+        ids: test id of each prediction; only the last part of a path counts.
+        names: predicted class of each id.
 
     Raises:
-        ValueError: not every test image has one prediction, or a class is unknown.
+        ValueError: a test image has no prediction or several, or a class is unknown.
     """
     number = {name: index for index, name in enumerate(competition.class_names)}
     predicted = {Path(identifier).name: name for identifier, name in zip(ids, names, strict=True)}
@@ -93,12 +93,12 @@ def in_order(competition: SmallCompetition, ids: Sequence[str], names: Sequence[
 
 
 def hits(competition: SmallCompetition, predicted: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1 where a prediction is right, else 0, ``(m,)``."""
+    """1.0 for each correct prediction, else 0.0: ``(m,)``."""
     return np.asarray(predicted == competition.test_y, dtype=np.float64)
 
 
 def sampling_error(competition: SmallCompetition, values: NDArray[np.float64]) -> float:
-    """Standard error of the weighted mean of ``values`` ``(m,)``, were other test images of each class drawn."""
+    """Standard error of the weighted mean of ``values`` ``(m,)``, from sampling test images within each class."""
     prior = competition.counts / competition.counts.sum()
     variance = 0.0
     for label, share in enumerate(prior):
@@ -110,21 +110,26 @@ def sampling_error(competition: SmallCompetition, values: NDArray[np.float64]) -
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One method minus another over the competitions that both ended."""
+    """Mean paired difference of two methods, over the competitions for which both have a submission."""
 
     mean: float
     error: float
-    """Standard error of the mean by how it varies over competitions; NaN of a single one."""
+    """Standard error of the mean over competitions; NaN for a single competition."""
     sampling_error: float
-    """The part of it that is due to the finite test sets."""
+    """The part of ``error`` that comes from the finite test sets."""
     competitions: int
 
 
 def difference(
     runs: Sequence[Run], method: str, other: str, competitions: dict[int, SmallCompetition]
 ) -> Difference | None:
-    """Paired by competition; None where no competition has both."""
-    pairs = [(a, b) for a in handed_in(runs, method) for b in handed_in(runs, other) if a.competition == b.competition]
+    """Private score of ``method`` minus ``other``, paired by competition; None if no competition has both."""
+    pairs = [
+        (a, b)
+        for a in submitted_runs(runs, method)
+        for b in submitted_runs(runs, other)
+        if a.competition == b.competition
+    ]
     if not pairs:
         return None
     gains = [(a.private or 0.0) - (b.private or 0.0) for a, b in pairs]
@@ -142,8 +147,8 @@ def difference(
     )
 
 
-def handed_in(runs: Sequence[Run], method: str) -> list[Run]:
-    """Runs of a method that handed something in."""
+def submitted_runs(runs: Sequence[Run], method: str) -> list[Run]:
+    """Runs of a method that have a submission."""
     return [run for run in runs if run.method == method and run.private is not None]
 
 
@@ -166,10 +171,10 @@ def run_row(run: Run) -> dict[str, object]:
 def summary_rows(
     runs: Sequence[Run], methods: Sequence[str], competitions: dict[int, SmallCompetition]
 ) -> list[dict[str, object]]:
-    """One row a method; scores in percent."""
+    """One row for each method; scores in percent."""
     rows: list[dict[str, object]] = []
     for method in methods:
-        ended = handed_in(runs, method)
+        ended = submitted_runs(runs, method)
         optimisms = [run.optimism for run in ended if run.optimism is not None]
         intervals = [run.covered for run in ended if run.covered is not None]
         gain = difference(runs, OURS, method, competitions) if method != OURS else None
@@ -189,7 +194,7 @@ def summary_rows(
 
 
 def verdicts(runs: Sequence[Run], competitions: dict[int, SmallCompetition]) -> list[str]:
-    """Each goal, and whether these runs reach it."""
+    """A line for each goal that says whether these runs reach it."""
     lines = []
     for other in ("optuna", "random", "ray"):
         gain = difference(runs, OURS, other, competitions)

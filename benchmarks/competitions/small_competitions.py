@@ -1,8 +1,8 @@
 """Small competitions cut from a large labelled set, with a private test set whose labels are known.
 
-Thirteen classes with as many training images as the painting competition of 2021 had (654, few and imbalanced); what is
-left of these classes is the private test set. Scores on it count each class as often as the training images have it, so
-that out-of-fold and private score speak of the same thing.
+A competition has 13 imbalanced classes and 654 training images, as many as the painting competition of 2021 had. The
+remaining images of these classes form the private test set. Its scores weight each class by its frequency in the
+training images, so that out-of-fold and private scores estimate the same quantity.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from PIL import Image
 COUNTS = (132, 66, 60, 60, 48, 42, 42, 42, 42, 30, 30, 30, 30)
 """Training images of each class, the most frequent first."""
 LEFT_OUT = ("BACKGROUND_Google", "Faces_easy")
-"""Classes of Caltech 101 that are none, or another one's images again."""
+"""Folders of Caltech 101 that are no class of their own: mixed images, and copies of another class."""
 TEST_SHARE = 0.3
-"""A class has at least this share of its images in the private test set."""
+"""Smallest share of a class's images in the private test set."""
 MAX_TEST = 400
-"""Test images of one class at the most: beyond that the frequent ones only cost time."""
+"""Most test images of one class, to save time."""
 STORED_SIDE = 64  # pixels of the shorter side
 
 
@@ -31,7 +31,7 @@ class SmallCompetition:
 
     folder: Path
     class_names: tuple[str, ...]
-    """Sorted, as a reader of folders numbers them."""
+    """Sorted, in the order of their numbers in a folder layout."""
     counts: NDArray[np.int64]
     """Training images of each class, ``(C,)``."""
     test_ids: tuple[str, ...]
@@ -39,7 +39,7 @@ class SmallCompetition:
     """True class of each test image, ``(m,)``."""
 
     def weights(self) -> NDArray[np.float64]:
-        """What each test image counts, ``(m,)``, sum 1: classes as frequent as in the training images."""
+        """Weight of each test image, ``(m,)``, sum 1; classes weigh as much as in the training images."""
         prior = self.counts / self.counts.sum()
         return np.asarray((prior / np.bincount(self.test_y, minlength=len(prior)))[self.test_y], dtype=np.float64)
 
@@ -49,16 +49,16 @@ class SmallCompetition:
 
 
 def cut(source: Path, folder: Path, seed: int) -> SmallCompetition:
-    """Draw a competition from ``source``, a folder of images a class, and write it to ``folder``.
+    """Draw a competition from ``source``, a folder with a subfolder for each class, and write it to ``folder``.
 
     Raises:
-        ValueError: ``source`` has too few classes that are large enough.
+        ValueError: ``source`` has too few classes with enough images.
     """
     generator = np.random.default_rng(seed)
     files = {
-        place.name: sorted(place.glob("*.jpg"))
-        for place in sorted(source.iterdir())
-        if place.is_dir() and place.name not in LEFT_OUT
+        class_dir.name: sorted(class_dir.glob("*.jpg"))
+        for class_dir in sorted(source.iterdir())
+        if class_dir.is_dir() and class_dir.name not in LEFT_OUT
     }
     drawn: dict[str, int] = {}
     for count in COUNTS:

@@ -1,1 +1,1 @@
-"""Many workers on one database: overhead, and trials that survive killed processes."""
+"""Many workers on one database: overhead of a trial, and a crash test."""

@@ -1,14 +1,14 @@
-"""Real trials while workers are killed and the database server restarts: nothing lost, nothing twice, nothing changed.
+"""Crash test: trials run exactly once and unchanged while workers are killed and the database server restarts.
 
     python -m benchmarks.fleet.chaos --database postgresql --trials 200 --workers 8 --json chaos.json
 
-Worker processes train the little competition of the tests, from recipes that wait in Optuna's queue. Every few seconds
-one of them, drawn at random, is killed with SIGKILL and started again at once, as a cluster would. A PostgreSQL server
-is stopped and started twice in the middle: once with ``-m fast`` and up again at once, once with ``-m immediate`` (as
-good as a crash) and away for longer than a lease.
+Worker processes train the small competition of the tests, on recipes that wait in Optuna's queue. Every few seconds, a
+random worker is killed with SIGKILL and restarted, as on a cluster. A PostgreSQL server is restarted twice: once with
+``-m fast`` and without a pause, once with ``-m immediate`` (like a crash) and a pause longer than a lease.
 
-Expected: every trial done once, exactly the budget; our records and Optuna's trials agree, and none is left running;
-values, curves and predictions equal, bit for bit, those of the same recipes trained undisturbed in one process.
+Expected: every trial ran once, exactly the budget. Retable's records and Optuna's trials agree, and none is left
+running. Values, curves and predictions equal, bit for bit, those of the same recipes trained undisturbed in one
+process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 from benchmarks.fleet.chaos_check import Verdict, compare
 from benchmarks.fleet.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
-from search.runtime.heartbeat import name_prefix
+from search.runtime.process_names import name_prefix
 from search.study_setup.create_study import create_study
 from search.study_state.study import Study
 from search.tuning.suggest import sample
@@ -41,46 +41,46 @@ from storage.stores import Stores, open_stores
 from storage.values import StudyState, WorkKind, WorkState
 
 RESTARTS = (("fast", 0.0), ("immediate", 15.0))
-"""How the server is stopped and for how many seconds, each time; evenly divided over the trials."""
+"""Mode of each stop of the server, and the pause in seconds; evenly spaced over the trials."""
 POLL_INTERVAL = 0.5  # seconds
-NEWS_INTERVAL = 30.0  # seconds between lines on the terminal
-FAREWELL = 120.0  # seconds that workers have to leave in the end
+PROGRESS_INTERVAL = 30.0  # seconds between lines on the terminal
+EXIT_TIMEOUT = 120.0  # seconds for workers to exit at the end
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to happen."""
+    """Settings of one crash test."""
 
     trials: int
     workers: int
     kill_every: float
-    """Seconds on average; 0: nobody is killed."""
+    """Mean time between kills in seconds; 0: no kills."""
     kills: int | None
-    """At most so many."""
+    """Most kills; None: no limit."""
     lease: float
-    """Seconds."""
+    """Duration of a lease in seconds."""
     seed: int
     limit: float
-    """Seconds after which it is given up."""
+    """Time limit of the test in seconds."""
 
 
 @dataclass(kw_only=True)
 class Events:
-    """What happened."""
+    """Kills, restarts and exits during the test."""
 
     kills: int = 0
     in_training: int = 0
-    """Kills that hit a worker with a trial in its hands."""
+    """Kills of workers that held a trial."""
     restarts: list[str] = field(default_factory=list)
     exits: dict[int, int] = field(default_factory=dict)
-    """How many workers ended by themselves with an error, by exit code."""
+    """Number of workers that exited with an error, by exit code."""
     seconds: float = 0.0
     complete: bool = False
-    """Whether all trials ended within the limit."""
+    """Whether all trials ended within the time limit."""
 
 
-class Storm:
-    """Worker processes that are killed at random and started again."""
+class WorkerProcesses:
+    """Worker processes that are killed at random and restarted."""
 
     def __init__(self, plan: Plan, url: str, data: Path, folder: Path) -> None:
         self._plan, self._folder = plan, folder
@@ -95,18 +95,18 @@ class Storm:
 
     @property
     def logs(self) -> list[Path]:
-        """What the workers print, a file a place."""
-        return [self._folder / f"worker-{place}.log" for place in range(self._plan.workers)]
+        """Log file of each worker."""
+        return [self._folder / f"worker-{index}.log" for index in range(self._plan.workers)]
 
-    def __enter__(self) -> Storm:
-        self._workers = [self._start(place) for place in range(self._plan.workers)]
-        self._put_off()
+    def __enter__(self) -> WorkerProcesses:
+        self._workers = [self._start(index) for index in range(self._plan.workers)]
+        self._schedule_kill()
         return self
 
     def __exit__(self, *exc: object) -> None:
         for worker in self._workers:
             worker.terminate()
-        deadline = time.monotonic() + FAREWELL
+        deadline = time.monotonic() + EXIT_TIMEOUT
         for worker in self._workers:
             try:
                 worker.wait(max(0.0, deadline - time.monotonic()))
@@ -115,53 +115,53 @@ class Storm:
             self._note_exit(worker.wait())
 
     def poll(self, held: Callable[[], Sequence[HeldItem]]) -> None:
-        """Start again who has ended; kill one when it is time.
+        """Restart workers that have ended; kill one if a kill is due.
 
         Args:
-            held: who works on what at this moment.
+            held: reads the work items that workers hold now.
         """
-        for place, worker in enumerate(self._workers):
+        for index, worker in enumerate(self._workers):
             code = worker.poll()
             if code is not None:
                 self._note_exit(code)
-                self._workers[place] = self._start(place)
+                self._workers[index] = self._start(index)
         enough = self._plan.kills is not None and self.events.kills >= self._plan.kills
         if self._plan.kill_every and not enough and time.monotonic() >= self._next_kill:
             self._kill(self._victim(held), held)
-            self._put_off()
+            self._schedule_kill()
 
     def _victim(self, held: Callable[[], Sequence[HeldItem]]) -> int:
-        """Any worker; every other time one with a trial in its hands, as most of the others are still starting."""
-        everybody = range(len(self._workers))
-        busy = [place for place in everybody if self._has_trial(place, held)] if self.events.kills % 2 else []
-        return self._rng.choice(busy or everybody)
+        """Draw a worker; every other time one that holds a trial, because most of the others are still starting."""
+        all_places = range(len(self._workers))
+        busy = [index for index in all_places if self._has_trial(index, held)] if self.events.kills % 2 else []
+        return self._rng.choice(busy or all_places)
 
-    def _has_trial(self, place: int, held: Callable[[], Sequence[HeldItem]]) -> bool:
-        prefix = name_prefix(socket.gethostname(), self._workers[place].pid)
+    def _has_trial(self, index: int, held: Callable[[], Sequence[HeldItem]]) -> bool:
+        prefix = name_prefix(socket.gethostname(), self._workers[index].pid)
         return any(item.worker.startswith(prefix) and item.trial_number is not None for item in held())
 
-    def _kill(self, place: int, held: Callable[[], Sequence[HeldItem]]) -> None:
-        worker = self._workers[place]
-        # Stopped first, so that what it holds now is what it holds when it dies.
+    def _kill(self, index: int, held: Callable[[], Sequence[HeldItem]]) -> None:
+        worker = self._workers[index]
+        # Suspended first, so that it holds the same item when it dies.
         worker.send_signal(signal.SIGSTOP)
-        hit = self._has_trial(place, held)
+        hit = self._has_trial(index, held)
         worker.kill()
         worker.wait()
         self.events.kills += 1
         self.events.in_training += hit
-        self._workers[place] = self._start(place)
+        self._workers[index] = self._start(index)
 
-    def _put_off(self) -> None:
+    def _schedule_kill(self) -> None:
         self._next_kill = time.monotonic() + self._plan.kill_every * self._rng.uniform(0.5, 1.5)
 
-    def _start(self, place: int) -> subprocess.Popen[bytes]:
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "CUDA_VISIBLE_DEVICES": "",
             "NO_ALBUMENTATIONS_UPDATE": "1",
         }
-        with self.logs[place].open("ab") as log:
+        with self.logs[index].open("ab") as log:
             return subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
     def _note_exit(self, code: int) -> None:
@@ -169,8 +169,8 @@ class Storm:
             self.events.exits[code] = self.events.exits.get(code, 0) + 1
 
 
-def lay_out(stores: Stores, folder: Path, plan: Plan) -> Study:
-    """Begin the study; trial 0 is the default recipe, and all others wait in Optuna's queue, drawn with a seed."""
+def begin_study(stores: Stores, folder: Path, plan: Plan) -> Study:
+    """Create the study: trial 0 is the default recipe, and random recipes wait in Optuna's queue."""
     import optuna
 
     from tests.search.colours import STUDY, study_plan, write_competition
@@ -189,32 +189,37 @@ def lay_out(stores: Stores, folder: Path, plan: Plan) -> Study:
     return stored
 
 
-def rage(storm: Storm, stores: Stores, stored: Study, plan: Plan, server: PostgresServer | None) -> None:
-    """Let the workers work, and disturb them, until all trials have ended."""
-    begun, news = time.monotonic(), 0.0
+def run_until_done(
+    processes: WorkerProcesses, stores: Stores, stored: Study, plan: Plan, server: PostgresServer | None
+) -> None:
+    """Kill workers and restart the server until all trials have ended or the time limit passes."""
+    begun, next_progress = time.monotonic(), 0.0
     restarts = list(RESTARTS) if server is not None else []
     marks = [plan.trials * (k + 1) // (len(restarts) + 1) for k in range(len(restarts))]
     while True:
         done = stores.trials.count(stored.id, WorkKind.SEARCH)
         over = not stores.queue.may_begin(stored.id) and not _open_items(stores, stored)
-        storm.events.seconds = time.monotonic() - begun
-        storm.events.complete = over and done >= plan.trials
-        if over or storm.events.seconds > plan.limit:
+        processes.events.seconds = time.monotonic() - begun
+        processes.events.complete = over and done >= plan.trials
+        if over or processes.events.seconds > plan.limit:
             return
         if restarts and server is not None and done >= marks[0]:
             mode, downtime = restarts.pop(0)
             marks.pop(0)
             server.restart(mode, downtime)
-            storm.events.restarts.append(f"{mode}, away for {downtime:g} s, after {done} trials")
-        storm.poll(lambda: stores.queue.held(stored.id))
-        if time.monotonic() >= news:
-            news = time.monotonic() + NEWS_INTERVAL
-            print(f"{storm.events.seconds:5.0f} s: {done} trials done, {storm.events.kills} kills", file=sys.stderr)
+            processes.events.restarts.append(f"{mode}, away for {downtime:g} s, after {done} trials")
+        processes.poll(lambda: stores.queue.held(stored.id))
+        if time.monotonic() >= next_progress:
+            next_progress = time.monotonic() + PROGRESS_INTERVAL
+            print(
+                f"{processes.events.seconds:5.0f} s: {done} trials done, {processes.events.kills} kills",
+                file=sys.stderr,
+            )
         time.sleep(POLL_INTERVAL)
 
 
 def _open_items(stores: Stores, stored: Study) -> bool:
-    """Whether any work waits or is under way, or Optuna was not told of some yet."""
+    """Whether any work item is queued, running, or not yet reported to Optuna."""
     if stores.studies.state(stored.id) is not StudyState.RUNNING:
         return False
     counts = stores.queue.counts(stored.id)[WorkKind.SEARCH]
@@ -223,14 +228,14 @@ def _open_items(stores: Stores, stored: Study) -> bool:
 
 @contextmanager
 def _database(kind: str) -> Iterator[tuple[str, str, PostgresServer | None]]:
-    """URL, release and, where there is one, server."""
+    """URL and release of a new database, and its PostgreSQL server, if any."""
     with open_databases(kind) as databases:
         server = databases if isinstance(databases, PostgresServer) else None
         yield databases.create(), databases.version, server
 
 
 def run(kind: str, plan: Plan, keep: Path | None = None) -> tuple[Events, Verdict, str]:
-    """The whole benchmark on one kind of database; what happened, what it came to, and the database's release.
+    """Run the benchmark on one kind of database; events, verdict, and the database's release.
 
     Args:
         keep: an existing folder for data, home and logs; None: a temporary one.
@@ -238,16 +243,16 @@ def run(kind: str, plan: Plan, keep: Path | None = None) -> tuple[Events, Verdic
     with tempfile.TemporaryDirectory(prefix="bench-chaos-") as name, _database(kind) as (url, version, server):
         folder = keep or Path(name)
         stores = open_stores(url, create=True, outage_timeout=OUTAGE_TIMEOUT)
-        stored = lay_out(stores, folder, plan)
-        with Storm(plan, url, folder / "data", folder) as storm:
-            rage(storm, stores, stored, plan, server)
-        verdict = compare(stores, stored, folder / "data", folder / "reference", storm.logs)
+        stored = begin_study(stores, folder, plan)
+        with WorkerProcesses(plan, url, folder / "data", folder) as processes:
+            run_until_done(processes, stores, stored, plan, server)
+        verdict = compare(stores, stored, folder / "data", folder / "reference", processes.logs)
         stores.database.close()
-        return storm.events, verdict, version
+        return processes.events, verdict, version
 
 
 def rows(kind: str, plan: Plan, events: Events, verdict: Verdict) -> list[dict[str, object]]:
-    """For people."""
+    """The result as rows of a table."""
     facts: dict[str, object] = {
         "database": kind,
         "trials": f"{verdict.finished} finished of {plan.trials}, {verdict.failed} failed",
@@ -267,7 +272,7 @@ def rows(kind: str, plan: Plan, events: Events, verdict: Verdict) -> list[dict[s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it, print what came out, and return 1 if anything was lost, twice or changed."""
+    """Run the benchmark and print the result; 1 if a trial was lost, ran twice or changed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fleet.chaos", description=(__doc__ or "").partition("\n")[0]
     )
@@ -275,10 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--kill-every", type=float, default=8.0, help="seconds on average; 0: never")
-    parser.add_argument("--kills", type=int, help="at most so many; default: until the end")
+    parser.add_argument("--kills", type=int, help="most kills; default: no limit")
     parser.add_argument("--lease", type=float, default=10.0, help="seconds")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=3600.0, help="seconds after which it is given up")
+    parser.add_argument("--limit", type=float, default=3600.0, help="time limit in seconds")
     parser.add_argument("--keep", type=Path, help="an existing folder for data, home and logs, to look at afterwards")
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     options = parser.parse_args(arguments)
@@ -303,6 +308,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Servers and workers are put away on the way out.
+    # Exit handlers end servers and workers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

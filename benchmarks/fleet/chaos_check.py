@@ -1,6 +1,4 @@
-"""What `benchmarks.fleet.chaos` came to: the database's own books, and every trial against the same recipe
-undisturbed.
-"""
+"""Verdict of `benchmarks.fleet.chaos`: consistency of the database, and each trial compared with an undisturbed one."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study
 from search.worker.study_context import StudyContext
 from search.worker.train_item import outcome_of
@@ -25,29 +23,29 @@ FIXED_PARAMS = "fixed_params"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How the study stands in the end."""
+    """State of the study after the crash test."""
 
     finished: int
     failed: int
     agree: bool
-    """Our records and Optuna's trials: the same numbers, once each, the same states and values, all told."""
+    """Whether Retable's records and Optuna's trials have the same numbers, states and values, once each."""
     left_running: int
-    """Trials that Optuna still takes for running."""
+    """Trials in Optuna's state RUNNING."""
     other_recipes: int
-    """Trials that trained something else than what was enqueued under their number."""
+    """Trials whose recipe is not the enqueued one."""
     compared: int
     unequal: tuple[str, ...]
-    """Trials whose value, curves or predictions are not those of an undisturbed training, and how."""
+    """Trials whose value, curves or predictions differ from those of an undisturbed training, and how."""
     adoptions: int
-    """How often a trial passed to another worker."""
+    """Number of times that a trial passed to another worker."""
     most_attempts: int
     tracebacks: int
-    """In the workers' logs."""
+    """Number of tracebacks in the workers' logs."""
     last_words: tuple[str, ...]
-    """The last line of each."""
+    """The last line of each traceback."""
 
     def is_clean(self, trials: int) -> bool:
-        """Whether ``trials`` trials were done, once each, and equal undisturbed ones."""
+        """Whether ``trials`` trials ran once each and equal undisturbed ones."""
         return (
             (self.finished, self.failed, self.left_running, self.other_recipes) == (trials, 0, 0, 0)
             and self.agree
@@ -58,12 +56,12 @@ class Verdict:
 
 
 def compare(stores: Stores, stored: Study, data: Path, home: Path, logs: Sequence[Path]) -> Verdict:
-    """Read the books and train every recipe once more, undisturbed, in this process.
+    """Check the database, and train every recipe again, undisturbed, in this process.
 
     Args:
         data: folder of the images.
         home: folder for the pixels of the undisturbed trainings.
-        logs: of the workers.
+        logs: log files of the workers.
     """
     from tests.search.colours import make_context
 
@@ -73,10 +71,10 @@ def compare(stores: Stores, stored: Study, data: Path, home: Path, logs: Sequenc
     finished = [record for record in records if record.status is TrialStatus.FINISHED]
     context = make_context(stores, stored, data, home, "undisturbed")
     try:
-        unequal = [f"trial {record.number}: {what}" for record in finished if (what := _differences(context, record))]
+        unequal = [f"trial {record.number}: {text}" for record in finished if (text := _differences(context, record))]
     finally:
         context.loader.close()
-    words = [words for log in logs for words in _last_words(log)]
+    tracebacks = [line for log in logs for line in _traceback_ends(log)]
     return Verdict(
         finished=len(finished),
         failed=sum(record.status is TrialStatus.FAILED for record in records),
@@ -87,8 +85,8 @@ def compare(stores: Stores, stored: Study, data: Path, home: Path, logs: Sequenc
         unequal=tuple(unequal),
         adoptions=sum(record.attempt - 1 for record in records),
         most_attempts=max((record.attempt for record in records), default=0),
-        tracebacks=len(words),
-        last_words=tuple(words),
+        tracebacks=len(tracebacks),
+        last_words=tuple(tracebacks),
     )
 
 
@@ -106,15 +104,19 @@ def _is_other(context: StudyContext, record: TrialRecord, trial: FrozenTrial | N
 
 
 def _differences(context: StudyContext, record: TrialRecord) -> str:
-    """What of a record is not, bit for bit, what an undisturbed training gives; empty: all of it is."""
+    """Parts of a record that differ from an undisturbed training in any bit; empty if none does."""
     expected, trials = _undisturbed(context, record), context.stores.trials
     differing = []
-    if (record.value, record.value_se, record.soft) != (expected.value, expected.value_se, expected.soft):
+    if (record.value, record.value_se, record.mean_true_probability) != (
+        expected.value,
+        expected.value_se,
+        expected.mean_true_probability,
+    ):
         differing.append(f"value {record.value!r}, undisturbed {expected.value!r}")
     curves = trials.curves(record.id)
     if len(curves) != len(expected.curves) or not all(map(_same_curve, curves, expected.curves)):
         differing.append("curves")
-    # The best trials are predicted with further views, which this training is not.
+    # The best trials also have predictions of further views.
     if not set(expected.predictions) <= set(trials.prediction_names(record.id)):
         differing.append("names of predictions")
     differing += [
@@ -127,7 +129,14 @@ def _differences(context: StudyContext, record: TrialRecord) -> str:
 
 def _same_curve(one: EpochCurve, other: EpochCurve) -> bool:
     numbers = [
-        (curve.epoch, curve.metric, curve.soft, curve.train_loss, curve.fold_metrics, curve.true_class.tobytes())
+        (
+            curve.epoch,
+            curve.metric,
+            curve.mean_true_probability,
+            curve.train_loss,
+            curve.fold_metrics,
+            curve.true_class.tobytes(),
+        )
         for curve in (one, other)
     ]
     return numbers[0] == numbers[1]
@@ -136,7 +145,7 @@ def _same_curve(one: EpochCurve, other: EpochCurve) -> bool:
 def _undisturbed(context: StudyContext, record: TrialRecord) -> TrialOutcome:
     from trainer.recipe.recipe import Recipe
     from trainer.training.cross_validation import cross_validate
-    from trainer.training.results import Verdict as Go
+    from trainer.training.results import Verdict as EpochVerdict
 
     recipe, metric = Recipe.from_flat(record.recipe or {}), context.spec.protocol.metric
     result = cross_validate(
@@ -145,22 +154,22 @@ def _undisturbed(context: StudyContext, record: TrialRecord) -> TrialOutcome:
         metric=metric,
         seed=record.seed,
         device=context.device,
-        on_epoch=lambda report: Go.CONTINUE,
+        on_epoch=lambda report: EpochVerdict.CONTINUE,
         checkpoint=None,
         loader=context.loader,
     )
     return outcome_of(result, metric, context.targets)
 
 
-def _last_words(log: Path) -> list[str]:
-    """The line that ends each traceback in a log."""
+def _traceback_ends(log: Path) -> list[str]:
+    """The last line of each traceback in a log."""
     if not log.exists():
         return []
-    words, inside = [], False
+    ends, inside = [], False
     for line in log.read_text(errors="replace").splitlines():
         if line.startswith("Traceback"):
             inside = True
         elif inside and line and not line.startswith(" "):
             inside = False
-            words.append(f"{log.name}: {line}")
-    return words
+            ends.append(f"{log.name}: {line}")
+    return ends

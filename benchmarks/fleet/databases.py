@@ -1,4 +1,4 @@
-"""Throw-away databases on this machine: SQLite files, or those of a PostgreSQL server as it is installed."""
+"""Temporary databases on this machine: SQLite files, or databases of a PostgreSQL server with default settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USERS = ("postgres", "nobody")
 
 
 class Databases(Protocol):
-    """Where databases come and go."""
+    """Creates, copies and drops databases."""
 
     @property
     def version(self) -> str:
@@ -34,10 +34,10 @@ class Databases(Protocol):
         """The URL of a new, empty database."""
 
     def copy(self, url: str) -> str:
-        """The URL of a copy; nobody may be connected to the original."""
+        """The URL of a copy; the original must have no open connection."""
 
     def drop(self, url: str) -> None:
-        """Remove a database, whoever is still connected to it."""
+        """Remove a database, even with open connections."""
 
 
 class SqliteFiles:
@@ -59,7 +59,7 @@ class SqliteFiles:
         return made
 
     def without_wal(self, url: str) -> None:
-        """Turn write-ahead logging off again: SQLite as it comes."""
+        """Turn write-ahead logging off, as in SQLite's defaults."""
         with closing(sqlite3.connect(_file(url))) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
 
@@ -69,10 +69,10 @@ class SqliteFiles:
 
 
 class PostgresServer:
-    """A server of our own on a socket in ``folder``: settings as installed, so 100 connections and real fsyncs."""
+    """A server on a socket in ``folder``, with the installed defaults: 100 connections, fsync on."""
 
     def __init__(self, folder: Path) -> None:
-        """Set it up, not running yet.
+        """Initialize the server without starting it.
 
         Raises:
             FileNotFoundError: PostgreSQL's programs are not installed.
@@ -108,13 +108,13 @@ class PostgresServer:
         self._control("stop", "-m", mode)
 
     def restart(self, mode: str, downtime: float) -> None:
-        """Stop, stay away for ``downtime`` seconds, start."""
+        """Stop, wait ``downtime`` seconds, start."""
         self.stop(mode)
         time.sleep(downtime)
         self.start()
 
     def ask(self, query: str, **parameters: object) -> Any:
-        """The one value that a query on the server's own database gives; None where it gives nothing."""
+        """The single value of a query on the database ``postgres``; None without rows."""
         return _ask(self._admin, query, parameters)
 
     def create(self) -> str:
@@ -127,17 +127,17 @@ class PostgresServer:
         self.ask(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     def vacuum(self, url: str) -> None:
-        """Tidy up and count, so that the planner knows what is there."""
+        """Run VACUUM ANALYZE, so that the planner has statistics."""
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
         _ask(engine, "VACUUM ANALYZE", {})
         engine.dispose()
 
     def connections(self, url: str) -> int:
-        """How many connections to a database are open now."""
+        """Number of open connections to a database."""
         return int(self.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = :d", d=make_url(url).database))
 
     def transactions(self, url: str) -> int:
-        """How many transactions a database has seen, as far as the sessions that are over have told."""
+        """Number of transactions of a database, from the statistics of closed sessions."""
         query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = :d"
         return int(self.ask(query, d=make_url(url).database))
 
@@ -155,7 +155,7 @@ class PostgresServer:
         self._run("pg_ctl", verb, "-D", str(self._data), "--wait", *options)
 
     def _run(self, program: str, *arguments: str) -> None:
-        # The server inherits what pg_ctl prints to: a pipe would never be closed.
+        # The server inherits pg_ctl's output; a pipe would stay open.
         subprocess.run(
             [_program(program), *arguments],
             cwd=self._folder,
@@ -168,7 +168,7 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A server that runs, and is gone afterwards.
+    """A running server, removed on exit.
 
     Raises:
         FileNotFoundError: PostgreSQL's programs are not installed.
@@ -188,7 +188,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @contextmanager
 def open_databases(kind: str) -> Iterator[Databases]:
-    """Databases of a kind of `KINDS`, all gone afterwards."""
+    """Databases of a kind in `KINDS`, removed on exit."""
     if kind == "postgresql":
         with postgres_server() as server:
             yield server

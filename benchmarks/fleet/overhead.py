@@ -1,13 +1,13 @@
-"""What everything but the training costs: workers that sleep instead, beside plain Optuna on the same kind of database.
+"""Overhead of a trial beside its training: workers that sleep instead of training, compared with plain Optuna.
 
     python -m benchmarks.fleet.overhead --database postgresql --workers 32 --earlier 1000 --sleep 60 --json fleet.json
 
-Each cell of the matrix gets a fresh copy of a database with so many earlier trials and so many worker processes. Timing
-begins once all of them are up. Measured is, for every trial, the time from the moment a worker is free to the moment it
-is free again, less the sleep.
+Each cell of the matrix gets a copy of a database with earlier trials, and its own worker processes. Timing begins once
+all workers are up. The overhead of a trial is the time from the moment its worker is free until it is free again, minus
+the sleep.
 
-Expected: with 32 workers and 1,000 earlier trials on PostgreSQL less than 2% of a trial of 60 s, no more than plain
-Optuna needs; no error, no trial run twice, exactly the budget; fewer than 97 connections with 64 workers.
+Expected with 32 workers and 1,000 earlier trials on PostgreSQL: less than 2% of a trial of 60 s, and no more than plain
+Optuna. No errors, no trial run twice, exactly the budget, fewer than 97 connections with 64 workers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sqlalchemy import text
 
 from benchmarks.fleet.databases import KINDS, Databases, PostgresServer, SqliteFiles, open_databases
 from benchmarks.fleet.study import NAME, fill, prepare, write_images
-from benchmarks.fleet.workers import Load, Order, Report, Tickets, labour
+from benchmarks.fleet.workers import Load, TrialBudget, WorkerReport, WorkerTask, run_worker
 from benchmarks.machine import describe_machine, one_line, table
 from search.study_setup.create_study import StudyPlan
 from storage.database.connection import connect
@@ -44,14 +44,14 @@ from storage.stores import open_stores
 
 CONTENDERS = ("retable", "optuna")
 STAGES = ("take", "ask", "report", "store", "tell")
-START_PATIENCE = 1800.0  # seconds until all workers are up: 64 of them read 5,000 trials each, on two cores
+START_TIMEOUT = 1800.0  # seconds until all workers are up: 64 of them read 5,000 trials each, on two cores
 POLL_INTERVAL = 0.2  # seconds between looks at the server's connections
 MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What is measured at once."""
+    """One combination of the matrix."""
 
     database: str
     contender: str
@@ -63,13 +63,13 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came out of a cell; times in seconds."""
+    """Measurements of one cell; times in seconds."""
 
     cell: Cell
     finished: int
-    """New trials that Optuna's tables call complete, and so do ours."""
+    """New trials that are complete in Optuna's tables, and for Retable also in its own."""
     duplicates: int
-    """Trial numbers that more than one worker ran."""
+    """Trial numbers that several workers ran."""
     left_running: int
     errors: tuple[str, ...]
     warnings: int
@@ -80,17 +80,17 @@ class Result:
     stages: dict[str, float]
     """Median of each part of the overhead."""
     cpu: float
-    """Processor time of the workers for a trial."""
+    """Processor time of the workers per trial."""
     transactions: float | None
-    """For a trial, as PostgreSQL counts them."""
+    """Transactions per trial, as PostgreSQL counts them; None for SQLite."""
     connections: int | None
-    """The most that were open at once."""
+    """Largest number of open connections; None for SQLite."""
     growth: float
-    """MiB that a trial adds to the database."""
+    """Growth of the database per trial in MiB."""
     size: float
-    """MiB of the database at the end."""
+    """Final size of the database in MiB."""
     worker_memory: float
-    """MiB, of the largest worker."""
+    """Peak memory of the largest worker in MiB."""
     torch: bool
 
     @property
@@ -100,7 +100,7 @@ class Result:
 
     @property
     def is_exact(self) -> bool:
-        """Whether everything was run that should be, once."""
+        """Whether exactly the planned trials ran, once each and without errors."""
         return (
             self.finished == self.cell.trials
             and not self.duplicates
@@ -110,7 +110,7 @@ class Result:
         )
 
     def row(self) -> dict[str, object]:
-        """For people."""
+        """The cell as a row of the printed table."""
         return {
             "database": self.cell.database,
             "": self.cell.contender,
@@ -133,14 +133,14 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where cells are measured."""
+    """Databases and study plan of the cells."""
 
     databases: Databases
     study_plan: StudyPlan
     _templates: dict[int, str] = field(default_factory=dict)
 
     def template(self, earlier: int) -> str:
-        """A database with so many earlier trials, made when first asked for; to be copied."""
+        """URL of a cached database with ``earlier`` trials, to be copied."""
         if earlier not in self._templates:
             url = self._templates[earlier] = self.databases.create()
             fill(url, self.study_plan, earlier)
@@ -151,7 +151,7 @@ class Site:
 
 @contextmanager
 def open_site(kind: str, epochs: int) -> Iterator[Site]:
-    """Databases of a kind and the study that is begun in them."""
+    """Databases of a kind, and the plan of the study that is created in them."""
     with tempfile.TemporaryDirectory(prefix="bench-fleet-") as name, open_databases(kind) as databases:
         folder = Path(name)
         study_plan = prepare(folder / f"{NAME}.toml", write_images(folder / "images"), epochs)
@@ -201,25 +201,25 @@ def run_cell(cell: Cell, site: Site) -> Result:
         databases.drop(url)
 
 
-def _run_workers(cell: Cell, site: Site, url: str, home: Path) -> tuple[list[Report], float]:
-    """Start the workers and let them work; their reports, and when all of them were up."""
+def _run_workers(cell: Cell, site: Site, url: str, home: Path) -> tuple[list[WorkerReport], float]:
+    """Run the workers to their end; their reports, and the monotonic time at which all were up."""
     context = multiprocessing.get_context("spawn")
-    barrier, tickets = context.Barrier(cell.workers + 1), Tickets(cell.trials)
-    reports: multiprocessing.queues.Queue[Report] = context.Queue()
+    barrier, budget = context.Barrier(cell.workers + 1), TrialBudget(cell.trials)
+    reports: multiprocessing.queues.Queue[WorkerReport] = context.Queue()
     processes: list[SpawnProcess] = []
     try:
-        for place in range(cell.workers):
-            order = Order(
+        for index in range(cell.workers):
+            task = WorkerTask(
                 url=url,
-                place=place,
-                places=cell.workers,
+                index=index,
+                num_workers=cell.workers,
                 load=cell.load,
                 settings=site.study_plan.spec.search_settings,
                 images=site.study_plan.folder,
                 home=home,
             )
-            arguments = (cell.contender, order, barrier, tickets, reports, START_PATIENCE)
-            process = context.Process(target=labour, args=arguments, daemon=True)
+            arguments = (cell.contender, task, barrier, budget, reports, START_TIMEOUT)
+            process = context.Process(target=run_worker, args=arguments, daemon=True)
             process.start()
             processes.append(process)
         while barrier.n_waiting < cell.workers and not barrier.broken:
@@ -236,17 +236,19 @@ def _run_workers(cell: Cell, site: Site, url: str, home: Path) -> tuple[list[Rep
             process.kill()
 
 
-def _next_report(reports: multiprocessing.queues.Queue[Report], processes: Sequence[SpawnProcess]) -> Report:
+def _next_report(
+    reports: multiprocessing.queues.Queue[WorkerReport], processes: Sequence[SpawnProcess]
+) -> WorkerReport:
     while True:
         try:
             return reports.get(timeout=5)
         except queue.Empty:
             if not any(process.is_alive() for process in processes):
-                return Report(place=-1, errors=["a worker process died without a word"])
+                return WorkerReport(index=-1, errors=["a worker process died without a report"])
 
 
 def _set_up(databases: Databases, url: str, cell: Cell) -> None:
-    """Ours: the budget. Plain Optuna's SQLite file: as Optuna would have made it, without write-ahead logging."""
+    """Set Retable's budget; for plain Optuna, turn SQLite's write-ahead logging off, as Optuna has it."""
     if cell.contender == "retable":
         stores = open_stores(url)
         stores.studies.set_budget(stores.study(NAME).id, cell.earlier + cell.trials)
@@ -256,7 +258,7 @@ def _set_up(databases: Databases, url: str, cell: Cell) -> None:
 
 
 def _outcome(url: str, cell: Cell) -> tuple[int, int]:
-    """How many trials are new and complete, and how many still run; for ours the two sets of tables must agree."""
+    """Numbers of new complete trials and of running ones; Retable's trials must be complete in both sets of tables."""
     database = connect(url)
     with database.reading() as connection:
         rows = connection.execute(text("SELECT number, state FROM trials ORDER BY number")).all()
@@ -278,7 +280,7 @@ def _size(url: str) -> int:
 
 
 class _Connections:
-    """The most connections to a database that were open at once, looked at now and then."""
+    """Polls the number of open connections to a database; `peak` is the largest."""
 
     def __init__(self, server: PostgresServer | None, url: str) -> None:
         self.peak = 0
@@ -304,7 +306,7 @@ def _numbers(kind: type[int] | type[float]) -> Callable[[str], list[Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the matrix, print it, and return 1 if any cell of ours was not exact."""
+    """Run the matrix and print it; 1 if any of Retable's cells is not exact."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fleet.overhead", description=(__doc__ or "").partition("\n")[0]
     )

@@ -1,6 +1,4 @@
-"""The study that `benchmarks.fleet.overhead` works on: like ``aug_tuning``, 12 or 13 parameters a trial, with
-earlier trials.
-"""
+"""Study of `benchmarks.fleet.overhead`: 12 or 13 parameters in a trial, like ``aug_tuning``, and earlier trials."""
 
 from __future__ import annotations
 
@@ -66,7 +64,7 @@ CLASSES, TRAIN_IMAGES, TEST_IMAGES = 13, 654, 400
 
 
 def suggest(trial: optuna.Trial) -> dict[str, float | str]:
-    """The same space as people write it for Optuna alone."""
+    """The same search space, written for Optuna alone; returns the drawn parameters."""
     optimizer = trial.suggest_categorical("optimizer.name", ("adamw", "sgd"))
     if optimizer == "adamw":
         trial.suggest_float("optimizer.lr@adamw", 1e-4, 2e-3, log=True)
@@ -88,7 +86,7 @@ def suggest(trial: optuna.Trial) -> dict[str, float | str]:
 
 
 def score(params: Mapping[str, float | str]) -> float:
-    """What a trial of these parameters comes to, so that the sampler has something to model."""
+    """Artificial value of a trial, a smooth function of some parameters, so that the sampler has something to model."""
     rate = next(float(value) for name, value in params.items() if name.startswith("optimizer.lr"))
     return (
         0.9
@@ -99,19 +97,19 @@ def score(params: Mapping[str, float | str]) -> float:
     )
 
 
-def soft_after(epoch: int, epochs: int, value: float) -> float:
-    """The true-class probability after an epoch, rising to ``value``."""
+def true_probability_after(epoch: int, epochs: int, value: float) -> float:
+    """Artificial mean true-class probability after an epoch, rising to ``value``."""
     return value * (0.5 + 0.5 * epoch / epochs)
 
 
 def outcome(value: float, epochs: int, seconds: float, seed: int) -> TrialOutcome:
-    """What a trial hands over, as large as that of a competition with `TRAIN_IMAGES` and `TEST_IMAGES` images."""
+    """Outcome of a trial, as large as in a competition with `TRAIN_IMAGES` and `TEST_IMAGES` images."""
     rng = np.random.default_rng(seed)
     curves = tuple(
         EpochCurve(
             epoch=epoch,
-            metric=soft_after(epoch, epochs, value),
-            soft=soft_after(epoch, epochs, value),
+            metric=true_probability_after(epoch, epochs, value),
+            mean_true_probability=true_probability_after(epoch, epochs, value),
             train_loss=1 / epoch,
             seconds=seconds / epochs,
             fold_metrics=(value,) * 5,
@@ -123,7 +121,7 @@ def outcome(value: float, epochs: int, seconds: float, seed: int) -> TrialOutcom
         status=TrialStatus.FINISHED,
         value=value,
         value_se=0.01,
-        soft=value,
+        mean_true_probability=value,
         brier=1.0 - value,
         ambiguity=0.0,
         temperature=1.0,
@@ -143,7 +141,7 @@ def _probabilities(rng: np.random.Generator, images: int) -> NDArray[np.float32]
 
 
 def write_images(folder: Path) -> Path:
-    """Tiny pictures, in arrays as ProbSpace has them: nobody trains on them, but workers compare their fingerprint."""
+    """Write tiny images in ProbSpace's layout. Workers compare their fingerprint, but do not train on them."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for name, count in (("train-imgs", TRAIN_IMAGES), ("test-imgs", TEST_IMAGES)):
@@ -153,7 +151,7 @@ def write_images(folder: Path) -> Path:
 
 
 def prepare(study_file: Path, folder: Path, epochs: int) -> StudyPlan:
-    """The study on the images of ``folder``, ready to be begun in any number of databases."""
+    """Plan of the study on the images of ``folder``; it can be created in several databases."""
     study_file.write_text(STUDY.format(epochs=epochs))
     spec = load_study(str(study_file))
     competition = inspect(folder, spec.data.options)
@@ -161,10 +159,10 @@ def prepare(study_file: Path, folder: Path, epochs: int) -> StudyPlan:
 
 
 def fill(url: str, study_plan: StudyPlan, earlier: int) -> None:
-    """Begin the study in an empty database and add ``earlier`` finished trials, as if workers had run them.
+    """Create the study in an empty database, with ``earlier`` finished trials.
 
-    The first is the default recipe, the others are drawn at random. Rows are inserted in bulk: one after another they
-    would take 50 ms each. Their curves and predictions are left out, as no worker ever reads those of other trials.
+    The first trial is the default recipe, the others are drawn at random. Rows are inserted in bulk, because single
+    inserts take 50 ms each. Curves and predictions are left out, because workers do not read those of other trials.
     """
     stores = open_stores(url, create=True)
     study = create_study(stores, study_plan)
@@ -194,7 +192,7 @@ def _run(trial: optuna.Trial, study_plan: StudyPlan) -> float:
     trial.set_user_attr(EPOCHS_ATTRIBUTE, epochs)
     value = score(trial.params)
     for epoch in range(1, epochs + 1):
-        trial.report(soft_after(epoch, epochs, value), epoch)
+        trial.report(true_probability_after(epoch, epochs, value), epoch)
     return value
 
 
@@ -280,8 +278,8 @@ def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTr
                 "recipe": recipe,
                 "trial_number": trial.number,
                 "state": "stored",
-                "told": True,
-                "lost": 0,
+                "is_reported": True,
+                "lost_workers": 0,
                 "created": 0.0,
             }
             for trial, recipe in zip(trials, recipes, strict=True)
@@ -301,7 +299,7 @@ def _insert_in_ours(connection: Connection, study_id: int, trials: list[FrozenTr
                 "reason": "",
                 "value": trial.value,
                 "value_se": 0.01,
-                "soft": trial.value,
+                "mean_true_probability": trial.value,
                 "brier": 1.0 - (trial.value or 0.0),
                 "ambiguity": 0.0,
                 "temperature": 1.0,

@@ -1,7 +1,7 @@
-"""The two contenders of `benchmarks.fleet.overhead`, each a process of its own, and the stopwatch that both carry.
+"""Worker processes of `benchmarks.fleet.overhead`, of Retable and of plain Optuna, and their stopwatch.
 
-Both sample with the same sampler, report every epoch and ask whether to prune, and sleep instead of training. Neither
-imports torch.
+Both use the same sampler, report every epoch, ask whether to prune, and sleep instead of training. Neither imports
+torch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from benchmarks.fleet.study import NAME, outcome, score, soft_after, suggest
-from search.runtime.heartbeat import Heartbeat, process_name
+from benchmarks.fleet.study import NAME, outcome, score, suggest, true_probability_after
+from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
+from search.runtime.process_names import process_name
 from search.runtime.signals import StopSignals
 from search.study_state.study_targets import read_folds
 from search.tuning.samplers import make_sampler
@@ -48,28 +49,28 @@ if TYPE_CHECKING:
 
     from trainer.batches.batch_loader import BatchLoader
 
-BUSY_TIMEOUT = 60  # seconds, for plain Optuna on SQLite: its default of 5 fails at once among many workers
-MAX_ERRORS = 20  # after which a worker of plain Optuna gives up
+BUSY_TIMEOUT = 60  # seconds, for plain Optuna on SQLite: its default of 5 fails with many workers
+MAX_ERRORS = 20  # after which a worker of plain Optuna stops
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What the trials of a cell are like."""
+    """Duration of a cell's trials."""
 
     sleep: float
-    """Seconds in place of the training, on average."""
+    """Mean sleep of a trial in seconds."""
     spread: float
-    """Each trial sleeps ``sleep`` times something between 1 - spread and 1 + spread: real trials differ, too."""
+    """Each trial sleeps ``sleep`` times a random factor from 1 - spread to 1 + spread."""
     epochs: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What one worker process is told."""
+class WorkerTask:
+    """Input of one worker process."""
 
     url: str
-    place: int
-    places: int
+    index: int
+    num_workers: int
     load: Load
     settings: SearchSettings
     images: Path
@@ -78,41 +79,41 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Cycle:
-    """One trial: from the moment its worker is free to the moment it is free again, in seconds."""
+    """One trial, from the moment its worker is free until it is free again. Times in seconds."""
 
     number: int
     slept: float
-    """As asked for; what the system sleeps longer counts as overhead."""
+    """Requested sleep; oversleeping counts as overhead."""
     ended: float
-    """On the system's monotonic clock."""
+    """End on the system's monotonic clock."""
     stages: dict[str, float]
     """``take`` the next work item; ``ask``: sample, record the recipe; ``report`` all epochs; ``store``; ``tell``."""
 
     @property
     def overhead(self) -> float:
-        """All but the sleep."""
+        """Duration without the sleep."""
         return sum(self.stages.values())
 
 
 @dataclass(kw_only=True)
-class Report:
-    """What a worker did."""
+class WorkerReport:
+    """Measurements of one worker."""
 
-    place: int
+    index: int
     cycles: list[Cycle] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     warnings: int = 0
-    """Outages that were waited out, and the like."""
+    """Number of logged warnings, for example of outages."""
     cpu: float = 0.0
-    """Seconds of processor time, from the start signal on."""
+    """Processor time in seconds since the start signal."""
     peak: float = 0.0
-    """Largest memory, MiB."""
+    """Peak memory in MiB."""
     torch: bool = False
-    """Whether torch was imported after all."""
+    """Whether torch was imported."""
 
 
 class Stopwatch:
-    """Divides a worker's life into cycles and these into stages."""
+    """Divides a worker's time into cycles, and cycles into stages."""
 
     def __init__(self) -> None:
         self.cycles: list[Cycle] = []
@@ -121,8 +122,8 @@ class Stopwatch:
         self._number: int | None = None
         self._last: float | None = None
 
-    def free(self) -> None:
-        """The worker is free: a trial under way ends, and the next cycle begins."""
+    def worker_is_free(self) -> None:
+        """End the current cycle, if it ran a trial, and begin the next one."""
         if self._last is None:
             self._last = time.monotonic()
         elif self._number is not None:
@@ -133,50 +134,50 @@ class Stopwatch:
             self._stages, self._slept, self._number = {}, 0.0, None
 
     def lap(self, stage: str) -> None:
-        """What passed since the last lap belongs to ``stage``."""
+        """Add the time since the last lap to ``stage``."""
         now = time.monotonic()
         assert self._last is not None
         self._stages[stage] = self._stages.get(stage, 0.0) + now - self._last
         self._last = now
 
-    def nap(self, seconds: float) -> None:
-        """Sleep; this much belongs to no stage."""
+    def sleep(self, seconds: float) -> None:
+        """Sleep; ``seconds`` count for no stage."""
         time.sleep(seconds)
         self._slept += seconds
         assert self._last is not None
         self._last += seconds
 
-    def runs(self, number: int) -> None:
-        """The trial under way has this number."""
+    def set_trial(self, number: int) -> None:
+        """Set the trial number of the current cycle."""
         self._number = number
 
 
-Contender = Callable[[Order, Callable[[], None], Stopwatch, Report], None]
+Contender = Callable[[WorkerTask, Callable[[], None], Stopwatch, WorkerReport], None]
 
 
-def labour(
-    name: str, order: Order, barrier: Barrier, tickets: Tickets, reports: Queue[Report], patience: float
+def run_worker(
+    name: str, task: WorkerTask, barrier: Barrier, budget: TrialBudget, reports: Queue[WorkerReport], timeout: float
 ) -> None:
-    """Main of a worker process: get ready, wait for all others, work, report."""
+    """Main of a worker process: prepare, wait for all others, work, report."""
     logging.basicConfig(level=logging.WARNING)
-    report, watch = Report(place=order.place), Stopwatch()
+    report, watch = WorkerReport(index=task.index), Stopwatch()
     logging.getLogger().addHandler(_Counter(report))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     cpu = 0.0
 
     def ready() -> None:
         nonlocal cpu
-        barrier.wait(patience)
-        # As in the middle of a night: not everybody begins a trial at the same moment.
-        time.sleep(order.load.sleep * order.place / order.places)
+        barrier.wait(timeout)
+        # Starts are spread over one trial, as in the middle of a long search.
+        time.sleep(task.load.sleep * task.index / task.num_workers)
         cpu = _cpu_seconds()
-        watch.free()
+        watch.worker_is_free()
 
     try:
         if name == "retable":
-            retable(order, ready, watch)
+            retable(task, ready, watch)
         else:
-            plain_optuna(order, ready, watch, report, tickets)
+            plain_optuna(task, ready, watch, report, budget)
     except Exception:
         report.errors.append(traceback.format_exc())
         barrier.abort()
@@ -187,36 +188,36 @@ def labour(
     reports.put(report)
 
 
-def retable(order: Order, ready: Callable[[], None], watch: Stopwatch) -> None:
-    """The real worker loop, with a context whose training sleeps."""
-    stores = open_stores(order.url, outage_timeout=OUTAGE_TIMEOUT)
+def retable(task: WorkerTask, ready: Callable[[], None], watch: Stopwatch) -> None:
+    """Retable's worker loop with a training that sleeps."""
+    stores = open_stores(task.url, outage_timeout=OUTAGE_TIMEOUT)
     stores = replace(stores, queue=_TimedQueue(stores.database, watch))
-    home, study = Home(root=order.home), stores.study(NAME)
-    tools = WorkerResources(
+    home, study = Home(root=task.home), stores.study(NAME)
+    resources = WorkerResources(
         worker=process_name(),
         stores=stores,
         home=home,
-        folders=(order.images,),
-        # Nothing here is trained.
+        folders=(task.images,),
+        # Not used, because no training runs.
         device=cast("torch.device", None),
         loader=cast("BatchLoader", None),
     )
-    train = partial(_pretend, load=order.load, watch=watch)
-    context = replace(StudyCache(tools).context(study), train=train)
-    with Heartbeat(stores.workers, tools.worker, device="none", home=home.identity()) as heartbeat:
+    train = partial(_sleep_instead, load=task.load, watch=watch)
+    context = replace(StudyCache(resources).context(study), train=train)
+    with Heartbeat(stores.workers, resources.worker, device="none", home=home.identity()) as heartbeat:
         ready()
-        work(stores, lambda _: context, StopSignals(), home=home, only=study, at=heartbeat.at)
+        work(stores, lambda _: context, StopSignals(), home=home, only=study, on_study=heartbeat.set_study)
 
 
 class _TimedQueue(WorkQueue):
-    """A queue that tells the stopwatch."""
+    """A work queue that records laps of the stopwatch."""
 
     def __init__(self, database: Database, watch: Stopwatch) -> None:
         super().__init__(database)
         self._watch = watch
 
     def studies_with_work(self, *, home: str | None = None) -> list[int]:
-        self._watch.free()
+        self._watch.worker_is_free()
         return super().studies_with_work(home=home)
 
     def take(self, *args: object, **options: object) -> WorkItem | None:
@@ -232,45 +233,47 @@ class _TimedQueue(WorkQueue):
         return stored
 
 
-def _pretend(context: StudyContext, task: Task, *, load: Load, watch: Stopwatch) -> TrialOutcome | None:
-    """All that `search.worker.train_item.train` asks of the database, and naps instead of epochs."""
+def _sleep_instead(context: StudyContext, task: Task, *, load: Load, watch: Stopwatch) -> TrialOutcome | None:
+    """All database calls of `search.worker.train_item.train`, with sleeps instead of epochs."""
     watch.lap("ask")
     trial, item = task.trial, task.item
     assert trial is not None and item.trial_number is not None
-    watch.runs(item.trial_number)
+    watch.set_trial(item.trial_number)
     reported: set[int] = set()
     if item.attempt > 1:
         reported = set(stored_trial(trial).intermediate_values)
     read_folds(context.stores, context.study, item.split)
     value, seconds = score(trial.params), _seconds(load, item.trial_number)
     for epoch in range(1, load.epochs + 1):
-        watch.nap(seconds / load.epochs)
+        watch.sleep(seconds / load.epochs)
         if not task.lease.check():
             raise LeaseLost
         if epoch not in reported:
-            soft = soft_after(epoch, load.epochs, value)
-            trial.report(soft, epoch)
+            probability = true_probability_after(epoch, load.epochs, value)
+            trial.report(probability, epoch)
         if task.stop_requested():
             return None
         trial.should_prune()
     return outcome(value, load.epochs, seconds, seed=item.trial_number)
 
 
-def plain_optuna(order: Order, ready: Callable[[], None], watch: Stopwatch, report: Report, tickets: Tickets) -> None:
-    """``study.optimize`` as a careful user writes it: RDBStorage with patience, one study and one sampler a process.
+def plain_optuna(
+    task: WorkerTask, ready: Callable[[], None], watch: Stopwatch, report: WorkerReport, budget: TrialBudget
+) -> None:
+    """``study.optimize`` with an RDBStorage that waits for locks, and one study and one sampler per process.
 
-    The budget is kept outside of the database, by ``tickets``, which costs nothing. Predictions are not stored, and a
-    worker that dies leaves its trial behind: what Optuna does not do is not charged to it.
+    ``budget`` counts trials outside of the database, at no cost. Predictions are not stored, and the trials of dead
+    workers are not adopted: the comparison does not charge Optuna for what it does not do.
     """
-    if order.url.startswith("sqlite"):
+    if task.url.startswith("sqlite"):
         engine_kwargs: dict[str, object] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
     else:
         engine_kwargs = {"pool_size": 2, "max_overflow": 2, "pool_pre_ping": True}
-    storage = optuna.storages.RDBStorage(order.url, engine_kwargs=engine_kwargs, skip_table_creation=True)
+    storage = optuna.storages.RDBStorage(task.url, engine_kwargs=engine_kwargs, skip_table_creation=True)
     study = optuna.load_study(
         study_name=NAME,
         storage=storage,
-        sampler=make_sampler(order.settings, seed=order.place, budget=order.settings.trials),
+        sampler=make_sampler(task.settings, seed=task.index, budget=task.settings.trials),
         pruner=optuna.pruners.NopPruner(),
     )
     study.get_trials(deepcopy=False)
@@ -279,51 +282,51 @@ def plain_optuna(order: Order, ready: Callable[[], None], watch: Stopwatch, repo
     def objective(trial: optuna.Trial) -> float:
         value = score(suggest(trial))
         watch.lap("ask")
-        watch.runs(trial.number)
-        seconds = _seconds(order.load, trial.number)
-        for epoch in range(1, order.load.epochs + 1):
-            watch.nap(seconds / order.load.epochs)
-            trial.report(soft_after(epoch, order.load.epochs, value), epoch)
+        watch.set_trial(trial.number)
+        seconds = _seconds(task.load, trial.number)
+        for epoch in range(1, task.load.epochs + 1):
+            watch.sleep(seconds / task.load.epochs)
+            trial.report(true_probability_after(epoch, task.load.epochs, value), epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
         watch.lap("report")
         return value
 
-    def go_on(study: optuna.Study, _trial: FrozenTrial) -> None:
-        watch.free()
-        if not tickets.draw():
+    def after_trial(study: optuna.Study, _trial: FrozenTrial) -> None:
+        watch.worker_is_free()
+        if not budget.take():
             study.stop()
 
-    while tickets.draw() and len(report.errors) < MAX_ERRORS:
+    while budget.take() and len(report.errors) < MAX_ERRORS:
         try:
-            study.optimize(objective, callbacks=[go_on])
+            study.optimize(objective, callbacks=[after_trial])
         except Exception:
             report.errors.append(traceback.format_exc())
-            tickets.give_back()
+            budget.put_back()
         else:
             return
 
 
-class Tickets:
-    """As many as trials are to be run."""
+class TrialBudget:
+    """Number of trials that may still begin, shared between processes."""
 
     def __init__(self, count: int) -> None:
         self._left = multiprocessing.get_context("spawn").Value("i", count)
 
-    def draw(self) -> bool:
-        """Whether another trial may begin."""
+    def take(self) -> bool:
+        """Take one trial from the budget; false if none is left."""
         with self._left.get_lock():
             self._left.value -= 1
             return bool(self._left.value >= 0)
 
-    def give_back(self) -> None:
-        """The trial came to nothing."""
+    def put_back(self) -> None:
+        """Return a trial that failed."""
         with self._left.get_lock():
             self._left.value += 1
 
 
 class _Counter(logging.Handler):
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: WorkerReport) -> None:
         super().__init__(logging.WARNING)
         self._report = report
 

@@ -1,1 +1,1 @@
-"""Rules for pruning, sampling and selection, replayed on recorded learning curves."""
+"""Pruning, sampling, selection and forecast, replayed on recorded learning curves."""

@@ -1,19 +1,19 @@
-"""Which rule for giving trials up ends nearest to the best recipe, for the same training: replays on recorded curves.
+"""Pruning rules at equal training budgets, replayed on recorded learning curves.
 
     python -m benchmarks.replays.compare_pruners TABLE.npz ... [--orders 500] [--budgets 2,3,5,8,12] [--cost seconds]
-    [--workers 4] python -m benchmarks.replays.compare_pruners TABLE.npz ... --halves 20 --orders 30
+    python -m benchmarks.replays.compare_pruners TABLE.npz ... --halves 20 --orders 30
     python -m benchmarks.replays.compare_pruners TABLE.npz ... --sampling
 
-A table (`benchmarks.replays.curve_tables`) holds recipes' curves and their truth. Each replay draws a share of its
-recipes in random order, the same for all rules, and trains them as a worker would, each report a recorded one. When the
-budget is used up, a winner is picked among the finished. **Regret** is by how many points of true accuracy it is worse
-than the best recipe of the replay; beside it stands the paired difference to successive halving with its standard error
-over replays (which does not cover that the table itself is one of many). A budget of 5 is the training that five
-average recipes take to their end; *all* is what a study with a fixed number of trials ends with, whatever it cost.
-Rules that drive Optuna itself are slow and replayed ``--slow-orders`` times.
+A table (`benchmarks.replays.curve_tables`) holds the learning curves and true scores of recipes. Each replay draws a
+share of the recipes in random order, the same for all rules, and replays their recorded reports as a worker would
+produce them. At the end of the budget, a winner is chosen among the finished recipes. **Regret** is the distance in
+points of true accuracy between the winner and the best recipe of the replay. Beside it stands the paired difference to
+successive halving, with its standard error over replays, but not over tables. A budget of 5 is five average trainings;
+*all* is a study whose number of trials is fixed and whose cost is not. Optuna's own pruners are slow and run on
+``--slow-orders`` replays.
 
-``--halves`` guards against settings that fit the table: those of successive halving are chosen on half of the recipes
-and measured on the other. ``--sampling`` is the benchmark of samplers, `benchmarks.replays.compare_samplers`.
+``--halves`` measures overfitting of settings to the table: it chooses those of successive halving on half of the
+recipes and measures them on the other half. ``--sampling`` compares samplers (`benchmarks.replays.compare_samplers`).
 """
 
 from __future__ import annotations
@@ -32,32 +32,41 @@ import optuna
 
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import CONTENDERS, Surrogate, compare_samplers
-from benchmarks.replays.curve_tables import SHARED, CurveTable, CurveTableError, Floats, Ints, load_table
-from benchmarks.replays.pruning_rules import Foretold, Halving, Never, OptunaRule, fold_after_fold, promotions, screen
+from benchmarks.replays.curve_tables import SHARED, CurveTable, CurveTableError, Int64Array, load_table
+from benchmarks.replays.pruning_rules import (
+    Halving,
+    Never,
+    OptunaRule,
+    PredictedEnd,
+    fold_after_fold,
+    promotions,
+    screen,
+)
 from benchmarks.replays.regret import (
     FIRST,
     SHARE,
     TOP,
     Regrets,
     Setting,
-    begin_well,
     difference,
     draw_orders,
+    good_recipe_first,
     measure,
     prepare,
 )
 from benchmarks.replays.replay import Rule, Trace
 from search.tuning.successive_halving import SuccessiveHalving
+from trainer.common.arrays import Float64Array
 
 REFERENCE = "successive halving"
 ALL = 1e6
-"""The budget of who takes every recipe of a replay."""
+"""A budget that suffices for every recipe of a replay."""
 SCREENED = (1, 2, 3, 4, 6)
-"""Numbers of recipes that ``screen`` may keep."""
+"""Numbers of recipes that ``screen`` trains to the end."""
 
 
-Policy = Callable[[Setting, Ints, str], Trace]
-"""(setting, order, name of the replay) -> what happened; the same for all budgets."""
+Policy = Callable[[Setting, Int64Array, str], Trace]
+"""(setting, order, name of the replay) -> trace; one trace serves all budgets."""
 
 
 def _rule(make: Callable[[Setting], Rule]) -> Policy:
@@ -67,7 +76,7 @@ def _rule(make: Callable[[Setting], Rule]) -> Policy:
 def _optuna(make: Callable[[int], optuna.pruners.BasePruner], *, soft: bool) -> Policy:
     """``make`` takes the number of epochs."""
 
-    def policy(setting: Setting, order: Ints, name: str) -> Trace:
+    def policy(setting: Setting, order: Int64Array, name: str) -> Trace:
         scores = setting.table.soft if soft else 100.0 * setting.table.metric
         return setting.train(OptunaRule(make(setting.cost.shape[1]), name), order, scores)
 
@@ -95,12 +104,12 @@ POLICIES: dict[str, Policy] = {
     ),
     "halving, factor 4, startup 2, last rung 0.5": _halving(reduction_factor=4, startup_trials=2, last_rung=0.5),
     "halving, factor 8, startup 2, last rung 0.5": _halving(reduction_factor=8, startup_trials=2, last_rung=0.5),
-    "foretold end, chance below 0.1": _rule(lambda setting: Foretold(chance=0.1)),
+    "foretold end, chance below 0.1": _rule(lambda setting: PredictedEnd(chance=0.1)),
     "halving, accuracy reported": lambda setting, order, name: setting.train(
         Halving(SuccessiveHalving()), order, 100.0 * setting.table.metric
     ),
 }
-"""Rules replayed on all orders."""
+"""Rules replayed on all orders. Recorded results hold them by these names."""
 
 EVERY_EPOCH_POLICIES: dict[str, Policy] = {
     "halving, calibrated soft reported": lambda setting, order, name: setting.train(
@@ -123,7 +132,7 @@ SINGLE_POLICIES: dict[str, Policy] = {
     "pause and resume": _resumed(),
     "pause and resume, factor 3, last rung 0.5": _resumed(reduction_factor=3, last_rung=0.5),
 }
-"""Rules for one worker, on all orders: what would be possible if trials could be resumed."""
+"""Rules for one worker, on all orders. They resume paused trials, which Retable does not."""
 
 SLOW_POLICIES: dict[str, Policy] = {
     "Optuna Hyperband, accuracy": _optuna(lambda epochs: optuna.pruners.HyperbandPruner(1, epochs), soft=False),
@@ -137,7 +146,7 @@ SLOW_POLICIES: dict[str, Policy] = {
     "Optuna Median, fold after fold": _folds(lambda: optuna.pruners.MedianPruner()),
     "Optuna Wilcoxon, fold after fold": _folds(lambda: _quietly(lambda: optuna.pruners.WilcoxonPruner())),
 }
-"""Rules of Optuna itself, one worker, on fewer orders."""
+"""Optuna's own pruners, for one worker, on fewer orders."""
 
 
 def _quietly(make: Callable[[], optuna.pruners.BasePruner]) -> optuna.pruners.BasePruner:
@@ -146,9 +155,9 @@ def _quietly(make: Callable[[], optuna.pruners.BasePruner]) -> optuna.pruners.Ba
         return make()
 
 
-def screened(setting: Setting, orders: Sequence[Ints], budgets: Sequence[float]) -> dict[str, Regrets]:
-    """ "One epoch of everything, then the best K", for each K of `SCREENED` that was best at a budget on the other half
-    of the orders, and for K = 2.
+def screened(setting: Setting, orders: Sequence[Int64Array], budgets: Sequence[float]) -> dict[str, Regrets]:
+    """Regrets of "one epoch of everything, then the best K": for K = 2, and for the best K
+    of `SCREENED`, which is chosen for each budget on the other half of the orders.
     """
     by_keep = {
         keep: measure(
@@ -167,7 +176,7 @@ def screened(setting: Setting, orders: Sequence[Ints], budgets: Sequence[float])
         means = np.stack([by_keep[keep].picked[FIRST][other].mean(axis=0) for keep in SCREENED])
         chosen[half] = means.argmin(axis=0)
 
-    def merged(take: Callable[[Regrets], Floats]) -> Floats:
+    def merged(take: Callable[[Regrets], Float64Array]) -> Float64Array:
         stacked = np.stack([take(by_keep[keep]) for keep in SCREENED])
         return np.asarray(np.take_along_axis(stacked, chosen[None], axis=0)[0])
 
@@ -180,13 +189,15 @@ def screened(setting: Setting, orders: Sequence[Ints], budgets: Sequence[float])
     return {"one epoch of everything, then the best 2": by_keep[2], "… then the best K, K fitted by budget": best}
 
 
-def compare(setting: Setting, orders: Sequence[Ints], budgets: Sequence[float], slow_orders: int) -> dict[str, Regrets]:
-    """All rules on the same orders; the slow ones on the first ``slow_orders``.
+def compare(
+    setting: Setting, orders: Sequence[Int64Array], budgets: Sequence[float], slow_orders: int
+) -> dict[str, Regrets]:
+    """Regrets of all rules on the same orders; the slow ones on the first ``slow_orders``.
 
-    With several workers, or a first trial that is spared, only rules that work so.
+    Rules for one worker are left out with several workers and with a first trial that is never pruned.
     """
 
-    def of(policy: Policy, some: Sequence[Ints]) -> Regrets:
+    def of(policy: Policy, some: Sequence[Int64Array]) -> Regrets:
         traces = [policy(setting, order, f"order {i}") for i, order in enumerate(some)]
         return measure(setting, some, budgets, lambda i, budget: traces[i])
 
@@ -201,7 +212,7 @@ def compare(setting: Setting, orders: Sequence[Ints], budgets: Sequence[float], 
 
 
 def regret_rows(found: Mapping[str, Regrets], budgets: Sequence[float]) -> list[dict[str, object]]:
-    """A row a rule: regret and paired difference to the reference at each budget, and what taking all recipes costs."""
+    """A row for each rule: regret and difference to the reference at each budget, and the cost of all recipes."""
     rows = []
     for name, regrets in found.items():
         row: dict[str, object] = {"rule": name}
@@ -216,24 +227,26 @@ def regret_rows(found: Mapping[str, Regrets], budgets: Sequence[float]) -> list[
     return rows
 
 
-def pick_rows(found: Mapping[str, Regrets], budgets: Sequence[float], rules: Sequence[str]) -> list[dict[str, object]]:
-    """A row a rule and judgement: regret at each budget, and that of the best of the finalists."""
+def selection_rows(
+    found: Mapping[str, Regrets], budgets: Sequence[float], rules: Sequence[str]
+) -> list[dict[str, object]]:
+    """A row for each rule and selection score: regret at each budget; and the regret of the best finalist."""
     rows: list[dict[str, object]] = []
     for name in rules:
-        for judgement, values in found[name].picked.items():
-            rows.append(_row(name, judgement, values, budgets))
+        for selected_by, values in found[name].picked.items():
+            rows.append(_row(name, selected_by, values, budgets))
         rows.append(_row(name, f"best of the first {TOP} by the first line", found[name].top, budgets))
     return rows
 
 
-def _row(rule: str, judgement: str, values: Floats, budgets: Sequence[float]) -> dict[str, object]:
+def _row(rule: str, selected_by: str, values: Float64Array, budgets: Sequence[float]) -> dict[str, object]:
     means = values.mean(axis=0)
     by_budget = {"all" if b == ALL else f"{b:g}": f"{m:.2f}" for b, m in zip(budgets, means, strict=True)}
-    return {"rule": rule, "picked by": judgement, **by_budget}
+    return {"rule": rule, "picked by": selected_by, **by_budget}
 
 
 def report(path: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Replay one table, print its tables, return everything measured."""
+    """Replay one table, print the results, and return them."""
     curves = load_table(path).drawn
     setting = prepare(
         curves,
@@ -244,7 +257,7 @@ def report(path: Path, given: argparse.Namespace) -> dict[str, Any]:
     )
     orders = draw_orders(len(curves.recipes), given.orders, given.share, given.seed)
     if given.good_first:
-        orders = begin_well(orders, curves)
+        orders = good_recipe_first(orders, curves)
     budgets = [*given.budgets, ALL]
     found = compare(setting, orders, budgets, given.slow_orders)
     recipes, epochs = curves.metric.shape
@@ -255,7 +268,7 @@ def report(path: Path, given: argparse.Namespace) -> dict[str, Any]:
     )
     print(table(regret_rows(found, budgets)))
     print()
-    print(table(pick_rows(found, budgets, [REFERENCE, *given.picks])))
+    print(table(selection_rows(found, budgets, [REFERENCE, *given.picks])))
     return {
         "table": curves.name,
         "recipes": recipes,
@@ -279,16 +292,16 @@ FAMILY = [
 ]
 """Settings of successive halving that `halves` chooses from."""
 HALVES_BUDGETS = (3.0, 5.0)
-"""Half a table has no recipes for more."""
+"""Half a table has too few recipes for larger budgets."""
 
 
 def halves(table: CurveTable, *, splits: int, orders: int, seed: int) -> dict[str, Any]:
-    """Whether settings of halving that are best on half of the recipes hold on the other half.
+    """Choose settings of halving on half of the recipes, and measure them on the other half.
 
     Returns:
-        ``difference``, ``error``: mean regret less that of the reference on the halves that nothing was chosen on, over
-        `HALVES_BUDGETS`, and its standard error over splits; ``chosen``: how often each factor, startup and last rung
-        was; ``fixed``: the same difference for each member of `FAMILY`, without choosing.
+        ``difference``, ``error``: mean regret minus that of the reference on the other halves, over `HALVES_BUDGETS`,
+        and its standard error over splits; ``chosen``: number of times that each member of `FAMILY` was chosen;
+        ``fixed``: the difference for each member of `FAMILY` without a choice.
     """
     generator = np.random.default_rng(seed)
     gains: list[float] = []
@@ -323,25 +336,25 @@ def halves(table: CurveTable, *, splits: int, orders: int, seed: int) -> dict[st
 
 
 def report_sampling(path: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Compare samplers on a surrogate of one table, print, return everything measured."""
+    """Compare samplers on a surrogate of one table, print the results, and return them."""
     surrogate = Surrogate(load_table(path), given.seed)
     searches = {name: given.searches if name != "GP" else given.slow_searches for name in CONTENDERS}
     rows = compare_samplers(surrogate, checkpoints=given.trials, searches=searches, seed=given.seed)
     noise = np.sqrt(np.diag(surrogate.noise))
     print(
-        f"\n**{path.stem}**: a forest that explains {surrogate.fit:.0%} of the variance of the truth of recipes it was "
-        f"not fitted to; noise {noise[0]:.2f} points of accuracy, {noise[1]:.2f} of soft, {noise[2]:.2f} of calibrated "
-        "soft. Regret.\n"
+        f"\n**{path.stem}**: a forest that explains {surrogate.fit:.0%} of the variance of the true score of recipes "
+        f"it was not fitted to; noise {noise[0]:.2f} points of accuracy, {noise[1]:.2f} of soft, {noise[2]:.2f} of "
+        "calibrated soft. Regret.\n"
     )
     print(table(rows))
     return {"table": path.stem, "fit": surrogate.fit, "noise": surrogate.noise.tolist(), "samplers": rows}
 
 
 def report_halves(path: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Choose settings of halving on half of a table's recipes, measure them on the other half, print, return."""
+    """Run `halves` on one table, print the results, and return them."""
     found = halves(load_table(path).drawn, splits=given.halves, orders=given.orders, seed=given.seed)
     print(
-        f"\n**{path.stem}**: settings of halving chosen on half of the recipes, regret on the other half less that of "
+        f"\n**{path.stem}**: settings of halving chosen on half of the recipes, regret on the other half minus that of "
         f"{REFERENCE}, mean over budgets of {' and '.join(f'{b:g}' for b in HALVES_BUDGETS)}: "
         f"{found['difference']:+.2f} ± {found['error']:.2f} ({given.halves} splits)\n"
     )
@@ -352,7 +365,7 @@ def report_halves(path: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def numbers(text: str) -> list[float]:
-    """Ascending numbers above 0, separated by commas."""
+    """Parse ascending numbers above 0, separated by commas."""
     values = [float(part) for part in text.split(",")]
     if not values or min(values) <= 0.0 or values != sorted(values):
         raise argparse.ArgumentTypeError(f"{text}: takes ascending numbers above 0, for example 3,5,8")
@@ -360,7 +373,7 @@ def numbers(text: str) -> list[float]:
 
 
 def whole_numbers(text: str) -> list[int]:
-    """As `numbers`, whole ones."""
+    """Parse as `numbers`, and round down to integers."""
     return [int(value) for value in numbers(text)]
 
 
@@ -369,29 +382,43 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", type=Path, nargs="*", default=[SHARED], help=f"default: {SHARED}")
     parser.add_argument("--orders", type=int, default=500, help="replays of each rule")
-    parser.add_argument("--slow-orders", type=int, default=100, help="of those that drive Optuna; 0: leave them out")
+    parser.add_argument(
+        "--slow-orders", type=int, default=100, help="replays of Optuna's own pruners; 0: leave them out"
+    )
     parser.add_argument("--budgets", type=numbers, default=[2.0, 3.0, 5.0, 8.0, 12.0], help="in whole trainings")
-    parser.add_argument("--share", type=float, default=SHARE, help="of the recipes that a replay draws from")
+    parser.add_argument("--share", type=float, default=SHARE, help="share of the recipes that a replay draws")
     parser.add_argument("--cost", choices=("epochs", "seconds"), default="epochs")
-    parser.add_argument("--workers", type=int, default=1, help="side by side; without the slow rules where above 1")
+    parser.add_argument("--workers", type=int, default=1, help="parallel workers; more than 1 leave the slow rules out")
     parser.add_argument(
         "--good-first",
         action="store_true",
-        help="every order begins with one of its better third, which is never given up",
+        help="every order begins with a recipe of its better third, which is never pruned",
     )
     parser.add_argument(
-        "--of-averages", action="store_true", help="regret of the average of all fold models, not of one network"
+        "--of-averages", action="store_true", help="regret of the average of all fold models instead of one network"
     )
     parser.add_argument(
-        "--picks", action="append", default=[], choices=[*POLICIES], metavar="RULE", help="how to pick with it, too"
+        "--picks",
+        action="append",
+        default=[],
+        choices=[*POLICIES],
+        metavar="RULE",
+        help="a further rule in the table of selection scores",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="everything measured")
     parser.add_argument("--halves", type=int, default=0, metavar="SPLITS", help="choose on half of the recipes instead")
     parser.add_argument("--sampling", action="store_true", help="samplers on a surrogate instead")
-    parser.add_argument("--searches", type=int, default=40, help="with --sampling: of each sampler")
-    parser.add_argument("--slow-searches", type=int, default=8, help="with --sampling: of the GP; 0: leave it out")
-    parser.add_argument("--trials", type=whole_numbers, default=[20, 40, 60], help="with --sampling: when to look")
+    parser.add_argument("--searches", type=int, default=40, help="with --sampling: searches of each sampler")
+    parser.add_argument(
+        "--slow-searches", type=int, default=8, help="with --sampling: searches of the GP; 0: leave it out"
+    )
+    parser.add_argument(
+        "--trials",
+        type=whole_numbers,
+        default=[20, 40, 60],
+        help="with --sampling: numbers of trials after which to compare",
+    )
     given = parser.parse_args(argv)
     if given.orders < 2 or given.workers < 1 or not 0.0 < given.share <= 1.0:
         parser.error("needs --orders 2 or more, --workers 1 or more and a --share above 0 and at most 1")

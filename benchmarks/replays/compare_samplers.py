@@ -1,19 +1,20 @@
-"""Which sampler, told which score, finds the best recipe: on a surrogate fitted to a recorded table.
+"""Samplers and objectives, compared on a surrogate that is fitted to a recorded table.
 
     python -m benchmarks.replays.compare_pruners TABLE.npz ... --sampling
 
-A random forest learns from a table's recipes (`benchmarks.replays.curve_tables`) the true score, the accuracy, the soft
-score and the calibrated soft score, all at once, so that what biases a score (label smoothing, mixing) biases it here
-too. A sampler proposes recipes from the ranges that the table's recipes span, and is told one score of the forest plus
-noise; the trial with the best told score is its pick. **Regret** is by how many points of the forest's truth the pick
-is worse than the best of many random recipes and of everything that any sampler proposed.
+A random forest is fitted to a table's recipes (`benchmarks.replays.curve_tables`). It predicts four values jointly: the
+true score, the accuracy, the *soft* score (mean true-class probability) and the calibrated soft score. A setting that
+biases a score (label smoothing, mixing) therefore biases it here too. A sampler proposes recipes from the ranges of the
+table's recipes, and observes one predicted score plus noise. Its choice is the trial with the best observed score.
+**Regret** is the distance in points of the forest's true score between the choice and the best of many random recipes
+and of all proposals.
 
-A surrogate is a surrogate: a forest is piecewise constant and was fitted to a few dozen recipes, so it flatters nothing
-in particular but knows only coarse effects. It ranks samplers for such spaces; it does not foretell points.
+The forest is piecewise constant and fitted to a few dozen recipes, so it knows only coarse effects. It ranks samplers
+for such search spaces; it does not predict scores.
 
-The noise is that of which images there happen to be, after what all recipes share of it, measured on the table: the
-covariance over images of hits and true-class probabilities, each less its mean over recipes, divided by the number of
-images. Noise of training comes on top in reality and is not in it.
+The noise is the sampling error of the images, without the part that all recipes share. It is measured on the table: the
+covariance over images of correct predictions and true-class probabilities, each minus its mean over recipes, divided by
+the number of images. Noise of trainings is not included.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.replays.curve_tables import CurveTable, Floats, calibrated_soft
+from benchmarks.replays.curve_tables import CurveTable, calibrated_soft
 from search.tuning.samplers import SAMPLERS
+from trainer.common.arrays import Float64Array
 from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
@@ -38,21 +40,21 @@ OBJECTIVES: dict[str, tuple[float, float, float]] = {
     "calibrated soft": (0.0, 0.0, 1.0),
     "accuracy + calibrated soft": (0.5, 0.0, 0.5),
 }
-"""What a sampler may be told, as weights of accuracy, soft and calibrated soft."""
+"""Objectives of a sampler, as weights of accuracy, soft and calibrated soft score."""
 STARTUP = 10
-"""Random trials that every sampler begins with, as the service has it with 30 trials or more."""
+"""Random trials at the beginning, as `search start` has them with a budget of 30 trials or more."""
 FEW_VALUES = 5
-"""A number that takes no more values than this is a choice."""
+"""A number with at most this many distinct values becomes a choice."""
 WIDE = 30.0
-"""A range whose ends are this far apart is logarithmic."""
+"""A range becomes logarithmic if its upper end is at least this multiple of its lower end."""
 REFERENCE_RECIPES = 5_000
-"""Random recipes among which the best possible is sought."""
+"""Random recipes that estimate the best possible score."""
 
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
 
 
 def _product(name: str) -> Callable[[int, int], optuna.samplers.BaseSampler]:
-    """The product's own; no trial has seconds here, so all cost the same."""
+    """One of Retable's samplers. Trials have no training time here, so all cost the same."""
     return lambda seed, startup_trials: SAMPLERS[name](seed, startup_trials, 1)
 
 
@@ -66,12 +68,12 @@ CONTENDERS: dict[str, Callable[[int, int], optuna.samplers.BaseSampler]] = {
     "TPE, independent": _plain_tpe,
     "GP": _product("gp"),
 }
-"""(seed, random trials) -> a sampler. OptunaHub's cannot be had without a network."""
+"""(seed, random trials) -> a sampler. OptunaHub's samplers need a network connection and are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One thing that varies between a table's recipes."""
+    """A field that differs between a table's recipes."""
 
     name: str
     choices: tuple[Any, ...] = ()
@@ -80,14 +82,14 @@ class Dimension:
     high: float = 0.0
     log: bool = False
     off: bool = False
-    """Whether 0 is possible beside the range, as a switch of its own."""
+    """Whether a separate switch sets the value to 0, outside of the range."""
     when: tuple[str, Any] | None = None
-    """Name and value of the choice under which it matters; elsewhere it is 0."""
+    """Name and value of the choice that activates this dimension; otherwise the value is 0."""
 
 
 def dimensions_of(recipes: Sequence[dict[str, Any]]) -> list[Dimension]:
-    """What varies, choices first. Learning rates have a range for each optimizer; the mixing strength depends on the
-    mixing.
+    """Dimensions of the fields that differ between recipes, choices first. Learning rates have a range for each
+    optimizer.
     """
     varying = [name for name in recipes[0] if len({str(recipe[name]) for recipe in recipes}) > 1]
     choices, ranges = [], []
@@ -121,7 +123,7 @@ def dimensions_of(recipes: Sequence[dict[str, Any]]) -> list[Dimension]:
 
 
 def suggest(trial: optuna.Trial, dimensions: Sequence[Dimension]) -> dict[str, Any]:
-    """One recipe, sampled as the service samples: conditional ranges and switches are parameters of their own."""
+    """Sample one recipe. Conditional ranges and switches are parameters of their own, as in Retable."""
     recipe: dict[str, Any] = {}
     for dimension in dimensions:
         if dimension.choices:
@@ -138,7 +140,7 @@ def suggest(trial: optuna.Trial, dimensions: Sequence[Dimension]) -> dict[str, A
 
 
 class Surrogate:
-    """What a table says of recipes that are not in it."""
+    """A forest that predicts the scores of recipes outside of a table."""
 
     def __init__(self, table: CurveTable, seed: int = 0) -> None:
         from sklearn.ensemble import RandomForestRegressor
@@ -152,14 +154,14 @@ class Surrogate:
         self._forest.fit(self._encoded(table.recipes), targets)
         residual = table.truth - self._forest.oob_prediction_[:, 0]
         self.fit = float(1.0 - residual.var() / table.truth.var())
-        """Share of the variance of the truth that it explains of recipes it was not fitted to; below 0: none."""
+        """Out-of-bag R^2: explained share of the variance of the true score; it may be negative."""
         self.noise = measurement_noise(table)
 
-    def values(self, recipes: Sequence[dict[str, Any]]) -> Floats:
+    def values(self, recipes: Sequence[dict[str, Any]]) -> Float64Array:
         """(recipes, 4), in points: truth, accuracy, soft, calibrated soft."""
         return np.asarray(self._forest.predict(self._encoded(recipes)))
 
-    def _encoded(self, recipes: Sequence[dict[str, Any]]) -> Floats:
+    def _encoded(self, recipes: Sequence[dict[str, Any]]) -> Float64Array:
         columns = []
         for name in self._names:
             of_name = [dimension for dimension in self.dimensions if dimension.name == name]
@@ -174,8 +176,8 @@ class Surrogate:
         return np.array(columns, dtype=np.float64).T
 
 
-def end_scores(table: CurveTable) -> dict[str, Floats]:
-    """Accuracy, soft and calibrated soft at the end, each ``(R,)``, in points."""
+def end_scores(table: CurveTable) -> dict[str, Float64Array]:
+    """Accuracy, soft and calibrated soft score after the last epoch, each ``(R,)``, in points."""
     return {
         "accuracy": 100.0 * table.metric[:, -1],
         "soft": table.soft[:, -1],
@@ -183,7 +185,7 @@ def end_scores(table: CurveTable) -> dict[str, Floats]:
     }
 
 
-def measurement_noise(table: CurveTable) -> Floats:
+def measurement_noise(table: CurveTable) -> Float64Array:
     """(3, 3), in squared points: covariance of the errors of accuracy, soft and calibrated soft (see the module)."""
     rows = np.arange(len(table.y))
     parts = []
@@ -197,23 +199,25 @@ def measurement_noise(table: CurveTable) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One search: what each trial was told and what it was truly worth."""
+    """One search, with the observed and the true score of each trial."""
 
-    told: Floats
-    truth: Floats
+    scores: Float64Array
+    """(trials,): observed objective."""
+    truth: Float64Array
+    """(trials,): true score in points."""
     seconds: float
-    """That the sampler took."""
+    """Time of the sampler."""
 
     def picked(self, trials: int) -> float:
-        """True score of the one with the best told score among the first ``trials``."""
-        return float(self.truth[self.told[:trials].argmax()])
+        """True score of the trial with the best observed score among the first ``trials``."""
+        return float(self.truth[self.scores[:trials].argmax()])
 
 
 def run(surrogate: Surrogate, contender: str, objective: str, trials: int, seed: int) -> Run:
-    """One search by one sampler that is told one objective."""
+    """One search by one sampler with one objective."""
     noise = np.random.default_rng(seed).multivariate_normal(np.zeros(3), surrogate.noise, size=trials)
     study = optuna.create_study(direction="maximize", sampler=CONTENDERS[contender](seed, STARTUP))
-    told, truth = np.empty(trials), np.empty(trials)
+    scores, truth = np.empty(trials), np.empty(trials)
     seconds = 0.0
     for number in range(trials):
         start = time.perf_counter()
@@ -222,13 +226,13 @@ def run(surrogate: Surrogate, contender: str, objective: str, trials: int, seed:
         seconds += time.perf_counter() - start
         values = surrogate.values([recipe])[0]
         truth[number] = values[0]
-        told[number] = float(np.dot(OBJECTIVES[objective], values[1:] + noise[number]))
-        study.tell(trial, told[number])
-    return Run(told=told, truth=truth, seconds=seconds)
+        scores[number] = float(np.dot(OBJECTIVES[objective], values[1:] + noise[number]))
+        study.tell(trial, scores[number])
+    return Run(scores=scores, truth=truth, seconds=seconds)
 
 
 def best_possible(surrogate: Surrogate, seed: int = 0) -> float:
-    """The best truth of many random recipes, in points."""
+    """The best true score of many random recipes, in points."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     recipes = [suggest(study.ask(), surrogate.dimensions) for _ in range(REFERENCE_RECIPES)]
     return float(surrogate.values(recipes)[:, 0].max())
@@ -237,11 +241,11 @@ def best_possible(surrogate: Surrogate, seed: int = 0) -> float:
 def compare_samplers(
     surrogate: Surrogate, *, checkpoints: Sequence[int], searches: dict[str, int], seed: int = 0
 ) -> list[dict[str, object]]:
-    """A row a sampler and objective: mean regret after each of ``checkpoints`` trials and its standard error.
+    """A row for each sampler and objective: mean regret and standard error after each of ``checkpoints`` trials.
 
     Args:
         checkpoints: ascending numbers of trials.
-        searches: by sampler of `CONTENDERS`: how many searches; the same seeds for all.
+        searches: number of searches by name of the sampler; all samplers use the same seeds.
     """
     found = {
         (contender, objective): [run(surrogate, contender, objective, checkpoints[-1], seed + i) for i in range(count)]

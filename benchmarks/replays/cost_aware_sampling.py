@@ -1,11 +1,11 @@
-"""Is a suggestion worth its seconds: searches where backbones cost differently, by plain and by cost-aware TPE.
+"""Cost-aware TPE, compared with plain TPE on searches whose backbones differ in training time.
 
     python -m benchmarks.replays.cost_aware_sampling TABLE.npz ... --searches 20
 
-Searches on a forest that was fitted to a table of curves (`benchmarks.replays.compare_samplers`). Its backbones are
-given costs of 1, 3 and 10 in turn, in every order: the best backbone is the cheapest in some and the dearest in others.
-**Regret** is by how many points of the forest's truth the pick is
-worse than the best possible, after the same total cost: that of so many trials of average cost.
+The searches run on a forest that is fitted to a table of curves (`benchmarks.replays.compare_samplers`). The three
+backbones cost 1, 3 and 10, in all six orders, so that the best backbone is cheap in some and expensive in others.
+**Regret** is the distance in points of the forest's true score between the choice and the best possible recipe, after
+the same total cost. Budgets are numbers of trials of average cost.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import optuna
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import OBJECTIVES, Surrogate, best_possible, suggest
 from benchmarks.replays.curve_tables import CurveTableError, load_table
-from search.study_state.optuna_attributes import SECONDS
+from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE
 from search.tuning.cost_aware_tpe import CostAwareTPESampler
 
 COSTS = (1.0, 3.0, 10.0)
 STARTUP = 10
 TRIALS = 60
-"""Of the whole study, at average cost."""
-TOLD = "accuracy + calibrated soft"
+"""Budget of the study, in trials of average cost."""
+OBJECTIVE = "accuracy + calibrated soft"
 
 Sampler = Callable[[int], optuna.samplers.BaseSampler]
 
@@ -56,33 +56,33 @@ def search(
     budgets: Sequence[float],
     seed: int,
 ) -> list[float]:
-    """One search: the true score of the pick after each of ``budgets`` (total cost, ascending)."""
+    """One search: the true score of the choice after each of ``budgets`` (total cost, ascending)."""
     generator = np.random.default_rng(seed)
     study = optuna.create_study(direction="maximize", sampler=sampler(seed))
-    spent, told, truth = [0.0], [-math.inf], [math.nan]
+    spent, scores, truth = [0.0], [-math.inf], [math.nan]
     while spent[-1] < budgets[-1]:
         trial = study.ask()
         recipe = suggest(trial, surrogate.dimensions)
         values = surrogate.values([recipe])[0]
         noise = generator.multivariate_normal(np.zeros(3), surrogate.noise)
         spent.append(spent[-1] + costs[recipe["backbone"]])
-        told.append(float(np.dot(OBJECTIVES[TOLD], values[1:] + noise)))
+        scores.append(float(np.dot(OBJECTIVES[OBJECTIVE], values[1:] + noise)))
         truth.append(float(values[0]))
-        trial.report(told[-1], 1)
-        trial.set_user_attr(SECONDS, costs[recipe["backbone"]])
-        study.tell(trial, told[-1])
+        trial.report(scores[-1], 1)
+        trial.set_user_attr(SECONDS_ATTRIBUTE, costs[recipe["backbone"]])
+        study.tell(trial, scores[-1])
     picks = []
     for budget in budgets:
         done = [place for place, cost in enumerate(spent) if cost <= budget and place]
-        picks.append(truth[max(done, key=told.__getitem__)] if done else truth[1])
+        picks.append(truth[max(done, key=scores.__getitem__)] if done else truth[1])
     return picks
 
 
 def compare(path: Path, *, trials: Sequence[float], searches: int, seed: int) -> list[dict[str, Any]]:
-    """A row an order of costs and sampler: regrets after the cost of so many average ``trials``.
+    """A row for each order of costs and sampler: regrets after the cost of each of ``trials`` average trials.
 
     Raises:
-        CurveTableError: no table, or one without three backbones.
+        CurveTableError: the file is not a valid table, or does not have three backbones.
     """
     curves = load_table(path)
     surrogate = Surrogate(curves, seed)
@@ -113,7 +113,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, search, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", type=Path, nargs="+")
-    parser.add_argument("--searches", type=int, default=20, help="of each sampler and order of costs (%(default)s)")
+    parser.add_argument(
+        "--searches", type=int, default=20, help="searches of each sampler and order of costs (%(default)s)"
+    )
     parser.add_argument("--trials", type=float, nargs="+", default=[10, 20, 40, TRIALS], help="budgets, ascending")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="everything measured")
@@ -131,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
     except CurveTableError as error:
         parser.exit(2, f"{error}\n")
-    print("\nRegret in points after the cost of so many average trials.\n")
+    print("\nRegret in points, by budget in trials of average cost.\n")
     print(table([{name: value for name, value in row.items() if name != "regrets"} for row in rows]))
     by_sampler = {name: np.array([row["regrets"] for row in rows if row["sampler"] == name]) for name in SAMPLERS}
     plain, aware = by_sampler.values()

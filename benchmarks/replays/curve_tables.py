@@ -1,8 +1,8 @@
-"""Recorded tables of learning curves with a known truth, read into one value.
+"""Recorded tables of learning curves with known test scores, read into a `CurveTable`.
 
-Two formats are known: what `benchmarks.replays.record_curves` writes (arrays in its docstring), and the one of
-``shared/curves``, which holds the out-of-fold probabilities of every epoch (``oof`` of shape (R, E, n, C)), ``y``,
-``fold_test``, ``ens_test`` and the recipes as JSON in ``cfg``; its folds are scikit-learn's
+There are two formats. `benchmarks.replays.record_curves` writes the first; its docstring lists the arrays. The second
+is that of ``shared/curves``: the out-of-fold probabilities of every epoch (``oof``, shape (R, E, n, C)), ``y``,
+``fold_test``, ``ens_test``, and the recipes as JSON in ``cfg``. Its folds are scikit-learn's
 ``StratifiedKFold(K, shuffle=True, random_state=0)``.
 
 ``R`` recipes, ``S`` splits, ``E`` epochs, ``K`` folds, ``n`` training images, ``m`` test images, ``C`` classes.
@@ -20,96 +20,94 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.arrays import Float64Array
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.evaluation.metrics import true_class_probability
 from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Int64Array = NDArray[np.int64]
 
 SHARED = Path("../shared/curves/small_natural_images.npz")
-"""The table that lies beside the repository, seen from its root."""
+"""A table beside the repository; the path is relative to its root."""
 
 _COMMON = {"oof", "y", "fold_test", "ens_test"}
 _RECORDED = _COMMON | {"true_class", "metric", "fold_metrics", "seconds", "folds", "recipes"}
 _SHARED = _COMMON | {"cfg"}
 _AVERAGES = ("brier", "ambiguity", "temperature")
 _LATER = {"ens_hits", "weights", *_AVERAGES}
-"""What older tables do not have."""
+"""Optional arrays, which older tables lack."""
 
 
 class CurveTableError(Exception):
-    """A file is no table of curves: which one, what is wrong with it, what would be right."""
+    """A file is not a valid table of curves. The message names the file, the defect and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurveTable:
-    """What is known of ``R`` recipes trained on one data set. Probabilities and accuracies are 0 .. 1."""
+    """Learning curves and test scores of ``R`` recipes on one data set. Probabilities and accuracies are 0 .. 1."""
 
     name: str
     """The file's stem."""
-    true_class: Floats
+    true_class: Float64Array
     """(R, E, n): out-of-fold probability of the true class after every epoch, first split."""
-    metric: Floats
-    """(R, E): out-of-fold accuracy, likewise."""
-    fold_metrics: Floats
-    """(R, E, K): accuracy of each fold, likewise."""
-    seconds: Floats
-    """(R, E), above 0: what the epoch of all folds cost; 1 where it was not recorded."""
+    metric: Float64Array
+    """(R, E): out-of-fold accuracy after every epoch, first split."""
+    fold_metrics: Float64Array
+    """(R, E, K): accuracy of each fold after every epoch, first split."""
+    seconds: Float64Array
+    """(R, E), above 0: seconds of the epoch of all folds; 1 if not recorded."""
     oof: NDArray[np.float32]
-    """(R, S, n, C): out-of-fold probabilities at the end, each split."""
-    folds: Ints
+    """(R, S, n, C): out-of-fold probabilities after the last epoch, for each split."""
+    folds: Int64Array
     """(S, n): fold of each image, 0 .. K - 1."""
-    y: Ints
+    y: Int64Array
     """(n,): true classes, 0 .. C - 1."""
-    fold_test: Floats
+    fold_test: Float64Array
     """(R, S, K): accuracy of each fold's final model on unseen test images."""
-    ens_test: Floats
-    """(R, S): accuracy of the K models' averaged probabilities, likewise."""
+    ens_test: Float64Array
+    """(R, S): accuracy of the K models' averaged probabilities on the same images."""
     ens_hits: NDArray[np.bool_] | None
-    """(R, S, m): which test images the averaged models have right; None where it was not recorded."""
+    """(R, S, m): whether the averaged models predict a test image correctly; None if not recorded."""
     averages: tuple[tuple[Average, ...], ...] | None
-    """(R, S): what the K models' average was expected to be; None where it was not recorded."""
-    weights: Floats | None
-    """(m,), sum 1: what each test image counts in the accuracies above; None as `ens_hits`."""
+    """(R, S): expected properties of the K models' average; None if not recorded."""
+    weights: Float64Array | None
+    """(m,), sum 1: weight of each test image in the test accuracies; None if ``ens_hits`` is."""
     recipes: list[dict[str, Any]]
-    """R flat recipes, names and numbers."""
+    """R flat recipes: values by field name."""
     oof_by_epoch: NDArray[np.float32] | None
-    """(R, E, n, C): out-of-fold probabilities after every epoch, first split; None where it was not recorded."""
+    """(R, E, n, C): out-of-fold probabilities after every epoch, first split; None if not recorded."""
     default_first: bool = False
-    """Whether the first recipe is a study's default one, which a search has anyway, and the others were drawn."""
+    """Whether the first recipe is the study's default recipe; the others were drawn at random."""
 
     @property
-    def truth(self) -> Floats:
-        """(R,), in points (0 .. 100): the mean test accuracy of all fold models of all splits."""
+    def truth(self) -> Float64Array:
+        """(R,), in points (0 .. 100): mean test accuracy of the single fold models over all splits."""
         return np.asarray(100.0 * self.fold_test.mean(axis=(1, 2)))
 
     @property
-    def exported(self) -> Floats:
-        """(R,), in points (0 .. 100): the mean test accuracy of the averages of the fold models, a split each."""
+    def exported(self) -> Float64Array:
+        """(R,), in points (0 .. 100): test accuracy of the averaged fold models, mean over splits."""
         return np.asarray(100.0 * self.ens_test.mean(axis=1))
 
     def average(self, row: int, split: int = 0) -> Average:
-        """What the average of a recipe's fold models was expected to be; where nothing was recorded, what one of them
-        alone is.
-        """
+        """Expected properties of the average of a recipe's fold models; those of a single model if not recorded."""
         if self.averages is not None:
             return self.averages[row][split]
         return expected_average(Targets(self.y), self.oof[row, split], [])
 
     @property
     def drawn(self) -> CurveTable:
-        """The table of the recipes that were drawn at random."""
+        """The table without the default recipe."""
         return self.only(np.arange(1, len(self.recipes))) if self.default_first and len(self.recipes) > 2 else self
 
     @property
-    def soft(self) -> Floats:
-        """(R, E), in points: mean out-of-fold probability of the true class, what trials report after every epoch."""
+    def soft(self) -> Float64Array:
+        """(R, E), in points: mean out-of-fold probability of the true class, which trials report after every epoch."""
         return np.asarray(100.0 * self.true_class.mean(axis=2))
 
     def only(self, rows: NDArray[np.integer[Any]]) -> CurveTable:
-        """The table of these recipes alone, all taken as drawn; ``rows`` are numbers 0 .. R - 1, at least two."""
+        """The table of some recipes, without a default recipe; ``rows`` are at least two numbers in 0 .. R - 1."""
         return replace(
             self,
             true_class=self.true_class[rows],
@@ -127,11 +125,11 @@ class CurveTable:
         )
 
 
-def calibrated_soft(y: Ints, proba: NDArray[np.float32]) -> float:
-    """Mean probability of the true class at the best temperature: 0 .. 1.
+def calibrated_soft(y: Int64Array, proba: NDArray[np.float32]) -> float:
+    """Mean true-class probability after temperature scaling: 0 .. 1.
 
-    Without it the soft score favours recipes that make a network sure of itself, and label smoothing and mixup do the
-    opposite.
+    Without scaling, the mean true-class probability favours overconfident networks, and penalises label smoothing and
+    mixup.
 
     Args:
         y: true classes, ``(n,)``.
@@ -145,7 +143,7 @@ def load_table(path: Path) -> CurveTable:
     """Read and check a table of either format.
 
     Raises:
-        CurveTableError: no such file, no ``.npz``, arrays missing, of wrong shapes, or out of their range.
+        CurveTableError: the file is missing or no ``.npz``, or arrays are missing, misshaped or out of range.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -154,7 +152,7 @@ def load_table(path: Path) -> CurveTable:
         raise CurveTableError(
             f"{path}: no such file; record one with `python -m benchmarks.replays.record_curves DATA {path}`"
         ) from None
-    # TypeError: a single array. NumPy's own words are left out, they advise to unpickle what is no array.
+    # TypeError: the file holds a single array. NumPy's message is left out, because it advises to unpickle.
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise CurveTableError(
             f"{path}: not a table of curves in NumPy's .npz format, "
@@ -244,7 +242,7 @@ def _recipes(text: NDArray[Any]) -> list[dict[str, Any]]:
 
 
 def _problem(table: CurveTable) -> str | None:
-    """What is wrong with a table; None if nothing is."""
+    """The first defect of a table; None if there is none."""
     if table.true_class.ndim != 3 or table.oof.ndim != 4 or table.fold_test.ndim != 3:
         return "true_class needs three dimensions, oof four, fold_test three"
     recipes, epochs, images = table.true_class.shape

@@ -1,7 +1,7 @@
-"""Rules for giving trials up early: the project's own, Optuna's, and what else was tried; for
-`benchmarks.replays.replay`.
+"""Pruning rules for `benchmarks.replays.replay`: Retable's, Optuna's, and alternatives.
 
-`screen` is no rule but plans by the budget; `promotions` resumes trials; Optuna's users train one fold after another.
+Three functions make traces of their own: `screen` plans by the budget, `promotions` resumes paused trials, and
+`fold_after_fold` trains one fold after another, as users of Optuna do.
 """
 
 from __future__ import annotations
@@ -10,36 +10,37 @@ import math
 
 import optuna
 
-from benchmarks.replays.curve_tables import CurveTable, Floats, Ints
-from benchmarks.replays.replay import Seen, Trace, trace_of
+from benchmarks.replays.curve_tables import CurveTable, Int64Array
+from benchmarks.replays.replay import Reports, Trace, trace_of
 from search.tuning.successive_halving import SuccessiveHalving
+from trainer.common.arrays import Float64Array
 
 
 class Never:
     """No pruning."""
 
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+    def stops(self, seen: Reports, recipe: int, epoch: int) -> bool:
         return False
 
 
 class Halving:
-    """The project's successive halving, asked as its worker asks it."""
+    """Retable's successive halving, called as in a worker."""
 
     def __init__(self, pruner: SuccessiveHalving) -> None:
         self._pruner = pruner
 
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+    def stops(self, seen: Reports, recipe: int, epoch: int) -> bool:
         if epoch not in self._pruner.rungs(seen.scores.shape[1]):
             return False
         rivals = [float(seen.scores[other, epoch - 1]) for other in seen.rivals(recipe, epoch)]
         return not self._pruner.survives(float(seen.scores[recipe, epoch - 1]), rivals)
 
 
-class Foretold:
-    """Gives up whoever is not likely to end above the best that has finished.
+class PredictedEnd:
+    """Prunes a trial that is unlikely to end above the best finished one.
 
-    Its end is foretold as the score now plus what finished trials gained from this epoch on; how uncertain that is,
-    from how much these gains differ, begun with ``PRIOR`` trials' worth of a standard deviation of 2 points.
+    The predicted final score is the current score plus the mean gain of finished trials after this epoch. Its variance
+    comes from the variance of these gains, with a prior of ``PRIOR`` trials and a standard deviation of 2 points.
     """
 
     PRIOR = 3
@@ -47,7 +48,7 @@ class Foretold:
     def __init__(self, *, chance: float, startup: int = 2) -> None:
         self._chance, self._startup = chance, startup
 
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+    def stops(self, seen: Reports, recipe: int, epoch: int) -> bool:
         if len(seen.finished) < self._startup:
             return False
         scores, count = seen.scores, len(seen.finished)
@@ -61,23 +62,23 @@ class Foretold:
 
 
 class OptunaRule:
-    """One of Optuna's pruners, driven through a real study in memory: ask, report, `should_prune`, tell.
+    """One of Optuna's pruners, called through a study in memory: ask, report, `should_prune`, tell.
 
-    One worker only: a trial is told when the next one reports for the first time.
+    It serves one worker only: it tells Optuna of a trial's end when the next trial reports for the first time.
     """
 
     def __init__(self, pruner: optuna.pruners.BasePruner, name: str) -> None:
         """
         Args:
-            pruner: fresh.
-            name: of the study; Hyperband deals its brackets out by it.
+            pruner: a new pruner.
+            name: name of the study, by which Hyperband assigns brackets.
         """
         self._study = optuna.create_study(
             study_name=name, direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0)
         )
-        self._running: tuple[optuna.Trial, int, bool] | None = None  # which, its recipe, whether it was given up
+        self._running: tuple[optuna.Trial, int, bool] | None = None  # trial, its recipe, whether it was pruned
 
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+    def stops(self, seen: Reports, recipe: int, epoch: int) -> bool:
         if epoch == 1:
             self._tell(seen)
             trial = self._study.ask()
@@ -89,7 +90,7 @@ class OptunaRule:
         self._running = (trial, recipe, stops)
         return stops
 
-    def _tell(self, seen: Seen) -> None:
+    def _tell(self, seen: Reports) -> None:
         if self._running is None:
             return
         trial, recipe, stopped = self._running
@@ -102,12 +103,12 @@ class OptunaRule:
 
 
 def fold_after_fold(
-    table: CurveTable, order: Ints, cost: Floats, pruner: optuna.pruners.BasePruner, name: str
+    table: CurveTable, order: Int64Array, cost: Float64Array, pruner: optuna.pruners.BasePruner, name: str
 ) -> Trace:
-    """One of Optuna's pruners as its users have it: a fold is trained to its end, its accuracy reported, then the next.
+    """One of Optuna's pruners on folds that are trained one after another, each reporting its final accuracy.
 
-    The pruner is asked after every fold but the last, where stopping would save nothing. A recipe's epoch in the trace
-    is its last once all folds are trained, and before that the share of the folds that are, rounded down.
+    The pruner is asked after every fold but the last. In the trace, a recipe's epoch is the trained share of its folds
+    times the number of epochs, rounded down.
     """
     study = optuna.create_study(
         study_name=name, direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0)
@@ -130,10 +131,10 @@ def fold_after_fold(
     return trace_of(reports)
 
 
-def screen(order: Ints, cost: Floats, budget: float, keep: int, *, scores: Floats) -> Trace:
-    """Train as many as the budget allows for one epoch, then the best ``keep`` of them to the end.
+def screen(order: Int64Array, cost: Float64Array, budget: float, keep: int, *, scores: Float64Array) -> Trace:
+    """Train as many recipes as the budget allows for one epoch, then the best ``keep`` of them to the end.
 
-    Plans with the mean cost of a recipe, and stops short of an epoch that would exceed the budget.
+    The plan uses the mean cost of a recipe. Training stops before an epoch that would exceed the budget.
     """
     epochs = cost.shape[1]
     first, rest = float(cost[:, 0].mean()), float(cost[:, 1:].sum(axis=1).mean())
@@ -151,10 +152,10 @@ def screen(order: Ints, cost: Floats, budget: float, keep: int, *, scores: Float
     return trace_of([report for report in reports if report[0] <= budget * (1.0 + 1e-9)])
 
 
-def promotions(order: Ints, cost: Floats, pruner: SuccessiveHalving, *, scores: Floats) -> Trace:
-    """Successive halving with trials that pause at a rung and are resumed once they are in its better part (ASHA).
+def promotions(order: Int64Array, cost: Float64Array, pruner: SuccessiveHalving, *, scores: Float64Array) -> Trace:
+    """Asynchronous successive halving (ASHA) for one worker: trials pause at a rung and resume once they are promoted.
 
-    Not what the product does: its trials stop for good. One worker. A reference for what resuming would give.
+    A reference for the gain from resuming; Retable's trials stop for good.
     """
     epochs = cost.shape[1]
     rungs = [*pruner.rungs(epochs), epochs]
@@ -164,7 +165,7 @@ def promotions(order: Ints, cost: Floats, pruner: SuccessiveHalving, *, scores: 
     reports: list[tuple[float, int, int]] = []
     spent = 0.0
     while True:
-        chosen: tuple[int, int] | None = None  # recipe, rung that it goes for
+        chosen: tuple[int, int] | None = None  # recipe and its next rung
         for level in reversed(range(len(rungs) - 1)):
             best = sorted(at[level], key=lambda recipe: -scores[recipe, rungs[level] - 1])
             free = [r for r in best[: len(best) // pruner.reduction_factor] if r not in promoted[level]]

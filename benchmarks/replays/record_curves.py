@@ -1,29 +1,29 @@
-"""Record a table of learning curves with a known truth, on which rules for giving trials up can be replayed.
+"""Record a table of learning curves with known test scores, for the replays.
 
     python -m benchmarks.replays.record_curves DATA OUT.npz --seed 1 --recipes 60
     python -m benchmarks.replays.record_curves DATA OUT.npz --study my_study.toml --set recipe.epochs=8
 
-DATA is a folder of images a class, large enough for `benchmarks.competitions.small_competitions` to cut a competition
-from it. Random recipes of the study (the first is its default recipe) are cross-validated by the project's own trainer
-on split 0 and again on fresh splits with fresh seeds, and every fold's model is scored on the private test set.
-``OUT.npz`` is written after every recipe, so a run that is cut short leaves a smaller table.
+DATA is a folder with a subfolder for each class, large enough for `benchmarks.competitions.small_competitions`. The
+study's default recipe and random recipes are cross-validated by the project's trainer on split 0, and again on further
+splits with other seeds. Every fold's model is scored on the private test set. ``OUT.npz`` is written after every
+recipe, so an interrupted run leaves a smaller table.
 
-``R`` recipes, ``S`` splits, ``E`` epochs, ``K`` folds, ``n`` training images, ``C`` classes:
+``R`` recipes, ``S`` splits, ``E`` epochs, ``K`` folds, ``n`` training images, ``m`` test images, ``C`` classes:
 
 | array | shape | meaning |
 | --- | --- | --- |
 | true_class | (R, E, n) float16 | out-of-fold probability of the true class after every epoch, split 0 |
-| metric | (R, E) | out-of-fold accuracy, likewise |
-| fold_metrics | (R, E, K) | accuracy of each fold, likewise |
-| seconds | (R, E) | how long the epoch took |
-| oof | (R, S, n, C) float16 | out-of-fold probabilities at the end |
+| metric | (R, E) | out-of-fold accuracy after every epoch, split 0 |
+| fold_metrics | (R, E, K) | accuracy of each fold after every epoch, split 0 |
+| seconds | (R, E) | seconds of the epoch |
+| oof | (R, S, n, C) float16 | out-of-fold probabilities after the last epoch |
 | folds | (S, n) | fold of each image |
 | y | (n,) | true classes |
-| fold_test | (R, S, K) | private score of each fold's model: the truth is its mean |
+| fold_test | (R, S, K) | private score of each fold's model; their mean is the true score |
 | ens_test | (R, S) | private score of the K models' averaged probabilities |
-| brier, ambiguity, temperature | (R, S) | what the K models' average was expected to be, from what trials store |
-| ens_hits | (R, S, m) bool | which test images the averaged models have right |
-| weights | (m,) | what each test image counts |
+| brier, ambiguity, temperature | (R, S) | expected properties of the K models' average, as trials store them |
+| ens_hits | (R, S, m) bool | whether the averaged models predict a test image correctly |
+| weights | (m,) | weight of each test image |
 | recipes | str | JSON list of the flat recipes |
 """
 
@@ -58,19 +58,19 @@ from trainer.training.cross_validation import cross_validate
 from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
 COLUMNS = ("oof", "fold_test", "ens_test", "ens_hits", "brier", "ambiguity", "temperature")
-"""Arrays of one entry a split."""
+"""Arrays with one entry for each split."""
 STUDY = Path(__file__).parents[1] / "competitions" / "small_competition.toml"
 
 
 def random_recipes(spec: StudySpec, count: int, seed: int) -> list[Recipe]:
-    """The default recipe and ``count - 1`` drawn at random from the study's space."""
+    """The default recipe and ``count - 1`` random recipes of the study's space."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     return [Recipe.from_flat(spec.default_recipe()), *(sample(study.ask(), spec) for _ in range(count - 1))]
 
 
 class Recorder:
-    """Trains recipes on one competition and collects what the table holds."""
+    """Trains recipes on one competition and collects the arrays of the table."""
 
     def __init__(self, competition: SmallCompetition, spec: StudySpec, splits: int, pixels: Path) -> None:
         inspected = inspect(competition.folder, spec.data.options)
@@ -80,7 +80,7 @@ class Recorder:
         self.folds = np.stack(
             [make_folds(self._images.y, groups, spec.protocol.folds, split) for split in range(splits)]
         )
-        # A reader has an order of its own for classes and for test images.
+        # The reader's order of classes and test images differs from the competition's.
         label = [self._images.class_names.index(name) for name in competition.class_names]
         row = {identifier: i for i, identifier in enumerate(competition.test_ids)}
         rows = [row[Path(identifier).name] for identifier in self._images.test_ids]
@@ -145,7 +145,7 @@ class Recorder:
 
 
 def save(path: Path, rows: list[dict[str, NDArray[Any]]], recipes: list[Recipe], recorder: Recorder) -> None:
-    """Write the table, whole or not at all."""
+    """Write the table atomically."""
     arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     described = json.dumps([recipe.to_flat() for recipe in recipes])
     scratch = path.with_suffix(".part.npz")
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
     parser.add_argument("--recipes", type=int, default=60)
     parser.add_argument("--splits", type=int, default=3, help="cross-validations of each recipe")
-    parser.add_argument("--seed", type=int, default=0, help="of the competition and of the recipes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the competition and of the recipes")
     given = parser.parse_args()
     spec = load_study(given.study, given.overrides)
     recipes = random_recipes(spec, given.recipes, given.seed)

@@ -1,4 +1,4 @@
-"""How far from the best recipe replays end, picked in several ways."""
+"""Regret of replays: distance between the chosen recipe and the best one, for several selection scores."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmarks.replays.curve_tables import CurveTable, Floats, Ints, calibrated_soft
+from benchmarks.replays.curve_tables import CurveTable, Int64Array, calibrated_soft
 from benchmarks.replays.replay import Rule, Trace, replay
 from search.statistics.ranking import averaging_gain, objective
+from trainer.common.arrays import Float64Array
 from trainer.evaluation.ambiguity import expected_average
 from trainer.evaluation.targets import Targets
 
 FIRST = "as the service ranks"
-"""How winners are picked in the tables of rules."""
+"""Name of the selection score in the tables of rules."""
 SHARE = 2 / 3
-"""Of a table's recipes in each replay, so that no single recipe is the best of all replays."""
+"""Share of a table's recipes in each replay, so that the best recipe differs between replays."""
 TOP = 3
-"""Finalists whose best counts as found, where the search is followed by a confirmation."""
+"""Finalists of a perfect confirmation, which finds the best of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What replays of one table have in common."""
+    """Input of all replays of one table."""
 
     table: CurveTable
-    cost: Floats
-    """(R, E), in average whole trainings."""
+    cost: Float64Array
+    """(R, E): cost of each epoch in average full trainings."""
     workers: int
     good_first: bool = False
-    """Whether the first of an order is never given up, see `begin_well`."""
-    judged: dict[str, Floats]
-    """By what a winner may be picked, see `judgements`."""
-    truth: Floats
-    """(R,), in points: what regrets are of."""
+    """Whether the first recipe of an order is never pruned, see `good_recipe_first`."""
+    selection_scores: dict[str, Float64Array]
+    """Scores by which a winner may be chosen, see `selection_scores_of`."""
+    truth: Float64Array
+    """(R,), in points: true score, from which regrets are computed."""
 
     @cached_property
-    def calibrated(self) -> Floats:
-        """(R, E), in points: the soft score at the best temperature after every epoch.
+    def calibrated(self) -> Float64Array:
+        """(R, E), in points: calibrated soft score after every epoch.
 
         Raises:
             ValueError: the table does not hold the probabilities of every epoch.
@@ -50,15 +51,15 @@ class Setting:
             [[100.0 * calibrated_soft(self.table.y, proba) for proba in curve] for curve in self.table.oof_by_epoch]
         )
 
-    def train(self, rule: Rule, order: Ints, scores: Floats | None = None) -> Trace:
-        """One replay of a rule; trials report the soft score unless told otherwise."""
+    def train(self, rule: Rule, order: Int64Array, scores: Float64Array | None = None) -> Trace:
+        """Replay a rule once; trials report ``scores``, by default the soft score."""
         scores = self.table.soft if scores is None else scores
         spared = int(order[0]) if self.good_first else None
         return replay(self.table, rule, order, self.cost, scores=scores, workers=self.workers, spared=spared)
 
 
-def judgements(table: CurveTable) -> dict[str, Floats]:
-    """By what a winner may be picked among the finished: each ``(R,)``, in points; `FIRST` is the one to use."""
+def selection_scores_of(table: CurveTable) -> dict[str, Float64Array]:
+    """Scores by which a winner may be chosen among finished recipes, by name: each ``(R,)``, in points."""
     accuracy, recipes = table.metric[:, -1], range(len(table.recipes))
     averages = [table.average(row) for row in recipes]
     alone = [expected_average(Targets(table.y), table.oof[row, 0], []) for row in recipes]
@@ -78,15 +79,15 @@ def judgements(table: CurveTable) -> dict[str, Floats]:
     return {name: 100.0 * np.asarray(values, dtype=np.float64) for name, values in objectives.items()}
 
 
-def draw_orders(recipes: int, count: int, share: float, seed: int) -> list[Ints]:
-    """``count`` random orders of ``share`` of the recipes each, at least two."""
+def draw_orders(recipes: int, count: int, share: float, seed: int) -> list[Int64Array]:
+    """``count`` random orders, each of a ``share`` of the recipes and of at least two."""
     generator = np.random.default_rng(seed)
     size = max(2, round(share * recipes))
     return [generator.permutation(recipes)[:size].astype(np.int64) for _ in range(count)]
 
 
-def begin_well(orders: Sequence[Ints], table: CurveTable) -> list[Ints]:
-    """The same orders, each with the first of its better third at its front: a study's default recipe is good."""
+def good_recipe_first(orders: Sequence[Int64Array], table: CurveTable) -> list[Int64Array]:
+    """Move the first recipe of the better third to the front of each order, like a good default recipe."""
     moved = []
     for order in orders:
         good = table.truth[order] >= np.quantile(table.truth[order], 2 / 3)
@@ -95,8 +96,8 @@ def begin_well(orders: Sequence[Ints], table: CurveTable) -> list[Ints]:
     return moved
 
 
-def unit_costs(table: CurveTable, by: str) -> Floats:
-    """(R, E): what each epoch costs in average whole trainings, by ``"epochs"`` or by ``"seconds"``."""
+def unit_costs(table: CurveTable, by: str) -> Float64Array:
+    """(R, E): cost of each epoch in average full trainings, by ``"epochs"`` or by ``"seconds"``."""
     epochs = np.ones_like(table.seconds)
     raw = table.seconds if by == "seconds" else epochs
     return np.asarray(raw / raw.sum(axis=1).mean())
@@ -105,53 +106,53 @@ def unit_costs(table: CurveTable, by: str) -> Floats:
 def prepare(
     table: CurveTable, *, cost: str = "epochs", workers: int = 1, good_first: bool = False, of_averages: bool = False
 ) -> Setting:
-    """What replays of ``table`` need; ``cost`` as `unit_costs` takes it, the others as `Setting` has them.
+    """The `Setting` of a table; ``cost`` is an argument of `unit_costs`.
 
     Args:
-        of_averages: whether regrets are of what is exported, the average of all fold models, not of one network.
+        of_averages: whether the true score is that of the average of all fold models instead of one network.
     """
     return Setting(
         table=table,
         cost=unit_costs(table, cost),
         workers=workers,
         good_first=good_first,
-        judged=judgements(table),
+        selection_scores=selection_scores_of(table),
         truth=table.exported if of_averages else table.truth,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regrets:
-    """One rule's replays of one table."""
+    """Regrets of one rule on one table."""
 
-    picked: dict[str, Floats]
-    """By judgement: (orders, budgets), points."""
-    top: Floats
-    """(orders, budgets), points: of the best of the `TOP` finalists by the first judgement."""
-    started: Floats
-    """(orders, budgets): recipes trained for one epoch at least."""
-    spent: Floats
-    """(orders, budgets): in average whole trainings; less than the budget where no recipes are left."""
+    picked: dict[str, Float64Array]
+    """(orders, budgets), in points: regret of the winner, by name of the selection score."""
+    top: Float64Array
+    """(orders, budgets), in points: regret of the best of the `TOP` finalists by `FIRST`."""
+    started: Float64Array
+    """(orders, budgets): recipes trained for at least one epoch."""
+    spent: Float64Array
+    """(orders, budgets): spent average full trainings; below the budget if no recipes are left."""
 
 
 def measure(
-    setting: Setting, orders: Sequence[Ints], budgets: Sequence[float], trace: Callable[[int, float], Trace]
+    setting: Setting, orders: Sequence[Int64Array], budgets: Sequence[float], trace: Callable[[int, float], Trace]
 ) -> Regrets:
-    """Regrets of what ``trace`` (number of the order, budget) did."""
-    judged = setting.judged
+    """Regrets of the traces that ``trace`` returns for the number of an order and a budget."""
+    selection_scores = setting.selection_scores
     truth, epochs = setting.truth, setting.table.metric.shape[1]
     shape = (len(orders), len(budgets))
-    picked = {name: np.empty(shape) for name in judged}
+    picked = {name: np.empty(shape) for name in selection_scores}
     top, started, spent = np.empty(shape), np.empty(shape), np.empty(shape)
-    first = judged[FIRST]
+    first = selection_scores[FIRST]
     for i, order in enumerate(orders):
         best = truth[order].max()
         for j, budget in enumerate(budgets):
             done = trace(i, budget)
             candidates = done.candidates(budget, epochs)
             if not len(candidates):
-                candidates = order[:1]  # nothing was trained: take the first
-            for name, values in judged.items():
+                candidates = order[:1]  # nothing was trained: choose the first
+            for name, values in selection_scores.items():
                 picked[name][i, j] = best - truth[candidates[values[candidates].argmax()]]
             finalists = candidates[np.argsort(-first[candidates], kind="stable")[:TOP]]
             top[i, j] = best - truth[finalists].max()
@@ -160,7 +161,7 @@ def measure(
     return Regrets(picked=picked, top=top, started=started, spent=spent)
 
 
-def difference(own: Floats, reference: Floats) -> tuple[float, float]:
+def difference(own: Float64Array, reference: Float64Array) -> tuple[float, float]:
     """Mean paired difference of two rules' regrets at one budget, ``(orders,)`` each, and its standard error."""
     pairs = own - reference[: len(own)]
     return float(pairs.mean()), float(pairs.std(ddof=1) / np.sqrt(len(pairs))) if len(pairs) > 1 else 0.0

@@ -1,8 +1,8 @@
-"""The replay of a search on recorded curves.
+"""Replay of a search on recorded learning curves.
 
-Recipes of a table are taken in a given order, as random search would propose them, and a rule is asked after every
-epoch but the last whether the trial goes on. What comes of it is a `Trace`: every report with what had been spent by
-then. A rule does not know the budget, so one trace answers for all budgets.
+The recipes of a table are trained in a given order, like proposals of random search. After every epoch but the last, a
+rule decides whether the trial is pruned. The result is a `Trace`: every report, with the cost up to it. A rule does not
+know the budget, so one trace serves all budgets.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.replays.curve_tables import CurveTable, Floats, Ints
+from benchmarks.replays.curve_tables import CurveTable, Int64Array
+from trainer.common.arrays import Float64Array
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """All reports of one replay, oldest first."""
 
-    spent: Floats
-    """(reports,), ascending: total cost of everything trained until then, all workers together."""
-    recipe: Ints
-    """(reports,): which recipe."""
-    epoch: Ints
-    """(reports,): its epoch, 1 .. E."""
+    spent: Float64Array
+    """(reports,), ascending: total cost of all workers up to the report."""
+    recipe: Int64Array
+    """(reports,): number of the recipe."""
+    epoch: Int64Array
+    """(reports,): reported epoch, 1 .. E."""
 
-    def finished(self, budget: float, epochs: int) -> Ints:
+    def finished(self, budget: float, epochs: int) -> Int64Array:
         """Recipes whose last epoch was reported within the budget, oldest first."""
         within = self.spent <= budget * (1.0 + 1e-9)  # sums of the same seconds in another order
         return np.asarray(self.recipe[within & (self.epoch == epochs)])
 
-    def candidates(self, budget: float, epochs: int) -> Ints:
-        """What a winner may be picked from: the finished, or else whatever got furthest. Empty if nothing reported."""
+    def candidates(self, budget: float, epochs: int) -> Int64Array:
+        """Recipes that may win: the finished ones, or else those with the latest epoch. Empty without reports."""
         done = self.finished(budget, epochs)
         within = self.spent <= budget * (1.0 + 1e-9)
         if len(done) or not within.any():
@@ -42,56 +43,56 @@ class Trace:
         return np.asarray(self.recipe[within & (self.epoch == self.epoch[within].max())])
 
     def started(self, budget: float) -> int:
-        """How many recipes reported within the budget."""
+        """Number of recipes that reported within the budget."""
         return len(set(self.recipe[self.spent <= budget * (1.0 + 1e-9)].tolist()))
 
 
 @dataclass(kw_only=True)
-class Seen:
-    """What a rule may look at: the reports so far."""
+class Reports:
+    """All reports so far, the input of a rule."""
 
     table: CurveTable
-    scores: Floats
-    """(R, E): what trials report, in points."""
+    scores: Float64Array
+    """(R, E): reported score in points."""
     reached: list[list[int]] = field(default_factory=list)
-    """By epoch (0 stays empty): the recipes that reported it, oldest first, this one included."""
+    """Recipes that reported each epoch, oldest first, the current one included; entry 0 is empty."""
     finished: list[int] = field(default_factory=list)
 
     def rivals(self, recipe: int, epoch: int) -> list[int]:
-        """The others that reported ``epoch``."""
+        """Other recipes that reported ``epoch``."""
         return [other for other in self.reached[epoch] if other != recipe]
 
 
 class Rule(Protocol):
-    """Fresh for every replay."""
+    """A pruning rule; each replay uses a new one."""
 
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
-        """Whether ``recipe``, which has just reported ``epoch`` (1-based, below the last), is given up."""
+    def stops(self, seen: Reports, recipe: int, epoch: int) -> bool:
+        """Whether to prune ``recipe``, which has just reported ``epoch`` (1-based, below the last)."""
         ...
 
 
 def replay(
     table: CurveTable,
     rule: Rule,
-    order: Ints,
-    cost: Floats,
+    order: Int64Array,
+    cost: Float64Array,
     *,
-    scores: Floats,
+    scores: Float64Array,
     workers: int = 1,
     spared: int | None = None,
 ) -> Trace:
-    """Train the recipes in ``order``; each free worker takes the next. Ends when the table has no more.
+    """Train all recipes of ``order``; each free worker takes the next one.
 
     Args:
-        cost: (R, E), above 0: what each epoch costs.
-        scores: (R, E): what trials report.
-        spared: the recipe that is never given up, as trial 0 of a study is not; the rule is not asked about it.
+        cost: (R, E), above 0: cost of each epoch.
+        scores: (R, E): reported scores in points.
+        spared: a recipe that is never pruned, like trial 0 of a study.
     """
     epochs = cost.shape[1]
-    seen = Seen(table=table, scores=scores, reached=[[] for _ in range(epochs + 1)])
+    seen = Reports(table=table, scores=scores, reached=[[] for _ in range(epochs + 1)])
     waiting = iter(order.tolist())
     reports: list[tuple[float, int, int]] = []
-    running: list[tuple[float, int, int, int]] = []  # when, worker, recipe, the epoch that is done then
+    running: list[tuple[float, int, int, int]] = []  # time, worker, recipe, epoch that ends then
 
     def take(now: float, worker: int) -> None:
         recipe = next(waiting, None)
@@ -115,7 +116,7 @@ def replay(
 
 
 def trace_of(reports: Sequence[tuple[float, int, int]]) -> Trace:
-    """From (spent, recipe, epoch) of each report, oldest first."""
+    """A trace from (spent, recipe, epoch) of each report, oldest first."""
     return Trace(
         spent=np.array([spent for spent, _, _ in reports], dtype=np.float64),
         recipe=np.array([recipe for _, recipe, _ in reports], dtype=np.int64),

@@ -1,16 +1,15 @@
-"""How honest the reported scores are: whole searches replayed on recorded tables of learning curves.
+"""Bias of the reported scores and coverage of the forecast, from searches replayed on recorded learning curves.
 
     python -m benchmarks.replays.score_honesty ../shared/curves/small_natural_images.npz caltech.npz --replays 500
 
-A replay draws some of a table's recipes and hides a third of the images. What a search sees is
-the out-of-fold predictions of the other images: it ranks by them, confirms its finalists on the table's second split
-where there is one, and says what to expect, with the product's own functions. Then the hidden images tell the truth: no
-recipe was chosen by them, and they were drawn as the others were.
+A replay draws some of a table's recipes and hides a third of the images. It searches on the out-of-fold predictions of
+the other images with Retable's own functions: ranking, confirmation on the table's second split if there is one, and
+forecast. The hidden images then give the true score, because no recipe was chosen by them.
 
-What is forecast is the average of the K models of the leader's cross-validation. What that truly adds to one model is
-known from the table's test images, and is added to what one model shows on the hidden ones. Of tables that do not hold
-how much the models differ, the average of the splits' predictions of the hidden images is forecast instead, and what
-averaging K models adds is only compared with what was foretold.
+The forecast is for the average of the K models of the leader's cross-validation. The true gain from averaging is known
+from the table's test images, and is added to the score of one model on the hidden images. A table without the
+ambiguity of the models allows only a forecast of the average over splits; the predicted gain from averaging K models is
+then compared with the true gain alone.
 """
 
 from __future__ import annotations
@@ -41,39 +40,41 @@ METRIC = "accuracy"
 SEEN = 2 / 3
 """Share of the images that a search sees."""
 TRIALS = (15, 25, 40)
-"""Recipes that a search tries, one of these numbers."""
+"""Numbers of trials of a search; each search draws one."""
 GROUPS = 5
-"""Finalists that show what averaging adds, as in `search.export.expected_score`."""
+"""Finalists from which the averaging gain is estimated, as in `search.export.expected_score`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """One search. Differences are in points (hundredths of accuracy), reported minus true."""
+    """Errors of one search: reported minus true score, in points (hundredths of accuracy).
+
+    The results file has a key for each field.
+    """
 
     trials: int
     naive: float
-    """The best accuracy seen, and what that recipe shows on the hidden images."""
+    """Error of the best accuracy seen."""
     mean: float
-    """The leader's mean in confirmation."""
+    """Error of the leader's mean in confirmation."""
     shrunk: float
-    """The leader's estimate."""
+    """Error of the leader's estimate."""
     honest: float
-    """What choosing the best is said to be worth."""
+    """Error of the unbiased score of the best recipe (`search.statistics.selection_bias`)."""
     forecast: float
-    """What is expected of the leader's averaged networks."""
+    """Error of the forecast for the leader's averaged networks."""
     covered: bool
-    """Whether the interval held the truth."""
+    """Whether the forecast's interval holds the true score."""
     width: float
-    """Of the interval, in points."""
+    """Width of the interval in points."""
     averaging: float
-    """What averaging a cross-validation's models was predicted to add on the test images, minus what it added; NaN if
-    the table has one split."""
+    """Predicted minus true gain from averaging a cross-validation's models; NaN if the table has one split."""
     gained: float
-    """How much better the leader is than the recipe with the best accuracy, on the hidden images."""
+    """True score of the leader minus that of the recipe with the best accuracy, in points."""
 
 
 def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
-    """Search once."""
+    """Replay one search."""
     splits = table.oof.shape[1]
     count = min(int(generator.choice(TRIALS)), len(table.recipes) - 1)
     rows = np.concatenate([[0], 1 + generator.choice(len(table.recipes) - 1, count - 1, replace=False)])
@@ -86,7 +87,7 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
         [_average(table, row, split, targets, o) for split, o in enumerate(rounds)]
         for row, rounds in zip(rows, oof, strict=True)
     ]
-    adds = [
+    gains = [
         [
             averaging_gain(METRIC, score(METRIC, targets, o), one.brier, one.ambiguity)
             for o, one in zip(*both, strict=True)
@@ -95,18 +96,20 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
     ]
     objectives = [
         objective(METRIC, accuracy + added[0], own[0].brier)
-        for accuracy, added, own in zip(accuracies, adds, averages, strict=True)
+        for accuracy, added, own in zip(accuracies, gains, averages, strict=True)
     ]
     ranking = [int(place) for place in np.argsort(-np.array(objectives), kind="stable")]
     wanted = min(ConfirmSettings().finalists, count // TRIALS_PER_FINALIST)
     finalists = [0, *[place for place in ranking if place][:wanted]]
-    judging = min(1, splits - 1)
+    confirm_split = min(1, splits - 1)
     estimates = estimate(
         [
             RecipeScores(
                 number=place,
-                rounds=(Round(split=judging, folds=table.folds[judging][seen], oof=oof[place][judging]),),
-                averaging_gain=adds[place][judging],
+                rounds=(
+                    Round(split=confirm_split, folds=table.folds[confirm_split][seen], oof=oof[place][confirm_split]),
+                ),
+                averaging_gain=gains[place][confirm_split],
                 chosen=place != 0,
             )
             for place in finalists
@@ -120,25 +123,25 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
             CrossValidated(oof=o, ambiguity=one.ambiguity, temperature=one.temperature, averaging_gain=added)
             for o, one, added in zip(*both, strict=True)
         ]
-        for both in zip(oof, averages, adds, strict=True)
+        for both in zip(oof, averages, gains, strict=True)
     ]
     fresh = {place: tuple(validated[place][1:2]) for place in finalists}
     candidates = [
         CandidateRecipe(searched=rounds[0], fresh=fresh.get(place, ())) for place, rounds in enumerate(validated)
     ]
-    honest = unbiased_score(candidates, targets, METRIC)
+    unbiased = unbiased_score(candidates, targets, METRIC)
     groups = sorted(finalists, key=lambda place: place != leader.number)[:GROUPS]
     models = table.fold_test.shape[2]
-    # Without an ambiguity what is averaged is the splits' predictions, one network each.
+    # Without an ambiguity, the average is over splits, with one network each.
     known = table.averages is not None
-    within = gain_within(adds[leader.number], models) if known else None
+    within = gain_within(gains[leader.number], models) if known else None
     averaging = averaging_of(within, gain_across_trainings([[oof[place][:2]] for place in groups], targets, METRIC))
-    # As `search.export.expected_score` has it: by its confirmation alone, less what choosing flatters.
-    accuracy_of_leader = score(METRIC, targets, oof[leader.number][judging])
-    told = forecast(
-        single=accuracy_of_leader - honest.optimism,
-        single_error=max(honest.error, leader.error),
-        sampling_error=honest.error,
+    # As in `search.export.expected_score`: the score in confirmation minus the selection bias.
+    accuracy_of_leader = score(METRIC, targets, oof[leader.number][confirm_split])
+    predicted = forecast(
+        single=accuracy_of_leader - unbiased.optimism,
+        single_error=max(unbiased.error, leader.error),
+        sampling_error=unbiased.error,
         averaging=averaging,
         networks=models if known else splits,
         trainings=1 if known else splits,
@@ -158,10 +161,10 @@ def replay(table: CurveTable, generator: np.random.Generator) -> Replay:
         naive=100 * (float(accuracies.max()) - of_naive),
         mean=100 * (leader.mean - single),
         shrunk=100 * (leader.shrunk - single),
-        honest=100 * (honest.score - single),
-        forecast=100 * (told.expected - truth),
-        covered=told.low <= truth <= told.high,
-        width=100 * (told.high - told.low),
+        honest=100 * (unbiased.score - single),
+        forecast=100 * (predicted.expected - truth),
+        covered=predicted.low <= truth <= predicted.high,
+        width=100 * (predicted.high - predicted.low),
         averaging=100 * _averaging_error(table, best, averaging),
         gained=100 * (single - of_naive),
     )
@@ -172,7 +175,7 @@ def _single(table: CurveTable, row: int, images: NDArray[np.int64]) -> float:
 
 
 def _average(table: CurveTable, row: int, split: int, targets: Targets, oof: NDArray[np.float32]) -> Average:
-    """What a trial on the images seen would have stored: how much its models differ does not depend on these."""
+    """Properties of the models' average on the images seen. The ambiguity does not depend on these images."""
     if table.averages is None:
         return expected_average(targets, oof, [])
     whole = table.averages[row][split]
@@ -194,7 +197,7 @@ COLUMNS = ("naive", "mean", "shrunk", "honest", "forecast", "averaging", "gained
 
 
 def summary(name: str, replays: Sequence[Replay]) -> str:
-    """A line of the table: means with their standard errors over the replays, coverage, width."""
+    """A row of the printed table: mean errors with standard errors over the replays, coverage, width."""
     cells = [name, str(len(replays))]
     for column in COLUMNS:
         values = np.array([getattr(one, column) for one in replays])
@@ -208,8 +211,8 @@ def summary(name: str, replays: Sequence[Replay]) -> str:
 
 
 HEAD = (
-    "| table | searches | best accuracy seen | leader's mean | leader's estimate | honest | forecast "
-    "| averaging foretold | leader over best accuracy | 90 % interval held | its width |\n" + "| --- " * 11 + "|"
+    "| table | searches | best accuracy seen | leader's mean | leader's estimate | unbiased score | forecast "
+    "| averaging gain | leader over best accuracy | 90 % interval held | its width |\n" + "| --- " * 11 + "|"
 )
 
 

@@ -1,15 +1,14 @@
-"""Is a search that begins with what did well before ever worse than one that begins cold?
+"""Warm starts from an earlier study, compared with cold starts on surrogates of recorded tables.
 
     python -m benchmarks.replays.warm_starts caltech6.npz caltech7.npz caltech8.npz --searches 40
 
-Tables of curves (`benchmarks.replays.curve_tables`) of the same study on different images, two at least. For each
-ordered pair one table is the earlier study, of which some recipes were tried, and the other is searched anew, on a
-forest that was fitted to it (`benchmarks.replays.compare_samplers`): its default recipe, then what the product's memory
-proposes (`search.tuning.earlier_studies`), then its sampler. Beside it the same search without memory, from the same
-seeds, and one whose memory is worthless, because the earlier study's scores are dealt out at random: what it costs to
-believe in nothing.
+The input is two or more tables (`benchmarks.replays.curve_tables`) of the same study on different images. For each
+ordered pair, one table is the earlier study, of which some recipes were tried. The other is searched on a forest that
+is fitted to it (`benchmarks.replays.compare_samplers`): the default recipe, then the recipes from memory
+(`search.tuning.earlier_studies`), then the sampler. Two more searches use the same seeds: one without memory, and a
+control whose memory has shuffled scores.
 
-The figures are points of true accuracy that the pick of a warm search is better than that of the cold one.
+The results are differences in points of true accuracy between the choice of a warm search and that of the cold one.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.replays.compare_samplers import OBJECTIVES, Dimension, Run, Surrogate, suggest
 from benchmarks.replays.curve_tables import CurveTable, CurveTableError, load_table
 from search.statistics.ranking import Candidate, objective
-from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, worth_trying
+from search.tuning.earlier_studies import TRIALS_PER_STUDY, EarlierTrial, best_trials
 from search.tuning.samplers import SAMPLERS
-from search.tuning.warm_starts import MOST, SHARE
+from search.tuning.warm_starts import MAX_WARM_STARTS, TRIALS_PER_WARM_START
 from trainer.evaluation.metrics import standard_error
 from trainer.evaluation.targets import Targets
 
 TRIED = 20
-"""Recipes that the earlier study has tried."""
+"""Trials of the earlier study."""
 STARTUP = 10
-"""Random trials before the sampler learns, those that are known beforehand included."""
-TOLD = "accuracy + calibrated soft"
+"""Trials before the sampler uses its model, enqueued recipes included."""
+OBJECTIVE = "accuracy + calibrated soft"
 
 
 def params_of(recipe: Mapping[str, Any], dimensions: Sequence[Dimension]) -> dict[str, Any]:
-    """The parameters by which `suggest` gives ``recipe``, or what is nearest to it within the dimensions."""
+    """Parameters with which `suggest` returns ``recipe``, or its nearest neighbour within the dimensions."""
     params: dict[str, Any] = {}
     for dimension in dimensions:
         value = recipe[dimension.name]
@@ -59,15 +58,15 @@ def params_of(recipe: Mapping[str, Any], dimensions: Sequence[Dimension]) -> dic
     return params
 
 
-def remembered(earlier: CurveTable, generator: np.random.Generator, *, worthless: bool) -> list[dict[str, Any]]:
-    """Recipes that an earlier study of `TRIED` recipes proposes, the best first.
+def remembered(earlier: CurveTable, generator: np.random.Generator, *, shuffled: bool) -> list[dict[str, Any]]:
+    """Recipes from the memory of an earlier study with `TRIED` trials, the best first.
 
     Args:
-        worthless: whether its scores are dealt out to its recipes at random.
+        shuffled: whether the scores are assigned to the recipes at random.
     """
     count = len(earlier.recipes)
     rows = generator.permutation(count)[:TRIED]
-    scored = generator.permutation(rows) if worthless else rows
+    scored = generator.permutation(rows) if shuffled else rows
     trials = []
     for number, (row, own) in enumerate(zip(rows, scored, strict=True)):
         oof, average = earlier.oof[own, 0], earlier.average(int(own))
@@ -81,50 +80,50 @@ def remembered(earlier: CurveTable, generator: np.random.Generator, *, worthless
             objective=objective("accuracy", accuracy, average.brier),
         )
         trials.append(EarlierTrial(result=result, recipe=earlier.recipes[int(row)]))
-    return [dict(trial.recipe) for trial in worth_trying(trials)[:TRIALS_PER_STUDY]]
+    return [dict(trial.recipe) for trial in best_trials(trials)[:TRIALS_PER_STUDY]]
 
 
 def search(surrogate: Surrogate, known: Sequence[Mapping[str, Any]], trials: int, seed: int) -> Run:
-    """One search that begins with recipes that are known."""
+    """One search that starts with known recipes."""
     noise = np.random.default_rng(seed).multivariate_normal(np.zeros(3), surrogate.noise, size=trials)
     study = optuna.create_study(direction="maximize", sampler=SAMPLERS["tpe"](seed, STARTUP, trials))
     for recipe in known:
         study.enqueue_trial(params_of(recipe, surrogate.dimensions))
-    told, truth = np.empty(trials), np.empty(trials)
+    scores, truth = np.empty(trials), np.empty(trials)
     for number in range(trials):
         trial = study.ask()
         values = surrogate.values([suggest(trial, surrogate.dimensions)])[0]
         truth[number] = values[0]
-        told[number] = float(np.dot(OBJECTIVES[TOLD], values[1:] + noise[number]))
-        study.tell(trial, told[number])
-    return Run(told=told, truth=truth, seconds=0.0)
+        scores[number] = float(np.dot(OBJECTIVES[OBJECTIVE], values[1:] + noise[number]))
+        study.tell(trial, scores[number])
+    return Run(scores=scores, truth=truth, seconds=0.0)
 
 
 def compare(
     tables: Sequence[CurveTable], *, checkpoints: Sequence[int], searches: int, seed: int
 ) -> list[dict[str, Any]]:
-    """A row an ordered pair of tables and kind of memory: mean gain over the cold search after each of ``checkpoints``
-    trials, with its standard error over searches.
+    """A row for each ordered pair of tables and kind of memory: mean gain over the cold search and its standard error,
+    after each of ``checkpoints`` trials.
     """
     surrogates = {one.name: Surrogate(one) for one in tables}
     trials = checkpoints[-1]
-    room = min(MOST, max(1, trials // SHARE))
+    room = min(MAX_WARM_STARTS, max(1, trials // TRIALS_PER_WARM_START))
     rows = []
     for new in tables:
         surrogate, default = surrogates[new.name], new.recipes[0]
         cold = [search(surrogate, [default], trials, seed + i) for i in range(searches)]
-        for earlier, worthless in itertools.product([one for one in tables if one is not new], (False, True)):
+        for earlier, shuffled in itertools.product([one for one in tables if one is not new], (False, True)):
             gains = np.empty((searches, len(checkpoints)))
             for i in range(searches):
                 generator = np.random.default_rng([seed, i])
-                known = remembered(earlier, generator, worthless=worthless)[:room]
+                known = remembered(earlier, generator, shuffled=shuffled)[:room]
                 warm = search(surrogate, [default, *known], trials, seed + i)
                 gains[i] = [warm.picked(n) - cold[i].picked(n) for n in checkpoints]
             errors = gains.std(axis=0, ddof=1) / np.sqrt(searches)
             rows.append(
                 {
                     "searched": new.name,
-                    "remembered": f"{earlier.name}{', dealt out at random' if worthless else ''}",
+                    "remembered": f"{earlier.name}{', dealt out at random' if shuffled else ''}",
                     **{
                         f"{n} trials": f"{gain:+.2f} ± {error:.2f}"
                         for n, gain, error in zip(checkpoints, gains.mean(axis=0), errors, strict=True)
@@ -139,8 +138,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, search, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", type=Path, nargs="+")
-    parser.add_argument("--searches", type=int, default=40, help="of each kind (%(default)s)")
-    parser.add_argument("--trials", type=int, nargs="+", default=[5, 10, 20, 40], help="when to look, ascending")
+    parser.add_argument("--searches", type=int, default=40, help="searches of each kind (%(default)s)")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        nargs="+",
+        default=[5, 10, 20, 40],
+        help="numbers of trials after which to compare, ascending",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="everything measured")
     given = parser.parse_args(argv)
@@ -156,8 +161,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = compare(tables, checkpoints=given.trials, searches=given.searches, seed=given.seed)
     print("\nPoints better than the cold search.\n")
     print(table([{name: value for name, value in row.items() if name != "gains"} for row in rows]))
-    for kind, worthless in (("remembered", False), ("dealt out at random", True)):
-        gains = np.array([row["gains"] for row in rows if ("at random" in row["remembered"]) is worthless])
+    for kind, shuffled in (("remembered", False), ("dealt out at random", True)):
+        gains = np.array([row["gains"] for row in rows if ("at random" in row["remembered"]) is shuffled])
         of_pairs = gains.mean(axis=1)
         error = of_pairs.std(axis=0, ddof=1) / np.sqrt(len(of_pairs))
         shown = ", ".join(

@@ -1,10 +1,10 @@
-"""Whether validation weighted toward the test images pays: simulated competitions with two styles of images.
+"""Plain validation against validation weighted toward the test images, on simulated competitions.
 
-Training images are mostly of one style, test images mostly of the other, which is harder. Recipes differ in how good
-they are, and by ``--taste`` in which style suits them. Each is judged by its accuracy on the training images, plain and
-weighted as `search.study_setup.image_weights` weights (by density ratios that are known exactly here, clipped as
-always). For each mix of styles: how far the score of a recipe is from its true accuracy on the test images (root mean
-square), and how much worse than the best the recipe with the best score is, both in points.
+Training images are mostly of one style, test images mostly of a second, harder one. Recipes differ in skill, and by
+``--taste`` in the style that suits them. The score of a recipe is its accuracy on the training images, either plain or
+weighted as in `search.study_setup.image_weights` (by clipped density ratios, which are known exactly here). For each
+mix of styles, the table shows the root mean square error of the score against the true test accuracy, and the regret of
+choosing the recipe with the best score, both in points.
 
     python -m benchmarks.replays.weighted_validation
     python -m benchmarks.replays.weighted_validation --images 2000 --taste 0.01
@@ -19,41 +19,41 @@ from statistics import NormalDist
 
 import numpy as np
 
-from search.study_setup.image_weights import LEAST_SHARE
+from search.study_setup.image_weights import MIN_EFFECTIVE_SHARE
 from trainer.evaluation.targets import mean_over
 from trainer.shift.adversarial import importance_weights
 
 RECIPES = 20
 SKILL = 0.02
-"""Standard deviation of the recipes' accuracies that both styles have in common."""
+"""Standard deviation over recipes of the accuracy that both styles share."""
 HARDER = 0.16
-"""By how much accuracy is lower on the style of the test images."""
+"""Difference in accuracy between the styles; the test images' style is the harder one."""
 EASE = 0.5
-"""Share of the variance of an image's outcome that all recipes have in common: it is easy or hard."""
+"""Share of the variance of an image's outcome that all recipes share: easy and hard images."""
 MIXES = ((0.5, 0.9), (0.3, 0.9), (0.2, 0.9), (0.1, 0.9), (0.05, 0.9), (0.3, 0.5), (0.1, 0.5))
-"""Share of the test images' style among training and among test images."""
+"""Shares of the harder style among the training images and among the test images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One mix of styles. Errors and regrets are in points, plain and weighted."""
+    """Result for one mix of styles. Errors and regrets are in points, for plain and weighted scores."""
 
     train_share: float
     test_share: float
     area: float
-    """Under the ROC curve of who sees the style: how well the parts can be told apart."""
+    """Area under the ROC curve of a classifier of training against test images that knows the style."""
     effective: float
-    """As how many equal images the training images count, as a share of them."""
+    """Effective sample size of the weighted training images, as a share of their number."""
     errors: tuple[float, float]
     regrets: tuple[float, float]
 
 
 def simulate(train_share: float, test_share: float, *, images: int, taste: float, repeats: int, seed: int) -> Row:
-    """Judge recipes in ``repeats`` competitions of one mix of styles.
+    """Score recipes in ``repeats`` competitions of one mix of styles.
 
     Args:
-        images: training images.
-        taste: standard deviation of a recipe's accuracy on one style beside `SKILL`.
+        images: number of training images.
+        taste: standard deviation of a recipe's accuracy on one style, in addition to `SKILL`.
     """
     generator = np.random.default_rng(seed)
     other = np.arange(images) < round(train_share * images)
@@ -83,7 +83,7 @@ def simulate(train_share: float, test_share: float, *, images: int, taste: float
 
 
 def _thresholds(accuracy: np.ndarray) -> np.ndarray:
-    """Below which a standard normal number falls with these probabilities."""
+    """Quantiles of the standard normal distribution at these probabilities."""
     values, places = np.unique(accuracy, return_inverse=True)
     inverse = np.array([NormalDist().inv_cdf(min(max(float(p), 1e-6), 1 - 1e-6)) for p in values])
     return inverse[places].reshape(accuracy.shape)
@@ -92,8 +92,10 @@ def _thresholds(accuracy: np.ndarray) -> np.ndarray:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, simulate, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=650, help="to train on")
-    parser.add_argument("--taste", type=float, default=0.02, help="how much recipes differ in which style suits them")
+    parser.add_argument("--images", type=int, default=650, help="number of training images")
+    parser.add_argument(
+        "--taste", type=float, default=0.02, help="standard deviation of a recipe's accuracy on one style"
+    )
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(argv)
@@ -104,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             train_share, test_share, images=given.images, taste=given.taste, repeats=given.repeats, seed=given.seed
         )
         numbers = " | ".join(f"{value:.2f}" for value in (*row.errors, *row.regrets))
-        allowed = "yes" if row.effective >= LEAST_SHARE else "no"
+        allowed = "yes" if row.effective >= MIN_EFFECTIVE_SHARE else "no"
         print(
             f"| {row.train_share:.0%} | {row.test_share:.0%} | {row.area:.2f} | {row.effective:.0%} | {numbers} "
             f"| {allowed} |",

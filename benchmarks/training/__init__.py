@@ -1,1 +1,1 @@
-"""Speed and memory of one training."""
+"""Speed and memory of a training and of its augmentation."""

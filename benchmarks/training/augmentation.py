@@ -1,18 +1,17 @@
-"""What our way of augmenting costs beyond Albumentations itself.
+"""Cost of the augmentation pipeline beyond Albumentations itself.
 
     python -m benchmarks.training.augmentation
 
-For each study that ships with Retable, at its default recipe and with every sampled strength at the middle of its
-range, and for the policies: images per second of processor time
+It measures each shipped study, at its default recipe and with every sampled strength at the middle of its range, and
+each policy. Two speeds, in images per second of processor time:
 
-* ours: what a training reads. The epoch is planned, images come from a memory-mapped file, every one is augmented by a
-  key of its own, so that it comes out alike in any process, and put into a batch
-  (`trainer.batches.batch_loader.BatchLoader`);
-* alone: the same transforms in a plain ``albumentations.Compose``, on arrays in memory, results thrown away. It is made
-  to draw the same numbers, or the luck of the draw would outweigh what is measured; that costs it nothing.
+* ours: the batches of a training (`trainer.batches.batch_loader.BatchLoader`). The epoch is planned, images come from a
+  memory-mapped file, and each image is augmented under its own key, so that the result is equal in any process;
+* alone: the same transforms in a plain ``albumentations.Compose`` on arrays in memory, without batches. It draws the
+  same random numbers at no cost, because different draws would cause larger differences than the pipeline.
 
-Both on one core with OpenCV's threads switched off. They take turns, round after round; the ratio is the median over
-the rounds of one round's two. In one round before, which is not counted, their results are compared.
+Both run on one core, without OpenCV's threads, and take turns in every round. The reported ratio is the median over
+rounds. A first round, which is not counted, checks that the results are equal.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ GOAL = 0.9  # ours / alone
 
 
 def shipped_pipelines() -> dict[str, Augment]:
-    """Settings by name: of each study the default recipe's and those of the middle, and each policy by itself."""
+    """Augmentation settings by name: each study's default recipe and the middle of its ranges, and each policy."""
     found: dict[str, Augment] = {}
     for name in bundled_studies():
         spec = load_study(name)
@@ -61,7 +60,7 @@ def shipped_pipelines() -> dict[str, Augment]:
         found[f"{name}, default"] = Recipe.from_flat(flat).augment
         found[f"{name}, middle"] = Recipe.from_flat(middle).augment
     found |= {policy: replace(Recipe().augment, policy=policy) for policy in POLICIES if policy != "none"}
-    # Studies that augment nothing have nothing to compare, and those that augment alike need not be measured twice.
+    # Settings without augmentation are left out, and equal settings are measured once.
     pipelines: dict[str, Augment] = {}
     for name, settings in found.items():
         blank = replace(settings, mix="none")
@@ -70,8 +69,8 @@ def shipped_pipelines() -> dict[str, Augment]:
     return pipelines
 
 
-def pictures(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Smooth shapes with some grain: uint8, shape (count, side, side, 3)."""
+def random_images(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth random images with noise: uint8, shape (count, side, side, 3)."""
     generator = np.random.default_rng(seed)
     images = np.empty((count, side, side, 3), np.uint8)
     for image in images:
@@ -82,10 +81,10 @@ def pictures(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def measure(settings: Augment, size: int, source: Pixels, rounds: int) -> dict[str, list[float]]:
-    """Images per second of processor time, round by round, of ``ours`` and ``alone``."""
+    """Images per second of processor time in each round, for ``ours`` and ``alone``."""
     count = len(source.train)
     everything, labels = np.arange(count), np.zeros(count, np.int64)
-    alone = Alone(settings, size, np.array(source.train))
+    alone = PlainCompose(settings, size, np.array(source.train))
     speeds: dict[str, list[float]] = {"ours": [], "alone": []}
     with BatchLoader() as loader:
 
@@ -93,14 +92,14 @@ def measure(settings: Augment, size: int, source: Pixels, rounds: int) -> dict[s
             return plan_epoch(everything, labels, batch_size=BATCH_SIZE, balance=0.0, seed=0, fold=0, epoch=epoch)
 
         def ours(epoch: int) -> float:
-            # Processor time, of all threads: on a machine that others use as well, wall time says little.
+            # Processor time of all threads, because the machine may be shared.
             begun = time.process_time()
             for _ in loader.stream(source, settings, size, plan(epoch)):
                 pass
             return time.process_time() - begun
 
         for batch, batch_plan in zip(loader.stream(source, settings, size, plan(0)), plan(0), strict=True):
-            assert np.array_equal(batch, alone.results(batch_plan)), "the two do not do the same"
+            assert np.array_equal(batch, alone.results(batch_plan)), "the two pipelines differ"
         for number in range(1, rounds + 1):
             turns: list[tuple[str, Callable[[int], float]]] = [
                 ("ours", ours),
@@ -111,8 +110,8 @@ def measure(settings: Augment, size: int, source: Pixels, rounds: int) -> dict[s
     return speeds
 
 
-class Alone:
-    """The plain composition."""
+class PlainCompose:
+    """A plain ``albumentations.Compose``."""
 
     def __init__(self, settings: Augment, size: int, arrays: NDArray[np.uint8]) -> None:
         import albumentations
@@ -123,27 +122,27 @@ class Alone:
         self._arrays = arrays
 
     def results(self, plan: BatchPlan) -> NDArray[np.uint8]:
-        """What a batch becomes: uint8 (b, size, size, 3)."""
-        return np.stack([self._one(row, key)[0] for row, key in zip(plan.indices, plan.keys, strict=True)])
+        """The augmented batch: uint8 (b, size, size, 3)."""
+        return np.stack([self._augment(row, key)[0] for row, key in zip(plan.indices, plan.keys, strict=True)])
 
     def seconds(self, plan: BatchPlan) -> float:
-        """What a batch costs in processor time."""
-        return sum(self._one(row, key)[1] for row, key in zip(plan.indices, plan.keys, strict=True))
+        """Processor time of a batch in seconds."""
+        return sum(self._augment(row, key)[1] for row, key in zip(plan.indices, plan.keys, strict=True))
 
-    def _one(self, row: np.int64, key: int) -> tuple[NDArray[np.uint8], float]:
+    def _augment(self, row: np.int64, key: int) -> tuple[NDArray[np.uint8], float]:
         image = self._arrays[row]
         self._random.seed(key)
         begun = time.thread_time()
-        # Forced, as it would draw a number of its own first.
+        # Without force_apply, Compose draws a random number first.
         result: NDArray[np.uint8] = self._compose(image=image, force_apply=True)["image"]
         return result, time.thread_time() - begun
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure all pipelines and print the table; 1 where one misses the goal."""
+    """Measure all pipelines and print the table; 1 if any is below the goal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=224, help="pixels (%(default)s)")
-    parser.add_argument("--images", type=int, default=192, help="a round (%(default)s)")
+    parser.add_argument("--images", type=int, default=192, help="images in a round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="counted rounds (%(default)s)")
     parser.add_argument("--only", default="", help="only pipelines whose name contains this")
     parser.add_argument("--json", type=Path, help="file for everything measured")
@@ -153,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         sources = {}
         for side in (given.size, side_to_crop_from(given.size)):
             path = Path(folder) / f"{side}.npy"
-            np.save(path, pictures(given.images, side))
+            np.save(path, random_images(given.images, side))
             sources[side] = Pixels(path=path, n_train=given.images, n_test=0, size=side)
         for name, settings in shipped_pipelines().items():
             if given.only not in name:

@@ -1,14 +1,14 @@
-"""Peak memory of a worker that trains K folds in lockstep, per backbone.
+"""Peak memory of a worker that trains K folds in lockstep, for several backbones.
 
     python -m benchmarks.training.gpu_memory --folds 1,5 --json memory.json
 
-For each backbone, batch size and number of folds a fresh process imports everything, notes what it takes, then
-cross-validates on random images for two epochs with AdamW and averaged weights, from scratch. Reported is what came on
-top: on a CPU the largest resident size of the process (images in memory included), on a GPU the most that tensors took
-at once, beside what the plan before the first epoch predicted (`trainer.training.gpu_memory`).
+For each backbone, batch size and number of folds, a fresh process imports everything, measures its baseline, and then
+cross-validates random images for two epochs, from scratch, with AdamW and averaged weights. The table shows the memory
+beyond the baseline: on a CPU the peak resident size of the process, images included; on a GPU the peak of all tensors,
+beside the peak that was planned before the first epoch (`trainer.training.gpu_memory`).
 
-Expected: each fold more adds what it keeps, four times the weights with AdamW and averaging, and no activations; on a
-GPU the plan lies within a fifth of the measured peak.
+Expected: each further fold adds four times the weights (with AdamW and averaging) and no activations. On a GPU, the
+plan is within 20% of the measured peak.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ BACKBONES = {
 SIZES = {"cpu": 64, "cuda": 224}  # pixels
 BATCH_SIZES = {"cpu": (32,), "cuda": (32, 128)}
 CLASSES = 5
-EPOCHS = 2  # in the first the optimizer makes its state
+EPOCHS = 2  # the optimizer allocates its state in the first
 MIB = 2**20
-PATIENCE = 1800.0  # seconds for one cell
+TIMEOUT = 1800.0  # seconds for one cell
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What is measured at once."""
+    """One combination of settings."""
 
     device: str
     backbone: str
@@ -54,24 +54,25 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came out of a cell; memory in MiB."""
+    """Measurements of one cell; memory in MiB."""
 
     cell: Cell
     baseline: float
     """Resident size after all imports."""
     resident: float
-    """Largest resident size in addition."""
+    """Peak resident size beyond ``baseline``."""
     weights: float
-    """Of one network, with its buffers."""
+    """Parameters and buffers of one network."""
     device_peak: float | None
-    """Most that tensors took on the GPU at once; None on a CPU."""
+    """Peak of all tensors on the GPU; None on a CPU."""
     planned: float | None
-    """The predicted peak; None on a CPU, where nothing is planned."""
+    """Planned peak on the GPU; None on a CPU."""
     micro_batch: int
     parked: bool
+    """Whether idle folds were offloaded to host memory."""
 
     def row(self) -> dict[str, object]:
-        """For people."""
+        """The cell as a row of the printed table."""
         on_gpu = self.device_peak is not None and self.planned is not None
         return {
             "device": self.cell.device,
@@ -90,17 +91,17 @@ class Result:
 
 @dataclass(frozen=True)
 class RandomPixels:
-    """Images in memory."""
+    """Training and test images in memory, uint8."""
 
     train: npt.NDArray[np.uint8]
     test: npt.NDArray[np.uint8]
 
 
 def measure(cell: Cell) -> Result:
-    """Measure one cell, in a fresh process: memory that was taken once is rarely given back.
+    """Measure one cell in a fresh process, because processes rarely return memory to the system.
 
     Raises:
-        RuntimeError: the process died, most likely for want of memory.
+        RuntimeError: the process died, most likely out of memory, or exceeded `TIMEOUT`.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -108,8 +109,8 @@ def measure(cell: Cell) -> Result:
     process.start()
     sender.close()
     try:
-        if not receiver.poll(PATIENCE):
-            raise RuntimeError(f"{cell} took longer than {PATIENCE:.0f} s")
+        if not receiver.poll(TIMEOUT):
+            raise RuntimeError(f"{cell} took longer than {TIMEOUT:.0f} s")
         result: Result = receiver.recv()
     except EOFError as error:
         process.join()
@@ -126,7 +127,7 @@ def _send(cell: Cell, sender: multiprocessing.connection.Connection) -> None:
 
 def train(cell: Cell) -> Result:
     """Measure one cell in this process."""
-    import albumentations  # noqa: F401  # here, so that the training does not count it
+    import albumentations  # noqa: F401  # imported here, as part of the baseline
     import timm
     import torch
 
@@ -150,9 +151,9 @@ def train(cell: Cell) -> Result:
     weights = tensor_bytes(network.state_dict())
     del network
     if device.type == "cuda":
-        torch.zeros(1, device=device)  # what CUDA takes on the host is no part of the training
+        torch.zeros(1, device=device)  # CUDA's host memory belongs to the baseline
     baseline = _peak()
-    # Two batches in each fold's training part, and test images as every trial has them.
+    # Two batches in each fold's training part, and one batch of test images.
     count = 2 * cell.batch_size * max(2, cell.folds) // max(1, cell.folds - 1)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count + cell.batch_size, cell.image_size, cell.image_size, 3), np.uint8)
@@ -187,7 +188,7 @@ def train(cell: Cell) -> Result:
 def _peak() -> int:
     """Largest resident size of this process so far, in bytes."""
     try:
-        # A process inherits getrusage's number from the one that started it; this one begins with its own program.
+        # VmHWM starts anew with each program; a process inherits getrusage's peak from its parent.
         with Path("/proc/self/status").open(encoding="utf-8") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     except (OSError, StopIteration):
@@ -212,7 +213,7 @@ def _numbers(given: str) -> list[int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure every cell, print the table, and return 1 if any could not be measured."""
+    """Measure every cell and print the table; 1 if any could not be measured."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training.gpu_memory", description=(__doc__ or "").partition("\n")[0]
     )

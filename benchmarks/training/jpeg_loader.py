@@ -1,4 +1,4 @@
-"""Training batches as a usual script makes them: a DataLoader whose processes decode the files, every epoch again."""
+"""Training batches of a usual script: a DataLoader whose processes decode the image files in every epoch."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from trainer.recipe.recipe import Augment, Recipe
 
 
 class JpegLoader(BatchLoader):
-    """Makes the batches that `BatchLoader` makes, in the way that one writes by hand: nothing is kept decoded."""
+    """Makes the same batches as `BatchLoader`, but decodes every image again instead of caching its pixels."""
 
     def __init__(self, images: ImageSet) -> None:
         """
         Args:
-            images: those that the plans speak of.
+            images: images to which the rows of the batch plans refer.
         """
         super().__init__(0)
         self._images = images.train_images
         self._resize, self._interpolation = "squash", "bicubic"
 
     def resize_as(self, recipe: Recipe) -> None:
-        """Resize what is asked for from now on as a training of ``recipe`` has it."""
+        """Resize later batches as ``recipe`` says."""
         self._resize, self._interpolation = recipe.resize, preprocessing_of(recipe.backbone).interpolation
 
     def stream(self, pixels: PixelSource, settings: Augment, size: int, plans: Sequence[BatchPlan]) -> BatchStream:
-        """See `BatchLoader.stream`; of ``pixels`` only the side counts."""
+        """See `BatchLoader.stream`; ``pixels`` gives the side of the images only."""
         side = pixels.train.shape[1]
         return _JpegStream(_Batches(self._images, (side, self._resize, self._interpolation), settings, size, plans))
 
 
 class _Batches(Dataset[Batch]):
-    """Whole batches, as they were planned."""
+    """A data set whose items are planned batches."""
 
     def __init__(
         self, images: Images, resizing: tuple[int, str, str], settings: Augment, size: int, plans: Sequence[BatchPlan]
@@ -58,16 +58,16 @@ class _Batches(Dataset[Batch]):
         if self._augmenter is None:
             self._augmenter = Augmenter(self._settings, self._size)
         plan = self._plans[number]
-        pictures = (resize_image(self._images.read(row), *self._resizing) for row in plan.indices)
-        return np.stack([self._augmenter.apply(picture, key) for picture, key in zip(pictures, plan.keys, strict=True)])
+        images = (resize_image(self._images.read(row), *self._resizing) for row in plan.indices)
+        return np.stack([self._augmenter.apply(image, key) for image, key in zip(images, plan.keys, strict=True)])
 
 
 class _JpegStream(BatchStream):
-    """One epoch's DataLoader, with processes of its own."""
+    """DataLoader of one epoch, with its own processes."""
 
     def __init__(self, batches: _Batches) -> None:
         loader: DataLoader[Batch] = DataLoader(
-            batches, batch_size=None, num_workers=LOADER_PROCESSES, collate_fn=_as_is
+            batches, batch_size=None, num_workers=LOADER_PROCESSES, collate_fn=_unchanged
         )
         self._batches: Iterator[Batch] | None = iter(loader)
 
@@ -81,5 +81,5 @@ class _JpegStream(BatchStream):
         self._batches = None
 
 
-def _as_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch

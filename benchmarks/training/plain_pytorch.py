@@ -1,7 +1,7 @@
-"""What a whole trial is measured against: the bare network, and the script that one writes by hand.
+"""Rivals of a whole trial in speed: the bare network, and a usual hand-written script.
 
-Both train the folds of one recipe with AdamW on a cosine schedule, score every held-out image after every epoch, and
-keep nothing. Neither augments by other means or more than the recipe under test.
+Both train the folds of one recipe with AdamW, predict every held-out image after every epoch, and store nothing. The
+script has a cosine schedule and augments as much as the measured recipe.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 
 EVALUATION_BATCH = 128  # images
 LOADER_PROCESSES = 2
-"""Of the hand-written script, on a CPU with two cores; beside a GPU ``os.cpu_count()`` is usual."""
+"""DataLoader processes of the hand-written script on a CPU; with a GPU it has one per core, as usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One cross-validation: ``n`` images in JPEG files, of which each is held out once."""
+    """One cross-validation of ``n`` images in JPEG files."""
 
     backbone: str
     paths: Sequence[Path]
@@ -38,25 +38,25 @@ class Workload:
 
     @property
     def classes(self) -> int:
-        """How many."""
+        """Number of classes."""
         return int(self.y.max()) + 1
 
     @property
     def num_folds(self) -> int:
-        """How many."""
+        """Number of folds."""
         return int(self.folds.max()) + 1
 
     def parts(self, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows that a fold trains on, and rows that it holds out."""
+        """Rows of a fold's training images, and of its held-out images."""
         return np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
 
     def starts(self, rows: int) -> list[int]:
-        """Where training batches begin; a last one of a single image is left out."""
+        """First row of each training batch; a last batch of one image is left out."""
         return [start for start in range(0, rows, self.batch_size) if rows - start > 1]
 
 
 def train_from_tensors(work: Workload, *, channels_last: bool, bfloat16: bool) -> None:
-    """Forward, backward, step and evaluation, fed from normalised tensors that lie on the device already: the ceiling.
+    """The ceiling: forward, backward, step and evaluation on normalised tensors that are already on the device.
 
     Args:
         channels_last: memory layout of images and weights.
@@ -67,7 +67,7 @@ def train_from_tensors(work: Workload, *, channels_last: bool, bfloat16: bool) -
     labels = torch.from_numpy(work.y).to(work.device)
     for fold in range(work.num_folds):
         train, held_out = work.parts(fold)
-        # Slices, so that not even gathering rows is charged to it.
+        # Slices are free, while gathering rows would cost time.
         ends = [(start, min(start + work.batch_size, len(train))) for start in work.starts(len(train))]
         batches = [slice(*pair) for pair in ends]
         model = timm.create_model(work.backbone, num_classes=work.classes).to(work.device)
@@ -92,14 +92,14 @@ class _JpegFiles(Dataset[tuple[torch.Tensor, int]]):
         import albumentations
         from albumentations.pytorch import ToTensorV2
 
-        changes = [
+        augmentations = [
             albumentations.HorizontalFlip(p=0.5),
             albumentations.ColorJitter(0.2, 0.2, 0.0, 0.0, p=1.0),
             albumentations.Affine(scale=(0.9, 1.1), p=1.0),
         ]
         resize, normalise = albumentations.Resize(work.size, work.size), albumentations.Normalize()
         self._rows, self._work = rows, work
-        self._transform = albumentations.Compose([resize, *(changes if augment else []), normalise, ToTensorV2()])
+        self._transform = albumentations.Compose([resize, *(augmentations if augment else []), normalise, ToTensorV2()])
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -114,7 +114,7 @@ class _JpegFiles(Dataset[tuple[torch.Tensor, int]]):
 
 
 def train_by_hand(work: Workload) -> None:
-    """The usual script: JPEGs decoded by a DataLoader, Albumentations, one fold after another, float32."""
+    """A usual script: a DataLoader that decodes JPEGs, Albumentations, one fold after another, float32."""
     processes = LOADER_PROCESSES if work.device.type == "cpu" else torch.multiprocessing.cpu_count()
     for fold in range(work.num_folds):
         train, held_out = work.parts(fold)
@@ -126,7 +126,7 @@ def train_by_hand(work: Workload) -> None:
             num_workers=processes,
             pin_memory=work.device.type == "cuda",
         )
-        judged = DataLoader(
+        held_out_batches = DataLoader(
             _JpegFiles(work, held_out, augment=False),
             batch_size=work.batch_size,
             num_workers=processes,
@@ -148,5 +148,5 @@ def train_by_hand(work: Workload) -> None:
                 schedule.step()
             model.eval()
             with torch.no_grad():
-                for images, _ in judged:
+                for images, _ in held_out_batches:
                     model(images.to(work.device)).softmax(dim=1).cpu()

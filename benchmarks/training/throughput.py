@@ -1,19 +1,19 @@
-"""How near a whole trial comes to the bare network, and how far it is from the usual script.
+"""Speed of a whole trial, compared with the bare network and with a usual script.
 
     python -m benchmarks.training.throughput
     python -m benchmarks.training.throughput --device cuda --size 224 --batches 32,128 \\
         --backbones resnet50,tf_efficientnet_b4,swin_tiny_patch4_window7_224
 
-A trial here is everything that a worker does for one: take it, ask Optuna, build the networks, train the folds in
-lockstep, score them after every epoch, write checkpoints, store and tell. Its rivals
+A trial is everything that a worker does for one: take the work item, ask Optuna, build the networks, train the folds
+in lockstep, score them after every epoch, write checkpoints, store the result and report it to Optuna. Its rivals
 (`benchmarks.training.plain_pytorch`):
 
-* ceiling: the same networks, fed from tensors that lie on the device; forward, backward, step and evaluation, nothing
-  else, in the layout and precision that the trial uses; the plain ceiling is contiguous and float32;
+* ceiling: the same networks on tensors that are already on the device; only forward, backward, step and evaluation, in
+  the memory layout and precision of the trial. The plain ceiling is contiguous and float32;
 * by hand: a DataLoader that decodes JPEGs, Albumentations, one fold after another, float32.
 
-All take turns in one process and round after round; ratios are of the same round, medians are over the rounds. One
-round before is not counted: what a worker pays once (imports, decoding, the GPU's choice of algorithms) is paid in it.
+All take turns in one process, round after round. Ratios are within a round, medians over the rounds. A first round,
+which is not counted, takes the one-time costs of a worker: imports, decoding, the GPU's choice of algorithms.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ import torch
 
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.training.plain_pytorch import train_by_hand, train_from_tensors
-from benchmarks.training.trial_study import trial_runner, write_pictures
+from benchmarks.training.trial_study import trial_runner, write_images
 
 CPU_BACKBONES = "resnet10t,mobilenetv4_conv_small_050,test_efficientnet"
 
 
 def measure(
-    backbone: str, batch_size: int, pictures: Path, device: torch.device, given: argparse.Namespace
+    backbone: str, batch_size: int, images_dir: Path, device: torch.device, given: argparse.Namespace
 ) -> dict[str, Any]:
-    """Times of all rivals, round by round, and their medians."""
+    """Seconds of the trial and its rivals in each round, and a table row of medians."""
     with (
-        tempfile.TemporaryDirectory() as place,
+        tempfile.TemporaryDirectory() as work_dir,
         trial_runner(
-            Path(place),
-            pictures,
+            Path(work_dir),
+            images_dir,
             device,
             backbone=backbone,
             folds=given.folds,
@@ -64,7 +64,7 @@ def measure(
             rivals["by hand"] = lambda: train_by_hand(work)
         seconds: dict[str, list[float]] = {name: [] for name in rivals}
         for round_number in range(given.rounds + 1):
-            # Every other round backwards: what slows the machine down meets all alike.
+            # Every other round runs backwards, so that a slow phase of the machine affects all of them.
             for name in list(rivals)[:: 1 if round_number % 2 else -1]:
                 begun = time.perf_counter()
                 rivals[name]()
@@ -96,11 +96,11 @@ def main() -> None:
     parser.add_argument("--backbones", default=CPU_BACKBONES, help="comma-separated timm names (%(default)s)")
     parser.add_argument("--size", type=int, default=64, help="pixels (%(default)s)")
     parser.add_argument("--batches", default="32", help="comma-separated batch sizes (%(default)s)")
-    parser.add_argument("--images", type=int, default=654, help="pictures (%(default)s)")
-    parser.add_argument("--folds", type=int, default=5, help="(%(default)s)")
-    parser.add_argument("--epochs", type=int, default=4, help="(%(default)s)")
+    parser.add_argument("--images", type=int, default=654, help="number of images (%(default)s)")
+    parser.add_argument("--folds", type=int, default=5, help="number of folds (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of each training (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds (%(default)s)")
-    parser.add_argument("--threads", type=int, default=None, help="of torch; default: its own choice")
+    parser.add_argument("--threads", type=int, default=None, help="torch threads; default: torch's choice")
     parser.add_argument("--no-hand", action="store_true", help="leave the hand-written script out")
     parser.add_argument("--json", type=Path, help="file for everything measured")
     given = parser.parse_args()
@@ -110,10 +110,10 @@ def main() -> None:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        pictures = write_pictures(Path(folder), given.images)
+        images_dir = write_images(Path(folder), given.images)
         for backbone in given.backbones.split(","):
             for batch_size in map(int, given.batches.split(",")):
-                results.append(measure(backbone, batch_size, pictures, device, given))
+                results.append(measure(backbone, batch_size, images_dir, device, given))
                 print(table([results[-1]["row"]]), flush=True)
     machine = describe_machine(where)
     print(f"\n{one_line(machine)}\n\n{table([result['row'] for result in results])}\n")

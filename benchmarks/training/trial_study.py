@@ -52,13 +52,13 @@ batch_size = {batch_size}
 [search]
 pruner = "none"
 
-[final]                     # longer, so that the trial's networks are not kept for it: as of most trials of a search
+[final]                     # longer, so that networks are not kept for it, as for most trials of a search
 epochs = {longer}
 """
 
 
-def write_pictures(folder: Path, count: int, seed: int = 0) -> Path:
-    """``count`` JPEG files in a folder a class: smooth shapes with some grain, as hard to decode as photographs."""
+def write_images(folder: Path, count: int, seed: int = 0) -> Path:
+    """Write ``count`` JPEG files, one folder per class: smooth random images with noise."""
     generator = np.random.default_rng(seed)
     for number in range(count):
         coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -73,14 +73,14 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> Path:
 
 @dataclass
 class TrialRunner:
-    """A worker's loop in this process, which does one more trial whenever it is asked to."""
+    """A worker's loop in this process; each call of `run` does one more trial."""
 
     stores: Stores
     context: StudyContext
     done: int = 0
 
     def run(self) -> None:
-        """Take, ask, train, store and tell one trial, as a worker does."""
+        """Run one trial from its work item to the report to Optuna."""
         self.done += 1
         self.stores.studies.set_budget(self.context.study.id, self.done)
         context = self.context
@@ -106,8 +106,8 @@ class TrialRunner:
 
 @contextmanager
 def trial_runner(
-    place: Path,
-    pictures: Path,
+    work_dir: Path,
+    images_dir: Path,
     device: torch.device,
     *,
     backbone: str,
@@ -116,26 +116,27 @@ def trial_runner(
     epochs: int,
     batch_size: int,
 ) -> Iterator[TrialRunner]:
-    """Found a study of one recipe in ``place`` and open a worker's context for it."""
-    study_file = place / "study.toml"
+    """Create a study of one recipe in ``work_dir`` and open a worker's context for it."""
+    study_file = work_dir / "study.toml"
     given = {"folds": folds, "backbone": backbone, "size": size, "epochs": epochs, "batch_size": batch_size}
     study_file.write_text(STUDY.format(**given, longer=epochs + 1))
-    stores = open_stores(f"sqlite:///{place / 'retable.db'}", create=True)
+    stores = open_stores(f"sqlite:///{work_dir / 'retable.db'}", create=True)
     spec = load_study(study_file)
-    competition = inspect(pictures, spec.data.options)
+    competition = inspect(images_dir, spec.data.options)
     study = create_study(
-        stores, StudyPlan(name="one", spec=spec, file_spec=spec, overrides=(), competition=competition, folder=pictures)
+        stores,
+        StudyPlan(name="one", spec=spec, file_spec=spec, overrides=(), competition=competition, folder=images_dir),
     )
     with BatchLoader(
         fitting_workers(device.type, usable_cores() if device.type == "cuda" else torch.get_num_threads())
     ) as loader:
-        tools = WorkerResources(
+        resources = WorkerResources(
             worker="benchmark",
             stores=stores,
-            home=Home(root=place / "home"),
-            folders=(pictures,),
+            home=Home(root=work_dir / "home"),
+            folders=(images_dir,),
             device=device,
             loader=loader,
         )
-        yield TrialRunner(stores=stores, context=StudyCache(tools).context(study.stored))
+        yield TrialRunner(stores=stores, context=StudyCache(resources).context(study.stored))
     stores.database.close()

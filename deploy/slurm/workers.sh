@@ -23,7 +23,7 @@
 #SBATCH --time=08:00:00
 # A warning to this shell alone, 120 seconds before the time is over: --grace below, and time to hand the trial back.
 #SBATCH --signal=B:USR1@120
-# After a node failure or a preemption the task comes back and goes on.
+# After a node failure or a preemption, Slurm restarts the task.
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=retable-%A_%a.log
@@ -48,13 +48,13 @@ export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
 search worker --stay --grace 60 "$@" &
 worker=$!
 
-# One signal asks the worker to leave, a second one ends it at once. The warning reaches this shell alone and is passed
-# on. When Slurm ends the job, it sends SIGTERM to the worker itself: here that is only outlived.
+# The first signal asks the worker to leave, a second one ends it at once. The warning reaches this shell alone, which
+# passes it on. At the end of the job, Slurm sends SIGTERM to the worker too, so this shell only waits.
 interrupted=
 trap 'interrupted=1; kill -TERM "$worker" 2>/dev/null || true' USR1
 trap 'interrupted=1' TERM INT
 
-# A trap cuts `wait` short; bash remembers how the worker ended until it is asked again.
+# A trap interrupts `wait`; the next `wait` returns the worker's exit status.
 while true; do
     interrupted=
     status=0

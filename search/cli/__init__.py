@@ -1,1 +1,1 @@
-"""The command line: parse the arguments, call one function, turn errors into exit codes."""
+"""The command line: each command parses its arguments and calls one function of the layers below."""

@@ -1,6 +1,6 @@
-"""The command line: parse, call one function, turn the outcome into an exit code.
+"""The program ``search``: its commands, its logging, and `main`, which turns errors into messages and exit codes.
 
-Nothing heavy is imported before a command needs it, so that ``search --help`` and most mistakes are answered at once.
+Heavy imports wait until a command needs them, so that ``search --help`` and most error messages appear immediately.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from search.runtime.console import accept_any_encoding
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE
 
 OUR_PACKAGES = {"search", "studies", "trainer", "storage"}
+"""Exceptions defined in these packages are expected: their messages are written for the user."""
 
 app = typer.Typer(
     name="search",
@@ -34,11 +35,11 @@ app = typer.Typer(
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Read by `main`, which has to know before anything can fail."""
+    """Set up logging. `main` reads ``--debug`` as well, since it handles the errors."""
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    # Libraries' chatter is not for people; ours is.
+    # Messages of libraries are of no use to the user.
     for noisy in ("alembic", "PIL", "matplotlib", "urllib3", "filelock", "optuna", "timm", "waitress"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -66,20 +67,22 @@ COMMANDS = (
     ("submissions", inspect_commands.submissions),
     ("dashboard", inspect_commands.dashboard),
 )
-"""Every command with its name, in the order of ``search --help``."""
+"""All commands by name, in the order of ``search --help``."""
 
 for _name, _command in COMMANDS:
     app.command(_name)(_command)
 
 
 def main() -> None:
-    """Entry point: errors of ours are told in plain words, all others are bugs and say how to see more."""
-    # Albumentations would ask the network for a newer version of itself.
+    """Entry point. Expected errors end with their message and their ``exit_code`` (default 2). All others end with exit
+    code 1 and a hint to ``--debug``, which shows the traceback.
+    """
+    # Else Albumentations looks for a newer version of itself on the network.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     accept_any_encoding()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
     if "--debug" in sys.argv:
-        # Accepted anywhere on the line, as people add it to a command that has just failed.
+        # Accepted anywhere on the line: it is usually appended to a command that has just failed.
         sys.argv.remove("--debug")
         sys.argv.insert(1, "--debug")
         app()
@@ -88,13 +91,13 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # `search status | head`: the reader left, which is no error. Python would complain once more at exit.
+        # `search status | head`: no error. Python would write to the closed pipe again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         expected = type(error).__module__.partition(".")[0] in OUR_PACKAGES
-        what = str(error) if expected else f"{type(error).__name__}: {error}"
-        print(f"error: {what}", file=sys.stderr)
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        print(f"error: {message}", file=sys.stderr)
         if not expected:
-            print("This should not have happened; the same command with --debug shows where.", file=sys.stderr)
+            print("This is a bug in Retable. Run the command again with --debug for the traceback.", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", EXIT_MISTAKE) if expected else EXIT_BUG)

@@ -1,7 +1,7 @@
-"""Mistakes that can be told at once.
+"""Checks of arguments before any slow import.
 
-Importing Optuna and SQLAlchemy takes a second, timm several. What is wrong with a study file, a folder name or a
-database URL is found out here before any of them is imported; the services behind check again, with the same code.
+Importing Optuna and SQLAlchemy takes a second, timm several. These checks of study files, folders and engine options
+run before that, so that a mistake is reported immediately. The commands check again, with the same code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trainer.common.errors import DataError, suggest
 
 
 def check_study(study: str, overrides: Sequence[str], name: str | None) -> None:
-    """Check a study file, its overrides and the name that the stored study would have.
+    """Check a study file, its overrides and the name of the stored study.
 
     Raises:
         StudyError: listing every problem.
@@ -25,18 +25,18 @@ def check_study(study: str, overrides: Sequence[str], name: str | None) -> None:
 
 
 ENGINES = ("local", "ray")
-"""Names of engines; `search.engines.plan` makes them."""
+"""Names of the engines, as in `search.engines.plan.ENGINES`."""
 
 
 class EngineMistake(ValueError):  # noqa: N818 - named for the fact
-    """Workers cannot be placed as asked."""
+    """Invalid options of an engine."""
 
 
 def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address: str | None, storage_url: str) -> None:
-    """Check that an engine exists and takes the options that were given.
+    """Check that an engine exists and supports the given options.
 
     Raises:
-        EngineMistake: it does not.
+        EngineMistake: the engine does not exist, or an option belongs to another engine.
     """
     if engine not in ENGINES:
         raise EngineMistake(f"there is no engine {engine!r}{suggest(engine, ENGINES)}")
@@ -44,7 +44,7 @@ def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address
         raise EngineMistake("--gpus and --workers-per-gpu are for local workers; on Ray: --gpus-per-worker 0.5")
     if engine == "ray" and address not in (None, "auto", "local") and storage_url.startswith("sqlite"):
         raise EngineMistake(
-            f"workers on the cluster {address} cannot reach the file {storage_url}; a database that they all reach: "
+            f"workers on the cluster {address} cannot reach the file {storage_url}; use a database server: "
             "--storage postgresql://USER@HOST/retable"
         )
     if engine == "local" and address is not None:
@@ -52,10 +52,10 @@ def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address
 
 
 def check_folder(folder: Path) -> None:
-    """Check that the images' folder is there.
+    """Check that the folder of images exists.
 
     Raises:
-        DataError: it is not.
+        DataError: it does not, or is a file.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is a file, not a folder" if folder.exists() else f"there is no folder {folder}")

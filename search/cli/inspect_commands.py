@@ -1,4 +1,4 @@
-"""Commands that look: data, studies, trials, finalists, backbones, submissions; and predict and replay."""
+"""Commands that change no study: they show data, studies and results, predict new images, and replay a trial."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ def check(
     id_column: Annotated[str | None, typer.Option("--id-column", help="Column of the image ids.")] = None,
     label_column: Annotated[str | None, typer.Option("--label-column", help="Column of the labels.")] = None,
     group_column: Annotated[
-        str | None, typer.Option("--group-column", help="Column of what must stay in one fold (patient, artist).")
+        str | None, typer.Option("--group-column", help="Column whose equal values stay in one fold (patient, artist).")
     ] = None,
     skip_bad: SkipBad = False,
-    n_folds: Annotated[int, typer.Option("--folds", min=2, max=50, help="Number of folds to plan for.")] = 5,
+    n_folds: Annotated[int, typer.Option("--folds", min=2, max=50, help="Number of folds to check for.")] = 5,
     shift: Annotated[
-        bool, typer.Option("--shift/--no-shift", help="Whether training and test images are compared.")
+        bool, typer.Option("--shift/--no-shift", help="Whether to compare training and test images.")
     ] = True,
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", help="Compare them by its frozen features; default: what is at hand, else pixels."),
+        typer.Option(
+            "--backbone",
+            help="Compare by the features of this backbone; default: one whose weights are available, else by pixels.",
+        ),
     ] = None,
     weights: Weights = None,
 ) -> None:
-    """What is in a folder: format, classes, sizes, duplicates, train/test shift, what would be submitted."""
+    """Describe a folder of images: format, classes, sizes, duplicates, train/test shift, form of the submission."""
     from search.report.check import ShiftRequest
     from search.report.check import check as run
     from studies.settings import DataSettings
@@ -63,12 +66,12 @@ def preview(
         "preview.png"
     ),
     images: Annotated[
-        int, typer.Option("--images", min=1, max=1000, help="Different images, which the rows show in turn.")
+        int, typer.Option("--images", min=1, max=1000, help="Number of different images; the rows show them in turn.")
     ] = 4,
     assignments: Set = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """A picture of what a study may do to its images: each augmentation at its weakest and at its strongest."""
+    """Draw a study's augmentations: each at its weakest and at its strongest."""
     if data is not None:
         from search.cli.early_checks import check_folder
 
@@ -94,7 +97,7 @@ def studies(
     assignments: Set = None,
     storage_url: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Study files and stored studies; with NAME, one explained."""
+    """List study files and stored studies; with NAME, explain one."""
     if name is None:
         from search.report.study_list import show_studies
 
@@ -109,10 +112,10 @@ def status(
     study: Study = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
     home: HomeFolder = DEFAULT_HOME,
-    failed: Annotated[bool, typer.Option("--failed", help="What failed, why, and what helps.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Every trial, not only the latest.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="List the failed trainings with reason and advice.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List all trials, not only the latest.")] = False,
 ) -> None:
-    """How a study stands: trials, the best so far, workers, failures, disk."""
+    """Show the state of a study: trials, the best so far, workers, failures, disk use."""
     from search.report.status import show_failed, show_status
 
     if failed:
@@ -146,7 +149,7 @@ def compare(
     ] = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """What was confirmed on fresh splits: how good each recipe is, who ties with whom, as a table and a picture."""
+    """Compare the recipes confirmed on fresh splits: scores, gaps and ties, as a table and a picture."""
     from search.report.comparison import compare as run
 
     run(study, storage_url, home, picture)
@@ -158,7 +161,7 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("predictions.csv"),
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
-    """An exported model on new images."""
+    """Apply an exported model to new images."""
     from trainer.inference.predict import predict_folder, write_predictions
 
     predictions = predict_folder(model, images, device=device)
@@ -174,12 +177,12 @@ def replay(
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """A stored trial again, from its recorded recipe, seed and folds, and how far its predictions differ.
+    """Repeat a stored trial with its recorded recipe, seed and folds, and compare the predictions.
 
-    On a CPU of the same kind, with the same releases and number of threads (the recorded number is used), they must be
-    equal, bit for bit as they are stored. Elsewhere, and on GPUs always, bfloat16 and cuDNN's choice of algorithms
-    change the order of sums, which training amplifies: there a mean absolute difference of up to 0.02 and a metric
-    within one standard error count as the same. Exits with 0 within that tolerance, 1 beyond it.
+    On a CPU of the same model, with the same library versions and number of threads (the recorded number is used), the
+    predictions must be equal to the last stored bit. On other CPUs, and on every GPU, bfloat16 and cuDNN's choice of
+    algorithms change the order of sums, and training amplifies the differences. There, a mean absolute difference of up
+    to 0.02 and a metric within one standard error count as equal. The exit code is 0 within this tolerance, else 1.
     """
     if data is not None:
         from search.cli.early_checks import check_folder
@@ -194,27 +197,27 @@ def replay(
 
 
 def backbones(
-    pattern: Annotated[str, typer.Argument(help="Names to list, such as 'convnext*' or '*efficientnet_b4*'.")] = "*",
+    pattern: Annotated[str, typer.Argument(help="Pattern of names, such as 'convnext*' or '*efficientnet_b4*'.")] = "*",
     family: Annotated[
         list[str] | None, typer.Option("--family", help="cnn, transformer, hybrid or mlp; repeatable.")
     ] = None,
     max_params: Annotated[
-        float | None, typer.Option("--max-params", min=0.0, help="Largest number of parameters, in millions.")
+        float | None, typer.Option("--max-params", min=0.0, help="Maximum number of parameters, in millions.")
     ] = None,
     max_size: Annotated[
-        int | None, typer.Option("--max-size", min=1, help="Largest side of the images it was made for, in pixels.")
+        int | None, typer.Option("--max-size", min=1, help="Maximum native image size, in pixels.")
     ] = None,
     measure: Annotated[
         bool | None,
         typer.Option(
             "--measure/--no-measure",
-            help="Train each a few steps to see its speed and memory; default: where there are few.",
+            help="Measure speed and memory in a few training steps; default: only if few backbones are listed.",
         ),
     ] = None,
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """Backbones with pre-trained weights by name: family, size, training speed and memory here, weights at hand."""
+    """List backbones with pre-trained weights: family, size, available weights, training speed and memory here."""
     from search.report.backbone_table import BackbonesRequest, show_backbones
 
     show_backbones(
@@ -232,22 +235,20 @@ def backbones(
 
 def submissions(
     study: Annotated[
-        str | None, typer.Option("--study", "-s", help="Name of a stored study; default: all of them.")
+        str | None, typer.Option("--study", "-s", help="Name of a stored study; default: all studies.")
     ] = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
     export: Annotated[
-        int | None, typer.Option("--export", help="Number of the export that a score is of; default: the latest.")
+        int | None, typer.Option("--export", help="Number of the export with this score; default: the latest.")
     ] = None,
-    public: Annotated[float | None, typer.Option("--public", help="Its score on the public board, to record.")] = None,
-    private: Annotated[
-        float | None, typer.Option("--private", help="Its score on the private board, to record.")
-    ] = None,
+    public: Annotated[float | None, typer.Option("--public", help="Record its public leaderboard score.")] = None,
+    private: Annotated[float | None, typer.Option("--private", help="Record its private leaderboard score.")] = None,
     public_images: Annotated[
         int | None,
-        typer.Option("--public-images", help="How many test images public scores are on; remembered with the data."),
+        typer.Option("--public-images", help="Number of test images behind public scores; stored with the data."),
     ] = None,
 ) -> None:
-    """Every export, what the board said of it, what the differences mean, and which two to hand in."""
+    """List all exports with their leaderboard scores, explain the differences, and recommend two."""
     from search.report.submissions import ScoreRequest
     from search.report.submissions import submissions as run
 
@@ -258,14 +259,15 @@ def dashboard(
     storage_url: StoredIn = DEFAULT_STORAGE,
     home: HomeFolder = DEFAULT_HOME,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on. Anyone who reaches it can change studies.")
+        str, typer.Option("--host", help="Address to listen on. There is no login: every visitor can change studies.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="Further Host names that browsers may use.")
+        list[str] | None,
+        typer.Option("--allow-host", help="Further host names under which browsers may open it; repeatable."),
     ] = None,
 ) -> None:
-    """Optuna Dashboard on the same database."""
+    """Serve Optuna Dashboard on the study database."""
     from search.report.dashboard import run_dashboard
 
     run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [])

@@ -1,4 +1,4 @@
-"""Options that several commands of the command line share. Cheap to import, as `search.cli.app` is."""
+"""Options that several commands share, as annotated types. Imports nothing heavy, like all of `search.cli`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Studies = Annotated[
     typer.Option(
         "--study",
         "-s",
-        help="Name of a stored study; default: the latest. Repeatable: several of the same images, folds and metric "
-        "are blended, into the first one's folder.",
+        help="Name of a stored study; default: the latest. Repeatable: studies with the same images, folds and metric "
+        "are blended into one export, in the folder of the first.",
     ),
 ]
 StudyFile = Annotated[
@@ -33,6 +33,7 @@ Storage = Annotated[
 
 
 def _existing(url: str) -> str:
+    """Option callback: the URL, if its database exists."""
     from storage.database.existing import check_database
 
     check_database(url)
@@ -54,15 +55,15 @@ Data = Annotated[
     Path | None, typer.Option("--data", "-d", envvar="RETABLE_DATA", show_envvar=True, help="Folder of images.")
 ]
 HomeFolder = Annotated[
-    Path, typer.Option("--home", envvar="RETABLE_HOME", help="Where pixels, checkpoints and exports lie.")
+    Path, typer.Option("--home", envvar="RETABLE_HOME", help="Folder for decoded images, checkpoints and exports.")
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", help="Folder of pre-trained weights: NAME.safetensors or NAME.pth by timm name."),
+    typer.Option("--weights", help="Folder of pre-trained weights, named by timm model: NAME.safetensors or NAME.pth."),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Override any setting of the study file; repeatable."),
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override a setting of the study file; repeatable."),
 ]
 Workers = Annotated[
     int | None,
@@ -71,31 +72,35 @@ Workers = Annotated[
         "-w",
         min=0,
         max=10_000,
-        help="Workers to start; default: one per free GPU, or one on the CPU; 0: none, others work.",
+        help="Workers to start; default: one per free GPU, or one on the CPU. 0: none, other workers serve the study.",
     ),
 ]
 PerGpu = Annotated[
-    int, typer.Option("--workers-per-gpu", min=1, max=64, help="Local workers that share each GPU and its memory.")
+    int, typer.Option("--workers-per-gpu", min=1, max=64, help="Local workers per GPU, which share its memory.")
 ]
 Grace = Annotated[
     float,
     typer.Option(
-        "--grace", min=0.0, help="Seconds that an epoch has to end once a stop is asked for, before it is left."
+        "--grace",
+        min=0.0,
+        help="Seconds that the current epoch has to end after a stop is requested; then it is abandoned.",
     ),
 ]
 Quota = Annotated[
     float | None,
     typer.Option(
-        "--checkpoint-quota", min=0.0, help="GiB for checkpoints of trials that wait for a worker; default: 20."
+        "--checkpoint-quota",
+        min=0.0,
+        help="GiB for checkpoints of trials that wait for a worker; default: 20. Oldest go first.",
     ),
 ]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="GPU indices for local workers, such as 0,2.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable training images out, and list them.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable training images, and list them.")]
 
 DEFAULT_STORAGE = "sqlite:///retable.db"
 DEFAULT_HOME = Path("retable")
 
 
 def overrides_of(assignments: list[str] | None, skip_bad: bool) -> list[str]:
-    """What ``--set`` and ``--skip-bad`` change of a study file, as ``FIELD=VALUE``."""
+    """The changes of ``--set`` and ``--skip-bad`` to a study file, as ``FIELD=VALUE``."""
     return [*(assignments or []), *(["data.skip_bad=true"] if skip_bad else [])]

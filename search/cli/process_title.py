@@ -1,4 +1,4 @@
-"""What ``ps`` shows of a command line that names a database."""
+"""Hides passwords of database URLs in the process title, which ``ps`` shows to every user."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _PARAMETER = re.compile(r"([?&][^=&\s]*pass[^=&\s]*=)[^&\s]+", re.IGNORECASE)
 
 
 def without_passwords(text: str) -> str:
-    """``text`` with the passwords of all URLs in it as ``***``."""
+    """``text`` with ``***`` in place of the passwords in its URLs."""
     return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***", text))
 
 
 def hide_passwords(arguments: Sequence[str]) -> None:
-    """Where a command line holds a password, show the process without it from now on.
+    """Replace the process title if the command line holds a password.
 
-    Until then, for the fraction of a second that Python takes to start, every user of the machine could read it: the
-    environment (``RETABLE_STORAGE``) or ``~/.pgpass`` are better places for it.
+    While Python starts, for a fraction of a second, the password is still visible. The environment
+    (``RETABLE_STORAGE``) or ``~/.pgpass`` are safer places.
     """
     line = " ".join(arguments)
-    shown = without_passwords(line)
-    if shown != line:
+    title = without_passwords(line)
+    if title != line:
         from setproctitle import setproctitle
 
-        setproctitle(shown)
+        setproctitle(title)

@@ -1,4 +1,4 @@
-"""Commands that train: start, worker, confirm, export-best; and import, which adds predictions to an export."""
+"""Commands that train: start, worker, confirm and export-best; and import, which adds predictions for an export."""
 
 from __future__ import annotations
 
@@ -34,39 +34,45 @@ from search.runtime.signals import GRACE
 def start(
     study: StudyFile,
     name: Annotated[
-        str | None, typer.Option("--name", "-n", help="Name of the stored study; default: the file's stem.")
+        str | None, typer.Option("--name", "-n", help="Name of the stored study; default: the name of the file.")
     ] = None,
     data: Data = None,
     storage_url: Storage = DEFAULT_STORAGE,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, help="Trials in total, however often `start` is typed.")
+        int | None, typer.Option("--trials", min=1, help="Total number of trials, over all calls of `start`.")
     ] = None,
     hours: Annotated[
-        float | None, typer.Option("--hours", min=0.01, help="Begin no trial that would end later than this.")
+        float | None,
+        typer.Option("--hours", min=0.01, help="Time limit in hours: no trial begins that would end after it."),
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option("--patience", min=0, help="Stop once this many trials gained nothing beyond noise; 0: never."),
+        typer.Option("--patience", min=0, help="Stop after this many trials without a gain beyond noise; 0: never."),
     ] = None,
     priority: Annotated[
-        int | None, typer.Option("--priority", help="Workers of many studies serve the highest first; default: 0.")
+        int | None,
+        typer.Option("--priority", help="Workers serve the study with the highest priority first; default: 0."),
     ] = None,
     workers: Workers = None,
     gpus: Gpus = None,
     workers_per_gpu: PerGpu = 1,
     engine: Annotated[
-        str, typer.Option("--engine", help="Where workers run: local, or ray (needs the ray package).")
+        str, typer.Option("--engine", help="Where the workers run: local, or ray (needs the ray package).")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option("--address", help="Ray cluster, such as auto or ray://HOST:10001.")
+        str | None, typer.Option("--address", help="Address of the Ray cluster, such as auto or ray://HOST:10001.")
     ] = None,
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option("--gpus-per-worker", min=0.0, help="On Ray; default: 1 where there are GPUs. 0.5: two share one."),
+        typer.Option(
+            "--gpus-per-worker",
+            min=0.0,
+            help="On Ray; default: 1 if the cluster has GPUs. 0.5: two workers share a GPU.",
+        ),
     ] = None,
     cpus_per_worker: Annotated[float, typer.Option("--cpus-per-worker", min=0.1, help="On Ray.")] = 1.0,
     ship_data: Annotated[
-        bool, typer.Option("--ship-data", help="On Ray: send the images also to nodes that have such a folder.")
+        bool, typer.Option("--ship-data", help="On Ray: send the images even to nodes that have a folder of this name.")
     ] = False,
     grace: Grace = GRACE,
     checkpoint_quota: Quota = None,
@@ -76,15 +82,19 @@ def start(
         typer.Option(
             "--from",
             metavar="STUDY[:TRIAL]",
-            help="Begin a new study at that trial's recipe, default: the best: what is not sampled is fixed to it.",
+            help="Start a new study from the recipe of this trial, default: the best; it fixes all fields that are not "
+            "sampled.",
         ),
     ] = None,
     memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Whether a new study first tries what did well in others.")
+        bool,
+        typer.Option(
+            "--memory/--no-memory", help="Whether a new study first tries recipes that did well in other studies."
+        ),
     ] = True,
     skip_bad: SkipBad = False,
     folds: Annotated[
-        Path | None, typer.Option("--folds", help="Folds to use, as written in folds.csv: columns image_id, fold.")
+        Path | None, typer.Option("--folds", help="Table of folds to use, such as folds.csv: columns image_id, fold.")
     ] = None,
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
@@ -92,7 +102,7 @@ def start(
         Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
     ] = None,
 ) -> None:
-    """Search, then export the best: begins a study, or continues it. Ctrl-C is safe."""
+    """Start or continue a study: search, then export the best recipes. Ctrl-C loses nothing."""
     from search.cli.early_checks import check_engine, check_folder, check_study
 
     overrides = overrides_of(assignments, skip_bad)
@@ -142,7 +152,8 @@ def start(
 
 def worker(
     study: Annotated[
-        str | None, typer.Option("--study", "-s", help="A stored study; default: every running one, by priority.")
+        str | None,
+        typer.Option("--study", "-s", help="Name of a stored study; default: all running studies, by priority."),
     ] = None,
     data: Annotated[
         list[Path] | None,
@@ -151,13 +162,13 @@ def worker(
             "-d",
             envvar="RETABLE_DATA",
             show_envvar=True,
-            help="Folder of images; repeatable, for many studies.",
+            help="Folder of images; repeatable, for several studies.",
         ),
     ] = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
-    stay: Annotated[bool, typer.Option("--stay", help="Wait for further work where none is left.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Wait for further work when none is left.")] = False,
     grace: Grace = GRACE,
     checkpoint_quota: Quota = None,
     lease: Annotated[
@@ -165,14 +176,14 @@ def worker(
         typer.Option(
             "--lease",
             min=1.0,
-            help="Seconds without a sign of life after which others take its trial over; default: 120.",
+            help="Seconds without a renewal after which another worker may take over the trial; default: 120.",
         ),
     ] = None,
 ) -> None:
-    """Join the fleet: take trials from the database until none is left. Ctrl-C hands the trial in hand back."""
+    """Run a worker: take trials from the database until none is left. Ctrl-C releases the current trial."""
     from search.runtime.disk import QUOTA
     from search.worker.lease import LEASE
-    from search.worker.loop import WorkerRequest, run_worker
+    from search.worker.run_worker import WorkerRequest, run_worker
 
     run_worker(
         WorkerRequest(
@@ -199,7 +210,7 @@ def confirm(
     grace: Grace = GRACE,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """The best trials and the default recipe again on fresh splits, and how they compare. Ctrl-C is safe."""
+    """Repeat the best trials and the default recipe on fresh splits, and compare them. Ctrl-C loses nothing."""
     from search.engines.plan import Workers as WorkersRequest
     from search.workflow.confirm import ConfirmRequest
     from search.workflow.confirm import confirm as run
@@ -228,14 +239,17 @@ def export_best(
     full_data: Annotated[bool, typer.Option("--full-data", help="Train on all images instead of K folds.")] = False,
     submission_kind: Annotated[
         str | None,
-        typer.Option("--submission-kind", help="label, integer, probability or probabilities; default: as the sample."),
+        typer.Option(
+            "--submission-kind",
+            help="label, integer, probability or probabilities; default: as in the sample submission.",
+        ),
     ] = None,
     workers: Workers = None,
     gpus: Gpus = None,
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """Refit the best recipes, of one study or of several; write submission, predictions, model folder and report."""
+    """Refit the best recipes of one or several studies; write submission, predictions, model folder and report."""
     run_export(
         studies=study or (),
         data=data,
@@ -265,6 +279,7 @@ def run_export(
     full_data: bool = False,
     submission_kind: str | None = None,
 ) -> None:
+    """Export as `export_best` does; shared with ``search stop``."""
     from search.engines.plan import Workers as WorkersRequest
     from search.workflow.export_best import ExportRequest
     from search.workflow.export_best import export_best as run
@@ -287,23 +302,24 @@ def import_predictions(
     study: Study = None,
     oof: Annotated[
         Path | None,
-        typer.Option("--oof", help="Out-of-fold probabilities: a table with the image id and a column for each class."),
+        typer.Option("--oof", help="Out-of-fold probabilities: a table with the image id and one column per class."),
     ] = None,
     test: Annotated[
         Path | None, typer.Option("--test", help="The same model's probabilities for the test images.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", "-n", metavar="LABEL", help="What they are called; default: as the file.")
+        str | None,
+        typer.Option("--name", "-n", metavar="LABEL", help="Name of the predictions; default: the name of the file."),
     ] = None,
     remove: Annotated[
-        str | None, typer.Option("--remove", metavar="LABEL", help="Forget what was imported under that name.")
+        str | None, typer.Option("--remove", metavar="LABEL", help="Remove the predictions imported under this name.")
     ] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="What was imported.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the imported predictions.")] = False,
     storage_url: StoredIn = DEFAULT_STORAGE,
 ) -> None:
-    """Admit predictions of a model that was made elsewhere: `export-best` blends them in where that is a real gain."""
+    """Import the predictions of another model; `export-best` blends them in if that is a real gain."""
     if sum([oof is not None, remove is not None, list_them]) != 1:
-        raise typer.BadParameter("say one of: --oof FILE --test FILE to import, --list, --remove LABEL")
+        raise typer.BadParameter("give one of: --oof FILE --test FILE to import, --list, --remove LABEL")
     from search.workflow.import_predictions import ImportRequest, list_imports, remove_import
     from search.workflow.import_predictions import import_predictions as run
 
@@ -316,6 +332,11 @@ def import_predictions(
 
 
 def gpu_indices(text: str | None) -> list[int] | None:
+    """Parse the value of ``--gpus``.
+
+    Raises:
+        typer.BadParameter: it is not a list of numbers separated by commas.
+    """
     if text is None:
         return None
     if not all(part.strip().isdigit() for part in text.split(",")):

@@ -1,1 +1,1 @@
-"""How workers are started and restarted: local processes, or actors on a Ray cluster."""
+"""Engines start and restart workers: as local processes, or on a Ray cluster."""

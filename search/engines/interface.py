@@ -1,4 +1,4 @@
-"""What every engine offers: worker processes somewhere, looked after from here."""
+"""Interface of an engine: the command that its workers run, and the fleet that starts, restarts and ends them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
-FAREWELL = 10.0  # seconds that idle workers have to leave by themselves when their fleet is left
+FAREWELL = 10.0  # seconds that workers have to end by themselves when their fleet is closed
 
 
 class EngineError(RuntimeError):
-    """An engine cannot run workers as it was asked to; the message says what would help."""
+    """An engine cannot run workers as requested; the message names the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerCommand:
-    """What every worker of a fleet is told. The database URL travels in the environment, never in a process title."""
+    """The command of every worker of a fleet, and the database URL, which travels in the environment."""
 
     study: str
     storage_url: str = field(repr=False)
-    """It may hold a password, so no log and no traceback shows it."""
+    """It may hold a password: never part of the arguments, of a log or of a traceback."""
     data: Path
+    """Folder of images."""
     home: Path
+    """Home folder, see `search.runtime.home`."""
     weights: Path | None = None
+    """Folder of pre-trained weights."""
     options: tuple[str, ...] = ()
-    """Further arguments of `search worker`, as on the command line."""
+    """Further arguments of `search worker`."""
 
     def arguments(self) -> list[str]:
-        """The arguments of ``search``."""
+        """The arguments of the program ``search``."""
         arguments = ["worker", "--study", self.study, "--data", str(self.data), "--home", str(self.home)]
         if self.weights is not None:
             arguments += ["--weights", str(self.weights)]
@@ -36,9 +39,9 @@ class WorkerCommand:
 
 
 class Fleet(Protocol):
-    """Workers that were started together. A context manager: entered, it starts them; left, none is left behind.
+    """A group of workers. A context manager: entering starts them, leaving ends them all.
 
-    No method but `wait` takes long, whatever became of the workers or of the machines they run on.
+    Only `wait` may block for long, even if workers or their machines are gone.
     """
 
     def __enter__(self) -> Self: ...
@@ -46,29 +49,32 @@ class Fleet(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
     def poll(self) -> bool:
-        """Start lost workers again, where that may help and once it is time to. Returns whether any worker lives or is
-        about to.
+        """Restart the dead workers whose restart is due (`search.engines.restarts`).
+
+        Returns:
+            Whether any worker lives or will be started.
 
         Raises:
-            EngineError: no worker can ever work, for a reason that a person has to mend.
+            EngineError: no worker can run until the user removes the cause.
         """
 
     def waits_for(self) -> str:
-        """What keeps workers from working, such as ``worker 1 starts again in 8 s``; empty where nothing does."""
+        """What workers wait for, such as ``worker 1 restarts in 8 s``; empty if all run."""
 
     def dead_workers(self) -> Collection[str]:
-        """Beginnings of the names (``HOST-PID-``) of workers that are dead, or cut off with their machine, each told
-        once: what they held may be handed on at once.
+        """Name prefixes (``HOST-PID-``) of the workers that died, or were lost with their machine, since the last call.
+
+        Their work items can be released immediately.
         """
 
     def crash_report(self) -> str:
-        """What the workers that ended with an error said last; empty where none did."""
+        """The last log lines of the workers that ended with an error; empty if there are none."""
 
     def ask_to_stop(self) -> None:
-        """Ask every worker to hand its trial back and leave. None is started again after this."""
+        """Ask every worker to release its trial and end. No worker is restarted afterwards."""
 
     def wait(self, timeout: float) -> bool:
-        """Wait until all workers have ended, at most ``timeout`` seconds; whether they have."""
+        """Wait until all workers have ended, at most ``timeout`` seconds. Returns whether they have."""
 
     def kill(self) -> None:
-        """End every worker at once. May be called from a signal handler."""
+        """Kill every worker. May be called from a signal handler."""

@@ -1,4 +1,4 @@
-"""Workers as processes on this host."""
+"""The local engine: workers as processes on this host."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Slot:
+    """One worker of the fleet and, after a crash, its successors."""
+
     seat: Seat
     log: Path
     restarts: Restarts
     process: WorkerProcess | None = None
-    """Its latest worker, reaped or not."""
+    """The latest worker in this slot, dead or alive."""
     reaped: bool = True
-    trouble: str = ""
-    """Why the latest worker could not even be started."""
+    """Whether the end of that worker has been recorded."""
+    start_error: str = ""
+    """Why the latest worker could not be started; empty: it was."""
 
 
 class LocalFleet:
     """Worker processes of this host; see `search.engines.interface.Fleet`.
 
-    A worker that crashed is started again as `Restarts` says: its trial waits for it. The fleet owns its processes:
-    use it as a context manager, and none is left behind.
+    A crashed worker is restarted by the rules of `Restarts`. Leaving the context ends all processes of the fleet.
     """
 
     def __init__(
@@ -41,8 +43,8 @@ class LocalFleet:
     ) -> None:
         """
         Args:
-            logs: folder of the workers' logs, one a place.
-            clock: what the pauses between restarts are measured with, in seconds.
+            logs: folder of the workers' logs, one file per slot.
+            clock: monotonic time in seconds, for the pauses between restarts.
         """
         self._command = command
         self._slots = [
@@ -58,7 +60,7 @@ class LocalFleet:
             )
             for place, gpu in enumerate(placement.gpus)
         ]
-        self._buried: list[str] = []
+        self._newly_dead: list[str] = []  # name prefixes
         self._stopping = False
 
     def __enter__(self) -> LocalFleet:
@@ -66,13 +68,13 @@ class LocalFleet:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # Those with nothing in hand leave in a moment and sign off; who does not is in trouble.
+        # Idle workers end within moments; the others are killed, and their leases expire.
         self.ask_to_stop()
         self.wait(FAREWELL)
         self.kill()
 
     def poll(self) -> bool:
-        """Start crashed workers again once they are due. Returns whether any worker lives or waits for its restart."""
+        """Restart crashed workers whose restart is due. Returns whether any worker lives or waits for its restart."""
         alive = False
         for slot in self._slots:
             self._reap(slot)
@@ -86,49 +88,49 @@ class LocalFleet:
         try:
             slot.process = WorkerProcess(self._command, slot.seat, slot.log)
         except OSError as error:
-            # Out of memory or processes, for the moment perhaps: as good as a worker that crashed.
-            slot.trouble = f"worker {slot.seat.place} cannot be started: {error}"
-            log.warning("%s", slot.trouble)
+            # Perhaps out of memory or processes for the moment: handled like a crash.
+            slot.start_error = f"worker {slot.seat.place} cannot be started: {error}"
+            log.warning("%s", slot.start_error)
             slot.restarts.ended(EXIT_BUG)
         else:
-            slot.reaped, slot.trouble = False, ""
+            slot.reaped, slot.start_error = False, ""
 
     def _reap(self, slot: _Slot) -> None:
-        """Take note of a worker's end, once."""
+        """Record the end of the slot's worker, once."""
         if slot.process is None or slot.reaped:
             return
         code = slot.process.poll()
         if code is not None:
             slot.reaped = True
             slot.restarts.ended(code)
-            self._buried.append(slot.process.name)
+            self._newly_dead.append(slot.process.name_prefix)
 
     def waits_for(self) -> str:
-        """Which workers crashed and are started again soon; empty where none is."""
+        """The crashed workers that will be restarted, with the seconds left; empty if there are none."""
         return ", ".join(
-            f"worker {slot.seat.place} starts again in {left:.0f} s"
+            f"worker {slot.seat.place} restarts in {left:.0f} s"
             for slot in self._slots
             if (left := slot.restarts.seconds_left) is not None and not self._stopping
         )
 
     def dead_workers(self) -> Collection[str]:
-        """Beginnings of the names of workers that have ended, each told once."""
-        dead_workers, self._buried = self._buried, []
-        return dead_workers
+        """Name prefixes of the workers that have ended since the last call."""
+        newly_dead, self._newly_dead = self._newly_dead, []
+        return newly_dead
 
     def crash_report(self) -> str:
-        """The ends of the logs of all workers that ended with an error; empty where none did."""
-        return "\n".join(report for slot in self._slots if (report := _report(slot)))
+        """The last log lines of all workers that ended with an error; empty if there are none."""
+        return "\n".join(report for slot in self._slots if (report := _crash_report(slot)))
 
     def ask_to_stop(self) -> None:
-        """Tell every worker to finish its epoch, write a checkpoint and leave. None is started again."""
+        """Ask every worker to finish its epoch, write a checkpoint and end. No worker is restarted afterwards."""
         self._stopping = True
         for slot in self._slots:
             if slot.process is not None:
                 slot.process.terminate()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until all workers have ended, at most ``timeout`` seconds; whether they have."""
+        """Wait until all workers have ended, at most ``timeout`` seconds. Returns whether they have."""
         deadline = time.monotonic() + timeout
         for slot in self._slots:
             if slot.process is not None and not slot.process.wait(max(0.0, deadline - time.monotonic())):
@@ -137,7 +139,7 @@ class LocalFleet:
         return True
 
     def kill(self) -> None:
-        """End every worker at once, and reap it."""
+        """Kill every worker and record its end."""
         self._stopping = True
         for slot in self._slots:
             if slot.process is not None:
@@ -145,8 +147,9 @@ class LocalFleet:
                 self._reap(slot)
 
 
-def _report(slot: _Slot) -> str:
-    if slot.trouble or slot.process is None or slot.process.poll() in (None, 0):
-        return slot.trouble
-    end = f"worker {slot.seat.place} ended with exit code {slot.process.poll()}; the end of {slot.log}:"
-    return f"{end}\n{slot.process.last_words()}"
+def _crash_report(slot: _Slot) -> str:
+    """Why the slot's latest worker failed; empty if it did not."""
+    if slot.start_error or slot.process is None or slot.process.poll() in (None, 0):
+        return slot.start_error
+    headline = f"worker {slot.seat.place} ended with exit code {slot.process.poll()}; the end of {slot.log}:"
+    return f"{headline}\n{slot.process.log_tail()}"

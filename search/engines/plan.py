@@ -1,4 +1,4 @@
-"""Engines by name: who starts the workers of a study, and where."""
+"""Plans the workers of a study: the engine by name, and everything that can be rejected before a worker starts."""
 
 from __future__ import annotations
 
@@ -15,22 +15,65 @@ from trainer.common.environment import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
+class RayCluster:
+    """Settings of the Ray engine."""
+
+    address: str | None = None
+    """Address for ``ray.init``; None: the cluster that runs on this machine, or a new one of this machine alone."""
+    gpus_per_worker: float | None = None
+    """A whole number, or a fraction below 1; None: 1 if the cluster has GPUs, else 0."""
+    cpus_per_worker: float = 1.0
+    """Above 0; also the number of threads of each worker, rounded down to 1 at least."""
+    ship_data: bool = False
+    """Send the images even to machines that have a folder of the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """A request for workers, with the options that they are started with."""
+
+    home: Path
+    """Home folder, see `search.runtime.home`."""
+    engine: str = "local"
+    """A key of `ENGINES`."""
+    workers: int | None = None
+    """Number of workers; None: one per free GPU, or one on the CPU. 0: none, other workers serve the study."""
+    gpus: Sequence[int] | None = None
+    """Indices of the GPUs of local workers; None: all free GPUs."""
+    per_gpu: int = 1
+    """Local workers that share each GPU."""
+    weights: Path | None = None
+    """Folder of pre-trained weights."""
+    grace: float = GRACE
+    """Seconds, see `search.runtime.signals.GRACE`."""
+    quota: float | None = None
+    """GiB for checkpoints; None: `search.runtime.disk.QUOTA`."""
+    ray: RayCluster = RayCluster()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Arguments of `search worker` beyond study, data, home and weights."""
+        quota = () if self.quota is None else ("--checkpoint-quota", f"{self.quota:g}")
+        return ("--grace", f"{self.grace:g}", *quota)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FleetPlan:
-    """Where the workers will be. Nothing is started, and everything that can be refused has been."""
+    """A fleet that was checked and not started yet."""
 
     where: str
-    """For people."""
+    """Description for the user, such as ``2 workers on 2 GPUs``."""
     notes: tuple[str, ...] = ()
-    """What they should know about it."""
+    """Messages for the user about the placement."""
     make: Callable[[WorkerCommand, Path], Fleet] | None
-    """The fleet that was planned, its logs in this folder; None: no workers are to be started."""
+    """Creates the fleet from its command and the folder of its logs; None: no workers are wanted."""
 
 
 def plan_fleet(workers: Workers) -> FleetPlan:
-    """Decide where the workers go that were asked for.
+    """Plan the requested workers.
 
     Raises:
-        DeviceError: a GPU was asked for that is not there.
+        DeviceError: a requested GPU does not exist or may not be used.
         EngineError: the engine is not installed.
     """
     if workers.workers == 0:
@@ -38,13 +81,13 @@ def plan_fleet(workers: Workers) -> FleetPlan:
     return ENGINES[workers.engine](workers)
 
 
-def _local(workers: Workers) -> FleetPlan:
+def _plan_local(workers: Workers) -> FleetPlan:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     placement = place_workers(workers.workers, workers.gpus, list_gpus(), visible, usable_cores(), workers.per_gpu)
-    # A person who set this has a reason: others compute here, too, and threads that wait for each other suffer most.
-    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if wanted.isdecimal() and int(wanted) > 0:
-        placement = replace(placement, threads=min(placement.threads, int(wanted)))
+    # An upper limit set by the user, for instance on a host with other jobs.
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if limit.isdecimal() and int(limit) > 0:
+        placement = replace(placement, threads=min(placement.threads, int(limit)))
     gpus = len({gpu for gpu in placement.gpus if gpu is not None})
     return FleetPlan(
         where=_counted(len(placement.gpus), f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"),
@@ -53,7 +96,7 @@ def _local(workers: Workers) -> FleetPlan:
     )
 
 
-def _ray(workers: Workers) -> FleetPlan:
+def _plan_ray(workers: Workers) -> FleetPlan:
     from search.engines.ray import RayFleet
 
     count, cluster = workers.workers or 1, workers.ray
@@ -75,43 +118,5 @@ def _counted(count: int, where: str) -> str:
     return f"{count} worker{'s' * (count > 1)} on {where}"
 
 
-ENGINES: dict[str, Callable[[Workers], FleetPlan]] = {"local": _local, "ray": _ray}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RayCluster:
-    """Where and how the Ray engine places workers."""
-
-    address: str | None = None
-    """As ``ray.init`` takes it; None: the cluster of this machine, or one of this machine alone."""
-    gpus_per_worker: float | None = None
-    """A part of one, or a whole number; None: one where the cluster has GPUs."""
-    cpus_per_worker: float = 1.0
-    ship_data: bool = False
-    """Send the images also where a folder of that name exists."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """Which workers are to be started, and what they are told."""
-
-    home: Path
-    engine: str = "local"
-    """Name in `search.engines.plan.ENGINES`."""
-    workers: int | None = None
-    """How many; None: one per free GPU, or one on the CPU. 0: none, others do the work."""
-    gpus: Sequence[int] | None = None
-    per_gpu: int = 1
-    weights: Path | None = None
-    """Folder of pre-trained weights."""
-    grace: float = GRACE
-    """Seconds, see `search.runtime.signals`."""
-    quota: float | None = None
-    """GiB for checkpoints, see `search.runtime.disk`; None: the usual."""
-    ray: RayCluster = RayCluster()
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """What every worker is told besides study, database, images and home, as arguments of `search worker`."""
-        quota = () if self.quota is None else ("--checkpoint-quota", f"{self.quota:g}")
-        return ("--grace", f"{self.grace:g}", *quota)
+ENGINES: dict[str, Callable[[Workers], FleetPlan]] = {"local": _plan_local, "ray": _plan_ray}
+"""Engines by name. `search.cli.early_checks.ENGINES` lists the same names without these imports."""

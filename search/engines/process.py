@@ -1,4 +1,4 @@
-"""One worker as a process of this host, whoever started it."""
+"""A worker process on this host: its start, its environment, its log and its end."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.engines.interface import WorkerCommand
+from search.runtime.process_names import name_prefix
 from search.runtime.worker_environment import PARENT_VARIABLE, PLACE_VARIABLE, SHARE_VARIABLE
 
 REAP_TIME = 5.0  # seconds that the kernel has to end a killed process
-LOG_LIMIT = 10 * 2**20  # bytes from which a log is put aside before the next worker writes to it
-TAIL_LINES = 12  # lines of a crashed worker's log that are worth showing
-TAIL_BYTES = 16 * 2**10  # read for them
+LOG_LIMIT = 10 * 2**20  # bytes above which a log is rotated at the start of the next worker
+TAIL_LINES = 12  # lines of a log that a crash report shows
+TAIL_BYTES = 16 * 2**10  # bytes read from the end of a log for them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seat:
-    """What one worker gets of its host."""
+    """The resources of its host that one worker may use."""
 
     place: int
+    """Index of the worker in its fleet."""
     threads: int
+    """CPU threads."""
     gpus: str | None = None
-    """Its ``CUDA_VISIBLE_DEVICES``; empty: none, None: as the environment says."""
+    """Value of ``CUDA_VISIBLE_DEVICES``; empty: no GPU, None: as in this process's environment."""
     gpu_share: float = 1.0
-    """The part of its GPU that is its own."""
+    """Share of the GPU's memory, above 0, up to 1."""
 
 
 class WorkerProcess:
-    """A running worker, in a session of its own so that Ctrl-C reaches only the parent, which tells it.
+    """A worker process. It stops when its parent process ends.
 
-    The process belongs to this object and to the process that made it: when that ends, the worker leaves by itself.
+    It runs in its own session, so that Ctrl-C reaches only the parent, which then stops its workers in order.
     """
 
     def __init__(self, command: WorkerCommand, seat: Seat, log: Path, *, python: str | None = None) -> None:
-        """Start it; what it prints goes to the end of ``log``.
+        """Start the worker; its output is appended to ``log``.
 
         Args:
-            python: the interpreter, by default this process' own.
+            python: path of the interpreter; None: the one of this process.
 
         Raises:
             OSError: the interpreter cannot be started or the log cannot be written.
@@ -51,7 +54,7 @@ class WorkerProcess:
         rotate(log)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                # -P: a folder called "search" or "storage" where the user stands must not be taken for ours.
+                # -P: a folder "search" or "storage" in the current directory must not hide the packages.
                 [python or sys.executable, "-P", "-m", "search.cli", *command.arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -61,41 +64,41 @@ class WorkerProcess:
             )
 
     @property
-    def name(self) -> str:
-        """How the worker's name in the database begins."""
-        return f"{socket.gethostname()}-{self._process.pid}-"
+    def name_prefix(self) -> str:
+        """Beginning of the worker's name in the database: ``HOST-PID-``."""
+        return name_prefix(socket.gethostname(), self._process.pid)
 
     @property
     def log(self) -> Path:
-        """What it prints."""
+        """File of the worker's output."""
         return self._log
 
     def poll(self) -> int | None:
-        """The exit code, or the negative number of the signal that ended it; None while it lives."""
+        """The exit code, or the negative number of the signal that ended the worker; None while it lives."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Ask it to hand its trial back and leave, unless it has ended."""
+        """Ask the worker to release its trial and end; no effect if it has ended."""
         if self.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, and reap it."""
+        """Kill the worker and reap its process."""
         if self.poll() is None:
             self._process.kill()
-            # With a timeout: this may run in a signal handler that interrupted `wait`, whose lock it must not wait for.
+            # With a timeout: in a signal handler that interrupted `wait`, the lock of `wait` is never released.
             self.wait(REAP_TIME)
 
     def wait(self, timeout: float) -> bool:
-        """Wait until it has ended, at most ``timeout`` seconds; whether it has."""
+        """Wait until the worker has ended, at most ``timeout`` seconds. Returns whether it has."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             return False
         return True
 
-    def last_words(self) -> str:
-        """The end of its log, indented."""
+    def log_tail(self) -> str:
+        """The last lines of the worker's log, indented."""
         return tail(self._log)
 
 
@@ -120,20 +123,19 @@ def _environment(command: WorkerCommand, seat: Seat) -> dict[str, str]:
 
 
 def rotate(log: Path) -> None:
-    """Put a log that has grown over `LOG_LIMIT` aside as ``NAME.old``, over the one that lay there."""
+    """Rename a log larger than `LOG_LIMIT` to ``NAME.old``, replacing an older one."""
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.replace(log.with_name(log.name + ".old"))
 
 
 def tail(log: Path) -> str:
-    """The last lines of a log, indented. Logs grow for nights: only their end is read."""
+    """The last lines of a log, indented: from its last ``error: `` line on if there is one, else `TAIL_LINES` lines."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
-            # A worker that leaves says why in its last words; what it did before is in the log.
-            told = [index for index, line in enumerate(lines) if line.startswith("error: ")]
-            lines = lines[told[-1] :] if told else lines
+            errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+            lines = lines[errors[-1] :] if errors else lines
     except OSError as error:
         lines = [f"(cannot be read: {error.strerror})"]
     return "\n".join("  " + line for line in lines)

@@ -1,30 +1,27 @@
-"""Workers on a Ray cluster.
+"""The Ray engine: workers on the machines of a Ray cluster.
 
-Ray finds room for them and tells when a machine is lost; everything else is as with any worker: each is a process
-that takes its work from the database, so that a trial does not depend on Ray's memory of it.
+Ray places the workers and reports lost machines. Each worker is an ordinary worker process that takes its work from the
+database, so that no trial depends on Ray's memory.
 """
 
 from __future__ import annotations
 
 import enum
 import logging
-import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from search.engines.interface import FAREWELL, EngineError, WorkerCommand
 from search.engines.process import Seat, rotate
-from search.engines.ray_node import Begun, NodeView, NodeWorker, Report
+from search.engines.ray_cluster import connect, is_alive
+from search.engines.ray_node import NodeView, NodeWorker, WorkerStarted, WorkerState
+from search.engines.ray_shipping import DataPacker
 from search.engines.restarts import Restarts
-from search.engines.shipping import Shipment, ShippingError, pack
 from search.runtime.errors import EXIT_BUG
 
 try:
@@ -33,43 +30,47 @@ try:
 except ImportError as error:
     raise EngineError("the Ray engine needs the ray package: pip install -e '.[ray]'") from error
 
-CONNECT_TIME = 5.0  # seconds for a cluster to answer at all
-HEARING_TIME = 0.2  # seconds that a look at the workers may wait for answers; who does not answer is heard next time
-ANSWER_TIME = 5.0  # seconds to fetch an answer that has arrived
-WAITING_INTERVAL = 0.1  # seconds between looks while waiting for the end
+ANSWERS_TIME = 0.2  # seconds that `poll` waits for answers; later ones are processed by the next call
+FETCH_TIME = 5.0  # seconds to fetch an answer that has arrived
+WAITING_INTERVAL = 0.1  # seconds between two looks at the workers while `wait` waits
 
 log = logging.getLogger(__name__)
 
 
 class _Stage(enum.Enum):
+    """Progress of an actor; the values are descriptions for the user."""
+
     PLACING = "waiting for room on the cluster"
     PACKING = "waiting for the data to be packed"
-    BEGINNING = "unpacking and starting"
+    STARTING = "unpacking and starting"
     RUNNING = "running"
 
 
 @dataclass
 class _Slot:
+    """One worker of the fleet and, after a crash or the loss of its machine, its successors."""
+
     place: int
     restarts: Restarts
     actor: Any | None = None
-    """The worker's actor; None: there is none now."""
+    """The worker's actor; None: there is none at the moment."""
     stage: _Stage = _Stage.PLACING
     call: Any | None = None
-    """What the actor was asked and has not answered yet."""
+    """Ray's reference to the actor's pending answer."""
     node: NodeView | None = None
-    name: str | None = None
-    """How the running worker's name begins."""
-    last_words: str = ""
-    """Of the latest worker, where it ended with an error."""
+    """The actor's machine, once it is known."""
+    name_prefix: str | None = None
+    """Beginning of the running worker's name."""
+    crash_report: str = ""
+    """Last log lines of the latest worker if it ended with an error."""
 
 
 class RayFleet:
     """Workers on a Ray cluster; see `search.engines.interface.Fleet`.
 
-    One actor a worker holds the worker's room and answers for it. A worker that ends with an error is started again as
-    `Restarts` says, one that went down with its machine at once, wherever there is room; until then it waits. Actors
-    belong to this fleet and end with it, also when its process is killed; the workers then leave by themselves.
+    One actor per worker reserves the worker's resources and reports its state. A worker that ends with an error is
+    restarted by the rules of `Restarts`; one that was lost with its machine is restarted immediately, as soon as the
+    cluster has room. The actors end with this fleet, even if its process is killed, and a worker ends with its actor.
     """
 
     def __init__(
@@ -87,150 +88,149 @@ class RayFleet:
     ) -> None:
         """
         Args:
-            command: what the workers are told. Where its data folder does not exist on a machine, the one here is sent.
-            logs: folder here for what workers said last that ended with an error; their logs lie with them.
-            address: the cluster, as ``ray.init`` takes it. None: the one that the environment or this machine knows,
-                else one of this machine alone.
-            gpus_per_worker: a whole number, or a part of one GPU that workers share. None: one where the cluster has
-                GPUs when the fleet is entered, else none.
-            ship_data: send the data even to machines that have a folder of that name.
-            python: interpreter of the workers; default: the one that Ray runs with over there.
-            clock: what the pauses between restarts are measured with, in seconds.
+            command: machines without its data folder receive a copy of the local one.
+            logs: local folder for the crash reports of workers. The workers' logs stay on their machines.
+            address: of the cluster, see `search.engines.ray_cluster.connect`.
+            gpus_per_worker: a whole number, or a fraction below 1 of a GPU that workers share. None: 1 if the cluster
+                has GPUs when the fleet is entered, else 0.
+            ship_data: send the data even to machines that have a folder of the same name.
+            python: path of the workers' interpreter; None: the one that Ray uses on their machine.
+            clock: monotonic time in seconds, for the pauses between restarts.
 
         Raises:
-            EngineError: numbers that Ray cannot grant.
+            EngineError: Ray does not support these numbers of GPUs or CPUs.
         """
         gpus = gpus_per_worker or 0.0
         if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             raise EngineError(f"{gpus:g} GPUs a worker: give a whole number, or a part of one such as 0.5")
         if cpus_per_worker <= 0:
-            raise EngineError(f"{cpus_per_worker:g} CPUs a worker: a worker needs some, such as 1")
+            raise EngineError(f"{cpus_per_worker:g} CPUs a worker: give a number above 0, such as 1")
         weights = command.weights
-        # Relative names mean nothing to other machines.
+        # Absolute, since the actors have another working directory.
         self._command = replace(
             command,
             data=command.data.absolute(),
             home=command.home.absolute(),
             weights=None if weights is None else weights.absolute(),
         )
-        self._log = logs / "ray-workers.log"
+        self._crash_log = logs / "ray-workers.log"
         self._address = address
         self._gpus, self._cpus = gpus, cpus_per_worker
         self._choose_gpus = gpus_per_worker is None
         self._ship_data = ship_data
         self._python = python
-        self._actors: Any = None  # what Ray makes actors from, once it is connected
+        self._actor_class: Any = None  # once connected
         self._slots = [_Slot(place=place, restarts=Restarts(clock)) for place in range(workers)]
-        self._buried: list[str] = []
+        self._newly_dead: list[str] = []  # name prefixes
         self._stopping = False
-        self._is_own_connection = False
-        self._packer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="packing")
-        self._packing: Future[Shipment] | None = None
-        self._left = Event()
+        self._owns_connection = False
+        self._packer = DataPacker(self._command.data, leave_out=(self._command.home, logs))
 
     def __enter__(self) -> RayFleet:
-        """Connect, unless the process is connected already, and ask for the workers.
+        """Connect, unless this process is connected already, and request the workers.
 
         Raises:
-            EngineError: the cluster cannot be reached, or runs other versions than this process.
+            EngineError: the cluster cannot be reached, or its versions of Ray and Python differ from this process's.
         """
         if not ray.is_initialized():
-            _connect(self._address)
-            self._is_own_connection = True
+            connect(self._address)
+            self._owns_connection = True
         if self._choose_gpus and ray.cluster_resources().get("GPU", 0.0) >= 1:
             self._gpus = 1.0
-        self._actors = ray.remote(NodeWorker).options(
+        self._actor_class = ray.remote(NodeWorker).options(
             num_cpus=self._cpus, num_gpus=self._gpus, scheduling_strategy="SPREAD"
         )
         self.poll()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._left.set()
+        self._packer.cancel()
         self.ask_to_stop()
         self.wait(FAREWELL)
         self.kill()
-        self._packer.shutdown(wait=True, cancel_futures=True)
-        self._packing = None  # lets the cluster forget the data
-        if self._is_own_connection:
+        self._packer.close()
+        if self._owns_connection:
             ray.shutdown()
 
     def poll(self) -> bool:
-        """Hear how the workers do, and start those again that are due. Returns whether any worker lives, or waits for
-        room or for its restart.
+        """Process the actors' answers, and restart workers whose restart is due.
+
+        Returns:
+            Whether any worker lives, or waits for room or for its restart.
 
         Raises:
-            ShippingError: the data has to be sent and cannot be read.
+            ShippingError: the data has to be sent and cannot be packed.
         """
-        self._hear_all(HEARING_TIME)
+        self._exchange(ANSWERS_TIME)
         for slot in self._slots:
             if slot.actor is None and slot.restarts.due and not self._stopping:
-                self._place(slot)
+                self._create_actor(slot)
         return any(
             slot.actor is not None or (slot.restarts.seconds_left is not None and not self._stopping)
             for slot in self._slots
         )
 
-    def _place(self, slot: _Slot) -> None:
-        """Ask Ray for room for a worker."""
-        slot.actor = self._actors.remote()
-        slot.stage, slot.node, slot.name, slot.last_words = _Stage.PLACING, None, None, ""
+    def _create_actor(self, slot: _Slot) -> None:
+        """Request an actor; it answers once Ray has placed it."""
+        slot.actor = self._actor_class.remote()
+        slot.stage, slot.node, slot.name_prefix, slot.crash_report = _Stage.PLACING, None, None, ""
         slot.call = slot.actor.look.remote(self._command.data)
         slot.restarts.started()
 
-    def _hear_all(self, timeout: float) -> None:
-        """Take the answers that have arrived, within ``timeout`` seconds, and ask on."""
-        asked = {slot.call: slot for slot in self._slots if slot.call is not None}
-        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=timeout) if asked else ([], [])
+    def _exchange(self, timeout: float) -> None:
+        """Process the answers that arrive within ``timeout`` seconds, then call the actors without a pending call."""
+        pending = {slot.call: slot for slot in self._slots if slot.call is not None}
+        answered, _ = ray.wait(list(pending), num_returns=len(pending), timeout=timeout) if pending else ([], [])
         for call in answered:
-            slot = asked[call]
+            slot = pending[call]
             if slot.call is call:
                 slot.call = None
-                self._hear(slot, call)
+                self._fetch(slot, call)
         for slot in self._slots:
             if slot.actor is not None and slot.call is None:
-                self._ask(slot, slot.actor)
+                self._call_next(slot, slot.actor)
 
-    def _hear(self, slot: _Slot, call: Any) -> None:
+    def _fetch(self, slot: _Slot, call: Any) -> None:
+        """Fetch an answer, or the error in its place, and update the slot."""
         try:
-            answer = ray.get(call, timeout=ANSWER_TIME)
+            answer = ray.get(call, timeout=FETCH_TIME)
         except ActorUnavailableError as error:
-            # Out of reach for a moment, or for good: Ray will say which. Only a start must not be asked for twice.
+            # The outage may be temporary, so a running worker is asked again. A start must not be requested twice.
             if slot.stage is not _Stage.RUNNING:
-                self._lose(slot, str(error))
+                self._handle_loss(slot, str(error))
         except RayActorError as error:
-            self._lose(slot, str(error))
+            self._handle_loss(slot, str(error))
         except RayTaskError as error:
-            self._end(slot, EXIT_BUG, f"could not be started: {error.cause or error}")
+            self._handle_end(slot, EXIT_BUG, f"could not be started: {error.cause or error}")
         except RayError as error:
-            self._lose(slot, str(error))
+            self._handle_loss(slot, str(error))
         else:
-            self._take_answer(slot, answer)
+            self._handle_answer(slot, answer)
 
-    def _take_answer(self, slot: _Slot, answer: NodeView | Begun | Report) -> None:
+    def _handle_answer(self, slot: _Slot, answer: NodeView | WorkerStarted | WorkerState) -> None:
         match answer:
             case NodeView():
                 slot.node = answer
-                slot.stage = _Stage.BEGINNING if answer.has_data and not self._ship_data else _Stage.PACKING
-            case Begun():
-                slot.name, slot.stage = answer.name, _Stage.RUNNING
-                # Only now: unpacking may have taken long, and a life is the worker's own.
+                slot.stage = _Stage.STARTING if answer.has_data and not self._ship_data else _Stage.PACKING
+            case WorkerStarted():
+                slot.name_prefix, slot.stage = answer.name_prefix, _Stage.RUNNING
+                # Again, since the time for unpacking is no part of the worker's life.
                 slot.restarts.started()
-            case Report(code=None):
+            case WorkerState(code=None):
                 pass
-            case Report(code=0):
-                self._end(slot, 0, "")
-            case Report(code=int(code), last_words=last_words):
-                self._end(slot, code, f"ended with exit code {code}; {last_words}")
+            case WorkerState(code=0):
+                self._handle_end(slot, 0, "")
+            case WorkerState(code=int(code), log_tail=log_tail):
+                self._handle_end(slot, code, f"ended with exit code {code}; {log_tail}")
 
-    def _ask(self, slot: _Slot, actor: Any) -> None:
-        """Ask an actor what comes next."""
+    def _call_next(self, slot: _Slot, actor: Any) -> None:
+        """Start the actor's worker once its data is available, or ask for the worker's state."""
         if slot.stage is _Stage.RUNNING:
             slot.call = actor.poll.remote()
             return
         shipment = None
         if slot.stage is _Stage.PACKING:
-            shipment = self._shipment()
+            shipment = self._packer.shipment()
             if shipment is None:
                 return
         seat = Seat(
@@ -239,65 +239,53 @@ class RayFleet:
             gpus=None if self._gpus else "",
             gpu_share=self._gpus if 0 < self._gpus < 1 else 1.0,
         )
-        slot.stage = _Stage.BEGINNING
+        slot.stage = _Stage.STARTING
         slot.call = actor.begin.remote(self._command, seat, shipment, self._python)
 
-    def _shipment(self) -> Shipment | None:
-        """The packed data, or None while it is being packed: once for all machines, and beside everything else."""
-        if self._packing is None:
-            self._packing = self._packer.submit(
-                pack, self._command.data, self._put, leave_out=(self._command.home, self._log.parent)
-            )
-        return self._packing.result() if self._packing.done() else None
-
-    def _put(self, chunk: bytes) -> Any:
-        if self._left.is_set():
-            raise ShippingError("the workers were ended while the data was being packed")
-        try:
-            return ray.put(chunk)
-        except RayError as error:
-            raise ShippingError(f"the data finds no room on the cluster: {error}") from error
-
-    def _lose(self, slot: _Slot, reason: str) -> None:
-        """An actor is gone: with its machine, or alone, which is as bad as a crash of its worker."""
-        if slot.node is not None and not _is_alive(slot.node.node_id):
+    def _handle_loss(self, slot: _Slot, reason: str) -> None:
+        """The actor is lost: with its machine, or alone, which counts as a crash of its worker."""
+        if slot.node is not None and not is_alive(slot.node.node_id):
             log.warning("worker %d is lost with its machine %s", slot.place, slot.node.host)
-            self._retire(slot)
+            self._remove_actor(slot)
             slot.restarts.lost()
         else:
-            self._end(slot, EXIT_BUG, f"is lost: {reason}")
+            self._handle_end(slot, EXIT_BUG, f"is lost: {reason}")
 
-    def _end(self, slot: _Slot, code: int, last_words: str) -> None:
-        """A worker has ended, or could not be started."""
-        if last_words:
+    def _handle_end(self, slot: _Slot, code: int, report: str) -> None:
+        """The worker has ended, or could not be started.
+
+        Args:
+            report: what happened; empty: the worker ended without an error.
+        """
+        if report:
             where = "" if slot.node is None else f" on {slot.node.host}"
-            slot.last_words = f"worker {slot.place}{where} {last_words}"
-            self._note(slot.last_words)
-        self._retire(slot)
+            slot.crash_report = f"worker {slot.place}{where} {report}"
+            self._log_crash(slot.crash_report)
+        self._remove_actor(slot)
         slot.restarts.ended(code)
 
-    def _note(self, text: str) -> None:
-        """Keep what a worker said last: its machine may be gone when somebody wants to know."""
+    def _log_crash(self, report: str) -> None:
+        """Write a crash report to the local log, since the worker's own log may vanish with its machine."""
         try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            rotate(self._log)
-            with self._log.open("a") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._crash_log.parent.mkdir(parents=True, exist_ok=True)
+            rotate(self._crash_log)
+            with self._crash_log.open("a") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {report}\n")
         except OSError as error:
-            log.warning("%s cannot be written: %s", self._log, error)
+            log.warning("%s cannot be written: %s", self._crash_log, error)
 
-    def _retire(self, slot: _Slot) -> None:
-        """Give the room of a worker back; a worker that still lives there is killed."""
+    def _remove_actor(self, slot: _Slot) -> None:
+        """Kill the slot's actor, and with it a worker that still lives, and release its resources."""
         actor, slot.actor, slot.call = slot.actor, None, None
-        if slot.name is not None:
-            self._buried.append(slot.name)
-            slot.name = None
+        if slot.name_prefix is not None:
+            self._newly_dead.append(slot.name_prefix)
+            slot.name_prefix = None
         if actor is not None:
             with suppress(RayError):
                 ray.kill(actor)
 
     def waits_for(self) -> str:
-        """What workers wait for: room on the cluster, the data, their restart; empty where all run."""
+        """What workers wait for: room on the cluster, the data, or their restart; empty if all run."""
         stages = Counter(slot.stage for slot in self._slots if slot.actor is not None)
         waits = [
             f"{stage.value}: {stages[stage]} of {len(self._slots)} workers"
@@ -307,80 +295,48 @@ class RayFleet:
         ]
         if not self._stopping:
             waits += [
-                f"worker {slot.place} starts again in {left:.0f} s"
+                f"worker {slot.place} restarts in {left:.0f} s"
                 for slot in self._slots
                 if slot.actor is None and (left := slot.restarts.seconds_left) is not None
             ]
         return ", ".join(waits)
 
     def dead_workers(self) -> Collection[str]:
-        """Beginnings of the names of workers that have ended or were lost with their machine, each told once."""
-        dead_workers, self._buried = self._buried, []
-        return dead_workers
+        """Name prefixes of the workers that have ended, or were lost with their machine, since the last call."""
+        newly_dead, self._newly_dead = self._newly_dead, []
+        return newly_dead
 
     def crash_report(self) -> str:
-        """What the workers said last that ended with an error; empty where none did."""
-        return "\n".join(slot.last_words for slot in self._slots if slot.actor is None and slot.last_words)
+        """The last log lines of the workers that ended with an error; empty if there are none."""
+        return "\n".join(slot.crash_report for slot in self._slots if slot.actor is None and slot.crash_report)
 
     def ask_to_stop(self) -> None:
-        """Tell every worker to finish its epoch, write a checkpoint and leave; who still waits for room waits no
-        longer. None is started again.
+        """Ask every worker to finish its epoch, write a checkpoint and end. No worker is restarted afterwards.
+
+        Actors that still wait for room or data are removed.
         """
         self._stopping = True
         for slot in self._slots:
             if slot.actor is None:
                 continue
             if slot.stage in (_Stage.PLACING, _Stage.PACKING):
-                self._retire(slot)
+                self._remove_actor(slot)
             else:
-                # An actor does one thing after another: this comes after a start that is under way.
+                # An actor executes its calls in order, so this one follows a start in progress.
                 slot.actor.terminate.remote()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until all workers have ended, at most ``timeout`` seconds; whether they have."""
+        """Wait until all workers have ended, at most ``timeout`` seconds. Returns whether they have."""
         deadline = time.monotonic() + timeout
         while any(slot.actor is not None for slot in self._slots):
-            self._hear_all(min(HEARING_TIME, max(0.0, deadline - time.monotonic())))
+            self._exchange(min(ANSWERS_TIME, max(0.0, deadline - time.monotonic())))
             if time.monotonic() >= deadline:
                 break
             time.sleep(WAITING_INTERVAL)
         return all(slot.actor is None for slot in self._slots)
 
     def kill(self) -> None:
-        """End every worker at once."""
+        """Kill every worker."""
         self._stopping = True
         for slot in self._slots:
-            self._retire(slot)
-
-
-def _connect(address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    known = address or os.environ.get("RAY_ADDRESS")
-    where = f"at {known}" if known else "of this machine"
-    try:
-        if known:
-            _knock(known)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    except ImportError as error:
-        raise EngineError(f"a cluster {where} is reached by Ray's client: pip install 'ray[client]'") from error
-    except (OSError, RuntimeError, ValueError) as error:
-        raise EngineError(f"the Ray cluster {where} cannot be used: {error}") from error
-    # Ray has no switch for what it prints once a machine is lost: thirty lines of its state, amid our progress. We say
-    # it in one.
-    with suppress(AttributeError):
-        ray._private.worker._worker_logs_enabled = False
-
-
-def _knock(address: str) -> None:
-    """Raise OSError if nobody answers: Ray itself would try for minutes."""
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIME).close()
-
-
-def _is_alive(node_id: str) -> bool:
-    """Whether a machine is still part of the cluster; not, where Ray itself cannot say."""
-    try:
-        return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
-    except (RayError, ConnectionError, RuntimeError):
-        return False
+            self._remove_actor(slot)

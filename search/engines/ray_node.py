@@ -1,6 +1,6 @@
-"""What runs on a machine of a Ray cluster beside each worker: the actor that starts the worker and answers for it.
+"""The Ray actor that runs beside each worker on its machine: starts the worker and reports its state.
 
-Ray is imported in the methods, and nothing heavy at all: this module is loaded by every actor.
+Every actor imports this module, so that it imports nothing heavy; Ray is imported in the methods.
 """
 
 from __future__ import annotations
@@ -17,49 +17,59 @@ from search.runtime.home import Home
 
 @dataclass(frozen=True, kw_only=True)
 class NodeView:
-    """What an actor found where Ray put it."""
+    """The machine that Ray chose for an actor."""
 
     host: str
     node_id: str
+    """Ray's identifier of the machine."""
     has_data: bool
+    """Whether the data folder exists there under the same path."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
-    """A worker runs."""
+class WorkerStarted:
+    """The worker was started."""
 
-    name: str
-    """How its name in the database begins."""
+    name_prefix: str
+    """Beginning of its name in the database: ``HOST-PID-``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """How a worker does."""
+class WorkerState:
+    """State of the worker process."""
 
     code: int | None
-    """Its exit code or negative signal number; None while it lives."""
-    last_words: str = ""
-    """The end of its log, once it ended with an error."""
+    """Exit code or negative signal number; None while the worker lives."""
+    log_tail: str = ""
+    """Last lines of its log if it ended with an error."""
 
 
 class NodeWorker:
-    """One worker on one machine. The worker leaves when this actor's process ends, for whatever reason."""
+    """Actor class for one worker. The worker ends when the actor's process ends, for whatever reason."""
 
     def __init__(self) -> None:
         self._process: WorkerProcess | None = None
 
     def look(self, data: Path) -> NodeView:
-        """Where this is, and whether the data lies here under the path that it has with the sender."""
+        """Describe this machine.
+
+        Args:
+            data: path of the data folder on the sender's machine.
+        """
         import ray
 
         node_id = ray.get_runtime_context().get_node_id()
         return NodeView(host=socket.gethostname(), node_id=node_id, has_data=data.is_dir())
 
-    def begin(self, command: WorkerCommand, seat: Seat, shipment: Shipment | None, python: str | None) -> Begun:
-        """Start the worker, on the shipped data where a shipment is given.
+    def begin(self, command: WorkerCommand, seat: Seat, shipment: Shipment | None, python: str | None) -> WorkerStarted:
+        """Start the worker.
+
+        Args:
+            shipment: data to unpack and train on; None: the folder of ``command`` exists on this machine.
+            python: path of the interpreter; None: the one of this actor.
 
         Raises:
-            ShippingError, OSError: it was not started.
+            ShippingError, OSError: the worker was not started.
         """
         home = Home(root=command.home)
         if shipment is not None:
@@ -68,18 +78,18 @@ class NodeWorker:
             command = replace(command, data=unpack(shipment, home.shipped, ray.get))
         log = home.logs(command.study) / f"ray-{seat.place}.log"
         self._process = WorkerProcess(command, seat, log, python=python)
-        return Begun(name=self._process.name)
+        return WorkerStarted(name_prefix=self._process.name_prefix)
 
-    def poll(self) -> Report:
-        """How the worker does."""
+    def poll(self) -> WorkerState:
+        """The state of the worker."""
         process = self._process
-        assert process is not None, "begin comes first"
+        assert process is not None, "`begin` must be called first"
         code = process.poll()
         if code in (None, 0):
-            return Report(code=code)
-        return Report(code=code, last_words=f"the end of {process.log} there:\n{process.last_words()}")
+            return WorkerState(code=code)
+        return WorkerState(code=code, log_tail=f"the end of {process.log} there:\n{process.log_tail()}")
 
     def terminate(self) -> None:
-        """Ask the worker, if there is one, to hand its trial back and leave."""
+        """Ask the worker, if it was started, to release its trial and end."""
         if self._process is not None:
             self._process.terminate()

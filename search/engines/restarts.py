@@ -1,4 +1,4 @@
-"""When a worker that ended is started again: the same for every engine."""
+"""Restart policy of workers, the same for every engine: growing pauses, and an end after repeated early crashes."""
 
 from __future__ import annotations
 
@@ -6,48 +6,51 @@ from collections.abc import Callable
 
 from search.runtime.errors import EXIT_MISTAKE
 
-FIRST_PAUSE = 1.0  # seconds before a worker is started again; doubled from end to end
+FIRST_PAUSE = 1.0  # seconds before the first restart; doubled at each further one
 LONGEST_PAUSE = 60.0  # seconds
-SHORT_LIFE = 60.0  # seconds; who ends sooner has hardly got to work
+SHORT_LIFE = 60.0  # seconds; a worker that ends sooner has hardly trained
 SHORT_LIVES = 5
-"""Short lives in a row after which a worker is given up."""
-LONG_LIFE = 600.0  # seconds after which an end is a new misfortune: the pauses begin anew
+"""Short lives in a row after which a worker is not restarted any more."""
+LONG_LIFE = 600.0  # seconds of life after which the pauses start at `FIRST_PAUSE` again
 
 
 class Restarts:
-    """The lives of one worker, and whether another follows.
+    """Restart schedule of one worker. It computes when a restart is due, and never sleeps.
 
-    Never sleeps: it looks at the clock that it is given and says what is due. A worker that crashes once a night goes
-    on for ever, one that cannot even start is given up soon.
+    A worker that crashes once a night is restarted without limit; one that crashes right after each start is given up
+    after `SHORT_LIVES` times.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """A worker that is due now.
+        """The first start is due immediately.
 
         Args:
-            clock: seconds from any beginning, never going back.
+            clock: monotonic time in seconds.
         """
         self._clock = clock
         self._due_at: float | None = clock()
-        self._born = 0.0
+        self._started_at = 0.0
         self._short_lives = 0
         self._pause = FIRST_PAUSE
 
     def started(self) -> None:
-        """The worker was started just now."""
-        self._born = self._clock()
+        """Record that the worker was started just now."""
+        self._started_at = self._clock()
         self._due_at = None
 
     def ended(self, code: int) -> None:
-        """The worker ended with this exit code, or negative signal number.
+        """Record that the worker ended, and schedule its restart.
 
-        Work that is done (0) is done, and bad input would only fail again; anything else is worth another start.
+        There is no restart if the work is done (0), or if the input is invalid (`EXIT_MISTAKE`) and would fail again.
+
+        Args:
+            code: exit code, or negative signal number.
         """
         self._due_at = None
         if code in (0, EXIT_MISTAKE):
             return
         now = self._clock()
-        lived = now - self._born
+        lived = now - self._started_at
         self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE else 0
         if self._short_lives >= SHORT_LIVES:
             return
@@ -57,15 +60,15 @@ class Restarts:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def lost(self) -> None:
-        """The worker went down with its machine, which says nothing about the worker: it is due at once."""
+        """Record that the worker was lost with its machine: it did not crash, so a restart is due immediately."""
         self._due_at = self._clock()
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the next start, 0 once it is due. None: the worker lives, or is not started again."""
+        """Seconds until the next start, 0 once it is due. None: the worker lives, or will not be restarted."""
         return None if self._due_at is None else max(0.0, self._due_at - self._clock())
 
     @property
     def due(self) -> bool:
-        """Whether to start the worker now."""
+        """Whether a start is due now."""
         return self.seconds_left == 0.0

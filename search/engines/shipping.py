@@ -1,4 +1,8 @@
-"""A folder sent to other machines: packed once where it lies, unpacked once on each machine that lacks it."""
+"""Transfer of a data folder to other machines: packed once by the sender, unpacked once on each machine.
+
+The archive travels in chunks. The transport is given by two functions: ``put`` stores a chunk and returns a reference,
+``get`` returns the chunk of a reference.
+"""
 
 from __future__ import annotations
 
@@ -16,63 +20,66 @@ from filelock import FileLock
 
 from search.engines.interface import EngineError
 
-CHUNK = 16 * 2**20  # bytes of the archive that travel at a time: no machine holds more of it in memory
+CHUNK = 16 * 2**20  # bytes per chunk; no machine holds more of the archive in memory
 
 
 class ShippingError(EngineError):
-    """A folder cannot be packed or unpacked; nothing half-made is left."""
+    """A folder cannot be packed or unpacked. No partial folder is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shipment:
-    """A packed folder. Its chunks are whatever the sender's ``put`` made of them."""
+    """A packed folder."""
 
     digest: str
-    """Of names and contents alone: the same images make the same shipment wherever and whenever they are packed."""
+    """SHA-256 of the archive, hexadecimal. It depends on file names and contents alone, not on times or owners."""
     chunks: tuple[Any, ...]
+    """References returned by ``put``, in order."""
 
 
 def pack(folder: Path, put: Callable[[bytes], Any], *, leave_out: Collection[Path] = ()) -> Shipment:
-    """Pack a folder; what links lead to is packed in their place, so that nothing in the archive leads elsewhere.
+    """Pack a folder. Symbolic links are replaced by their targets, so that the archive has no links.
 
     Args:
-        put: takes each chunk of the archive and returns what it can be found by.
-        leave_out: files and folders that stay behind.
+        put: stores a chunk of the archive and returns a reference to it.
+        leave_out: files and folders to exclude.
 
     Raises:
-        ShippingError: something in it cannot be read, or changed meanwhile.
+        ShippingError: a file cannot be read, or changed while it was packed.
     """
     writer = _ChunkWriter(put)
-    left_out = {path.resolve() for path in leave_out}
+    excluded = {path.resolve() for path in leave_out}
     try:
         with tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            for path in _walk(folder, left_out, frozenset()):
+            for path in _walk(folder, excluded, frozenset()):
                 _add(archive, path, path.relative_to(folder).as_posix())
     except OSError as error:
         raise ShippingError(f"{folder} cannot be packed for other machines: {error}") from error
     return writer.finish()
 
 
-def _walk(folder: Path, left_out: Collection[Path], above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    """Files and folders below ``folder``, in the same order everywhere; a link back to a folder ``above`` is no way
-    on.
+def _walk(folder: Path, excluded: Collection[Path], above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Files and folders below ``folder``, sorted by name.
+
+    Args:
+        above: device and inode of the folders that enclose ``folder``. A link back to one of them is skipped.
     """
     status = folder.stat()
     above |= {(status.st_dev, status.st_ino)}
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.resolve() in left_out:
+        if path.resolve() in excluded:
             continue
         if path.is_dir():
             status = path.stat()
             if (status.st_dev, status.st_ino) not in above:
                 yield path
-                yield from _walk(path, left_out, above)
+                yield from _walk(path, excluded, above)
         elif path.is_file():
             yield path
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    # Neither times nor owners: they differ from copy to copy of the same data.
+    # Without times and owners, which differ between copies of the same data.
     entry = tarfile.TarInfo(name)
     if path.is_dir():
         entry.type, entry.mode = tarfile.DIRTYPE, 0o755
@@ -84,16 +91,16 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def unpack(shipment: Shipment, root: Path, get: Callable[[Any], bytes]) -> Path:
-    """Unpack a shipment at ``root/DIGEST`` unless it lies there already, and return that folder.
+    """Unpack a shipment into ``root/DIGEST`` unless that folder exists, and return the folder.
 
-    Of several processes that try at once one unpacks and the others wait for it. The folder appears complete or not at
-    all.
+    Several processes may call this at the same time: one unpacks, the others wait for it. The folder is complete when
+    it appears.
 
     Args:
-        get: the chunk that the sender's ``put`` made an entry of ``chunks`` from.
+        get: returns the chunk of a reference.
 
     Raises:
-        ShippingError: no room, no permission, a damaged archive, or one with names that lead out of the folder.
+        ShippingError: no space, no permission, a damaged archive, or one with paths that lead out of the folder.
     """
     folder = root / shipment.digest
     try:
@@ -107,24 +114,24 @@ def unpack(shipment: Shipment, root: Path, get: Callable[[Any], bytes]) -> Path:
 
 
 def _unpack(shipment: Shipment, folder: Path, get: Callable[[Any], bytes]) -> None:
-    # Under the lock, so what another process left half-made is nobody's any more.
+    # This process holds the lock, so a partial folder is left from a process that was killed.
     partial = folder.with_name(f"{shipment.digest}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         reader = _ChunkReader(get(chunk) for chunk in shipment.chunks)
         with tarfile.open(fileobj=reader, mode="r|") as archive:
-            # "data" takes names for names below the folder and refuses "..", links that lead out and devices.
+            # The filter "data" makes absolute names relative, and rejects "..", links out of the folder and devices.
             archive.extractall(partial, filter="data")
         if reader.finish() != shipment.digest:
-            raise tarfile.TarError("it was damaged on the way")
+            raise tarfile.TarError("the archive was damaged on the way")
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 class _ChunkWriter(io.RawIOBase):
-    """A file to write to, cut into chunks."""
+    """A writable file that passes its content on in chunks."""
 
     def __init__(self, put: Callable[[bytes], Any]) -> None:
         self._put = put
@@ -148,13 +155,14 @@ class _ChunkWriter(io.RawIOBase):
         self._chunks.append(self._put(chunk))
 
     def finish(self) -> Shipment:
+        """Send the rest of the archive."""
         if self._buffer:
             self._send(len(self._buffer))
         return Shipment(digest=self._digest.hexdigest(), chunks=tuple(self._chunks))
 
 
 class _ChunkReader(io.RawIOBase):
-    """A file to read from, fetched chunk by chunk."""
+    """A readable file that fetches its content in chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -177,7 +185,7 @@ class _ChunkReader(io.RawIOBase):
         return size
 
     def finish(self) -> str:
-        """The digest of everything, what the archive's reader had no use for included."""
+        """The digest of the whole archive, including what `tarfile` did not read at its end."""
         for chunk in self._chunks:
             self._digest.update(chunk)
         return self._digest.hexdigest()

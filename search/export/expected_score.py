@@ -23,7 +23,7 @@ from search.statistics.score_forecast import (
 from search.statistics.selection_bias import POOL, CandidateRecipe, CrossValidated, UnbiasedScore, unbiased_score
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import trainings_of
-from search.study_state.snapshot import averaging_gain_of
+from search.study_state.search_trials import averaging_gain_of
 from search.study_state.study import Study
 from search.study_state.study_targets import read_targets
 from storage.stores import Stores

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from search.runtime.console import open_console, say
-from search.study_setup.data_folder import Competition, inspect_aloud
+from search.study_setup.data_folder import Competition, inspect_with_progress
 from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
 from search.study_setup.shift_features import Features, Say, shift_features, shift_groups
 from studies.settings import DataSettings
@@ -44,13 +44,13 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
         from trainer.networks.backbones import check_backbone
 
         check_backbone(shift.backbone)
-    competition = inspect_aloud(folder, settings.options, console)
+    competition = inspect_with_progress(folder, settings.options, console)
     for line in describe(competition.images, competition.duplicates, n_folds):
         say(console, line)
     if shift is not None and len(competition.images.test_ids):
-        from search.study_setup.shift_features import aloud
+        from search.study_setup.shift_features import comparison_progress
 
-        with aloud(console) as progress:
+        with comparison_progress(console) as progress:
             lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=progress)
         for line in lines:
             say(console, line)

@@ -21,7 +21,8 @@ from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
 from search.study_setup.image_weights import weights_lines
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
-from search.study_state.snapshot import StudySnapshot, confirmation_at, read_snapshot, search_is_over, what_runs
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.stages import confirmation_name, running_work, search_is_over
 from search.study_state.study import Study
 from search.tuning.warm_starts import origins_of
 from storage.records.workers import Role
@@ -55,7 +56,7 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console)
         print_ranking(console, snapshot)
         say(console)
-    say_facts(console, bar_line(snapshot, what_runs(stores, snapshot) if snapshot.workers else ""))
+    say_facts(console, bar_line(snapshot, running_work(stores, snapshot) if snapshot.workers else ""))
     for line in optimism_lines(stores, snapshot):
         say(console, line)
     if snapshot.confirms_done or snapshot.confirms_open:
@@ -180,7 +181,7 @@ def _doing(stores: Stores, study: Study) -> dict[str, str]:
     doing = {}
     for held in stores.queue.held(study.id):
         if held.kind is WorkKind.CONFIRM:
-            doing[held.worker] = f"confirming {confirmation_at(held)}"
+            doing[held.worker] = f"confirming {confirmation_name(held)}"
         elif held.kind is not WorkKind.SEARCH:
             doing[held.worker] = f"a {held.kind}"
         elif held.trial_number is None:

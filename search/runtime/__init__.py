@@ -1,1 +1,1 @@
-"""What every process of the service needs: folders, signals, devices, failures."""
+"""What every process of the service needs: folders, signals, devices, console output, failure policies."""

@@ -1,7 +1,7 @@
-"""Printing for people: one console, one way to print a line, one way to print a table.
+"""Terminal output: the console, and functions that print lines, notes and tables.
 
-Text that comes from outside (paths, names of classes, reasons of failures) is passed as a plain string, which has
-no markup. A line that has styles is a `rich.text.Text`.
+A plain string is printed without markup, so text from outside (paths, class names, reasons of failures) is safe to
+pass. A line with styles is a `rich.text.Text`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from rich.console import Console
 from rich.text import Text
 
 GAP = 2  # cells between the columns of a table
-INDENT = 4  # cells before text that stands below its row
-LEAST_BESIDE = 40  # cells that running text needs in order to stand beside the other columns
-LEAST_LINE = 10  # cells for text behind a prefix, however narrow the terminal
+INDENT = 4  # cells before running text that is printed below its row
+LEAST_BESIDE = 40  # minimum width, in cells, of a column of running text beside the other columns
+LEAST_LINE = 10  # minimum width, in cells, of text behind a prefix, however narrow the terminal
 SEPARATOR = " · "
-"""Between the facts of one line; such a line may be broken there."""
+"""Separates the facts of one line; a line may be broken there."""
 
 REPLACEMENTS = {"±": "+/-", "…": "...", "·": "-", "─": "-", "━": "-"}
-"""What is printed of these characters where the encoding of the output lacks them. Any other becomes ``?``."""
-_ERRORS = "retable-replace"
+"""Replacements of characters that the output's encoding lacks. Any other such character becomes ``?``."""
+_ERRORS = "retable-replace"  # name of the codec error handler
 _COMMAND = re.compile(r"`[^`]+`")
-_SPACE = "\ue000"  # of the private use area: a space at which no line is broken
+_SPACE = "\ue000"  # from the private use area: a space at which no line is broken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class Column:
 
     name: str
     number: bool = False
-    """Aligned to the right."""
+    """Right-aligned."""
     prose: bool = False
-    """Broken between words where it is long, and below its row where there is no room beside the other columns. Cells
-    of other columns are never broken in a table."""
+    """Running text: wrapped between words, or printed below its row if there is no room beside the other columns. Cells
+    of other columns are never wrapped."""
 
 
 def open_console() -> Console:
@@ -48,7 +48,7 @@ def open_console() -> Console:
 
 
 def accept_any_encoding() -> None:
-    """Let standard output replace what its encoding lacks, instead of failing in the middle of a table."""
+    """Let standard output and standard error replace characters that their encoding lacks, instead of raising."""
     codecs.register_error(_ERRORS, _replace)
     for stream in (sys.stdout, sys.stderr):
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
@@ -57,37 +57,37 @@ def accept_any_encoding() -> None:
 
 
 def say(console: Console, line: str | Text = "", *, prefix: str | Text = "", whole: bool = False) -> None:
-    """Print one line of text, broken between words where it is wider than the console.
+    """Print one line of text, wrapped between words if it is wider than the console.
 
     Args:
-        line: a string is plain text.
-        prefix: stands before the text; continued lines are indented by its width and the line's own indentation.
-        whole: the line is not broken, so that a command or path can be copied; a terminal breaks it itself.
+        line: a string is plain text, without markup.
+        prefix: printed before the text; continuation lines are indented by its width and the line's own indentation.
+        whole: do not wrap the line, so that a command or path in it can be copied.
     """
     text = Text(line) if isinstance(line, str) else line
     head = Text(prefix) if isinstance(prefix, str) else prefix
     if whole:
         console.print(head + text, soft_wrap=True)
         return
-    own = len(text.plain) - len(text.plain.lstrip(" "))
-    head, text = head + " " * own, text[own:]
+    indent = len(text.plain) - len(text.plain.lstrip(" "))
+    head, text = head + " " * indent, text[indent:]
     for i, part in enumerate(wrapped(console, text, console.width - head.cell_len)):
         console.print((head if i == 0 else Text(" " * head.cell_len)) + part, soft_wrap=True)
 
 
 def note(console: Console, line: str, label: str = "note:", style: str = "yellow") -> None:
-    """Print one thing to know or to doubt, behind a coloured label."""
+    """Print a note or warning behind a coloured label."""
     say(console, line, prefix=Text(f"{label} ", style=style))
 
 
 def say_facts(console: Console, line: str) -> None:
-    """Print facts that are joined by `SEPARATOR`, on as many lines as they need."""
+    """Print facts joined by `SEPARATOR`, wrapped between facts."""
     for part in facts_in(line, console.width):
         say(console, part)
 
 
 def facts_in(line: str, width: int) -> list[str]:
-    """A line of facts, broken at its separators into lines of ``width`` cells at most where that is possible."""
+    """Wrap a line of facts at its separators. A single fact may be wider than ``width`` cells."""
     lines: list[str] = []
     for fact in line.split(SEPARATOR):
         longer = f"{lines[-1]}{SEPARATOR}{fact}" if lines else fact
@@ -99,7 +99,7 @@ def facts_in(line: str, width: int) -> list[str]:
 
 
 def shortened(line: str, width: int) -> str:
-    """As many whole words of a line as ``width`` cells hold, with ``…`` for the rest: no number is cut in two."""
+    """As many whole words of a line as fit into ``width`` cells, followed by ``…`` if some are left out."""
     if cell_len(line) <= width:
         return line
     words = line.split(" ")
@@ -109,8 +109,12 @@ def shortened(line: str, width: int) -> str:
 
 
 def wrapped(console: Console, text: Text, width: int) -> list[Text]:
-    """A text broken between words, or inside those that are wider than a line; one line at least. A command between
-    backticks stays on one line where it fits.
+    """Wrap a text between words, or inside a word that is wider than a line.
+
+    A command in backticks stays on one line if it fits.
+
+    Returns:
+        One line at least.
     """
     width = max(LEAST_LINE, width)
     kept = text.copy()
@@ -130,14 +134,14 @@ def print_table(
     *,
     dim: Collection[int] = (),
 ) -> None:
-    """Print a table that keeps every cell whole at any width.
+    """Print a table without truncating any cell, at any console width.
 
-    Running text (`Column.prose`) stands beside the other columns where there is room, else below its row. Where even
-    the other columns have no room side by side, each row becomes a block of lines, one a cell.
+    Running text (`Column.prose`) is printed beside the other columns if there is room, else below its row. If the other
+    columns alone are too wide, each row becomes a block of lines, one per cell.
 
     Args:
-        rows: plain text.
-        dim: indices of rows that are printed faintly.
+        rows: plain text, one cell per column.
+        dim: indices of rows to print dimmed.
     """
     if title:
         say(console, Text(title, style="bold"))
@@ -156,19 +160,23 @@ def print_table(
 
 
 def _beside(columns: Sequence[Column], widths: dict[int, int], room: int) -> dict[int, int] | None:
-    """Widths of the columns of running text, beside the others; None where there is no room for them."""
+    """Widths of the columns of running text that differ from ``widths``, by column; None: they need lines of their own.
+
+    Args:
+        room: cells that the other columns leave.
+    """
     prose = [i for i, column in enumerate(columns) if column.prose]
     room -= GAP * max(0, len(prose) - 1)
     if sum(widths[i] for i in prose) <= room:
         return {}
     if not prose or room < LEAST_BESIDE * len(prose):
         return None
-    found: dict[int, int] = {}
+    narrowed: dict[int, int] = {}
     for place, i in enumerate(sorted(prose, key=widths.__getitem__)):
-        # What a narrow column does not need is left to the wider ones.
-        found[i] = min(widths[i], room // (len(prose) - place))
-        room -= found[i]
-    return found
+        # From narrow to wide: the wider columns share what a narrow one does not need.
+        narrowed[i] = min(widths[i], room // (len(prose) - place))
+        room -= narrowed[i]
+    return narrowed
 
 
 def _print_grid(
@@ -179,7 +187,7 @@ def _print_grid(
     shown: Collection[int],
     dim: Collection[int],
 ) -> None:
-    """A header, a rule, and the rows: ``shown`` side by side, the other columns below each row."""
+    """Print a header, a rule and the rows: columns ``shown`` side by side, the others below each row."""
     header = [column.name for column in columns]
     for line in _grid_lines(console, columns, header, widths, shown):
         console.print(Text(line, style="bold"), soft_wrap=True)
@@ -197,7 +205,7 @@ def _print_grid(
 def _grid_lines(
     console: Console, columns: Sequence[Column], cells: Sequence[str], widths: dict[int, int], shown: Collection[int]
 ) -> Iterator[str]:
-    """The lines of one row: more than one where running text beside the other columns is broken."""
+    """The lines of one row; several if running text is wrapped."""
     parts = {
         i: [line.plain for line in wrapped(console, Text(cells[i]), widths[i])] if columns[i].prose else [cells[i]]
         for i in shown
@@ -214,7 +222,7 @@ def _grid_lines(
 def _print_blocks(
     console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], dim: Collection[int]
 ) -> None:
-    """One block of lines a row, one line a cell."""
+    """Print each row as a block of lines, one line per cell."""
     label = max(cell_len(column.name) for column in columns) + GAP
     for number, row in enumerate(rows):
         if number:
@@ -223,7 +231,7 @@ def _print_blocks(
             prefix = Text(column.name + " " * (label - cell_len(column.name)), style="bold")
             value = Text(text.strip(), style="dim" if number in dim else "")
             if max(map(cell_len, text.split()), default=0) > console.width - label:
-                # A long name stays in one piece on a line of its own.
+                # A word that does not fit behind the label stays whole on a line of its own.
                 say(console, prefix)
                 say(console, value, prefix=" " * GAP)
             elif text:
@@ -231,10 +239,10 @@ def _print_blocks(
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
-    """What the encoding lacks, in its words: a handler of codec errors.
+    """Codec error handler: the replacement text, and the position to continue at.
 
     Raises:
-        UnicodeError: the error itself where it is none of encoding.
+        UnicodeError: ``error`` itself, unless it is an encoding error.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error

@@ -1,4 +1,4 @@
-"""Which devices local workers may use. Asks the NVIDIA driver (NVML), so that no command has to import torch."""
+"""GPUs of this host, and their assignment to local workers. Queries the NVIDIA driver (NVML), without torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 OCCUPIED_MEMORY = 1024  # MiB in use from which a GPU counts as occupied; an idle desktop uses less
-MIB = 2**20  # bytes
+MIB = 2**20  # bytes per MiB
 
 log = logging.getLogger(__name__)
 
 
 class DeviceError(RuntimeError):
-    """A requested GPU does not exist or may not be used."""
+    """A requested GPU does not exist or is hidden from this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,30 +22,31 @@ class Gpu:
     """One GPU."""
 
     index: int
-    """From 0 in the order of the PCI bus, as ``nvidia-smi`` counts."""
+    """From 0, in PCI bus order, as in ``nvidia-smi``."""
     uuid: str
-    """The name by which ``CUDA_VISIBLE_DEVICES`` may list it."""
+    """Identifier for ``CUDA_VISIBLE_DEVICES``."""
     name: str
-    """The product: ``NVIDIA H200``."""
+    """Product name, such as ``NVIDIA H200``."""
     memory_used: int
-    """MiB in use by all processes."""
+    """Memory in use by all processes, in MiB."""
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """All NVIDIA GPUs of this host that answer; empty where there is no NVIDIA driver.
+    """All working NVIDIA GPUs of this host; empty without an NVIDIA driver or without nvidia-ml-py.
 
-    A GPU that is lost (off the bus, or in need of a reset) is logged and left out; the others keep their index.
+    A GPU that does not respond (off the bus, or in need of a reset) is logged and left out; the others keep their
+    index.
     """
     try:
-        import pynvml  # here and below: most commands ask for no GPU
+        import pynvml  # here and below: most commands need no GPU
     except ImportError:
-        log.warning("nvidia-ml-py is not installed: no GPU is found")
+        log.warning("nvidia-ml-py is not installed: no GPU can be found")
         return ()
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
-        log.debug("no GPU is found: %s", error)
+        log.debug("NVML is not available: %s", error)
         return ()
     try:
         found = [_gpu(index) for index in range(count)]
@@ -55,7 +56,7 @@ def list_gpus() -> tuple[Gpu, ...]:
 
 
 def _gpu(index: int) -> Gpu | None:
-    """The GPU at ``index``, in the order of the PCI bus; None where it does not answer."""
+    """The GPU at ``index`` in PCI bus order; None if it does not respond."""
     import pynvml
 
     try:
@@ -67,18 +68,18 @@ def _gpu(index: int) -> Gpu | None:
             memory_used=_memory_used(handle),
         )
     except pynvml.NVMLError as error:
-        log.warning("GPU %d does not answer and is left out: %s", index, error)
+        log.warning("GPU %d does not respond and is left out: %s", index, error)
         return None
 
 
 def _memory_used(handle: object) -> int:
-    """MiB in use, as ``nvidia-smi`` counts them; 0 where the GPU does not say."""
+    """MiB in use, as in ``nvidia-smi``; 0 if the driver does not report it."""
     import pynvml
 
     try:
-        # The first version counts what the driver reserves, too: close to a GiB on an idle data-centre GPU.
+        # Version 1 would include the memory that the driver reserves: close to a GiB on an idle data-centre GPU.
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
-    except pynvml.NVMLError_FunctionNotFound:  # a driver before 510, whose first version left it out
+    except pynvml.NVMLError_FunctionNotFound:  # drivers before 510, whose version 1 excludes it
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
         return 0
@@ -87,16 +88,18 @@ def _memory_used(handle: object) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """The devices of local workers: for each worker the GPU that it sees, or ``None`` for the CPU."""
+    """Devices assigned to local workers."""
 
     gpus: tuple[str | None, ...]
+    """For each worker the UUID of its GPU; None: the CPU."""
     threads: int
-    """CPU threads for each worker."""
+    """CPU threads of each worker."""
     per_gpu: int = 1
     """Maximum number of workers on one GPU."""
     hide_gpus: bool = False
-    """Whether GPUs exist that these workers may not use; workers on the CPU must then not see them."""
+    """Whether the workers run on the CPU although GPUs exist, which must then be hidden from them."""
     notes: tuple[str, ...] = ()
+    """Messages for the user: GPUs that are skipped, and why."""
 
 
 def place_workers(
@@ -107,14 +110,14 @@ def place_workers(
     cores: int,
     per_gpu: int = 1,
 ) -> Placement:
-    """Divide the host among local workers.
+    """Divide the GPUs and CPU cores of the host among local workers.
 
     Args:
-        workers: number of workers, assigned to the usable GPUs in turn; 0: none. Default: ``per_gpu`` for each usable
-            GPU, or one on the CPU.
-        wanted: GPU indices of ``--gpus``; these are used even if other processes occupy them.
+        workers: number of workers, assigned to the usable GPUs in turn; 0: none. None: ``per_gpu`` for each usable GPU,
+            or one on the CPU.
+        wanted: GPU indices of ``--gpus``, used even if other processes occupy them; None: all GPUs that are free.
         gpus: all GPUs of the host.
-        visible: the environment's ``CUDA_VISIBLE_DEVICES``, obeyed unless None.
+        visible: value of ``CUDA_VISIBLE_DEVICES``; None: unset, all GPUs are visible.
         cores: CPU cores to divide.
         per_gpu: workers per GPU, unless ``workers`` is given.
 
@@ -130,7 +133,7 @@ def place_workers(
         usable = [gpu for gpu in allowed if gpu.memory_used < OCCUPIED_MEMORY]
         notes += [
             f"GPU {gpu.index} ({gpu.name}) is skipped: {gpu.memory_used} MiB are in use; "
-            f"--gpus {gpu.index} takes it anyway"
+            f"--gpus {gpu.index} uses it anyway"
             for gpu in allowed
             if gpu not in usable
         ]
@@ -149,31 +152,37 @@ def place_workers(
 
 
 def _chosen(wanted: Sequence[int], allowed: Sequence[Gpu]) -> list[Gpu]:
+    """The GPUs with the indices ``wanted``.
+
+    Raises:
+        DeviceError: an index is not among ``allowed``.
+    """
     by_index = {gpu.index: gpu for gpu in allowed}
     missing = [index for index in wanted if index not in by_index]
     if missing:
-        there = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in allowed) or "none"
-        raise DeviceError(f"--gpus names GPU {', '.join(map(str, missing))}; usable here: {there}")
+        usable = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in allowed) or "none"
+        raise DeviceError(f"--gpus names GPU {', '.join(map(str, missing))}; usable here: {usable}")
     return [by_index[index] for index in wanted]
 
 
 def _visible(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
-    """The GPUs that CUDA shows: in the order of ``CUDA_VISIBLE_DEVICES``, up to the first name without a GPU."""
+    """The GPUs visible to CUDA: in the order of ``CUDA_VISIBLE_DEVICES``, up to its first name without a GPU."""
     if visible is None:
         return list(gpus)
-    shown: list[Gpu] = []
+    seen: list[Gpu] = []
     for place, name in enumerate(part.strip() for part in visible.split(",")):
         gpu = _named(name, gpus, place)
         if gpu is None:
             break
-        if gpu not in shown:
-            shown.append(gpu)
-    return shown
+        if gpu not in seen:
+            seen.append(gpu)
+    return seen
 
 
 def _named(name: str, gpus: Sequence[Gpu], place: int) -> Gpu | None:
+    """The GPU with this index, UUID or beginning of a UUID; None if there is none."""
     if gpus and name.startswith("MIG-"):
-        # A slice of a GPU, which `list_gpus` does not list: its index is its place in CUDA_VISIBLE_DEVICES.
+        # A slice of a GPU, unknown to `list_gpus`: its index is its place in CUDA_VISIBLE_DEVICES.
         return Gpu(index=place, uuid=name, name="MIG slice", memory_used=0)
     matches = (gpu for gpu in gpus if name == str(gpu.index) or (name.startswith("GPU-") and gpu.uuid.startswith(name)))
     return next(matches, None)

@@ -1,4 +1,4 @@
-"""What a home takes on disk, and keeping it within bounds."""
+"""Disk use of a home folder, and removal of checkpoints that are no longer needed or exceed the quota."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from storage.stores import Stores
 from storage.values import WorkState
 from trainer.common.files import remove_leftovers
 
-TIDY_INTERVAL = 600.0  # seconds
+TIDY_INTERVAL = 600.0  # seconds between two calls of `tidy` by a worker
 QUOTA = 20.0
-"""GiB that the checkpoints of trials nobody is training now may take in one home."""
+"""Maximum size, in GiB, of the checkpoints of queued trials in one home folder."""
 UNTOUCHED = 900.0
-"""Seconds that a checkpoint must not have changed before it is removed: two databases may share a home by mistake, and
-then a study of the other one may be training into it."""
-GIB = 2**30
+"""Seconds for which a checkpoint must be unchanged before it is removed. If two databases share a home by mistake, a
+study of the other one may be training into it."""
+GIB = 2**30  # bytes per GiB
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiskUse:
-    """Bytes."""
+    """Disk use by kind of file, in bytes."""
 
     database: int
     pixels: int
@@ -37,7 +37,7 @@ class DiskUse:
 
 
 def disk_use(stores: Stores, home: Home) -> DiskUse:
-    """What the database and this home take."""
+    """Disk use of the database and of a home folder."""
     return DiskUse(
         database=stores.database.size(),
         pixels=size_of(home.pixels),
@@ -47,7 +47,7 @@ def disk_use(stores: Stores, home: Home) -> DiskUse:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below ``folder``; 0 if there is none."""
+    """Total size of all files below ``folder``, in bytes; 0 if the folder does not exist."""
     total = 0
     for parent, _folders, files in os.walk(folder):
         for name in files:
@@ -59,19 +59,20 @@ def size_of(folder: Path) -> int:
 
 
 def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], float] = time.time) -> int:
-    """Remove checkpoints of trials that have ended, those over the quota, and what killed processes left half-written.
+    """Remove checkpoints of ended trials, checkpoints over the quota, and partial files of killed processes.
 
-    A trial that loses its checkpoint begins anew: that costs time and nothing else. Trials in training keep theirs.
+    A queued trial that loses its checkpoint starts over, which costs time and nothing else. Trials in training keep
+    theirs.
 
     Args:
-        quota: GiB, see `QUOTA`; the oldest checkpoints go first.
-        now: Unix seconds on this host's clock, as files have them.
+        quota: GiB, see `QUOTA`; the oldest checkpoints are removed first.
+        now: Unix time in seconds, on this host's clock like the times of its files.
 
     Returns:
-        How many checkpoints were removed.
+        The number of removed checkpoints.
     """
     folder = ArtifactFolder(home.artifacts)
-    removed, waiting = 0, []
+    removed, queued = 0, []
     for checkpoint, state in _checkpoints(stores, folder):
         if now() - checkpoint.modified < UNTOUCHED:
             continue
@@ -79,24 +80,27 @@ def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], 
             folder.remove_checkpoint(checkpoint.study, checkpoint.work_id)
             removed += 1
         elif state is WorkState.QUEUED:
-            waiting.append(checkpoint)
-    over = sum(checkpoint.size for checkpoint in waiting) - quota * GIB
-    for checkpoint in sorted(waiting, key=lambda c: c.modified):
-        if over <= 0:
+            queued.append(checkpoint)
+    excess = sum(checkpoint.size for checkpoint in queued) - quota * GIB
+    for checkpoint in sorted(queued, key=lambda checkpoint: checkpoint.modified):
+        if excess <= 0:
             break
-        log.warning("the quota of %g GiB for checkpoints is used up: %s begins anew", quota, checkpoint.path)
+        log.warning(
+            "checkpoints exceed the quota of %g GiB: %s is removed, its trial starts over", quota, checkpoint.path
+        )
         folder.remove_checkpoint(checkpoint.study, checkpoint.work_id)
         removed += 1
-        over -= checkpoint.size
-    for place in (home.artifacts, home.pixels):
-        if place.is_dir():
-            remove_leftovers(place)
+        excess -= checkpoint.size
+    for cache in (home.artifacts, home.pixels):
+        if cache.is_dir():
+            remove_leftovers(cache)
     return removed
 
 
 def _checkpoints(stores: Stores, folder: ArtifactFolder) -> Iterator[tuple[Checkpoint, WorkState | None]]:
+    """The checkpoints of all studies, with the states of their work items; None: the work item is unknown."""
     for study in stores.studies.all():
-        found = folder.checkpoints(study.name)
-        if found:
+        checkpoints = folder.checkpoints(study.name)
+        if checkpoints:
             states = stores.queue.states(study.id)
-            yield from ((checkpoint, states.get(checkpoint.work_id)) for checkpoint in found)
+            yield from ((checkpoint, states.get(checkpoint.work_id)) for checkpoint in checkpoints)

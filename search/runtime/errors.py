@@ -1,12 +1,12 @@
-"""What the command line exits with."""
+"""Exit codes of the command line."""
 
 EXIT_BUG = 1
-"""Something failed that should not have."""
+"""An unexpected exception: a bug."""
 EXIT_DIFFERENT = 1
-"""A replay came out otherwise than recorded, beyond its tolerance: something has changed that should not have."""
+"""A replay differs from the recorded trial by more than its tolerance."""
 EXIT_MISTAKE = 2
-"""The input was wrong; the message says how. Also what Typer itself exits with."""
+"""Invalid input; the message names the mistake. Typer exits with the same code."""
 EXIT_DEVICE = 3
-"""A worker's GPU broke down under it; a new process may fare better."""
+"""A worker's GPU or driver failed; a new process may succeed."""
 EXIT_INTERRUPTED = 130
-"""Ctrl-C, as shells report it."""
+"""Interrupted by Ctrl-C, as shells report it (128 + SIGINT)."""

@@ -1,19 +1,20 @@
-"""What can go wrong with a training, and what is done about it: one place for both.
+"""Failure policies: the classes of errors in a training, and the reaction to each.
 
-| class | what happened | what is done |
+| class | cause | reaction |
 | --- | --- | --- |
-| (none) | the loss is not finite | the trial is pruned with its reason, so that the sampler learns |
-| (none) | the database is gone, or its disk full | the stores repeat the call with growing pauses, nothing is lost |
-| memory | the GPU is full | the batch is repeated in halves, down to one image; then the trial fails |
-| memory | the process ran out of memory | released; fails once it has cost `MAX_ATTEMPTS` workers |
-| data | images cannot be read here | released to workers that can read them; this one leaves |
-| weights | pre-trained weights are not at hand | the trial fails |
-| disk | no room to write | the trial fails, nothing half-written is kept; this worker leaves |
-| device | the GPU or its driver broke down | released; this worker leaves and is started afresh |
-| lost | the worker vanished | adopted when its lease runs out; fails once it has cost too many workers |
+| (none) | the loss is not finite | the trial is pruned with its reason, so that the sampler learns from it |
+| (none) | the database is unreachable, or its disk full | the stores repeat the call with growing pauses |
+| memory | out of GPU memory | the batch is repeated in halves, down to one image; then the trial fails |
+| memory | out of main memory | the trial is released; it fails after `MAX_LOST_WORKERS` |
+| data | this host cannot read the images | the trial is released to other workers; this worker leaves |
+| weights | pre-trained weights are missing | the trial fails |
+| disk | no disk space left | the trial fails, half-written files are removed; this worker leaves |
+| device | the GPU or its driver failed | the trial is released; this worker leaves and is restarted |
+| lost | the worker died | the trial is released when its lease expires; it fails after `MAX_LOST_WORKERS` |
 | bug | anything else | the trial fails |
 
-Trials that failed do not count against the budget; five in a row stop the study.
+Failed trials do not count against the budget; five in a row stop the study. `MAX_LOST_WORKERS` is in
+`storage.queue.settle`.
 """
 
 from __future__ import annotations
@@ -28,39 +29,39 @@ from trainer.common.files import DISK_FULL
 
 
 class Action(StrEnum):
-    """What becomes of the trial."""
+    """What happens to the trial."""
 
     FAIL = "fail"
-    HAND_BACK = "hand back"
-    """Another worker may fare better; counted, so that it is not tried for ever."""
+    RELEASE = "release"
+    """Back to the queue, for another worker. Each release counts as an attempt; their number is limited."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What is done about a failed training."""
+    """Reaction to an error in a training."""
 
     failure: Failure
     action: Action
     leave: int | None = None
-    """Exit code with which the worker leaves, where its next trial would meet the same; None: it goes on."""
+    """Exit code of the worker, if its next trial would fail the same way; None: the worker continues."""
 
 
 ADVICE: dict[Failure, str] = {
     Failure.MEMORY: "smaller images (recipe.image_size), smaller backbones, or fewer workers on one GPU",
-    Failure.DATA: "see that --data holds all images on that machine, readable for the worker",
+    Failure.DATA: "check that --data holds all images on that machine, readable for the worker",
     Failure.WEIGHTS: "put the weights into the folder of --weights, or start from scratch: --set recipe.init=scratch",
-    Failure.DISK: "make room on that machine's disk; `search status` tells what the study takes",
+    Failure.DISK: "make room on that machine's disk; `search status` shows what the study takes",
     Failure.DEVICE: "look at that machine's GPU (nvidia-smi, dmesg)",
-    Failure.LOST: "its workers died while training it: often out of memory (dmesg tells), or switched off",
+    Failure.LOST: "its workers died while training it: often out of memory (see dmesg), or switched off",
     Failure.BUG: "the worker's log has the whole traceback",
 }
-"""What a person can do about it."""
+"""Advice for the user on each class of failure."""
 
-_DEVICE_TROUBLE = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert", "NVML")
+_DEVICE_ERRORS = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert", "NVML")
 
 
 class WorkerLeaves(RuntimeError):  # noqa: N818 - named for the fact
-    """A worker cannot go on where it runs; the message says why. Its trial is handed back or has failed."""
+    """A worker cannot continue on its host; the message gives the reason. Its trial is released or has failed."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -68,30 +69,34 @@ class WorkerLeaves(RuntimeError):  # noqa: N818 - named for the fact
 
 
 def policy_for(error: BaseException) -> Policy:
-    """What is done about an exception that ended a training. Outages of the database are not for here."""
+    """The policy for an exception that ended a training, from its type, message and explicit causes.
+
+    Outages of the database are not handled here: see `storage.database.outages`.
+    """
     causes = list(_causes(error))
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if any(_is_full_disk(cause) for cause in causes):
         return Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)
-    # By name: this module is read by commands that must not wait for torch to be imported.
+    # By class name: commands that must not import torch read this module.
     if "OutOfMemoryError" in names:
         return Policy(failure=Failure.MEMORY, action=Action.FAIL)
     if names & {"MemoryError", "LoaderError"}:
-        return Policy(failure=Failure.MEMORY, action=Action.HAND_BACK)
-    if "AcceleratorError" in names or any(text in str(cause) for cause in causes for text in _DEVICE_TROUBLE):
-        return Policy(failure=Failure.DEVICE, action=Action.HAND_BACK, leave=EXIT_DEVICE)
+        return Policy(failure=Failure.MEMORY, action=Action.RELEASE)
+    if "AcceleratorError" in names or any(text in str(cause) for cause in causes for text in _DEVICE_ERRORS):
+        return Policy(failure=Failure.DEVICE, action=Action.RELEASE, leave=EXIT_DEVICE)
     if names & {"DataError", "ImageError", "FileNotFoundError", "PermissionError", "NotADirectoryError"}:
-        return Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE)
+        return Policy(failure=Failure.DATA, action=Action.RELEASE, leave=EXIT_MISTAKE)
     if "BackboneError" in names:
         return Policy(failure=Failure.WEIGHTS, action=Action.FAIL)
     return Policy(failure=Failure.BUG, action=Action.FAIL)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__
+    """The error and its chain of explicit causes (``raise ... from``)."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def _is_full_disk(error: BaseException) -> bool:

@@ -1,26 +1,27 @@
-"""A process's entry in the list of those that live, kept fresh. For people to see: who owns what, leases decide."""
+"""Heartbeat of a process, shown in `search status`. Ownership of work items is decided by leases alone."""
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 import threading
 from collections.abc import Callable
 
 from storage.errors import StorageUnavailableError
-from storage.records.workers import Role, WorkerStore
+from storage.records.workers import Role, WorkerRecord, WorkerStore
 
-SIGN_EVERY = 20.0  # seconds
-SEEN_WITHIN = 75.0  # seconds without a sign of life after which a worker is taken for gone
+INTERVAL = 20.0  # seconds between heartbeats
+SEEN_WITHIN = 75.0  # seconds without a heartbeat after which a process counts as dead
 
 log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Signs on when entered, gives signs of life from a thread, signs off when left. Signing on waits for a database
-    that does not answer; the others are left out.
+    """Registers this process in the database and updates its entry every `INTERVAL` seconds.
+
+    A context manager: leaving it removes the entry. Entering waits for a database that does not answer. A later update
+    that fails is logged and skipped.
     """
 
     def __init__(
@@ -33,6 +34,12 @@ class Heartbeat:
         role: Role = Role.WORKER,
         study_id: int | None = None,
     ) -> None:
+        """
+        Args:
+            name: unique, see `search.runtime.process_names`.
+            home: identity of the home folder, see `search.runtime.home.Home.identity`; None: none.
+            study_id: the study that the process works on; None: none yet.
+        """
         self._workers = workers
         self._name = name
         self._device = device
@@ -40,16 +47,16 @@ class Heartbeat:
         self._role = role
         self._study_id = study_id
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._keep_signing, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def at(self, study_id: int | None) -> None:
-        """Say which study it is at from now on; None: between studies."""
+    def set_study(self, study_id: int | None) -> None:
+        """Set the study that the process works on; None: none at the moment."""
         if study_id != self._study_id:
             self._study_id = study_id
-            self._try_to_sign()
+            self._try_to_update()
 
     def __enter__(self) -> Heartbeat:
-        self._sign(self._workers.sign_on)
+        self._write(self._workers.sign_on)
         self._thread.start()
         return self
 
@@ -59,20 +66,20 @@ class Heartbeat:
         try:
             self._workers.sign_off(self._name)
         except StorageUnavailableError as error:
-            log.warning("cannot sign off now: %s", error)
+            log.warning("the entry of this process stays until it expires: %s", error)
 
-    def _keep_signing(self) -> None:
-        while not self._done.wait(SIGN_EVERY):
-            self._try_to_sign()
+    def _run(self) -> None:
+        while not self._done.wait(INTERVAL):
+            self._try_to_update()
 
-    def _try_to_sign(self) -> None:
+    def _try_to_update(self) -> None:
         try:
-            self._sign(self._workers.heartbeat)
+            self._write(self._workers.heartbeat)
         except StorageUnavailableError as error:
-            log.warning("no sign of life now: %s", error)
+            log.warning("this heartbeat is skipped: %s", error)
 
-    def _sign(self, sign: Callable[..., None]) -> None:
-        sign(
+    def _write(self, write: Callable[..., None]) -> None:
+        write(
             self._name,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -83,11 +90,6 @@ class Heartbeat:
         )
 
 
-def process_name() -> str:
-    """A name for this process that no other ever had: ``HOST-PID-RANDOM``."""
-    return f"{name_prefix(socket.gethostname(), os.getpid())}{secrets.token_hex(3)}"
-
-
-def name_prefix(host: str, pid: int) -> str:
-    """What the name of a process begins with, for those who know only where it ran (`search.engines`)."""
-    return f"{host}-{pid}-"
+def processes_present(workers: WorkerStore, study_id: int) -> list[WorkerRecord]:
+    """The live processes that work on a study, wait for it, or are free for any study."""
+    return [process for process in workers.alive(SEEN_WITHIN) if process.study_id in (study_id, None)]

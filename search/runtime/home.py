@@ -1,4 +1,4 @@
-"""Where everything lies that is not in the database."""
+"""The home folder: everything that a search keeps outside the database."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from trainer.common.files import replacing
 
 
 class HomeNotWritable(RuntimeError):  # noqa: N818 - named for the fact
-    """There is no room or no permission for what is not in the database."""
+    """The home folder cannot be written to: no permission or no space."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """The folder ``./retable``: exports in one folder a study, everything that can be made again under ``.cache``.
+    """Paths in the home folder, by default ``./retable``.
 
-    Study names never begin with a dot, so the two cannot meet.
+    It holds one folder of exports per study, and ``.cache`` with everything that can be made again. Study names never
+    begin with a dot, so that they cannot collide with ``.cache``.
     """
 
     root: Path = Path("retable")
@@ -31,16 +32,16 @@ class Home:
 
     @property
     def artifacts(self) -> Path:
-        """Checkpoints and the weights of refits; put it on a shared disk to let one host continue another's trial."""
+        """Checkpoints and model weights. On a shared disk, one host can continue another's trial."""
         return self.root / ".cache" / "artifacts"
 
     @property
     def shipped(self) -> Path:
-        """Images that an engine brought to this host."""
+        """Data folders that an engine copied to this host."""
         return self.root / ".cache" / "data"
 
     def identity(self) -> str:
-        """What tells this folder from all others, also where several hosts share it; made when first asked for.
+        """A unique identifier of this folder, the same on all hosts that share it; created at the first call.
 
         Raises:
             HomeNotWritable: the folder cannot be written to.
@@ -61,18 +62,18 @@ class Home:
 
     @property
     def samples(self) -> Path:
-        """Competitions that ship with Retable, written out."""
+        """Sample data sets that ship with Retable, written as folders of images."""
         return self.root / "data"
 
     @property
     def measurements(self) -> Path:
-        """How fast backbones train, on the machines that share this folder."""
+        """Measured training speed and memory of backbones, on the machines that share this folder."""
         return self.root / ".cache" / "measurements.json"
 
     def logs(self, study: str) -> Path:
-        """What the local workers of a study print."""
+        """Folder of the logs of a study's workers."""
         return self.root / ".cache" / "logs" / study
 
     def exports(self, study: str) -> Path:
-        """Where ``export-best`` writes unless told otherwise."""
+        """Default folder of ``export-best``."""
         return self.root / study

@@ -1,4 +1,4 @@
-"""How a process is asked to stop: once kindly, twice at once."""
+"""Stop signals: the first asks for a graceful stop, the second ends the process immediately."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import NoReturn
 from search.runtime.errors import EXIT_INTERRUPTED
 
 GRACE = 60.0
-"""Seconds that the epoch under way has to end after a stop was requested; then it is abandoned. Shorter than the time
-that Kubernetes or Slurm should be given (see ``deploy/``)."""
+"""Seconds that the current epoch has to end after a stop was requested; then it is abandoned. Kubernetes and Slurm must
+wait longer than this before they kill a worker (see ``deploy/``)."""
 
 
 class StopSignals:
     """Counts SIGINT, SIGTERM and SIGHUP while installed.
 
-    The first asks to stop: `requested` turns true, the epoch under way is finished if it ends within ``grace`` seconds
-    and a checkpoint is written, else it is abandoned (`overdue`) and the last checkpoint stands; the trial is handed
-    back. The second ends the process at once; its lease then runs out and the trial is adopted from its last
-    checkpoint.
+    After the first signal, `requested` is true; ``grace`` seconds later `overdue` is true as well. A worker finishes
+    its epoch and writes a checkpoint, unless `overdue` becomes true before that; then it releases its trial.
+
+    The second signal ends the process immediately. Its lease then expires, and another worker continues the trial from
+    its last checkpoint.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,40 +32,41 @@ class StopSignals:
         self,
         *,
         parent: int | None = None,
-        at_once: Callable[[], None] | None = None,
+        before_exit: Callable[[], None] | None = None,
         grace: float = GRACE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
-            parent: a process whose end also asks to stop, so that workers do not outlive the ``start`` that they serve.
-            at_once: called before the process ends at the second signal.
-            grace: seconds.
-            clock: seconds, monotonic.
+            parent: process id of this process's parent, whose end counts as the first signal, so that workers do not
+                outlive the ``start`` that launched them.
+            before_exit: called at the second signal, before the process ends.
+            grace: seconds, see `GRACE`.
+            clock: monotonic time in seconds.
         """
         self._received = 0
         self._parent = parent
-        self._at_once = at_once
+        self._before_exit = before_exit
         self.grace = grace
         self._clock = clock
         self._since: float | None = None
 
     def install(self) -> StopSignals:
-        """Take the signals over; only the main thread may."""
+        """Install the signal handlers; only the main thread may."""
         for number in self.SIGNALS:
             signal.signal(number, self._receive)
         return self
 
     @property
     def requested(self) -> bool:
-        """Whether to stop at the next convenient moment."""
+        """Whether to stop at the end of the current epoch."""
         if self._since is None and self._parent is not None and os.getppid() != self._parent:
             self._since = self._clock()
         return self._since is not None
 
     @property
     def overdue(self) -> bool:
-        """Whether the time for a convenient moment is over."""
+        """Whether to stop now: `grace` seconds have passed since the stop was requested."""
         return self.requested and self._since is not None and self._clock() - self._since >= self.grace
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -75,7 +77,7 @@ class StopSignals:
             self._leave()
 
     def _leave(self) -> NoReturn:
-        if self._at_once is not None:
-            self._at_once()
-        # No further clean-up on purpose: the user wants out, and leases cope with a dead worker anyway.
+        if self._before_exit is not None:
+            self._before_exit()
+        # Deliberately without clean-up: the user wants an immediate end, and leases recover the work of a dead worker.
         os._exit(EXIT_INTERRUPTED)

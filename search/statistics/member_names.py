@@ -1,4 +1,4 @@
-"""Names of recipes and imported predictions in texts and tables."""
+"""Names of the members of a final model (recipes and imported predictions) in texts and tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class MemberName:
     """Name of a member: ``trial 12``, ``aug_tuning:12`` beside recipes of other studies, ``imported big``."""
 
     trial: int | None = None
-    """Number of the search trial that found the recipe; None of imported predictions."""
+    """Number of the search trial that found the recipe; None for imported predictions."""
     study: str = ""
     """Name of its study; empty if all members are of one study."""
     label: str = ""

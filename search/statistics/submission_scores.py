@@ -1,9 +1,8 @@
-"""Choice of the two submissions to hand in: the expected private score of each, and of the better of two. Pure
-functions of numbers.
+"""Expected private scores of submissions, and the choice of the two to hand in. Pure functions of numbers.
 
-The unknown is a submission's expected score on images like the test images. Two measurements of it exist: the
-estimate, from n training images, and the public score, from m test images. Both are means over images, so their
-standard errors decrease with the root of the number of images. They are independent, because the images differ.
+A submission's expected score on images like the test images is unknown. It is measured twice: by the estimate, from n
+training images, and by the public score, from m test images. Both are means over images, so their standard errors
+decrease with the square root of the number of images. They are independent, because the images differ.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class Belief:
 def proportion_error(share: float, images: int) -> float:
     """Standard error of a share of ``images`` images (at least 1): ``sqrt(p (1 - p) / images)``.
 
-    ``p`` is ``share`` (0 to 1) drawn towards one half by two images of either kind (Agresti and Coull 1998): all images
-    right, or none, would otherwise count as certain.
+    ``p`` is ``share`` (0 to 1) after adding two correct and two wrong images (Agresti and Coull 1998). Without them, a
+    share of 0 or 1 would have the standard error 0.
     """
     p = (share * images + 2) / (images + 4)
     return math.sqrt(p * (1 - p) / images)
@@ -41,11 +40,11 @@ def proportion_error(share: float, images: int) -> float:
 def paired_error(disagreement: float, images: int) -> float:
     """Largest standard error of the difference of two accuracies on the same ``images`` images (at least 1).
 
-    Of one image the difference is D = 1 if only the first submission is right, -1 if only the second is, else 0. With
-    p10 and p01 the shares of these, E[D] = p10 - p01, E[D^2] = p10 + p01, and the mean over m images has the variance
-    (p10 + p01 - (p10 - p01)^2) / m. Where exactly one is right the labels differ, so p10 + p01 is at most the share d
-    of images that are labelled differently, and the variance at most d / m. Unlike p10 and p01, d can be counted
-    without true labels. (With p10 + p01 in the place of d this is the error under McNemar's null hypothesis, 1947.)
+    For one image, the difference D is 1 if only the first submission is right, -1 if only the second is, else 0. Let
+    p10 and p01 be the shares of these images. Then E[D] = p10 - p01 and E[D^2] = p10 + p01, so the mean over m images
+    has the variance (p10 + p01 - (p10 - p01)^2) / m. If exactly one is right, the labels differ. So p10 + p01 is at
+    most the share d of images with different labels, and the variance is at most d / m. Unlike p10 and p01, d needs no
+    true labels. (With p10 + p01 instead of d, this is the error under McNemar's null hypothesis, 1947.)
 
     Args:
         disagreement: d, 0 to 1.
@@ -54,14 +53,15 @@ def paired_error(disagreement: float, images: int) -> float:
 
 
 def hit_correlation(first: float, second: float, disagreement: float) -> float:
-    """Correlation, -1 to 1, of "the first is right" and "the second is right" over images.
+    """Correlation over images, -1 to 1, of the events that the first and the second submission are right.
 
-    From Var(A - B) = Var(A) + Var(B) - 2 Cov(A, B) with Var(A - B) as in `paired_error`, d taken for p10 + p01 (exact
-    with two classes; with more it is too low, as two labels that differ may both be wrong).
+    It follows from Var(A - B) = Var(A) + Var(B) - 2 Cov(A, B), with Var(A - B) as in `paired_error` and d in the place
+    of p10 + p01. This is exact with two classes. With more classes the correlation is too low, because two different
+    labels may both be wrong.
 
     Args:
-        first, second: their accuracies, 0 to 1; drawn away from 0 and 1, where nothing varies.
-        disagreement: d, 0 to 1; 0 is the same submission twice, so 1.
+        first, second: accuracies, 0 to 1; clipped to 0.01 .. 0.99, because the variance is 0 at the ends.
+        disagreement: d, 0 to 1; 0 means equal submissions, whose correlation is 1.
     """
     if disagreement <= 0:
         return 1.0
@@ -73,11 +73,11 @@ def hit_correlation(first: float, second: float, disagreement: float) -> float:
 
 
 def combine(beliefs: Iterable[Belief]) -> Belief:
-    """Independent beliefs about one number, as one: the posterior of normal errors under a flat prior.
+    """Combine independent beliefs about one number: the posterior of normal errors under a flat prior.
 
-    The density is the product of those of the parts, which is normal again: its precision (inverse variance) is the sum
-    of theirs, its mean theirs weighted by precision. A part of infinite error changes nothing; a part without any error
-    decides alone. Nothing known at all is the mean 0 with infinite error.
+    The product of normal densities is normal. Its precision (inverse variance) is the sum of the precisions, and its
+    mean is the precision-weighted mean. A belief with infinite error changes nothing; one with error 0 decides alone.
+    Without any finite error, the result is the mean 0 with infinite error.
     """
     known = [belief for belief in beliefs if math.isfinite(belief.error)]
     if not known:
@@ -86,7 +86,7 @@ def combine(beliefs: Iterable[Belief]) -> Belief:
     if smallest == 0:
         certain = [belief.mean for belief in known if belief.error == 0]
         return Belief(mean=math.fsum(certain) / len(certain), error=0.0)
-    # Relative to the most precise part: the precision of a tiny error alone would overflow.
+    # Relative to the most precise belief, because the precision of a tiny error would overflow.
     weights = [(smallest / belief.error) ** 2 for belief in known]
     total = math.fsum(weights)
     mean = math.fsum(weight * belief.mean for weight, belief in zip(weights, known, strict=True)) / total
@@ -94,12 +94,13 @@ def combine(beliefs: Iterable[Belief]) -> Belief:
 
 
 def expected_maximum(first: Belief, second: Belief, correlation: float) -> float:
-    """Expected larger one of two jointly normal numbers (Clark 1961): with the standard deviation ``s`` of their
-    difference and ``a = (mean1 - mean2) / s``, it is ``mean1 Phi(a) + mean2 Phi(-a) + s phi(a)``.
+    """Expected maximum of two jointly normal numbers (Clark 1961): ``mean1 Phi(a) + mean2 Phi(-a) + s phi(a)``.
+
+    ``s`` is the standard deviation of their difference, and ``a = (mean1 - mean2) / s``.
 
     Args:
-        first, second: of finite error.
-        correlation: of the two, -1 to 1.
+        first, second: distributions with finite errors.
+        correlation: correlation of the two numbers, -1 to 1.
     """
     variance = first.error**2 + second.error**2 - 2 * correlation * first.error * second.error
     spread = math.sqrt(max(variance, 0.0))
@@ -110,14 +111,14 @@ def expected_maximum(first: Belief, second: Belief, correlation: float) -> float
 
 
 def propose(scores: Sequence[Belief], correlations: NDArray[np.float64]) -> tuple[int, ...]:
-    """Indices of the two submissions to hand in if the better one counts; fewer if there are fewer.
+    """Indices of the two submissions to hand in if the better one counts; fewer if fewer scores are known.
 
-    The first has the largest mean; ties go to the smaller error, then to the newer. The second maximises the expected
-    maximum of both. A copy of the first (correlation 1) adds nothing and is taken last.
+    The first has the largest mean; ties go to the smaller error, then to the newer submission. The second maximises the
+    expected maximum of both. A copy of the first (correlation 1) adds nothing and is taken last.
 
     Args:
-        scores: belief about each submission's score, in order of age. Those of infinite error are left out.
-        correlations: of the k scores, ``(k, k)``, symmetric.
+        scores: belief about each submission's score, the oldest first. Infinite errors are left out.
+        correlations: correlations of the k scores, ``(k, k)``, symmetric.
     """
     known = [i for i, score in enumerate(scores) if math.isfinite(score.error)]
     if not known:
@@ -139,10 +140,10 @@ def _rounded(score: float) -> float:
     return round(score / _TIE) * _TIE
 
 
-BEYOND_CHANCE = 2.0  # standard errors from which chance does not explain a difference
-HINT = 1.0  # standard errors from which a difference is a hint
+BEYOND_CHANCE = 2.0  # smallest difference, in standard errors, that chance does not explain
+HINT = 1.0  # smallest difference, in standard errors, that is a hint
 ASSUMED_CORRELATION = 0.7
-"""Of two submissions whose predictions cannot be compared: models of one competition mostly fail on the same images."""
+"""Correlation of two submissions if their labels are unknown: models mostly fail on the same images."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,61 +186,69 @@ def disagreement(first: Submission, second: Submission) -> float | None:
     return float((first.labels != second.labels).mean())
 
 
-def score_error(board: Board, one: Submission, score: float, images: int) -> float:
-    """Standard error of a score on ``images`` images: binomial for accuracy; of another metric the standard error of
-    the estimate, which is on more or fewer images; inf where there is no such estimate.
+def score_error(board: Board, submission: Submission, score: float, images: int) -> float:
+    """Standard error of a score on ``images`` images: binomial for accuracy. For another metric it is the estimate's
+    standard error, scaled to the number of images; inf without an estimate.
     """
     if board.metric == "accuracy":
         return proportion_error(score, images)
-    if one.estimate_error is None:
+    if submission.estimate_error is None:
         return math.inf
-    return one.estimate_error * math.sqrt(board.train_images / images)
+    return submission.estimate_error * math.sqrt(board.train_images / images)
 
 
 def difference_error(
     board: Board, first: Submission, second: Submission, images: int, scores: tuple[float, float]
 ) -> float:
-    """Standard error of the difference of two ``scores`` on the same ``images`` images: paired for accuracy where both
-    predictions are at hand, else as if the images were others, which is too large where the two err alike.
+    """Standard error of the difference of two ``scores`` on the same ``images`` images.
+
+    It is paired for accuracy if the labels of both are known. Otherwise the scores count as independent, which is too
+    large for submissions with similar errors.
     """
-    apart = disagreement(first, second)
-    if board.metric == "accuracy" and apart is not None:
-        return paired_error(apart, images)
+    differing = disagreement(first, second)
+    if board.metric == "accuracy" and differing is not None:
+        return paired_error(differing, images)
     return math.hypot(*(score_error(board, s, score, images) for s, score in zip((first, second), scores, strict=True)))
 
 
 def correlation(first: Submission, second: Submission) -> float:
     """Correlation of the errors of two submissions' scores on the same images, from their disagreement."""
-    apart = disagreement(first, second)
-    if apart is None:
+    differing = disagreement(first, second)
+    if differing is None:
         return ASSUMED_CORRELATION
-    shares = [one.estimate if one.estimate is not None and 0 < one.estimate < 1 else 0.5 for one in (first, second)]
-    return hit_correlation(shares[0], shares[1], apart)
+    shares = [
+        submission.estimate if submission.estimate is not None and 0 < submission.estimate < 1 else 0.5
+        for submission in (first, second)
+    ]
+    return hit_correlation(shares[0], shares[1], differing)
 
 
-def belief_of(board: Board, one: Submission) -> Belief:
+def belief_of(board: Board, submission: Submission) -> Belief:
     """Belief about a submission's expected score, from its estimate and its public score."""
-    parts = [estimate_of(board, one)]
-    if one.public is not None and board.public_images:
-        parts.append(Belief(mean=one.public, error=score_error(board, one, one.public, board.public_images)))
+    parts = [estimate_of(board, submission)]
+    if submission.public is not None and board.public_images:
+        parts.append(
+            Belief(mean=submission.public, error=score_error(board, submission, submission.public, board.public_images))
+        )
     return combine(parts)
 
 
-def estimate_of(board: Board, one: Submission) -> Belief:
-    if one.estimate is None or one.estimate_error is None:
+def estimate_of(board: Board, submission: Submission) -> Belief:
+    """Belief about a submission's expected score, from its estimate alone."""
+    if submission.estimate is None or submission.estimate_error is None:
         return Belief(mean=0.0, error=math.inf)
-    # Without a wrong image out of fold the estimated standard error is 0, which is too small.
-    least = proportion_error(one.estimate, board.train_images) if board.metric == "accuracy" else 0.0
-    return Belief(mean=one.estimate, error=max(one.estimate_error, least))
+    # If all out-of-fold predictions are right, the estimated standard error is 0, which is too small.
+    least = proportion_error(submission.estimate, board.train_images) if board.metric == "accuracy" else 0.0
+    return Belief(mean=submission.estimate, error=max(submission.estimate_error, least))
 
 
 def mean_error(submissions: Sequence[Submission]) -> float:
-    """Standard deviation of the mean of z-scores, which are correlated on the same images."""
+    """Standard deviation of the mean of the submissions' z-scores, which are correlated on the same images."""
     return math.sqrt(max(float(correlation_matrix(submissions).mean()), 1e-9))
 
 
 def correlation_matrix(submissions: Sequence[Submission]) -> NDArray[np.float64]:
-    """``(k, k)``, symmetric, with ones on the diagonal."""
+    """Correlations of the submissions' scores, ``(k, k)``, symmetric, with ones on the diagonal."""
     matrix = np.eye(len(submissions))
     for i, first in enumerate(submissions):
         for j, second in enumerate(submissions[:i]):

@@ -1,1 +1,1 @@
-"""Everything before the first trial: reading the data, checking the request, creating the study."""
+"""Steps before the first trial: reading the data, checking the request, creating or resuming the study."""

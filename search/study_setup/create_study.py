@@ -1,4 +1,7 @@
-"""Beginning a study, and finding it again: what is frozen then and compared later."""
+"""Creating a study in the database, and resuming it.
+
+Data set, folds and settings are frozen when a study is created. Resuming compares them with those that are given now.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from search.study_setup.data_folder import Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
 from search.study_state.study import Study, read_study
-from search.tuning.warm_starts import PICTURES, WarmStart, plan_warm_starts
+from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
@@ -29,58 +32,62 @@ from trainer.data.image_statistics import image_statistics
 
 
 class StudyChanged(ValueError):  # noqa: N818 - named for the fact
-    """A stored study and what was typed now are not the same study."""
+    """The stored study differs from the one that was requested under its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """What a study is begun with."""
+    """Everything that `create_study` and `resume` need."""
 
     name: str
     spec: StudySpec
-    """Everything resolved, overrides included."""
+    """Resolved settings, overrides included."""
     file_spec: StudySpec
-    """The study file alone."""
+    """Settings of the study file, without overrides."""
     overrides: Sequence[str]
+    """Settings of ``--set``, as ``FIELD=VALUE``."""
     competition: Competition
     folder: Path
+    """Folder of the images."""
     folds: Path | None = None
-    """A table of folds to use instead of making them."""
+    """Table of folds to import; None: folds are made."""
     budget: int | None = None
-    """Trials in total, where a person said so; else as the study has it."""
+    """Number of trials of the whole study; None: the number in the study's settings."""
     memory: bool = False
-    """Whether recipes that did well in earlier studies are tried early, see `search.tuning.warm_starts`."""
+    """Whether good recipes of earlier studies are tried early, see `search.tuning.warm_starts`."""
     weighting: Weighting | None = None
-    """How much each training image counts in the scores of a new study; None: all the same, or the study is stored."""
-    made: NDArray[np.int64] = field(init=False)
+    """Weights of the training images in the scores of a new study; None: equal weights, or the study is stored."""
+    fold_numbers: NDArray[np.int64] = field(init=False)
+    """Fold of each training image, int64 ``(n,)``."""
 
     def __post_init__(self) -> None:
-        """Make or read the folds, so that a bad table is found before anything is written."""
-        object.__setattr__(self, "made", self._folds())
+        """Make or import the folds. A bad table is therefore found before anything is written."""
+        object.__setattr__(self, "fold_numbers", self._folds())
 
     def _folds(self) -> NDArray[np.int64]:
         images, protocol = self.competition.images, self.spec.protocol
         if self.folds is not None:
-            read = read_folds_csv(self.folds, images.train_ids)
-            if int(read.max()) + 1 != protocol.folds:
+            imported = read_folds_csv(self.folds, images.train_ids)
+            n_folds = int(imported.max()) + 1
+            if n_folds != protocol.folds:
                 raise StudyChanged(
-                    f"{self.folds} holds {read.max() + 1} folds, the study {protocol.folds}: "
-                    f"--set protocol.folds={read.max() + 1} makes them agree"
+                    f"{self.folds} has {n_folds} folds, but the study has {protocol.folds}: "
+                    f"--set protocol.folds={n_folds} makes them agree"
                 )
-            return read
+            return imported
         groups = fold_groups(images, self.competition.duplicates.groups)
         return make_folds(images.y, groups, protocol.folds, protocol.split_seed)
 
 
 def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
-    """Store data set, folds and study, and lay down trial 0 and what else is to be tried early.
+    """Store data set, folds and study, and enqueue trial 0 and the other warm starts.
 
-    May be repeated after it was interrupted: the study's own row is written last.
+    An interrupted creation may be repeated: the study's own row is written last.
 
     Raises:
-        StudyChanged: imported folds differ from those that the data has already, or Optuna has a study of that name
-        which is not ours.
-        ValueError: the study asks for weights and none were made, or the other way round.
+        StudyChanged: imported folds differ from those that are stored for the same data, or Optuna has a study of this
+            name that is not Retable's.
+        ValueError: the plan has image weights although the study asks for none, or the other way round.
     """
     images, protocol = study_plan.competition.images, study_plan.spec.protocol
     if (protocol.weighting == "none") != (study_plan.weighting is None):
@@ -97,18 +104,21 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
                 "folder": str(study_plan.folder.resolve()),
                 "reader": images.reader,
                 "skipped": list(images.skipped),
-                **_statistics(stores, images),
+                **_image_statistics(stores, images),
             },
         )
     )
-    frozen = stores.datasets.freeze_folds(
-        images.fingerprint, study_plan.made, n_folds=protocol.folds, split=SEARCH_SPLIT, seed=protocol.split_seed
+    stored_folds = stores.datasets.freeze_folds(
+        images.fingerprint,
+        study_plan.fold_numbers,
+        n_folds=protocol.folds,
+        split=SEARCH_SPLIT,
+        seed=protocol.split_seed,
     )
-    if study_plan.folds is not None and not np.array_equal(frozen, study_plan.made):
+    if study_plan.folds is not None and not np.array_equal(stored_folds, study_plan.fold_numbers):
         raise StudyChanged(
-            f"{study_plan.folds} differs from the {protocol.folds} folds that this data has in the database already. "
-            "Folds never change once a study used them. Another division needs a number of its own: "
-            "--set protocol.split_seed=1"
+            f"{study_plan.folds} differs from the {protocol.folds} folds that the database has for these images. Folds "
+            "never change once a study has used them. Other folds need another seed: --set protocol.split_seed=1"
         )
     budget = study_plan.budget or study_plan.spec.search_settings.trials
     _enqueue_warm_starts(
@@ -127,36 +137,36 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
     return Study.of(stored)
 
 
-def _statistics(stores: Stores, images: ImageSet) -> dict[str, object]:
-    """The image statistics in the summary of a data set; empty where the data set is stored already."""
+def _image_statistics(stores: Stores, images: ImageSet) -> dict[str, object]:
+    """The image statistics of a new data set, for its summary; empty if the data set is stored already."""
     if any(study.fingerprint == images.fingerprint for study in stores.studies.all()):
         return {}
-    return {PICTURES: image_statistics(images.train_images).to_dict()}
+    return {IMAGE_STATISTICS: image_statistics(images.train_images).to_dict()}
 
 
 def _enqueue_warm_starts(stores: Stores, study_plan: StudyPlan, planned: Sequence[WarmStart]) -> None:
-    """Create the Optuna studies; the first trials of the main one are those ``planned``, waiting for a worker.
+    """Create the Optuna study with the planned trials, waiting for a worker, and its empty sibling studies.
 
-    What an interrupted founding laid down is gone on with, or, where something else is planned by now, replaced.
+    Continues an interrupted creation; if the planned warm starts have changed, replaces them.
     """
     epochs = study_plan.spec.recipe["epochs"]
     for suffix in ("", *SIBLINGS.values()):
         study = _optuna_study(stores, study_plan, suffix)
-        laid = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
+        enqueued = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
         starts = [] if suffix else planned
-        if laid != [start.params for start in starts[: len(laid)]]:
+        if enqueued != [start.params for start in starts[: len(enqueued)]]:
             optuna.delete_study(study_name=study.study_name, storage=stores.optuna_storage)
-            study, laid = _optuna_study(stores, study_plan, suffix), []
-        for start in starts[len(laid) :]:
+            study, enqueued = _optuna_study(stores, study_plan, suffix), []
+        for start in starts[len(enqueued) :]:
             attributes = {EPOCHS_ATTRIBUTE: epochs, ORIGIN_ATTRIBUTE: start.origin}
             study.enqueue_trial(dict(start.params), user_attrs=attributes)
 
 
 def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.Study:
-    """A new Optuna study, or that of an interrupted founding: nothing in it but trials of ours that wait.
+    """A new Optuna study, or that of an interrupted creation, which has only waiting trials.
 
     Raises:
-        StudyChanged: it is neither.
+        StudyChanged: an Optuna study of this name has other trials.
     """
     study = optuna.create_study(
         study_name=study_plan.name + suffix, storage=stores.optuna_storage, direction="maximize", load_if_exists=True
@@ -164,11 +174,11 @@ def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.
     for trial in study.get_trials(deepcopy=False):
         if trial.state is not TrialState.WAITING or EPOCHS_ATTRIBUTE not in trial.user_attrs:
             raise StudyChanged(
-                f"{stores.database.name} holds an Optuna study {study.study_name!r} that is not Retable's; "
+                f"{stores.database.name} has an Optuna study {study.study_name!r} that is not Retable's; "
                 "choose another name with --name"
             )
     with warnings.catch_warnings():
-        # Marked experimental; the dashboard labels its axes by it.
+        # Optuna marks metric names as experimental. The dashboard labels its axes with them.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         metric = study_plan.spec.protocol.metric
         study.set_metric_names([metric if suffix else objective_name(metric)])
@@ -176,28 +186,28 @@ def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.
 
 
 def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
-    """Go on with a stored study, taking over what may change while it runs: budget, title, refit.
+    """Resume a stored study. Settings that trials do not depend on, such as budget, title and ``[final]``, may change.
 
     Raises:
-        DataMismatch: other images.
-        StudyChanged: settings that trials depend on are other ones, or folds are given to a study that has some.
+        DataMismatch: the images are not those of the stored study.
+        StudyChanged: settings that trials depend on have changed, or a table of folds is given.
     """
-    _compare(study, study_plan)
+    _check_unchanged(study, study_plan)
     before = study.spec
-    # A portfolio is laid down once: the record keeps the one that was.
+    # A portfolio is enqueued once, at creation: the record keeps that one.
     now = replace(study_plan.spec, portfolio=before.portfolio)
     if before != now:
         stores.studies.set_spec(study.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict())
-    edited = before.search_settings.trials != now.search_settings.trials
-    budget = study_plan.budget or (now.search_settings.trials if edited else study.budget)
+    budget_edited = before.search_settings.trials != now.search_settings.trials
+    budget = study_plan.budget or (now.search_settings.trials if budget_edited else study.budget)
     if budget != study.budget:
         stores.studies.set_budget(study.id, budget)
-    # Also where it runs already: a person looked at it, so the failures from before no longer count.
+    # Also if it is running: this resets the count of failures and the patience.
     stores.studies.set_state(study.id, StudyState.RUNNING)
     return read_study(stores, study.name)
 
 
-def _compare(study: Study, study_plan: StudyPlan) -> None:
+def _check_unchanged(study: Study, study_plan: StudyPlan) -> None:
     fingerprint = study_plan.competition.images.fingerprint
     if fingerprint != study.fingerprint:
         raise DataMismatch(

@@ -1,4 +1,4 @@
-"""A user's folder of images: read and inspected by who begins a study, opened again by its workers."""
+"""The folder of images: inspected when a study is created, opened again by its workers."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from trainer.data.read import read_images
 
 
 class DataMismatch(ValueError):  # noqa: N818 - named for the fact
-    """The images at hand are not those that a study was begun with."""
+    """The images are not those with which the study was created."""
 
 
 class NoData(ValueError):  # noqa: N818 - named for the fact
-    """Nobody said where the images are."""
+    """No folder of images was given."""
 
     def __init__(self) -> None:
         super().__init__(
-            "where are the images? Say --data FOLDER, or set RETABLE_DATA; `search check FOLDER` tells what is in one"
+            "where are the images? Give --data FOLDER, or set RETABLE_DATA; `search check FOLDER` describes a folder"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Competition:
-    """What ``check`` and ``start`` learn about a folder."""
+    """The images of a folder and the near-duplicates among them."""
 
     images: ImageSet
     duplicates: DuplicateReport
 
 
 def inspect(folder: Path, options: DataOptions, progress: Progress | None = None) -> Competition:
-    """Read and verify everything in ``folder``: every image is decoded once, duplicates are found.
+    """Read and verify everything in ``folder``: decode every image once and find near-duplicates.
 
     Args:
-        progress: called with (images done, images in all).
+        progress: called with (images done, images in total).
 
     Raises:
-        DataError: listing everything that is wrong with the data.
+        DataError: the data are invalid; lists every problem.
     """
     images = read_images(folder, options, progress=progress)
     return Competition(images=images, duplicates=find_duplicates(images))
 
 
 def open_for_training(folder: Path, study: Study) -> ImageSet:
-    """The same images again, for a worker: tables are read, images are not decoded.
+    """Read the images of a study for training, without decoding them.
 
     Raises:
-        DataMismatch: these are not the images of the study.
-        DataError: they cannot be read.
+        DataMismatch: the images are not those of the study.
+        DataError: the data cannot be read.
     """
     images = read_images(folder, study.spec.data.options, verify=False)
     if images.fingerprint != study.fingerprint:
@@ -67,14 +67,14 @@ def open_for_training(folder: Path, study: Study) -> ImageSet:
     return images
 
 
-def inspect_aloud(folder: Path, options: DataOptions, console: Console) -> Competition:
-    """`inspect`, with a line on the terminal that says how far it is."""
-    reading = f"Reading {escape(str(folder))} …"
-    with console.status(reading) as status:
-        return inspect(folder, options, lambda done, total: status.update(f"{reading} {done} of {total} images"))
+def inspect_with_progress(folder: Path, options: DataOptions, console: Console) -> Competition:
+    """`inspect`, with a progress line on the terminal."""
+    label = f"Reading {escape(str(folder))} …"
+    with console.status(label) as status:
+        return inspect(folder, options, lambda done, total: status.update(f"{label} {done} of {total} images"))
 
 
 def known_folder(stores: Stores, fingerprint: str) -> Path | None:
-    """Where a data set was when it was stored, if it is still there; its fingerprint is compared in any case."""
+    """The folder that a data set was read from, if it still exists. The caller has to compare its fingerprint."""
     folder = stores.datasets.get(fingerprint).summary.get("folder")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None

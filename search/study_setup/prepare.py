@@ -1,7 +1,7 @@
-"""From what was typed to a study that can begin: everything that can be wrong is found out before anything is written.
+"""Checks of a ``search start`` request, which end in a `StudyPlan`. Nothing is written to the database.
 
-Cheap checks come first. What is wrong with a study file or with the images is told before timm is imported, which takes
-seconds; a sample competition of ours is written only when nothing else can be wrong.
+Cheap checks come first: the study file and the images are checked before timm is imported, which takes seconds. A
+built-in sample competition is written only after all other checks.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from rich.console import Console
 from search.engines.plan import Workers
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
-from search.study_setup.data_folder import Competition, NoData, inspect_aloud, known_folder
-from search.study_setup.image_weights import Weighting, weigh
-from search.study_setup.shift_features import aloud
-from search.study_setup.starting_point import begin_at, starting_point_again
+from search.study_setup.data_folder import Competition, NoData, inspect_with_progress, known_folder
+from search.study_setup.image_weights import Weighting, estimate_image_weights
+from search.study_setup.shift_features import comparison_progress
+from search.study_setup.starting_point import begin_with, find_starting_point
 from search.study_state.study import Study
 from storage.stores import stores_if_any
 from studies.file.catalog import check_name, find_study
@@ -34,36 +34,37 @@ PATIENCE = "search.patience="
 
 
 def prepare(request: StartRequest, console: Console) -> StudyPlan:
-    """Read and check the study and its images.
+    """Read and check a study and its images.
 
     Raises:
-        StudyError, BackboneError, DataError, NoData, EnvironmentProblem, StorageError: bad input; nothing was written.
-        NoSuchTrial, NothingFinished: there is no trial to begin at.
-        CannotWeight: scores cannot be weighted toward the test images, as the study asks.
+        StudyError, BackboneError, DataError, NoData, EnvironmentProblem, StorageError: invalid input; nothing was
+            written.
+        NoSuchTrial, NothingFinished: the trial of ``--from`` does not exist or has not finished.
+        CannotWeight: the study asks for scores weighted toward the test images, which is not possible.
     """
     file_spec = load_study(request.study)
     name = check_name(request.name or find_study(request.study).name)
     stores = stores_if_any(request.storage_url, create=True)
     stored = stores.studies.find(name) if stores else None
-    # What a study was begun with need not be typed again.
+    # Overrides of a stored study need not be given again.
     overrides = request.overrides or (stored.overrides if stored else ())
     if request.patience is not None:
         overrides = [*(o for o in overrides if not o.startswith(PATIENCE)), f"{PATIENCE}{request.patience}"]
-    begun = starting_point_again(stores, Study.of(stored) if stored else None, request.begin_from)
-    spec = load_study(request.study, overrides, recipe=begun.recipe if begun else None)
+    start = find_starting_point(stores, Study.of(stored) if stored else None, request.begin_from)
+    spec = load_study(request.study, overrides, recipe=start.recipe if start else None)
     data, competition = request.data or (known_folder(stores, stored.fingerprint) if stores and stored else None), None
     if data is not None:
-        competition = inspect_aloud(data, spec.data.options, console)
+        competition = inspect_with_progress(data, spec.data.options, console)
     elif spec.data.sample is None:
         raise NoData
     check_torch_pair()
     spec, file_spec = check_backbones(spec), check_backbones(file_spec, lenient=False)
-    if begun is not None:
-        spec = begin_at(spec, begun, overrides, console if stored is None else None)
-    _check_weights(spec, request.workers.weights)
+    if start is not None:
+        spec = begin_with(spec, start, overrides, console if stored is None else None)
+    _check_initial_weights(spec, request.workers.weights)
     if data is None or competition is None:
         data = write_digits(Home(root=request.workers.home).samples / "digits")
-        competition = inspect_aloud(data, spec.data.options, console)
+        competition = inspect_with_progress(data, spec.data.options, console)
     return StudyPlan(
         name=name,
         spec=spec,
@@ -79,15 +80,19 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
 
 
 def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, console: Console) -> Weighting | None:
-    """How much each image is to count in the scores of a new study; None: all the same."""
+    """Weights of the training images in the scores of a new study; None: equal weights."""
     if spec.protocol.weighting == "none":
         return None
-    with aloud(console) as say:
-        return weigh(competition, weights=weights, say=say)
+    with comparison_progress(console) as say:
+        return estimate_image_weights(competition, weights=weights, say=say)
 
 
-def _check_weights(spec: StudySpec, weights: Path | None) -> None:
-    """Name all that a trial may start from and that is not at hand, pre-trained weights and checkpoints alike."""
+def _check_initial_weights(spec: StudySpec, weights: Path | None) -> None:
+    """Check that the weights of every ``init`` in the study are at hand, pre-trained weights and checkpoints alike.
+
+    Raises:
+        BackboneError: weights are missing; names all of them.
+    """
     inits = [str(name) for name in spec.values_of("init")]
     missing = missing_weights(backbones_of(spec), weights) if "imagenet" in inits else ()
     problems = [missing_weights_message(missing, weights)] if missing else []
@@ -98,7 +103,7 @@ def _check_weights(spec: StudySpec, weights: Path | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StartRequest:
-    """``search start``. None: not typed."""
+    """The arguments of ``search start``; None: not given."""
 
     study: str
     name: str | None
@@ -107,13 +112,13 @@ class StartRequest:
     trials: int | None
     hours: float | None
     patience: int | None
-    """Trials that may gain nothing beyond noise before the search stops; 0: any number."""
+    """Number of trials without a gain beyond noise after which the search stops; 0: never."""
     priority: int | None
     overrides: Sequence[str]
     begin_from: str | None
-    """``STUDY`` or ``STUDY:TRIAL`` of the same database, at whose recipe a new study begins."""
+    """``STUDY`` or ``STUDY:TRIAL`` of the same database; a new study begins with its recipe."""
     memory: bool
-    """Whether a new study tries what did well in earlier ones."""
+    """Whether a new study tries good recipes of earlier studies."""
     folds: Path | None
     output: Path | None
     workers: Workers

@@ -1,4 +1,4 @@
-"""What training and test images are compared by: features of a frozen backbone at hand, else of the pixels."""
+"""The features by which training and test images are compared: of a frozen backbone, else descriptors of the pixels."""
 
 from __future__ import annotations
 
@@ -19,52 +19,55 @@ from trainer.shift.descriptors import describe_images
 from trainer.shift.embeddings import available_extractor, embed, load_extractor
 
 Say = Callable[[str], Progress]
-"""Called with what is being done; what it returns is called with (images done, images in all)."""
+"""Called with the name of a step. It returns a function to be called with (images done, images in total)."""
 
 
 @contextmanager
-def aloud(console: Console) -> Iterator[Say]:
-    """A line on the terminal that says how far the comparison is."""
+def comparison_progress(console: Console) -> Iterator[Say]:
+    """A progress line on the terminal for the comparison of training with test images."""
     with console.status("Comparing training with test images …") as status:
 
-        def say(what: str) -> Progress:
-            doing = f"{escape(what[:1].upper() + what[1:])} …"
-            status.update(doing)
-            return lambda done, total: status.update(f"{doing} {done} of {total}")
+        def say(step: str) -> Progress:
+            label = f"{escape(step[:1].upper() + step[1:])} …"
+            status.update(label)
+            return lambda done, total: status.update(f"{label} {done} of {total}")
 
         yield say
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
-    """What the images are compared by."""
+    """Features of all images of a competition."""
 
     name: str
+    """The kind of features, for people."""
     train: NDArray[np.float32]
-    """``(n, d)``"""
+    """Of the training images, float32 ``(n, d)``."""
     test: NDArray[np.float32]
-    """``(m, d)``"""
+    """Of the test images, float32 ``(m, d)``."""
     described: bool
-    """Whether the first columns are `trainer.shift.descriptors.SCALARS`, for want of a pre-trained backbone."""
+    """Whether they are descriptors, whose first columns are `trainer.shift.descriptors.SCALARS`."""
 
 
 def shift_features(competition: Competition, *, backbone: str | None, weights: Path | None, say: Say) -> Features:
-    """Features of all images, of which some are test images.
+    """Compute features of all images; there must be test images.
 
     Args:
-        backbone: whose frozen features; None: those of the first good one at hand, else descriptors.
+        backbone: the backbone that extracts features; None: the first good one whose pre-trained weights are at hand,
+            or descriptors of the pixels if there is none.
         weights: folder of pre-trained weights.
+        say: called with each step.
 
     Raises:
-        BackboneError: a backbone that cannot be used, or a weights folder that does not exist.
-        DataError: images that can no longer be read.
+        BackboneError: the backbone cannot be used, or the weights folder does not exist.
+        DataError: an image can no longer be read.
     """
-    parts = (competition.images.train_images, competition.images.test_images)
+    both = (competition.images.train_images, competition.images.test_images)
     name = backbone or available_extractor(weights)
     if name is None:
         train, test = (
-            describe_images(images, say(f"describing {which} images"))
-            for images, which in zip(parts, ("training", "test"), strict=True)
+            describe_images(images, say(f"describing {part} images"))
+            for images, part in zip(both, ("training", "test"), strict=True)
         )
         return Features(
             name="descriptors of the pixels",
@@ -76,19 +79,21 @@ def shift_features(competition: Competition, *, backbone: str | None, weights: P
 
     model, size = load_extractor(name, weights, "cuda" if torch.cuda.is_available() else "cpu")
     train, test = (
-        embed(model, images, size=size, progress=say(f"{name} looks at {which} images"))
-        for images, which in zip(parts, ("training", "test"), strict=True)
+        embed(model, images, size=size, progress=say(f"extracting features of {part} images with {name}"))
+        for images, part in zip(both, ("training", "test"), strict=True)
     )
     return Features(name=f"frozen features of {name}", train=train, test=test, described=False)
 
 
 def shift_groups(competition: Competition) -> NDArray[np.int64]:
-    """What must not be on both sides of a fold, int64 ``(n + m,)``: groups of the training images as their folds have
-    them, and each test image with the training images that it is a near-duplicate of.
+    """Groups of images that a fold must not divide, int64 ``(n + m,)``, training images first.
+
+    Training images have the groups of the study's folds. A test image joins the group of a training image that it is a
+    near-duplicate of.
     """
-    of_training = fold_groups(competition.images, competition.duplicates.groups)
+    train_groups = fold_groups(competition.images, competition.duplicates.groups)
     duplicates = competition.duplicates.groups
-    n = len(of_training)
-    joined = {int(group): int(of_training[i]) for i, group in enumerate(duplicates[:n])}
-    rest = [joined.setdefault(int(group), n + i) for i, group in enumerate(duplicates[n:])]
-    return np.concatenate([of_training, np.array(rest, np.int64)])
+    n = len(train_groups)
+    group_of_duplicates = {int(group): int(train_groups[i]) for i, group in enumerate(duplicates[:n])}
+    test_groups = [group_of_duplicates.setdefault(int(group), n + i) for i, group in enumerate(duplicates[n:])]
+    return np.concatenate([train_groups, np.array(test_groups, np.int64)])

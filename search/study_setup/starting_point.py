@@ -1,4 +1,4 @@
-"""``search start --from STUDY[:TRIAL]``: the recipe of another study at which a new one begins."""
+"""``search start --from STUDY[:TRIAL]``: a new study that begins with the recipe of another study's trial."""
 
 from __future__ import annotations
 
@@ -9,71 +9,74 @@ from rich.console import Console
 
 from search.runtime.console import note, say
 from search.statistics.ranking import NothingFinished, choose, rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
-SHOWN_TRIALS = 10  # finished trials that a message names
+SHOWN_TRIALS = 10  # maximum number of finished trials in a message
 
 
 class NoSuchTrial(ValueError):  # noqa: N818 - named for the fact
-    """A study has no finished trial of that number, or not a usable one."""
+    """The study has no finished trial of this number, or its recipe cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartingPoint:
-    """A finished trial that a study begins at."""
+    """A finished trial whose recipe becomes trial 0 of a new study."""
 
     study: str
     trial: int
     score: str
-    """For people: metric, value and standard error."""
+    """Metric, value and standard error, for people."""
     recipe: dict[str, Scalar]
     """Flat and complete."""
 
     @property
     def name(self) -> str:
-        """As the new study remembers it: ``STUDY:TRIAL``."""
+        """``STUDY:TRIAL``, as the new study stores it."""
         return f"{self.study}:{self.trial}"
 
 
 def starting_point(stores: Stores, given: str) -> StartingPoint:
-    """The trial that ``given``, ``STUDY`` or ``STUDY:TRIAL``, stands for; without a number the best one.
+    """The trial that ``given`` names, as ``STUDY:TRIAL``, or as ``STUDY`` for the best trial of a study.
 
     Raises:
-        UnknownStudyError: no such study; the message lists those that there are.
+        UnknownStudyError: there is no such study; the message lists the existing ones.
         NothingFinished: the study has no finished trial yet.
-        NoSuchTrial: the study has no finished trial of that number, or its recipe is none that this release knows.
+        NoSuchTrial: ``given`` is malformed, the study has no finished trial of this number, or its recipe is not valid
+            in this release.
     """
-    name, number = _taken_apart(given)
+    name, number = _parse_trial_name(given)
     study = read_study(stores, name)
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     finished = candidates(records, study.metric)
     if not finished:
         raise NothingFinished(f"--from {given}: no trial of study {name} has finished yet")
-    chosen = choose(finished).number if number is None else number
-    record = next((record for record in records if record.number == chosen), None)
+    wanted = choose(finished).number if number is None else number
+    record = next((record for record in records if record.number == wanted), None)
     if record is None:
         best = [str(candidate.number) for candidate in rank(finished)]
         shown = ", ".join(best[:SHOWN_TRIALS]) + (" …" if len(best) > SHOWN_TRIALS else "")
-        raise NoSuchTrial(f"study {name} has no finished trial {chosen}; finished, best first: {shown}")
-    return _checked(study, record)
+        raise NoSuchTrial(f"study {name} has no finished trial {wanted}; finished, best first: {shown}")
+    return _to_starting_point(study, record)
 
 
-def starting_point_again(stores: Stores | None, study: Study | None, given: str | None) -> StartingPoint | None:
-    """What a study begins at, whether that was typed now or when it was begun: which trial is the best may have changed
-    since.
+def find_starting_point(stores: Stores | None, study: Study | None, given: str | None) -> StartingPoint | None:
+    """The starting point of a study: the one given defaults, or else the one with which it was created.
+
+    ``STUDY`` without a number means the trial that was the best when the study was created, even if another one is the
+    best defaults.
 
     Args:
-        stores: None where there is no database yet.
-        study: the one of the name that was typed, if it exists.
-        given: as typed; None: nothing.
+        stores: None if there is no database yet.
+        study: the stored study of the requested name; None if there is none.
+        given: the argument of ``--from``; None if there is none.
 
     Raises:
-        NoSuchTrial: there is no database that could hold it; else as `starting_point`.
+        NoSuchTrial: ``given`` needs a database, and there is none; else as `starting_point`.
     """
     remembered = study.spec.begun_from if study else ""
     if given is None or given == remembered.rpartition(":")[0]:
@@ -85,25 +88,27 @@ def starting_point_again(stores: Stores | None, study: Study | None, given: str 
     return starting_point(stores, given)
 
 
-def begin_at(spec: StudySpec, begun: StartingPoint, overrides: Sequence[str], console: Console | None) -> StudySpec:
-    """The study with its trial 0 at an ancestor's recipe; says on ``console`` what of it could not be kept.
+def begin_with(spec: StudySpec, start: StartingPoint, overrides: Sequence[str], console: Console | None) -> StudySpec:
+    """The study with the recipe of ``start`` as its trial 0, as far as its search space contains it.
 
     Args:
-        spec: resolved, as `studies.spec.load_study` makes it with the ancestor's recipe.
+        spec: resolved, loaded by `studies.spec.load_study` with the recipe of ``start``.
+        overrides: settings of ``--set``, which take precedence over the recipe.
+        console: prints the starting point and the settings that its recipe could not keep; None: nothing is printed.
     """
-    moved, lost = spec.begun_at(begun.name, begun.recipe, overrides)
+    new_spec, lost_fields = spec.begun_at(start.name, start.recipe, overrides)
     if console is not None:
-        say(console, f"Trial 0 is trial {begun.trial} of study {begun.study} ({begun.score}).")
-        now = moved.default_recipe()
-        for field in lost:
+        say(console, f"Trial 0 is trial {start.trial} of study {start.study} ({start.score}).")
+        defaults = new_spec.default_recipe()
+        for field in lost_fields:
             note(
                 console,
-                f"{field} = {begun.recipe[field]} is not in this study's range, trial 0 has {now[field]} instead",
+                f"{field} = {start.recipe[field]} is not in this study's range, trial 0 has {defaults[field]} instead",
             )
-    return moved
+    return new_spec
 
 
-def _taken_apart(given: str) -> tuple[str, int | None]:
+def _parse_trial_name(given: str) -> tuple[str, int | None]:
     name, colon, number = given.rpartition(":")
     if not colon:
         return given, None
@@ -112,7 +117,7 @@ def _taken_apart(given: str) -> tuple[str, int | None]:
     return name, int(number)
 
 
-def _checked(study: Study, record: TrialRecord) -> StartingPoint:
+def _to_starting_point(study: Study, record: TrialRecord) -> StartingPoint:
     assert record.number is not None, "finished trials have a number"
     try:
         recipe = Recipe.from_flat(record.recipe or {}).to_flat()

@@ -1,1 +1,1 @@
-"""How a study stands, read from the database: budget, costs, finalists, confirmation."""
+"""The state of a study, read from the database: trials, stages, time left, finalists and their confirmation."""

@@ -1,4 +1,4 @@
-"""The confirmation of a study: what the database says of its finalists, their next round, and the stage as a whole."""
+"""The confirmation of a study in the database: its finalists, their estimates and the trainings that come next."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from search.study_state.confirmation_schedule import (
     next_step,
 )
 from search.study_state.finalists import Finalist, finalists_of, judge_finalists
-from search.study_state.snapshot import candidates, read_costs
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from search.study_state.time_budget import confirmations_in_time
-from search.study_state.training_costs import correction, final_recipe, length_ratio
+from search.study_state.time_left import read_costs
+from search.study_state.training_costs import correction_factor, final_recipe, length_ratio
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
 from trainer.common.randomness import random_key
@@ -29,38 +30,38 @@ from trainer.data.image_set import ImageSet
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Confirmation:
-    """A study's confirmation as the database has it."""
+    """The state of a study's confirmation."""
 
     study: Study
     trials: dict[int, TrialRecord]
     """Finished search trials by number."""
     numbers: tuple[int, ...]
-    """Of the trials that are to be confirmed; none: too few have ended, or no confirmation is wanted."""
+    """Numbers of the trials to confirm; empty if too few have ended or the study has no confirmation."""
     ranking: tuple[Candidate, ...]
-    """Finished search trials by the search's own scores, the best first."""
+    """Finished search trials by their scores in the search, the best first."""
     counted: int
-    """Trials that count against the budget and have ended."""
+    """Number of ended trials that count against the budget."""
     finalists: tuple[Finalist, ...]
-    """Those with a finished confirmation, as long as the export will train them."""
+    """Trials with a finished confirmation that has the epochs and image size of the export."""
     broken: tuple[TrialRecord, ...]
     """Confirmations that failed or diverged."""
     seconds: float
-    """What all search trials took."""
+    """Training time of all search trials."""
     spent: float
-    """What all confirmations took."""
+    """Training time of all confirmations."""
 
     @property
     def best(self) -> int | None:
-        """The trial that is best by the search's own scores; None before any has finished."""
+        """Number of the best trial by the scores of the search; None before any has finished."""
         return self.ranking[0].number if self.ranking else None
 
     def final_recipe(self, number: int) -> dict[str, object]:
-        """The flat recipe with which a finished trial is confirmed."""
+        """The flat recipe by which the finished trial ``number`` is confirmed."""
         return dict(final_recipe(self.trials[number].recipe or {}, self.study.spec.final).to_flat())
 
 
 def read_confirmation(stores: Stores, name: str) -> Confirmation:
-    """How the confirmation of the study called ``name`` stands.
+    """Read the state of the confirmation of the study called ``name``.
 
     Raises:
         UnknownStudyError: there is no such study.
@@ -71,7 +72,7 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     trials = {r.number: r for r in records if r.status is TrialStatus.FINISHED and r.number is not None}
     finals = {n: final_recipe(r.recipe or {}, spec.final).to_flat() for n, r in trials.items()}
     confirmations = stores.trials.records(study.id, kind=WorkKind.CONFIRM)
-    # Those of another [final] are of other trainings than the one that will be exported.
+    # Confirmations from before a change of [final] are trainings of another length than the export.
     current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
     finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))
     counted = sum(record.counts for record in records)
@@ -96,29 +97,35 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
 
 
 def plan_step(stores: Stores, confirmation: Confirmation, estimates: Estimates | None) -> Step:
-    """What is run next, by what has come out and what it cost.
+    """Decide which confirmations run next, by the estimates and the training times so far.
 
     Args:
-        estimates: of the finalists; None while there are none.
+        estimates: of the finalists, see `judge`; None while there are none.
     """
     study, settings = confirmation.study, confirmation.study.spec.confirm
-    at_once = None
+    max_trainings = None
     if study.deadline is not None:
-        at_once = confirmations_in_time(read_costs(stores, study), now=stores.database.now(), deadline=study.deadline)
+        costs, now = read_costs(stores, study), stores.database.now()
+        max_trainings = confirmations_in_time(costs, now=now, deadline=study.deadline)
     return next_step(
         _contenders(confirmation, estimates),
         rounds=settings.rounds,
         budget_seconds=confirmation_budget(confirmation.seconds, settings.share) - confirmation.spent,
-        at_once=at_once,
+        max_trainings=max_trainings,
     )
 
 
 def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list[Contender]:
-    """As `next_step` wants them: who has not run in the order of the search, who has by the estimates."""
+    """Contenders in the order that `next_step` takes: the unconfirmed ones by the search, then the others by the
+    estimates.
+    """
     splits = {f.number: frozenset(r.split for r in f.rounds) for f in confirmation.finalists}
     predicted = {number: _predicted_seconds(confirmation, number) for number in confirmation.numbers}
-    ran = [(_predicted_seconds(confirmation, f.number), r.seconds) for f in confirmation.finalists for r in f.rounds]
-    factor = correction([cost for cost, _ in ran], [seconds for _, seconds in ran])
+    finished = [(finalist.number, record) for finalist in confirmation.finalists for record in finalist.rounds]
+    factor = correction_factor(
+        [_predicted_seconds(confirmation, number) for number, _ in finished],
+        [record.seconds for _, record in finished],
+    )
     rows = {} if estimates is None else {row.number: row for row in estimates.rows}
     order = [*[n for n in confirmation.numbers if n not in rows], *[n for n in rows if n in predicted]]
     dropped = {record.note[TRIAL_NOTE] for record in confirmation.broken}
@@ -141,10 +148,10 @@ def _predicted_seconds(confirmation: Confirmation, number: int) -> float:
 
 
 def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: ImageSet) -> None:
-    """Queue what a step says, for any worker; what is queued already stays as it is.
+    """Queue the confirmations of a step for any worker. Those that are queued already do not change.
 
     Raises:
-        DataError: the images cannot be divided another time.
+        DataError: the images cannot be divided into other folds.
     """
     study = confirmation.study
     for split in {split for _, split in step.items}:
@@ -161,30 +168,31 @@ def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: I
 
 
 def freeze_split(stores: Stores, study: Study, split: int, images: ImageSet) -> None:
-    """Divide the images anew, unless this split of them exists. What stays together is the same as in the search, also
-    where its folds were imported.
+    """Store the folds of a fresh split, unless it exists.
+
+    Images that stay together are those of the search's groups and duplicates, even if the search's folds were imported.
 
     Raises:
-        DataError: they cannot be divided so.
+        DataError: the images cannot be divided into such folds.
     """
     protocol, key = study.protocol, study.fold_key(split)
     if stores.datasets.folds(study.fingerprint, **key) is not None:
         return
     duplicates = stores.datasets.get(study.fingerprint).groups
-    assert duplicates is not None, "duplicates are looked for before a study begins"
+    assert duplicates is not None, "duplicates are stored when a study is created"
     seed = random_key("split", protocol.split_seed, split)
     folds = make_folds(images.y, fold_groups(images, duplicates), protocol.folds, seed)
     stores.datasets.freeze_folds(study.fingerprint, folds, **key)
 
 
 def judge(stores: Stores, confirmation: Confirmation) -> Estimates | None:
-    """Estimates of those that have been confirmed; None while nobody has."""
+    """Estimates of the confirmed finalists; None while there are none."""
     finalists = confirmation.finalists
     return judge_finalists(stores, confirmation.study, finalists) if finalists else None
 
 
 def why_skipped(confirmation: Confirmation) -> str:
-    """Why nobody is to be confirmed, for people; empty where somebody is."""
+    """The reason, for people, why the study has no trials to confirm; empty if it has some."""
     if confirmation.numbers:
         return ""
     if not confirmation.study.spec.confirm.rounds:

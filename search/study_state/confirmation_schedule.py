@@ -1,10 +1,10 @@
-"""Which finalists are run again, and on which fresh split. Pure functions: no database, no clock.
+"""The choice of the finalists and of the fresh splits on which they run. Pure functions: no database, no clock.
 
-The best of many trials is partly lucky, and on its own split nobody can tell how much. A few of the best and the
-default recipe are therefore cross-validated again on splits that no trial was chosen by, a round at a time, as long as
-it can still change the choice: who is clearly beaten stops, as in racing (Maron & Moore 1994, "Hoeffding Races";
-Birattari et al. 2002, "A Racing Algorithm for Configuring Metaheuristics"). Confirmation takes at most a share of all
-training time.
+Selection biases the score of the best of many trials upward, and the split of the search does not show by how much. A
+few of the best recipes and the default recipe are therefore cross-validated again on fresh splits, which no trial was
+selected by. They race, one round at a time, as long as a round can still change the choice: clearly beaten finalists
+are eliminated (Maron & Moore 1994, "Hoeffding Races"; Birattari et al. 2002, "A Racing Algorithm for Configuring
+Metaheuristics"). Confirmation takes at most a share of all training time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from storage.values import DEFAULT_TRIAL
 from studies.settings import ConfirmSettings
 
 TRIALS_PER_FINALIST = 5
-"""Trials for each finalist: of fewer, the best is not far from the rest by luck alone."""
+"""Ended trials for each finalist. The best of fewer trials is hardly biased by selection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,53 +25,57 @@ class Contender:
     """A finalist between two rounds."""
 
     number: int
-    """Of the search trial."""
+    """Number of the search trial."""
     seconds: float
-    """What one round of it costs, foretold."""
+    """Predicted seconds of one round."""
     splits: frozenset[int] = frozenset()
-    """Fresh splits that it has finished."""
+    """Fresh splits on which it has finished."""
     needed: bool = False
-    """It runs once whatever that costs: the leader of the search, the default recipe."""
+    """Whether it runs once whatever it costs: true for the leader of the search and the default recipe."""
     eliminated: bool = False
-    """Clearly beaten (`search.statistics.estimates`)."""
+    """Whether it is clearly beaten, see `search.statistics.estimates`."""
     dropped: bool = False
-    """A confirmation of it failed or diverged."""
+    """Whether one of its confirmations failed or diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What is to be run next."""
+    """The confirmations to run next."""
 
     items: tuple[tuple[int, int], ...] = ()
-    """Trial number and split; none: confirmation is over."""
+    """(Trial number, split) pairs; empty: confirmation is over."""
     left_out: tuple[int, ...] = ()
-    """Trial numbers of finalists for which there is neither money nor time, though they never ran."""
+    """Trial numbers of finalists that never ran because budget or time is too short."""
     why: str = ""
-    """For people: why it is over, or why some are left out."""
+    """The reason, for people, why confirmation is over or finalists are left out."""
 
 
 def finalist_count(counted: int, settings: ConfirmSettings) -> int:
-    """How many trials are confirmed beside the default recipe, once ``counted`` count against the budget."""
+    """How many trials are confirmed in addition to the default recipe.
+
+    Args:
+        counted: number of ended trials that count against the budget.
+    """
     return min(settings.finalists, counted // TRIALS_PER_FINALIST) if settings.rounds else 0
 
 
 def choose_finalists(
     ranking: Sequence[int], recipes: Mapping[int, str], count: int, confirmed: Collection[int] = ()
 ) -> list[int]:
-    """The trials to be confirmed: the leader first, the default recipe second.
+    """Numbers of the trials to confirm: the leader first, the default recipe second, the others by rank.
 
     Args:
         ranking: numbers of all finished trials, the best first.
-        recipes: hash of each one's recipe, as it is exported. A recipe that several trials share is confirmed once.
-        count: how many beside the default recipe; 0: nobody.
-        confirmed: who has run on a fresh split already, and stays.
+        recipes: hash of each trial's recipe as it is exported. A recipe that several trials share is confirmed once.
+        count: how many in addition to the default recipe; 0: no confirmation.
+        confirmed: trials that have run on a fresh split already; they stay finalists.
     """
     if not count:
         return []
     default = [DEFAULT_TRIAL] if DEFAULT_TRIAL in ranking else []
     taken = {recipes[number] for number in default}
     best: list[int] = []
-    # Who was confirmed stands for its recipe, even where a later trial with the same one ranks as high.
+    # Of trials with the same recipe, a confirmed one is kept even if another one ranks higher.
     for number in sorted(ranking, key=lambda number: number not in confirmed):
         if number not in default and recipes[number] not in taken:
             taken.add(recipes[number])
@@ -82,31 +86,31 @@ def choose_finalists(
 
 
 def confirmation_budget(search_seconds: float, share: float) -> float:
-    """Seconds of training that confirmation may take so that it is ``share`` of the whole: 0 <= share < 1."""
+    """Training seconds of confirmation that are ``share`` (0 <= share < 1) of search and confirmation together."""
     return share / (1.0 - share) * search_seconds
 
 
 def next_step(
-    contenders: Sequence[Contender], *, rounds: int, budget_seconds: float, at_once: int | None = None
+    contenders: Sequence[Contender], *, rounds: int, budget_seconds: float, max_trainings: int | None = None
 ) -> Step:
-    """What is run next.
+    """Decide which confirmations run next.
 
-    First every contender runs once, as far as the money goes, those that are needed in any case. Then those that have
-    not eliminated run once more, and so on. What does not fit as a whole is done for the best, two at least:
-    one alone could be compared with nobody.
+    In the first round every contender runs once: the needed ones whatever they cost, the others as far as the budget
+    lasts. In each later round the contenders that are not eliminated run once more. If budget or time is too short for
+    a whole round, the best contenders run, at least two: a single one could not be compared with another.
 
     Args:
-        contenders: the best first, and before them those that are needed and have not run.
-        rounds: fresh splits for each, 1, 2, ...
-        money: seconds of training that are left, less than 0 where others took more than was foretold.
-        at_once: how many trainings fit before the deadline; None: any number.
+        contenders: the best first, after the needed ones that have not run.
+        rounds: number of fresh splits; their numbers are 1, 2, ...
+        budget_seconds: training seconds left; negative if others took longer than predicted.
+        max_trainings: how many trainings fit before the deadline; None: any number.
     """
     new = [c for c in contenders if not c.splits and not c.dropped]
     if new and rounds:
         needed = [c for c in new if c.needed]
         others = _affordable([c for c in new if not c.needed], budget_seconds - sum(c.seconds for c in needed))
         wanted = [*needed, *others]
-        chosen = _in_time(wanted, at_once)
+        chosen = _in_time(wanted, max_trainings)
         if chosen:
             left_out = tuple(c.number for c in new if c not in chosen)
             limit = "time" if len(chosen) < len(wanted) else "share of the training time"
@@ -116,25 +120,25 @@ def next_step(
             return Step(left_out=tuple(c.number for c in new), why="there is no time left for it before the deadline")
     racing = [c for c in contenders if c.splits and not c.eliminated and not c.dropped]
     if len(racing) < 2:
-        return Step(why=_alone(contenders))
-    waiting = {split: [c for c in racing if split not in c.splits] for split in range(1, rounds + 1)}
-    split = next((split for split, who in waiting.items() if who), None)
+        return Step(why=_why_race_is_over(contenders))
+    missing_on = {split: [c for c in racing if split not in c.splits] for split in range(1, rounds + 1)}
+    split = next((split for split, missing in missing_on.items() if missing), None)
     if split is None:
         return Step(why=f"all that are left ran {rounds} round{'s' * (rounds != 1)}")
-    who = waiting[split]
-    paid = _affordable(who, budget_seconds)
-    chosen = _in_time(paid, at_once)
-    if len(chosen) < min(2, len(who)):
+    missing = missing_on[split]
+    affordable = _affordable(missing, budget_seconds)
+    chosen = _in_time(affordable, max_trainings)
+    if len(chosen) < min(2, len(missing)):
         return Step(
             why="its share of the training time is used up"
-            if len(paid) < min(2, len(who))
+            if len(affordable) < min(2, len(missing))
             else "there is no time left for another round before the deadline"
         )
     return Step(items=tuple((c.number, split) for c in chosen))
 
 
 def _affordable(contenders: Sequence[Contender], budget_seconds: float) -> list[Contender]:
-    """The first of them, as many as the money pays for."""
+    """The first contenders whose predicted seconds together fit into the budget."""
     chosen: list[Contender] = []
     for contender in contenders:
         budget_seconds -= contender.seconds
@@ -144,13 +148,16 @@ def _affordable(contenders: Sequence[Contender], budget_seconds: float) -> list[
     return chosen
 
 
-def _in_time(contenders: Sequence[Contender], at_once: int | None) -> list[Contender]:
-    """The first of them, as many as there is time for: two or none, where there are two."""
-    chosen = list(contenders[:at_once])
+def _in_time(contenders: Sequence[Contender], max_trainings: int | None) -> list[Contender]:
+    """The first ``max_trainings`` contenders; none if that is a single one of several."""
+    chosen = list(contenders[:max_trainings])
     return chosen if len(chosen) >= min(2, len(contenders)) else []
 
 
-def _alone(contenders: Sequence[Contender]) -> str:
+def _why_race_is_over(contenders: Sequence[Contender]) -> str:
+    """The reason, for people, why fewer than two contenders are left."""
     if any(c.eliminated for c in contenders):
         return "all but one are clearly beaten"
-    return "there is nobody to compare it with" if any(c.splits for c in contenders) else "no finalist is left"
+    if any(c.splits for c in contenders):
+        return "there is no other finalist to compare it with"
+    return "no finalist is left"

@@ -1,4 +1,4 @@
-"""Finalists: the recipes that are confirmed on fresh splits, with what their confirmations left in the database."""
+"""Finalists: recipes with finished confirmations on fresh splits, and their comparison."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from search.statistics.estimates import Estimates, RecipeScores, Round, estimate
-from search.study_state.snapshot import averaging_gain_of
+from search.study_state.search_trials import averaging_gain_of
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
@@ -16,35 +16,35 @@ from trainer.recipe.recipe import Recipe
 
 
 def trainings_of(trial: TrialRecord, recipe: Recipe, rounds: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """What trained a trial's recipe as it is exported, by split: the search, unless the export is another length or
-    size, and its confirmations.
+    """The trainings of a trial's recipe as it is exported, by split: its confirmations and, if ``[final]`` does not
+    change epochs or image size, the search trial.
     """
     return (trial, *rounds) if trial.recipe == recipe.to_flat() else tuple(rounds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """A search trial whose recipe is run again."""
+    """A search trial whose recipe is trained again on fresh splits."""
 
     trial: TrialRecord
     recipe: Recipe
-    """As it is confirmed and exported: the trial's, with the study's ``[final]`` epochs and image size."""
+    """The trial's recipe with the epochs and image size of the study's ``[final]`` table, as it is exported."""
     rounds: tuple[TrialRecord, ...]
-    """Its finished confirmations, by split; empty before the first."""
+    """Finished confirmations, by split; empty before the first."""
 
     @property
     def number(self) -> int:
-        """Of the search trial."""
+        """Number of the search trial."""
         assert self.trial.number is not None, "a finished trial has a number"
         return self.trial.number
 
 
 def finalists_of(trials: Mapping[int, TrialRecord], confirmations: Iterable[TrialRecord]) -> list[Finalist]:
-    """Every recipe with at least one confirmation, by trial number.
+    """Every trial with at least one confirmation, by trial number.
 
     Args:
         trials: finished search trials by number.
-        confirmations: finished ones of these, one of each split.
+        confirmations: finished confirmations of these trials, one for each trial and split.
     """
     rounds: dict[int, list[TrialRecord]] = {}
     for record in confirmations:
@@ -65,11 +65,11 @@ def judge_finalists(
     """Compare finalists by their confirmations alone.
 
     Args:
-        study: whose data, protocol and splits are those of all finalists.
-        names: of the studies by id, where the finalists are of several.
+        study: its data, protocol and splits are those of all finalists.
+        names: names of the studies by id; needed if the finalists come from several studies.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no finalists.
     """
     folds = {record.split: read_folds(stores, study, record.split) for f in finalists for record in f.rounds}
     metric = study.metric

@@ -1,26 +1,23 @@
-"""Names of the user attributes that Retable gives to Optuna's trials, and of its sibling studies."""
+"""Names of the user attributes that Retable sets on Optuna's trials, and of the sibling studies in Optuna."""
 
 from __future__ import annotations
 
 from storage.values import WorkKind
 
 EPOCHS_ATTRIBUTE = "epochs"
-"""User attribute of every trial: its total number of epochs."""
-
+"""Attribute of every trial: its total number of epochs."""
 
 ORIGIN_ATTRIBUTE = "origin"
-"""User attribute of trials that no sampler proposed: who did, a colon, and what is known of it."""
-
+"""Attribute of every trial that no sampler proposed: ``SOURCE: DETAILS``, see `search.tuning.warm_starts`."""
 
 SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: ".final"}
-"""What is added to a study's name for the Optuna study that shows its confirmations and refits."""
+"""Suffixes to a study's name for the Optuna studies that show its confirmations and its refits."""
 
 WORK_ATTRIBUTE = "work_item"
-
+"""Attribute of every ended trial: the id of its work item."""
 
 RETRY_ATTRIBUTE = "retry_of"
-"""User attribute of a trial: the number of the failed one that it repeats."""
+"""Attribute of a trial that repeats a failed one: the number of that trial."""
 
-
-SECONDS = "seconds"
-"""User attribute of an ended trial: what its training took."""
+SECONDS_ATTRIBUTE = "seconds"
+"""Attribute of every ended trial: seconds of training."""

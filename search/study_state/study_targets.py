@@ -1,4 +1,4 @@
-"""The targets of a study: the classes of its training images, how much each counts, and the fold of each."""
+"""The targets of a study: class, weight and fold of each training image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.evaluation.targets import Targets
 
 
 def read_targets(stores: Stores, study: Study) -> Targets:
-    """Classes and weights of the study's training images, against which all its scores are computed.
+    """Classes and weights of the study's training images, from which all its scores are computed.
 
     Raises:
         StorageError: the study asks for weights and none are stored.
@@ -22,7 +22,7 @@ def read_targets(stores: Stores, study: Study) -> Targets:
 
 
 def read_weights(stores: Stores, study: Study) -> NDArray[np.float64] | None:
-    """How much each of the study's training images counts in its scores, ``(n,)``; None: all the same.
+    """Weight of each of the study's training images in its scores, ``(n,)``; None: equal weights.
 
     Raises:
         StorageError: as `read_image_weights`.
@@ -32,10 +32,10 @@ def read_weights(stores: Stores, study: Study) -> NDArray[np.float64] | None:
 
 
 def read_image_weights(stores: Stores, study: Study) -> ImageWeights | None:
-    """The same, with what the weights were made from.
+    """The same weights, with their origin.
 
     Raises:
-        StorageError: there are none, though the study asks for some.
+        StorageError: the study asks for weights and none are stored.
     """
     if study.protocol.weighting == "none":
         return None

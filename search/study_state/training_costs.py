@@ -1,4 +1,4 @@
-"""What trainings cost in seconds, foretold from those that have ended; and the length at which recipes are exported."""
+"""Prediction of training times, in seconds, from ended trainings. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from studies.settings import FinalSettings
 from trainer.recipe.recipe import Recipe
 
 QUANTILE = 0.9
-"""Of the trials' seconds: what another one may well take. The mean would be too little for every second one."""
+"""Quantile of the trials' seconds that predicts the next trial. About every second trial would exceed the mean."""
 
 
 def final_recipe(recipe: Mapping[str, Any], final: FinalSettings) -> Recipe:
-    """A trial's recipe as it is confirmed and exported: with the epochs and image size of the study's ``[final]``."""
+    """A trial's recipe as it is confirmed and exported: the study's ``[final]`` table may replace its epochs and image
+    size.
+    """
     changes = {"epochs": final.epochs, "image_size": final.image_size}
     return Recipe.from_flat(dict(recipe)).replace({name: v for name, v in changes.items() if v is not None})
 
 
 def length_ratio(recipe: Mapping[str, Any], final: FinalSettings) -> float:
-    """How many times as long a recipe trains at the length at which it is exported: by epochs, and by pixels."""
+    """Training time of a recipe as it is exported, relative to the recipe itself: proportional to epochs and pixels."""
     epochs, size = float(recipe["epochs"]), float(recipe["image_size"])
     return (final.epochs or epochs) / epochs * ((final.image_size or size) / size) ** 2
 
 
-def upper(seconds: Sequence[float]) -> float | None:
-    """The `QUANTILE` of what trainings took, one of them; None of none."""
+def upper_quantile(seconds: Sequence[float]) -> float | None:
+    """The `QUANTILE` of ``seconds``, which is one of its values; None if there are none."""
     ordered = sorted(seconds)
     return ordered[math.ceil(QUANTILE * len(ordered)) - 1] if ordered else None
 
 
-def whole_seconds(records: Sequence[TrialRecord]) -> list[float]:
-    """What the finished of ``records`` took; where none has finished, what those given up would have taken."""
+def full_training_seconds(records: Sequence[TrialRecord]) -> list[float]:
+    """Seconds of the finished trainings; if none has finished, of the incomplete ones, extrapolated to all epochs."""
     finished = [record.seconds for record in records if record.status is TrialStatus.FINISHED]
     if finished:
         return finished
@@ -41,11 +43,11 @@ def whole_seconds(records: Sequence[TrialRecord]) -> list[float]:
     return [record.seconds / record.epochs_done * (record.recipe or {})["epochs"] for record in begun]
 
 
-def correction(predicted: Sequence[float], took: Sequence[float]) -> float:
-    """By what foretold seconds are to be multiplied, from trainings of which both are known; 1 without any."""
-    return sum(took) / sum(predicted) if sum(predicted) > 0.0 and sum(took) > 0.0 else 1.0
+def correction_factor(predicted: Sequence[float], measured: Sequence[float]) -> float:
+    """Ratio of measured to predicted seconds of the same trainings; 1 without any."""
+    return sum(measured) / sum(predicted) if sum(predicted) > 0.0 and sum(measured) > 0.0 else 1.0
 
 
 def wall_seconds(trainings: int, seconds: float, workers: int) -> float:
-    """How long ``trainings`` of ``seconds`` each keep ``workers`` busy that each do one at a time."""
+    """Wall-clock seconds of ``trainings`` trainings of ``seconds`` each on ``workers`` workers, one at a time each."""
     return math.ceil(trainings / max(1, workers)) * seconds

@@ -1,1 +1,1 @@
-"""Samplers, pruners and warm starts: what is asked of Optuna and reported to it."""
+"""The hyperparameter search with Optuna: samplers, pruners, warm starts, and the reporting of results."""

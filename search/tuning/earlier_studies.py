@@ -1,7 +1,8 @@
-"""What did well before: which recipes of earlier studies a new study should try early. Pure functions of plain values.
+"""The choice of recipes from earlier studies that a new study tries early (meta-learning). Pure functions.
 
-After Feurer, Springenberg and Hutter (2015), "Initializing Bayesian Hyperparameter Optimization via Meta-Learning":
-data sets are compared by what is known before any training, and the best recipes of the nearest ones are tried first.
+Data sets are compared by traits that are known before any training. The best recipes of the studies on the nearest data
+sets are tried first (Feurer, Springenberg and Hutter 2015, "Initializing Bayesian Hyperparameter Optimization via
+Meta-Learning").
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from trainer.data.image_statistics import ImageStatistics
 from trainer.recipe.recipe import Scalar
 
 TRIALS_PER_STUDY = 3
-"""An earlier study is asked for this many recipes at most."""
+"""Maximum number of recipes from one earlier study."""
 
 NEAR = 0.05
-"""Two recipes are nearly the same where no parameter differs by more than this share of its range."""
+"""Two recipes are near-duplicates if no parameter differs by more than this share of its range."""
 
 COLOUR_MEAN = 0.2
-"""Difference of channel means (0 to 1) that counts as much as a factor of ten in the number of images."""
+"""Difference of channel means (0 to 1) that counts 1 in `distance`, like a factor of ten in the number of images."""
 COLOUR_SPREAD = 0.1
-"""Difference of channel standard deviations that counts as much."""
+"""Difference of channel standard deviations that counts 1."""
 SIDE = 4.0
-"""Factor between sides that counts as much."""
+"""Factor between image sides that counts 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetTraits:
-    """What is known of a data set before any training."""
+    """Traits of a data set that are known before any training."""
 
     fingerprint: str
     images: int
     classes: int
     imbalance: float
-    """Images of the largest class for each of the smallest, at least 1."""
-    pictures: ImageStatistics
+    """Number of images of the largest class divided by that of the smallest, at least 1."""
+    image_statistics: ImageStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,46 +52,50 @@ class EarlierTrial:
 
     result: Candidate
     recipe: Mapping[str, Scalar]
-    """Flat, complete and checked."""
+    """Flat, complete and valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EarlierStudy:
-    """Another study of the same database."""
+    """Another study in the same database."""
 
     name: str
     same_data: bool
-    """Whether it is of the very same images."""
+    """Whether it has the same images as the new study."""
     distance: float
-    """Of its data set, see `distance`."""
+    """Distance of its data set from the new study's, see `distance`."""
     metric: str
     trials: Sequence[EarlierTrial]
-    """The finished ones, in any order."""
+    """Finished trials, in any order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RememberedRecipe:
-    """A recipe to try again, as the new study samples it."""
+    """A recipe of an earlier study, as parameters of the new study."""
 
     params: Mapping[str, Scalar]
     study: EarlierStudy
     trial: EarlierTrial
 
 
-def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, pictures: ImageStatistics) -> DatasetTraits:
-    """DatasetTraits of a data set with class indices ``y``, int64 ``(n,)``."""
+def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, image_statistics: ImageStatistics) -> DatasetTraits:
+    """Traits of a data set with class indices ``y``, int64 ``(n,)``."""
     counts = np.bincount(y, minlength=classes)
     imbalance = float(counts.max()) / max(1.0, float(counts.min())) if len(counts) else 1.0
     return DatasetTraits(
-        fingerprint=fingerprint, images=len(y), classes=classes, imbalance=max(1.0, imbalance), pictures=pictures
+        fingerprint=fingerprint,
+        images=len(y),
+        classes=classes,
+        imbalance=max(1.0, imbalance),
+        image_statistics=image_statistics,
     )
 
 
 def distance(one: DatasetTraits, other: DatasetTraits) -> float:
-    """How unlike two data sets are, 0 for the same one: the mean difference of their traits.
+    """Distance of two data sets, at least 0: the mean difference of their traits; 0 for the same images.
 
-    Counts are compared by their logarithm, where a factor of ten counts 1. The scales are fixed, so that a distance
-    does not depend on which other data sets a database happens to hold.
+    Counts are compared by their decimal logarithms, image statistics on the scales `COLOUR_MEAN`, `COLOUR_SPREAD` and
+    `SIDE`. The scales are fixed, so that a distance does not depend on the other data sets in the database.
     """
     if one.fingerprint == other.fingerprint:
         return 0.0
@@ -98,9 +103,9 @@ def distance(one: DatasetTraits, other: DatasetTraits) -> float:
         abs(math.log10(max(1, one.images) / max(1, other.images))),
         abs(math.log10(max(1, one.classes) / max(1, other.classes))),
         abs(math.log10(one.imbalance / other.imbalance)),
-        _mean_difference(one.pictures.mean, other.pictures.mean) / COLOUR_MEAN,
-        _mean_difference(one.pictures.std, other.pictures.std) / COLOUR_SPREAD,
-        abs(math.log(one.pictures.side / other.pictures.side, SIDE)),
+        _mean_difference(one.image_statistics.mean, other.image_statistics.mean) / COLOUR_MEAN,
+        _mean_difference(one.image_statistics.std, other.image_statistics.std) / COLOUR_SPREAD,
+        abs(math.log(one.image_statistics.side / other.image_statistics.side, SIDE)),
     ]
     return float(np.mean(terms))
 
@@ -108,23 +113,23 @@ def distance(one: DatasetTraits, other: DatasetTraits) -> float:
 def remembered_recipes(
     studies: Iterable[EarlierStudy], space: Sequence[Dimension], fixed: Mapping[str, Scalar]
 ) -> Iterator[RememberedRecipe]:
-    """Recipes of earlier studies that this space can sample: the best of the nearest study, the best of the next, and
-    so on, then the second best of each.
+    """Recipes of earlier studies that the new study's space contains: the best of each study, the nearest study first,
+    then the second best of each, and so on.
 
-    What the new study fixes replaces what the recipe had there.
+    Settings that the new study fixes replace those of a recipe.
 
     Args:
-        studies: of studies at the same distance, the one that comes first is taken first.
+        studies: earlier studies; the order counts among studies at the same distance.
         space, fixed: of the new study, see `studies.space.fit_recipe.starting_at`.
     """
     nearest_first = sorted(studies, key=lambda study: (not study.same_data, study.distance))
-    offers = [list(_offers(study, space, fixed)) for study in nearest_first]
-    for turn in range(max(map(len, offers), default=0)):
-        yield from (offer[turn] for offer in offers if turn < len(offer))
+    recipes_of_studies = [list(_recipes_of(study, space, fixed)) for study in nearest_first]
+    for place in range(max(map(len, recipes_of_studies), default=0)):
+        yield from (recipes[place] for recipes in recipes_of_studies if place < len(recipes))
 
 
-def worth_trying(trials: Sequence[EarlierTrial]) -> list[EarlierTrial]:
-    """The best trial of a study, and those that are within its standard error, best first."""
+def best_trials(trials: Sequence[EarlierTrial]) -> list[EarlierTrial]:
+    """The best trial of a study and those within its standard error, best first."""
     by_number = {trial.result.number: trial for trial in trials}
     ranking = rank(trial.result for trial in trials)
     return [
@@ -135,24 +140,27 @@ def worth_trying(trials: Sequence[EarlierTrial]) -> list[EarlierTrial]:
 
 
 def is_near(space: Sequence[Dimension], one: Mapping[str, Scalar], other: Mapping[str, Scalar]) -> bool:
-    """Whether two samples, by parameter name, are nearly the same: the same choices, and numbers within `NEAR`."""
+    """Whether two samples, values by parameter name, are near-duplicates: equal choices, and numbers within `NEAR`."""
     if one.keys() != other.keys():
         return False
     parameters = {parameter.name: parameter for dimension in space for parameter in dimension.parameters}
-    return all(_apart(parameters[name], one[name], other[name]) <= NEAR for name in one)
+    return all(_relative_difference(parameters[name], one[name], other[name]) <= NEAR for name in one)
 
 
-def _offers(study: EarlierStudy, space: Sequence[Dimension], fixed: Mapping[str, Scalar]) -> Iterator[RememberedRecipe]:
+def _recipes_of(
+    study: EarlierStudy, space: Sequence[Dimension], fixed: Mapping[str, Scalar]
+) -> Iterator[RememberedRecipe]:
+    """The best recipes of a study that the space contains unchanged, `TRIALS_PER_STUDY` at most."""
     left = TRIALS_PER_STUDY
-    for trial in worth_trying(study.trials):
-        moved, lost = starting_at(space, fixed, trial.recipe)
-        if not lost and left:
+    for trial in best_trials(study.trials):
+        moved_space, lost_fields = starting_at(space, fixed, trial.recipe)
+        if not lost_fields and left:
             left -= 1
-            yield RememberedRecipe(params=choose(moved, fixed, default_of), study=study, trial=trial)
+            yield RememberedRecipe(params=choose(moved_space, fixed, default_of), study=study, trial=trial)
 
 
-def _apart(parameter: Dimension, one: Scalar, other: Scalar) -> float:
-    """Distance of two values as a share of the range; of choices, 1 where they differ."""
+def _relative_difference(parameter: Dimension, one: Scalar, other: Scalar) -> float:
+    """Difference of two values as a share of the parameter's range; 1 for different choices."""
     if parameter.choices is not None or isinstance(one, str) or isinstance(other, str):
         return float(one != other)
     low, high = parameter.low, parameter.high

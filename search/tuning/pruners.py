@@ -1,4 +1,4 @@
-"""Names in a study file -> what gives trials up early."""
+"""The pruners that a study file can name (``search.pruner``)."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 class Pruner(Protocol):
-    """Asked after every epoch of a search trial but the last."""
+    """Decides after every epoch of a search trial, except for the last, whether the trial stops."""
 
     def gives_up(self, trial: optuna.Trial, report: EpochReport) -> bool:
-        """Whether the trial, which has just reported, is not worth its further epochs.
+        """Whether the trial stops after the epoch of ``report``, whose value it has reported to Optuna.
 
-        Nothing may depend on which process asks: a trial that another worker adopts is judged as before.
+        The answer must not depend on the calling process, because another worker may continue the trial.
         """
         ...
 
 
 class Never:
-    """Every trial runs to its end."""
+    """Never prunes."""
 
     def gives_up(self, trial: optuna.Trial, report: EpochReport) -> bool:
         return False
 
 
 class OptunaPruner:
-    """A pruner that needs nothing but reported numbers."""
+    """An Optuna pruner, which decides by the reported values alone."""
 
     def __init__(self, pruner: optuna.pruners.BasePruner) -> None:
         self._pruner = pruner
@@ -60,7 +60,7 @@ def make_pruner(settings: SearchSettings) -> Pruner:
     """The pruner that a study names.
 
     Raises:
-        StudyError: a stored study names a pruner that was removed.
+        StudyError: the stored study names a pruner that this release no longer has.
     """
     if settings.pruner not in PRUNERS:
         raise StudyError(

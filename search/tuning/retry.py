@@ -1,7 +1,7 @@
-"""Failed trainings once more.
+"""Retry of failed trainings.
 
-A trial that failed has ended for Optuna, so it is tried again as a new one with the same parameters. It takes the place
-that the failed one never took in the budget.
+Optuna cannot reopen a failed trial, so a retry is a new trial with the same parameters. It counts against the budget,
+which the failed trial did not.
 """
 
 from __future__ import annotations
@@ -16,42 +16,47 @@ from storage.values import Failure, TrialStatus, WorkKind
 
 
 class NotFailed(ValueError):  # noqa: N818 - named for the fact
-    """Only what failed can be tried again."""
+    """Only failed trials can be retried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retried:
-    """How many were queued again."""
+    """Numbers of failed trainings that were queued again."""
 
     trials: int
+    """Search trials."""
     refits: int
+    """Refits and confirmations."""
 
     @property
     def total(self) -> int:
-        """All that were queued."""
+        """Number of all trainings that were queued again."""
         return self.trials + self.refits
 
     def sentence(self, study: str) -> str:
-        """For people."""
+        """The result for people."""
         if not self.total:
             return f"Nothing of study {study} waits to be tried again."
         parts = [f"{self.trials} trial(s)"] * bool(self.trials) + [f"{self.refits} refit(s)"] * bool(self.refits)
         return f"{' and '.join(parts)} of study {study} are tried again."
 
 
-BLAMELESS = frozenset({Failure.DISK, Failure.DEVICE, Failure.DATA})
-"""Failures of a host, which say nothing about the trial: a person who goes on with a study has mended them."""
+HOST_FAILURES = frozenset({Failure.DISK, Failure.DEVICE, Failure.DATA})
+"""Failures of a host that say nothing about the recipe. Resuming a study presumes that their cause is mended."""
 
 
-def retry_blameless(stores: Stores, study: Study) -> Retried:
-    """Queue the trials again that failed by no fault of their own."""
+def retry_host_failures(stores: Stores, study: Study) -> Retried:
+    """Queue the trials again that failed because of their host."""
     failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
-    numbers = [record.number for record in failed if record.failure in BLAMELESS and record.number is not None]
+    numbers = [record.number for record in failed if record.failure in HOST_FAILURES and record.number is not None]
     return retry_failed(stores, study, numbers)
 
 
 def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None = None) -> Retried:
-    """Queue failed trials again, each at most once, and without ``numbers`` also refits and confirmations.
+    """Queue failed trainings again, each trial at most once.
+
+    Args:
+        numbers: of the trials to retry; None: all failed trials, refits and confirmations.
 
     Raises:
         NotFailed: a number is not that of a failed trial.
@@ -61,20 +66,20 @@ def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None =
     if numbers is not None:
         wrong = sorted(set(numbers) - {record.number for record in trials})
         if wrong:
-            which = ", ".join(str(record.number) for record in trials) or "none"
-            raise NotFailed(f"not a failed trial of {study.name}: {', '.join(map(str, wrong))}; failed: {which}")
+            valid = ", ".join(str(record.number) for record in trials) or "none"
+            raise NotFailed(f"not a failed trial of {study.name}: {', '.join(map(str, wrong))}; failed: {valid}")
         trials = [record for record in trials if record.number in numbers]
     backend = stores.optuna_study(study.name)
     known = backend.get_trials(deepcopy=False)
-    repeated = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
+    already_retried = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
     params = {trial.number: trial.params for trial in known}
-    open_again = [record for record in trials if record.number not in repeated and record.recipe is not None]
-    for record in open_again:
+    new_retries = [record for record in trials if record.number not in already_retried and record.recipe is not None]
+    for record in new_retries:
         assert record.number is not None and record.recipe is not None
         attributes = {RETRY_ATTRIBUTE: record.number, EPOCHS_ATTRIBUTE: record.recipe["epochs"]}
         backend.enqueue_trial(params[record.number], user_attrs=attributes)
     others = [] if numbers is not None else [record for record in failed if record.kind is not WorkKind.SEARCH]
     return Retried(
-        trials=len(open_again),
+        trials=len(new_retries),
         refits=sum(stores.queue.reopen(record.work_id) for record in others),
     )

@@ -1,7 +1,7 @@
-"""Names in a study file -> Optuna's samplers.
+"""The samplers that a study file can name (``search.sampler``).
 
-Samplers are not stored by Optuna: every worker builds its own from the study, once, and keeps it for all its trials
-(grouped TPE must not be shared between studies).
+Optuna does not store samplers. Every worker builds one for each study and keeps it for all trials of that study; a
+grouped TPE sampler must not be shared between studies.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ SAMPLERS: dict[str, Callable[[int, int, int], optuna.samplers.BaseSampler]] = {
     "random": _random,
     "gp": _gp,
 }
-"""(seed, random trials, trials of the whole study) -> a sampler."""
+"""Functions of (seed, random trials, trials of the whole study) that create a sampler."""
 
 
 def sampler_seed(settings: SearchSettings, worker: str, trials: int) -> int:
-    """A seed of a worker's own: two with one seed would propose the same trials, and so would one that starts again.
+    """A sampler seed, 0 to 2**32 - 1, that differs between workers and between starts of a worker. Samplers with equal
+    seeds would propose the same trials.
 
     Args:
-        worker: what tells the worker from others of the study.
-        trials: how many trials the study has when the worker starts.
+        worker: a name that identifies the worker within the study.
+        trials: number of trials of the study when the worker starts.
     """
     digest = hashlib.sha256(f"{settings.seed}/{worker}/{trials}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
@@ -54,8 +55,8 @@ def make_sampler(settings: SearchSettings, seed: int, budget: int) -> optuna.sam
 
     Args:
         seed: from `sampler_seed`.
-        budget: trials of the whole study.
+        budget: number of trials of the whole study.
     """
-    # A third of the budget at random, ten at the most (Optuna's default): small budgets are model-guided too.
+    # Random trials: a third of the budget and at most ten (Optuna's default), so that small budgets use the model too.
     startup_trials = max(3, min(10, budget // 3))
     return SAMPLERS[settings.sampler](seed, startup_trials, budget)

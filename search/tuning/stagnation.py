@@ -1,4 +1,4 @@
-"""When a search stops by itself because further trials gain less than the noise (``search.patience``)."""
+"""Early stopping of a search whose latest trials gain no more than noise (``search.patience``)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from search.statistics.paired_gain import paired_gain, shown_gain
 from search.statistics.ranking import rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_targets
 from storage.stores import Stores
 from storage.values import StudyState, TrialRecord, WorkKind
 
 
-def stop_if_stalled(stores: Stores, name: str) -> None:
-    """Stop the study called ``name`` if its last ``search.patience`` trials, counted from when a person last set it
-    going, gained nothing beyond noise.
+def stop_if_stagnant(stores: Stores, name: str) -> None:
+    """Stop the study called ``name`` if its last ``search.patience`` trials gained nothing beyond noise. Only trials
+    since the study was last started or resumed count.
     """
     study = read_study(stores, name)
     patience = study.spec.search_settings.patience
@@ -25,34 +25,34 @@ def stop_if_stalled(stores: Stores, name: str) -> None:
     records = [r for r in stores.trials.records(study.id, kind=WorkKind.SEARCH) if r.counts]
     if sum(record.finished >= study.begun for record in records) < patience:
         return
-    reason = why_stalled(stores, study, records)
+    reason = why_stagnant(stores, study, records)
     if reason:
         stores.studies.set_state(study.id, StudyState.STOPPED, reason)
 
 
-def why_stalled(stores: Stores, study: Study, records: Sequence[TrialRecord]) -> str:
-    """Why further trials are not worth their while, for people; empty where they may be.
+def why_stagnant(stores: Stores, study: Study, records: Sequence[TrialRecord]) -> str:
+    """The reason, for people, why the search has stagnated; empty if it has not.
 
     The best trial is compared, image by image, with the one that was best ``search.patience`` trials ago, both as
-    averages of their fold models. Both were chosen on these images, the later one from more; if even so it is not
-    better by more than noise, the search goes nowhere.
+    averages of their fold models. Selection on the same images favours the later one, which is the best of more trials.
+    If it is not better by more than noise nevertheless, the search has stagnated.
 
     Args:
-        records: trials that count, in the order in which they ended.
+        records: trials that count against the budget, in the order in which they ended.
     """
     patience, metric = study.spec.search_settings.patience, study.metric
-    ranking, before = (rank(candidates(part, metric)) for part in (records, records[:-patience]))
-    if not before:
+    ranking, earlier_ranking = (rank(candidates(part, metric)) for part in (records, records[:-patience]))
+    if not earlier_ranking:
         return ""
-    best, was = ranking[0].number, before[0].number
-    if best == was:
-        return f"the last {patience} trials found nothing better than trial {was}"
+    best, earlier_best = ranking[0], earlier_ranking[0]
+    if best.number == earlier_best.number:
+        return f"the last {patience} trials found nothing better than trial {earlier_best.number}"
     by_number = {record.number: record for record in records}
-    new, old = (stores.trials.prediction(by_number[number].id, "oof") for number in (best, was))
-    of_one = paired_gain(metric, read_targets(stores, study), new, old)
-    added = [candidate.averaged - candidate.value for candidate in (ranking[0], before[0])]
-    gain = replace(of_one, mean=of_one.mean + added[0] - added[1])
+    new, old = (stores.trials.prediction(by_number[c.number].id, "oof") for c in (best, earlier_best))
+    single_gain = paired_gain(metric, read_targets(stores, study), new, old)
+    averaging_gains = [candidate.averaged - candidate.value for candidate in (best, earlier_best)]
+    gain = replace(single_gain, mean=single_gain.mean + averaging_gains[0] - averaging_gains[1])
     if gain.real:
         return ""
-    found = f"trial {best} gains {shown_gain(gain, metric)} over trial {was}"
+    found = f"trial {best.number} gains {shown_gain(gain, metric)} over trial {earlier_best.number}"
     return f"the last {patience} trials found nothing better beyond noise: {found}"

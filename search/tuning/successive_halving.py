@@ -1,11 +1,11 @@
-"""When a trial stops early.
+"""Asynchronous successive halving (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning").
 
 Every trial reports the mean out-of-fold probability of the true class after every epoch, so any two trials can be
-compared at the same epoch. `SuccessiveHalving` is asynchronous successive halving (Li et al. 2020, "A System for
-Massively Parallel Hyperparameter Tuning") in a form that keeps no state of its own: what other trials reported at a
-rung is read from the study. That makes an adopted trial judge exactly as the worker before it would have, and lets
-three rules of this project hold that Optuna's own pruner cannot express: trial 0 is never pruned, trials of different
-length never meet, and the first arrivals at a rung pass instead of being held to the best of two.
+compared at the same epoch. `SuccessiveHalving` has no state: it reads the values of other trials at a rung from the
+study. A trial that another worker continues is therefore judged in the same way.
+
+Optuna's own pruner cannot express three of its rules: trial 0 is never pruned; trials with different numbers of epochs
+are not compared; the first trials at a rung pass, instead of being compared with the better of two.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 
 
 class SuccessiveHalving(optuna.pruners.BasePruner):
-    """At each rung a trial goes on only while it is among the best ``1 / reduction_factor`` seen there so far.
+    """Prunes a trial that is not among the best ``1 / reduction_factor`` of the trials so far at a rung.
 
-    Rungs are the epochs ``min_epochs * reduction_factor ** k`` below the last epoch, none beyond the share
-    ``last_rung`` of all epochs: who stops late saves little and was nearly a finished trial. A trial is judged only
-    once at least ``startup_trials`` trials (itself included) have reported at the rung; ties pass.
+    Rungs are the epochs ``min_epochs * reduction_factor ** k`` before the last epoch. None lies beyond the share
+    ``last_rung`` of all epochs, because stopping a nearly finished trial saves little. A trial is judged only if at
+    least ``startup_trials`` trials, itself included, have reported at the rung. Ties pass.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class SuccessiveHalving(optuna.pruners.BasePruner):
         self.last_rung = last_rung
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether ``trial`` stops at the epoch that it reported last."""
+        """Whether ``trial`` stops after the epoch that it reported last."""
         epoch = trial.last_step
         if epoch is None or trial.number == 0 or epoch not in self.rungs(trial.user_attrs[EPOCHS_ATTRIBUTE]):
             return False
@@ -55,7 +58,7 @@ class SuccessiveHalving(optuna.pruners.BasePruner):
         return not self.survives(trial.intermediate_values[epoch], rivals)
 
     def rungs(self, epochs: int) -> list[int]:
-        """The epochs (1-based) after which a trial of ``epochs`` epochs is judged; never the last one."""
+        """The epochs (1-based) after which a trial of ``epochs`` epochs is judged; never the last epoch."""
         rungs = []
         rung = self.min_epochs
         last = min(epochs - 1, math.floor(self.last_rung * epochs + 1e-9))  # 0.29 * 100 is 28.999...
@@ -65,7 +68,10 @@ class SuccessiveHalving(optuna.pruners.BasePruner):
         return rungs
 
     def survives(self, own: float, rivals: Sequence[float]) -> bool:
-        """Whether ``own`` is among the best ``ceil(n / reduction_factor)`` of the ``n`` values at its rung."""
+        """Whether ``own`` is among the best ``ceil(n / reduction_factor)`` of ``n`` values: ``rivals`` and itself.
+
+        A NaN survives, and so does every value while there are fewer than ``startup_trials``.
+        """
         reported = len(rivals) + 1
         if math.isnan(own) or reported < self.startup_trials:
             return True

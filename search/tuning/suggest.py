@@ -1,4 +1,4 @@
-"""From a trial to a recipe: Optuna suggests a value for every dimension that is active, in order."""
+"""Sampling of a recipe: Optuna suggests a value for every active dimension of the search space, in order."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def distribution_of(dimension: Dimension) -> optuna.distributions.BaseDistributi
 
 
 def sample(trial: optuna.Trial, spec: StudySpec) -> Recipe:
-    """Ask Optuna for every active dimension and complete the recipe with what is fixed.
+    """Sample a recipe: Optuna suggests the active dimensions, the study fixes the other settings.
 
-    Values that the trial already holds (trial 0, an adopted trial) are taken as they are.
+    Values that the trial has already (trial 0, a trial of another worker) are used again.
     """
     params = choose(spec.space, spec.recipe, lambda parameter: _suggest(trial, parameter))
     return Recipe.from_flat(spec.assemble(params))
@@ -45,5 +45,5 @@ def _suggest(trial: optuna.Trial, dimension: Dimension) -> Scalar:
                 dimension.name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
             )
         case _:
-            raise AssertionError(f"no dimension becomes a {type(distribution).__name__}")
+            raise AssertionError(f"no dimension has the distribution {type(distribution).__name__}")
     return value

@@ -1,4 +1,4 @@
-"""What a new study tries right after its default recipe: its portfolio, and what did well in earlier studies."""
+"""Warm starts: the recipes that a new study tries first, from its portfolio and from earlier studies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study
 from search.tuning.earlier_studies import (
     DatasetTraits,
@@ -30,100 +30,109 @@ from trainer.data.image_statistics import ImageStatistics
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
-"""What origins begin with."""
+"""Sources of a warm start, with which its origin begins."""
 
-SHARE = 5
-"""Of this many trials of the budget one is known beforehand."""
-MOST = 5
-"""Recipes beside the default that a study begins with at most, whatever its budget."""
+TRIALS_PER_WARM_START = 5
+"""Trials of the budget for each warm start."""
+MAX_WARM_STARTS = 5
+"""Maximum number of warm starts in addition to the default recipe."""
 
-LOOKED_AT = 20
-"""Earlier studies whose trials are read, the nearest ones."""
+MAX_STUDIES_READ = 20
+"""Maximum number of earlier studies whose trials are read."""
 
-PICTURES = "pictures"
-"""Key of a stored data set's summary: its `ImageStatistics`."""
+IMAGE_STATISTICS = "pictures"
+"""Key of the `ImageStatistics` in a stored data set's summary. It is stored, so it must not change."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
-    """A recipe to be tried early."""
+    """A recipe that a new study tries early."""
 
     params: Mapping[str, Scalar]
     """Values by parameter name."""
     origin: str
-    """For people, see `ORIGIN_ATTRIBUTE`."""
+    """Source and details for people, see `search.study_state.optuna_attributes.ORIGIN_ATTRIBUTE`."""
 
 
 def plan_warm_starts(
     stores: Stores, spec: StudySpec, dataset: StoredDataset, budget: int, *, memory: bool
 ) -> list[WarmStart]:
-    """The default recipe, then what is known to do well: recipes of earlier studies with the same metric, the
-    portfolio, recipes of earlier studies with other metrics. Beside the default at most a fifth of the budget, one at
-    least and `MOST` at most. What is nearly the same as something before it is left out.
+    """Choose the warm starts of a new study: first its default recipe, then recipes of earlier studies with the same
+    metric, its portfolio, and recipes of earlier studies with other metrics.
+
+    In addition to the default recipe there is one warm start for every `TRIALS_PER_WARM_START` trials of the budget, at
+    least one and at most `MAX_WARM_STARTS`, within the budget. Near-duplicates of an earlier warm start are left out.
 
     Args:
         spec: resolved.
-        dataset: as it is stored.
-        memory: whether earlier studies of this database are asked.
+        dataset: the stored data set of the study.
+        budget: number of trials of the study.
+        memory: whether earlier studies in this database are used.
     """
-    room = min(MOST, max(1, budget // SHARE), budget - 1)
+    room = min(MAX_WARM_STARTS, max(1, budget // TRIALS_PER_WARM_START), budget - 1)
     default = WarmStart(params=spec.default_params(), origin=f"{DEFAULT}: the study's own recipe")
     planned = [default]
     earlier = _nearest_studies(stores, dataset) if memory else []
     metric = spec.protocol.metric
-    alike = [study for study in earlier if study.metric == metric]
-    others = [study for study in earlier if study.metric != metric]
-    for offers in (_recollected(spec, alike), _portfolio(spec), _recollected(spec, others)):
-        for offer in offers:
-            if len(planned) <= room and not any(is_near(spec.space, offer.params, had.params) for had in planned):
-                planned.append(offer)
+    same_metric = [study for study in earlier if study.metric == metric]
+    other_metrics = [study for study in earlier if study.metric != metric]
+    for source in (
+        _from_earlier_studies(spec, same_metric),
+        _from_portfolio(spec),
+        _from_earlier_studies(spec, other_metrics),
+    ):
+        for start in source:
+            if len(planned) <= room and not any(is_near(spec.space, start.params, known.params) for known in planned):
+                planned.append(start)
     return planned
 
 
 def origins_of(stores: Stores, study: str) -> dict[int, str]:
-    """Who proposed the trials of a study that no sampler did, by number."""
+    """Origins of the trials that no sampler proposed, by trial number."""
     origins = user_attribute(stores.database, study, ORIGIN_ATTRIBUTE)
     return {number: str(origin) for number, origin in origins.items()}
 
 
-def _portfolio(spec: StudySpec) -> Iterator[WarmStart]:
+def _from_portfolio(spec: StudySpec) -> Iterator[WarmStart]:
     for entry, params in spec.portfolio_params():
         yield WarmStart(params=params, origin=f"{PORTFOLIO}: {entry.source}")
 
 
-def _recollected(spec: StudySpec, earlier: Sequence[EarlierStudy]) -> Iterator[WarmStart]:
+def _from_earlier_studies(spec: StudySpec, earlier: Sequence[EarlierStudy]) -> Iterator[WarmStart]:
     for remembered in remembered_recipes(earlier, spec.space, spec.recipe):
-        yield WarmStart(params=remembered.params, origin=_remembered(remembered))
+        yield WarmStart(params=remembered.params, origin=_origin_of(remembered))
 
 
-def _remembered(remembered: RememberedRecipe) -> str:
+def _origin_of(remembered: RememberedRecipe) -> str:
     study, result = remembered.study, remembered.trial.result
     where = "these images" if study.same_data else f"other images, distance {study.distance:.2f}"
     return f"{MEMORY}: {study.name} trial {result.number} ({study.metric} {result.value:.4f} on {where})"
 
 
 def _nearest_studies(stores: Stores, dataset: StoredDataset) -> list[EarlierStudy]:
-    """The nearest studies that have finished trials; of those on the same data the latest first."""
-    here = _traits(dataset)
-    known: dict[str, DatasetTraits] = {}
+    """The nearest studies that have finished trials, by distance; at the same distance the latest first."""
+    new_traits = _traits(dataset)
+    traits: dict[str, DatasetTraits] = {}
     studies = stores.studies.all()
     for study in studies:
-        if study.fingerprint not in known:
-            known[study.fingerprint] = _traits(stores.datasets.get(study.fingerprint))
+        if study.fingerprint not in traits:
+            traits[study.fingerprint] = _traits(stores.datasets.get(study.fingerprint))
 
-    def farness(study: StoredStudy) -> tuple[bool, float, int]:
-        away = distance(here, known[study.fingerprint])
-        return study.fingerprint != dataset.fingerprint, away, -study.id
+    def sort_key(study: StoredStudy) -> tuple[bool, float, int]:
+        to_new = distance(new_traits, traits[study.fingerprint])
+        return study.fingerprint != dataset.fingerprint, to_new, -study.id
 
-    nearest = sorted(studies, key=farness)[:LOOKED_AT]
-    read = (_read(stores, study, dataset.fingerprint, farness(study)[1]) for study in nearest)
+    nearest = sorted(studies, key=sort_key)[:MAX_STUDIES_READ]
+    read = (_read_earlier_study(stores, study, dataset.fingerprint, sort_key(study)[1]) for study in nearest)
     return [study for study in read if study is not None and study.trials]
 
 
-def _read(stores: Stores, study: StoredStudy, fingerprint: str, away: float) -> EarlierStudy | None:
-    """A study with its finished trials; None where its specification is none that this release knows."""
+def _read_earlier_study(
+    stores: Stores, study: StoredStudy, fingerprint: str, distance_to_new: float
+) -> EarlierStudy | None:
+    """An earlier study with its finished trials; None if its specification is not valid in this release."""
     try:
         metric = Study.of(study).metric
     except StudyError as error:
@@ -136,13 +145,13 @@ def _read(stores: Stores, study: StoredStudy, fingerprint: str, away: float) -> 
         try:
             recipe = Recipe.from_flat(recipes[result.number] or {}).to_flat()
         except RecipeError as error:
-            log.info("trial %d of study %s is not remembered: %s", result.number, study.name, error)
+            log.info("trial %d of study %s cannot be a warm start: %s", result.number, study.name, error)
             continue
         trials.append(EarlierTrial(result=result, recipe=recipe))
     same_data = study.fingerprint == fingerprint
-    return EarlierStudy(name=study.name, same_data=same_data, distance=away, metric=metric, trials=trials)
+    return EarlierStudy(name=study.name, same_data=same_data, distance=distance_to_new, metric=metric, trials=trials)
 
 
 def _traits(dataset: StoredDataset) -> DatasetTraits:
-    pictures = ImageStatistics.from_dict(dataset.summary[PICTURES])
-    return traits_of(dataset.fingerprint, dataset.y, len(dataset.class_names), pictures)
+    image_statistics = ImageStatistics.from_dict(dataset.summary[IMAGE_STATISTICS])
+    return traits_of(dataset.fingerprint, dataset.y, len(dataset.class_names), image_statistics)

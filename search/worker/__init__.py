@@ -1,1 +1,1 @@
-"""A worker process: taking work items, training them, storing the results."""
+"""A worker process: takes work items from the database, trains them and stores the results."""

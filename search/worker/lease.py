@@ -1,4 +1,4 @@
-"""Holding a trial while it trains."""
+"""Lease of a work item, renewed by a background thread while the item trains."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
 
 LEASE = 120.0  # seconds without renewal after which another worker may adopt a trial
-RENEWALS = 6  # in the time of one lease: several may fail before it runs out
+RENEWALS = 6  # per lease, so that several may fail before it expires
 
 log = logging.getLogger(__name__)
 
 
 def real_time() -> float:
-    """Seconds that go on while the machine sleeps, where the system counts them; they never jump."""
+    """Monotonic time in seconds, which includes the time that the machine was suspended if the system provides it."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class LeaseKeeper:
-    """Renews a lease from a thread of its own while used as a context manager.
+    """Renews the lease of a work item in a background thread. A context manager.
 
-    A database that does not answer is asked again at the next turn: an outage shorter than the lease costs nothing,
-    and after a longer one the attempt number decides who holds the trial. Once `lost` is true it stays so, and
-    nothing may be stored.
+    A renewal that fails because the database does not answer is repeated at the next turn. An outage shorter than the
+    lease has no effect; after a longer one, another worker may have taken the item with a higher attempt number.
+    `lost` then becomes true for good, and nothing may be stored for the item.
     """
 
     def __init__(
@@ -37,29 +37,29 @@ class LeaseKeeper:
         """
         Args:
             lease: seconds.
-            clock: seconds, see `real_time`.
+            clock: monotonic time in seconds, see `real_time`.
         """
         self._queue = queue
         self._item = item
         self._lease = lease
         self._clock = clock
-        self._renewed = clock()
+        self._renewed_at = clock()
         self._done = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease-{item.id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"lease-{item.id}", daemon=True)
 
     @property
     def lost(self) -> bool:
-        """Whether another worker is known to hold the trial."""
+        """Whether a renewal has found that another worker holds the item."""
         return self._lost.is_set()
 
     def check(self) -> bool:
-        """Whether the trial is still ours, before something is written that others read.
+        """Whether the item is still held; to be called before writing something that other processes read.
 
-        A process that was suspended, swapped out or asleep with its machine asks the database first: its lease may have
-        run out while it stood still.
+        If the last renewal is old, because the process was suspended or swapped out, the lease may have expired: it is
+        renewed first.
         """
-        if self._clock() - self._renewed >= self._lease / 2:
+        if self._clock() - self._renewed_at >= self._lease / 2:
             self._renew()
         return not self.lost
 
@@ -71,20 +71,20 @@ class LeaseKeeper:
         self._done.set()
         self._thread.join()
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         while not self._done.wait(self._lease / RENEWALS):
             self._renew()
             if self.lost:
                 return
 
     def _renew(self) -> None:
-        begun = self._clock()
+        now = self._clock()  # before the call, so that the lease is never believed to last longer than it does
         try:
             held = self._queue.renew(self._item, self._lease)
         except StorageUnavailableError as error:
             log.warning("cannot renew the lease of work item %d now: %s", self._item.id, error)
             return
         if held:
-            self._renewed = begun
+            self._renewed_at = now
         else:
             self._lost.set()

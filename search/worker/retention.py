@@ -1,7 +1,7 @@
-"""Which trials of a search keep their networks: those that the final model may be made of.
+"""Retention of trial networks: the best trials keep their weights, since the final model may consist of them.
 
-A trial that is as long as the export is a training of the final model already. Only the best keep their networks, and
-only as long as they are among the best: the networks of all would fill a disk.
+A trial with the export's number of epochs and image size needs no refit: its networks can be exported. Only the best
+trials so far keep their weights; those of all trials would fill a disk.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from search.statistics.ranking import averaging_gain, objective, rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
@@ -27,35 +27,36 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def is_as_exported(recipe: Recipe, final: FinalSettings) -> bool:
-    """Whether a recipe would be exported as it is: neither longer nor larger."""
+def needs_no_refit(recipe: Recipe, final: FinalSettings) -> bool:
+    """Whether the export would train the same recipe: neither with more epochs nor with larger images."""
     return final_recipe(recipe.to_flat(), final) == recipe
 
 
 def kept_trials(final: FinalSettings) -> int:
-    """How many trials keep their networks."""
+    """Number of trials that keep their networks."""
     return final.members if final.ensemble != "none" else 1
 
 
 def may_be_exported(stores: Stores, study: Study, recipe: Recipe, last: EpochReport, average: Average | None) -> bool:
-    """Whether a trial that has just ended is among the best so far.
+    """Whether a trial that has just ended is among the best so far and needs no refit.
 
     Args:
-        last: of its epochs.
-        average: what the mean of its fold models may be expected to be.
+        last: report of its last epoch.
+        average: expected quality of the average of its fold models; None: unknown, then the answer is False.
     """
-    if average is None or not is_as_exported(recipe, study.spec.final):
+    if average is None or not needs_no_refit(recipe, study.spec.final):
         return False
     metric = study.metric
     ranking = candidates(stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
-    added = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
-    own = objective(metric, last.metric + added, average.brier)
+    gain = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
+    own = objective(metric, last.metric + gain, average.brier)
     return sum(candidate.objective > own for candidate in ranking) < kept_trials(study.spec.final)
 
 
-def forget_the_beaten(stores: Stores, study: Study, artifacts: ArtifactFolder) -> None:
-    """Remove the networks that are here of finished trials which are not among the best any more. What cannot be
-    removed is logged and stays: it takes room and harms nobody.
+def remove_outranked_weights(stores: Stores, study: Study, artifacts: ArtifactFolder) -> None:
+    """Remove the networks of finished trials that are not among the best any more, from the home of this worker.
+
+    Files that cannot be removed are logged and stay.
     """
     finished = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     ranking = [candidate.number for candidate in rank(candidates(finished, study.metric))]

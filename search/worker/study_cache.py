@@ -1,4 +1,4 @@
-"""What a worker process works with: one device, one pool of augmenters, and a context for each study it serves."""
+"""Resources that a worker shares among its studies, and a cache of the studies that it has opened."""
 
 from __future__ import annotations
 
@@ -31,40 +31,41 @@ if TYPE_CHECKING:
     from trainer.batches.batch_loader import BatchLoader
 
 KEPT_CONTEXTS = 8
-"""Studies that stay open in a worker: each holds its images' table and its sampler's view of all its trials."""
+"""Studies that stay open in a worker. Each holds the table of its images and its sampler's copy of all trials."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerResources:
-    """What all benches of a process share."""
+    """What all studies of a worker process share."""
 
     worker: str
+    """Name of the worker, see `search.runtime.process_names`."""
     stores: Stores
     home: Home
     folders: tuple[Path, ...]
-    """Where images may be; a study is served from the one whose fingerprint is its own."""
+    """Folders of images; a study is served from the one with the study's fingerprint."""
     device: torch.device
     loader: BatchLoader
     weights_dir: Path | None = None
     lease: float = LEASE
-    """Seconds."""
+    """Seconds, see `search.worker.lease.LEASE`."""
 
 
 class StudyCache:
-    """Opens a context for a study when it is first served, and keeps the latest `KEPT_CONTEXTS`."""
+    """Opens studies at first use, and keeps the `KEPT_CONTEXTS` that were used last."""
 
-    def __init__(self, tools: WorkerResources) -> None:
-        self._resources = tools
+    def __init__(self, resources: WorkerResources) -> None:
+        self._resources = resources
         self._contexts: OrderedDict[int, StudyContext] = OrderedDict()
 
     def context(self, study: StoredStudy) -> StudyContext:
         """The context of a study.
 
         Raises:
-            NoData, DataMismatch, DataError: its images are not in any of the folders.
-            StudyError: its specification is not valid, or names a pruner that was removed.
+            NoData, DataMismatch, DataError: no folder holds its images.
+            StudyError: its specification is not valid, or it names a pruner that no longer exists.
         """
         context = self._contexts.pop(study.id, None) or self._open(study)
         self._contexts[study.id] = context
@@ -73,33 +74,34 @@ class StudyCache:
         return context
 
     def _open(self, stored: StoredStudy) -> StudyContext:
-        tools = self._resources
+        resources = self._resources
         study = Study.of(stored)
         settings = study.spec.search_settings
         images = self._images(study)
-        backend = tools.stores.optuna_study(study.name)
-        trials = len(backend.get_trials(deepcopy=False))
-        seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, tools.worker), trials)
+        trials = len(resources.stores.optuna_study(study.name).get_trials(deepcopy=False))
+        seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials)
         sampler = make_sampler(settings, seed, study.budget or settings.trials)
-        optuna_study = tools.stores.optuna_study(study.name, sampler)
-        optuna_study.pruner = optuna.pruners.NopPruner()  # `search.tuning.pruners` decides, and sees more than numbers
-        log.info("study %s: %d training images, on %s", study.name, len(images.y), tools.device)
+        optuna_study = resources.stores.optuna_study(study.name, sampler)
+        # `StudyContext.pruner` decides: unlike Optuna's pruners, it sees the whole report of an epoch.
+        optuna_study.pruner = optuna.pruners.NopPruner()
+        log.info("study %s: %d training images, on %s", study.name, len(images.y), resources.device)
         return StudyContext(
-            worker=tools.worker,
-            stores=tools.stores,
+            worker=resources.worker,
+            stores=resources.stores,
             study=study,
             optuna_study=optuna_study,
             pruner=make_pruner(settings),
             images=images,
-            home=tools.home,
-            device=tools.device,
-            loader=tools.loader,
+            home=resources.home,
+            device=resources.device,
+            loader=resources.loader,
             train=train,
-            weights_dir=tools.weights_dir,
-            lease=tools.lease,
+            weights_dir=resources.weights_dir,
+            lease=resources.lease,
         )
 
     def _images(self, study: Study) -> ImageSet:
+        """The study's images, from the first folder that holds them; the folder that the database knows comes last."""
         known = known_folder(self._resources.stores, study.fingerprint)
         folders = list(dict.fromkeys([*self._resources.folders, *([known] if known else [])]))
         if not folders:

@@ -1,4 +1,4 @@
-"""A study opened for training: what a worker keeps between the trials of one study."""
+"""A study opened for training: images, sampler, pruner and device, kept between the trials of the study."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyContext:
-    """One study, opened for training. Nothing here changes from trial to trial: a trial depends on its recipe alone."""
+    """One study, opened for training. Trials do not change it, so that a trial depends on its recipe alone."""
 
     worker: str
     stores: Stores
@@ -48,10 +48,10 @@ class StudyContext:
     device: torch.device
     loader: BatchLoader
     train: Callable[[StudyContext, Task], TrialOutcome | None]
-    """How an item becomes an outcome: `search.worker.train_item.train`; benchmarks replace it."""
+    """Trains an item: `search.worker.train_item.train`, which tests and benchmarks replace."""
     weights_dir: Path | None = None
     lease: float = LEASE
-    """Seconds; see `search.worker.lease`."""
+    """Seconds, see `search.worker.lease.LEASE`."""
 
     @property
     def spec(self) -> StudySpec:
@@ -60,11 +60,11 @@ class StudyContext:
 
     @property
     def artifacts(self) -> ArtifactFolder:
-        """Where checkpoints and refitted weights lie."""
+        """The folder of checkpoints and model weights."""
         return ArtifactFolder(self.home.artifacts)
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
-        """Pixels at the recipe's size, labels and the frozen folds of a split; without a split, nothing is held out."""
+        """Training data of a recipe with the stored folds of a split; without a split, no image is held out."""
         folds = (
             np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
         )
@@ -72,12 +72,12 @@ class StudyContext:
 
     @cached_property
     def image_weights(self) -> ImageWeights | None:
-        """How much each training image counts in the study's scores, ``(n,)``; None: all the same."""
+        """Weight of each training image in the study's scores, ``(n,)``; None: equal weights."""
         return read_weights(self.stores, self.study)
 
     @property
     def targets(self) -> Targets:
-        """Classes and weights of the training images, against which every score is computed."""
+        """Classes and weights of the training images, as every score uses them."""
         return Targets(self.images.y, self.image_weights)
 
 
@@ -88,10 +88,14 @@ def training_data(
     folder: Path,
     image_weights: ImageWeights | None = None,
 ) -> TrainingData:
-    """Pixels at the recipe's size, decoded into ``folder`` unless they are there, with labels and folds ``(n,)``, and
-    how much each image counts in scores, ``(n,)`` (None: all the same).
+    """Pixels, labels, folds and image weights for the training of a recipe.
 
-    Where the recipe crops, the training images are there once more, larger, for crops that keep their detail.
+    A recipe with crops gets a second, larger copy of the training images, so that crops keep their detail.
+
+    Args:
+        folds: fold of each training image, ``(n,)``; `ALWAYS_TRAINED`: never held out.
+        folder: cache of decoded images, filled where images are missing.
+        image_weights: weight of each image in scores, ``(n,)``; None: equal weights.
     """
     from trainer.networks.backbones import preprocessing_of
 

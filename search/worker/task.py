@@ -1,4 +1,4 @@
-"""A work item in training."""
+"""A work item in training, as the training function receives it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LeaseLost(Exception):  # noqa: N818 - named for the fact
-    """Another worker holds the item now. Raised to leave the training without writing a checkpoint over its own."""
+    """Another worker holds the item now. Ends the training before it overwrites that worker's checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +27,23 @@ class Task:
 
     item: WorkItem
     trial: optuna.Trial | None
-    """The Optuna trial that it stands for; None for confirmations and refits."""
+    """The Optuna trial of a search item; None for confirmations and refits."""
     lease: LeaseKeeper
     stop_requested: Callable[[], bool]
-    """Whether to stop after the epoch under way, with a checkpoint."""
+    """Whether to stop after the current epoch, with a checkpoint."""
     overdue: Callable[[], bool]
-    """Whether to leave it in the middle."""
+    """Whether to abandon the current epoch."""
     out_of_time: Callable[[Recipe, EpochReport], bool] = lambda recipe, report: False
-    """Whether it would end too late for the study's deadline; asked after an epoch, and obeyed like a stop."""
+    """Whether the training would end too late for the study's deadline; asked after each epoch, handled like a stop."""
 
     @property
     def name(self) -> str:
-        """For people."""
-        return called(self.item)
+        """Description for log messages."""
+        return describe(self.item)
 
 
-def called(item: WorkItem) -> str:
-    """A work item for people."""
+def describe(item: WorkItem) -> str:
+    """Description of a work item for log messages, such as ``trial 7``."""
     if item.kind is WorkKind.SEARCH:
         return f"trial {item.trial_number}" if item.trial_number is not None else "a new trial"
     return f"{item.kind} with seed {item.seed} on split {item.split}"

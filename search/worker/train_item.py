@@ -1,8 +1,9 @@
-"""Training what a work item asks for, and what of it is kept."""
+"""Training of a work item: cross-validate its recipe, save networks that may be exported, build the outcome."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,45 +21,32 @@ if TYPE_CHECKING:
     from trainer.evaluation.ambiguity import Average
     from trainer.training.results import CVResult, EpochReport, Verdict
 
+TEST_PER_TRAIN = 5
+"""Trials predict the test images only if there are at most this many test images per training image."""
+
 log = logging.getLogger(__name__)
 
 
 def train(context: StudyContext, task: Task) -> TrialOutcome | None:
-    """Cross-validate the item's recipe; None if it was stopped, to be continued by whoever takes it next.
+    """Cross-validate the item's recipe.
+
+    Returns:
+        The outcome; None: the training was stopped, and its checkpoint is left for the next worker.
 
     Raises:
         LeaseLost: another worker holds the item.
     """
     from trainer.networks.view_averaging import FLIPS
     from trainer.training.cross_validation import cross_validate
-    from trainer.training.results import Verdict
-    from trainer.training.write_model_folder import save_weights
 
-    item, trial, lease = task.item, task.trial, task.lease
+    item, lease = task.item, task.lease
     recipe = Recipe.from_flat(item.recipe or {})
     in_search = item.kind is WorkKind.SEARCH
-    # Only an earlier attempt can have reported anything.
-    reported = set() if trial is None or item.attempt == 1 else set(stored_trial(trial).intermediate_values)
-
-    def on_epoch(report: EpochReport) -> Verdict:
-        log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(context, report))
-        if not lease.check():
-            raise LeaseLost
-        if trial is not None and np.isfinite(report.mean_true_probability) and report.epoch not in reported:
-            trial.report(report.mean_true_probability, report.epoch)
-        if task.stop_requested():
-            return Verdict.STOP
-        if task.out_of_time(recipe, report):
-            log.info("%s would end too late for the deadline and is handed back", task.name)
-            return Verdict.STOP
-        if trial is not None and context.pruner.gives_up(trial, report):
-            return Verdict.PRUNE
-        return Verdict.CONTINUE
+    predicts_test = _predicts_test_images(context, item.kind)
 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
-        if not _keeps_test_predictions(context, item.kind):
-            return False  # of what was not predicted nothing can be exported
-        return may_be_exported(context.stores, context.study, recipe, last, average)
+        # Without test predictions, a trial cannot be exported.
+        return predicts_test and may_be_exported(context.stores, context.study, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
@@ -67,15 +55,15 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
         metric=context.study.metric,
         seed=item.seed,
         device=context.device,
-        on_epoch=on_epoch,
+        on_epoch=_epoch_callback(context, task, recipe),
         abandon=lambda: lease.lost or task.overdue(),
         checkpoint=context.artifacts.checkpoint(context.study.name, item.id),
         weights_dir=context.weights_dir,
         keep_models=True,
-        # From these the export chooses, unless the recipe itself says which views are averaged.
+        # The export chooses among these views, unless the recipe fixes them.
         views=FLIPS if recipe.tta == "none" else ("identity",),
         worth_keeping=worth_keeping if in_search else None,
-        predict_test=_keeps_test_predictions(context, item.kind),
+        predict_test=predicts_test,
         loader=context.loader,
     )
     if lease.lost:
@@ -83,17 +71,55 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
     if result.status == "stopped":
         return None
     if result.models:
-        try:
-            folder = context.artifacts.weights(context.study.name, item.id)
-            for fold, state in enumerate(result.models):
-                save_weights(folder / weights_name(fold), state)
-        except OSError as error:
-            if not in_search:
-                raise
-            # A trial that has ended counts, whether there is room for its networks or not: a refit makes them again.
-            context.artifacts.remove_weights(context.study.name, item.id)
-            log.warning("%s: its networks are not kept: %s", task.name, error)
+        _save_networks(context, task, result)
     return outcome_of(result, context.study.metric, context.targets)
+
+
+def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callable[[EpochReport], Verdict]:
+    """The function that `cross_validate` calls after each epoch: logs, reports to Optuna, decides whether to go on."""
+    from trainer.training.results import Verdict
+
+    trial = task.trial
+    # An earlier attempt may have reported epochs already.
+    reported = set() if trial is None or task.item.attempt == 1 else set(stored_trial(trial).intermediate_values)
+
+    def on_epoch(report: EpochReport) -> Verdict:
+        log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(context, report))
+        if not task.lease.check():
+            raise LeaseLost
+        if trial is not None and np.isfinite(report.mean_true_probability) and report.epoch not in reported:
+            trial.report(report.mean_true_probability, report.epoch)
+        if task.stop_requested():
+            return Verdict.STOP
+        if task.out_of_time(recipe, report):
+            log.info("%s is released: it would end too late for the deadline", task.name)
+            return Verdict.STOP
+        if trial is not None and context.pruner.gives_up(trial, report):
+            return Verdict.PRUNE
+        return Verdict.CONTINUE
+
+    return on_epoch
+
+
+def _save_networks(context: StudyContext, task: Task, result: CVResult) -> None:
+    """Save the fold models.
+
+    Raises:
+        OSError: the models of a confirmation or refit cannot be written.
+    """
+    from trainer.training.write_model_folder import save_weights
+
+    item = task.item
+    try:
+        folder = context.artifacts.weights(context.study.name, item.id)
+        for fold, state in enumerate(result.models):
+            save_weights(folder / weights_name(fold), state)
+    except OSError as error:
+        if item.kind is not WorkKind.SEARCH:
+            raise
+        # A finished trial counts without its networks: a refit can train them again.
+        context.artifacts.remove_weights(context.study.name, item.id)
+        log.warning("%s: its networks are not kept: %s", task.name, error)
 
 
 def weights_name(fold: int) -> str:
@@ -101,19 +127,18 @@ def weights_name(fold: int) -> str:
     return f"fold{fold}.safetensors"
 
 
-TEST_PER_TRAIN = 5
-"""Trials predict the test images only where these are at most this many times the training images."""
-
-
-def _keeps_test_predictions(context: StudyContext, kind: WorkKind) -> bool:
+def _predicts_test_images(context: StudyContext, kind: WorkKind) -> bool:
     return kind is not WorkKind.SEARCH or len(context.images.test_ids) <= TEST_PER_TRAIN * len(context.images.train_ids)
 
 
 def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
-    """A cross-validation's result as it is stored. Nothing held out: no value, no out-of-fold predictions.
+    """The outcome to store for a cross-validation.
+
+    If no image was held out, the outcome has no value and no out-of-fold predictions.
 
     Args:
-        targets: classes and weights of the training images, as in the training's data.
+        metric: a name in `trainer.evaluation.metrics.METRICS`.
+        targets: classes and weights of the training images.
     """
     last = result.reports[-1] if result.reports else None
     held_out = np.isfinite(result.oof).all(axis=1)
@@ -130,7 +155,7 @@ def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
         reason=result.reason,
         value=last.metric if last is not None and scored else None,
         value_se=standard_error(metric, targets.select(held_out), result.oof[held_out]) if scored else None,
-        soft=last.mean_true_probability if last is not None and scored else None,
+        mean_true_probability=last.mean_true_probability if last is not None and scored else None,
         brier=None if average is None else average.brier,
         ambiguity=None if average is None else average.ambiguity,
         temperature=None if average is None else average.temperature,
@@ -141,7 +166,7 @@ def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
             EpochCurve(
                 epoch=report.epoch,
                 metric=report.metric,
-                soft=report.mean_true_probability,
+                mean_true_probability=report.mean_true_probability,
                 train_loss=report.train_loss,
                 seconds=report.seconds,
                 fold_metrics=report.fold_metrics,

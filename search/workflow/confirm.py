@@ -20,7 +20,8 @@ from search.statistics.member_names import trials_named
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
 from search.study_state.confirmation_schedule import Step
-from search.study_state.snapshot import StudySnapshot, confirmations_are_over, read_snapshot
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.stages import confirmations_are_over
 from search.study_state.study import Study, read_study
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.artifacts import ArtifactFolder

@@ -21,7 +21,8 @@ from search.runtime.console import open_console
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.confirmation import read_confirmation
-from search.study_state.snapshot import read_snapshot, refits_are_over
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import refits_are_over
 from search.study_state.study import read_study
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT

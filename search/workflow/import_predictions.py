@@ -14,7 +14,7 @@ from search.export.members import DOUBTS, FILES, SEEDS, described, doubts_of, sh
 from search.runtime.console import Column, note, open_console, print_table, say
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_folds, read_weights
 from storage.records.datasets import StoredDataset

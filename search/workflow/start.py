@@ -17,20 +17,17 @@ from search.report.comparison import draw_finalists
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import note, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED
-from search.runtime.heartbeat import Heartbeat, process_name
+from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
+from search.runtime.process_names import process_name
 from search.study_setup.create_study import create_study, resume
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
-from search.study_state.snapshot import (
-    StudySnapshot,
-    read_snapshot,
-    refits_are_over,
-    refits_before_deadline,
-    search_is_over,
-)
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study
-from search.tuning.retry import retry_blameless
+from search.study_state.time_left import refits_before_deadline
+from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
 from search.workflow.confirm import run_confirmation
 from search.workflow.export_best import finish_export
@@ -63,7 +60,7 @@ def start(request: StartRequest) -> None:
     if request.priority is not None:
         stores.studies.set_priority(study.id, request.priority)
     say(console, Text.assemble("Study ", (name, "bold"), f" {verb}."))
-    again = retry_blameless(stores, study)
+    again = retry_host_failures(stores, study)
     if again.total:
         say(console, again.sentence(name))
     _set_deadline(stores, study, request.hours)

@@ -19,7 +19,8 @@ from search.runtime.console import say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
-from search.study_state.snapshot import StudySnapshot, read_snapshot, refits_are_over, what_runs
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.stages import refits_are_over, running_work
 from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
@@ -104,7 +105,7 @@ def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> str:
     """What happens at the moment, and what keeps it from happening."""
     if snapshot.paused:
         return "paused; `search resume` goes on" + (" (trials are being handed back)" if snapshot.running else "")
-    doing = what_runs(stores, snapshot)
+    doing = running_work(stores, snapshot)
     trouble = fleet.waits_for() if fleet is not None else ""
     if fleet is None and not snapshot.workers:
         trouble = "no worker lives; `search worker` joins one"
@@ -194,4 +195,4 @@ def make_fleet(
 
 
 def stop_signals(fleet: Fleet | None, workers: Workers) -> StopSignals:
-    return StopSignals(at_once=None if fleet is None else fleet.kill, grace=workers.grace).install()
+    return StopSignals(before_exit=None if fleet is None else fleet.kill, grace=workers.grace).install()

@@ -1,1 +1,1 @@
-"""The connection to one SQL database and its tables."""
+"""The SQL database: its URL, engine, connection, outages, clock and tables."""

@@ -1,8 +1,8 @@
-"""The database's own clock: the one clock that all workers share.
+"""The database's clock, which all workers share.
 
-Workers' clocks differ, jump and stand still while a machine sleeps; leases compared with them would be lost or kept
-wrongly. So every time that we store is Unix seconds as the database counts them, computed inside the statement that
-needs it.
+The clocks of the workers differ, jump, and stand still while a machine sleeps. Compared with them, leases would end too
+early or too late. So all stored times are Unix seconds of the database server, computed inside the SQL statement that
+needs them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 Clock = Callable[[], ColumnElement[float]]
-"""Makes the SQL expression for "now" in Unix seconds. Tests pass one that stands still until they move it."""
+"""Returns the SQL expression for the current time in Unix seconds. Tests replace it by a clock that they control."""
 
 
 class _UnixNow(FunctionElement[float]):
@@ -31,10 +31,10 @@ def _sqlite_now(_element: _UnixNow, _compiler: Any, **_options: Any) -> str:
 
 @compiles(_UnixNow, "postgresql")
 def _postgresql_now(_element: _UnixNow, _compiler: Any, **_options: Any) -> str:
-    # now() is the time at which the transaction began, which may have waited for a lock since.
+    # now() would be the start of the transaction, which may have waited for a lock since then.
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
 def database_clock() -> ColumnElement[float]:
-    """Unix seconds at the moment the statement runs; 0.1 ms precise on SQLite, 1 µs on PostgreSQL."""
+    """Unix seconds at which the statement runs, with a precision of 0.1 ms on SQLite and 1 µs on PostgreSQL."""
     return _UnixNow()

@@ -1,9 +1,10 @@
-"""One SQL database, Optuna's tables and ours side by side.
+"""The connection to a SQL database: transactions, and errors in plain words.
 
-database = connect("postgresql://team:secret@db.example/retable")
-create_schema(database)             # storage.schema: once, by `search start`
-queue = WorkQueue(database)         # storage.queue.work_queue
-optuna.load_study(study_name="aug_tuning", storage=open_optuna_storage(database))  # storage.optuna_storage
+    database = connect("sqlite:///retable.db")
+    with database.writing() as connection:
+        connection.execute(...)
+
+`storage.stores.open_stores` opens a database together with all its stores.
 """
 
 from __future__ import annotations
@@ -24,26 +25,31 @@ from storage.database.outages import is_outage, repeatable, retry, sqlstate
 from storage.database.urls import parse_url, shown_url, without_secrets
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
 
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL_DISK_FULL = "53100"
+_POSTGRESQL_NO_TABLE = "42P01"
 
 T = TypeVar("T")
 
 
 class Database:
-    """A database and its engine. Safe to share between threads and to send to a spawned process; not to fork."""
+    """A database and its SQLAlchemy engine.
+
+    Threads may share it, and it may be pickled into a spawned process. A forked process must not use it.
+    """
 
     def __init__(self, url: URL, clock: Clock = database_clock, *, outage_timeout: float = 0.0) -> None:
         self.url = url
-        """With the password: for connecting only. People see `name`."""
+        """With the password: for connecting only. Messages show `name`."""
         self.clock = clock
-        """Makes the SQL expression for "now"; see `storage.database.clock`."""
+        """Returns the SQL expression for the current time (`storage.database.clock`)."""
         self.outage_timeout = outage_timeout
-        """Seconds for which `repeatable` calls are repeated in an outage; 0: they raise at once."""
+        """Seconds for which `storage.database.outages.repeatable` methods are repeated in an outage; 0: not at all."""
         self.engine: Engine = make_engine(url)
 
     @property
     def name(self) -> str:
-        """The URL as it may be shown and logged."""
+        """The URL without secrets, for messages and logs."""
         return shown_url(self.url)
 
     @property
@@ -60,45 +66,46 @@ class Database:
         Database.__init__(self, **state)
 
     def retry(self, call: Callable[[], T]) -> T:
-        """``call()``, repeated in an outage for `outage_timeout` seconds; see `storage.database.outages.retry`."""
+        """Return ``call()``, repeated in an outage for `outage_timeout` seconds (`storage.database.outages.retry`)."""
         return retry(call, self.outage_timeout)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that may write: committed when the block ends, undone whole if it raises.
+        """A transaction that may write: committed when the block ends, rolled back if the block raises.
 
         Raises:
-            StorageUnavailableError: the database does not answer; trying again later may help.
-            StorageError: anything else that the database objects to.
+            StorageUnavailableError: the database does not answer. The transaction wrote nothing or everything.
+            SchemaError: a table is missing.
+            StorageError: the database refuses a statement.
         """
-        with self.own_errors(), self.engine.begin() as connection:
+        with self.translated_errors(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads and never makes a writer wait.
+        """A transaction that only reads. It never makes a writer wait.
 
         Raises:
             StorageError: as `writing`.
         """
-        with self.own_errors(), self.engine.connect() as connection:
+        with self.translated_errors(), self.engine.connect() as connection:
             connection = connection.execution_options(**{READ_ONLY: True})
             with connection.begin():
                 yield connection
 
     def insert(self, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
-        """An ``INSERT`` that can say ``ON CONFLICT``, in this database's dialect."""
+        """An ``INSERT`` in the dialect of this database, which supports ``ON CONFLICT``."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     @repeatable
     def now(self) -> float:
-        """Unix seconds on the database's clock."""
+        """The current time in Unix seconds on the database's clock."""
         with self.reading() as connection:
             return float(connection.execute(select(self.clock())).scalar_one())
 
     @repeatable
     def size(self) -> int:
-        """Bytes that the database takes, SQLite's write-ahead log included."""
+        """The size of the database in bytes, including SQLite's write-ahead log."""
         if self.is_sqlite:
             file = Path(str(self.url.database))
             parts = (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")))
@@ -107,12 +114,12 @@ class Database:
             return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
 
     def close(self) -> None:
-        """Close all connections; the next use opens new ones."""
+        """Close all connections. The next use opens new ones."""
         self.engine.dispose()
 
     @contextmanager
-    def own_errors(self) -> Iterator[None]:
-        """Turn SQLAlchemy's errors into those of `storage.errors`, without secrets."""
+    def translated_errors(self) -> Iterator[None]:
+        """Turn SQLAlchemy's errors into those of `storage.errors`, without secrets in the messages."""
         try:
             yield
         except sqlalchemy.exc.SQLAlchemyError as error:
@@ -120,26 +127,26 @@ class Database:
 
     def _translated(self, error: sqlalchemy.exc.SQLAlchemyError) -> StorageError:
         cause = getattr(error, "orig", None) or error
-        # PostgreSQL's full text goes on to quote the row that it refused.
+        # PostgreSQL's full message quotes the refused row as well.
         primary = getattr(getattr(cause, "diag", None), "message_primary", None)
         text = without_secrets(" ".join((primary or str(cause)).split()), self.url)
         if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or sqlstate(cause) == _POSTGRESQL_DISK_FULL:
             return StorageUnavailableError(f"the disk of the database {self.name} is full: {text}")
         if is_outage(error):
             return StorageUnavailableError(f"the database {self.name} does not answer: {text}")
-        if "no such table" in text or getattr(cause, "sqlstate", None) == "42P01":
-            return SchemaError(f"the database {self.name} lacks a table ({text}); `search start` sets a database up")
-        return StorageError(f"the database {self.name} refused: {text}")
+        if "no such table" in text or sqlstate(cause) == _POSTGRESQL_NO_TABLE:
+            return SchemaError(f"the database {self.name} lacks a table ({text}); `search start` creates the tables")
+        return StorageError(f"the database {self.name} refused a statement: {text}")
 
 
 def connect(url: str, *, clock: Clock = database_clock, outage_timeout: float = 0.0) -> Database:
-    """Check ``url`` and make its engine. Connections are opened when first needed.
+    """The database of ``url``. Connections are opened when they are first needed.
 
     Args:
         outage_timeout: seconds, see `Database.outage_timeout`.
 
     Raises:
-        StorageError: a URL of another kind than ``sqlite:///FILE`` and ``postgresql://...``, a missing folder, or a
-            missing driver.
+        StorageError: the URL is neither ``sqlite:///FILE`` nor ``postgresql://...``, the folder of the file is missing
+            or on a network file system, or the driver is missing.
     """
     return Database(parse_url(url), clock, outage_timeout=outage_timeout)

@@ -1,4 +1,4 @@
-"""SQLAlchemy engines for SQLite and PostgreSQL, set up for many workers on one database."""
+"""SQLAlchemy engines for SQLite and PostgreSQL, configured for many workers on one database."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from storage.errors import StorageError
 
 BUSY_TIMEOUT = 60.0  # seconds that a connection waits for SQLite's one write lock
 POOL_SIZE = 1
-"""Connections that a quiet process keeps: one, so that 64 workers fit the 100 of a PostgreSQL server as installed."""
+"""Connections that an idle process keeps. With one each, 64 workers fit into the default limit of PostgreSQL, 100."""
 POOL_OVERFLOW = 1
-"""Further connections while several threads of a process are busy at the same moment, closed when given back. Leases
-and signs of life are renewed in milliseconds: a worker's threads rarely meet, and then wait for each other."""
-POOL_TIMEOUT = 60.0  # seconds that a thread waits for a connection of this process
+"""Further connections while several threads of a process are busy at once, closed after use. One is enough: renewing a
+lease or sending a heartbeat takes milliseconds, so a worker's threads rarely compete, and then one waits."""
+POOL_TIMEOUT = 60.0  # seconds that a thread waits for a free connection of its process
 CONNECT_TIMEOUT = 10  # seconds
 READ_ONLY = "retable_read_only"
-"""Execution option of a connection whose transactions only read."""
+"""Execution option of connections whose transactions only read."""
 
 _POSTGRESQL_KEEPALIVE: dict[str, int] = {
     "connect_timeout": CONNECT_TIMEOUT,
-    # A server that vanished without closing its connections is noticed after about a minute, not after hours.
+    # Detects a server that vanished without closing its connections after about a minute instead of hours.
     "keepalives_idle": 30,  # seconds
     "keepalives_interval": 10,  # seconds
     "keepalives_count": 3,
@@ -35,29 +35,27 @@ _POSTGRESQL_KEEPALIVE: dict[str, int] = {
 }
 
 _POSTGRESQL_SESSION = (
-    # Optuna stores naive times: a reader whose session is in another zone would take fresh ones for stale.
+    # Optuna stores times without a time zone. A session in another zone would take recent times for old ones.
     "SET TIME ZONE 'UTC'",
-    # A worker suspended in the middle of a transaction holds row locks; the server ends it after this long.
+    # A worker that is suspended inside a transaction holds row locks. The server ends its session after this time.
     "SET idle_in_transaction_session_timeout = '60s'",
 )
 
 
 def make_engine(url: URL) -> Engine:
-    """An engine for a URL of `storage.database.urls.parse_url`, with the settings that make concurrent workers safe.
+    """An engine for a URL of `storage.database.urls.parse_url`. It makes concurrent workers safe and does not connect.
 
-    SQLite runs in WAL, waits up to `BUSY_TIMEOUT` for the write lock, and begins every transaction that may write with
-    ``BEGIN IMMEDIATE``: a transaction that first read and then wants to write could otherwise fail at once, or (as in
-    Optuna) act on what another process has changed meanwhile. PostgreSQL sessions are in UTC, and a connection is
-    tested before it is used.
-
-    Nothing is connected yet, except that the folder of a SQLite file is looked at.
+    - SQLite uses write-ahead logging (WAL) and waits up to `BUSY_TIMEOUT` for the write lock.
+    - SQLite begins every transaction that may write with ``BEGIN IMMEDIATE``. Otherwise a transaction that first reads
+      and then writes could fail without waiting or, as in Optuna, act on data that another process has changed since.
+    - PostgreSQL sessions are in UTC, and each connection is tested before use.
 
     Raises:
         StorageError: the folder of the SQLite file does not exist or is on a network file system, or psycopg is not
             installed.
     """
     options: dict[str, Any] = {
-        # Rows hold whole recipes and predictions: an error shows the statement without them.
+        # Error messages show statements without values, which may be whole recipes and predictions.
         "hide_parameters": True,
         "json_serializer": functools.partial(json.dumps, allow_nan=False),
         "pool_size": POOL_SIZE,
@@ -65,42 +63,42 @@ def make_engine(url: URL) -> Engine:
         "pool_timeout": POOL_TIMEOUT,
     }
     if url.drivername == "sqlite":
-        _require_folder(url)
-        # The threads of a worker use a connection one after another, never at once: that is what the pool is for.
+        _check_sqlite_file(url)
+        # Threads may share a connection, because the pool gives it to one thread at a time.
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}, **options)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    given = {key: value for key, value in _POSTGRESQL_KEEPALIVE.items() if key not in url.query}
+    keepalive = {key: value for key, value in _POSTGRESQL_KEEPALIVE.items() if key not in url.query}
     try:
         engine = create_engine(
-            url, connect_args={"application_name": "retable", **given}, pool_pre_ping=True, **options
+            url, connect_args={"application_name": "retable", **keepalive}, pool_pre_ping=True, **options
         )
     except ImportError as error:
-        raise StorageError("PostgreSQL needs the psycopg package: pip install -e '.[postgres]'") from error
+        raise StorageError("PostgreSQL needs the package psycopg: pip install -e '.[postgres]'") from error
     event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
-def _require_folder(url: URL) -> None:
+def _check_sqlite_file(url: URL) -> None:
     path = Path(str(url.database))
     if not path.parent.is_dir():
         raise StorageError(f"the folder {path.parent} of the database {path.name} does not exist; create it first")
     if path.is_dir():
-        raise StorageError(f"{path} is a folder; the URL of a SQLite database names a file")
+        raise StorageError(f"{path} is a folder; the URL of a SQLite database must name a file")
     mount = network_mount(path)
     if mount is not None:
         kind, point = mount
         raise StorageError(
-            f"{path} lies on a network file system ({kind}, mounted at {point}), where SQLite loses data: its locks "
-            "and its shared memory do not reach other machines. Use PostgreSQL instead:\n"
+            f"{path} lies on a network file system ({kind}, mounted at {point}), where SQLite loses data because its "
+            "locks and shared memory do not reach other machines. Use PostgreSQL instead:\n"
             "    --storage postgresql://USER@HOST/retable\n"
-            f"or, for this machine alone, a file on a disk of its own: --storage sqlite:////var/tmp/{path.name}"
+            f"or, for this machine alone, a file on a local disk: --storage sqlite:////var/tmp/{path.name}"
         )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # SQLAlchemy begins transactions itself (below); the driver must not begin others on its own.
+    # SQLAlchemy begins the transactions (`_begin_sqlite`), so the driver must not.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
@@ -111,10 +109,10 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
-    """Turn write-ahead logging on, which a file then keeps.
+    """Turn write-ahead logging on; the database file keeps this setting.
 
-    SQLite's busy timeout does not cover this statement: of several processes that open a new file, all but one fail at
-    once. So it is repeated here for as long.
+    SQLite's busy timeout does not cover the statement: of several processes that open a new file at once, all but one
+    fail immediately. So this function repeats it for `BUSY_TIMEOUT`.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:
@@ -126,12 +124,12 @@ def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.01)
             continue
         if mode != "wal":
-            raise StorageError(f"SQLite cannot switch its file to write-ahead logging (it stays in mode {mode!r})")
+            raise StorageError(f"SQLite cannot use write-ahead logging here (the file stays in mode {mode!r})")
         return
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # Reading alone needs no lock in WAL, so whoever looks on never delays a worker.
+    # In WAL mode reading needs no lock, so read-only transactions never delay a worker.
     reads_only = connection.get_execution_options().get(READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 

@@ -1,28 +1,27 @@
-"""Whether there is a database to look into, found out without importing SQLAlchemy."""
+"""Checks whether a database exists. Fast, because the usual case does not import SQLAlchemy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-SQLITE = "sqlite:///"
+SQLITE_PREFIX = "sqlite:///"
 
 
 class NoStudy(ValueError):  # noqa: N818 - named for the fact
-    """There is no study to speak of: no database, or an empty one."""
+    """There is no study: the database does not exist or holds none."""
 
 
 def check_database(url: str) -> None:
-    """Check that there is a database to look into: a SQLite file that does not exist is not created by asking.
+    """Check that the file of a SQLite database exists, because connecting would create it. Accept any PostgreSQL URL.
 
     Raises:
-        StorageError: a URL that cannot be used.
+        StorageError: not a URL of SQLite or PostgreSQL.
         NoStudy: no such file.
     """
-    if url.startswith(SQLITE):
-        # The common case, told without importing SQLAlchemy.
-        file = Path(url.removeprefix(SQLITE).partition("?")[0])
+    if url.startswith(SQLITE_PREFIX):
+        file = Path(url.removeprefix(SQLITE_PREFIX).partition("?")[0])
         if not file.is_file():
-            raise NoStudy(f"there is no database {url} yet; `search start` sets it up (or say --storage URL)")
+            raise NoStudy(f"there is no database {url} yet; `search start` creates it (or name another: --storage URL)")
         return
     from storage.database.urls import parse_url
 

@@ -1,4 +1,4 @@
-"""Where a file lies: on a disk of this machine, or on one that several machines share."""
+"""Detects files on network file systems, which several machines share."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ NETWORK_FILE_SYSTEMS = frozenset({
     "fuse.juicefs", "fuse.smbnetfs", "fuse.davfs",
 })
 # fmt: on
-"""Types of mounts, as Linux names them, on which the files of other machines lie."""
+"""Linux's names of network file systems."""
 
 
 def network_mount(path: Path, mounts: Path = MOUNTS) -> tuple[str, str] | None:
     """The type and the mount point of the network file system that ``path`` lies on; None if it lies on none.
 
-    Where the list of mounts cannot be read (no Linux) nothing is known, and nothing is refused.
+    Also None where the list of mounts cannot be read, as on other systems than Linux.
 
     Args:
-        path: need not exist; its folder is looked at.
+        path: need not exist.
+        mounts: the list of mounts, in the format of ``/proc/self/mounts``.
     """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -36,14 +37,14 @@ def network_mount(path: Path, mounts: Path = MOUNTS) -> tuple[str, str] | None:
         if len(fields) < 3:
             continue
         point = _unescaped(fields[1])
-        # Later lines are mounted over earlier ones; the longest mount point that holds the path counts.
+        # The longest mount point that contains the path counts; of equal ones the later, which covers the earlier.
         if real.is_relative_to(point) and (found is None or len(point) >= len(found[1])):
             found = (fields[2], point)
     return found if found is not None and found[0] in NETWORK_FILE_SYSTEMS else None
 
 
 def _unescaped(text: str) -> str:
-    """A mount point as the kernel writes it: blanks and the like are octal numbers."""
+    """A mount point in plain text: the kernel writes blanks, tabs, newlines and backslashes as octal numbers."""
     for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(octal, character)
     return text

@@ -1,4 +1,9 @@
-"""Outages of the database: how an error is recognised as one, and which calls are repeated until it ends."""
+"""Outages of the database: recognising them, and repeating calls until they end.
+
+- `repeatable` decorates the methods of the stores that are safe to repeat.
+- `retry` repeats any call.
+- `is_outage` tells outages from other errors.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +19,14 @@ import sqlalchemy.exc
 from storage.errors import StorageUnavailableError
 
 OUTAGE_TIMEOUT = 1800.0
-"""Seconds after which an outage is no longer taken for a restart, in processes that wait for work or for results.
-Commands that answer at once do not wait at all."""
+"""Seconds for which workers, and commands that wait for results, wait for the database: longer than a restart takes.
+All other commands fail at once."""
 FIRST_PAUSE = 0.5  # seconds
 LONGEST_PAUSE = 30.0  # seconds
 _SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_FULL")
-# Connection lost; operator intervention (restart); too many connections and no memory; deadlock and serialization.
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-# A full disk (53100, SQLITE_FULL) is one of them: the worker keeps its result until there is room again.
+# Prefixes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html: connection broken (08), restart
+# (57P), disk full (53100), out of memory (53200), too many connections (53300), deadlock or serialization failure (40),
+# idle transaction ended (25P03). A full disk counts, so that a worker keeps its result until there is room again.
 _POSTGRESQL_OUTAGES = ("08", "57P", "53100", "53200", "53300", "40", "25P03")
 
 log = logging.getLogger(__name__)
@@ -32,19 +37,22 @@ _retrying: ContextVar[bool] = ContextVar("_retrying", default=False)
 
 
 def retry(call: Callable[[], T], timeout: float, *, sleep: Callable[[float], None] = time.sleep) -> T:
-    """Return ``call()``, repeated with growing pauses while the database does not answer.
+    """Return ``call()``, repeated with growing pauses during an outage.
 
-    Only the outermost `retry` of a thread repeats, so that timeouts do not multiply. An error other than an outage is
-    raised at once. An outage is raised once the pauses add up to ``timeout``.
+    Nested calls run once: only the outermost `retry` of a thread repeats, so that timeouts do not multiply.
 
     Args:
-        call: may safely run twice, see `repeatable`.
-        timeout: seconds; 0: ``call`` runs once.
+        call: safe to run again after it has succeeded, see `repeatable`.
+        timeout: raise the outage once the pauses add up to this many seconds; 0: ``call`` runs once.
+        sleep: replaced in tests.
+
+    Raises:
+        Exception: any error of ``call`` that is no outage, at once; an outage, after ``timeout``.
     """
     if _retrying.get():
         return call()
     pause, waited = FIRST_PAUSE, 0.0
-    outermost = _retrying.set(True)
+    token = _retrying.set(True)
     try:
         while True:
             try:
@@ -57,17 +65,17 @@ def retry(call: Callable[[], T], timeout: float, *, sleep: Callable[[float], Non
             waited += pause
             pause = min(2 * pause, LONGEST_PAUSE)
     finally:
-        _retrying.reset(outermost)
+        _retrying.reset(token)
 
 
 class HasOutageTimeout(Protocol):
-    """A database, as far as `repeatable` needs it."""
+    """What `repeatable` needs of a database."""
 
     outage_timeout: float
 
 
 class OnDatabase(Protocol):
-    """A store of a database."""
+    """What `repeatable` needs of a store."""
 
     @property
     def _database(self) -> HasOutageTimeout: ...
@@ -77,13 +85,16 @@ S = TypeVar("S", bound="OnDatabase | HasOutageTimeout")
 
 
 def repeatable(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Decorate a method of a store, or a function of a database: repeat it whole while the database does not answer,
-    for at most the database's ``outage_timeout`` seconds.
+    """Decorator: call the method again during an outage, for at most the database's ``outage_timeout`` seconds.
 
-    The connection may break after the commit and before the answer. So mark only what may run again after it has
-    succeeded: it leaves the same in the database, and its second answer serves the caller as well. Do not mark a method
-    that adds a row or a number with every call (`storage.records.exports.ExportStore.add`), nor one whose caller has
-    less time than the timeout (`storage.queue.work_queue.WorkQueue.renew`).
+    For methods of a store, methods of `storage.database.connection.Database`, and functions whose first argument is a
+    database.
+
+    The connection may break after the commit and before the answer, so the method may run again after it has succeeded.
+    Decorate only methods whose second run does no harm and whose second answer serves the caller as well: setting a
+    state is repeatable, adding 1 to a budget is not.
+
+    Do not decorate methods whose caller cannot wait (`storage.queue.work_queue.WorkQueue.renew`).
     """
 
     @functools.wraps(method)
@@ -95,36 +106,35 @@ def repeatable(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether ``error``, Retable's, SQLAlchemy's or Optuna's, means that the database does not answer now.
+    """Whether ``error`` means that the database does not answer at present, so that waiting may help.
 
-    Optuna wraps the driver's errors in its own, so the causes are looked at too. Any other error will not go away by
-    waiting.
+    Accepts errors of Retable, SQLAlchemy and Optuna. Optuna wraps the errors of SQLAlchemy, so this function also
+    follows ``__cause__``.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        # PendingRollbackError: a connection broke in the middle of one of Optuna's transactions, which it then tried to
-        # commit.
+    current: BaseException | None = error
+    while current is not None:
+        # PendingRollbackError: a connection broke inside one of Optuna's transactions, which it then tried to commit.
         if isinstance(
-            seen, (StorageUnavailableError, sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)
+            current, (StorageUnavailableError, sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)
         ):
             return True
-        if isinstance(seen, sqlalchemy.exc.DBAPIError):
-            return seen.connection_invalidated or _driver_outage(seen)
-        seen = seen.__cause__
+        if isinstance(current, sqlalchemy.exc.DBAPIError):
+            return current.connection_invalidated or _is_driver_outage(current)
+        current = current.__cause__
     return False
 
 
-def _driver_outage(error: sqlalchemy.exc.DBAPIError) -> bool:
+def _is_driver_outage(error: sqlalchemy.exc.DBAPIError) -> bool:
     sqlite_name = getattr(error.orig, "sqlite_errorname", None)
     if sqlite_name is not None:
         return str(sqlite_name).startswith(_SQLITE_OUTAGES)
     state = sqlstate(error.orig)
     if state is None:
-        # psycopg reports a connection that could not be made, or broke, without a state.
+        # psycopg gives no SQLSTATE where connecting failed or the connection broke.
         return isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
     return state.startswith(_POSTGRESQL_OUTAGES)
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """PostgreSQL's five-character code of a driver's error; None where it has none."""
+    """The SQLSTATE of a PostgreSQL driver's error: five characters; None where the error has none."""
     return getattr(error, "sqlstate", None)

@@ -1,8 +1,13 @@
-"""Our tables, beside Optuna's in one database.
+"""The tables of Retable. They share a database with Optuna's tables.
 
-All are named ``retable_…``, and none refers to Optuna's: SQLite uses the ids of deleted studies again. Times are Unix
-seconds on the database's clock (`storage.database.clock`), arrays are blobs of `storage.database.blobs`. A change here
-needs a new revision in ``storage/migrations/versions``; a test compares the two.
+- The names begin with ``retable_``.
+- No foreign key refers to Optuna's tables, because SQLite reuses the ids of deleted studies.
+- Times are Unix seconds on the database's clock (`storage.database.clock`).
+- Arrays are blobs of `storage.database.blobs`.
+- A few attributes have a clearer name than their column, which is the first argument of ``mapped_column``.
+- A change here needs a new revision in ``storage/migrations/versions``. A test compares the two.
+
+The value types of `storage.values` and `storage.records` explain most columns.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Index,
+    Label,
     LargeBinary,
     MetaData,
     String,
@@ -30,6 +36,8 @@ _Json = JSON(none_as_null=True)
 
 
 class Base(DeclarativeBase):
+    """Base of all tables: names of constraints, and SQL types of Python types."""
+
     metadata = MetaData(
         naming_convention={
             "pk": "pk_%(table_name)s",
@@ -49,8 +57,13 @@ class Base(DeclarativeBase):
     }
 
 
+def columns_of(table: type[Base]) -> tuple[Label[Any], ...]:
+    """All columns of a table, labelled so that rows have the names of the Python attributes."""
+    return tuple(column.label(column.key) for column in table.__table__.columns)
+
+
 class Dataset(Base):
-    """Images and labels as they were found, known by their fingerprint; the images themselves are not stored."""
+    """Labels and ids of a data set, under its fingerprint. The images themselves are not stored."""
 
     __tablename__ = "retable_dataset"
 
@@ -66,7 +79,7 @@ class Dataset(Base):
 
 
 class FoldSet(Base):
-    """Which fold each training image belongs to; shared by every study on the data set."""
+    """The fold of each training image, shared by all studies of a data set."""
 
     __tablename__ = "retable_fold_set"
     __table_args__ = (UniqueConstraint("fingerprint", "n_folds", "split", "seed"),)
@@ -81,7 +94,7 @@ class FoldSet(Base):
 
 
 class Study(Base):
-    """A study: what to search, on which data, how long. Optuna's study of the same name holds the trials."""
+    """A study: search space, data set, budget and state. Optuna's study of the same name holds the trials."""
 
     __tablename__ = "retable_study"
     __table_args__ = (CheckConstraint("state IN ('running', 'paused', 'stopped')", name="state"),)
@@ -93,7 +106,7 @@ class Study(Base):
     spec_hash: Mapped[str] = mapped_column(String(64))
     file_spec: Mapped[dict[str, Any]]
     overrides: Mapped[list[str]]
-    data_options: Mapped[dict[str, Any]]
+    data_options: Mapped[dict[str, Any]]  # unused: the specification holds the options
     budget: Mapped[int | None]
     deadline: Mapped[float | None]
     state: Mapped[str] = mapped_column(String(16))
@@ -106,7 +119,7 @@ class Study(Base):
 
 
 class StudyWeights(Base):
-    """How much each training image counts in the scores of a study; no row: all the same."""
+    """The weight of each training image in the scores of a study. A study without a row weights all images equally."""
 
     __tablename__ = "retable_study_weights"
 
@@ -116,14 +129,14 @@ class StudyWeights(Base):
 
 
 class Work(Base):
-    """What is to be done and who is doing it. Written by `storage.queue.work_queue` alone."""
+    """A work item of the queue. Only `storage.queue` writes it."""
 
     __tablename__ = "retable_work"
     __table_args__ = (
         CheckConstraint("kind IN ('search', 'confirm', 'refit')", name="kind"),
         CheckConstraint("state IN ('queued', 'leased', 'stored', 'failed')", name="state"),
         CheckConstraint("(state = 'leased') = (lease_until IS NOT NULL)", name="lease"),
-        # Sampled items carry no recipe_hash: a sampler may well draw one recipe twice.
+        # Search items have no recipe_hash, because a sampler may draw a recipe twice.
         UniqueConstraint("study_id", "kind", "split", "seed", "recipe_hash"),
         UniqueConstraint("study_id", "kind", "trial_number"),
         Index(None, "study_id", "state", "kind"),
@@ -139,17 +152,17 @@ class Work(Base):
     trial_number: Mapped[int | None]
     note: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(String(16))
-    told: Mapped[bool]
-    attempt: Mapped[int]
-    lost: Mapped[int]
-    worker: Mapped[str | None]
+    is_reported: Mapped[bool] = mapped_column("told", key="is_reported")  # Optuna knows the outcome
+    attempt: Mapped[int]  # the fencing token: grows whenever a worker takes the item
+    lost_workers: Mapped[int] = mapped_column("lost", key="lost_workers")  # not counting an expired lease
+    worker: Mapped[str | None]  # the latest holder
     lease_until: Mapped[float | None]
-    home: Mapped[str | None]
+    home: Mapped[str | None]  # only workers of this home may take the item; NULL: all may
     created: Mapped[float]
 
 
 class Trial(Base):
-    """What came out of a work item: written once, never changed."""
+    """The outcome of a work item: written once, never changed."""
 
     __tablename__ = "retable_trial"
     __table_args__ = (
@@ -174,7 +187,7 @@ class Trial(Base):
     reason: Mapped[str]
     value: Mapped[float | None]
     value_se: Mapped[float | None]
-    soft: Mapped[float | None]
+    mean_true_probability: Mapped[float | None] = mapped_column("soft", key="mean_true_probability")
     brier: Mapped[float | None]
     ambiguity: Mapped[float | None]
     temperature: Mapped[float | None]
@@ -184,14 +197,14 @@ class Trial(Base):
 
 
 class Curve(Base):
-    """One epoch of a trial."""
+    """Scores of a trial after one epoch."""
 
     __tablename__ = "retable_curve"
 
     trial_id: Mapped[int] = mapped_column(ForeignKey("retable_trial.id"), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
     metric: Mapped[float | None]
-    soft: Mapped[float | None]
+    mean_true_probability: Mapped[float | None] = mapped_column("soft", key="mean_true_probability")
     train_loss: Mapped[float | None]
     seconds: Mapped[float]
     fold_metrics: Mapped[list[Any]]
@@ -199,7 +212,7 @@ class Curve(Base):
 
 
 class Prediction(Base):
-    """Class probabilities of a finished trial: ``oof``, ``test``, or one flipped view such as ``oof.hflip``."""
+    """Class probabilities of a trial: ``oof``, ``test``, or those of one flipped view such as ``oof.hflip``."""
 
     __tablename__ = "retable_prediction"
 
@@ -209,7 +222,7 @@ class Prediction(Base):
 
 
 class Import(Base):
-    """Predictions that were made elsewhere and may take part in a study's final model."""
+    """Predictions of another program, which may become part of a study's final model."""
 
     __tablename__ = "retable_import"
     __table_args__ = (UniqueConstraint("study_id", "label"), UniqueConstraint("study_id", "digest"))
@@ -227,7 +240,7 @@ class Import(Base):
 
 
 class Export(Base):
-    """A submission and model folder that was written."""
+    """An exported model: its folder, and its expected and actual scores."""
 
     __tablename__ = "retable_export"
 
@@ -245,7 +258,7 @@ class Export(Base):
 
 
 class Worker(Base):
-    """A process that was there lately: one that trains, or a `start` that waits for the end of its study."""
+    """The latest heartbeat of a process: a worker, or a `search start` that waits for the end of its study."""
 
     __tablename__ = "retable_worker"
 

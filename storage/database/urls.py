@@ -1,4 +1,4 @@
-"""Database URLs: what is accepted, what it becomes, and how it may be shown."""
+"""Database URLs: checking, completing, and hiding their secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.errors import StorageError
 _DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
-    # SQLAlchemy reads a bare postgresql:// differently from release to release, so the driver is always written out.
+    # Which driver postgresql:// means depends on the release of SQLAlchemy, so this table names it.
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
@@ -22,16 +22,16 @@ _VALID = "give sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 
 def parse_url(url: str) -> URL:
-    """Check a database URL and write it out in full: driver named, SQLite file absolute.
+    """Check a database URL, and add the driver or make the path of a SQLite file absolute.
 
     Raises:
-        StorageError: not a URL, another database than SQLite and PostgreSQL, or a SQLite database with parameters or in
-            memory (each worker would have one of its own).
+        StorageError: not a URL, neither SQLite nor PostgreSQL, or a SQLite URL with parameters or of a database in
+            memory, which processes cannot share.
     """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        # The text is left out of the message, and the cause out of the chain: either may quote a password.
+        # Neither the message nor the chain of causes may quote the URL, because it may contain a password.
         raise StorageError(f"the database URL cannot be read; {_VALID}") from None
     if parsed.drivername not in _DRIVERS:
         raise StorageError(f"{parsed.drivername} databases are not supported; {_VALID}")
@@ -40,9 +40,9 @@ def parse_url(url: str) -> URL:
 
 
 def _absolute_file(url: URL) -> URL:
-    """Name the SQLite file absolutely, so that a worker started in another folder finds the same one."""
+    """Make the path of the SQLite file absolute, so that a worker in another folder finds the same file."""
     if url.host:
-        raise StorageError(f"sqlite://{url.host} names a host; a SQLite file has three slashes: sqlite:///FILE")
+        raise StorageError(f"sqlite://{url.host} names a host; a SQLite URL has three slashes: sqlite:///FILE")
     if not url.database or url.database == ":memory:":
         raise StorageError(f"a SQLite database in memory cannot be shared by workers; {_VALID}")
     if url.query or url.database.startswith("file:"):
@@ -51,12 +51,12 @@ def _absolute_file(url: URL) -> URL:
 
 
 def secrets_of(url: URL) -> tuple[str, ...]:
-    """Every text in ``url`` that must not be shown: the password and what parameters such as ``sslpassword`` hold."""
-    hidden = [str(url.password)] if url.password else []
+    """The secrets in ``url``: the password, and the values of parameters such as ``sslpassword``."""
+    secrets = [str(url.password)] if url.password else []
     for key, value in url.query.items():
         if "pass" in key.lower():
-            hidden += [value] if isinstance(value, str) else list(value)
-    return tuple(hidden)
+            secrets += [value] if isinstance(value, str) else list(value)
+    return tuple(secrets)
 
 
 def without_secrets(text: str, url: URL) -> str:
@@ -67,6 +67,6 @@ def without_secrets(text: str, url: URL) -> str:
 
 
 def shown_url(url: URL) -> str:
-    """``url`` as people may see it, its secrets as ``***``."""
+    """``url`` for messages and logs, with ``***`` in place of its secrets."""
     query = {key: "***" if "pass" in key.lower() else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)

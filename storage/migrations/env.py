@@ -1,4 +1,4 @@
-"""Run by Alembic for every command; `storage.schema` hands over the connection, inside its transaction."""
+"""Alembic runs this file for every command, on the connection of `storage.schema`, inside its transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from storage.schema import VERSION_TABLE, is_ours
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
-    # Optuna keeps a table alembic_version of its own in the same database.
+    # Optuna has its own table alembic_version in the same database.
     version_table=VERSION_TABLE,
     include_name=is_ours,
     render_as_batch=True,  # SQLite cannot alter a table in place

@@ -1,1 +1,1 @@
-"""Work items: handing them out under leases, storing results, recovering from dead workers."""
+"""The work queue: leases, stored results, and the recovery from dead workers."""

@@ -1,1 +1,1 @@
-"""Stored rows as values: studies, data sets, trials, exports, imports, workers."""
+"""Stores that turn rows into values and back: studies, data sets, trials, exports, imports, workers."""

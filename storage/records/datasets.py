@@ -1,4 +1,4 @@
-"""Data sets and their folds, shared by all studies on the same images."""
+"""Stored data sets and their folds, shared by all studies on the same images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy import select, update
 from storage.database.blobs import pack, unpack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
-from storage.database.tables import Dataset, FoldSet
+from storage.database.tables import Dataset, FoldSet, columns_of
 from storage.errors import StorageError
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredDataset:
-    """What is kept of a data set: labels and ids, no images. Arrays are to be treated as read-only."""
+    """Labels and ids of a data set, without its images. Treat the arrays as read-only."""
 
     fingerprint: str
     class_names: tuple[str, ...]
@@ -27,28 +27,31 @@ class StoredDataset:
     y: npt.NDArray[np.int64]
     """Class index of each training image, ``(n,)``."""
     groups: npt.NDArray[np.int64] | None
-    """Images with the same number are near-duplicates; training images first, then test images, ``(n + m,)``."""
+    """Group of each image, training images first, then test images, ``(n + m,)``. Near-duplicates share a number."""
     summary: dict[str, Any]
-    """Whatever else is to be shown of it."""
+    """Further facts for reports; plain JSON."""
     public_images: int | None = None
-    """How many test images the competition's public scores are computed on; None: nobody said."""
+    """How many test images the competition's public scores are computed on; None: unknown."""
 
 
 class DatasetStore:
-    """Data sets by fingerprint. What is stored once stays as it is, but for ``public_images``, told by people later."""
+    """Data sets by fingerprint. Stored data never changes, except ``public_images``, which the user may set later.
+
+    All methods are repeated during an outage (`storage.database.outages.repeatable`).
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @repeatable
     def add(self, dataset: StoredDataset) -> StoredDataset:
-        """Store a data set, unless its fingerprint is stored already; return what is stored.
+        """Store a data set, unless its fingerprint is stored already, and return the stored one.
 
         Raises:
-            StorageError: labels and ids of different length.
+            StorageError: the numbers of labels and training ids differ.
         """
         if dataset.y.shape != (len(dataset.train_ids),):
-            raise StorageError(f"{len(dataset.train_ids)} training ids but labels of shape {dataset.y.shape}")
+            raise StorageError(f"{len(dataset.train_ids)} training ids, but labels of shape {dataset.y.shape}")
         with self._database.writing() as connection:
             connection.execute(
                 self._database.insert(Dataset)
@@ -76,10 +79,10 @@ class DatasetStore:
         """
         with self._database.reading() as connection:
             row = connection.execute(
-                select(*Dataset.__table__.columns).where(Dataset.fingerprint == fingerprint)
+                select(*columns_of(Dataset)).where(Dataset.fingerprint == fingerprint)
             ).one_or_none()
         if row is None:
-            raise StorageError(f"no data set with the fingerprint {fingerprint} is stored in {self._database.name}")
+            raise StorageError(f"no data set has the fingerprint {fingerprint} in {self._database.name}")
         return StoredDataset(
             fingerprint=row.fingerprint,
             class_names=tuple(row.class_names),
@@ -93,15 +96,16 @@ class DatasetStore:
 
     @repeatable
     def set_public_images(self, fingerprint: str, public_images: int) -> None:
-        """Remember how many test images public scores are computed on, in place of what was known before.
+        """Set how many test images public scores are computed on.
 
         Raises:
-            StorageError: the data set is not stored, or has not so many test images.
+            StorageError: the data set is not stored, or ``public_images`` is not 1 to its number of test images.
         """
-        held = len(self.get(fingerprint).test_ids)
-        if not 1 <= public_images <= held:
+        test_images = len(self.get(fingerprint).test_ids)
+        if not 1 <= public_images <= test_images:
             raise StorageError(
-                f"the public score cannot be on {public_images} images: it is on some or all of the {held} test images"
+                f"public scores cannot be computed on {public_images} images: give 1 to {test_images}, the number of "
+                "test images"
             )
         with self._database.writing() as connection:
             connection.execute(
@@ -110,7 +114,7 @@ class DatasetStore:
 
     @repeatable
     def folds(self, fingerprint: str, *, n_folds: int, split: int, seed: int) -> npt.NDArray[np.int64] | None:
-        """The frozen fold of each training image, int64 ``(n,)`` in the order of ``train_ids``; None if not frozen."""
+        """The fold of each training image, int64 ``(n,)`` in the order of ``train_ids``; None if none is stored."""
         with self._database.reading() as connection:
             blob = connection.execute(
                 select(FoldSet.folds).where(
@@ -126,16 +130,19 @@ class DatasetStore:
     def freeze_folds(
         self, fingerprint: str, folds: npt.NDArray[np.int64], *, n_folds: int, split: int, seed: int
     ) -> npt.NDArray[np.int64]:
-        """Store the folds of one (data set, number of folds, split, seed) for ever and return the stored ones.
+        """Store the folds of a (data set, number of folds, split, seed), unless there are some already.
 
-        They are the given ones if this call was the first, else those of the first: whoever imports folds compares.
+        Folds never change once they are stored, so that the scores of all trials stay comparable.
+
+        Returns:
+            The stored folds: those of the first call, which may differ from ``folds``.
 
         Raises:
             StorageError: unknown data set, or not one fold of 0 to ``n_folds`` - 1 for each training image.
         """
         images = len(self.get(fingerprint).train_ids)
         if folds.shape != (images,) or folds.dtype.kind not in "iu":
-            raise StorageError(f"folds are whole numbers of shape ({images},), not {folds.dtype} of {folds.shape}")
+            raise StorageError(f"folds are integers of shape ({images},), not {folds.dtype} of shape {folds.shape}")
         if images and not (folds.min() >= 0 and folds.max() < n_folds):
             raise StorageError(f"folds are numbered 0 to {n_folds - 1}, not {folds.min()} to {folds.max()}")
         key = {"fingerprint": fingerprint, "n_folds": n_folds, "split": split, "seed": seed}

@@ -1,4 +1,4 @@
-"""Stored exports: which recipe was exported where, its expected score, and its scores on the leaderboard."""
+"""Stored exports: the recipe and folder of each exported model, its expected score, and its leaderboard scores."""
 
 from __future__ import annotations
 
@@ -12,33 +12,41 @@ from sqlalchemy import insert, select, update
 
 from storage.database.connection import Database
 from storage.database.outages import repeatable
-from storage.database.tables import Export
+from storage.database.tables import Export, columns_of
 from storage.errors import StorageError
 from storage.values import finite_or_none
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRecord:
-    """A submission and model folder that was written."""
+    """An exported model with its submission."""
 
     id: int
     study_id: int
     created: float
-    """Unix seconds, database's clock."""
+    """Unix seconds on the database's clock."""
     folder: str
+    """Path of the model folder, on the machine that wrote it."""
     recipe: dict[str, Any]
     score: float | None
+    """Cross-validated metric; higher is better. None where it is not finite."""
     score_se: float | None
     notes: dict[str, Any]
+    """Further facts for reports; plain JSON."""
     forecast: dict[str, Any] | None
-    """What score on the test images was expected when it was made; None where nobody can tell."""
+    """The score on the test images that was expected at the export; None where no forecast was possible."""
     public_score: float | None
-    """What the competition's board said, in the direction in which studies count: higher is better."""
+    """On the competition's public leaderboard, with the sign of the study's metric: higher is better."""
     private_score: float | None
+    """Likewise, on the private leaderboard."""
 
 
 class ExportStore:
-    """Adds and reads the exports of a study."""
+    """Adds exports, reads them, and records their leaderboard scores.
+
+    `add` and `record_scores` are not repeated during an outage: `add` would add a second export, and the second
+    `record_scores` would return the new scores instead of the old ones.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,10 +62,10 @@ class ExportStore:
         notes: Mapping[str, Any] | None = None,
         forecast: Mapping[str, Any] | None = None,
     ) -> int:
-        """Record an export that was written; returns its id.
+        """Record an export and return its id.
 
         Raises:
-            StorageError: a forecast that JSON cannot hold, such as one with a number that is not finite.
+            StorageError: JSON cannot represent the forecast, for example because a number is not finite.
         """
         _check_forecast(forecast)
         with self._database.writing() as connection:
@@ -78,37 +86,36 @@ class ExportStore:
 
     @repeatable
     def all(self, study_id: int) -> list[ExportRecord]:
-        """Exports of a study, the oldest first."""
+        """Exports of a study, oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(*Export.__table__.columns).where(Export.study_id == study_id).order_by(Export.id)
+                select(*columns_of(Export)).where(Export.study_id == study_id).order_by(Export.id)
             )
             return [ExportRecord(**row._mapping) for row in rows]
 
     def record_scores(
         self, export_id: int, *, public: float | None = None, private: float | None = None
     ) -> ExportRecord:
-        """Record what the competition's board said of an export, in place of what was recorded before; None leaves a
-        score as it is.
+        """Set the leaderboard scores of an export. None leaves a score unchanged.
 
         Returns:
-            The export as it was before the call.
+            The export before the change.
 
         Raises:
             StorageError: no such export, or a score that is not finite.
         """
-        given = {"public_score": public, "private_score": private}
-        new = {name: float(score) for name, score in given.items() if score is not None}
-        for name, score in new.items():
+        scores = {"public_score": public, "private_score": private}
+        changes = {name: float(score) for name, score in scores.items() if score is not None}
+        for name, score in changes.items():
             if not math.isfinite(score):
                 raise StorageError(f"a {name.replace('_', ' ')} is a finite number, not {score}")
         with self._database.writing() as connection:
-            query = select(*Export.__table__.columns).where(Export.id == export_id)
+            query = select(*columns_of(Export)).where(Export.id == export_id)
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise StorageError(f"no export has the number {export_id} in {self._database.name}")
-            if new:
-                connection.execute(update(Export).where(Export.id == export_id).values(**new))
+            if changes:
+                connection.execute(update(Export).where(Export.id == export_id).values(**changes))
         return ExportRecord(**row._mapping)
 
 
@@ -116,4 +123,4 @@ def _check_forecast(forecast: Mapping[str, Any] | None) -> None:
     try:
         json.dumps(None if forecast is None else dict(forecast), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise StorageError(f"a forecast holds texts and finite numbers: {error}") from error
+        raise StorageError(f"a forecast may hold only texts and finite numbers: {error}") from error

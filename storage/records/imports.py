@@ -1,4 +1,4 @@
-"""Predictions that were made elsewhere: rows to values and back."""
+"""Stored predictions of other programs, which may become part of a study's final model."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from storage.values import finite_or_none
 
 
 class LabelTakenError(StorageError):
-    """Other predictions are stored under that label."""
+    """The study has other predictions under that label."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImportedPredictions:
-    """What is to be stored: class probabilities of the study's ``n`` training and ``m`` test images, of ``C`` classes.
+    """Class probabilities of a study's ``n`` training and ``m`` test images for ``C`` classes.
 
     Raises:
-        StorageError: arrays of impossible shape.
+        StorageError: an array is not two-dimensional, or the numbers of classes differ.
     """
 
     oof: npt.NDArray[np.float32]
-    """Out-of-fold, ``(n, C)``, in the order of the data set's training ids."""
+    """Out-of-fold probabilities, ``(n, C)``, in the order of the data set's training ids."""
     test: npt.NDArray[np.float32] | None
-    """``(m, C)``, in the order of its test ids; None where it has no test images."""
+    """``(m, C)``, in the order of the data set's test ids; None where it has no test images."""
 
     def __post_init__(self) -> None:
         shapes = [part.shape for part in (self.oof, self.test) if part is not None]
         if any(len(shape) != 2 for shape in shapes) or len({shape[-1] for shape in shapes}) != 1:
-            raise StorageError(f"predictions are of shape (images, classes), not {' and '.join(map(str, shapes))}")
+            raise StorageError(f"predictions have shape (images, classes), not {' and '.join(map(str, shapes))}")
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the numbers: the same predictions from another file are the same."""
+        """SHA-256 (hex) of the numbers, independent of the file that they came from."""
         parts = [part.astype("<f4").tobytes() for part in (self.oof, self.test) if part is not None]
         sizes = [len(part).to_bytes(8, "big") for part in parts]
         return hashlib.sha256(b"".join([*sizes, *parts])).hexdigest()
@@ -51,7 +51,7 @@ class ImportedPredictions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRecord:
-    """Stored predictions, without the numbers (see `ImportStore.predictions`)."""
+    """A stored import. `ImportStore.predictions` reads its probabilities separately."""
 
     id: int
     study_id: int
@@ -59,19 +59,23 @@ class ImportRecord:
     """Unique in the study."""
     digest: str
     value: float | None
-    """The study's metric of the out-of-fold part; None where it is not finite."""
+    """The study's metric of the out-of-fold probabilities; None where it is not finite."""
     value_se: float | None
     notes: dict[str, Any]
-    """What whoever imported them noticed."""
+    """Findings of the checks at the import; plain JSON."""
     created: float
-    """Unix seconds, database's clock."""
+    """Unix seconds on the database's clock."""
 
 
-_COLUMNS = tuple(getattr(Import, name) for name in ImportRecord.__dataclass_fields__)
+_RECORD_COLUMNS = tuple(getattr(Import, name) for name in ImportRecord.__dataclass_fields__)
 
 
 class ImportStore:
-    """Imported predictions of all studies of one database. What is stored is removed or stays as it is."""
+    """Imported predictions of all studies of one database. They may be added and removed, but never change.
+
+    `add` and `remove` are not repeated during an outage: the answer of the second call would say that nothing was added
+    or removed. After a failure the caller may call them again.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -86,13 +90,13 @@ class ImportStore:
         value_se: float | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> tuple[ImportRecord, bool]:
-        """Store predictions, unless the study has just these already.
+        """Store predictions, unless the study has the same numbers already.
 
         Returns:
-            What is stored, perhaps under another label, and whether this call stored it.
+            The stored record, perhaps under another label, and whether this call added it.
 
         Raises:
-            LabelTakenError: the study has other predictions of that label; nothing was written.
+            LabelTakenError: the study has other predictions under that label. Nothing was written.
         """
         digest = predictions.digest
         with self._database.writing() as connection:
@@ -113,38 +117,39 @@ class ImportStore:
                 .returning(Import.id)
             ).one_or_none()
             stored = connection.execute(
-                select(*_COLUMNS).where(Import.study_id == study_id, Import.digest == digest)
+                select(*_RECORD_COLUMNS).where(Import.study_id == study_id, Import.digest == digest)
             ).one_or_none()
         if stored is None:
-            raise LabelTakenError(f"other predictions are stored as {label!r} already")
+            raise LabelTakenError(f"the study has other predictions under the label {label!r}")
         return ImportRecord(**stored._mapping), added is not None
 
     @repeatable
     def all(self, study_id: int) -> list[ImportRecord]:
-        """Everything that was imported into a study, the oldest first."""
+        """Imports of a study, oldest first."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(*_COLUMNS).where(Import.study_id == study_id).order_by(Import.id))
+            rows = connection.execute(select(*_RECORD_COLUMNS).where(Import.study_id == study_id).order_by(Import.id))
             return [ImportRecord(**row._mapping) for row in rows]
 
     @repeatable
     def predictions(self, import_id: int) -> ImportedPredictions:
-        """The numbers of one record.
+        """The probabilities of one import.
 
         Raises:
-            StorageError: there is no such record (any more).
+            StorageError: no such import; it may have been removed.
         """
         with self._database.reading() as connection:
             row = connection.execute(select(Import.oof, Import.test).where(Import.id == import_id)).one_or_none()
         if row is None:
-            raise StorageError(f"imported predictions {import_id} are not stored in {self._database.name} any more")
-        parts = [None if blob is None else unpack(blob).astype(np.float32, copy=False) for blob in row]
-        assert parts[0] is not None
-        return ImportedPredictions(oof=parts[0], test=parts[1])
+            raise StorageError(f"imported predictions {import_id} are not stored in {self._database.name} (any more)")
+        return ImportedPredictions(
+            oof=unpack(row.oof).astype(np.float32, copy=False),
+            test=None if row.test is None else unpack(row.test).astype(np.float32, copy=False),
+        )
 
     def remove(self, study_id: int, label: str) -> bool:
-        """Remove what is stored under a label; False: nothing is."""
+        """Remove the import with that label. False: there is none."""
         with self._database.writing() as connection:
-            gone = connection.execute(
+            removed = connection.execute(
                 delete(Import).where(Import.study_id == study_id, Import.label == label).returning(Import.id)
             ).one_or_none()
-            return gone is not None
+            return removed is not None

@@ -1,4 +1,4 @@
-"""Studies as they are stored: specification, data, budget, state."""
+"""Stored studies: specification, data set, budget, state and image weights."""
 
 from __future__ import annotations
 
@@ -20,61 +20,68 @@ from storage.values import StudyState, storable_text
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A study. Name, data and ``spec_hash`` stay as they were when it was created."""
+    """A study. Its name, data set and ``spec_hash`` never change."""
 
     id: int
     name: str
     """Also the name of Optuna's study."""
     fingerprint: str
-    """Of the data set that it was created on."""
+    """Of the data set (`storage.records.datasets`)."""
     spec: dict[str, Any]
-    """The specification with everything resolved."""
+    """The complete specification: study file, overrides and defaults."""
     spec_hash: str
     file_spec: dict[str, Any]
-    """The study file as it was read, before the overrides."""
+    """The study file alone, without overrides and defaults."""
     overrides: tuple[str, ...]
-    """``FIELD=VALUE`` as typed."""
+    """``FIELD=VALUE`` of the command line."""
     budget: int | None
-    """Search trials in total, failed ones aside; None: until the deadline."""
+    """Maximum number of search trials, not counting failed ones; None: no limit but the deadline."""
     deadline: float | None
-    """Unix seconds on the database's clock, after which nothing begins."""
+    """No search trial begins after it. Unix seconds on the database's clock, like all times below."""
     state: StudyState
     state_reason: str
+    """Explanation for the user."""
     priority: int
-    """Workers of many studies serve a higher one first."""
+    """Workers of several studies prefer the higher priority."""
     served: float | None
-    """When a work item of it was last handed out, Unix seconds on the database's clock."""
+    """When a worker last took an item of the study."""
     swept: float | None
-    """When somebody last looked for what dead workers left behind, likewise."""
+    """When a process last looked for items and trials of dead workers (`storage.queue.recovery`)."""
     running_since: float | None
-    """When it was last set running by a person; None: since it was created."""
+    """When the user last set the study running; None: never since it was created."""
     created: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageWeights:
-    """How much each of a study's ``n`` training images counts in its scores. Treat the array as read-only.
+    """The weight of each of a study's ``n`` training images in its scores. Treat the array as read-only.
 
     Raises:
-        StorageError: not ``n`` finite numbers above 0.
+        StorageError: not a one-dimensional array of finite numbers above 0.
     """
 
     values: npt.NDArray[np.float64]
     """float64 ``(n,)``, in the order of the data set's training ids."""
     about: Mapping[str, Any]
-    """What they were made from, to be shown; plain JSON."""
+    """How the weights were estimated, for reports; plain JSON."""
 
     def __post_init__(self) -> None:
         values = self.values
         if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values) & (values > 0.0)):
-            raise StorageError(f"weights of images are finite numbers above 0, not {values.dtype} of {values.shape}")
+            raise StorageError(
+                f"image weights are finite numbers above 0 of shape (images,), not {values.dtype} of {values.shape}"
+            )
 
 
-_COLUMNS = tuple(getattr(Study, name) for name in StoredStudy.__dataclass_fields__)
+_STUDY_COLUMNS = tuple(getattr(Study, name) for name in StoredStudy.__dataclass_fields__)
 
 
 class StudyStore:
-    """Studies by name."""
+    """Creates, reads and changes studies.
+
+    `create` and `grow_budget` are not repeated during an outage. A second `create` would fail because the first one
+    succeeded, and a second `grow_budget` would grow the budget twice.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -92,13 +99,15 @@ class StudyStore:
         deadline: float | None = None,
         weights: ImageWeights | None = None,
     ) -> StoredStudy:
-        """Store a new study, running. Its data set must be stored already. Optuna's study is the caller's to create.
+        """Store a new study in the state running. The caller creates Optuna's study.
 
         Args:
-            weights: how much each training image counts, for ever; None: all the same.
+            fingerprint: of a stored data set.
+            weights: they never change; None: all images count equally.
 
         Raises:
-            StudyExistsError: the name is taken, perhaps a moment ago by another process.
+            StudyExistsError: the name is taken, perhaps since a moment ago by another process.
+            StorageError: the data set is not stored.
         """
         with self._database.writing() as connection:
             created = connection.execute(
@@ -110,7 +119,7 @@ class StudyStore:
                     spec_hash=spec_hash,
                     file_spec=dict(file_spec),
                     overrides=list(overrides),
-                    data_options={},  # a column that nothing reads: the options are part of the specification
+                    data_options={},  # unused: the specification holds the options
                     budget=budget,
                     deadline=deadline,
                     state=StudyState.RUNNING.value,
@@ -126,14 +135,14 @@ class StudyStore:
                     insert(StudyWeights).values(study_id=created, weights=values, about=dict(weights.about))
                 )
         if created is None:
-            raise StudyExistsError(f"a study called {name!r} exists already in {self._database.name}")
+            raise StudyExistsError(f"a study {name!r} exists already in {self._database.name}")
         return self.get(name)
 
     @repeatable
     def find(self, name: str) -> StoredStudy | None:
         """The study of that name, or None."""
         with self._database.reading() as connection:
-            row = connection.execute(select(*_COLUMNS).where(Study.name == name)).one_or_none()
+            row = connection.execute(select(*_STUDY_COLUMNS).where(Study.name == name)).one_or_none()
         return None if row is None else _study(row)
 
     @repeatable
@@ -141,23 +150,23 @@ class StudyStore:
         """The study of that name.
 
         Raises:
-            UnknownStudyError: there is none; the message lists those that there are.
+            UnknownStudyError: there is none. The message lists the stored names.
         """
-        found = self.find(name)
-        if found is None:
-            names = ", ".join(study.name for study in self.all()) or "none at all"
-            raise UnknownStudyError(f"no study called {name!r} in {self._database.name}; stored: {names}")
-        return found
+        study = self.find(name)
+        if study is None:
+            names = ", ".join(stored.name for stored in self.all()) or "none at all"
+            raise UnknownStudyError(f"no study {name!r} in {self._database.name}; stored: {names}")
+        return study
 
     @repeatable
     def all(self) -> list[StoredStudy]:
-        """All studies, the oldest first."""
+        """All studies, oldest first."""
         with self._database.reading() as connection:
-            return [_study(row) for row in connection.execute(select(*_COLUMNS).order_by(Study.id))]
+            return [_study(row) for row in connection.execute(select(*_STUDY_COLUMNS).order_by(Study.id))]
 
     @repeatable
     def weights(self, study_id: int) -> ImageWeights | None:
-        """How much each training image counts in the study's scores; None: all the same."""
+        """The weights of the study's training images; None: all images count equally."""
         with self._database.reading() as connection:
             row = connection.execute(
                 select(StudyWeights.weights, StudyWeights.about).where(StudyWeights.study_id == study_id)
@@ -168,7 +177,7 @@ class StudyStore:
 
     @repeatable
     def state(self, study_id: int) -> StudyState:
-        """The state alone: cheap enough to ask after every epoch.
+        """The state of a study. Cheap enough to ask after every epoch.
 
         Raises:
             UnknownStudyError: no such study.
@@ -176,12 +185,18 @@ class StudyStore:
         with self._database.reading() as connection:
             state = connection.execute(select(Study.state).where(Study.id == study_id)).scalar_one_or_none()
         if state is None:
-            raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
+            raise UnknownStudyError(f"no study has the id {study_id} in {self._database.name}")
         return StudyState(state)
 
     @repeatable
     def set_state(self, study_id: int, state: StudyState, reason: str = "") -> None:
-        """Change the state; ``reason`` is shown beside it. Set running, failures from before no longer count."""
+        """Change the state, with a reason for the user.
+
+        Setting a study running also resets `storage.records.trials.TrialStore.consecutive_failures`.
+
+        Raises:
+            UnknownStudyError: no such study; so do all methods below.
+        """
         changes: dict[str, Any] = {"state": StudyState(state).value, "state_reason": storable_text(reason)}
         if state is StudyState.RUNNING:
             changes["running_since"] = self._database.clock()
@@ -189,34 +204,32 @@ class StudyStore:
 
     @repeatable
     def set_priority(self, study_id: int, priority: int) -> None:
-        """Change the priority among the studies of the database; 0 is ordinary."""
+        """Change the priority among the studies of the database. The default is 0; higher comes first."""
         self._change(study_id, priority=priority)
 
     @repeatable
     def set_spec(self, study_id: int, *, spec: Mapping[str, Any], file_spec: Mapping[str, Any]) -> None:
-        """Replace the specification by one with the same hash: what it leaves out no trial depends on."""
+        """Replace the specification by one with the same hash: it differs only in settings that no trial depends on."""
         self._change(study_id, spec=dict(spec), file_spec=dict(file_spec))
 
     @repeatable
     def set_budget(self, study_id: int, budget: int | None) -> None:
-        """Change the number of trials in total. What is begun already is never cut short."""
+        """Change the maximum number of search trials; None: no limit. Trials that have begun are always finished."""
         self._change(study_id, budget=budget)
 
     def grow_budget(self, study_id: int, trials: int = 1) -> None:
-        """Add to the number of trials in total; a study without a budget has room for them anyway."""
+        """Raise the maximum number of search trials. A study without a budget keeps none."""
         self._change(study_id, budget=Study.budget + trials)
 
     @repeatable
     def set_deadline(self, study_id: int, deadline: float | None) -> None:
-        """Change the deadline (Unix seconds on the database's clock, see
-        `storage.database.connection.Database.now`).
-        """
+        """Change the deadline: Unix seconds on the database's clock (`storage.database.connection.Database.now`)."""
         self._change(study_id, deadline=deadline)
 
     def _change(self, study_id: int, **values: Any) -> None:
         with self._database.writing() as connection:
             if connection.execute(update(Study).where(Study.id == study_id).values(**values)).rowcount != 1:
-                raise UnknownStudyError(f"there is no study with the id {study_id} in {self._database.name}")
+                raise UnknownStudyError(f"no study has the id {study_id} in {self._database.name}")
 
 
 def _study(row: Row[Any]) -> StoredStudy:

@@ -1,4 +1,4 @@
-"""Trial outcomes as rows: written in the caller's transaction, read as values."""
+"""Trial outcomes as rows: written and deleted inside the caller's transaction, read as values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, insert, select
 
 from storage.database.blobs import pack, unpack
 from storage.database.clock import Clock
-from storage.database.tables import Curve, Prediction, Trial
+from storage.database.tables import Curve, Prediction, Trial, columns_of
 from storage.values import (
     EpochCurve,
     Failure,
@@ -22,12 +22,15 @@ from storage.values import (
     storable_text,
 )
 
-TRIAL_COLUMNS = tuple(getattr(Trial, name) for name in TrialRecord.__dataclass_fields__)
+TRIAL_COLUMNS = tuple(getattr(Trial, name).label(name) for name in TrialRecord.__dataclass_fields__)
+"""The columns that `trial_record` reads."""
 
 
 def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome, clock: Clock) -> None:
-    """Write the record of a work row (all columns of `storage.database.tables.Work`), its curves and its
-    predictions.
+    """Write the record, the curves and the predictions of a work item.
+
+    Args:
+        work: the item, with the columns of ``columns_of(Work)`` (`storage.database.tables.columns_of`).
     """
     trial_id = connection.execute(
         insert(Trial)
@@ -48,7 +51,7 @@ def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome
             reason=storable_text(outcome.reason),
             value=finite_or_none(outcome.value),
             value_se=finite_or_none(outcome.value_se),
-            soft=finite_or_none(outcome.soft),
+            mean_true_probability=finite_or_none(outcome.mean_true_probability),
             brier=finite_or_none(outcome.brier),
             ambiguity=finite_or_none(outcome.ambiguity),
             temperature=finite_or_none(outcome.temperature),
@@ -71,21 +74,21 @@ def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome
 
 
 def delete_outcome(connection: Connection, work_id: int) -> None:
-    """Remove the record of a work item with its curves and predictions."""
-    records = select(Trial.id).where(Trial.work_id == work_id).scalar_subquery()
-    connection.execute(delete(Curve).where(Curve.trial_id == records))
-    connection.execute(delete(Prediction).where(Prediction.trial_id == records))
+    """Delete the record of a work item with its curves and predictions."""
+    trial_id = select(Trial.id).where(Trial.work_id == work_id).scalar_subquery()
+    connection.execute(delete(Curve).where(Curve.trial_id == trial_id))
+    connection.execute(delete(Prediction).where(Prediction.trial_id == trial_id))
     connection.execute(delete(Trial).where(Trial.work_id == work_id))
 
 
 def select_curves(connection: Connection, trial_id: int) -> tuple[EpochCurve, ...]:
-    """Every epoch of a trial, in order."""
-    rows = connection.execute(select(*Curve.__table__.columns).where(Curve.trial_id == trial_id).order_by(Curve.epoch))
+    """All epochs of a trial, in order."""
+    rows = connection.execute(select(*columns_of(Curve)).where(Curve.trial_id == trial_id).order_by(Curve.epoch))
     return tuple(
         EpochCurve(
             epoch=row.epoch,
             metric=_number(row.metric),
-            soft=_number(row.soft),
+            mean_true_probability=_number(row.mean_true_probability),
             train_loss=_number(row.train_loss),
             seconds=row.seconds,
             fold_metrics=tuple(_number(value) for value in row.fold_metrics),
@@ -96,7 +99,7 @@ def select_curves(connection: Connection, trial_id: int) -> tuple[EpochCurve, ..
 
 
 def trial_record(row: Row[Any]) -> TrialRecord:
-    """A row of `TRIAL_COLUMNS` as a value."""
+    """The record of a row with the columns `TRIAL_COLUMNS`."""
     values = dict(row._mapping)
     failure = None if row.failure is None else Failure(row.failure)
     return TrialRecord(**{**values, "kind": WorkKind(row.kind), "status": TrialStatus(row.status), "failure": failure})
@@ -107,7 +110,7 @@ def _curve_row(trial_id: int, curve: EpochCurve) -> dict[str, Any]:
         "trial_id": trial_id,
         "epoch": curve.epoch,
         "metric": finite_or_none(curve.metric),
-        "soft": finite_or_none(curve.soft),
+        "mean_true_probability": finite_or_none(curve.mean_true_probability),
         "train_loss": finite_or_none(curve.train_loss),
         "seconds": curve.seconds,
         "fold_metrics": [finite_or_none(value) for value in curve.fold_metrics],

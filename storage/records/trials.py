@@ -1,4 +1,4 @@
-"""What trials and exports left behind: records, curves, predictions, exports."""
+"""Stored trials: records, learning curves and predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind
 
 
 class TrialStore:
-    """Reads what `storage.queue.work_queue.WorkQueue.store` wrote, and keeps the list of exports."""
+    """Reads the outcomes that `storage.queue.work_queue.WorkQueue.store` wrote.
+
+    All methods are repeated during an outage (`storage.database.outages.repeatable`).
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,7 +28,7 @@ class TrialStore:
     def records(
         self, study_id: int, *, kind: WorkKind | None = None, status: TrialStatus | None = None
     ) -> list[TrialRecord]:
-        """Records of a study in the order in which they were stored, optionally of one kind or status."""
+        """Records of a study in the order in which they were stored; with ``kind`` or ``status``, only those."""
         query = select(*TRIAL_COLUMNS).where(Trial.study_id == study_id).order_by(Trial.id)
         if kind is not None:
             query = query.where(Trial.kind == WorkKind(kind).value)
@@ -36,14 +39,14 @@ class TrialStore:
 
     @repeatable
     def record_of(self, work_id: int) -> TrialRecord | None:
-        """The record of one work item; None while it has no outcome."""
+        """The record of a work item; None while it has no outcome."""
         with self._database.reading() as connection:
             row = connection.execute(select(*TRIAL_COLUMNS).where(Trial.work_id == work_id)).one_or_none()
         return None if row is None else trial_record(row)
 
     @repeatable
     def count(self, study_id: int, kind: WorkKind) -> int:
-        """How many records of one kind there are."""
+        """The number of records of one kind."""
         with self._database.reading() as connection:
             return connection.execute(
                 select(func.count()).where(Trial.study_id == study_id, Trial.kind == kind.value)
@@ -51,17 +54,19 @@ class TrialStore:
 
     @repeatable
     def consecutive_failures(self, study_id: int) -> int:
-        """How many search trials failed since the last one that did not, and since the study was last set running."""
+        """How many search trials failed after the last one that did not, and after the study was last set running."""
         since = select(func.coalesce(Study.running_since, 0.0)).where(Study.id == study_id).scalar_subquery()
         ended = and_(Trial.study_id == study_id, Trial.kind == WorkKind.SEARCH.value, Trial.finished >= since)
-        last_good = select(func.coalesce(func.max(Trial.id), 0)).where(ended, Trial.status != TrialStatus.FAILED.value)
+        last_success = select(func.coalesce(func.max(Trial.id), 0)).where(
+            ended, Trial.status != TrialStatus.FAILED.value
+        )
         with self._database.reading() as connection:
-            count = select(func.count()).where(ended, Trial.id > last_good.scalar_subquery())
+            count = select(func.count()).where(ended, Trial.id > last_success.scalar_subquery())
             return connection.execute(count).scalar_one()
 
     @repeatable
     def curves(self, record_id: int) -> tuple[EpochCurve, ...]:
-        """Every epoch of a record, in order; empty if it ended before its first."""
+        """All epochs of a record, in order; empty if the training ended before the first one did."""
         with self._database.reading() as connection:
             return select_curves(connection, record_id)
 
@@ -77,13 +82,13 @@ class TrialStore:
         """Class probabilities, float32 ``(images, classes)``.
 
         Raises:
-            StorageError: the record has no prediction of that name; the message lists those that it has.
+            StorageError: the record has no predictions of that name. The message lists the names that it has.
         """
         with self._database.reading() as connection:
             blob = connection.execute(
                 select(Prediction.proba).where(Prediction.trial_id == record_id, Prediction.name == name)
             ).scalar_one_or_none()
         if blob is None:
-            kept = ", ".join(self.prediction_names(record_id)) or "none"
-            raise StorageError(f"trial record {record_id} has no predictions {name!r}; kept: {kept}")
+            stored = ", ".join(self.prediction_names(record_id)) or "none"
+            raise StorageError(f"trial record {record_id} has no predictions {name!r}; stored: {stored}")
         return unpack(blob).astype(np.float32, copy=False)

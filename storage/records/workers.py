@@ -1,4 +1,4 @@
-"""Which processes live: for people to see. Who owns what is decided by leases alone (`storage.queue.work_queue`)."""
+"""Heartbeats of processes, for display alone. Leases decide which worker owns an item (`storage.queue.work_queue`)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from sqlalchemy import ColumnElement, delete, select
 
 from storage.database.connection import Database
 from storage.database.outages import repeatable
-from storage.database.tables import Worker
+from storage.database.tables import Worker, columns_of
 
 FORGET_AFTER = 86_400.0
-"""Seconds after its last sign of life at which a worker that never signed off is dropped from the list."""
+"""Seconds after its last heartbeat at which a process that never signed off is removed from the list."""
 
 
 class Role(StrEnum):
-    """What a process is there for."""
+    """The task of a process."""
 
     WORKER = "worker"
-    """It trains."""
+    """Trains."""
     SUPERVISOR = "supervisor"
-    """It waits for a study to end, and exports it then."""
+    """Waits for the end of a study and then exports it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerRecord:
-    """A process; times are Unix seconds on the database's clock."""
+    """A process of the list. Times are Unix seconds on the database's clock."""
 
     name: str
     study_id: int | None
-    """The study that it is at; None between studies."""
+    """The study that it works on; None between studies."""
     host: str
     pid: int
     role: Role
@@ -38,11 +38,17 @@ class WorkerRecord:
     home: str | None
     """Identity of the folder in which it keeps weights."""
     started: float
+    """Its first heartbeat."""
     seen: float
+    """Its latest heartbeat."""
 
 
 class WorkerStore:
-    """The list of workers."""
+    """The list of running processes.
+
+    `heartbeat` and `sign_off` are not repeated during an outage: the next heartbeat follows soon, and a process that
+    ends does not wait. `sign_on` is a heartbeat that is repeated.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,7 +64,10 @@ class WorkerStore:
         home: str | None = None,
         study_id: int | None = None,
     ) -> None:
-        """Sign on, or give a sign of life. Not repeated in an outage: a later one does as well."""
+        """Record that the process is alive; adds it to the list if necessary.
+
+        Also removes all processes whose latest heartbeat is older than `FORGET_AFTER`.
+        """
         now = self._database.clock()
         changes = {
             "study_id": study_id,
@@ -78,28 +87,32 @@ class WorkerStore:
             connection.execute(delete(Worker).where(Worker.seen < now - FORGET_AFTER))
 
     sign_on = repeatable(heartbeat)
-    """`heartbeat`, repeated in an outage."""
+    """`heartbeat`, but repeated in an outage."""
 
     def sign_off(self, name: str) -> None:
-        """Leave the list; nothing happens if the worker is not on it. Not repeated in an outage: the process ends."""
-        self._forget(Worker.name == name)
+        """Remove the calling process from the list, if it is listed."""
+        self._delete(Worker.name == name)
 
     @repeatable
     def remove(self, name: str) -> None:
-        """Take a process off the list that is certainly dead; ``name`` may be the beginning of its name."""
-        self._forget(Worker.name.startswith(name, autoescape=True))
+        """Remove a process that is certainly dead.
 
-    def _forget(self, which: ColumnElement[bool]) -> None:
-        with self._database.writing() as connection:
-            connection.execute(delete(Worker).where(which))
+        Args:
+            name: of the process, or the beginning of its name.
+        """
+        self._delete(Worker.name.startswith(name, autoescape=True))
 
     @repeatable
     def alive(self, within_seconds: float) -> list[WorkerRecord]:
-        """Processes that gave a sign of life during the last ``within_seconds``, by name."""
+        """Processes with a heartbeat in the last ``within_seconds``, by name."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(*Worker.__table__.columns)
+                select(*columns_of(Worker))
                 .where(Worker.seen >= self._database.clock() - within_seconds)
                 .order_by(Worker.name)
             )
             return [WorkerRecord(**{**row._mapping, "role": Role(row.role)}) for row in rows]
+
+    def _delete(self, condition: ColumnElement[bool]) -> None:
+        with self._database.writing() as connection:
+            connection.execute(delete(Worker).where(condition))

@@ -1,6 +1,5 @@
-"""What lies in deploy/: read by the tools that know the formats, checked for what a fleet needs, and run where it can
-be.
-"""
+"""The files in deploy/: validated by the tools of their formats, checked for the needs of a fleet, and run if
+possible."""
 
 from __future__ import annotations
 
@@ -25,14 +24,14 @@ from search.cli.app import app
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFEST = DEPLOY / "kubernetes" / "workers.yaml"
 SCRIPT = DEPLOY / "slurm" / "workers.sh"
-KUBERNETES = ("1.31", "1.36")  # releases to be valid for
-FAREWELL = 20  # seconds beyond --grace for a checkpoint and for handing the trial back
+KUBERNETES = ("1.31", "1.36")  # releases that must accept the manifest
+FAREWELL = 20  # seconds beyond --grace for writing a checkpoint and releasing the trial
 
 SECRET = "hunter2"
 
 
 def worker_options() -> set[str]:
-    """The options that `search worker` knows."""
+    """All options of `search worker`."""
     command = typer.main.get_command(app).commands["worker"]  # type: ignore[attr-defined]
     return {option for parameter in command.params for option in parameter.opts}
 
@@ -45,7 +44,7 @@ def grace_of(arguments: list[str]) -> float:
 
 
 def manifest_problems(text: str) -> list[str]:
-    """What is wrong with a manifest of workers: first with its form, then with what it asks for."""
+    """Problems of a manifest of workers: invalid Kubernetes objects, or if there are none, unsuitable settings."""
     documents = list(yaml.safe_load_all(text))
     problems = []
     for document in documents:
@@ -56,10 +55,10 @@ def manifest_problems(text: str) -> list[str]:
                 problems.append(f"{document.get('kind')}: {error.message}")
     if problems:
         return problems
-    return list(_wrong_wishes(documents))
+    return list(_unsuitable_settings(documents))
 
 
-def _wrong_wishes(documents: list[dict[str, Any]]) -> Iterator[str]:
+def _unsuitable_settings(documents: list[dict[str, Any]]) -> Iterator[str]:
     claims = {document["metadata"]["name"] for document in documents if document["kind"] == "PersistentVolumeClaim"}
     (deployment,) = (document for document in documents if document["kind"] == "Deployment")
     template = deployment["spec"]["template"]
@@ -69,7 +68,7 @@ def _wrong_wishes(documents: list[dict[str, Any]]) -> Iterator[str]:
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for volume in volumes.values():
         if "persistentVolumeClaim" in volume and volume["persistentVolumeClaim"]["claimName"] not in claims:
-            yield f"nobody claims {volume['name']}"
+            yield f"the volume {volume['name']} has no claim"
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     if {mount["name"] for mount in mounts.values()} != set(volumes):
         yield "volumes and mounts differ"
@@ -86,15 +85,15 @@ def _wrong_wishes(documents: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{name} cannot be written to"
     arguments = container["args"]
     if container["command"] != ["search"] or arguments[0] != "worker" or "--stay" not in arguments:
-        yield "it is no worker that stays"
+        yield "the container does not run `search worker --stay`"
     unknown = {word for word in arguments if word.startswith("--")} - worker_options()
     if unknown:
-        yield f"`search worker` does not know {unknown}"
+        yield f"`search worker` has no option {unknown}"
     if pod["terminationGracePeriodSeconds"] < grace_of(arguments) + FAREWELL:
-        yield "a worker is killed before it has handed its trial back"
+        yield "a worker is killed before it has released its trial"
     resources = container["resources"]
-    if any(resources[what].get("nvidia.com/gpu") != 1 for what in ("requests", "limits")):
-        yield "it is not one GPU"
+    if any(resources[kind].get("nvidia.com/gpu") != 1 for kind in ("requests", "limits")):
+        yield "the container does not get exactly one GPU"
     if environment["OMP_NUM_THREADS"]["value"] != resources["limits"]["cpu"]:
         yield "threads and CPUs differ"
     allowed = container["securityContext"]
@@ -104,17 +103,17 @@ def _wrong_wishes(documents: list[dict[str, Any]]) -> Iterator[str]:
         or not allowed.get("readOnlyRootFilesystem")
         or allowed.get("capabilities", {}).get("drop") != ["ALL"]
     ):
-        yield "it may do more than it needs"
+        yield "the container has more privileges than it needs"
 
 
-def test_the_manifest_is_one_that_kubernetes_takes_and_a_fleet_needs() -> None:
+def test_the_manifest_is_valid_and_suitable() -> None:
     assert manifest_problems(MANIFEST.read_text()) == []
 
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        # Form.
+        # Invalid objects.
         ("replicas: 4", "replica: 4"),
         ("replicas: 4", "replicas: four"),
         ("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: 'no'"),
@@ -122,7 +121,7 @@ def test_the_manifest_is_one_that_kubernetes_takes_and_a_fleet_needs() -> None:
         ("        - name: worker\n          image:", "        - image:"),
         ("[ReadWriteMany]", "ReadWriteMany"),
         ("  selector:\n    matchLabels:", "  selectors:\n    matchLabels:"),
-        # Wishes.
+        # Unsuitable settings.
         ("app.kubernetes.io/component: worker}\n    spec:", "app.kubernetes.io/component: other}\n    spec:"),
         ("claimName: retable-home", "claimName: retable-house"),
         ("valueFrom:\n                secretKeyRef: {name: retable-database, key: url}", "value: postgresql://a:b@c/d"),
@@ -139,7 +138,7 @@ def test_the_manifest_is_one_that_kubernetes_takes_and_a_fleet_needs() -> None:
         ("drop: [ALL]", "drop: [NET_RAW]"),
     ],
 )
-def test_a_broken_manifest_is_noticed(right: str, wrong: str) -> None:
+def test_a_broken_manifest_has_problems(right: str, wrong: str) -> None:
     text = MANIFEST.read_text()
     assert right in text
     assert manifest_problems(text.replace(right, wrong)) != []
@@ -149,7 +148,7 @@ def test_a_broken_manifest_is_noticed(right: str, wrong: str) -> None:
 
 
 def sbatch_options(text: str) -> dict[str, str]:
-    """What ``sbatch`` reads: lines before the first command; what comes later is a comment to it."""
+    """The options that ``sbatch`` reads: those before the first command. Later ones are comments."""
     options = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
@@ -160,7 +159,7 @@ def sbatch_options(text: str) -> dict[str, str]:
 
 
 def script_problems(script: Path) -> list[str]:
-    """What is wrong with a batch script of workers."""
+    """Problems of a batch script of workers."""
     problems = []
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert shellcheck is not None, "pip install -e '.[test]'"
@@ -170,11 +169,11 @@ def script_problems(script: Path) -> list[str]:
             problems.append(ended.stdout + ended.stderr)
     text = script.read_text()
     if not text.startswith("#!/"):
-        problems.append("sbatch takes no script without an interpreter")
+        problems.append("sbatch needs an interpreter line")
     if "\nset -euo pipefail\n" not in text:
-        problems.append("it goes on after an error")
+        problems.append("the script continues after an error")
     if len(re.findall(r"^ *# *SBATCH|^#SBATCH", text, re.MULTILINE)) != len(options := sbatch_options(text)):
-        problems.append("a line is none that sbatch reads")
+        problems.append("sbatch does not read one of the #SBATCH lines")
     for name, pattern in {
         "array": r"\d+-\d+",
         "ntasks": "1",
@@ -192,16 +191,16 @@ def script_problems(script: Path) -> list[str]:
     (line,) = re.findall(r"^search (worker .*) \"\$@\" &$", text, re.MULTILINE) or [""]
     arguments = line.split()
     if arguments[:1] != ["worker"] or "--stay" not in arguments:
-        problems.append("it is no worker that stays")
+        problems.append("the script does not run `search worker --stay`")
     elif int(options.get("signal", "@0").partition("@")[2]) < grace_of(arguments) + FAREWELL:
-        problems.append("a worker is killed before it has handed its trial back")
+        problems.append("a worker is killed before it has released its trial")
     problems += [
         f"`search worker` has no {word}" for word in arguments if word.startswith("--") and word not in worker_options()
     ]
     return problems
 
 
-def test_the_batch_script_is_one_that_bash_and_slurm_take() -> None:
+def test_the_batch_script_is_valid_and_suitable() -> None:
     assert script_problems(SCRIPT) == []
     assert os.access(SCRIPT, os.X_OK)
 
@@ -223,7 +222,7 @@ def test_the_batch_script_is_one_that_bash_and_slurm_take() -> None:
         ("--grace 60", "--grace 60 --forever"),
     ],
 )
-def test_a_broken_batch_script_is_noticed(right: str, wrong: str, tmp_path: Path) -> None:
+def test_a_broken_batch_script_has_problems(right: str, wrong: str, tmp_path: Path) -> None:
     text = SCRIPT.read_text()
     assert right in text
     broken = tmp_path / "workers.sh"
@@ -248,8 +247,15 @@ def eventually(condition: Callable[[], object], patience: float = 100.0) -> None
         time.sleep(0.02)
 
 
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has installed a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 class Node:
-    """A machine with the script on it, a home folder and something called ``search``."""
+    """A machine with the batch script, a home folder and a fake program ``search``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -277,7 +283,8 @@ class Node:
         self.started.append(job)
         return job
 
-    def said(self, name: str) -> str:
+    def read(self, name: str) -> str:
+        """Content of a file that the fake worker writes; empty if there is none."""
         path = self.folder / name
         return path.read_text().strip() if path.exists() else ""
 
@@ -296,37 +303,37 @@ def node(tmp_path: Path) -> Iterator[Node]:
             job.wait()
         assert job.stdout is not None
         job.stdout.close()
-    if pid := made.said("pid"):
+    if pid := made.read("pid"):
         eventually(lambda: not Path(f"/proc/{pid}").exists() or os.kill(int(pid), signal.SIGKILL))
 
 
-def test_a_warning_is_passed_on_once_and_the_worker_waited_for(node: Node) -> None:
+def test_a_warning_signal_is_forwarded_once_and_the_script_waits_for_the_worker(node: Node) -> None:
     node.write_secret(0o600)
     job = node.start("--study", "mushrooms")
-    eventually(lambda: node.said("pid"))
-    assert node.said("arguments") == "worker --stay --grace 60 --study mushrooms"
-    assert node.said("environment") == f"postgresql://team:{SECRET}@db/retable 8"
-    for pid in (job.pid, int(node.said("pid"))):
+    eventually(lambda: node.read("pid") and handles(job.pid, signal.SIGTERM))
+    assert node.read("arguments") == "worker --stay --grace 60 --study mushrooms"
+    assert node.read("environment") == f"postgresql://team:{SECRET}@db/retable 8"
+    for pid in (job.pid, int(node.read("pid"))):
         assert SECRET.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
     job.send_signal(signal.SIGUSR1)
     assert job.wait(100) == 0
-    assert node.said("signals") == "asked"
-    assert not Path(f"/proc/{node.said('pid')}").exists()
+    assert node.read("signals") == "asked"
+    assert not Path(f"/proc/{node.read('pid')}").exists()
 
 
-def test_a_signal_that_the_worker_gets_as_well_is_not_doubled_and_its_end_is_the_scripts(node: Node) -> None:
+def test_sigterm_is_not_forwarded_and_the_exit_code_is_the_workers(node: Node) -> None:
     job = node.start(RETABLE_STORAGE="postgresql://db/retable")
-    eventually(lambda: node.said("pid"))
+    eventually(lambda: node.read("pid") and handles(job.pid, signal.SIGTERM))
     job.send_signal(signal.SIGTERM)
-    time.sleep(0.3)  # for a wrong signal to arrive; a right script passes whatever happens meanwhile
-    assert job.poll() is None and node.said("signals") == ""
-    os.kill(int(node.said("pid")), signal.SIGUSR2)
+    time.sleep(0.3)  # for a wrongly forwarded signal to arrive
+    assert job.poll() is None and node.read("signals") == ""
+    os.kill(int(node.read("pid")), signal.SIGUSR2)
     assert job.wait(100) == 7
-    assert node.said("environment") == "postgresql://db/retable 8"
+    assert node.read("environment") == "postgresql://db/retable 8"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_password_that_others_may_read_is_refused(node: Node, mode: int) -> None:
+def test_a_password_file_that_others_may_read_is_refused(node: Node, mode: int) -> None:
     node.write_secret(mode)
     job = node.start()
     output, _ = job.communicate(timeout=100)
@@ -334,11 +341,11 @@ def test_a_password_that_others_may_read_is_refused(node: Node, mode: int) -> No
     assert f"others may read {node.secret_file}" in output and SECRET not in output
 
 
-def test_what_is_missing_is_named(node: Node) -> None:
+def test_missing_settings_are_named(node: Node) -> None:
     job = node.start()
     assert f"write its URL to {node.secret_file}" in job.communicate(timeout=100)[0]
     assert job.returncode == 2
     job = node.start(RETABLE_STORAGE="postgresql://db/retable", RETABLE_DATA="")
     assert "RETABLE_DATA: is the folder of images" in job.communicate(timeout=100)[0]
     assert job.returncode != 0
-    assert node.said("pid") == ""
+    assert node.read("pid") == ""

@@ -1,4 +1,4 @@
-"""The README and the pages in docs/: their commands exist, and so do the files that they point to."""
+"""The README and the pages in docs/: their commands, options and links exist."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PAGE = ROOT / "docs" / "team.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def unknown_words(text: str) -> list[str]:
-    """Commands and options of ``search`` that a page names and the program does not know."""
+def unknown_names(text: str) -> list[str]:
+    """Commands and options of ``search`` on a page that do not exist."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     every_option = {
         option
@@ -38,23 +38,23 @@ def unknown_words(text: str) -> list[str]:
     return unknown + [option for option in in_sentences if option not in every_option]
 
 
-def test_the_commands_of_the_page_exist() -> None:
+def test_the_commands_of_the_team_page_exist() -> None:
     text = PAGE.read_text()
-    assert unknown_words(text) == []
+    assert unknown_names(text) == []
     assert text.count("    search ") >= 9
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_every_page_exist(page: Path) -> None:
-    assert unknown_words(page.read_text()) == []
+    assert unknown_names(page.read_text()) == []
 
 
 @pytest.mark.parametrize("wrong", ["    search begin", "    search worker --forever", "as `--workers-a-gpu` says"])
-def test_a_command_that_does_not_exist_is_noticed(wrong: str) -> None:
-    assert len(unknown_words(PAGE.read_text() + f"\n{wrong}\n")) == 1
+def test_an_unknown_command_or_option_is_found(wrong: str) -> None:
+    assert len(unknown_names(PAGE.read_text() + f"\n{wrong}\n")) == 1
 
 
-def test_what_the_page_points_to_exists() -> None:
+def test_the_links_of_the_team_page_exist() -> None:
     links = re.findall(r"\]\(([^)]+)\)", PAGE.read_text())
     assert len(links) == 2
     assert all((PAGE.parent / link).is_file() for link in links)

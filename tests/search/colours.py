@@ -1,4 +1,4 @@
-"""A little competition, a little study, and a worker's context for it: all real."""
+"""A small competition, a small study of three trials, and a worker's context for them. Its trainings are real."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TEST_IMAGES = 6
 
 
 def write_competition(folder: Path, seed: int = 0) -> Path:
-    """Noisy pictures of three colours, Kaggle layout; ids without extension; test ids in no order."""
+    """Write a competition in Kaggle's layout: noisy images of three colours, ids without extension."""
     rng = np.random.default_rng(seed)
 
     def draw(path: Path, colour: tuple[int, int, int]) -> None:
@@ -83,6 +83,7 @@ def write_competition(folder: Path, seed: int = 0) -> Path:
 def study_plan(
     study_file: Path, folder: Path, *overrides: str, name: str = "colours", budget: int | None = 3
 ) -> StudyPlan:
+    """Plan of the study file on the images of ``folder``, with ``--set`` overrides."""
     spec = load_study(study_file, overrides)
     return StudyPlan(
         name=name,
@@ -96,6 +97,7 @@ def study_plan(
 
 
 def make_context(stores: Stores, stored: Study, folder: Path, home: Path, worker: str = "worker-a") -> StudyContext:
+    """A worker's context on the CPU with one thread; the caller closes its loader."""
     torch.set_num_threads(1)
     spec = stored.spec
     study = stores.optuna_study(
@@ -116,5 +118,5 @@ def make_context(stores: Stores, stored: Study, folder: Path, home: Path, worker
 
 
 def work_on(context: StudyContext, signals: StopSignals | None = None) -> None:
-    """Work on the context's study until nothing is left to do."""
+    """Run a worker on the context's study until no work is left."""
     work(context.stores, lambda study: context, signals or StopSignals(), home=context.home, only=context.study.stored)

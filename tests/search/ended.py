@@ -1,26 +1,33 @@
-"""Trials that end without a training, with a value of one's choice."""
+"""End a study's trials with given values, without training."""
 
 from __future__ import annotations
 
 from search.study_state.study import Study
+from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.suggest import sample
-from search.tuning.tell import tell
 from storage.stores import Stores
 from storage.values import TrialOutcome, TrialStatus
 
 
 def end_next(stores: Stores, stored: Study, value: float, status: TrialStatus = TrialStatus.FINISHED) -> int:
-    """Take the study's next trial as a worker would, and end it with this value; returns its number."""
+    """Take the study's next trial like a worker and end it with ``value`` and ``status``; return its number."""
     spec = stored.spec
-    item = stores.queue.take(stored.id, "nobody", 60.0)
+    item = stores.queue.take(stored.id, "test", 60.0)
     assert item is not None, "the budget is used up"
     study = stores.optuna_study(stored.name)
     trial = study.ask()
-    named = stores.queue.assign_trial(item, trial.number, sample(trial, spec).to_flat())
-    assert named is not None
+    assigned = stores.queue.assign_trial(item, trial.number, sample(trial, spec).to_flat())
+    assert assigned is not None
     outcome = TrialOutcome(
-        status=status, value=value, value_se=0.01, soft=0.5, brier=0.5, ambiguity=0.0, temperature=1.0, epochs_done=3
+        status=status,
+        value=value,
+        value_se=0.01,
+        mean_true_probability=0.5,
+        brier=0.5,
+        ambiguity=0.0,
+        temperature=1.0,
+        epochs_done=3,
     )
-    assert stores.queue.store(named, outcome)
-    tell(stores, stored.id, study, named.id)
+    assert stores.queue.store(assigned, outcome)
+    report_to_optuna(stores, stored.id, study, assigned.id)
     return trial.number

@@ -1,4 +1,4 @@
-"""Trainings that only pretend: outcomes with predictions of a chosen quality, at once."""
+"""Replace a context's training: outcomes have random predictions of a given accuracy, and take no time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ SECONDS = 10.0
 def pretending(
     context: StudyContext, quality: Callable[[Task], float], seconds: Callable[[Task], float] = lambda task: SECONDS
 ) -> StudyContext:
-    """``context``, whose trainings take no time and report ``seconds``. Each image's own class gets the best
-    probability with the chance ``quality`` says, 0 to 1.
+    """A copy of ``context`` whose trainings return random predictions at once.
+
+    Args:
+        quality: probability, 0 to 1, that an image's true class has the largest predicted probability.
+        seconds: reported duration of a training.
     """
 
     def train(context: StudyContext, task: Task) -> TrialOutcome:
@@ -38,7 +41,7 @@ def pretending(
             status=TrialStatus.FINISHED,
             value=score("accuracy", Targets(y), oof),
             value_se=standard_error("accuracy", Targets(y), oof),
-            soft=float(oof[np.arange(len(y)), y].mean()),
+            mean_true_probability=float(oof[np.arange(len(y)), y].mean()),
             brier=average.brier,
             ambiguity=average.ambiguity,
             temperature=average.temperature,

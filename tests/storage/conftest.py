@@ -1,4 +1,4 @@
-"""Every storage test runs on both databases, each on a fresh one with the schema laid down."""
+"""Fixtures of the storage tests, which run on SQLite and PostgreSQL, each on a fresh database with all tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def database(url: str, clock: StandingClock) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def processes() -> Iterator[ProcessPoolExecutor]:
-    """Eight real processes, started once: as workers are, by spawning."""
+    """Eight processes, spawned once per session."""
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield pool
 

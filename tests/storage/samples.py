@@ -1,18 +1,23 @@
-"""Small real values for the storage tests."""
+"""Small values for the storage tests: a data set, an outcome, a curve, and a clock."""
 
 from __future__ import annotations
 
 import numpy as np
 from sqlalchemy import ColumnElement, Double, literal
 
+from storage.queue.items import WorkItem
+from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import StoredDataset
+from storage.records.studies import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 
 PROCESSES = 8
+LEASE = 100.0  # seconds
+RECIPE = {"backbone": "resnet10t", "optimizer.lr": 0.001, "epochs": 3}
 
 
 class StandingClock:
-    """A database clock that moves only when the test says so. Unix seconds."""
+    """A database clock in Unix seconds that moves only by `forward`."""
 
     def __init__(self, seconds: float = 1_000_000.0) -> None:
         self.seconds = seconds
@@ -21,11 +26,12 @@ class StandingClock:
         return literal(self.seconds, Double())
 
     def forward(self, seconds: float) -> None:
+        """Advance the clock."""
         self.seconds += seconds
 
 
 def stored_dataset(fingerprint: str = "f" * 64) -> StoredDataset:
-    """Four training and two test images of two classes."""
+    """A data set of four training and two test images in two classes."""
     return StoredDataset(
         fingerprint=fingerprint,
         class_names=("cat", "dog"),
@@ -38,13 +44,13 @@ def stored_dataset(fingerprint: str = "f" * 64) -> StoredDataset:
 
 
 def finished(value: float = 0.75, epochs: int = 2) -> TrialOutcome:
-    """A finished trial on the images of `stored_dataset`."""
+    """Outcome of a finished trial on the images of `stored_dataset`."""
     rng = np.random.default_rng(0)
     return TrialOutcome(
         status=TrialStatus.FINISHED,
         value=value,
         value_se=0.1,
-        soft=0.6,
+        mean_true_probability=0.6,
         brier=0.35,
         ambiguity=0.04,
         temperature=0.8,
@@ -57,12 +63,27 @@ def finished(value: float = 0.75, epochs: int = 2) -> TrialOutcome:
 
 
 def curve(epoch: int) -> EpochCurve:
+    """Values of one epoch on the images of `stored_dataset`, with NaN for one fold."""
     return EpochCurve(
         epoch=epoch,
         metric=0.5 + epoch / 100,
-        soft=0.4,
+        mean_true_probability=0.4,
         train_loss=1.25,
         seconds=3.0,
         fold_metrics=(0.5, float("nan")),
         true_class=np.array([0.1, 0.25, 0.5, 1.0], dtype=np.float16),
     )
+
+
+def take(queue: WorkQueue, study: StoredStudy, worker: str = "w1") -> WorkItem:
+    """Take the next item for `LEASE` seconds. There has to be one."""
+    item = queue.take(study.id, worker, LEASE)
+    assert item is not None
+    return item
+
+
+def take_assigned(queue: WorkQueue, study: StoredStudy, number: int, worker: str = "w1") -> WorkItem:
+    """Take the next item and assign the trial with that number to it."""
+    item = queue.assign_trial(take(queue, study, worker), number, {**RECIPE, "epochs": number + 1})
+    assert item is not None
+    return item

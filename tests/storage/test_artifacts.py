@@ -1,4 +1,4 @@
-"""Files beside the database."""
+"""The folder of files beside the database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_ordinary_names_stay_as_they_are(name: str) -> None:
     assert safe_name(name) == name
 
 
-def test_checkpoints_are_removed_with_what_lies_beside_them(tmp_path: Path) -> None:
+def test_removing_a_checkpoint_removes_leftovers_of_writes(tmp_path: Path) -> None:
     artifacts = ArtifactFolder(tmp_path / "retable")
     kept, gone = artifacts.checkpoint("tune", 1), artifacts.checkpoint("tune", 2)
     for path in (kept, gone, gone.with_suffix(".tmp")):

@@ -1,4 +1,4 @@
-"""Asking for a trial with one look and one write leaves what Optuna's own many would have left."""
+"""`FleetStorage` reads and writes less than Optuna's storage, with the same result."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def elsewhere(database: Database, study: optuna.Study) -> Iterator[optuna.Study]
     other.close()
 
 
-def test_collected_parameters_are_stored_as_optuna_would(
+def test_deferred_writes_store_the_same_as_optunas(
     study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage
 ) -> None:
     trial = study.ask()
     with backend.collecting(trial) as writes:
         chosen = suggest(trial)
-        assert suggest(trial) == chosen, "asked again, it is the same"
+        assert suggest(trial) == chosen, "a repeated suggestion returns the same"
         trial.set_user_attr("epochs", 12)
     assert (elsewhere.get_trials()[0].params, elsewhere.get_trials()[0].user_attrs) == ({}, {})
-    assert trial.user_attrs == {"epochs": 12}, "the trial itself knows what its pruner will ask"
+    assert trial.user_attrs == {"epochs": 12}, "the trial object has the attribute at once"
     assert backend.write(writes)
-    assert backend.write(writes), "the answer to the first call may have been lost"
+    assert backend.write(writes), "a second call is harmless, in case the first answer was lost"
     (stored,) = elsewhere.get_trials()
     assert stored.params == chosen == trial.params
     assert stored.distributions == SPACE
@@ -69,32 +69,36 @@ def test_collected_parameters_are_stored_as_optuna_would(
     assert stored.state is TrialState.RUNNING
 
 
-def test_what_optuna_wrote_itself_stays(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
-    """An adopted trial whose worker died after its first parameter."""
+def test_parameters_that_optuna_has_written_stay(
+    study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage
+) -> None:
+    """Case: a worker died after it had written the first parameter, and another one continues the trial."""
     trial = study.ask()
     lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
     adopted = running_trial(elsewhere, trial.number)
-    theirs = adopted.storage
-    assert isinstance(theirs, FleetStorage)
-    with theirs.collecting(adopted) as writes:
+    other_backend = adopted.storage
+    assert isinstance(other_backend, FleetStorage)
+    with other_backend.collecting(adopted) as writes:
         chosen = suggest(adopted)
     assert chosen["lr"] == lr and set(writes.params) == {"depth", "optimizer"}
-    assert theirs.write(writes)
+    assert other_backend.write(writes)
     assert study.get_trials()[0].params == chosen
 
 
-def test_other_trials_are_not_collected(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
+def test_writes_of_other_trials_are_not_deferred(
+    study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage
+) -> None:
     one, other = study.ask(), study.ask()
     with backend.collecting(one):
         suggest(other)
     assert [len(t.params) for t in elsewhere.get_trials()] == [0, 3]
 
 
-def test_nothing_is_written_of_a_trial_that_ended(study: optuna.Study, backend: FleetStorage) -> None:
+def test_nothing_is_written_to_a_trial_that_ended_or_does_not_exist(study: optuna.Study, backend: FleetStorage) -> None:
     trial = study.ask()
     study.tell(trial, 0.5)
     assert not backend.write(TrialWrites(id_of(trial), user_attrs={"late": True}))
-    assert not backend.write(TrialWrites(10**6, user_attrs={"nobody": True}))
+    assert not backend.write(TrialWrites(10**6, user_attrs={"unknown": True}))
     assert study.get_trials()[0].user_attrs == {}
 
 
@@ -105,7 +109,7 @@ def test_attributes_take_their_last_value(study: optuna.Study, elsewhere: optuna
     assert elsewhere.get_trials()[0].user_attrs == {"seconds": 2.5, "reason": "no \\ 'room' ñ"}
 
 
-def test_one_look_reads_once_and_the_next_sees_what_happened(
+def test_reading_once_reads_once_and_the_next_block_reads_again(
     study: optuna.Study, elsewhere: optuna.Study, database: Database, backend: FleetStorage
 ) -> None:
     for _ in range(4):
@@ -119,14 +123,14 @@ def test_one_look_reads_once_and_the_next_sees_what_happened(
         reads += "FROM trials" in str(args[2])
 
     event.listen(database.engine, "before_cursor_execute", count)
-    with backend.one_look():
+    with backend.reading_once():
         assert len(study.get_trials(deepcopy=False)) == 4
         before = reads
         late = elsewhere.ask()
         assert len(study.get_trials(deepcopy=False)) == 4
         assert reads == before > 0
     assert len(study.get_trials(deepcopy=False)) == 5
-    with backend.one_look():
+    with backend.reading_once():
         asked = study.ask()
         suggest(asked)
     assert asked.number == late.number + 1

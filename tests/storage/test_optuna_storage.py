@@ -1,4 +1,4 @@
-"""Optuna on our engine."""
+"""Optuna's storage on our engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def study(database: Database) -> optuna.Study:
     return optuna.create_study(study_name="tune", storage=open_optuna_storage(database), direction="maximize")
 
 
-def test_a_study_is_created_asked_told_and_reloaded(database: Database, study: optuna.Study) -> None:
+def test_a_study_survives_ask_tell_and_reloading(database: Database, study: optuna.Study) -> None:
     trial = study.ask()
     lr = trial.suggest_float("optimizer.lr@sgd", 1e-5, 1e-1, log=True)
     trial.report(0.25, step=1)
@@ -70,8 +70,8 @@ def test_a_pickled_storage_keeps_our_settings(database: Database, study: optuna.
     assert study.best_value == 1.0
 
 
-def test_our_rows_and_optunas_share_one_pool(database: Database) -> None:
-    """One quiet connection per process, so that a fleet fits a server as installed."""
+def test_optuna_and_our_stores_share_one_pool(database: Database) -> None:
+    """An idle process has one connection, so that many workers fit into the default limit of a server."""
     optuna_storage = open_optuna_storage(database)
     optuna_storage.get_all_studies()
     database.now()
@@ -90,22 +90,22 @@ def _pop(url: str, count: int) -> list[int]:
 def test_enqueued_trials_are_popped_once(
     url: str, database: Database, study: optuna.Study, processes: ProcessPoolExecutor
 ) -> None:
-    """As SQLite comes, sixteen poppers run only about half of the queued trials, each of these twice."""
-    per_taker = 5
-    takers = 2 * PROCESSES
-    for n in range(takers * per_taker):
+    """With SQLite's default ``BEGIN``, sixteen workers would run about half of the trials, each of them twice."""
+    per_worker = 5
+    workers = 2 * PROCESSES
+    for n in range(workers * per_worker):
         study.enqueue_trial({"n": n})
     popped: list[int] = []
 
     def pop_in_thread() -> None:
-        popped.extend(_pop(url, per_taker))
+        popped.extend(_pop(url, per_worker))
 
-    threads = [threading.Thread(target=pop_in_thread) for _ in range(takers - PROCESSES)]
-    futures = [processes.submit(_pop, url, per_taker) for _ in range(PROCESSES)]
+    threads = [threading.Thread(target=pop_in_thread) for _ in range(workers - PROCESSES)]
+    futures = [processes.submit(_pop, url, per_worker) for _ in range(PROCESSES)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for future in futures:
         popped.extend(future.result(timeout=120))
-    assert sorted(popped) == list(range(takers * per_taker))
+    assert sorted(popped) == list(range(workers * per_worker))

@@ -1,4 +1,4 @@
-"""Laying the tables down: once, by anybody, and only those of this release."""
+"""Creating, upgrading and checking the tables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def tables(database: Database) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
-def test_migrations_make_what_the_code_declares(database: Database) -> None:
+def test_migrations_create_the_declared_tables(database: Database) -> None:
     with database.writing() as connection:
         context = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE, "include_name": is_ours, "compare_server_default": True}
@@ -60,7 +60,7 @@ def test_migrations_make_what_the_code_declares(database: Database) -> None:
 
 
 def test_constraints_are_the_declared_ones(database: Database) -> None:
-    """Alembic compares no check constraints."""
+    """Alembic does not compare check constraints."""
     with database.reading() as connection:
         found = inspect(connection)
         for table in Base.metadata.sorted_tables:
@@ -92,7 +92,7 @@ def test_an_empty_database_is_not_ready(empty_url: str) -> None:
     database.close()
 
 
-def test_optunas_own_tables_may_be_there_already(empty_url: str) -> None:
+def test_optunas_tables_may_exist_already(empty_url: str) -> None:
     database = connect(empty_url)
     optuna.storages.RDBStorage(database.url.render_as_string(hide_password=False)).engine.dispose()
     create_schema(database)
@@ -114,7 +114,7 @@ def test_a_database_of_an_unknown_revision_is_refused(
 
 
 @pytest.mark.parametrize("revision", ["0001", "0006"])
-def test_so_is_one_of_a_revision_before_the_first(database: Database, revision: str) -> None:
+def test_a_database_of_a_removed_revision_is_refused(database: Database, revision: str) -> None:
     with database.writing() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"))
     for action in (require_schema, create_schema):
@@ -123,7 +123,7 @@ def test_so_is_one_of_a_revision_before_the_first(database: Database, revision: 
 
 
 def test_a_database_that_the_earlier_revisions_made_is_current(empty_url: str) -> None:
-    """Its tables are those of the code, and the revision that its last migration wrote is the first one's."""
+    """Its tables are the same, and the last of the earlier revisions had the number of the first one today."""
     database = connect(empty_url)
     optuna.storages.RDBStorage(database.url.render_as_string(hide_password=False)).engine.dispose()
     with database.writing() as connection:

@@ -1,4 +1,4 @@
-"""A database that may not be there."""
+"""Opening a database that may not exist."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.databases import DIALECTS
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
-def test_none_is_opened_where_none_was_set_up(empty_url: str) -> None:
+def test_a_database_without_tables_is_not_opened(empty_url: str) -> None:
     assert stores_if_any(empty_url) is None
     connect(empty_url).close()
     assert stores_if_any(empty_url) is None
 
 
-def test_one_of_an_unknown_revision_is_refused_not_passed_over(url: str) -> None:
+def test_a_database_of_an_unknown_revision_is_an_error(url: str) -> None:
     opened = stores_if_any(url)
     assert opened is not None and opened.studies.all() == []
     with opened.database.writing() as connection:

@@ -1,4 +1,4 @@
-"""Study files written for one test."""
+"""Fixtures that write and load study files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studies.spec import StudyError, StudySpec, load_study
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., StudySpec]:
-    """Write a text as ``mine.toml`` and load it, with overrides."""
+    """Function that writes a text to ``mine.toml`` and loads it with overrides."""
 
     def write_and_load(text: str, *overrides: str) -> StudySpec:
         path = tmp_path / "mine.toml"
@@ -24,7 +24,7 @@ def load(tmp_path: Path) -> Callable[..., StudySpec]:
 
 @pytest.fixture
 def refused(load: Callable[..., StudySpec]) -> Callable[..., tuple[str, ...]]:
-    """Load a study that must be refused; returns its problems."""
+    """Function that loads a study that must be refused, and returns the problems."""
 
     def problems_of(text: str, *overrides: str) -> tuple[str, ...]:
         with pytest.raises(StudyError) as caught:

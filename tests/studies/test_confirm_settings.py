@@ -1,4 +1,4 @@
-"""The [confirm] table: read, checked, free to change."""
+"""The [confirm] table: defaults, errors, and changes while a study runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from studies.explain import differences, explain
 from studies.spec import ConfirmSettings, StudyError, load_study
 
 
-def test_a_quarter_of_the_time_is_for_up_to_ten_finalists_unless_the_file_says_otherwise() -> None:
+def test_confirmation_has_a_quarter_of_the_time_and_ten_finalists_by_default() -> None:
     assert load_study("quickstart").confirm == ConfirmSettings(finalists=10, rounds=3, share=0.25)
     changed = load_study("quickstart", ["confirm.rounds=0", "confirm.share=0.5"])
     assert (changed.confirm.rounds, changed.confirm.share) == (0, 0.5)
@@ -16,7 +16,7 @@ def test_a_quarter_of_the_time_is_for_up_to_ten_finalists_unless_the_file_says_o
 
 
 @pytest.mark.parametrize("wrong", ["confirm.share=1.0", "confirm.finalists=0", "confirm.rounds=-1", "confirm.round=1"])
-def test_what_cannot_be_is_refused(wrong: str) -> None:
+def test_invalid_values_are_refused(wrong: str) -> None:
     with pytest.raises(StudyError, match=r"confirm\.(share|finalists|rounds?)|share|finalists|rounds"):
         load_study("quickstart", [wrong])
 

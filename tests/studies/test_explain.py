@@ -1,4 +1,4 @@
-"""A study in words."""
+"""Explanation of a study as text, and differences between two studies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from studies.explain import differences, explain
 from studies.spec import load_study
 
 
-def test_an_explanation_tells_what_is_fixed_and_what_is_sampled() -> None:
+def test_an_explanation_lists_fixed_and_sampled_settings() -> None:
     explained = explain(load_study("quickstart", ["recipe.drop=0.2"]))
     settings = dict(explained.settings)
     assert settings["protocol.folds"] == "3"
@@ -42,7 +42,7 @@ def test_differences_name_the_setting_and_both_values() -> None:
     ]
 
 
-def test_long_lists_are_compared_by_what_came_and_went() -> None:
+def test_differences_of_long_lists_are_added_and_removed_values() -> None:
     names = [str(name) for d in load_study("full").space if d.field == "backbone" for name in d.choices or ()]
     changed = [*names[:-1], "caformer_s36.sail_in1k"]
     (line,) = differences(load_study("full"), load_study("full", [f"space.backbone={changed}"]))

@@ -1,4 +1,4 @@
-"""``[[portfolio]]`` in a study file: what an entry stands for, what is refused, what overrides and filters leave."""
+"""``[[portfolio]]`` of a study file: recipes of entries, errors, and the effect of overrides and backbone filters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def recipes(spec: StudySpec) -> list[dict[str, Any]]:
     return [spec.assemble(params) for _, params in spec.portfolio_params()]
 
 
-def test_what_an_entry_does_not_name_is_as_in_the_default_recipe(load: Load) -> None:
+def test_settings_that_an_entry_omits_are_those_of_the_default_recipe(load: Load) -> None:
     spec = load(entry('"optimizer.name" = "sgd"\n"optimizer.lr" = 5e-2\n"augment.sepia" = 0.2'))
     (recipe,) = recipes(spec)
     changed = {field for field, value in recipe.items() if value != spec.default_recipe()[field]}
@@ -81,7 +81,7 @@ def test_a_condition_on_another_field_chooses_it(load: Load) -> None:
     assert (recipe["optimizer.name"], recipe["optimizer.lr"]) == ("sgd", 5e-2)
 
 
-def test_equal_entries_are_laid_down_once(load: Load) -> None:
+def test_equal_entries_are_tried_once(load: Load) -> None:
     twice = entry('"augment.sepia" = 0.2') + '[[portfolio]]\nsource = "another"\n"augment.sepia" = 0.2\n'
     spec = load(twice + '[[portfolio]]\nsource = "the default again"\n"optimizer.lr" = 1e-3\n')
     assert len(spec.portfolio) == 3
@@ -118,7 +118,7 @@ def test_every_recipe_has_a_source(refused: Refused) -> None:
     assert "portfolio is an array of tables, each [[portfolio]]" in problem
 
 
-def test_overrides_leave_out_what_does_not_fit_any_more(load: Load) -> None:
+def test_overrides_remove_entries_that_no_longer_fit(load: Load) -> None:
     text = entry('"optimizer.name" = "sgd"\n"optimizer.lr" = 5e-2')
     assert recipes(load(text, "recipe.optimizer.lr=0.001")) == []
     assert len(recipes(load(text, "recipe.optimizer.name=sgd"))) == 1, "what is fixed agrees"
@@ -129,7 +129,7 @@ def test_overrides_leave_out_what_does_not_fit_any_more(load: Load) -> None:
     assert len(load(for_vit, "recipe.backbone=vit_tiny_patch16_224").portfolio) == 1
 
 
-def test_a_condition_that_what_is_fixed_decides_is_no_mistake(load: Load) -> None:
+def test_a_condition_that_a_fixed_value_excludes_is_no_error(load: Load) -> None:
     fixed = '[recipe]\nbackbone = "resnet18"\n[space]\n"optimizer.lr" = { low = 1e-4, high = 1e-2 }\n'
     for_others = '[[portfolio]]\nsource = "x"\nwhen = { family = "transformer" }\n"optimizer.lr" = 1e-3\n'
     assert load(fixed + for_others).portfolio == ()
@@ -174,7 +174,7 @@ def test_every_entry_of_a_bundled_study_is_tried(name: str) -> None:
     assert all(Recipe.from_flat(recipe).to_flat() == recipe for recipe in tried)
 
 
-def test_a_portfolio_is_stored_and_binds_nobody(load: Load) -> None:
+def test_a_portfolio_is_stored_and_does_not_change_the_hash(load: Load) -> None:
     with_it, without = load(entry('when = { family = "cnn" }\n"augment.sepia" = 0.2')), load(STUDY)
     stored = json.loads(json.dumps(with_it.to_dict()))
     assert StudySpec.from_dict(stored) == with_it
@@ -184,7 +184,7 @@ def test_a_portfolio_is_stored_and_binds_nobody(load: Load) -> None:
     assert (row.source, row.settings, row.when) == ("a paper", "augment.sepia=0.2", "backbone.family = cnn")
 
 
-def test_what_is_no_stored_study_is_refused(load: Load) -> None:
+def test_a_damaged_stored_study_is_refused(load: Load) -> None:
     stored = load(STUDY).to_dict()
     with pytest.raises(StudyError, match="the stored study is a table of"):
         StudySpec.from_dict({**stored, "surprise": 1})
@@ -193,7 +193,7 @@ def test_what_is_no_stored_study_is_refused(load: Load) -> None:
             StudySpec.from_dict({**stored, "begun_from": broken})
 
 
-def test_another_recipe_is_where_a_study_begins(load: Load) -> None:
+def test_a_study_starts_from_another_recipe(load: Load) -> None:
     other = load(STUDY.replace("batch_size = 16", "batch_size = 64\nepochs = 3"))
     given = {"backbone": "convnext_tiny.in12k_ft_in1k", "optimizer.name": "sgd", "optimizer.lr": 0.05, "drop": 0.3}
     recipe = {**other.default_recipe(), **given, "augment.sepia": 0.9}
@@ -238,7 +238,7 @@ def test_all_that_is_not_sampled_is_fixed_to_the_recipe(load: Load, tmp_path: An
         },
     )
 )
-def test_what_fits_is_exactly_what_was_wanted(wanted: dict[str, Any]) -> None:
+def test_a_fitted_recipe_equals_the_wanted_one_except_for_its_misfits(wanted: dict[str, Any]) -> None:
     spec = _STUDY
     found = fit(spec.space, spec.recipe, wanted)
     assert found is not None

@@ -29,7 +29,7 @@ def save(path: Path, seed: int, side: int = 24) -> Path:
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, code: int, room: int) -> None:
-    """Let every file that `Path.open` opens to write bytes take ``room`` of them, then fail with errno ``code``."""
+    """Let each file that `Path.open` opens in mode "wb" fail with errno ``code`` after ``room`` bytes."""
 
     class FullDisk(io.FileIO):
         def write(self, data: Any) -> int:
@@ -48,17 +48,17 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, code: int, room: int) -> None:
 
 
 def file_name(identifier: str) -> str:
-    """The image file of an id with or without extension."""
+    """File name of an image id, which may lack its extension."""
     return identifier if "." in identifier else f"{identifier}.png"
 
 
 def problems_of(folder: Path, options: DataOptions | None = None) -> str:
-    """The message with which reading fails."""
+    """Message of the DataError that reading ``folder`` raises."""
     with pytest.raises(DataError) as caught:
         read_images(folder, options)
     return str(caught.value)
 
 
 def labels_of(image_set: ImageSet) -> list[str]:
-    """The label of each training image, as it was written."""
+    """Class name of each training image."""
     return [image_set.class_names[label] for label in image_set.y]

@@ -13,7 +13,7 @@ from PIL import Image
 from trainer.common.errors import DataError
 from trainer.formats.delimited import read_table, write_table
 
-N_TRAIN = 1200  # of the 1,797 digits; the others are the test set
+N_TRAIN = 1200  # training images of the 1,797 digits; the others are the test set
 _SEED = 0
 
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation: flipped and zoomed views of a batch, and a network's probabilities for them."""
+"""Test-time augmentation: flipped and zoomed views of a batch, and a network's probabilities for each view."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ If that is too much, there are two remedies:
 1. Offloading: the folds that do not train wait in host memory. This costs one copy each way per fold and epoch: some
    hundred MiB over a bus of ten or more GiB a second, beside an epoch of seconds to minutes. The result is the same,
    bit for bit.
-2. A smaller micro batch: the batch is processed in parts. Each part uses the device less well, and batch normalisation
-   sees smaller batches, so the training differs from what the recipe asks for.
+2. A smaller micro batch: the batch is processed in parts. Smaller parts use the device less efficiently, and batch
+   normalisation sees smaller batches, so the training differs from the recipe.
 
 Therefore folds are offloaded before a batch is halved.
 
@@ -42,9 +42,9 @@ class FoldMemory:
     """Bytes that one fold takes on its device."""
 
     kept: int
-    """Throughout the training: weights, buffers, averaged weights, optimizer state."""
+    """Bytes during the whole training: weights, buffers, averaged weights, optimizer state."""
     step: int
-    """On top while the fold trains on a batch, at the peak."""
+    """Peak of the additional bytes while the fold trains on a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class MemoryPlan:
 
 
 _share = 1.0  # kept here because older torch cannot report this setting of its allocator
-_measured: dict[tuple[object, ...], FoldMemory] = {}  # by all that determines it: later trials skip the rehearsal
+_measured: dict[tuple[object, ...], FoldMemory] = {}  # by kind of training, so that later trials skip the rehearsal
 
 
 def limit_memory(share: float) -> None:
@@ -156,7 +156,7 @@ def too_large_message(recipe: Recipe, need: float, room: int, device_name: str) 
     """Explain what does not fit, by how much, and what helps. ``need`` is infinite if it is unknown."""
     what = f"{recipe.backbone} at {recipe.image_size} px"
     trained = "one fold and one image at a time"
-    # Rounded apart, so that a need above the room never looks equal to it.
+    # Rounded in opposite directions, so that a need above the room is never displayed as equal to it.
     there = f"{math.floor(room / 2**30 * 10) / 10:.1f} GiB"
     if math.isinf(need):
         problem = f"{what} needs more than the {there} that are free on {device_name} for {trained}"

@@ -7,9 +7,9 @@ All options can be combined:
 - the focal factor changes how much each class counts;
 - class weights change how much each image counts.
 
-Bootstrapping corrects wrong labels by the network's own predictions. The out-of-fold predictions of the other folds
-would be better, but they leak: those networks were trained on the labels that this fold holds out, and their
-predictions would carry these labels into the training that the labels are to evaluate.
+Bootstrapping corrects wrong labels by the network's own predictions. Out-of-fold predictions of the other folds would
+be more accurate, but they leak: their networks were trained on the labels that this fold holds out, so they would carry
+these labels into the training that is evaluated by them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def image_losses(
         soft_targets = soft_targets * (1.0 - settings.bootstrap) + settings.bootstrap * log_proba.exp()
     if settings.gce_q > 0.0:
         q = max(settings.gce_q, SMALLEST_Q)
-        costs = torch.expm1(q * log_proba) / -q  # for small q, 1 - p ** q computed directly is all rounding error
+        costs = torch.expm1(q * log_proba) / -q  # direct computation of 1 - p ** q loses all digits for small q
     else:
         costs = -log_proba
     terms = soft_targets * costs

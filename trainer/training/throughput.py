@@ -20,7 +20,7 @@ GPU_BATCH = 32  # images per step
 CPU_BATCH = 8  # images per step; fewer, because a large network takes a second per image
 STEPS = 5  # timed steps
 MEASURING_TIME = 20.0  # seconds after which no further step begins
-MEMORY_SHARE = 0.8  # of the free memory of a CPU machine that weights, gradients and optimizer state may take
+MEMORY_SHARE = 0.8  # largest share of a CPU machine's free memory for weights, gradients and optimizer state
 STATE_COPIES = 4  # tensors as large as the weights: the weights, their gradients, and two moments of Adam
 
 
@@ -131,7 +131,7 @@ def _activation_bytes(model: FoldModel, batch: int) -> int:
 
 
 def _check_memory(architecture: str) -> None:
-    """Check that a CPU machine has the memory; without it the system would kill the whole program.
+    """Check that a CPU machine has enough memory; otherwise the system would kill the whole program.
 
     Raises:
         TooLarge: weights, gradients and the optimizer's state alone take too much.

@@ -1,7 +1,7 @@
-"""The first tables.
+"""Creates all tables.
 
-Six revisions that came before it are part of it. It keeps the number and the order of columns of the last of these, so
-that a database which was made by them is current.
+It replaces the revisions 0001 to 0007. It has the number and the column order of the last one, so that databases which
+these made are current.
 
 Revision ID: 0007
 """

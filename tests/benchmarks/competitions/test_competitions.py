@@ -1,4 +1,4 @@
-"""The benchmark of whole competitions: what it makes of runs, and that an interrupted one goes on. Nothing trains."""
+"""The competitions benchmark: scores, tables, options, and resuming from the results file. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.competitions.results_file import Book, Mistake, Settings
+from benchmarks.competitions.results_file import ResultsFile, Settings, UsageError
 from benchmarks.competitions.retable import NAME, command, read_outcome
 from benchmarks.competitions.run import checked_spec, parse, scored
 from benchmarks.competitions.scores import (
@@ -107,7 +107,7 @@ def test_differences_are_paired_by_competition(rights: list[tuple[int, int]]) ->
     assert difference(runs, "retable", "ray", COMPETITIONS) is None
 
 
-def test_a_method_that_hands_in_nothing_stands_in_the_table_and_in_no_mean() -> None:
+def test_a_method_without_a_submission_is_in_the_table_and_in_no_mean() -> None:
     nothing = run(2, "optuna", 0, private=None, private_error=None, predicted="", trials=3)
     runs = [run(1, "retable", 15), run(1, "optuna", 10), run(2, "retable", 15), nothing]
     assert run_row(nothing)["private"] == "-"
@@ -133,45 +133,45 @@ def test_goals_are_reached_only_beyond_doubt() -> None:
     # A difference that is as large as it varies is none.
     unclear = [run(s, m, r) for s in (1, 2) for m, r in (("retable", 10), ("ray", (0, 11)[s - 1]))]
     assert verdicts(unclear, COMPETITIONS)[0].endswith("not reached")
-    # Of one competition nobody knows how it varies.
+    # One competition has no standard error over competitions.
     assert verdicts(clear[:2], COMPETITIONS)[0].endswith("not reached")
 
 
-def test_what_was_run_is_on_disk_and_gone_on_with(tmp_path: Path) -> None:
+def test_runs_are_on_disk_and_a_benchmark_resumes(tmp_path: Path) -> None:
     file = tmp_path / "competitions.json"
-    book = Book(file, SETTINGS, resume=False)
+    results = ResultsFile(file, SETTINGS, resume=False)
     done = run(1, "retable", 15, reported=0.7, notes={"command": "search start"})
-    book.add(done, competition())
-    again = Book(file, SETTINGS, resume=True)
-    assert again.run_of(1, "retable") == done
-    assert again.run_of(1, "optuna") is None
+    results.add(done, competition())
+    again = ResultsFile(file, SETTINGS, resume=True)
+    assert again.find(1, "retable") == done
+    assert again.find(1, "optuna") is None
     again.add(run(1, "optuna", 10), competition())
-    last = Book(file, SETTINGS, resume=True)
+    last = ResultsFile(file, SETTINGS, resume=True)
     assert [r.method for r in last.runs] == ["retable", "optuna"]
     # The first line has the time in it.
-    reports = [book.report(list(METHODS)).partition("\n")[2] for book in (again, last)]
+    reports = [results.report(list(METHODS)).partition("\n")[2] for results in (again, last)]
     assert reports[0] == reports[1] and "Optuna" in reports[0]
 
 
 def test_a_file_of_other_runs_is_not_mixed_in_or_written_over(tmp_path: Path) -> None:
     file = tmp_path / "competitions.json"
-    Book(file, SETTINGS, resume=False).add(run(1, "retable", 15), competition())
+    ResultsFile(file, SETTINGS, resume=False).add(run(1, "retable", 15), competition())
     before = file.read_bytes()
-    with pytest.raises(Mistake, match="exists; add --resume"):
-        Book(file, SETTINGS, resume=False)
-    with pytest.raises(Mistake, match="begun with another minutes"):
-        Book(file, dataclasses.replace(SETTINGS, minutes=8.0), resume=True)
+    with pytest.raises(UsageError, match="exists; add --resume"):
+        ResultsFile(file, SETTINGS, resume=False)
+    with pytest.raises(UsageError, match="begun with another minutes"):
+        ResultsFile(file, dataclasses.replace(SETTINGS, minutes=8.0), resume=True)
     assert file.read_bytes() == before
     for broken in ("", "[]", "{}", '{"settings": 3}', '{"settings": {}, "runs": []}'):
         file.write_text(broken)
-        with pytest.raises(Mistake, match="no file of this benchmark"):
-            Book(file, SETTINGS, resume=True)
-    with pytest.raises(Mistake, match="needs the --json file"):
-        Book(None, SETTINGS, resume=True)
+        with pytest.raises(UsageError, match="no file of this benchmark"):
+            ResultsFile(file, SETTINGS, resume=True)
+    with pytest.raises(UsageError, match="needs the --json file"):
+        ResultsFile(None, SETTINGS, resume=True)
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("arguments", "message"),
     [
         (["--methods", "retable,hyperband"], "hyperband; there are retable, optuna"),
         (["--minutes", "2", "--methods", "quarter"], "give 2.4 or more"),
@@ -181,33 +181,33 @@ def test_a_file_of_other_runs_is_not_mixed_in_or_written_over(tmp_path: Path) ->
         (["--methods", "optuna", "--json", "nowhere/c.json"], "there is no folder nowhere"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_at_once(typed: list[str], told: str, tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=told):
-        parse(["--data", str(tmp_path), *typed])
+def test_invalid_options_are_refused_before_anything_runs(arguments: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(["--data", str(tmp_path), *arguments])
 
 
 def test_the_study_has_to_be_comparable(tmp_path: Path) -> None:
     plain = ["--data", str(tmp_path), "--methods", "optuna"]
     assert checked_spec(parse(plain)).protocol.folds == 5
-    with pytest.raises(Mistake, match="accuracy, the study's metric is log_loss"):
+    with pytest.raises(UsageError, match="accuracy, the study's metric is log_loss"):
         checked_spec(parse([*plain, "--set", "protocol.metric=log_loss"]))
 
 
 def test_retable_is_run_as_a_user_types_it(tmp_path: Path) -> None:
-    typed = command("study.toml", ["recipe.epochs=3"], tmp_path / "data", tmp_path, hours=0.0625, seed=7)
-    pairs = dict(itertools.pairwise(typed))
+    arguments = command("study.toml", ["recipe.epochs=3"], tmp_path / "data", tmp_path, hours=0.0625, seed=7)
+    pairs = dict(itertools.pairwise(arguments))
     assert pairs["--hours"] == "0.062500" and pairs["--data"] == str(tmp_path / "data")
-    assert [b for a, b in itertools.pairwise(typed) if a == "--set"] == ["search.seed=7", "recipe.epochs=3"]
+    assert [b for a, b in itertools.pairwise(arguments) if a == "--set"] == ["search.seed=7", "recipe.epochs=3"]
     assert pairs["-m"] == "search.cli"
 
 
-def test_a_retable_that_left_nothing_or_only_a_provisional_submission(tmp_path: Path) -> None:
-    typed = command("study.toml", [], tmp_path, tmp_path, hours=0.1, seed=0)
-    nothing = read_outcome(tmp_path, begun=0.0, ended=9.0, code=2, typed=typed)
+def test_an_outcome_without_an_export(tmp_path: Path) -> None:
+    arguments = command("study.toml", [], tmp_path, tmp_path, hours=0.1, seed=0)
+    nothing = read_outcome(tmp_path, begun=0.0, ended=9.0, code=2, arguments=arguments)
     assert (nothing.ids, nothing.expected, nothing.trials, nothing.seconds) == ((), None, 0, 9.0)
     folder = Home(root=tmp_path / "home").exports(NAME)
     folder.mkdir(parents=True)
     (folder / "submission.csv").write_text("id,label\n00000.jpg,cat\n00001.jpg,dog\n")
-    provisional = read_outcome(tmp_path, begun=0.0, ended=9.0, code=None, typed=typed)
+    provisional = read_outcome(tmp_path, begun=0.0, ended=9.0, code=None, arguments=arguments)
     assert provisional.ids == ("00000.jpg", "00001.jpg") and provisional.names == ("cat", "dog")
     assert provisional.notes["provisional"] is True and provisional.notes["exit_code"] is None

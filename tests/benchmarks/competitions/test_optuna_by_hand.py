@@ -1,4 +1,4 @@
-"""The rivals of a search on a tiny competition: they train what Retable trains, keep to the clock, believe the best."""
+"""Rivals on a tiny competition: their trainings equal Retable's, the time limit holds, the best trial is submitted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 from benchmarks.competitions.contest import (
     Contest,
-    KeptTrial,
-    OutOfTime,
-    clock_of,
-    found,
-    keep,
+    FinishedTrial,
+    OutOfTimeError,
+    best_result,
     open_contest,
+    save_trial,
+    time_is_up_after,
     train,
     with_clock,
 )
@@ -40,7 +40,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Contest:
     (folder / "study.toml").write_text(STUDY)
     spec = load_study(folder / "study.toml", [f"recipe.epochs={EPOCHS}"])
     (folder / "data").mkdir()
-    return open_contest(write_competition(folder / "data"), spec, seed=3, place=folder / "rivals", by_hand=False)
+    return open_contest(write_competition(folder / "data"), spec, seed=3, work_dir=folder / "rivals", by_hand=False)
 
 
 @pytest.fixture
@@ -57,15 +57,16 @@ def test_each_fold_holds_out_its_images_and_no_others(contest: Contest) -> None:
         assert sorted([*data.held_out(0), *data.training_part(0)]) == list(range(len(contest.images.y)))
 
 
-def test_a_trial_is_worth_the_mean_of_its_folds_and_the_best_is_handed_in(contest: Contest) -> None:
+def test_a_trials_value_is_the_mean_of_its_folds_and_the_best_is_submitted(contest: Contest) -> None:
     begun = datetime.now()
     study = open_study(contest, 0, prune=True)
     study.enqueue_trial(dict(contest.spec.default_params()))
     with BatchLoader() as loader:
-        study.optimize(Objective(contest, loader, clock_of(60.0)), n_trials=2)
+        study.optimize(Objective(contest, loader, time_is_up_after(60.0)), n_trials=2)
         recipe = Recipe.from_flat(contest.spec.default_recipe())
         scores = [
-            train(contest, recipe, fold, loader, clock_of(60.0)).reports[-1].metric for fold in range(contest.num_folds)
+            train(contest, recipe, fold, loader, time_is_up_after(60.0)).reports[-1].metric
+            for fold in range(contest.num_folds)
         ]
     first = study.trials[0]
     assert first.value == pytest.approx(np.mean(scores))
@@ -76,7 +77,7 @@ def test_a_trial_is_worth_the_mean_of_its_folds_and_the_best_is_handed_in(contes
     assert (outcome.trials, outcome.finished) == (2, 2)
     assert len(outcome.predicted) == TEST_IMAGES and set(outcome.predicted) <= set(contest.images.class_names)
     assert 0.0 < outcome.seconds < 60.0
-    assert not list(contest.place.glob("*.pt")), "weights are large"
+    assert not list(contest.work_dir.glob("*.pt")), "weights are large"
 
 
 def test_processes_share_one_study_and_propose_differently(contest: Contest) -> None:
@@ -89,9 +90,9 @@ def test_processes_share_one_study_and_propose_differently(contest: Contest) -> 
 def test_a_trial_that_is_cut_off_is_lost(contest: Contest) -> None:
     study = open_study(contest, 0, prune=True)
     with BatchLoader() as loader:
-        study.optimize(Objective(contest, loader, clock_of(0.0)), n_trials=1, catch=(OutOfTime,))
-        with pytest.raises(OutOfTime):
-            train(contest, Recipe.from_flat(contest.spec.default_recipe()), None, loader, clock_of(0.0))
+        study.optimize(Objective(contest, loader, time_is_up_after(0.0)), n_trials=1, catch=(OutOfTimeError,))
+        with pytest.raises(OutOfTimeError):
+            train(contest, Recipe.from_flat(contest.spec.default_recipe()), None, loader, time_is_up_after(0.0))
     outcome = collect(contest, datetime.now())
     assert (outcome.value, outcome.predicted, outcome.trials, outcome.finished) == (None, (), 1, 0)
 
@@ -99,14 +100,14 @@ def test_a_trial_that_is_cut_off_is_lost(contest: Contest) -> None:
 def test_the_models_of_the_best_trial_are_averaged(contest: Contest) -> None:
     recipe = Recipe.from_flat(contest.spec.default_recipe())
     with BatchLoader() as loader:
-        models = train(contest, recipe, None, loader, clock_of(60.0)).models
+        models = train(contest, recipe, None, loader, time_is_up_after(60.0)).models
     one, other = ((model,) * len(models) for model in models)
-    keep(contest, "worse", KeptTrial(value=0.1, recipe=recipe.to_flat(), models=one))
-    keep(contest, "better", KeptTrial(value=0.2, recipe=recipe.to_flat(), models=other))
-    best = found(contest, trials=2, seconds=1.0)
-    keep(contest, "alone", KeptTrial(value=0.0, recipe=recipe.to_flat(), models=other[:1]))
+    save_trial(contest, "worse", FinishedTrial(value=0.1, recipe=recipe.to_flat(), models=one))
+    save_trial(contest, "better", FinishedTrial(value=0.2, recipe=recipe.to_flat(), models=other))
+    best = best_result(contest, trials=2, seconds=1.0)
+    save_trial(contest, "alone", FinishedTrial(value=0.0, recipe=recipe.to_flat(), models=other[:1]))
     assert best.value == 0.2
-    assert found(contest, trials=1, seconds=1.0).predicted == best.predicted
+    assert best_result(contest, trials=1, seconds=1.0).predicted == best.predicted
 
 
 @pytest.mark.parametrize("crop", [0.0, 0.3])

@@ -1,4 +1,4 @@
-"""Ray Tune's view of a study's space: every draw is a recipe of the study, and it can draw them all."""
+"""A study's space for Ray Tune: every draw is a recipe of the study, and every recipe can be drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.competitions.contest import AT_ONCE
+from benchmarks.competitions.contest import PARALLEL_TRIALS
 from benchmarks.competitions.ray_tune import clock_start, default_config, ray_space, recipe_of
 from studies.spec import StudySpec, load_study
 
@@ -74,10 +74,10 @@ def test_the_default_recipe_is_a_configuration(spec: StudySpec) -> None:
 
 def test_the_clock_starts_when_the_last_of_the_first_actors_is_ready(tmp_path: Path) -> None:
     assert clock_start(tmp_path) is None
-    for number in range(AT_ONCE + 1):
-        assert number >= AT_ONCE or clock_start(tmp_path) is None
+    for number in range(PARALLEL_TRIALS + 1):
+        assert number >= PARALLEL_TRIALS or clock_start(tmp_path) is None
         ready = tmp_path / f"{number}.ready"
         ready.touch()
         os.utime(ready, (1000.0 + number, 1000.0 + number))
     # Actors that start later change nothing.
-    assert clock_start(tmp_path) == 1000.0 + AT_ONCE - 1
+    assert clock_start(tmp_path) == 1000.0 + PARALLEL_TRIALS - 1

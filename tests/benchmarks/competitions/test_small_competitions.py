@@ -1,4 +1,4 @@
-"""A small competition is cut as described: few and imbalanced training images, the rest private, scored alike."""
+"""Cutting a small competition: imbalanced training images, the rest in the private test set, weighted scores."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarks.competitions.small_competitions import COUNTS, TEST_SHARE, Small
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labelled")
     for label, count in enumerate(COUNTS):
-        place = folder / f"class{label:02}"
-        place.mkdir()
+        class_dir = folder / f"class{label:02}"
+        class_dir.mkdir()
         for number in range(math.ceil(count / (1.0 - TEST_SHARE)) + 1):
             Image.fromarray(np.full((4, 4, 3), (label * 19, number, 0), dtype=np.uint8)).save(
-                place / f"{number:04}.jpg"
+                class_dir / f"{number:04}.jpg"
             )
     return folder
 

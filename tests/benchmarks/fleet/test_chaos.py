@@ -1,4 +1,4 @@
-"""The chaos benchmark on a small scale: workers die, trials do not."""
+"""The crash test on a small scale: a killed worker loses and changes no trial."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.fleet.chaos import main
 from benchmarks.fleet.chaos_check import Verdict
 
 
-def test_a_little_storm_changes_nothing(tmp_path: Path) -> None:
+def test_a_killed_worker_changes_no_trial(tmp_path: Path) -> None:
     output = tmp_path / "chaos.json"
     arguments = ["--database", "sqlite", "--trials", "2", "--workers", "1", "--kills", "1", "--kill-every", "2"]
     assert main([*arguments, "--limit", "200", "--json", str(output)]) == 0
@@ -20,7 +20,7 @@ def test_a_little_storm_changes_nothing(tmp_path: Path) -> None:
     assert measured["verdict"]["compared"] == 2
 
 
-def test_whatever_is_wrong_is_noticed() -> None:
+def test_each_defect_makes_the_verdict_fail() -> None:
     good = Verdict(
         finished=3,
         failed=0,

@@ -1,4 +1,4 @@
-"""The fleet benchmark on a small scale: it measures what it says, and both contenders sample the same space."""
+"""The overhead benchmark on a small scale: exact budgets, plausible times, equal search spaces of both contenders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays on recorded curves: what is read, what is spent, who wins; on small tables made here."""
+"""Replays on small synthetic tables of learning curves: reading, costs, winners and samplers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from benchmarks.replays.compare_pruners import POLICIES, halves, main
 from benchmarks.replays.compare_samplers import Surrogate, compare_samplers, dimensions_of, suggest
 from benchmarks.replays.curve_tables import CurveTable, CurveTableError, load_table
-from benchmarks.replays.pruning_rules import Foretold, Halving, Never, OptunaRule, fold_after_fold, promotions
+from benchmarks.replays.pruning_rules import Halving, Never, OptunaRule, PredictedEnd, fold_after_fold, promotions
 from benchmarks.replays.pruning_rules import screen as screen_plan
-from benchmarks.replays.regret import FIRST, begin_well, difference, draw_orders, measure, prepare, unit_costs
-from benchmarks.replays.replay import Rule, Seen, Trace
+from benchmarks.replays.regret import FIRST, difference, draw_orders, good_recipe_first, measure, prepare, unit_costs
+from benchmarks.replays.replay import Reports, Rule, Trace
 from search.tuning.successive_halving import SuccessiveHalving
 
 R, E, N, C, K = 10, 6, 60, 3, 3
@@ -71,9 +71,9 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> CurveTable:
 
 
 class AnyRival:
-    """Gives up every recipe that has a rival."""
+    """Prunes every recipe that has a rival."""
 
-    def stops(self, seen: Seen, recipe: int, epoch: int) -> bool:
+    def stops(self, seen: Reports, recipe: int, epoch: int) -> bool:
         return len(seen.rivals(recipe, epoch)) > 0
 
 
@@ -82,7 +82,7 @@ def traces(table: CurveTable, order: np.ndarray[Any, Any]) -> dict[str, Trace]:
     rules: dict[str, Callable[[], Rule]] = {
         "none": Never,
         "halving": lambda: Halving(SuccessiveHalving(startup_trials=2)),
-        "foretold": lambda: Foretold(chance=0.2),
+        "predicted end": lambda: PredictedEnd(chance=0.2),
         "median": lambda: OptunaRule(optuna.pruners.MedianPruner(n_startup_trials=2), "study"),
     }
     found = {name: setting.train(make(), order) for name, make in rules.items()}
@@ -116,7 +116,7 @@ def test_both_formats_are_read(curves: CurveTable, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         ({"y": None}, "missing: y"),
         ({"true_class": np.zeros((R, E, N - 1))}, "shape"),
@@ -130,13 +130,13 @@ def test_both_formats_are_read(curves: CurveTable, tmp_path: Path) -> None:
         ({"weights": np.ones(4) / 4}, "belong together"),
     ],
 )
-def test_damaged_tables_are_refused(damage: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_damaged_tables_are_refused(damage: dict[str, Any], message: str, tmp_path: Path) -> None:
     arrays = {name: value for name, value in (recorded() | damage).items() if value is not None}
-    with pytest.raises(CurveTableError, match=told):
+    with pytest.raises(CurveTableError, match=message):
         load_table(written(tmp_path / "bad.npz", **arrays))
 
 
-def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
     np.save(tmp_path / "one.npy", np.zeros(3))
@@ -157,7 +157,7 @@ def test_orders_are_shared_and_differ_from_each_other() -> None:
 def test_a_good_beginning_moves_one_of_the_better_third_to_the_front_and_spares_it(curves: CurveTable) -> None:
     orders = draw_orders(R, 10, 1.0, seed=2)
     setting = prepare(curves, good_first=True)
-    for order, moved in zip(orders, begin_well(orders, curves), strict=True):
+    for order, moved in zip(orders, good_recipe_first(orders, curves), strict=True):
         assert sorted(moved.tolist()) == sorted(order.tolist())
         assert (curves.truth[order] > curves.truth[moved[0]]).sum() <= R / 3
         done = setting.train(AnyRival(), moved)
@@ -191,7 +191,7 @@ def test_without_pruning_the_regret_is_that_of_the_first_few(curves: CurveTable)
     orders = draw_orders(R, 20, 0.7, seed=3)
     done = [setting.train(Never(), order) for order in orders]
     regrets = measure(setting, orders, [3.0, 5.0], lambda i, budget: done[i])
-    for name, values in setting.judged.items():
+    for name, values in setting.selection_scores.items():
         for j, count in enumerate((3, 5)):
             direct = [
                 curves.truth[order].max() - curves.truth[order[values[order[:count]].argmax()]] for order in orders
@@ -208,7 +208,7 @@ def test_the_replayed_halving_is_the_product_s(curves: CurveTable) -> None:
     by_rule = prepare(curves).train(Halving(pruner), order)
 
     class Direct:
-        """The pruner itself, asked with a study; its trial 0 stands aside, since it is never given up."""
+        """The pruner itself, called with a study whose trial 0 is a placeholder, because trial 0 is never pruned."""
 
         def __init__(self) -> None:
             self._study = optuna.create_study(direction="maximize", pruner=pruner)
@@ -249,7 +249,7 @@ def test_wilcoxon_cannot_stop_a_trial_before_the_fourth_fold(folds: int) -> None
 
 
 def steadily_worse(folds: int) -> CurveTable:
-    """Recipes that differ by the same amount in every fold, with as many epochs as both 3 and 5 divide."""
+    """Recipes that differ by the same amount in every fold; the number of epochs is a multiple of 3 and 5."""
     skill = np.linspace(0.9, 0.5, 6)
     wiggle = 0.01 * np.arange(folds)
     base = made()
@@ -300,7 +300,7 @@ def test_the_command_prints_every_rule_and_writes_what_was_measured(
     assert stopped.value.code == 2
 
 
-def test_settings_are_judged_on_recipes_they_were_not_chosen_on(curves: CurveTable) -> None:
+def test_settings_are_measured_on_recipes_they_were_not_chosen_on(curves: CurveTable) -> None:
     found = halves(curves, splits=2, orders=3, seed=0)
     assert sum(found["chosen"].values()) == 4
     at_reference = {"reduction_factor": 2, "startup_trials": 4, "last_rung": 1.0, "difference": 0.0}

@@ -1,4 +1,4 @@
-"""Searches where backbones cost differently, on a small table made here."""
+"""Searches over backbones of different cost, on a small synthetic table."""
 
 from __future__ import annotations
 

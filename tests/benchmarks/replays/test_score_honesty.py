@@ -1,4 +1,4 @@
-"""What averages are expected to be, in recorded tables: read, used to pick winners, and held against the truth."""
+"""Expected averages in recorded tables: they are read, choose winners, and are compared with the true scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.replays.curve_tables import CurveTable, CurveTableError, calibrated_soft, load_table
-from benchmarks.replays.regret import FIRST, judgements, prepare
+from benchmarks.replays.regret import FIRST, prepare, selection_scores_of
 from benchmarks.replays.score_honesty import replay
 from trainer.evaluation.ambiguity import expected_average
 from trainer.evaluation.targets import Targets
@@ -19,7 +19,7 @@ from trainer.evaluation.temperature_scaling import scale_temperature
 
 R, S, K, N, M, C = 16, 2, 3, 900, 600, 4
 STEADY, RESTLESS = 0.3, 0.7
-"""How much a network's logits differ from those that all networks of a recipe have in common."""
+"""Standard deviation of a network's logits around the mean logits of its recipe."""
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -76,7 +76,7 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> CurveTable:
     return load_table(path)
 
 
-def test_what_was_expected_of_averages_is_read(curves: CurveTable) -> None:
+def test_expected_averages_are_read(curves: CurveTable) -> None:
     arrays = recorded()
     assert curves.average(3, 1).brier == pytest.approx(arrays["brier"][3, 1])
     assert curves.average(3, 1).ambiguity == pytest.approx(arrays["ambiguity"][3, 1])
@@ -90,14 +90,17 @@ def test_damaged_averages_are_refused(damage: NDArray[np.float64], tmp_path: Pat
         load_table(tmp_path / "damaged.npz")
 
 
-def test_winners_are_picked_by_their_average(curves: CurveTable) -> None:
-    judged, exported = judgements(curves), prepare(curves, of_averages=True).truth
-    assert np.corrcoef(judged[FIRST], exported)[0, 1] > np.corrcoef(judged["as one network"], exported)[0, 1] + 0.1
-    assert judged[FIRST].argmax() % 2 == 1, "one whose networks differ"
+def test_winners_are_chosen_by_their_average(curves: CurveTable) -> None:
+    selection_scores, exported = selection_scores_of(curves), prepare(curves, of_averages=True).truth
+    assert (
+        np.corrcoef(selection_scores[FIRST], exported)[0, 1]
+        > np.corrcoef(selection_scores["as one network"], exported)[0, 1] + 0.1
+    )
+    assert selection_scores[FIRST].argmax() % 2 == 1, "one whose networks differ"
     assert prepare(curves).truth == pytest.approx(curves.truth)
 
 
-def test_the_forecast_counts_in_what_averaging_adds(curves: CurveTable) -> None:
+def test_the_forecast_includes_the_averaging_gain(curves: CurveTable) -> None:
     generator = np.random.default_rng(0)
     searches = [replay(curves, generator) for _ in range(30)]
     # Networks that differ by noise alone gain less by averaging than their ambiguity says: 6 points, not 9.
@@ -107,7 +110,7 @@ def test_the_forecast_counts_in_what_averaging_adds(curves: CurveTable) -> None:
     assert np.mean([one.covered for one in searches]) > 0.75
 
 
-def test_the_calibrated_score_does_not_depend_on_how_sure_the_model_says_it_is() -> None:
+def test_the_calibrated_score_does_not_depend_on_confidence() -> None:
     generator = np.random.default_rng(0)
     proba = generator.dirichlet(np.full(5, 0.7), 2000)
     y = np.array([generator.choice(5, p=row) for row in proba], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Searches that begin with what did well before, on small tables made here."""
+"""Warm starts compared with cold starts, on small synthetic tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_recipe_and_its_parameters_are_the_same(tables: list[CurveTable]) -> N
         assert params_of(recipe, dimensions) == trial.params
 
 
-def test_what_lies_outside_is_moved_inside(tables: list[CurveTable]) -> None:
+def test_values_outside_the_ranges_are_clipped(tables: list[CurveTable]) -> None:
     dimensions = Surrogate(tables[0]).dimensions
     far = {**tables[0].recipes[0], "optimizer.lr": 100.0, "backbone": "unheard of"}
     study = optuna.create_study()
@@ -38,12 +38,12 @@ def test_what_lies_outside_is_moved_inside(tables: list[CurveTable]) -> None:
     assert recipe["backbone"] in ("a", "b") and recipe["optimizer.lr"] < 1.0
 
 
-def test_memory_proposes_what_did_well_and_worthless_memory_anything(tables: list[CurveTable]) -> None:
+def test_memory_proposes_good_recipes_and_shuffled_memory_any(tables: list[CurveTable]) -> None:
     earlier = tables[0]
     truth = {str(recipe): value for recipe, value in zip(earlier.recipes, earlier.truth, strict=True)}
 
-    def proposed(worthless: bool) -> float:
-        draws = [remembered(earlier, np.random.default_rng(i), worthless=worthless) for i in range(20)]
+    def proposed(shuffled: bool) -> float:
+        draws = [remembered(earlier, np.random.default_rng(i), shuffled=shuffled) for i in range(20)]
         return float(np.mean([truth[str(recipe)] for recipes in draws for recipe in recipes]))
 
     assert proposed(False) > np.quantile(earlier.truth, 0.75) > proposed(True)

@@ -1,4 +1,4 @@
-"""The augmentation benchmark on a small scale: every study that augments is measured, each with what it crops from."""
+"""The augmentation benchmark on a small scale: it measures every study that augments, and every policy."""
 
 from __future__ import annotations
 

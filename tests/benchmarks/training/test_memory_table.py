@@ -24,6 +24,6 @@ def test_a_small_measurement_is_printed_and_written(tmp_path: Path, capsys: pyte
     assert result["resident"] > 2 * 4 * result["weights"] > 0
 
 
-def test_what_cannot_be_measured_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_measurement_raises(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="died with exit code 1"):
         measure(Cell(device="cpu", backbone="no_such_backbone", image_size=32, batch_size=8, folds=1))

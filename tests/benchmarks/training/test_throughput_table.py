@@ -12,19 +12,19 @@ import torch
 from benchmarks.training import plain_pytorch
 from benchmarks.training.plain_pytorch import EVALUATION_BATCH, train_by_hand, train_from_tensors
 from benchmarks.training.throughput import measure
-from benchmarks.training.trial_study import trial_runner, write_pictures
+from benchmarks.training.trial_study import trial_runner, write_images
 from storage.values import TrialStatus, WorkKind
 
 IMAGES, FOLDS, EPOCHS, BATCH = 52, 2, 2, 8
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"), IMAGES)
+def images_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images_dir"), IMAGES)
 
 
 class Seen:
-    """Images that networks saw, by whether they were training."""
+    """Counts the images that networks process, in training mode and in evaluation mode."""
 
     def __init__(self) -> None:
         self.images = {True: 0, False: 0}
@@ -38,7 +38,7 @@ class Seen:
 
 
 def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = {}
     for name in ("trial", "tensors", "hand"):
@@ -49,7 +49,7 @@ def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
             (tmp_path / name).mkdir()
             with trial_runner(
                 tmp_path / name,
-                pictures,
+                images_dir,
                 torch.device("cpu"),
                 backbone="test_resnet",
                 folds=FOLDS,
@@ -73,9 +73,9 @@ def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
     assert EVALUATION_BATCH >= BATCH
 
 
-def test_the_table_has_a_ratio_for_every_rival(pictures: Path) -> None:
+def test_the_table_has_a_ratio_for_every_rival(images_dir: Path) -> None:
     given = argparse.Namespace(folds=FOLDS, size=32, epochs=1, rounds=1, no_hand=True)
-    result = measure("test_resnet", BATCH, pictures, torch.device("cpu"), given)
+    result = measure("test_resnet", BATCH, images_dir, torch.device("cpu"), given)
     seconds = result["seconds"]
     assert set(seconds) == {"trial", "ceiling", "plain ceiling"}
     assert all(len(times) == 1 and times[0] > 0 for times in seconds.values())

@@ -1,4 +1,4 @@
-"""The command line as people use it: real processes, real files."""
+"""The command line end to end: real processes, real files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(tmp_path: Path) -> Run:
         ["status"],
     ],
 )
-def test_help_and_mistakes_load_neither_torch_nor_timm(arguments: list[str], tmp_path: Path) -> None:
+def test_help_and_mistakes_import_neither_torch_nor_timm(arguments: list[str], tmp_path: Path) -> None:
     script = (
         "import sys; from search.cli.app import main; sys.argv = ['search', *sys.argv[1:]]\n"
         "try: main()\n"
@@ -112,7 +112,7 @@ def test_missing_pretrained_weights_are_named_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_data_stop_a_study_before_it_begins(run: Run, study_file: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused_before_the_study_is_created(run: Run, study_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     done = run("start", "--study", study_file, "--data", folder, code=2)
@@ -120,7 +120,7 @@ def test_bad_data_stop_a_study_before_it_begins(run: Run, study_file: Path, tmp_
     assert not (tmp_path / "retable.db").exists()
 
 
-def test_check_explains_a_folder(run: Run, competition_folder: Path) -> None:
+def test_check_describes_a_folder(run: Run, competition_folder: Path) -> None:
     out = run("check", competition_folder, "--folds", "20").stdout
     for part in ("train.csv", "30", "'picture'", "red", "test images: 6", "fewer than the 20 folds", "shift: not"):
         assert part in out
@@ -129,7 +129,7 @@ def test_check_explains_a_folder(run: Run, competition_folder: Path) -> None:
 def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     run: Run, competition_folder: Path, study_file: Path, tmp_path: Path
 ) -> None:
-    # So many that a quick machine does not end them before the signal arrives.
+    # Enough epochs that the signal arrives before a fast machine has finished.
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 40"))
     command = ["start", "--study", str(study_file), "--data", str(competition_folder), "--trials", "2"]
     with subprocess.Popen(
@@ -150,11 +150,11 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
     stores = open_stores(f"sqlite:///{tmp_path / 'retable.db'}")
     study = stores.study(None)
     assert stores.trials.records(study.id) == []
-    assert stores.workers.alive(1000) == [], "no worker outlives it"
+    assert stores.workers.alive(1000) == [], "no worker outlives `start`"
 
     done = run(*command)
     assert "goes on" in done.stdout
-    assert "Continuing after epoch" in log.read_text(), "the trial went on from its checkpoint"
+    assert "Continuing after epoch" in log.read_text(), "the trial continued from its checkpoint"
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     assert [(r.number, r.status) for r in records] == [(0, TrialStatus.FINISHED), (1, TrialStatus.FINISHED)]
     assert records[0].attempt == 2 and records[0].epochs_done == 40
@@ -180,6 +180,6 @@ def test_from_a_folder_of_images_to_a_submission_with_an_interruption(
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], patience: float = 120.0) -> None:
     deadline = time.monotonic() + patience
     while not condition():
-        assert process.poll() is None, "ended before its time"
+        assert process.poll() is None, "the process ended too early"
         assert time.monotonic() < deadline, "not within two minutes"
-        time.sleep(0.05)  # polling a condition, not hoping: the deadline is far
+        time.sleep(0.05)

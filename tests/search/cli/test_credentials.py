@@ -1,4 +1,4 @@
-"""A password of the database is shown, logged and stored nowhere."""
+"""The database password is neither shown nor logged nor stored."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(*arguments: str, cwd: Path, url: str, code: int) -> str:
     return output
 
 
-def test_from_start_to_export(
+def test_a_whole_study_keeps_the_password_secret(
     secret_url: str, competition_folder: Path, study_file: Path, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     folder = tmp_path / "work"
@@ -60,18 +60,18 @@ def test_from_start_to_export(
         assert "retable_worker" in tables and "studies" in tables
         for table in tables:
             rows = connection.execute(
-                text(f"SELECT count(*) FROM {table} t WHERE t::text LIKE :what"), {"what": f"%{PASSWORD}%"}
+                text(f"SELECT count(*) FROM {table} t WHERE t::text LIKE :pattern"), {"pattern": f"%{PASSWORD}%"}
             )
             assert rows.scalar_one() == 0, table
     engine.dispose()
     postgres.drop(secret_url)
 
 
-def test_errors(secret_url: str, tmp_path: Path) -> None:
+def test_errors_do_not_show_the_password(secret_url: str, tmp_path: Path) -> None:
     url = make_url(secret_url)
-    nobody_there = url.set(host="127.0.0.1", port=1, query={}).render_as_string(hide_password=False)
+    unreachable = url.set(host="127.0.0.1", port=1, query={}).render_as_string(hide_password=False)
     for arguments in (["status"], ["studies"], ["status", "--debug"]):
-        output = run(*arguments, cwd=tmp_path, url=nobody_there, code=1 if "--debug" in arguments else 2)
+        output = run(*arguments, cwd=tmp_path, url=unreachable, code=1 if "--debug" in arguments else 2)
         assert "does not answer" in output
-    garbled = f"postgresql://team:{PASSWORD}@host:notaport/x"
-    assert "cannot be read" in run("status", cwd=tmp_path, url=garbled, code=2)
+    malformed = f"postgresql://team:{PASSWORD}@host:notaport/x"
+    assert "cannot be read" in run("status", cwd=tmp_path, url=malformed, code=2)

@@ -1,4 +1,4 @@
-"""No password in what other users of the machine can list."""
+"""Process titles hide passwords."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from search.cli.process_title import without_passwords
         ("postgresql://me@db/x", "postgresql://me@db/x"),
     ],
 )
-def test_passwords_are_left_out(text: str, shown: str) -> None:
+def test_passwords_are_replaced_by_asterisks(text: str, shown: str) -> None:
     assert without_passwords(text) == shown
 
 
-def test_a_process_shows_none_once_it_runs() -> None:
+def test_the_title_of_a_running_process_shows_no_password() -> None:
     program = (
         "import sys; from search.cli.process_title import hide_passwords; hide_passwords(sys.argv)\n"
         "print(open('/proc/self/cmdline').read().replace(chr(0), ' '), flush=True)"

@@ -1,4 +1,4 @@
-"""Worker processes: started, given up, started again, ended."""
+"""Local worker processes: start, restart, end, environment and logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search.engines.local import LocalFleet
 from search.engines.process import LOG_LIMIT
 from search.engines.restarts import SHORT_LIVES
 from search.runtime.devices import Placement
-from search.runtime.heartbeat import name_prefix
+from search.runtime.process_names import name_prefix
 
 ONE = Placement(gpus=(None,), threads=1)
 TWO = Placement(gpus=(None, None), threads=1)
@@ -70,7 +70,9 @@ def pid_of(place: int, folder: Path) -> int | None:
     return int(text) if text else None
 
 
-def test_a_worker_with_bad_input_is_given_up_and_its_words_are_shown(tmp_path: Path, command: WorkerCommand) -> None:
+def test_a_worker_with_invalid_input_is_not_restarted_and_its_error_is_shown(
+    tmp_path: Path, command: WorkerCommand
+) -> None:
     workers: Fleet = LocalFleet(command, TWO, tmp_path / "logs")
     with workers:
         eventually(lambda: not workers.poll())
@@ -80,7 +82,7 @@ def test_a_worker_with_bad_input_is_given_up_and_its_words_are_shown(tmp_path: P
     assert (tmp_path / "logs" / "worker-1.log").read_text().count("error: ") == 1, "it was not started again"
 
 
-def test_a_worker_that_crashes_is_started_again_after_growing_pauses_and_given_up(
+def test_a_crashing_worker_is_restarted_after_growing_pauses_and_then_given_up(
     tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
 ) -> None:
     program("echo $RETABLE_PLACE $RETABLE_STORAGE; kill -9 $$")
@@ -90,7 +92,7 @@ def test_a_worker_that_crashes_is_started_again_after_growing_pauses_and_given_u
         for life in range(1, SHORT_LIVES):
             pause = 2.0 ** (life - 1)
             eventually(lambda: workers.poll() and workers.waits_for())
-            assert workers.waits_for() == f"worker 0 starts again in {pause:.0f} s"
+            assert workers.waits_for() == f"worker 0 restarts in {pause:.0f} s"
             clock.now += pause - 0.01
             assert workers.poll() and len(log.read_text().splitlines()) == life, "too early"
             dead_workers += workers.dead_workers()
@@ -105,7 +107,7 @@ def test_a_worker_that_crashes_is_started_again_after_growing_pauses_and_given_u
     assert len(set(dead_workers)) == len(dead_workers) == SHORT_LIVES
 
 
-def test_a_dead_worker_is_told_once_by_the_name_it_went_by(
+def test_a_dead_worker_is_reported_once_by_its_name_prefix(
     tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]
 ) -> None:
     program(WAITING)
@@ -114,13 +116,13 @@ def test_a_dead_worker_is_told_once_by_the_name_it_went_by(
         pid = pid_of(0, tmp_path)
         assert workers.poll() and not workers.dead_workers()
         os.kill(pid, signal.SIGKILL)
-        told: list[str] = []
-        eventually(lambda: (workers.poll() and told.extend(workers.dead_workers())) or told)
-        assert told == [name_prefix(socket.gethostname(), pid)]
+        dead: list[str] = []
+        eventually(lambda: (workers.poll() and dead.extend(workers.dead_workers())) or dead)
+        assert dead == [name_prefix(socket.gethostname(), pid)]
         assert workers.poll() and not workers.dead_workers()
 
 
-def test_work_that_is_done_is_not_begun_again(
+def test_a_worker_that_ended_without_error_is_not_restarted(
     tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
 ) -> None:
     program("echo once")
@@ -132,7 +134,7 @@ def test_work_that_is_done_is_not_begun_again(
     assert (tmp_path / "logs" / "worker-0.log").read_text() == "once\n"
 
 
-def test_nobody_is_started_again_once_asked_to_stop(
+def test_no_worker_is_restarted_after_a_stop(
     tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
 ) -> None:
     program("trap 'exit 3' TERM\n" + WAITING)
@@ -142,11 +144,11 @@ def test_nobody_is_started_again_once_asked_to_stop(
         assert workers.wait(100.0)
         clock.now += 3600.0
         assert not workers.poll()
-        assert len(workers.dead_workers()) == 2, "also those that are reaped while waiting"
+        assert len(workers.dead_workers()) == 2, "also workers that end during `wait`"
         assert workers.crash_report().count("ended with exit code 3") == 2
 
 
-def test_no_worker_outlives_its_fleet_and_none_shows_the_url(
+def test_no_worker_outlives_its_fleet_or_shows_the_url(
     tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]
 ) -> None:
     program('echo "$@"\n' + WAITING)
@@ -159,7 +161,9 @@ def test_no_worker_outlives_its_fleet_and_none_shows_the_url(
     assert "none.db" not in repr(command)
 
 
-def test_what_a_worker_is_told(tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]) -> None:
+def test_the_arguments_and_environment_of_a_worker(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]
+) -> None:
     program(
         'echo "$@"\n'
         'echo "place $RETABLE_PLACE parent $RETABLE_PARENT threads $OMP_NUM_THREADS'
@@ -167,23 +171,23 @@ def test_what_a_worker_is_told(tmp_path: Path, command: WorkerCommand, program: 
     )
     command = replace(command, weights=tmp_path / "weights", options=("--stay", "--grace", "30"))
 
-    def told(placement: Placement, place: int) -> list[str]:
+    def started_with(placement: Placement, place: int) -> list[str]:
         logs = tmp_path / "logs"
         with LocalFleet(command, placement, logs) as workers:
             eventually(lambda: not workers.poll())
         return (logs / f"worker-{place}.log").read_text().splitlines()[-2:]
 
-    arguments, environment = told(Placement(gpus=("GPU-a", "GPU-a", "GPU-b"), threads=3, per_gpu=2), 1)
+    arguments, environment = started_with(Placement(gpus=("GPU-a", "GPU-a", "GPU-b"), threads=3, per_gpu=2), 1)
     assert arguments == (
-        f"-P -m search.cli.app worker --study colours --data {tmp_path} --home {tmp_path} "
+        f"-P -m search.cli worker --study colours --data {tmp_path} --home {tmp_path} "
         f"--weights {tmp_path}/weights --stay --grace 30"
     )
     assert environment == f"place 1 parent {os.getpid()} threads 3 gpu <GPU-a> share 0.5"
-    assert told(replace(ONE, gpus=("GPU-a",)), 0)[1].endswith("gpu <GPU-a> share unset")
-    assert told(replace(ONE, hide_gpus=True), 0)[1].endswith("gpu <> share unset")
+    assert started_with(replace(ONE, gpus=("GPU-a",)), 0)[1].endswith("gpu <GPU-a> share unset")
+    assert started_with(replace(ONE, hide_gpus=True), 0)[1].endswith("gpu <> share unset")
 
 
-def test_a_log_that_has_grown_is_put_aside_when_its_worker_starts_again(
+def test_a_large_log_is_rotated_when_the_worker_restarts(
     tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], clock: Clock
 ) -> None:
     program("echo another life; exit 1")
@@ -201,7 +205,7 @@ def test_a_log_that_has_grown_is_put_aside_when_its_worker_starts_again(
     assert len(list(log.parent.iterdir())) == 2
 
 
-def test_a_worker_that_cannot_be_started_is_tried_again_and_then_named(
+def test_a_worker_that_cannot_be_started_is_retried_and_then_reported(
     tmp_path: Path, command: WorkerCommand, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setattr(search.engines.process.sys, "executable", str(tmp_path / "no-python"))

@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster of several nodes, all of them on this machine. Real Ray, real processes."""
+"""Workers on a Ray cluster with several nodes on this machine: real Ray, real processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from search.engines.interface import EngineError, Fleet, WorkerCommand
 from search.engines.ray import RayFleet
 from search.engines.restarts import SHORT_LIVES
 from search.study_setup.create_study import create_study
-from search.study_state.snapshot import read_snapshot, search_is_over
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.workflow.watch import expire_dead_workers
 from storage.stores import Stores
 from storage.values import TrialStatus
@@ -35,7 +36,7 @@ QUICK_DEATH = {
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 3,
 }
-"""Ray takes a silent node for dead after seconds, not minutes."""
+"""Ray declares a silent node dead after seconds instead of minutes."""
 
 WAITING = "echo $$ $PPID > {folder}/$RETABLE_PLACE.pid\nwhile true; do sleep 0.05; done"
 
@@ -52,7 +53,7 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head that has no room for workers."""
+    """A cluster whose head node has no room for workers."""
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     head = {
@@ -113,7 +114,7 @@ def eventually(condition: Callable[[], object], patience: float = 100.0) -> None
 
 
 def pid_of(place: int, folder: Path) -> int:
-    """Of the latest worker at that place; 0: there was none yet."""
+    """Process id of the latest worker at that place; 0: none yet."""
     file = folder / f"{place}.pid"
     text = file.read_text() if file.exists() else ""
     return int(text.split()[0]) if text else 0
@@ -136,7 +137,7 @@ def process_titles() -> bytes:
     return titles
 
 
-def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
+def test_workers_run_where_there_is_room_without_showing_the_url(
     cluster: Cluster,
     add_node: AddNode,
     command: WorkerCommand,
@@ -167,16 +168,14 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
             "CUDA_VISIBLE_DEVICES=",
         } <= set(environment)
         assert b"NodeWorker" in Path(f"/proc/{parent}/cmdline").read_bytes()
-        said = (command.home / ".cache" / "logs" / "colours" / f"ray-{place}.log").read_text()
-        assert (
-            said == f"-P -m search.cli.app worker --study colours --data {command.data} --home {command.home} --stay\n"
-        )
+        log = (command.home / ".cache" / "logs" / "colours" / f"ray-{place}.log").read_text()
+        assert log == f"-P -m search.cli worker --study colours --data {command.data} --home {command.home} --stay\n"
         assert SECRET.encode() not in process_titles()
 
         os.kill(pid, signal.SIGKILL)
-        told: list[str] = []
-        eventually(lambda: told.extend(fleet.dead_workers()) or not fleet.poll() or told)
-        assert told == [f"{socket.gethostname()}-{pid}-"]
+        dead: list[str] = []
+        eventually(lambda: dead.extend(fleet.dead_workers()) or not fleet.poll() or dead)
+        assert dead == [f"{socket.gethostname()}-{pid}-"]
         eventually(lambda: fleet.poll() and sum(is_alive(pid_of(place, tmp_path)) for place in range(3)) == 2)
         assert (
             f"worker {place} on {socket.gethostname()} ended with exit code -9"
@@ -184,7 +183,7 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
         )
 
         fleet.ask_to_stop()
-        assert fleet.wait(100.0), "the one that waited for room waits no longer"
+        assert fleet.wait(100.0), "the worker that waited for room is withdrawn"
         assert not fleet.poll() and fleet.waits_for() == ""
         assert not any(is_alive(pid_of(place, tmp_path)) for place in range(3))
     for node in [*nodes, cluster.head_node]:
@@ -192,26 +191,26 @@ def test_workers_run_where_there_is_room_and_nobody_sees_the_url(
             assert not log.is_file() or SECRET.encode() not in log.read_bytes(), log
 
 
-def test_a_worker_that_was_lost_with_its_node_goes_on_elsewhere(
+def test_a_worker_lost_with_its_node_is_restarted_on_another(
     cluster: Cluster, add_node: AddNode, command: WorkerCommand, program: Callable[[str], str], tmp_path: Path
 ) -> None:
     nodes = [add_node(), add_node()]
-    # Deaf to SIGTERM: they have to be ended the hard way.
+    # They ignore SIGTERM and have to be killed.
     python = program("trap '' TERM\n" + WAITING)
     clock = Clock()
     with RayFleet(command, 2, tmp_path / "logs", address=cluster.address, python=python, clock=clock) as fleet:
         eventually(lambda: fleet.poll() and pid_of(0, tmp_path) and pid_of(1, tmp_path) and not fleet.waits_for())
         node_of = {slot.place: slot.node.node_id for slot in fleet._slots if slot.node is not None}
-        assert len(set(node_of.values())) == 2, "one worker a node"
+        assert len(set(node_of.values())) == 2, "one worker per node"
         place = next(place for place, node_id in node_of.items() if node_id == nodes[0].node_id)
         lost = pid_of(place, tmp_path)
 
         cluster.remove_node(nodes[0], allow_graceful=False)
-        told: list[str] = []
-        eventually(lambda: told.extend(fleet.dead_workers()) or not fleet.poll() or told)
-        assert told == [f"{socket.gethostname()}-{lost}-"]
+        dead: list[str] = []
+        eventually(lambda: dead.extend(fleet.dead_workers()) or not fleet.poll() or dead)
+        assert dead == [f"{socket.gethostname()}-{lost}-"]
         assert fleet.poll() and "waiting for room on the cluster: 1 of 2 workers" in fleet.waits_for()
-        assert fleet.crash_report() == "", "it is not the worker that is to blame"
+        assert fleet.crash_report() == "", "the loss of a node is no crash"
 
         add_node()
         # The clock stands still: a worker that had crashed would wait for its pause to end.
@@ -227,7 +226,7 @@ def test_a_worker_that_was_lost_with_its_node_goes_on_elsewhere(
         assert fleet.wait(0.0) and not fleet.poll()
 
 
-def test_ends_are_told_apart_and_what_crashes_is_given_up(
+def test_exit_codes_are_distinguished_and_a_crashing_worker_is_given_up(
     cluster: Cluster, add_node: AddNode, command: WorkerCommand, program: Callable[[str], str], tmp_path: Path
 ) -> None:
     add_node(num_cpus=3)
@@ -239,9 +238,7 @@ def test_ends_are_told_apart_and_what_crashes_is_given_up(
     with RayFleet(command, 3, tmp_path / "logs", address=cluster.address, python=python, clock=clock) as fleet:
         for life in range(1, SHORT_LIVES):
             pause = 2.0 ** (life - 1)
-            eventually(
-                lambda pause=pause: fleet.poll() and fleet.waits_for() == f"worker 2 starts again in {pause:.0f} s"
-            )
+            eventually(lambda pause=pause: fleet.poll() and fleet.waits_for() == f"worker 2 restarts in {pause:.0f} s")
             clock.now += pause
         eventually(lambda: not fleet.poll())
         report = fleet.crash_report()
@@ -256,7 +253,7 @@ def test_ends_are_told_apart_and_what_crashes_is_given_up(
     assert log.read_text() == "another life\n" * SHORT_LIVES
 
 
-def test_the_data_is_sent_once_to_a_node_and_workers_share_a_gpu(
+def test_the_data_is_sent_once_per_node_and_workers_share_a_gpu(
     cluster: Cluster, add_node: AddNode, command: WorkerCommand, program: Callable[[str], str], tmp_path: Path
 ) -> None:
     add_node(num_cpus=4, num_gpus=1)
@@ -289,7 +286,7 @@ def test_the_data_is_sent_once_to_a_node_and_workers_share_a_gpu(
         assert {"CUDA_VISIBLE_DEVICES=0", "RETABLE_GPU_SHARE=0.5", "OMP_NUM_THREADS=2"} <= set(environment)
 
 
-def test_data_that_is_nowhere_is_named_and_a_worker_has_a_gpu_where_there_are_some(
+def test_missing_data_is_named_and_a_worker_gets_a_gpu_if_the_cluster_has_one(
     cluster: Cluster, add_node: AddNode, command: WorkerCommand, tmp_path: Path
 ) -> None:
     add_node(num_gpus=1)
@@ -309,14 +306,14 @@ def test_data_that_is_nowhere_is_named_and_a_worker_has_a_gpu_where_there_are_so
         ({"address": "127.0.0.1:1"}, "the Ray cluster at 127.0.0.1:1 cannot be used: .*refused"),
     ],
 )
-def test_what_ray_cannot_do_is_told(
+def test_invalid_requests_are_explained(
     arguments: dict[str, Any], message: str, command: WorkerCommand, tmp_path: Path
 ) -> None:
     with pytest.raises(EngineError, match=message), RayFleet(command, 1, tmp_path, **arguments):
         pass
 
 
-def test_without_ray_its_engine_says_what_to_install() -> None:
+def test_without_ray_the_error_names_the_installation() -> None:
     program = "import sys; sys.modules['ray'] = None; import search.engines.ray"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.stderr.splitlines()[-1] == (
@@ -324,7 +321,7 @@ def test_without_ray_its_engine_says_what_to_install() -> None:
     )
 
 
-def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
+def test_the_loss_of_a_node_neither_loses_nor_adds_a_trial(
     cluster: Cluster, add_node: AddNode, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     nodes = {node.node_id: node for node in (add_node(), add_node())}
@@ -337,8 +334,8 @@ def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
         home=tmp_path / "home",
     )
 
-    def node_amid_a_trial(fleet: RayFleet) -> str | None:
-        """The node of a worker that has trained some epochs of a trial and is far from its end."""
+    def node_in_mid_trial(fleet: RayFleet) -> str | None:
+        """The node of a worker with a trial that is neither new nor near its end."""
         epochs = {
             trial.number: trial.last_step or 0
             for trial in optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -346,7 +343,8 @@ def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
         for item in stores.queue.held(stored.id):
             if item.trial_number is not None and 2 <= epochs.get(item.trial_number, 0) <= 12:
                 for slot in fleet._slots:
-                    if slot.name is not None and item.worker.startswith(slot.name) and slot.node is not None:
+                    prefix = slot.name_prefix
+                    if prefix is not None and item.worker.startswith(prefix) and slot.node is not None:
                         return slot.node.node_id
         return None
 
@@ -357,8 +355,8 @@ def test_a_study_survives_the_loss_of_a_node_and_no_trial_is_lost_or_added(
             assert time.monotonic() < deadline
             assert fleet.poll(), fleet.crash_report()
             expire_dead_workers(stores, fleet)
-            if removed is None and (amid := node_amid_a_trial(fleet)) is not None:
-                removed = nodes.pop(amid)
+            if removed is None and (node_id := node_in_mid_trial(fleet)) is not None:
+                removed = nodes.pop(node_id)
                 cluster.remove_node(removed, allow_graceful=False)
             time.sleep(0.05)
         assert fleet.crash_report() == ""

@@ -1,4 +1,4 @@
-"""How long a worker's end keeps it away, and when for good."""
+"""Restart policy: the pauses, and when a worker is given up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 
 def live(worker: Restarts, clock: Clock, seconds: float, code: int) -> float | None:
-    """One life that ends so; the pause after it, slept through."""
+    """Start the worker, let it end with ``code`` after ``seconds``, and wait for its restart. Returns the pause."""
     worker.started()
     assert worker.seconds_left is None and not worker.due
     clock.now += seconds
@@ -35,7 +35,7 @@ def live(worker: Restarts, clock: Clock, seconds: float, code: int) -> float | N
     return pause
 
 
-def test_a_new_worker_is_due_and_a_pause_is_kept_to_the_moment(clock: Clock) -> None:
+def test_the_first_start_is_due_and_a_restart_is_due_after_its_pause(clock: Clock) -> None:
     worker = Restarts(clock)
     assert worker.due
     worker.started()
@@ -47,25 +47,25 @@ def test_a_new_worker_is_due_and_a_pause_is_kept_to_the_moment(clock: Clock) -> 
 
 
 @pytest.mark.parametrize("code", [0, EXIT_MISTAKE])
-def test_work_that_is_done_and_bad_input_end_a_worker_for_good(clock: Clock, code: int) -> None:
+def test_finished_work_and_invalid_input_end_a_worker_for_good(clock: Clock, code: int) -> None:
     assert live(Restarts(clock), clock, 7200.0, code) is None
 
 
 @pytest.mark.parametrize("code", [EXIT_BUG, SIGKILLED])
-def test_a_worker_that_never_gets_to_work_is_given_up(clock: Clock, code: int) -> None:
+def test_a_worker_that_crashes_at_each_start_is_given_up(clock: Clock, code: int) -> None:
     worker = Restarts(clock)
     pauses = [live(worker, clock, 3.0, code) for _ in range(SHORT_LIVES)]
     assert pauses == [1.0, 2.0, 4.0, 8.0, None]
 
 
-def test_pauses_grow_up_to_a_minute_and_a_longer_life_is_no_step_towards_giving_up(clock: Clock) -> None:
+def test_pauses_grow_to_a_minute_and_longer_lives_never_lead_to_giving_up(clock: Clock) -> None:
     worker = Restarts(clock)
     pauses = [live(worker, clock, SHORT_LIFE, SIGKILLED) for _ in range(50)]
     assert pauses[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_PAUSE, LONGEST_PAUSE]
     assert pauses[-1] == LONGEST_PAUSE
 
 
-def test_a_crash_every_night_uses_nothing_up(clock: Clock) -> None:
+def test_a_daily_crash_is_restarted_without_limit(clock: Clock) -> None:
     worker = Restarts(clock)
     for _ in range(365):
         assert live(worker, clock, 24 * 3600.0, SIGKILLED) == 1.0
@@ -75,7 +75,7 @@ def test_a_crash_every_night_uses_nothing_up(clock: Clock) -> None:
     assert None not in [live(worker, clock, 1.0, SIGKILLED) for _ in range(SHORT_LIVES - 1)]
 
 
-def test_a_lost_machine_costs_the_worker_nothing(clock: Clock) -> None:
+def test_the_loss_of_a_machine_is_no_crash(clock: Clock) -> None:
     worker = Restarts(clock)
     for _ in range(100):
         worker.started()

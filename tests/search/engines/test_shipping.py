@@ -1,4 +1,4 @@
-"""A folder packed here and unpacked there: complete, once, and nowhere else."""
+"""Packing and unpacking a folder: complete, once per machine, and inside its target."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from search.engines import shipping
 from search.engines.shipping import Shipment, ShippingError, pack, unpack
 
 
-class Road:
-    """Chunks by number, and how often each was fetched."""
+class Transport:
+    """Stores chunks by number, and records which were fetched."""
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
@@ -41,8 +41,8 @@ class Road:
 
 
 @pytest.fixture
-def road() -> Road:
-    return Road()
+def transport() -> Transport:
+    return Transport()
 
 
 @pytest.fixture
@@ -61,49 +61,51 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def test_what_arrives_is_what_was_sent_whatever_the_chunks(
-    data: Path, tmp_path: Path, road: Road, monkeypatch: pytest.MonkeyPatch
+def test_the_unpacked_folder_equals_the_packed_one(
+    data: Path, tmp_path: Path, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipping, "CHUNK", 70_001)
-    shipment = pack(data, road.put)
-    assert len(shipment.chunks) >= 5 and max(map(len, road.chunks)) == 70_001
-    there = unpack(shipment, tmp_path / "there", road.get)
+    shipment = pack(data, transport.put)
+    assert len(shipment.chunks) >= 5 and max(map(len, transport.chunks)) == 70_001
+    there = unpack(shipment, tmp_path / "there", transport.get)
     assert there == tmp_path / "there" / shipment.digest
     assert contents(there) == contents(data)
 
 
-def test_what_lies_there_is_not_fetched_again_and_the_digest_is_of_the_contents_alone(
-    data: Path, tmp_path: Path, road: Road
+def test_the_digest_depends_on_contents_alone_and_an_unpacked_folder_is_reused(
+    data: Path, tmp_path: Path, transport: Transport
 ) -> None:
-    first = pack(data, road.put)
-    unpack(first, tmp_path / "there", road.get)
-    road.fetched.clear()
+    first = pack(data, transport.put)
+    unpack(first, tmp_path / "there", transport.get)
+    transport.fetched.clear()
     os.utime(data / "train.csv", (0, 0))
-    second = pack(data, road.put)
+    second = pack(data, transport.put)
     assert second.digest == first.digest
-    unpack(second, tmp_path / "there", road.get)
-    assert road.fetched == []
+    unpack(second, tmp_path / "there", transport.get)
+    assert transport.fetched == []
     (data / "train.csv").write_text("id,label\n1,b\n")
-    assert pack(data, road.put).digest != first.digest
+    assert pack(data, transport.put).digest != first.digest
 
 
-def test_links_are_packed_as_what_they_lead_to_and_rings_end(data: Path, tmp_path: Path, road: Road) -> None:
+def test_links_are_replaced_by_their_targets_and_cycles_are_skipped(
+    data: Path, tmp_path: Path, transport: Transport
+) -> None:
     elsewhere = tmp_path / "disk"
     elsewhere.mkdir()
     (elsewhere / "t1.png").write_bytes(b"pixels")
     (data / "test").symlink_to(elsewhere)
     (data / "train" / "round").symlink_to(data)
     (data / "gone.png").symlink_to(tmp_path / "nothing")
-    there = unpack(pack(data, road.put), tmp_path / "there", road.get)
+    there = unpack(pack(data, transport.put), tmp_path / "there", transport.get)
     assert (there / "test" / "t1.png").read_bytes() == b"pixels"
     assert not (there / "test").is_symlink()
     assert not (there / "train" / "round").exists() and not (there / "gone.png").exists()
 
 
-def test_what_is_left_out_stays_behind(data: Path, tmp_path: Path, road: Road) -> None:
+def test_excluded_folders_are_not_packed(data: Path, tmp_path: Path, transport: Transport) -> None:
     (data / "retable" / ".cache").mkdir(parents=True)
     (data / "retable" / ".cache" / "pixels").write_bytes(b"many")
-    there = unpack(pack(data, road.put, leave_out=[data / "retable"]), tmp_path / "there", road.get)
+    there = unpack(pack(data, transport.put, leave_out=[data / "retable"]), tmp_path / "there", transport.get)
     assert not (there / "retable").exists() and (there / "train.csv").exists()
 
 
@@ -124,40 +126,44 @@ def entry(name: str, *, kind: bytes = tarfile.REGTYPE, link: str = "", size: int
     ],
     ids=["above", "roundabout", "link", "hard link", "device"],
 )
-def test_nothing_is_written_outside_the_folder(entries: list[tarfile.TarInfo], tmp_path: Path, road: Road) -> None:
-    shipment = road.archive(*entries)
+def test_nothing_is_written_outside_the_folder(
+    entries: list[tarfile.TarInfo], tmp_path: Path, transport: Transport
+) -> None:
+    shipment = transport.archive(*entries)
     with pytest.raises(ShippingError, match="cannot be unpacked"):
-        unpack(shipment, tmp_path / "home" / "data", road.get)
+        unpack(shipment, tmp_path / "home" / "data", transport.get)
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert left in ([], [f"{shipment.digest}.lock"])
     assert not (tmp_path / "home" / "data" / shipment.digest).exists()
 
 
-def test_absolute_names_become_names_below_the_folder(tmp_path: Path, road: Road) -> None:
+def test_absolute_names_become_names_below_the_folder(tmp_path: Path, transport: Transport) -> None:
     outside = tmp_path / "outside.txt"
-    there = unpack(road.archive(entry(str(outside))), tmp_path / "there", road.get)
+    there = unpack(transport.archive(entry(str(outside))), tmp_path / "there", transport.get)
     assert not outside.exists()
     assert (there / str(outside).lstrip("/")).exists()
 
 
-def test_damage_is_noticed_and_nothing_half_made_is_left(data: Path, tmp_path: Path, road: Road) -> None:
-    shipment = pack(data, road.put)
-    whole = road.chunks[0]
+def test_a_damaged_archive_is_rejected_and_leaves_no_partial_folder(
+    data: Path, tmp_path: Path, transport: Transport
+) -> None:
+    shipment = pack(data, transport.put)
+    whole = transport.chunks[0]
     for damaged in (whole[: len(whole) // 2], whole.replace(b"1,a", b"1,b"), b""):
-        road.chunks[0] = damaged
+        transport.chunks[0] = damaged
         with pytest.raises(ShippingError, match="cannot be unpacked"):
-            unpack(shipment, tmp_path / "there", road.get)
+            unpack(shipment, tmp_path / "there", transport.get)
         assert [path.suffix for path in (tmp_path / "there").iterdir()] in ([], [".lock"])
-    road.chunks[0] = whole
-    # As left by a process that was killed amid unpacking.
+    transport.chunks[0] = whole
+    # As left by a process that was killed while unpacking.
     (tmp_path / "there" / f"{shipment.digest}.partial").mkdir()
     (tmp_path / "there" / f"{shipment.digest}.partial" / "old.png").touch()
-    assert contents(unpack(shipment, tmp_path / "there", road.get)) == contents(data)
+    assert contents(unpack(shipment, tmp_path / "there", transport.get)) == contents(data)
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path, road: Road) -> None:
+def test_an_unreadable_folder_is_named(tmp_path: Path, transport: Transport) -> None:
     with pytest.raises(ShippingError, match=r"nowhere cannot be packed for other machines: .*No such file"):
-        pack(tmp_path / "nowhere", road.put)
+        pack(tmp_path / "nowhere", transport.put)
 
 
 def _unpack_in_a_process(shipment: Shipment, root: Path, chunk: bytes, fetches: Path, start: object) -> None:
@@ -171,12 +177,12 @@ def _unpack_in_a_process(shipment: Shipment, root: Path, chunk: bytes, fetches: 
     unpack(shipment, root, get)
 
 
-def test_of_several_processes_one_unpacks(data: Path, tmp_path: Path, road: Road) -> None:
-    shipment = pack(data, road.put)
+def test_one_of_several_processes_unpacks(data: Path, tmp_path: Path, transport: Transport) -> None:
+    shipment = pack(data, transport.put)
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(3)
     fetches = tmp_path / "fetches"
-    arguments = (shipment, tmp_path / "there", road.chunks[0], fetches, start)
+    arguments = (shipment, tmp_path / "there", transport.chunks[0], fetches, start)
     processes = [context.Process(target=_unpack_in_a_process, args=arguments) for _ in range(3)]
     for process in processes:
         process.start()

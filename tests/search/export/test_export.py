@@ -21,7 +21,7 @@ from search.report.dashboard import publish
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
 from search.study_setup.create_study import create_study
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.worker.study_context import StudyContext
 from storage.stores import Stores, open_stores
 from storage.values import Failure, WorkKind

@@ -7,7 +7,8 @@ import io
 from rich.console import Console
 
 from search.report.progress import ProgressView, bar_line, clock_time
-from search.study_state.snapshot import read_snapshot, search_is_over
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
 from tests.search.colours import work_on

@@ -98,7 +98,7 @@ def test_wrong_words_record_nothing(stores: Stores, stored: Study, tell: Tell, t
         with pytest.raises(ImpossibleScore):
             tell(public=0.5, private=wrong, public_images=4)
     for images in (0, 7):
-        with pytest.raises(StorageError, match="some or all of the 6 test images"):
+        with pytest.raises(StorageError, match="give 1 to 6, the number of test images"):
             tell(public=0.5, public_images=images)
     with pytest.raises(UnknownStudyError):
         tell("nonesuch", public=0.5)

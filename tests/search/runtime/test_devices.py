@@ -1,4 +1,4 @@
-"""Dividing a host among workers."""
+"""GPUs of a host, and their assignment to local workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL = (FREE, TAKEN, ALSO_FREE)
 
 
 class FakeDriver:
-    """Stands in for the NVIDIA driver behind `pynvml`: GPUs as (uuid, name, bytes in use or the error of asking)."""
+    """A fake NVIDIA driver behind `pynvml`. GPUs are (UUID, name, bytes in use or the error when queried)."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *gpus: tuple[str, str, int | type[Exception]]) -> None:
         self.gpus = gpus
@@ -68,18 +68,18 @@ def test_gpus_as_the_driver_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
             Gpu(index=0, uuid="GPU-aaa", name="NVIDIA H200", memory_used=3),
             Gpu(index=1, uuid="GPU-bbb", name="NVIDIA H200", memory_used=60_000),
         )
-    assert driver.open == 0, "the driver is let go"
+    assert driver.open == 0, "NVML is shut down"
 
 
 @pytest.mark.parametrize("error", [pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission])
-def test_memory_that_the_driver_does_not_tell_counts_as_free(
-    error: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_memory_use_counts_as_zero(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     FakeDriver(monkeypatch, ("GPU-aaa", "A100", error))
     assert [gpu.memory_used for gpu in list_gpus()] == [0]
 
 
-def test_a_lost_gpu_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_gpu_is_left_out_and_the_others_keep_their_index(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     names = [f"GPU-{index}" for index in range(8)]
     driver = FakeDriver(
         monkeypatch, *((name, "H200", 0) for name in names[:5]), ("GPU-5", "H200", pynvml.NVMLError_GpuIsLost)
@@ -111,12 +111,12 @@ def test_without_the_library_there_are_no_gpus(
     assert "nvidia-ml-py" in caplog.text
 
 
-def test_the_library_is_loaded_by_asking_alone() -> None:
-    asked = "import sys, search.engines.plan, search.cli.app; sys.exit('pynvml' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
+def test_nvml_is_imported_only_when_gpus_are_listed() -> None:
+    program = "import sys, search.engines.plan, search.cli.app; sys.exit('pynvml' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_one_worker_for_each_free_gpu_and_the_others_are_named() -> None:
+def test_each_free_gpu_gets_one_worker_and_occupied_ones_are_named() -> None:
     placement = place_workers(None, None, ALL, visible=None, cores=8)
     assert placement.gpus == ("GPU-aaa", "GPU-ccc")
     assert placement.threads == 4
@@ -138,7 +138,7 @@ def test_without_a_gpu_one_worker_has_all_cores() -> None:
         ("GPU-aaa", ("GPU-aaa",)),
         ("GPU-c, 0", ("GPU-ccc", "GPU-aaa")),
         ("0,0", ("GPU-aaa",)),
-        # As CUDA reads it: what follows a name that is nobody's is hidden.
+        # As in CUDA: everything after the first unknown name is hidden.
         ("0,-1,2", ("GPU-aaa",)),
         ("0,7,2", ("GPU-aaa",)),
         ("", (None,)),
@@ -153,19 +153,19 @@ def test_cuda_visible_devices_is_obeyed(visible: str, seen: tuple[str | None, ..
     assert place_workers(None, None, ALL, visible=visible, cores=8).gpus == seen
 
 
-def test_a_name_without_a_driver_is_no_gpu() -> None:
+def test_a_visible_name_without_a_driver_is_no_gpu() -> None:
     assert place_workers(None, None, (), visible="MIG-12ab", cores=8).gpus == (None,)
 
 
-def test_a_hidden_gpu_cannot_be_asked_for_and_slices_go_by_their_place() -> None:
+def test_a_hidden_gpu_cannot_be_requested_and_mig_slices_are_numbered_by_position() -> None:
     with pytest.raises(DeviceError, match=r"GPU 2; usable here: 0 \(H200\)"):
         place_workers(None, [2], ALL, visible="0", cores=8)
     assert place_workers(None, [1], ALL, visible="MIG-a,MIG-b", cores=8).gpus == ("MIG-b",)
 
 
-def test_workers_on_the_cpu_do_not_see_gpus_of_others() -> None:
+def test_gpus_are_hidden_from_workers_on_the_cpu() -> None:
     assert place_workers(None, None, [TAKEN], visible=None, cores=8).hide_gpus
-    assert not place_workers(None, None, (), visible=None, cores=8).hide_gpus, "there may be GPUs that only torch finds"
+    assert not place_workers(None, None, (), visible=None, cores=8).hide_gpus, "torch may find GPUs that NVML does not"
     assert not place_workers(None, None, ALL, visible=None, cores=8).hide_gpus
 
 
@@ -173,13 +173,13 @@ def test_several_workers_share_each_usable_gpu_and_the_cores() -> None:
     placement = place_workers(None, None, ALL, visible=None, cores=16, per_gpu=2)
     assert placement.gpus == ("GPU-aaa", "GPU-ccc", "GPU-aaa", "GPU-ccc")
     assert (placement.per_gpu, placement.threads) == (2, 4)
-    assert "GPU 1" in placement.notes[0], "a GPU that others use is left alone"
+    assert "GPU 1" in placement.notes[0], "an occupied GPU is skipped"
     placement = place_workers(None, [1], ALL, visible=None, cores=2, per_gpu=3)
     assert placement.gpus == ("GPU-bbb",) * 3
     assert (placement.per_gpu, placement.threads) == (3, 1)
 
 
-def test_a_number_of_workers_says_how_many_share() -> None:
+def test_the_number_of_workers_determines_how_many_share_a_gpu() -> None:
     def per_gpu(workers: int, per_gpu: int = 1) -> int:
         return place_workers(workers, None, ALL, visible=None, cores=8, per_gpu=per_gpu).per_gpu
 
@@ -202,7 +202,7 @@ def test_no_workers_at_all() -> None:
     assert place_workers(0, None, (), visible=None, cores=8, per_gpu=2).gpus == ()
 
 
-def test_a_worker_has_never_less_than_one_core() -> None:
+def test_a_worker_has_at_least_one_thread() -> None:
     assert place_workers(9, None, (), visible=None, cores=4).threads == 1
 
 
@@ -210,7 +210,7 @@ def test_a_worker_has_never_less_than_one_core() -> None:
     ("limit", "cores"),
     [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("99900000 100000", None), ("", None)],
 )
-def test_a_container_has_no_more_cores_than_its_share_of_time(limit: str, cores: int | None, tmp_path: Path) -> None:
+def test_the_cpu_quota_of_a_container_limits_the_cores(limit: str, cores: int | None, tmp_path: Path) -> None:
     quota = tmp_path / "cpu.max"
     unlimited = usable_cores(quota)
     assert unlimited == len(os.sched_getaffinity(0))
@@ -218,7 +218,7 @@ def test_a_container_has_no_more_cores_than_its_share_of_time(limit: str, cores:
     assert usable_cores(quota) == (cores or unlimited)
 
 
-def test_gpus_asked_for_are_taken_even_if_occupied_but_must_exist() -> None:
+def test_requested_gpus_are_used_even_if_occupied_but_must_exist() -> None:
     assert place_workers(None, [1], ALL, visible=None, cores=8).gpus == ("GPU-bbb",)
     assert place_workers(4, [0, 2], ALL, visible=None, cores=8).gpus == ("GPU-aaa", "GPU-ccc", "GPU-aaa", "GPU-ccc")
     with pytest.raises(DeviceError, match=r"GPU 7; usable here: 0 \(H200\), 1 \(H200\), 2 \(H200\)"):

@@ -1,4 +1,4 @@
-"""What is removed from disk, what is kept, and what is said of it."""
+"""Disk use of a home, and removal of checkpoints."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.search.colours import work_on
 LONG_AGO = 10 * UNTOUCHED
 
 
-def begun(context: StudyContext) -> tuple[WorkItem, Path]:
-    """A trial with a checkpoint, as its worker would have it after an epoch; written long ago."""
+def begin(context: StudyContext) -> tuple[WorkItem, Path]:
+    """A trial in training with a checkpoint of 1000 bytes, written long ago."""
     item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
     path = context.artifacts.checkpoint(context.study.name, item.id)
@@ -33,9 +33,9 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (now - seconds, now - seconds))
 
 
-def test_the_checkpoint_of_an_ended_trial_goes_wherever_it_ended(context: StudyContext) -> None:
-    """It was begun here, and finished or failed by a worker of another host."""
-    (ended, old), (held, live) = begun(context), begun(context)
+def test_the_checkpoint_of_an_ended_trial_is_removed(context: StudyContext) -> None:
+    """Also if a worker of another host ended the trial."""
+    (ended, old), (held, live) = begin(context), begin(context)
     young = context.artifacts.checkpoint(context.study.name, held.id + 1)
     young.write_bytes(b"x")
     context.stores.queue.fail(ended, Failure.BUG, "elsewhere")
@@ -43,18 +43,18 @@ def test_the_checkpoint_of_an_ended_trial_goes_wherever_it_ended(context: StudyC
     assert (old.exists(), live.exists(), young.exists()) == (False, True, True)
 
 
-def test_what_was_written_a_moment_ago_stays(context: StudyContext) -> None:
-    ended, path = begun(context)
+def test_a_checkpoint_that_changed_recently_is_kept(context: StudyContext) -> None:
+    ended, path = begin(context)
     context.stores.queue.fail(ended, Failure.BUG, "elsewhere")
     os.utime(path)
     assert tidy(context.stores, context.home) == 0
     assert path.exists()
 
 
-def test_the_oldest_of_waiting_trials_go_when_the_quota_is_used_up(
+def test_the_oldest_checkpoints_of_queued_trials_are_removed_over_the_quota(
     context: StudyContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    items = [begun(context) for _ in range(3)]
+    items = [begin(context) for _ in range(3)]
     for item, _path in items[:2]:
         context.stores.queue.release(item)
     assert tidy(context.stores, context.home, quota=2000 / GIB) == 0
@@ -62,15 +62,15 @@ def test_the_oldest_of_waiting_trials_go_when_the_quota_is_used_up(
     assert [path.exists() for _item, path in items] == [False, True, True]
     assert "quota" in caplog.text
     assert tidy(context.stores, context.home, quota=0.0) == 1
-    assert items[2][1].exists(), "who trains keeps its checkpoint"
+    assert items[2][1].exists(), "a trial in training keeps its checkpoint"
 
 
-def test_no_checkpoint_is_left_when_a_study_is_done(context: StudyContext) -> None:
+def test_no_checkpoint_is_left_after_a_study(context: StudyContext) -> None:
     work_on(context)
     assert list((context.home.artifacts / "checkpoints").rglob("*.pt")) == []
 
 
-def test_what_is_taken(context: StudyContext) -> None:
+def test_disk_use_is_the_size_of_the_files(context: StudyContext) -> None:
     item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
     run_item(context, item, lambda: True)

@@ -1,4 +1,4 @@
-"""Each class of failure has a policy, and advice for people."""
+"""Failure policies: the class of an error, the reaction to it, and advice."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ("error", "policy"),
     [
         (torch.OutOfMemoryError("CUDA out of memory"), Policy(failure=Failure.MEMORY, action=Action.FAIL)),
-        (MemoryError(), Policy(failure=Failure.MEMORY, action=Action.HAND_BACK)),
-        (LoaderError("killed"), Policy(failure=Failure.MEMORY, action=Action.HAND_BACK)),
+        (MemoryError(), Policy(failure=Failure.MEMORY, action=Action.RELEASE)),
+        (LoaderError("killed"), Policy(failure=Failure.MEMORY, action=Action.RELEASE)),
         (FULL, Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)),
         (OSError(errno.EDQUOT, "quota"), Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)),
         (
             caused(DataError("the disk is full"), FULL),
             Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE),
         ),
-        (DataError("a.jpg is cut off"), Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE)),
-        (ImageError("a.jpg"), Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE)),
+        (DataError("a.jpg is cut off"), Policy(failure=Failure.DATA, action=Action.RELEASE, leave=EXIT_MISTAKE)),
+        (ImageError("a.jpg"), Policy(failure=Failure.DATA, action=Action.RELEASE, leave=EXIT_MISTAKE)),
         (
             FileNotFoundError(errno.ENOENT, "gone", "a.jpg"),
-            Policy(failure=Failure.DATA, action=Action.HAND_BACK, leave=EXIT_MISTAKE),
+            Policy(failure=Failure.DATA, action=Action.RELEASE, leave=EXIT_MISTAKE),
         ),
         (BackboneError("no weights"), Policy(failure=Failure.WEIGHTS, action=Action.FAIL)),
         (
             RuntimeError("CUDA error: an illegal memory access was encountered"),
-            Policy(failure=Failure.DEVICE, action=Action.HAND_BACK, leave=EXIT_DEVICE),
+            Policy(failure=Failure.DEVICE, action=Action.RELEASE, leave=EXIT_DEVICE),
         ),
         (KeyError("x"), Policy(failure=Failure.BUG, action=Action.FAIL)),
         (ValueError("a bug while a file was missing"), Policy(failure=Failure.BUG, action=Action.FAIL)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_what_is_done(error: Exception, policy: Policy) -> None:
+def test_the_policy_of_an_error(error: Exception, policy: Policy) -> None:
     assert policy_for(error) == policy
 
 
-def test_what_merely_came_before_is_no_cause() -> None:
+def test_an_implicitly_chained_exception_is_no_cause() -> None:
     try:
         try:
             raise FileNotFoundError("a.jpg")

@@ -1,4 +1,4 @@
-"""Being asked to stop: once kindly, with a time of grace, twice at once."""
+"""Stop signals: a grace period after the first, an immediate end at the second."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def restored() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", StopSignals.SIGNALS)
-def test_the_first_signal_asks_and_the_grace_runs_from_then(number: signal.Signals) -> None:
+def test_the_grace_period_starts_at_the_first_signal(number: signal.Signals) -> None:
     clock = Clock()
     signals = StopSignals(grace=30.0, clock=clock).install()
     clock.now += 1000
@@ -44,7 +44,7 @@ def test_the_first_signal_asks_and_the_grace_runs_from_then(number: signal.Signa
     assert signals.overdue
 
 
-def test_the_end_of_the_parent_asks_as_well() -> None:
+def test_the_end_of_the_parent_counts_as_the_first_signal() -> None:
     clock = Clock()
     assert not StopSignals(parent=os.getppid(), clock=clock).requested
     orphaned = StopSignals(parent=1 if os.getppid() != 1 else 2, grace=5.0, clock=clock)
@@ -53,10 +53,10 @@ def test_the_end_of_the_parent_asks_as_well() -> None:
     assert orphaned.overdue
 
 
-def test_the_second_signal_ends_the_process_at_once() -> None:
+def test_the_second_signal_ends_the_process_immediately() -> None:
     program = (
         "import os, signal; from search.runtime.signals import StopSignals\n"
-        "s = StopSignals(at_once=lambda: print('children are ended', flush=True)).install()\n"
+        "s = StopSignals(before_exit=lambda: print('children are ended', flush=True)).install()\n"
         "os.kill(os.getpid(), signal.SIGTERM); print(s.requested, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGINT); print('not reached', flush=True)"
     )
@@ -75,7 +75,7 @@ def test_the_second_signal_ends_a_process_that_waits_for_its_database() -> None:
     )
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        for _ in range(2):  # it is waiting, and after the first signal still
+        for _ in range(2):  # it waits for the database before and after the first signal
             assert "the database does not answer" in process.stderr.readline()
             process.send_signal(signal.SIGINT)
         assert process.wait(20.0) == EXIT_INTERRUPTED

@@ -1,4 +1,4 @@
-"""Beginning a study and going on with it: what is frozen, what is refused."""
+"""Creating a study and resuming it: frozen folds and settings, refused changes."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def test_trial_zero_waits_with_the_default_recipe(stores: Stores, stored: Study)
     }
 
 
-def test_founding_may_be_repeated_after_it_was_interrupted(
+def test_an_interrupted_creation_may_be_repeated(
     stores: Stores, study_file: Path, competition_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = study_plan(study_file, competition_folder)
+    plan = study_plan(study_file, competition_folder)
     with monkeypatch.context() as patch:
         patch.setattr(stores.studies, "create", lambda *args, **kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            create_study(stores, begun)
+            create_study(stores, plan)
     assert stores.studies.find("colours") is None
-    create_study(stores, begun)
+    create_study(stores, plan)
     assert len(stores.optuna_study("colours").get_trials()) == 1
 
 
-def test_the_same_study_typed_again_goes_on(stores: Stores, study_file: Path, competition_folder: Path) -> None:
-    begun = study_plan(study_file, competition_folder, "recipe.epochs=2")
-    stored = create_study(stores, begun)
-    again = resume(stores, stored, begun)
+def test_an_unchanged_study_is_resumed(stores: Stores, study_file: Path, competition_folder: Path) -> None:
+    plan = study_plan(study_file, competition_folder, "recipe.epochs=2")
+    stored = create_study(stores, plan)
+    again = resume(stores, stored, plan)
     assert replace(again.stored, running_since=None) == stored.stored
     assert again.spec == stored.spec
 
 
-def test_budget_and_refit_may_change_while_a_study_runs(
+def test_budget_and_final_table_may_change_while_a_study_runs(
     stores: Stores, stored: Study, study_file: Path, competition_folder: Path
 ) -> None:
     study_file.write_text(STUDY.replace("trials = 3", "trials = 7") + "\n[final]\nseeds = 4\n")
@@ -59,10 +59,10 @@ def test_budget_and_refit_may_change_while_a_study_runs(
     again = resume(stores, resumed, study_plan(study_file, competition_folder, budget=9))
     assert again.budget == 9
     kept = resume(stores, again, study_plan(study_file, competition_folder, budget=None))
-    assert kept.budget == 9, "what was typed holds until something else is"
+    assert kept.budget == 9, "the last given budget stays"
 
 
-def test_a_stopped_study_that_is_typed_again_runs(
+def test_a_stopped_study_runs_after_it_is_resumed(
     stores: Stores, stored: Study, study_file: Path, competition_folder: Path
 ) -> None:
     stores.studies.set_state(stored.id, StudyState.STOPPED, "five failures")
@@ -70,13 +70,13 @@ def test_a_stopped_study_that_is_typed_again_runs(
     assert (resumed.state, resumed.state_reason) == (StudyState.RUNNING, "")
 
 
-def test_a_changed_study_is_refused_with_the_difference(
+def test_changed_settings_are_refused_with_their_differences(
     stores: Stores, stored: Study, study_file: Path, competition_folder: Path
 ) -> None:
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 4").replace("high = 1e-2", "high = 2e-2"))
-    with pytest.raises(StudyChanged) as refusal:
+    with pytest.raises(StudyChanged) as refused:
         resume(stores, stored, study_plan(study_file, competition_folder))
-    message = str(refusal.value)
+    message = str(refused.value)
     assert "epochs: 3 -> 4" in message
     assert "optimizer.lr@adamw" in message and "0.01" in message and "0.02" in message
     assert "--name" in message
@@ -97,10 +97,8 @@ def test_other_images_under_the_same_name_are_refused(
 def test_imported_folds_are_used_and_never_change(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
-    begun = study_plan(study_file, competition_folder)
-    images = begun.competition.images
+    plan = study_plan(study_file, competition_folder)
+    images = plan.competition.images
     table = tmp_path / "folds.csv"
 
     def write(folds: np.ndarray) -> None:
@@ -109,13 +107,13 @@ def test_imported_folds_are_used_and_never_change(
 
     halves = np.arange(len(images.y)) // 15 % 2
     write(halves)
-    stored = create_study(stores, replace(begun, folds=table))
+    stored = create_study(stores, replace(plan, folds=table))
     frozen = stores.datasets.folds(stored.fingerprint, n_folds=2, split=0, seed=0)
     np.testing.assert_array_equal(frozen, halves)
 
     write(1 - halves)
     with pytest.raises(StudyChanged, match="split_seed"):
-        create_study(stores, replace(begun, folds=table, name="second"))
+        create_study(stores, replace(plan, folds=table, name="second"))
     write(np.arange(len(images.y)) % 3)
     with pytest.raises(StudyChanged, match=r"protocol\.folds=3"):
-        replace(begun, folds=table, name="third")
+        replace(plan, folds=table, name="third")

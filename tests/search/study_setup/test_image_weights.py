@@ -1,4 +1,4 @@
-"""Validation weighted toward the test images, from the founding of a study to its export."""
+"""Validation weighted toward the test images, from the creation of a study to its export."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from search.export.pool import StudiesDiffer, read_pool
 from search.report.check import shift_lines
 from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.data_folder import Competition, inspect
-from search.study_setup.image_weights import CannotWeight, Weighting, weigh, weights_line, why_not
+from search.study_setup.image_weights import CannotWeight, Weighting, estimate_image_weights, weights_line, why_not
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.study_targets import read_weights
 from search.worker.study_context import StudyContext
@@ -37,13 +37,13 @@ from trainer.evaluation.metrics import score, standard_error
 from trainer.evaluation.targets import Targets, effective_images, mean_over
 from trainer.shift.adversarial import Shift
 
-ASKED = "protocol.weighting=test_like"
+TEST_LIKE = "protocol.weighting=test_like"
 DARK = 0.8
-"""Share of the test images that are of the dark style."""
+"""Share of the test images with the dark style."""
 
 
 def write(folder: Path, train_dark: float = 1 / 3, test_dark: float = DARK, tests: int = 50) -> Path:
-    """Pictures of three colours, 90 to train on, in two styles: bright, and dark."""
+    """Write images of three colours, 90 of them for training, in two styles, bright and dark."""
     rng = np.random.default_rng(0)
 
     def draw(path: Path, colour: tuple[int, int, int], dark: bool) -> None:
@@ -63,7 +63,7 @@ def write(folder: Path, train_dark: float = 1 / 3, test_dark: float = DARK, test
     return folder
 
 
-def silent(what: str) -> Progress:
+def silent(step: str) -> Progress:
     return lambda done, total: None
 
 
@@ -74,7 +74,7 @@ def is_dark(competition: Competition) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def no_backbone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever this machine has: descriptors tell these styles apart."""
+    """Hide pre-trained backbones of this machine. Descriptors separate these styles."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
 
@@ -93,16 +93,16 @@ def competition(folder: Path) -> Competition:
 def weighting(competition: Competition) -> Weighting:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("search.study_setup.shift_features.available_extractor", lambda weights: None)
-        return weigh(competition, weights=None, say=silent)
+        return estimate_image_weights(competition, weights=None, say=silent)
 
 
 @pytest.fixture
 def weighted(folder: Path, study_file: Path, weighting: Weighting) -> StudyPlan:
-    return replace(study_plan(study_file, folder, ASKED, name="weighted", budget=2), weighting=weighting)
+    return replace(study_plan(study_file, folder, TEST_LIKE, name="weighted", budget=2), weighting=weighting)
 
 
-def test_a_weighted_score_is_nearer_to_the_test_score(competition: Competition, weighting: Weighting) -> None:
-    """Of models that are right of 9 in 10 bright images and of 5 in 10 dark ones."""
+def test_a_weighted_score_is_closer_to_the_test_score(competition: Competition, weighting: Weighting) -> None:
+    """Scores of models with accuracy 0.9 on bright images and 0.5 on dark ones."""
     hits = np.where(is_dark(competition), 0.5, 0.9)
     test = DARK * 0.5 + (1 - DARK) * 0.9
     plain, nearer = mean_over(hits) - test, mean_over(hits, weighting.values) - test
@@ -111,55 +111,55 @@ def test_a_weighted_score_is_nearer_to_the_test_score(competition: Competition, 
     assert 0.3 * 90 < effective_images(weighting.values) < 70
 
 
-def test_check_says_how_to_weight(competition: Competition) -> None:
+def test_check_names_the_setting_for_weighting(competition: Competition) -> None:
     lines = shift_lines(competition, backbone=None, weights=None, say=silent)
     assert "`search start --set protocol.weighting=test_like`" in lines[-1]
 
 
-def test_weights_that_would_mean_nothing_are_refused(tmp_path: Path) -> None:
+def test_too_few_or_too_different_test_images_are_refused(tmp_path: Path) -> None:
     cases = {"few": {"tests": 8}, "apart": {"train_dark": 0.0, "test_dark": 1.0}}
     said = {}
     for name, styles in cases.items():
-        found_there = inspect(write(tmp_path / name, **styles), DataOptions())  # type: ignore[arg-type]
+        different = inspect(write(tmp_path / name, **styles), DataOptions())  # type: ignore[arg-type]
         with pytest.raises(CannotWeight) as refused:
-            weigh(found_there, weights=None, say=silent)
+            estimate_image_weights(different, weights=None, say=silent)
         said[name] = str(refused.value)
     assert "90 training and 8 test images; at least 20" in said["few"]
     assert "hardly any training image" in said["apart"] and "by descriptors of the pixels" in said["apart"]
     assert all("without it all training images count the same" in message for message in said.values())
 
 
-def test_scores_never_rest_on_a_handful() -> None:
+def test_a_small_effective_sample_size_is_refused() -> None:
     few, many = (np.where(np.arange(500) < count, 0.9, 0.1) for count in (20, 250))
-    handful, enough = (
+    few_alike, many_alike = (
         Shift(auc=0.8, standard_error=0.02, train=train, test=np.full(500, 0.5)) for train in (few, many)
     )
-    assert "500 training images would tell as much as 74" in why_not(handful)
-    assert why_not(enough) == ""
-    assert why_not(replace(enough, auc=0.95)).startswith("hardly any")
+    assert "500 training images have the effective sample size 74" in why_not(few_alike)
+    assert why_not(many_alike) == ""
+    assert why_not(replace(many_alike, auc=0.95)).startswith("hardly any")
 
 
-def test_a_study_is_prepared_with_weights_once(
+def test_weights_are_estimated_once_when_a_study_is_created(
     folder: Path, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: Stores
 ) -> None:
-    typed = {
+    given = {
         "study": str(study_file),
         "data": folder,
         "storage_url": stores.database.url.render_as_string(hide_password=False),
         "trials": 2,
-        "overrides": (ASKED,),
+        "overrides": (TEST_LIKE,),
         "memory": False,
         "workers": Workers(home=tmp_path / "home"),
     }
-    request = StartRequest(**{**{field.name: None for field in fields(StartRequest)}, **typed})  # type: ignore[arg-type]
-    begun = prepare(request, Console(quiet=True))
-    assert begun.weighting is not None and begun.weighting.features.startswith("descriptors")
-    stored = create_study(stores, begun)
+    request = StartRequest(**{**{field.name: None for field in fields(StartRequest)}, **given})  # type: ignore[arg-type]
+    plan = prepare(request, Console(quiet=True))
+    assert plan.weighting is not None and plan.weighting.features.startswith("descriptors")
+    stored = create_study(stores, plan)
     frozen = read_weights(stores, stored)
-    assert frozen is not None and frozen.tobytes() == begun.weighting.values.tobytes()
-    # Typed again, with or without the setting, nothing is measured again: weights are frozen.
-    monkeypatch.setattr("search.study_setup.prepare.weigh", None)
-    for overrides in ((), (ASKED,)):
+    assert frozen is not None and frozen.tobytes() == plan.weighting.values.tobytes()
+    # Resuming, with or without the setting, estimates no weights again.
+    monkeypatch.setattr("search.study_setup.prepare.estimate_image_weights", None)
+    for overrides in ((), (TEST_LIKE,)):
         again = prepare(replace(request, overrides=overrides), Console(quiet=True))
         assert again.weighting is None
         assert read_weights(stores, resume(stores, stored, again)) is not None
@@ -167,7 +167,7 @@ def test_a_study_is_prepared_with_weights_once(
         resume(stores, stored, prepare(replace(request, overrides=("search.trials=4",)), Console(quiet=True)))
 
 
-def test_no_test_images(study_file: Path, tmp_path: Path) -> None:
+def test_without_test_images_weighting_is_refused(study_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "no test"
     for name, colour in COLOURS.items():
         (folder / name).mkdir(parents=True)
@@ -175,10 +175,10 @@ def test_no_test_images(study_file: Path, tmp_path: Path) -> None:
             pixels = np.random.default_rng(i).integers(0, 200, (8, 8, 3)).astype(np.uint8) + np.uint8(colour[0] // 5)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
     with pytest.raises(CannotWeight, match="needs test images"):
-        weigh(inspect(folder, DataOptions()), weights=None, say=silent)
+        estimate_image_weights(inspect(folder, DataOptions()), weights=None, say=silent)
 
 
-def test_a_study_that_asks_for_weights_has_some(stores: Stores, weighted: StudyPlan) -> None:
+def test_a_study_that_asks_for_weights_is_not_created_without(stores: Stores, weighted: StudyPlan) -> None:
     with pytest.raises(ValueError, match="test_like"):
         create_study(stores, replace(weighted, weighting=None))
     assert stores.studies.find("weighted") is None
@@ -195,14 +195,14 @@ def searched(stores: Stores, weighted: StudyPlan, folder: Path, tmp_path: Path) 
 def test_every_score_of_the_study_is_weighted(
     searched: StudyContext, stores: Stores, weighting: Weighting, tmp_path: Path
 ) -> None:
-    study, y, own = searched.study, searched.images.y, weighting.values
+    study, y, weights = searched.study, searched.images.y, weighting.values
     record = stores.trials.records(study.id, kind=WorkKind.SEARCH)[0]
     oof = stores.trials.prediction(record.id, "oof")
-    assert record.value == score("accuracy", Targets(y, own), oof)
-    assert record.value_se == standard_error("accuracy", Targets(y, own), oof)
+    assert record.value == score("accuracy", Targets(y, weights), oof)
+    assert record.value_se == standard_error("accuracy", Targets(y, weights), oof)
     curve = stores.trials.curves(record.id)[-1]
     assert curve.metric == record.value
-    assert record.soft == pytest.approx(mean_over(curve.true_class, own), abs=1e-3)
+    assert record.mean_true_probability == pytest.approx(mean_over(curve.true_class, weights), abs=1e-3)
     url = stores.database.url.render_as_string(hide_password=False)
     assert replay(ReplayRequest(study="weighted", trial=0, data=None, storage_url=url, home=tmp_path, weights=None))
 
@@ -212,16 +212,16 @@ def test_every_score_of_the_study_is_weighted(
     refits = gather_refits(stores, plan, ids)
     assert refits.fitted is not None
     judged = refits.fitted.cross_fitted.scored_output(refits.mean_oof(), "accuracy")
-    assert refits.fitted.score == score("accuracy", Targets(y, own), judged)
-    assert refits.fitted.error == standard_error("accuracy", Targets(y, own), judged)
+    assert refits.fitted.score == score("accuracy", Targets(y, weights), judged)
+    assert refits.fitted.error == standard_error("accuracy", Targets(y, weights), judged)
     export = write_export(stores, plan, refits, searched.images, searched.home, tmp_path / "out", None)
     card = (export.folder / "MODEL_CARD.md").read_text()
-    effective = f"the 90 images count as {effective_images(own):.0f} equal ones"
+    effective = f"the 90 images count as {effective_images(weights):.0f} equal ones"
     assert f"- Scores are weighted toward the test images: {effective}" in card
-    assert "told apart by descriptors of the pixels, AUC 0." in card
+    assert "separated by descriptors of the pixels, AUC 0." in card
 
 
-def test_studies_that_are_weighted_otherwise_are_not_blended(
+def test_studies_with_different_weights_are_not_blended(
     stores: Stores, weighted: StudyPlan, weighting: Weighting, study_file: Path, folder: Path
 ) -> None:
     one = create_study(stores, weighted)
@@ -235,7 +235,7 @@ def test_studies_that_are_weighted_otherwise_are_not_blended(
         read_pool(stores, [one, other])
 
 
-def test_weights_that_are_gone_are_missed(stores: Stores, weighted: StudyPlan) -> None:
+def test_lost_weights_are_an_error(stores: Stores, weighted: StudyPlan) -> None:
     stored = create_study(stores, weighted)
     with stores.database.writing() as connection:
         connection.execute(text("DELETE FROM retable_study_weights"))
@@ -243,6 +243,6 @@ def test_weights_that_are_gone_are_missed(stores: Stores, weighted: StudyPlan) -
         read_weights(stores, stored)
 
 
-def test_what_is_said_of_weights_of_an_unknown_origin() -> None:
+def test_weights_without_a_recorded_origin_are_described() -> None:
     line = weights_line(ImageWeights(values=np.array([1.0, 1.0, 2.0]), about={}))
     assert "3 images count as 3 equal ones" in line and "not recorded" in line

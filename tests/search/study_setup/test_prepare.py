@@ -1,4 +1,4 @@
-"""What a study's trials would start from is looked for before anything is written."""
+"""The initial weights of all possible trials are checked before anything is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import timm
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from search.study_setup.prepare import _check_weights
+from search.study_setup.prepare import _check_initial_weights
 from studies.spec import StudySpec, load_study
 from trainer.common.errors import BackboneError
 
@@ -61,34 +61,34 @@ init = { choices = ["scratch", "ssl-a"], when = { "optimizer.name" = "sgd" } }
 """
 
 
-def test_every_start_that_a_trial_can_have_is_known(tmp_path: Path) -> None:
+def test_values_of_init_are_those_that_a_trial_can_have(tmp_path: Path) -> None:
     assert study(tmp_path, LEARNING_RATE, "ssl-a").values_of("init") == ["ssl-a"]
     assert study(tmp_path, INIT).values_of("init") == ["imagenet", "scratch", "ssl-a", "ssl-b"]
-    # Where the condition does not hold, a trial has what is fixed, or else the default.
+    # Without the condition, a trial has the fixed value, or else the default.
     assert study(tmp_path, CONDITIONAL, "scratch").values_of("init") == ["scratch", "ssl-a"]
     assert study(tmp_path, CONDITIONAL, "").values_of("init") == ["scratch", "ssl-a", "imagenet"]
 
 
-def test_all_missing_starts_are_named_at_once(tmp_path: Path, folder: Path) -> None:
+def test_all_missing_weights_are_named_together(tmp_path: Path, folder: Path) -> None:
     put(folder, "ssl-b")
     with pytest.raises(BackboneError) as refused:
-        _check_weights(study(tmp_path, INIT), folder)
+        _check_initial_weights(study(tmp_path, INIT), folder)
     for said in ("test_resnet: https://", "init = 'ssl-a'", str(folder), "ssl-a.safetensors", "did you mean ssl-b?"):
         assert said in str(refused.value)
     assert "init = 'ssl-b'" not in str(refused.value)
     put(folder, "ssl-a")
     put(folder, "test_resnet")
-    _check_weights(study(tmp_path, INIT), folder)
+    _check_initial_weights(study(tmp_path, INIT), folder)
 
 
 def test_a_checkpoint_needs_a_weights_folder(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="no such folder was given: --weights FOLDER"):
-        _check_weights(study(tmp_path, LEARNING_RATE, "ssl-a"), None)
-    _check_weights(study(tmp_path, LEARNING_RATE, "scratch"), None)
+        _check_initial_weights(study(tmp_path, LEARNING_RATE, "ssl-a"), None)
+    _check_initial_weights(study(tmp_path, LEARNING_RATE, "scratch"), None)
 
 
-def test_what_is_fixed_counts_where_a_condition_does_not_hold(tmp_path: Path, folder: Path) -> None:
+def test_the_fixed_value_is_checked_for_trials_that_do_not_meet_a_condition(tmp_path: Path, folder: Path) -> None:
     put(folder, "ssl-a")
     with pytest.raises(BackboneError, match="pre-trained weights are not at hand"):
-        _check_weights(study(tmp_path, CONDITIONAL, ""), folder)
-    _check_weights(study(tmp_path, CONDITIONAL, "scratch"), folder)
+        _check_initial_weights(study(tmp_path, CONDITIONAL, ""), folder)
+    _check_initial_weights(study(tmp_path, CONDITIONAL, "scratch"), folder)

@@ -1,4 +1,4 @@
-"""``search check`` on train/test shift: planted ones are named, none is made up."""
+"""``search check`` on train/test shift: it names the shifts in synthetic images, and none without a shift."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASSES = ("a[b]", "c")
 
 
 def paint(seed: int, changed: bool = False) -> NDArray[np.uint8]:
-    """Patches in any colours; changed ones are half as bright."""
+    """Patches of random colours, half as bright if ``changed``."""
     patches = np.random.default_rng(seed).integers(0, 256, (5, 5, 3)).astype(np.uint8)
     pixels = np.asarray(Image.fromarray(patches).resize((32, 32), Image.Resampling.BICUBIC))
     return pixels // 2 if changed else pixels
@@ -32,7 +32,7 @@ def paint(seed: int, changed: bool = False) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Path]:
-    """A competition of 100 training and 70 test images."""
+    """Writes a competition of 100 training and 70 test images."""
 
     def write(
         test: Callable[[int], NDArray[np.uint8]], train: Callable[[int], NDArray[np.uint8]] = paint, tests: int = 70
@@ -53,7 +53,7 @@ def make(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def checked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
-    """What is printed of a folder; neither the hub nor a cache of weights is there."""
+    """The printed check of a folder, without the hub and without cached weights."""
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
@@ -75,14 +75,14 @@ def test_images_of_one_kind_look_alike(make: Callable[..., Path], checked: Calla
 
 
 def test_darker_test_images_are_called_darker(make: Callable[..., Path], checked: Callable[..., str]) -> None:
-    """As are a few training images, all of one class, which are found."""
+    """A few training images of one class are darker too; they are listed."""
     dark = range(0, 30, 2)
     folder = make(lambda i: paint(i, changed=i % 4 > 0), lambda i: paint(i, changed=i in dark))
     out = checked(folder)
     assert "they differ" in out
     assert "  test images are darker (brightness alone: 0." in out
     listed = out.split("training images most like test images:\n")[1].splitlines()[:5]
-    assert all(line.strip().startswith("train0") and "(a[b]): 0." in line for line in listed), "names are no markup"
+    assert all(line.strip().startswith("train0") and "(a[b]): 0." in line for line in listed), "names are not markup"
     assert {int(line.split()[0].removeprefix("train")) for line in listed} <= set(dark)
     assert "  in the third of the training images that is most like test images:\n    a[b]: " in out
     assert "weighted by likeness to test images, 100 training images would tell as much as " in out
@@ -90,7 +90,7 @@ def test_darker_test_images_are_called_darker(make: Callable[..., Path], checked
     assert "shift" not in quiet and "test images: 70" in quiet
 
 
-def test_sides_are_told_first_and_are_no_difference_of_looks(
+def test_image_sides_are_reported_first_and_separately_from_image_content(
     make: Callable[..., Path], checked: Callable[..., str]
 ) -> None:
     out = checked(make(lambda i: np.ascontiguousarray(np.kron(paint(i), np.ones((2, 2, 1), np.uint8)))))
@@ -104,7 +104,7 @@ def test_few_test_images_are_not_compared(make: Callable[..., Path], checked: Ca
     assert "not measured: 100 training and 5 test images; at least 20" in checked(make(paint, tests=5))
 
 
-def test_by_a_backbone_at_hand(make: Callable[..., Path], checked: Callable[..., str], tmp_path: Path) -> None:
+def test_comparison_by_a_given_backbone(make: Callable[..., Path], checked: Callable[..., str], tmp_path: Path) -> None:
     folder = make(lambda i: paint(i, changed=True))
     with pytest.raises(BackboneError, match="no backbone 'resnet_18'"):
         checked(tmp_path / "nowhere", backbone="resnet_18")
@@ -118,8 +118,8 @@ def test_by_a_backbone_at_hand(make: Callable[..., Path], checked: Callable[...,
     assert "darker" not in out
 
 
-def test_what_belongs_together_is_never_on_both_sides(make: Callable[..., Path]) -> None:
-    """Test image 3 shows what training images 2 and 8 show, test image 5 what test image 6 does."""
+def test_near_duplicates_of_training_and_test_images_share_a_group(make: Callable[..., Path]) -> None:
+    """Test image 3 equals training images 2 and 8; test image 6 equals test image 5."""
     folder = make(
         lambda i: paint({1003: 2, 1006: 1005}.get(i, i)),
         lambda i: paint(2 if i == 8 else i),

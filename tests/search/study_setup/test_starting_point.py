@@ -1,4 +1,4 @@
-"""`search start --from`: which trial is meant, what of it is kept, and how the study is gone on with."""
+"""`search start --from`: the chosen trial, the settings kept from its recipe, and resuming such a study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.engines.plan import Workers
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.prepare import StartRequest, prepare
-from search.study_setup.starting_point import NoSuchTrial, starting_point, starting_point_again
+from search.study_setup.starting_point import NoSuchTrial, find_starting_point, starting_point
 from search.study_state.study import Study
 from storage.errors import UnknownStudyError
 from storage.stores import Stores
@@ -42,23 +42,23 @@ trials = 4
 
 @pytest.fixture
 def old(stores: Stores, stored: Study) -> Study:
-    """Three trials: 0.7, 0.9, and one that was pruned."""
+    """A study with three trials: scores 0.7 and 0.9, and a pruned one."""
     end_next(stores, stored, 0.7)
     end_next(stores, stored, 0.9)
     end_next(stores, stored, 0.95, TrialStatus.PRUNED)
     return stored
 
 
-Type = Callable[..., StudyPlan]
+Prepare = Callable[..., StudyPlan]
 
 
 @pytest.fixture
-def typed(url: str, tmp_path: Path, competition_folder: Path) -> Type:
-    """What `search start --study new.toml --name new` makes of its arguments."""
+def prepared(url: str, tmp_path: Path, competition_folder: Path) -> Prepare:
+    """Prepares `search start --study new.toml --name new` with further arguments."""
     file = tmp_path / "new.toml"
     file.write_text(NEW)
 
-    def typed(*overrides: str, begin_from: str | None = None, console: Console | None = None) -> StudyPlan:
+    def prepared(*overrides: str, begin_from: str | None = None, console: Console | None = None) -> StudyPlan:
         request = StartRequest(
             study=str(file),
             name="new",
@@ -77,16 +77,16 @@ def typed(url: str, tmp_path: Path, competition_folder: Path) -> Type:
         )
         return prepare(request, console or Console(quiet=True))
 
-    return typed
+    return prepared
 
 
-def test_the_best_trial_is_meant_or_the_one_that_was_named(stores: Stores, old: Study) -> None:
+def test_a_study_stands_for_its_best_trial(stores: Stores, old: Study) -> None:
     assert starting_point(stores, "colours").name == "colours:1"
     first = starting_point(stores, "colours:0")
     assert (first.trial, first.recipe["optimizer.lr"], first.score) == (0, 5e-3, "accuracy 0.7000 ± 0.0100")
 
 
-def test_what_there_is_not_is_told_with_what_there_is(stores: Stores, stored: Study) -> None:
+def test_a_missing_study_or_trial_is_reported_with_the_existing_ones(stores: Stores, stored: Study) -> None:
     with pytest.raises(UnknownStudyError, match=r"'flowers'.*stored: colours"):
         starting_point(stores, "flowers:1")
     with pytest.raises(NothingFinished, match="--from colours: no trial of study colours has finished yet"):
@@ -98,13 +98,13 @@ def test_what_there_is_not_is_told_with_what_there_is(stores: Stores, stored: St
     with pytest.raises(NoSuchTrial, match="STUDY:TRIAL"):
         starting_point(stores, "colours:best")
     with pytest.raises(NoSuchTrial, match="no database"):
-        starting_point_again(None, None, "colours")
+        find_starting_point(None, None, "colours")
 
 
-def test_the_recipe_is_fixed_and_the_rest_searched(old: Study, typed: Type) -> None:
+def test_the_recipe_is_fixed_and_the_rest_searched(old: Study, prepared: Prepare) -> None:
     console = Console(record=True, width=200)
-    begun = typed("recipe.epochs=2", begin_from="colours:0", console=console).spec
-    default = begun.default_recipe()
+    created = prepared("recipe.epochs=2", begin_from="colours:0", console=console).spec
+    default = created.default_recipe()
     kept = {name: default[name] for name in ("backbone", "init", "batch_size", "image_size", "augment.hflip", "epochs")}
     assert kept == {
         "backbone": "test_resnet",
@@ -113,39 +113,43 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: Study, typed: Type) -> N
         "image_size": 32,
         "augment.hflip": 0.5,
         "epochs": 2,
-    }, "what [recipe] of the new file states gives way, what --set says does not"
-    assert {dimension.field for dimension in begun.space} == {"optimizer.lr", "augment.hflip", "augment.sepia"}
-    assert begun.protocol.folds == 3
-    assert begun.begun_from == "colours:0"
+    }, "the recipe replaces [recipe] of the new file, but not --set"
+    assert {dimension.field for dimension in created.space} == {"optimizer.lr", "augment.hflip", "augment.sepia"}
+    assert created.protocol.folds == 3
+    assert created.begun_from == "colours:0"
     said = console.export_text()
     assert "Trial 0 is trial 0 of study colours (accuracy 0.7000 ± 0.0100)." in said
     assert f"note: optimizer.lr = 0.005 is not in this study's range, trial 0 has {default['optimizer.lr']}" in said
     assert said.count("note: ") == 1
 
 
-def test_the_same_command_goes_on_and_so_does_a_shorter_one(stores: Stores, old: Study, typed: Type) -> None:
-    begun = create_study(stores, typed("recipe.epochs=2", begin_from="colours"))
-    assert begun.spec.begun_from == "colours:1"
-    # Another trial becomes the best meanwhile: the study remembers which one it began at.
+def test_the_same_command_resumes_and_so_does_one_without_from_or_overrides(
+    stores: Stores, old: Study, prepared: Prepare
+) -> None:
+    created = create_study(stores, prepared("recipe.epochs=2", begin_from="colours"))
+    assert created.spec.begun_from == "colours:1"
+    # Another trial of the old study becomes the best; the new study keeps its starting point.
     stores.studies.set_budget(old.id, 9)
     end_next(stores, old, 0.99)
     console = Console(record=True)
     for again in (
-        typed("recipe.epochs=2", begin_from="colours", console=console),
-        typed("recipe.epochs=2", begin_from="colours:1"),
-        typed("recipe.epochs=2"),
-        typed(),
+        prepared("recipe.epochs=2", begin_from="colours", console=console),
+        prepared("recipe.epochs=2", begin_from="colours:1"),
+        prepared("recipe.epochs=2"),
+        prepared(),
     ):
-        resumed = resume(stores, begun, again)
-        assert replace(resumed.stored, running_since=None) == replace(begun.stored, running_since=None)
-        assert resumed.spec == begun.spec
-    assert "Trial 0 is" not in console.export_text(), "that was said when it began"
+        resumed = resume(stores, created, again)
+        assert replace(resumed.stored, running_since=None) == replace(created.stored, running_since=None)
+        assert resumed.spec == created.spec
+    assert "Trial 0 is" not in console.export_text(), "it is printed only when the study is created"
     with pytest.raises(StudyChanged, match="begun with other settings"):
-        resume(stores, begun, typed("recipe.epochs=2", begin_from="colours:0"))
+        resume(stores, created, prepared("recipe.epochs=2", begin_from="colours:0"))
 
 
-def test_a_study_that_began_without_is_another_one(stores: Stores, old: Study, typed: Type, study_file: Path) -> None:
-    plain = create_study(stores, typed("recipe.backbone=test_resnet", "recipe.init=scratch"))
+def test_a_study_created_without_a_starting_point_refuses_one(
+    stores: Stores, old: Study, prepared: Prepare, study_file: Path
+) -> None:
+    plain = create_study(stores, prepared("recipe.backbone=test_resnet", "recipe.init=scratch"))
     assert study_file.read_text() == STUDY
     with pytest.raises(StudyChanged, match="batch_size: 32 -> 8"):
-        resume(stores, plain, typed("recipe.backbone=test_resnet", begin_from="colours"))
+        resume(stores, plain, prepared("recipe.backbone=test_resnet", begin_from="colours"))

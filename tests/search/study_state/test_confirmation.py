@@ -1,4 +1,4 @@
-"""The confirmation of a study on a real database; the trainings only pretend, but for one."""
+"""The confirmation of a study on a real database. Trainings are simulated, except in one test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from search.report.status import show_status
 from search.runtime.home import Home
 from search.study_state.confirmation import freeze_split, judge, plan_step, queue_step, read_confirmation
 from search.study_state.optuna_attributes import SIBLINGS
-from search.study_state.snapshot import StudySnapshot, confirmations_are_over, read_snapshot, what_runs
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.stages import confirmations_are_over, running_work
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds
 from search.worker.lease import LEASE
@@ -38,7 +39,8 @@ from tests.search.colours import work_on
 from tests.search.untrained import SECONDS, pretending
 
 
-def even(task: Task) -> float:
+def even_quality(task: Task) -> float:
+    """The same probability of the true class in every training."""
     return 0.7
 
 
@@ -50,7 +52,7 @@ def split_counts(stores: Stores, study: Study) -> Counter[tuple[int, int]]:
 def confirm(
     context: StudyContext, working: StudyContext | None = None, until: Callable[..., None] | None = None
 ) -> str:
-    """Run the stage with one worker; what was said."""
+    """Run the stage with one worker; returns what it printed."""
     output = io.StringIO()
 
     def work_until(over: Callable[[StudySnapshot], bool]) -> None:
@@ -64,7 +66,7 @@ def confirm(
 
 
 def change(context: StudyContext, **changes: dict[str, object]) -> None:
-    """Change tables of the stored study that may change while it runs."""
+    """Change tables of the stored study that trials do not depend on."""
     study = context.stores.studies.get(context.study.name)
     spec = {**study.spec, **{table: {**study.spec[table], **values} for table, values in changes.items()}}
     checked = StudySpec.from_dict(spec)
@@ -74,9 +76,9 @@ def change(context: StudyContext, **changes: dict[str, object]) -> None:
 
 @pytest.fixture
 def searched(context: StudyContext) -> StudyContext:
-    """Ten trials of ten seconds have ended."""
+    """A study in which ten trials of ten seconds have ended."""
     context.stores.studies.set_budget(context.study.id, 10)
-    ready = pretending(context, even)
+    ready = pretending(context, even_quality)
     work_on(ready)
     return ready
 
@@ -99,7 +101,7 @@ def test_the_best_and_the_default_recipe_run_on_fresh_splits_within_the_share(
     assert {(t.user_attrs[TRIAL_NOTE], t.user_attrs["split"]) for t in sibling} == set(ran)
 
 
-def test_typed_again_it_does_nothing_twice_and_with_more_trials_only_new_finalists_run(
+def test_repeated_confirmation_runs_nothing_twice_and_after_more_trials_only_new_finalists(
     searched: StudyContext, stores: Stores
 ) -> None:
     change(searched, confirm={"share": 0.5, "rounds": 2})
@@ -119,7 +121,7 @@ def test_typed_again_it_does_nothing_twice_and_with_more_trials_only_new_finalis
 
 
 def test_clearly_beaten_recipes_stop_after_the_first_round(context: StudyContext, stores: Stores) -> None:
-    """Beside the default recipe, which is poor, all are good."""
+    """All recipes are good, except for the default recipe."""
     default = context.spec.default_recipe()
 
     def quality(task: Task) -> float:
@@ -136,8 +138,8 @@ def test_clearly_beaten_recipes_stop_after_the_first_round(context: StudyContext
     assert "clearly beaten: trial 0" in said and "all that are left ran 3 rounds" in said
 
 
-def test_it_is_skipped_for_few_trials_and_where_nobody_wants_it(context: StudyContext, stores: Stores) -> None:
-    ready = pretending(context, even)
+def test_it_is_skipped_after_few_trials_and_without_rounds(context: StudyContext, stores: Stores) -> None:
+    ready = pretending(context, even_quality)
     work_on(ready)
     assert "it takes 5 trials, and 3 counted" in confirm(ready)
     stores.studies.set_budget(context.study.id, 5)
@@ -150,7 +152,7 @@ def test_it_is_skipped_for_few_trials_and_where_nobody_wants_it(context: StudyCo
     assert len(split_counts(stores, context.study)) == 2, "one finalist and the default recipe"
 
 
-def test_whatever_failed_drops_its_finalist_with_a_sentence_and_can_be_tried_again(
+def test_a_failed_confirmation_drops_its_finalist_with_a_message_and_can_be_retried(
     searched: StudyContext, stores: Stores, url: str
 ) -> None:
     change(searched, confirm={"share": 0.6, "rounds": 2})
@@ -202,7 +204,7 @@ def test_a_paused_study_waits(searched: StudyContext, stores: Stores) -> None:
     assert confirmations_are_over(read_snapshot(stores, "colours")), "only the search was stopped"
 
 
-def test_out_of_time_nothing_begins_and_nothing_is_left_waiting(searched: StudyContext, stores: Stores) -> None:
+def test_without_time_left_nothing_begins_and_the_queue_is_emptied(searched: StudyContext, stores: Stores) -> None:
     queue_next(searched)
     stores.studies.set_deadline(searched.study.id, stores.database.now() + 30.0)
     snapshot = read_snapshot(stores, "colours")
@@ -210,7 +212,7 @@ def test_out_of_time_nothing_begins_and_nothing_is_left_waiting(searched: StudyC
     said = confirm(searched)
     assert "no time left" in said
     assert split_counts(stores, searched.study) == {}
-    assert read_snapshot(stores, "colours").confirms_open == 0, "refits do not wait behind them"
+    assert read_snapshot(stores, "colours").confirms_open == 0, "or refits would wait behind them"
 
 
 def test_after_a_change_of_the_export_only_trainings_of_that_length_count(
@@ -226,32 +228,35 @@ def test_after_a_change_of_the_export_only_trainings_of_that_length_count(
     change(searched, final={"epochs": 9})
     confirm(searched)
     recipes = {r.recipe["epochs"] for r in stores.trials.records(searched.study.id, kind=WorkKind.CONFIRM) if r.recipe}
-    assert recipes == {3, 9}, "what was queued for 6 epochs is taken back"
+    assert recipes == {3, 9}, "the confirmations queued for 6 epochs are removed"
     finalists = read_confirmation(stores, "colours").finalists
     assert {f.recipe.epochs for f in finalists} == {9}
 
 
-def test_costs_are_foretold_by_length_and_corrected_by_what_came(searched: StudyContext, stores: Stores) -> None:
-    """Twice as long as foretold: the second round that would have been paid for is not."""
+def test_costs_are_predicted_by_length_and_corrected_by_measurements(searched: StudyContext, stores: Stores) -> None:
+    """Confirmations take twice as long as predicted, so that the budget ends before the second round."""
     change(searched, confirm={"share": 0.4})  # 100 s of search pay for 67 s: two rounds of three
-    slow = pretending(searched, even, lambda task: SECONDS if task.item.kind is WorkKind.SEARCH else 2 * SECONDS)
-    confirm(slow)
+
+    def seconds(task: Task) -> float:
+        return SECONDS if task.item.kind is WorkKind.SEARCH else 2 * SECONDS
+
+    confirm(pretending(searched, even_quality, seconds))
     assert {split for _, split in split_counts(stores, searched.study)} == {1}
 
 
-def test_who_watches_sees_which_recipe_is_at_which_split(
+def test_status_names_the_trial_and_split_of_running_confirmations(
     searched: StudyContext, stores: Stores, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue_next(searched)
     item = stores.queue.take(searched.study.id, "w", LEASE)
     assert item is not None
     snapshot = read_snapshot(stores, "colours")
-    assert what_runs(stores, snapshot) == f"confirming 1 of 3: trial {item.note[TRIAL_NOTE]} on split 1"
+    assert running_work(stores, snapshot) == f"confirming 1 of 3: trial {item.note[TRIAL_NOTE]} on split 1"
     show_status(None, url, searched.home.root)
     assert "0 of 3 confirmations done; `search compare --study colours` shows them" in capsys.readouterr().out
 
 
-def test_fresh_splits_differ_keep_groups_together_and_stay_as_they_are(context: StudyContext, stores: Stores) -> None:
+def test_fresh_splits_differ_keep_groups_together_and_never_change(context: StudyContext, stores: Stores) -> None:
     with_groups = replace(context.images, groups=tuple(f"patient {i // 3}" for i in range(30)))
     for split in (1, 2, 1):
         freeze_split(stores, context.study, split, with_groups)
@@ -270,7 +275,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
 ) -> None:
     stores.studies.set_budget(context.study.id, 5)
     change(context, confirm={"rounds": 1})
-    work_on(pretending(context, even))
+    work_on(pretending(context, even_quality))
     confirm(context)
     records = stores.trials.records(context.study.id, kind=WorkKind.CONFIRM)
     assert [record.status for record in records] == [TrialStatus.FINISHED] * 2
@@ -301,7 +306,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     assert kept == plan.leader.rounds[0].work_id and refit is not None
     assert (refit.kind, refit.split, refit.seed) == (WorkKind.REFIT, 0, 0)
     elsewhere = Home(root=tmp_path / "elsewhere")
-    assert missing_refits(plan, elsewhere) == 1, "networks that are not here are trained again"
+    assert missing_refits(plan, elsewhere) == 1, "networks that are kept elsewhere are trained again"
 
 
 def export(context: StudyContext, plan: ExportPlan, folder: Path) -> Export:

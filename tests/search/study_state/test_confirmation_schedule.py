@@ -1,4 +1,4 @@
-"""Which finalists run again, on which split, and when it is enough: rules on plain values."""
+"""The choice of finalists and splits and the end of confirmation, on plain values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_fifth_of_the_trials_are_finalists(counted: int, expected: int) -> Non
     assert finalist_count(counted, replace(SETTINGS, finalists=1)) == min(1, expected)
 
 
-def test_the_best_run_beside_the_default_recipe_wherever_that_ranks() -> None:
+def test_finalists_are_the_best_and_the_default_recipe_at_any_rank() -> None:
     known = recipes(0, 1, 2, 3, 4)
     assert choose_finalists([3, 1, 4, 2, 0], known, 2) == [3, 0, 1]
     assert choose_finalists([0, 3, 1, 4, 2], known, 2) == [3, 0, 1]
@@ -42,14 +42,14 @@ def test_the_best_run_beside_the_default_recipe_wherever_that_ranks() -> None:
 def test_a_recipe_is_confirmed_once_however_many_trials_found_it() -> None:
     known = recipes(0, 1, 2) | {3: "recipe 1", 4: "recipe 0"}
     assert choose_finalists([4, 3, 1, 2, 0], known, 3) == [3, 0, 2]
-    assert choose_finalists([4, 3, 1, 2, 0], known, 3, confirmed=[1]) == [1, 0, 2], "its first trial keeps it"
+    assert choose_finalists([4, 3, 1, 2, 0], known, 3, confirmed=[1]) == [1, 0, 2], "the confirmed trial is kept"
 
 
-def test_who_was_confirmed_stays_when_better_trials_come() -> None:
+def test_a_confirmed_trial_stays_a_finalist_after_better_trials() -> None:
     assert choose_finalists([9, 8, 3, 1, 0], recipes(0, 1, 3, 8, 9), 2, confirmed=[0, 1, 3]) == [9, 0, 8, 3, 1]
 
 
-def test_the_share_is_of_the_whole() -> None:
+def test_the_share_is_of_search_and_confirmation_together() -> None:
     assert confirmation_budget(300.0, 0.25) == pytest.approx(100.0)
     assert confirmation_budget(300.0, 0.0) == 0.0
 
@@ -58,19 +58,19 @@ def contender(number: int, *splits: int, seconds: float = 10.0, **more: bool) ->
     return Contender(number=number, seconds=seconds, splits=frozenset(splits), **more)
 
 
-def test_the_first_round_is_for_all_that_the_money_pays_and_for_leader_and_default_in_any_case() -> None:
+def test_the_first_round_takes_leader_and_default_at_any_cost_and_others_within_the_budget() -> None:
     four = [contender(7, needed=True), contender(0, needed=True), contender(3), contender(5)]
     assert next_step(four, rounds=3, budget_seconds=40.0).items == ((7, 1), (0, 1), (3, 1), (5, 1))
     step = next_step(four, rounds=3, budget_seconds=39.0)
     assert step.items == ((7, 1), (0, 1), (3, 1)) and step.left_out == (5,) and "share" in step.why
     assert next_step(four, rounds=3, budget_seconds=-5.0).items == ((7, 1), (0, 1))
-    step = next_step(four, rounds=3, budget_seconds=40.0, at_once=2)
+    step = next_step(four, rounds=3, budget_seconds=40.0, max_trainings=2)
     assert step.items == ((7, 1), (0, 1)) and "time" in step.why
-    step = next_step(four, rounds=3, budget_seconds=40.0, at_once=1)
-    assert step.items == () and "no time" in step.why, "one alone could be compared with nobody"
+    step = next_step(four, rounds=3, budget_seconds=40.0, max_trainings=1)
+    assert step.items == () and "no time" in step.why, "a single training could not be compared"
 
 
-def test_whoever_falls_or_breaks_stops_and_one_alone_ends_it() -> None:
+def test_eliminated_and_failed_finalists_stop_and_a_single_one_ends_the_race() -> None:
     three = [contender(7, 1), contender(3, 1), contender(0, 1, eliminated=True)]
     assert next_step(three, rounds=3, budget_seconds=100.0).items == ((7, 2), (3, 2))
     assert next_step(
@@ -81,16 +81,16 @@ def test_whoever_falls_or_breaks_stops_and_one_alone_ends_it() -> None:
     assert next_step([contender(7, dropped=True)], rounds=3, budget_seconds=100.0).items == ()
 
 
-def test_a_later_round_that_cannot_be_paid_is_for_the_best_two_at_least() -> None:
+def test_a_later_round_beyond_the_budget_takes_at_least_the_best_two() -> None:
     three = [contender(n, 1) for n in (7, 3, 0)]
     assert next_step(three, rounds=3, budget_seconds=25.0).items == ((7, 2), (3, 2))
     step = next_step(three, rounds=3, budget_seconds=15.0)
     assert step.items == () and "used up" in step.why
-    step = next_step(three, rounds=3, budget_seconds=100.0, at_once=1)
+    step = next_step(three, rounds=3, budget_seconds=100.0, max_trainings=1)
     assert step.items == () and "deadline" in step.why
 
 
-def test_new_finalists_catch_up_before_anybody_goes_on() -> None:
+def test_new_finalists_catch_up_before_further_rounds() -> None:
     mixed = [contender(9, needed=True), contender(7, 1, 2, 3), contender(0, 1, 2, 3)]
     assert next_step(mixed, rounds=3, budget_seconds=100.0).items == ((9, 1),)
     mixed[0] = contender(9, 1)
@@ -108,7 +108,7 @@ def races(draw: st.DrawFn) -> tuple[list[Contender], int, float, list[float]]:
 
 
 @given(races())
-def test_every_race_ends_within_its_money_and_runs_nothing_twice(
+def test_every_race_ends_within_its_budget_and_runs_nothing_twice(
     race: tuple[list[Contender], int, float, list[float]],
 ) -> None:
     contenders, rounds, budget_seconds, luck = race
@@ -126,11 +126,11 @@ def test_every_race_ends_within_its_money_and_runs_nothing_twice(
             ran.add((number, split))
             spent += by_number[number].seconds
         splits = {n: frozenset(s for m, s in ran if m == n) for n in by_number}
-        fall = luck[turn % len(luck)] > 0.5
+        last_is_beaten = luck[turn % len(luck)] > 0.5
         contenders = [replace(c, splits=splits[c.number]) for c in contenders]
-        if fall:
+        if last_is_beaten:
             contenders[-1] = replace(contenders[-1], eliminated=bool(contenders[-1].splits) and len(contenders) > 1)
     else:
-        raise AssertionError("it never ends")
+        raise AssertionError("the race does not end")
     assert spent <= max(budget_seconds, needed) + 1e-6
     assert {(c.number, 1) for c in contenders if c.needed} <= ran

@@ -1,4 +1,4 @@
-"""A deadline covers search, confirmation and refits: early is allowed, late is not."""
+"""The division of a deadline among search, confirmation and refits: a study may end early, never late."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.study_state.confirmation_schedule import Contender, confirmation_budget, next_step
-from search.study_state.snapshot import read_snapshot, refits_before_deadline, search_is_over
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.study_state.study import read_study
 from search.study_state.time_budget import (
     EXPORT_SECONDS,
@@ -26,7 +27,15 @@ from search.study_state.time_budget import (
     measure_costs,
     refits_in_time,
 )
-from search.study_state.training_costs import correction, final_recipe, length_ratio, upper, wall_seconds, whole_seconds
+from search.study_state.time_left import refits_before_deadline
+from search.study_state.training_costs import (
+    correction_factor,
+    final_recipe,
+    full_training_seconds,
+    length_ratio,
+    upper_quantile,
+    wall_seconds,
+)
 from search.worker.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
@@ -65,7 +74,7 @@ def record(
         ambiguity=0.0,
         temperature=1.0,
         value_se=0.1,
-        soft=0.5,
+        mean_true_probability=0.5,
         epochs_done=epochs_done,
         seconds=seconds,
         finished=0.0,
@@ -84,20 +93,20 @@ class TestCosts:
         assert length_ratio(recipe, SPEC.final) == 1.0
         assert final_recipe(recipe, final).to_flat() == {**recipe, "epochs": 12, "image_size": 64}
 
-    def test_another_trial_may_be_one_of_the_slow_ones(self) -> None:
-        assert upper([]) is None
-        assert upper([3.0]) == 3.0
-        assert upper([float(n) for n in range(1, 21)]) == 18.0
+    def test_the_next_trial_is_predicted_by_an_upper_quantile(self) -> None:
+        assert upper_quantile([]) is None
+        assert upper_quantile([3.0]) == 3.0
+        assert upper_quantile([float(n) for n in range(1, 21)]) == 18.0
 
-    def test_before_a_trial_has_finished_those_given_up_tell_what_a_whole_one_takes(self) -> None:
+    def test_incomplete_trials_are_extrapolated_until_one_has_finished(self) -> None:
         pruned = record(1, 4.0, status=TrialStatus.PRUNED, epochs_done=2)
-        assert whole_seconds([pruned]) == [12.0]
-        assert whole_seconds([pruned, record(0, 15.0)]) == [15.0]
-        assert whole_seconds([record(2, 0.0, status=TrialStatus.FAILED, epochs_done=0)]) == []
+        assert full_training_seconds([pruned]) == [12.0]
+        assert full_training_seconds([pruned, record(0, 15.0)]) == [15.0]
+        assert full_training_seconds([record(2, 0.0, status=TrialStatus.FAILED, epochs_done=0)]) == []
 
-    def test_what_was_foretold_is_corrected_by_what_came(self) -> None:
-        assert correction([], []) == 1.0
-        assert correction([10.0, 10.0], [12.0, 18.0]) == 1.5
+    def test_the_correction_is_the_ratio_of_measured_to_predicted_seconds(self) -> None:
+        assert correction_factor([], []) == 1.0
+        assert correction_factor([10.0, 10.0], [12.0, 18.0]) == 1.5
 
     def test_workers_share_the_work(self) -> None:
         assert wall_seconds(5, 10.0, 2) == 30.0
@@ -113,7 +122,7 @@ class TestDivision:
         assert is_time_for_trial(costs, now=1000.0, deadline=1000.0 + follows)
         assert not is_time_for_trial(costs, now=1000.1, deadline=1000.0 + follows)
 
-    def test_few_trials_are_not_confirmed_so_nothing_is_kept_free_for_it(self) -> None:
+    def test_after_few_trials_no_time_is_reserved_for_confirmation(self) -> None:
         records = [record(n, 100.0) for n in range(4)]
         costs = measure_costs(SPEC, records, records, (), workers=1)
         assert costs.contenders == 0 and costs.confirmation_wall == 0.0
@@ -127,20 +136,20 @@ class TestDivision:
         assert kept.refits == 0 and kept.refit_wall == EXPORT_SECONDS
         assert measure_costs(with_final(seeds=3), records, records, (), workers=1, kept=True).refits == 2
         assert measure_costs(with_final(epochs=20), records, records, (), workers=1, kept=True).refits == 1
-        assert measure_costs(SPEC, records, (), (), workers=1, kept=True).refits == 1, "none of them may be exported"
+        assert measure_costs(SPEC, records, (), (), workers=1, kept=True).refits == 1, "no trial may be exported"
 
-    def test_confirmation_keeps_its_whole_share_free_once_that_is_more(self) -> None:
+    def test_the_whole_share_of_confirmation_is_reserved_if_it_exceeds_one_round(self) -> None:
         records = [record(n, 100.0) for n in range(100)]
         costs = measure_costs(SPEC, records, records, (), workers=2)
-        assert costs.confirmation == pytest.approx(11 * 3 * 100.0), "no more than all rounds of all"
+        assert costs.confirmation == pytest.approx(11 * 3 * 100.0), "at most all rounds of all finalists"
         assert costs.confirmation_wall == pytest.approx(MARGIN * costs.confirmation / 2)
 
-    def test_the_slowest_that_may_be_exported_decides_about_the_refits(self) -> None:
+    def test_refits_are_predicted_by_the_slowest_recipe_that_may_be_exported(self) -> None:
         records = [*(record(n, 10.0) for n in range(20)), record(20, 200.0)]
         costs = measure_costs(SPEC, records, [records[0], records[20]], (), workers=1)
         assert (costs.trial, costs.final) == (10.0, 200.0)
 
-    def test_nothing_known_one_trial_begins_and_others_only_while_it_could_still_be_short(self) -> None:
+    def test_a_first_trial_may_begin_at_any_time_and_others_by_the_age_of_the_running_ones(self) -> None:
         nothing = measure_costs(SPEC, (), (), (), workers=4)
         assert is_time_for_trial(nothing, now=9_999.0, deadline=10_000.0)
         assert not is_time_for_trial(nothing, now=10_000.0, deadline=10_000.0)
@@ -154,9 +163,9 @@ class TestDivision:
         assert refits_in_time(costs, now=0.0, deadline=deadline + 0.01) == 6
         assert confirmations_in_time(costs, now=0.0, deadline=deadline + 0.01) == 4
         assert refits_in_time(costs, now=deadline, deadline=deadline) == 0
-        assert confirmations_in_time(Costs(workers=2), now=0.0, deadline=1e9) == 0, "nothing is known"
+        assert confirmations_in_time(Costs(workers=2), now=0.0, deadline=1e9) == 0, "no training has ended"
 
-    def test_a_trial_under_way_has_to_leave_time_for_the_refits_of_its_own_recipe(self) -> None:
+    def test_a_running_trial_leaves_time_for_the_refits_of_its_own_recipe(self) -> None:
         costs = Costs(workers=1, trial=10.0, final=10.0, finished=True, contenders=2)
         first_round = MARGIN * 2 * 10
         quick = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, final=10.0)
@@ -170,17 +179,17 @@ class TestDivision:
 
 @dataclass
 class Simulation:
-    """A study run against the clock by the rules above, with trainings that only take time."""
+    """A study with simulated trainings and a simulated clock, scheduled by the rules of `time_budget`."""
 
     deadline: float
     workers: int
     spec: StudySpec
     ratio: float
-    """Of a training at the exported length to a trial."""
+    """Seconds of a training as it is exported, relative to its trial."""
     trials: list[float]
-    """Seconds of each trial to come, again and again."""
-    wobble: list[float]
-    """How much longer than foretold confirmations and refits take, again and again."""
+    """Seconds of the trials, repeated cyclically."""
+    slowdowns: list[float]
+    """Measured over predicted seconds of confirmations and refits, repeated cyclically."""
     records: list[TrialRecord] = field(default_factory=list)
     confirmations: list[TrialRecord] = field(default_factory=list)
     now: float = 0.0
@@ -225,12 +234,16 @@ class Simulation:
         race = [replace(c, needed=place < 2) for place, c in enumerate(race)] if number else []
         while True:
             spent = sum(r.seconds for r in self.confirmations)
-            budget_seconds = confirmation_budget(sum(r.seconds for r in self.records), self.spec.confirm.share) - spent
-            at_once = confirmations_in_time(self.costs(), now=self.now, deadline=self.deadline)
-            step = next_step(race, rounds=self.spec.confirm.rounds, budget_seconds=budget_seconds, at_once=at_once)
+            budget_seconds = confirmation_budget(sum(r.seconds for r in self.records), self.spec.confirm.share)
+            step = next_step(
+                race,
+                rounds=self.spec.confirm.rounds,
+                budget_seconds=budget_seconds - spent,
+                max_trainings=confirmations_in_time(self.costs(), now=self.now, deadline=self.deadline),
+            )
             if not step.items:
                 return
-            took = {c.number: c.seconds * self.next_wobble() for c in race}
+            took = {c.number: c.seconds * self.next_slowdown() for c in race}
             lanes = [self.now] * self.workers
             for n, split in step.items:
                 begin = heapq.heappop(lanes)
@@ -241,14 +254,14 @@ class Simulation:
             race = [replace(c, splits=c.splits | ({ran[c.number]} if c.number in ran else set())) for c in race]
             race.sort(key=lambda c: c.number)
 
-    def next_wobble(self) -> float:
-        self.wobble.append(self.wobble.pop(0))
-        return self.wobble[-1]
+    def next_slowdown(self) -> float:
+        self.slowdowns.append(self.slowdowns.pop(0))
+        return self.slowdowns[-1]
 
     def export(self) -> None:
         seeds = max(1, min(self.spec.final.seeds, refits_in_time(self.costs(), now=self.now, deadline=self.deadline)))
         exported = max(r.seconds for r in self.records[:3]) * self.ratio
-        self.now += wall_seconds(seeds, exported * max(self.wobble), self.workers) + EXPORT_SECONDS
+        self.now += wall_seconds(seeds, exported * max(self.slowdowns), self.workers) + EXPORT_SECONDS
 
 
 @given(
@@ -257,31 +270,31 @@ class Simulation:
     longer=st.integers(1, 3),
     seeds=st.integers(1, 4),
     trials_in_deadline=st.floats(1.0, 60.0),
-    wobble=st.lists(st.floats(0.9, 1.15), min_size=1, max_size=5),
+    slowdowns=st.lists(st.floats(0.9, 1.15), min_size=1, max_size=5),
 )
 @settings(max_examples=150, deadline=None)
-def test_no_schedule_ends_late_and_none_wastes_most_of_its_time(
-    trials: list[float], workers: int, longer: int, seeds: int, trials_in_deadline: float, wobble: list[float]
+def test_no_schedule_ends_late_or_wastes_most_of_its_time(
+    trials: list[float], workers: int, longer: int, seeds: int, trials_in_deadline: float, slowdowns: list[float]
 ) -> None:
     spec = with_final(epochs=6 * longer, seeds=seeds)
     longest, deadline = max(trials), trials_in_deadline * float(np.mean(trials))
-    simulation = Simulation(deadline, workers, spec, float(longer), trials, wobble)
+    simulation = Simulation(deadline, workers, spec, float(longer), trials, slowdowns)
     simulation.search()
     simulation.confirm()
     simulation.export()
-    # The first trials of all workers are begun before anything is known.
+    # Each worker begins its first trial before any training has ended.
     first = max(trials[n % len(trials)] for n in range(workers))
     least = first + MARGIN * longest * longer + EXPORT_SECONDS
     if least <= deadline:
         assert simulation.now <= deadline + 1e-6
-    # After the slowest possible division, more than half is used.
+    # Beyond the largest possible reserve, more than half of the time is used.
     reserve = MARGIN * longest * (2 + longer * (2 + math.ceil(seeds / workers))) + EXPORT_SECONDS
     if deadline >= 4 * reserve:
         assert simulation.now >= 0.5 * deadline
 
 
 class TestAgainstADatabase:
-    def test_when_time_is_up_no_trial_begins_but_refits_do(self, context: StudyContext, stores: Stores) -> None:
+    def test_after_the_deadline_no_trial_begins_but_refits_do(self, context: StudyContext, stores: Stores) -> None:
         assert not search_is_over(read_snapshot(stores, "colours"))
         stores.studies.set_deadline(context.study.id, stores.database.now() - 1.0)
         work_on(context)
@@ -294,10 +307,10 @@ class TestAgainstADatabase:
         assert [record.kind for record in stores.trials.records(context.study.id)] == [WorkKind.REFIT]
         assert refits_before_deadline(stores, context.study) == 0
 
-    def test_a_trial_that_would_end_too_late_is_handed_back_and_not_taken_again(
+    def test_a_trial_that_would_end_too_late_is_released_and_not_taken_again(
         self, context: StudyContext, stores: Stores
     ) -> None:
-        """One trial has finished in no time; the next one shows in its first epoch that it takes for ever."""
+        """A first trial was fast; the first epoch of the second one shows that it is slow."""
         stores.studies.set_budget(context.study.id, 1)
         work_on(context)
         stores.studies.set_budget(context.study.id, 3)
@@ -311,7 +324,7 @@ class TestAgainstADatabase:
         assert deadline_guard.given_up(study) == set()
         assert deadline_guard.is_too_late(study, item, recipe, slow)
         assert not deadline_guard.is_too_late(study, replace(item, kind=WorkKind.REFIT), recipe, slow)
-        assert not deadline_guard.is_too_late(study, item, recipe, replace(slow, epoch=3)), "it has ended"
+        assert not deadline_guard.is_too_late(study, item, recipe, replace(slow, epoch=3)), "at the last epoch"
         assert stores.queue.release(item)
         assert deadline_guard.given_up(study) == {item.id}
         assert WorkKind.SEARCH in deadline_guard.kinds_to_begin(study)
@@ -320,7 +333,7 @@ class TestAgainstADatabase:
         stores.studies.set_deadline(study.id, stores.database.now() + 9000.0)
         assert deadline_guard.given_up(read_study(stores, "colours")) == set(), "with more time it may be taken again"
 
-    def test_a_worker_stops_at_the_epoch_after_which_time_is_too_short(
+    def test_a_worker_stops_after_the_epoch_at_which_time_runs_short(
         self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
@@ -340,7 +353,7 @@ class TestAgainstADatabase:
         assert stores.trials.records(context.study.id) == []
         work_on(context)
         (ended,) = stores.trials.records(context.study.id)
-        assert (ended.epochs_done, ended.attempt) == (3, 2), "the next worker goes on from the checkpoint"
+        assert (ended.epochs_done, ended.attempt) == (3, 2), "the next worker continues from the checkpoint"
 
     def test_trials_are_read_when_one_ends_and_not_after_every_epoch(
         self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
@@ -378,7 +391,7 @@ class TestAgainstADatabase:
         assert deadline_guard.kinds_to_begin(study) == DeadlineGuard(stores).kinds_to_begin(study) == (WorkKind.REFIT,)
         assert deadline_guard.is_too_late(study, item, recipe, report(2000.0))
 
-    def test_how_many_refits_fit_is_read_from_what_trials_took(self, context: StudyContext, stores: Stores) -> None:
+    def test_the_number_of_refits_that_fit_depends_on_the_trials(self, context: StudyContext, stores: Stores) -> None:
         work_on(context)
         assert refits_before_deadline(stores, context.study) is None
         seconds = max(r.seconds for r in stores.trials.records(context.study.id))

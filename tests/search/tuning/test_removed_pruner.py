@@ -1,4 +1,4 @@
-"""A stored study whose pruner was removed: it is read as it is, refused by workers, and goes on with another pruner."""
+"""A stored study whose pruner was removed: it can be read, workers refuse it, and it continues with another pruner."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.search.colours import make_context, study_plan
 
 @pytest.fixture
 def racing(stores: Stores, stored: Study) -> Study:
-    """The study as it was stored while there was a paired race."""
+    """A study that was stored when the pruner ``paired_race`` existed."""
     row = stored.stored
     search = {**row.spec["search"], "pruner": "paired_race", "race_margin": 2.5}
     stores.studies.set_spec(row.id, spec={**row.spec, "search": search}, file_spec=row.file_spec)
     return read_study(stores, row.name)
 
 
-def test_it_is_read_and_keeps_its_hash(stores: Stores, stored: Study, racing: Study) -> None:
+def test_it_can_be_read_and_keeps_its_hash(stores: Stores, stored: Study, racing: Study) -> None:
     spec = racing.spec
     assert spec.search_settings.pruner == "paired_race"
     assert spec.spec_hash == racing.stored.spec_hash == stored.stored.spec_hash
@@ -37,20 +37,20 @@ def test_it_is_read_and_keeps_its_hash(stores: Stores, stored: Study, racing: St
     assert read_snapshot(stores, racing.name).waiting == 0
 
 
-def test_a_setting_of_it_alone_is_no_obstacle(stored: Study) -> None:
+def test_a_setting_of_the_removed_pruner_alone_is_ignored(stored: Study) -> None:
     row = stored.stored.spec
     before = {**row, "search": {**row["search"], "race_margin": 2.5}}
     assert StudySpec.from_dict(before) == stored.spec
 
 
-def test_a_worker_refuses_it_and_says_what_helps(
+def test_a_worker_refuses_it_and_names_the_valid_pruners(
     stores: Stores, racing: Study, competition_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StudyError, match=r"'paired_race', which was removed.* as one of successive_halving, none"):
         make_context(stores, racing, competition_folder, tmp_path)
 
 
-def test_a_worker_of_all_studies_leaves_it_aside(
+def test_a_worker_of_all_studies_skips_it(
     stores: Stores,
     racing: Study,
     study_file: Path,
@@ -61,7 +61,7 @@ def test_a_worker_of_all_studies_leaves_it_aside(
     other = create_study(stores, study_plan(study_file, competition_folder, name="other", budget=1))
     made: list[StudyContext] = []
 
-    def bench_of(row: StoredStudy) -> StudyContext:
+    def context_of(row: StoredStudy) -> StudyContext:
         study = Study.of(row)
         if study.id == racing.id:
             make_pruner(study.spec.search_settings)
@@ -70,12 +70,12 @@ def test_a_worker_of_all_studies_leaves_it_aside(
         return made[0]
 
     home = make_context(stores, other, competition_folder, tmp_path / "home").home
-    work(stores, bench_of, StopSignals(), home=home)
+    work(stores, context_of, StopSignals(), home=home)
     assert stores.trials.count(other.id, WorkKind.SEARCH) == 1 and stores.trials.count(racing.id, WorkKind.SEARCH) == 0
     assert "study colours is left to other workers: the study names the pruner 'paired_race'" in caplog.text
 
 
-def test_it_goes_on_with_another_pruner(
+def test_it_continues_with_another_pruner(
     stores: Stores, racing: Study, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     again = resume(stores, racing, study_plan(study_file, competition_folder))

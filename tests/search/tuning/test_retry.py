@@ -1,4 +1,4 @@
-"""Failed trainings once more."""
+"""Retry of failed trainings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from search.runtime.failures import WorkerLeaves
 from search.study_state.optuna_attributes import RETRY_ATTRIBUTE
-from search.tuning.retry import NotFailed, retry_blameless, retry_failed
+from search.tuning.retry import NotFailed, retry_failed, retry_host_failures
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 
 def fail_next(context: StudyContext, error: Exception | None = None) -> None:
-    """The next trial is sampled, then its training breaks."""
+    """Sample the next trial and let its training raise ``error``."""
     item = context.stores.queue.take(context.study.id, context.worker, LEASE)
     assert item is not None
 
@@ -44,13 +44,13 @@ def test_failed_trials_run_again_with_the_same_parameters_and_once_only(context:
     assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials[2:4]] == [0, 1]
     assert [t.params for t in trials[2:4]] == [t.params for t in trials[:2]]
     finished = context.stores.trials.records(context.study.id, status=TrialStatus.FINISHED)
-    assert [r.number for r in finished] == [2, 3, 4], "the budget of three is for trials that came out"
+    assert [r.number for r in finished] == [2, 3, 4], "failed trials do not count against the budget of three"
     recipes = [r.recipe for r in context.stores.trials.records(context.study.id)]
     assert recipes[2] == recipes[0] == context.spec.default_recipe()
     assert retry_failed(context.stores, context.study).total == 0
 
 
-def test_one_of_them_by_number(context: StudyContext) -> None:
+def test_a_single_trial_is_retried_by_number(context: StudyContext) -> None:
     fail_next(context)
     fail_next(context)
     with pytest.raises(NotFailed, match="7; failed: 0, 1"):
@@ -59,19 +59,19 @@ def test_one_of_them_by_number(context: StudyContext) -> None:
     assert retry_failed(context.stores, context.study).trials == 1
 
 
-def test_going_on_with_a_study_repeats_what_failed_for_want_of_disk_and_nothing_else(context: StudyContext) -> None:
+def test_trials_that_failed_on_a_full_disk_are_retried_as_host_failures_and_no_others(context: StudyContext) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(WorkerLeaves):
         fail_next(context, full)
     fail_next(context)
-    assert retry_blameless(context.stores, context.study).trials == 1
-    assert retry_blameless(context.stores, context.study).trials == 0
+    assert retry_host_failures(context.stores, context.study).trials == 1
+    assert retry_host_failures(context.stores, context.study).trials == 0
     work_on(context)
     trials = context.optuna_study.get_trials()
     assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials] == [None, None, 0, None, None]
 
 
-def test_failed_refits_are_opened_again(context: StudyContext) -> None:
+def test_failed_refits_are_reopened(context: StudyContext) -> None:
     queue, recipe = context.stores.queue, context.spec.default_recipe()
     refit = queue.add(context.study.id, WorkKind.REFIT, split=0, seed=1, recipe=recipe)
     item = queue.take(context.study.id, "w", LEASE, kinds=(WorkKind.REFIT,))
@@ -82,13 +82,13 @@ def test_failed_refits_are_opened_again(context: StudyContext) -> None:
     assert record is not None and record.status is TrialStatus.FINISHED
 
 
-def test_a_trial_that_failed_before_it_was_sampled_has_nothing_to_repeat(context: StudyContext) -> None:
+def test_a_trial_that_failed_before_it_was_sampled_is_not_retried(context: StudyContext) -> None:
     item = context.stores.queue.take(context.study.id, "w", LEASE)
     assert item is not None and context.stores.queue.fail(item, Failure.BUG, "before asking")
     assert retry_failed(context.stores, context.study).total == 0
 
 
-def test_a_study_stopped_by_failures_goes_on_after_a_retry(context: StudyContext, url: str) -> None:
+def test_a_study_stopped_by_failures_continues_after_a_retry(context: StudyContext, url: str) -> None:
     context.stores.studies.set_budget(context.study.id, 10)
     for _ in range(5):
         fail_next(context)
@@ -97,4 +97,4 @@ def test_a_study_stopped_by_failures_goes_on_after_a_retry(context: StudyContext
     retry("colours", url, None)
     assert context.stores.studies.get("colours").state is StudyState.RUNNING
     stop_after_failures(context.stores, context.study.id)
-    assert context.stores.studies.get("colours").state is StudyState.RUNNING, "they count no more"
+    assert context.stores.studies.get("colours").state is StudyState.RUNNING, "earlier failures no longer count"

@@ -1,4 +1,4 @@
-"""From trials to recipes with Optuna's real samplers."""
+"""Sampling of recipes with Optuna's samplers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def spec(tmp_path: Path) -> StudySpec:
 
 
 def value_of(recipe: Recipe) -> float:
-    """Best with sepia off."""
+    """An objective whose optimum has sepia off."""
     return -recipe.augment.strengths["sepia"] - recipe.optimizer.lr
 
 
@@ -76,7 +76,7 @@ def test_tpe_models_switches_and_their_ranges(spec: StudySpec, monkeypatch: pyte
     original = sampler.sample_independent
 
     def note(study: optuna.Study, trial: optuna.trial.FrozenTrial, name: str, distribution: object) -> object:
-        if trial.number >= 20:  # by then every parameter has been seen
+        if trial.number >= 20:  # every parameter has been sampled before
             independent.append(name)
         return original(study, trial, name, distribution)  # type: ignore[arg-type]
 
@@ -84,10 +84,10 @@ def test_tpe_models_switches_and_their_ranges(spec: StudySpec, monkeypatch: pyte
     _, recipes = search(spec, sampler, 60)
     assert independent == []
     off = [recipe.augment.strengths["sepia"] == 0.0 for recipe in recipes]
-    assert sum(off[30:]) > 20, "it learns that off is best"
+    assert sum(off[30:]) > 20, "the sampler learns that off is best"
 
 
-def test_what_is_not_sampled_is_what_the_study_fixes_even_if_trial_0_samples_it(tmp_path: Path) -> None:
+def test_an_inactive_parameter_has_the_fixed_value_even_if_trial_0_samples_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
         """

@@ -1,4 +1,4 @@
-"""``search.patience``: a search ends once further trials gain less than the noise."""
+"""``search.patience``: a search stops if its latest trials gain no more than noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 4
 
 
 @pytest.fixture
-def patient(stores: Stores, competition_folder: Path, tmp_path: Path) -> Iterator[StudyContext]:
+def patient_study(stores: Stores, competition_folder: Path, tmp_path: Path) -> Iterator[StudyContext]:
     path = tmp_path / "colours.toml"
     path.write_text(STUDY.replace("[search]", f"[search]\npatience = {PATIENCE}"))
     stored = create_study(stores, study_plan(path, competition_folder, budget=30))
@@ -31,7 +31,7 @@ def patient(stores: Stores, competition_folder: Path, tmp_path: Path) -> Iterato
 
 
 def run(context: StudyContext, quality: Callable[[int], float]) -> int:
-    """Work until the search is over; returns how many trials that took."""
+    """Work until the search is over; returns the number of trials."""
 
     def of_trial(task: Task) -> float:
         assert task.item.trial_number is not None
@@ -48,23 +48,23 @@ def state(context: StudyContext) -> tuple[StudyState, str]:
     return study.state, study.state_reason
 
 
-def test_a_search_that_finds_nothing_better_stops_and_says_so(patient: StudyContext) -> None:
-    assert run(patient, lambda number: 0.9 if number == 0 else 0.5) == PATIENCE + 1
-    assert state(patient) == (StudyState.STOPPED, f"the last {PATIENCE} trials found nothing better than trial 0")
+def test_a_search_that_finds_nothing_better_stops_with_a_reason(patient_study: StudyContext) -> None:
+    assert run(patient_study, lambda number: 0.9 if number == 0 else 0.5) == PATIENCE + 1
+    assert state(patient_study) == (StudyState.STOPPED, f"the last {PATIENCE} trials found nothing better than trial 0")
 
 
-def test_a_search_that_still_gains_goes_on(patient: StudyContext) -> None:
+def test_a_search_that_still_gains_continues(patient_study: StudyContext) -> None:
     steps = 6
-    assert run(patient, lambda number: min(0.2 + 0.13 * number, 0.98)) >= steps + PATIENCE
-    assert state(patient)[0] is StudyState.STOPPED, "in the end it gains no more"
+    assert run(patient_study, lambda number: min(0.2 + 0.13 * number, 0.98)) >= steps + PATIENCE
+    assert state(patient_study)[0] is StudyState.STOPPED, "the gains end at the last step"
 
 
-def test_who_resumes_it_is_given_as_many_trials_again(patient: StudyContext, url: str) -> None:
-    first = run(patient, lambda number: 0.9 if number == 0 else 0.5)
-    resume(patient.study.name, url)
-    assert run(patient, lambda number: 0.5) == first + PATIENCE
+def test_a_resumed_search_has_its_full_patience_again(patient_study: StudyContext, url: str) -> None:
+    first = run(patient_study, lambda number: 0.9 if number == 0 else 0.5)
+    resume(patient_study.study.name, url)
+    assert run(patient_study, lambda number: 0.5) == first + PATIENCE
 
 
-def test_without_patience_the_budget_alone_counts(context: StudyContext) -> None:
+def test_without_patience_only_the_budget_ends_a_search(context: StudyContext) -> None:
     budget = context.study.budget
     assert run(context, lambda number: 0.5) == budget and state(context) == (StudyState.RUNNING, "")

@@ -1,4 +1,4 @@
-"""Successive halving: who goes on, who stops, and who is never asked."""
+"""Successive halving: which trials survive a rung, and which are never judged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_worse_half_stops_once_enough_trials_have_reported(study: optuna.Stu
     ]
 
 
-def test_trial_zero_goes_on_however_bad_it_is(study: optuna.Study) -> None:
+def test_trial_zero_is_never_pruned(study: optuna.Study) -> None:
     first = report(study, [0.01])
     for value in (0.5, 0.6, 0.7, 0.8):
         report(study, [value])
@@ -54,7 +54,7 @@ def test_failed_trials_are_not_rivals(study: optuna.Study) -> None:
     assert not report(study, [0.1]).should_prune()
 
 
-def test_between_rungs_and_at_the_last_epoch_nobody_stops(study: optuna.Study) -> None:
+def test_no_trial_stops_between_rungs_or_at_the_last_epoch(study: optuna.Study) -> None:
     for _ in range(5):
         report(study, [0.9] * 8, epochs=8)
     assert SuccessiveHalving().rungs(8) == [1, 2, 4]
@@ -63,7 +63,7 @@ def test_between_rungs_and_at_the_last_epoch_nobody_stops(study: optuna.Study) -
     assert not report(study, [0.1] * 8, epochs=8).should_prune()
 
 
-def test_nobody_stops_beyond_the_last_rung() -> None:
+def test_there_are_no_rungs_beyond_the_last_rung() -> None:
     pruner = SuccessiveHalving(reduction_factor=3, last_rung=0.5)
     assert {epochs: pruner.rungs(epochs) for epochs in (1, 2, 5, 6, 12, 18)} == {
         1: [],
@@ -76,7 +76,7 @@ def test_nobody_stops_beyond_the_last_rung() -> None:
 
 
 @given(st.integers(1, 300), st.integers(1, 5), st.integers(2, 6), st.floats(0.01, 1.0))
-def test_rungs_are_those_of_the_whole_length_up_to_the_last(epochs: int, first: int, factor: int, last: float) -> None:
+def test_the_last_rung_only_removes_later_rungs(epochs: int, first: int, factor: int, last: float) -> None:
     every = SuccessiveHalving(min_epochs=first, reduction_factor=factor).rungs(epochs)
     some = SuccessiveHalving(min_epochs=first, reduction_factor=factor, last_rung=last).rungs(epochs)
     assert some == every[: len(some)]
@@ -85,7 +85,7 @@ def test_rungs_are_those_of_the_whole_length_up_to_the_last(epochs: int, first: 
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
-def test_a_last_rung_is_a_share(share: float) -> None:
+def test_a_last_rung_outside_0_to_1_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="last_rung above 0 and at most 1"):
         SuccessiveHalving(last_rung=share)
 
@@ -94,9 +94,9 @@ def test_a_last_rung_is_a_share(share: float) -> None:
 def test_the_best_always_survives_and_survivors_are_the_top_share(rivals: list[float], own: float, factor: int) -> None:
     pruner = SuccessiveHalving(reduction_factor=factor, startup_trials=2)
     assert pruner.survives(max([*rivals, own]), rivals)
-    everyone = [*rivals, own]
-    kept = [v for i, v in enumerate(everyone) if pruner.survives(v, everyone[:i] + everyone[i + 1 :])]
-    share = -(-len(everyone) // factor)
+    values = [*rivals, own]
+    kept = [v for i, v in enumerate(values) if pruner.survives(v, values[:i] + values[i + 1 :])]
+    share = -(-len(values) // factor)
     assert len(kept) >= share, "ties pass"
     assert len({*kept}) <= share
-    assert min(kept) >= max((v for v in everyone if v not in kept), default=0.0)
+    assert min(kept) >= max((v for v in values if v not in kept), default=0.0)

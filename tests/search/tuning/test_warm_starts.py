@@ -1,4 +1,4 @@
-"""What a study begins with: its portfolio and what did well before, laid down once whatever happens."""
+"""Warm starts of a new study, from its portfolio and from earlier studies: which, in what order, queued only once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.report.summary import print_warm_starts
 from search.study_setup.create_study import StudyChanged, create_study, resume
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
 from search.study_state.study import Study
-from search.tuning.warm_starts import MOST, origins_of
+from search.tuning.warm_starts import MAX_WARM_STARTS, origins_of
 from storage.database.tables import Trial
 from storage.stores import Stores
 from tests.databases import DIALECTS
@@ -35,8 +35,8 @@ Begin = Callable[..., Study]
 def begin(stores: Stores, study_file: Path, competition_folder: Path) -> Begin:
     def begin(name: str, *overrides: str, text: str = STUDY, budget: int = 3, **changes: Any) -> Study:
         study_file.write_text(text)
-        begun = study_plan(study_file, competition_folder, *overrides, name=name, budget=budget)
-        return create_study(stores, replace(begun, **changes))
+        plan = study_plan(study_file, competition_folder, *overrides, name=name, budget=budget)
+        return create_study(stores, replace(plan, **changes))
 
     return begin
 
@@ -45,16 +45,16 @@ def origins(stores: Stores, stored: Study) -> list[str]:
     return list(origins_of(stores, stored.name).values())[1:]
 
 
-def laid_down(stores: Stores, name: str) -> list[dict[str, Any]]:
+def queued_params(stores: Stores, name: str) -> list[dict[str, Any]]:
     return [trial.system_attrs["fixed_params"] for trial in stores.optuna_study(name).get_trials()]
 
 
-@pytest.mark.parametrize(("budget", "known"), [(1, 0), (2, 1), (9, 1), (10, 2), (25, 5), (1000, MOST)])
-def test_a_fifth_of_the_budget_is_known_beforehand(stores: Stores, begin: Begin, budget: int, known: int) -> None:
+@pytest.mark.parametrize(("budget", "known"), [(1, 0), (2, 1), (9, 1), (10, 2), (25, 5), (1000, MAX_WARM_STARTS)])
+def test_a_fifth_of_the_budget_are_warm_starts(stores: Stores, begin: Begin, budget: int, known: int) -> None:
     stored = begin("colours", text=PORTFOLIO, budget=budget)
     distinct = ["paper 0", "paper 1", "paper 3", "paper 4", "paper 5", "paper 6"]
     assert origins(stores, stored) == [f"portfolio: {paper}" for paper in distinct[:known]]
-    assert len(laid_down(stores, "colours")) == 1 + known
+    assert len(queued_params(stores, "colours")) == 1 + known
 
 
 def test_the_best_of_earlier_studies_comes_first(stores: Stores, begin: Begin) -> None:
@@ -67,7 +67,6 @@ def test_the_best_of_earlier_studies_comes_first(stores: Stores, begin: Begin) -
         )
         end_next(stores, earlier, 0.8)
         end_next(stores, earlier, 0.7)
-    # The same studies without their memory do not know of each other.
     stored = begin("latest", text=PORTFOLIO, budget=25, memory=True)
     assert origins(stores, stored) == [
         "memory: new trial 0 (accuracy 0.8000 on these images)",
@@ -75,15 +74,17 @@ def test_the_best_of_earlier_studies_comes_first(stores: Stores, begin: Begin) -
         "portfolio: paper 0",
         "portfolio: paper 3",
         "portfolio: paper 4",
-    ], "paper 1 is what the old study did"
-    assert laid_down(stores, "latest")[1]["optimizer.lr@sgd"] == 0.06
+    ], "paper 1 is the recipe of the old study"
+    assert queued_params(stores, "latest")[1]["optimizer.lr@sgd"] == 0.06
     without = begin("without", budget=25, memory=False)
     assert origins(stores, without) == []
     bare = begin("bare", budget=25, memory=True)
     assert origins(stores, bare)[2] == "memory: other trial 0 (macro_f1 0.8000 on these images)"
 
 
-def test_other_images_are_told_apart(stores: Stores, begin: Begin, study_file: Path, tmp_path: Path) -> None:
+def test_the_origin_of_a_recipe_from_other_images_has_their_distance(
+    stores: Stores, begin: Begin, study_file: Path, tmp_path: Path
+) -> None:
     earlier = begin("earlier", "recipe.optimizer.name=sgd")
     end_next(stores, earlier, 0.8)
     summary = stores.datasets.get(earlier.fingerprint).summary
@@ -97,7 +98,7 @@ def test_other_images_are_told_apart(stores: Stores, begin: Begin, study_file: P
     assert origin.startswith("memory: earlier trial 0 (accuracy 0.8000 on other images, distance 0.0")
 
 
-def test_a_damaged_recipe_is_not_remembered(stores: Stores, begin: Begin) -> None:
+def test_a_stored_recipe_that_is_not_valid_is_skipped(stores: Stores, begin: Begin) -> None:
     earlier = begin("earlier", "recipe.optimizer.name=sgd")
     end_next(stores, earlier, 0.8)
     with stores.database.writing() as connection:
@@ -113,7 +114,7 @@ def test_a_damaged_study_is_not_remembered(stores: Stores, begin: Begin) -> None
     assert origins(stores, begin("later", memory=True)) == []
 
 
-def test_a_founding_that_was_interrupted_goes_on(stores: Stores, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_creation_is_completed(stores: Stores, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = begin("whole", text=PORTFOLIO, budget=25)
     enqueue, left = optuna.Study.enqueue_trial, [3]
 
@@ -127,13 +128,13 @@ def test_a_founding_that_was_interrupted_goes_on(stores: Stores, begin: Begin, m
         patch.setattr(optuna.Study, "enqueue_trial", killed)
         with pytest.raises(KeyboardInterrupt):
             begin("colours", text=PORTFOLIO, budget=25)
-    assert len(laid_down(stores, "colours")) == 3
+    assert len(queued_params(stores, "colours")) == 3
     stored = begin("colours", text=PORTFOLIO, budget=25)
-    assert laid_down(stores, "colours") == laid_down(stores, "whole")
+    assert queued_params(stores, "colours") == queued_params(stores, "whole")
     assert origins(stores, stored) == origins(stores, whole)
 
 
-def test_what_was_laid_down_for_another_plan_is_replaced(
+def test_warm_starts_of_an_interrupted_creation_with_another_plan_are_replaced(
     stores: Stores, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -141,37 +142,37 @@ def test_what_was_laid_down_for_another_plan_is_replaced(
         with pytest.raises(ZeroDivisionError):
             begin("colours", text=PORTFOLIO, budget=25)
     begin("colours", "space.loss.label_smoothing.default=0.05")
-    (params,) = laid_down(stores, "colours")
+    (params,) = queued_params(stores, "colours")
     assert params["loss.label_smoothing"] == 0.05
 
 
-def test_a_foreign_study_is_left_alone(stores: Stores, begin: Begin) -> None:
+def test_an_optuna_study_that_is_not_ours_is_left_unchanged(stores: Stores, begin: Begin) -> None:
     foreign = optuna.create_study(study_name="colours", storage=stores.optuna_storage)
     foreign.enqueue_trial({"x": 1.0})
     with pytest.raises(StudyChanged, match="not Retable's"):
         begin("colours")
-    assert laid_down(stores, "colours") == [{"x": 1.0}]
+    assert queued_params(stores, "colours") == [{"x": 1.0}]
 
 
-def test_a_portfolio_that_changed_is_not_laid_down_again(
+def test_a_changed_portfolio_is_not_queued_when_a_study_is_resumed(
     stores: Stores, begin: Begin, study_file: Path, competition_folder: Path
 ) -> None:
     stored = begin("colours")
     study_file.write_text(PORTFOLIO)
     resumed = resume(stores, stored, study_plan(study_file, competition_folder))
-    assert len(laid_down(stores, "colours")) == 1
-    assert resumed.spec.portfolio == (), "the record tells what was laid down"
+    assert len(queued_params(stores, "colours")) == 1
+    assert resumed.spec.portfolio == (), "the record keeps the portfolio that was queued"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
-def test_who_proposed_what_is_told(stores: Stores, begin: Begin) -> None:
+def test_the_origin_of_each_warm_start_is_stored_and_printed(stores: Stores, begin: Begin) -> None:
     stored = begin("colours", text=PORTFOLIO.replace("paper 0", "[bold]paper[/] 0"), budget=5)
     end_next(stores, stored, 0.5)
     end_next(stores, stored, 0.6)
     end_next(stores, stored, 0.7)
-    told = origins_of(stores, "colours")
-    assert told.keys() == {0, 1}, "the sampler's own trials have none"
-    assert stores.optuna_study("colours").trials[1].user_attrs[ORIGIN_ATTRIBUTE] == told[1]
+    found = origins_of(stores, "colours")
+    assert found.keys() == {0, 1}, "the sampler's own trials have none"
+    assert stores.optuna_study("colours").trials[1].user_attrs[ORIGIN_ATTRIBUTE] == found[1]
     console = Console(record=True, width=100)
-    print_warm_starts(console, told)
+    print_warm_starts(console, found)
     assert console.export_text() == "trial   1  planned   portfolio: [bold]paper[/] 0\n"

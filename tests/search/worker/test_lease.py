@@ -1,4 +1,4 @@
-"""Holding a trial: renewed while the process lives, asked about after it stood still."""
+"""Leases: renewal while the process runs, and the check after it was suspended."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def item(context: StudyContext) -> WorkItem:
     return taken
 
 
-def test_a_process_that_stood_still_asks_before_it_writes(context: StudyContext, item: WorkItem) -> None:
-    """Suspended for longer than its lease; meanwhile another worker took the trial over."""
+def test_a_suspended_process_notices_that_it_lost_its_item(context: StudyContext, item: WorkItem) -> None:
+    """It is suspended for longer than its lease, and another worker takes the item over."""
     clock, queue = Clock(), context.stores.queue
     keeper = LeaseKeeper(queue, item, lease=60.0, clock=clock)
     assert keeper.check()
     context.stores.recovery.expire_worker("w1")
     adopted = queue.take(context.study.id, "w2", 60.0)
     assert adopted is not None and adopted.id == item.id
-    assert keeper.check(), "a moment later it cannot know"
+    assert keeper.check(), "the database is not asked right after a renewal"
     clock.now += 3600
     assert not keeper.check()
     assert keeper.lost
 
 
-def test_a_process_that_stood_still_and_was_not_missed_goes_on(context: StudyContext, item: WorkItem) -> None:
+def test_a_suspended_process_keeps_an_item_that_no_other_worker_took(context: StudyContext, item: WorkItem) -> None:
     clock = Clock()
     keeper = LeaseKeeper(context.stores.queue, item, lease=60.0, clock=clock)
     clock.now += 3600
@@ -48,7 +48,9 @@ def test_a_process_that_stood_still_and_was_not_missed_goes_on(context: StudyCon
     assert keeper.check()
 
 
-def test_an_outage_is_no_loss(context: StudyContext, item: WorkItem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_does_not_lose_the_lease(
+    context: StudyContext, item: WorkItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock()
     keeper = LeaseKeeper(context.stores.queue, item, lease=60.0, clock=clock)
     clock.now += 50
@@ -62,7 +64,7 @@ def test_an_outage_is_no_loss(context: StudyContext, item: WorkItem, monkeypatch
     assert keeper.check() and not keeper.lost
 
 
-def test_the_thread_notices_the_loss_by_itself(context: StudyContext, item: WorkItem) -> None:
+def test_the_thread_notices_a_lost_lease(context: StudyContext, item: WorkItem) -> None:
     with LeaseKeeper(context.stores.queue, item, lease=0.06) as keeper:
         context.stores.queue.release(item)
         assert keeper._lost.wait(60)

@@ -1,4 +1,4 @@
-"""A worker's life on a real study: budget, outcomes, stopping and adoption, failures."""
+"""The loop of a worker on a real study: budget, outcomes, stops, adoption and failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 import trainer.training.cross_validation
 from search.study_setup.create_study import create_study
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.worker.dead_workers import MAX_FAILURES
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
@@ -34,27 +34,27 @@ def take(context: StudyContext) -> WorkItem:
 
 
 def run_next(context: StudyContext, stop_after: int | None = None) -> WorkItem:
-    """Take and run one item; ``stop_after`` asks to stop once that many epochs were reported."""
+    """Take and run one item; ``stop_after``: request a stop after this many epochs."""
     item = take(context)
-    asked = 0
+    epochs = 0
 
     def stop_requested() -> bool:
-        nonlocal asked
-        asked += 1
-        return stop_after is not None and asked >= stop_after
+        nonlocal epochs
+        epochs += 1
+        return stop_after is not None and epochs >= stop_after
 
     run_item(context, item, stop_requested)
     return item
 
 
 @pytest.fixture
-def undisturbed(context: StudyContext) -> np.ndarray:
-    """Out-of-fold probabilities of trial 0 as an undisturbed worker gets them."""
+def uninterrupted(context: StudyContext) -> np.ndarray:
+    """Out-of-fold probabilities of trial 0, trained without interruption."""
     run_next(context)
     return context.stores.trials.prediction(context.stores.trials.records(context.study.id)[0].id, "oof")
 
 
-def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(context: StudyContext) -> None:
+def test_the_budget_is_used_exactly_and_optuna_knows_all_outcomes(context: StudyContext) -> None:
     work_on(context)
     records = context.stores.trials.records(context.study.id)
     trials = context.optuna_study.get_trials()
@@ -70,7 +70,7 @@ def test_the_budget_is_used_up_exactly_and_optuna_knows_everything(context: Stud
             float(curves[-1].true_class.astype(float).mean()), abs=1e-3
         )
     work_on(context)
-    assert len(context.stores.trials.records(context.study.id)) == 3, "typed again, nothing is left to do"
+    assert len(context.stores.trials.records(context.study.id)) == 3, "a second run finds no work"
 
 
 def test_with_a_pruner_some_trials_end_early_and_none_fails(
@@ -101,7 +101,7 @@ def test_trial_zero_is_the_default_recipe_and_recipes_are_recorded_complete(cont
         assert Recipe.from_flat(record.recipe).to_flat() == record.recipe
 
 
-def test_predictions_of_finished_trials_are_kept_and_give_the_value_again(context: StudyContext) -> None:
+def test_stored_predictions_of_a_finished_trial_give_its_value(context: StudyContext) -> None:
     run_next(context)
     record = context.stores.trials.records(context.study.id)[0]
     oof = context.stores.trials.prediction(record.id, "oof")
@@ -112,13 +112,13 @@ def test_predictions_of_finished_trials_are_kept_and_give_the_value_again(contex
     assert record.value_se == pytest.approx(np.sqrt(record.value * (1 - record.value) / 30))
 
 
-def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
-    undisturbed: np.ndarray, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+def test_a_stopped_trial_is_adopted_and_equals_an_uninterrupted_one(
+    uninterrupted: np.ndarray, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     again = create_study(stores, study_plan(study_file, competition_folder, name="again"))
     first = make_context(stores, again, competition_folder, tmp_path / "shared", "worker-a")
     run_next(first, stop_after=1)
-    assert stores.trials.records(again.id) == [], "handed back, not ended"
+    assert stores.trials.records(again.id) == [], "released, not ended"
     assert running_trials(stores.database, "again") == [0]
 
     second = make_context(stores, again, competition_folder, tmp_path / "shared", "worker-b")
@@ -126,22 +126,22 @@ def test_a_stopped_trial_is_adopted_and_equals_an_undisturbed_one(
     assert item.trial_number == 0 and item.attempt == 2
     record = stores.trials.records(again.id)[0]
     assert (record.number, record.worker, record.epochs_done) == (0, "worker-b", 3)
-    np.testing.assert_array_equal(stores.trials.prediction(record.id, "oof"), undisturbed)
+    np.testing.assert_array_equal(stores.trials.prediction(record.id, "oof"), uninterrupted)
     assert len(second.optuna_study.get_trials()) == 1, "no trial was copied or enqueued again"
     checkpoint = second.artifacts.checkpoint("again", item.id)
-    assert not checkpoint.exists(), "what has ended needs no checkpoint"
+    assert not checkpoint.exists(), "the checkpoint of an ended trial is removed"
 
 
-def test_who_lost_the_lease_drops_the_result_quietly(context: StudyContext) -> None:
+def test_the_result_is_dropped_after_the_lease_is_lost(context: StudyContext) -> None:
     item = take(context)
     context.stores.queue.release(item)
-    context.stores.queue.take(context.study.id, "somebody-else", LEASE)
+    context.stores.queue.take(context.study.id, "other-worker", LEASE)
     run_item(context, item, lambda: False)
     assert context.stores.trials.records(context.study.id) == []
 
 
-def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(context: StudyContext) -> None:
-    context.optuna_study.ask()  # trial 0, and the worker is gone before it could name it
+def test_a_trial_of_a_worker_that_died_before_it_began_is_adopted(context: StudyContext) -> None:
+    context.optuna_study.ask()  # trial 0, whose worker dies before it assigns the trial to its item
     work_on(context)
     assert [t.state for t in context.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
     records = context.stores.trials.records(context.study.id)
@@ -149,11 +149,13 @@ def test_a_trial_asked_for_by_a_worker_that_died_right_then_is_taken_on(context:
     assert records[0].recipe == context.spec.default_recipe()
 
 
-def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
+def test_a_stored_outcome_is_reported_to_optuna_by_the_next_worker(
     context: StudyContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("search.worker.run_item.tell", lambda *args: None)  # died between storing and telling
+        patch.setattr(
+            "search.worker.run_item.report_to_optuna", lambda *args: None
+        )  # died between storing and reporting
         run_next(context)
     assert running_trials(context.stores.database, "colours") == [0]
     work_on(context)
@@ -161,7 +163,7 @@ def test_an_outcome_stored_but_not_told_is_told_by_the_next_worker(
     assert len(context.stores.trials.records(context.study.id)) == 3
 
 
-def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
+def test_failures_do_not_count_against_the_budget_and_five_stop_the_study(
     context: StudyContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
@@ -181,10 +183,12 @@ def test_failures_name_their_reason_do_not_count_and_stop_the_study_after_five(
     context.stores.studies.set_state(study.id, StudyState.RUNNING)
     work_on(context)
     finished = context.stores.trials.records(study.id, status=TrialStatus.FINISHED)
-    assert len(finished) == 3, "the budget is for trials that came out"
+    assert len(finished) == 3, "failed trials do not count against the budget"
 
 
-def test_divergence_is_told_as_pruned_with_its_reason(context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverged_trial_is_reported_as_pruned_with_its_reason(
+    context: StudyContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def diverging(*args: object, **kwargs: object) -> CVResult:
         return CVResult(
             status="diverged", reason="fold 1, epoch 1, batch 3: loss is nan", reports=(), oof=np.full((30, 3), np.nan)

@@ -1,4 +1,4 @@
-"""Many workers and many studies on one database: who does what, and what is left behind by those that vanish."""
+"""Several workers and studies on one database: failures, outages, stops, priorities, recovery of dead workers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
-from search.study_state.snapshot import candidates
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study
-from search.tuning.tell import tell
+from search.tuning.report_to_optuna import report_to_optuna
 from search.worker.dead_workers import sweep
 from search.worker.lease import LEASE
 from search.worker.loop import work
@@ -33,7 +33,7 @@ from search.worker.train_item import train
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage import FleetStorage, running_trials
 from storage.queue.items import WorkItem
-from storage.queue.work_queue import MAX_ATTEMPTS
+from storage.queue.settle import MAX_LOST_WORKERS
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
@@ -70,7 +70,7 @@ class TestFailures:
             (RuntimeError("CUDA error: device-side assert triggered"), EXIT_DEVICE),
         ],
     )
-    def test_trouble_of_one_host_sends_its_worker_away_and_the_trial_to_another(
+    def test_an_error_of_the_host_ends_its_worker_and_releases_the_trial(
         self, context: StudyContext, error: Exception, code: int
     ) -> None:
         with pytest.raises(WorkerLeaves) as left:
@@ -92,9 +92,9 @@ class TestFailures:
         assert (record.status, record.failure, record.number) == (TrialStatus.FAILED, Failure.DISK, 0)
         assert "the disk is full" in record.reason
 
-    def test_what_costs_worker_after_worker_is_given_up(self, context: StudyContext) -> None:
+    def test_a_trial_fails_after_too_many_attempts(self, context: StudyContext) -> None:
         hungry = with_training(context, failing(MemoryError()))
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_LOST_WORKERS):
             run_item(hungry, take(hungry), lambda: False)
         take(context)
         (record,) = context.stores.trials.records(context.study.id)
@@ -116,21 +116,21 @@ class TestFailures:
         assert (record.status, record.failure) == (TrialStatus.FAILED, Failure.BUG)
         assert "too large" in record.reason
 
-    def test_a_failure_of_who_lost_its_lease_is_nobodys(self, context: StudyContext) -> None:
+    def test_an_error_after_the_lease_is_lost_is_dropped(self, context: StudyContext) -> None:
         item = take(context)
 
-        def robbed(context: StudyContext, task: Task) -> TrialOutcome | None:
+        def losing_the_lease(context: StudyContext, task: Task) -> TrialOutcome | None:
             context.stores.recovery.expire_worker(context.worker)
-            assert context.stores.queue.take(context.study.id, "somebody-else", LEASE) is not None
+            assert context.stores.queue.take(context.study.id, "other-worker", LEASE) is not None
             raise KeyError("caused by the loss")
 
-        run_item(with_training(context, robbed), item, lambda: False)
+        run_item(with_training(context, losing_the_lease), item, lambda: False)
         assert context.stores.trials.records(context.study.id) == []
         assert context.stores.queue.states(context.study.id) == {item.id: WorkState.LEASED}
 
 
 class TestOutage:
-    def test_connections_cut_again_and_again_in_the_middle_of_trials_lose_nothing(
+    def test_repeated_connection_loss_during_trials_loses_nothing(
         self, context: StudyContext, dialect: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if dialect == "sqlite":
@@ -163,10 +163,10 @@ class TestOutage:
         assert [(r.number, r.status, r.attempt) for r in records] == [(n, TrialStatus.FINISHED, 1) for n in range(3)]
         assert [t.state for t in context.optuna_study.get_trials()] == [TrialState.COMPLETE] * 3
 
-    def test_a_connection_cut_before_any_statement_of_a_trial_loses_nothing(
+    def test_connection_loss_before_any_statement_of_a_trial_loses_nothing(
         self, context: StudyContext, url: str, dialect: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """From the claim to telling: before the first statement, before the second, and so on to the last."""
+        """The connection is cut before the first statement of a trial, before the second, and so on to the last."""
         if dialect == "sqlite":
             pytest.skip("a file has no connections that a server could cut")
         monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.001)
@@ -197,7 +197,7 @@ class TestOutage:
         studies, queue = context.stores.studies, context.stores.queue
         statements = trials = 0
         for cut in range(1000):
-            executed, countdown = 0, cut  # the first time, nothing is cut
+            executed, countdown = 0, cut  # nothing is cut the first time
             item = queue.take(context.study.id, context.worker, LEASE)
             assert item is not None
             run_item(quick, item, lambda: studies.state(context.study.id) is StudyState.PAUSED)
@@ -213,12 +213,12 @@ class TestOutage:
         assert {r.attempt for r in records} <= {1, 2}
         sweep(context.stores, context.study.stored)
         by_state = Counter(t.state for t in context.optuna_study.get_trials())
-        # An ask whose answer was lost leaves an orphan, for a later trial to take on.
+        # A lost answer to `ask` leaves an orphaned trial, which a later item adopts.
         assert by_state[TrialState.COMPLETE] == trials
         assert set(by_state) <= {TrialState.COMPLETE, TrialState.RUNNING}
         assert queue.unreported(context.study.id) == []
 
-    def test_a_confirmation_whose_telling_got_no_answer_is_told_once(
+    def test_a_confirmation_is_reported_once_although_the_answer_was_lost(
         self, context: StudyContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", 0.001)
@@ -235,7 +235,7 @@ class TestOutage:
             return number
 
         monkeypatch.setattr(FleetStorage, "create_new_trial", losing)
-        tell(context.stores, context.study.id, context.optuna_study)
+        report_to_optuna(context.stores, context.study.id, context.optuna_study)
         assert lost
         assert len(context.stores.optuna_study(f"{context.study.name}.confirm").get_trials()) == 1
         assert queue.unreported(context.study.id) == []
@@ -246,7 +246,7 @@ class TestStopping:
         ("state", "kinds"), [(StudyState.PAUSED, []), (StudyState.STOPPED, [WorkKind.REFIT])], ids=["pause", "stop"]
     )
     def test_within_an_epoch(self, context: StudyContext, state: StudyState, kinds: list[WorkKind]) -> None:
-        """Set while the first epoch of trial 0 trains; refits go on when only the search is stopped."""
+        """The state is set during the first epoch of trial 0. Refits continue if only the search is stopped."""
         studies, queue = context.stores.studies, context.stores.queue
 
         def changing(context: StudyContext, task: Task) -> TrialOutcome | None:
@@ -266,17 +266,19 @@ class TestStopping:
         records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
         assert [(r.number, r.status) for r in records] == [(n, TrialStatus.FINISHED) for n in range(3)]
         curves = context.stores.trials.curves(records[0].id)
-        assert [curve.epoch for curve in curves] == [1, 2, 3], "it went on from its checkpoint"
+        assert [curve.epoch for curve in curves] == [1, 2, 3], "the trial continued from its checkpoint"
 
-    def test_an_epoch_that_takes_too_long_is_left_and_the_trial_handed_back(self, context: StudyContext) -> None:
-        """Asked to stop in the first epoch, with no time of grace: nothing is reported, nothing is lost."""
+    def test_an_epoch_longer_than_the_grace_period_is_abandoned_and_the_trial_released(
+        self, context: StudyContext
+    ) -> None:
+        """A stop in the first epoch, without a grace period: nothing is reported, nothing is lost."""
         signals = StopSignals(grace=0.0)
 
-        def asked(context: StudyContext, task: Task) -> TrialOutcome | None:
+        def stopping(context: StudyContext, task: Task) -> TrialOutcome | None:
             signals._receive(signal.SIGTERM, None)
             return train(context, task)
 
-        work_on(with_training(context, asked), signals)
+        work_on(with_training(context, stopping), signals)
         trial = context.optuna_study.get_trials()[0]
         assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
         assert context.stores.queue.counts(context.study.id)[WorkKind.SEARCH][WorkState.QUEUED] == 1
@@ -290,20 +292,20 @@ class TestManyStudies:
         return create_study(stores, study_plan(study_file, competition_folder, name="second"))
 
     def serve(self, context: StudyContext, others: dict[str, StudyContext]) -> list[str]:
-        """Work on all studies; the names of those whose trials ended, in that order."""
+        """Work on all studies. Returns the study of each trial, in order."""
         contexts = {context.study.name: context, **others}
 
-        def bench_of(study: StoredStudy) -> StudyContext:
+        def open_context(study: StoredStudy) -> StudyContext:
             if study.name not in contexts:
                 raise DataMismatch(f"the images of {study.name} are elsewhere")
             return contexts[study.name]
 
-        at: list[int | None] = []
-        work(context.stores, bench_of, StopSignals(), home=context.home, at=at.append)
+        study_ids: list[int | None] = []
+        work(context.stores, open_context, StopSignals(), home=context.home, on_study=study_ids.append)
         names = {study.id: study.name for study in context.stores.studies.all()}
-        return [names[study_id] for study_id in at if study_id is not None]
+        return [names[study_id] for study_id in study_ids if study_id is not None]
 
-    def test_all_are_served_in_turn(
+    def test_studies_of_equal_priority_are_served_in_turn(
         self, context: StudyContext, stores: Stores, second: Study, competition_folder: Path
     ) -> None:
         other = make_context(stores, second, competition_folder, context.home.root)
@@ -312,7 +314,7 @@ class TestManyStudies:
         for study in (context.study, second):
             assert [r.number for r in stores.trials.records(study.id)] == [0, 1, 2]
 
-    def test_the_higher_priority_first(
+    def test_the_study_with_the_highest_priority_is_served_first(
         self, context: StudyContext, stores: Stores, second: Study, competition_folder: Path
     ) -> None:
         other = make_context(stores, second, competition_folder, context.home.root)
@@ -334,7 +336,7 @@ class TestManyStudies:
         (tmp_path / "others").mkdir()
         elsewhere = write_competition(tmp_path / "others", seed=1)
         second = create_study(stores, study_plan(study_file, elsewhere, name="second"))
-        tools = WorkerResources(
+        resources = WorkerResources(
             worker="w",
             stores=stores,
             home=context.home,
@@ -342,26 +344,26 @@ class TestManyStudies:
             device=context.device,
             loader=context.loader,
         )
-        study_cache = StudyCache(tools)
+        study_cache = StudyCache(resources)
         assert study_cache.context(second.stored).images.fingerprint == second.fingerprint
         assert study_cache.context(context.study.stored).images.fingerprint == context.study.fingerprint
-        assert study_cache.context(second.stored) is study_cache.context(second.stored), "opened once"
+        assert study_cache.context(second.stored) is study_cache.context(second.stored), "a study is opened once"
         (elsewhere / "train.csv").write_text("picture,colour\n")
-        (lost := StudyCache(tools)).context(context.study.stored)
+        (lost := StudyCache(resources)).context(context.study.stored)
         with pytest.raises(DataMismatch, match=r"none of the folders .* holds the images of study second"):
             lost.context(second.stored)
 
 
 class TestSweeping:
-    def test_orphans_end_when_nothing_may_begin_any_more(self, context: StudyContext) -> None:
+    def test_orphaned_trials_fail_when_no_trial_may_begin_any_more(self, context: StudyContext) -> None:
         work_on(context)
-        context.optuna_study.ask()  # by a worker that died right then
+        context.optuna_study.ask()  # its worker dies right after this
         assert running_trials(context.stores.database, "colours") == [3]
         sweep(context.stores, context.study.stored)
         trials = context.optuna_study.get_trials()
         assert [t.state for t in trials] == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
 
-    def test_orphans_wait_while_a_trial_may_begin_or_the_study_is_paused(self, context: StudyContext) -> None:
+    def test_orphaned_trials_wait_while_a_trial_may_begin_or_the_study_is_paused(self, context: StudyContext) -> None:
         context.optuna_study.ask()
         sweep(context.stores, context.study.stored)
         context.stores.studies.set_state(context.study.id, StudyState.PAUSED)
@@ -371,14 +373,16 @@ class TestSweeping:
         sweep(context.stores, context.study.stored)
         assert running_trials(context.stores.database, "colours") == []
 
-    def test_what_was_stored_but_not_told_is_told(self, context: StudyContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_stored_outcome_is_reported_to_optuna(
+        self, context: StudyContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("search.worker.run_item.tell", lambda *args: None)
+            patch.setattr("search.worker.run_item.report_to_optuna", lambda *args: None)
             run_item(context, take(context), lambda: False)
         sweep(context.stores, context.study.stored)
         assert context.optuna_study.get_trials()[0].state is TrialState.COMPLETE
 
-    def test_a_lost_trial_is_put_back_though_the_study_is_paused(self, context: StudyContext) -> None:
+    def test_the_trial_of_a_dead_worker_is_released_even_if_the_study_is_paused(self, context: StudyContext) -> None:
         item = take(context)
         context.stores.studies.set_state(context.study.id, StudyState.PAUSED)
         context.stores.recovery.expire_worker(context.worker)
@@ -386,26 +390,26 @@ class TestSweeping:
         assert context.stores.queue.states(context.study.id) == {item.id: WorkState.QUEUED}
 
 
-def test_a_worker_suspended_past_its_lease_drops_its_result_and_touches_nothing(
+def test_a_worker_suspended_past_its_lease_drops_its_result_and_changes_nothing(
     context: StudyContext, stores: Stores, competition_folder: Path
 ) -> None:
-    """Another worker finishes the trial while this one stands still in its second epoch."""
+    """Another worker finishes the trial while the first is suspended in its second epoch."""
     rival = make_context(stores, context.study, competition_folder, context.home.root / "rival", "rival")
-    asleep: list[bool] = []
+    suspensions: list[bool] = []
 
     def suspended(context: StudyContext, task: Task) -> TrialOutcome | None:
         def cross_validate(*args: object, on_epoch: Callable[[object], object], **options: object) -> CVResult:
-            def standing_still(report: object) -> object:
-                if getattr(report, "epoch", 0) == 2 and not asleep:
-                    asleep.append(True)
+            def suspending(report: object) -> object:
+                if getattr(report, "epoch", 0) == 2 and not suspensions:
+                    suspensions.append(True)
                     stores.recovery.expire_worker(context.worker)
                     item = stores.queue.take(context.study.id, "rival", LEASE)
                     assert item is not None
                     run_item(rival, item, lambda: False)
-                    task.lease._renewed -= 10 * LEASE  # that long it stood still
+                    task.lease._renewed_at -= 10 * LEASE  # length of the suspension
                 return on_epoch(report)
 
-            return original(*args, on_epoch=standing_still, **options)  # type: ignore[arg-type]
+            return original(*args, on_epoch=suspending, **options)  # type: ignore[arg-type]
 
         original = trainer.training.cross_validation.cross_validate
         with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Which trials of a search keep their networks."""
+"""Retention of trial networks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import trainer.training.write_model_folder
 from search.export.pool import read_pool
 from search.runtime.home import Home
 from search.statistics.ranking import rank
-from search.study_state.snapshot import candidates
-from search.worker.retention import is_as_exported, kept_trials, may_be_exported
+from search.study_state.search_trials import candidates
+from search.worker.retention import kept_trials, may_be_exported, needs_no_refit
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
 from storage.artifacts import ArtifactFolder
@@ -29,14 +29,14 @@ from trainer.training.results import EpochReport
 TRIALS = 9
 
 
-def report(metric: float, soft: float) -> EpochReport:
+def report(metric: float, mean_true_probability: float) -> EpochReport:
     return EpochReport(
         epoch=3,
         epochs=3,
         metric=metric,
-        mean_true_probability=soft,
+        mean_true_probability=mean_true_probability,
         fold_metrics=(metric, metric),
-        true_class=np.full(30, soft, np.float32),
+        true_class=np.full(30, mean_true_probability, np.float32),
         train_loss=0.5,
         seconds=1.0,
     )
@@ -46,8 +46,8 @@ def average(brier: float) -> Average:
     return Average(temperature=1.0, brier=brier, ambiguity=0.02)
 
 
-def keeping(context: StudyContext) -> dict[int, Path]:
-    """Search with trainings that leave networks behind; the folder of each by its work item."""
+def search(context: StudyContext) -> dict[int, Path]:
+    """Run a search with fake trainings that save networks. Returns the folder of each trial's networks by work item."""
     folders = {}
 
     def quality(task: Task) -> float:
@@ -62,8 +62,8 @@ def keeping(context: StudyContext) -> dict[int, Path]:
     return folders
 
 
-def test_only_the_best_keep_their_networks_and_may_take_part(context: StudyContext) -> None:
-    folders = keeping(context)
+def test_only_the_best_trials_keep_their_networks_and_enter_the_pool(context: StudyContext) -> None:
+    folders = search(context)
     records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
     by_number = {record.number: record for record in records}
     best = [c.number for c in rank(candidates(records, "accuracy"))][: kept_trials(context.spec.final)]
@@ -73,32 +73,34 @@ def test_only_the_best_keep_their_networks_and_may_take_part(context: StudyConte
     pool = read_pool(context.stores, [context.study], context.home)
     assert [member.number for member in pool.recipes] == best
     elsewhere = read_pool(context.stores, [context.study], Home(root=context.home.root / "elsewhere"))
-    assert [member.number for member in elsewhere.recipes] == best[:1], "networks that are not here are nobody's"
+    assert [member.number for member in elsewhere.recipes] == best[:1], (
+        "a home without networks has no pool beyond the best recipe"
+    )
 
 
-def test_a_trial_that_ends_is_compared_with_the_best_so_far(context: StudyContext) -> None:
+def test_an_ended_trial_is_compared_with_the_best_so_far(context: StudyContext) -> None:
     stores, study = context.stores, context.study
     recipe = Recipe.from_flat(study.spec.default_recipe())
 
-    def may(quality: float) -> bool:
+    def is_kept(quality: float) -> bool:
         return may_be_exported(stores, study, recipe, report(quality, quality), average(1.0 - quality))
 
-    assert may(0.1), "the first one is the best so far"
-    keeping(context)
-    assert may(0.95)
-    assert not may(0.1)
+    assert is_kept(0.1), "the first trial is the best so far"
+    search(context)
+    assert is_kept(0.95)
+    assert not is_kept(0.1)
 
 
-def test_what_the_export_trains_longer_is_not_kept(context: StudyContext) -> None:
+def test_a_recipe_that_the_export_trains_longer_is_not_kept(context: StudyContext) -> None:
     recipe, final = Recipe.from_flat(context.spec.default_recipe()), context.spec.final
-    assert is_as_exported(recipe, final) and is_as_exported(recipe, replace(final, epochs=recipe.epochs))
+    assert needs_no_refit(recipe, final) and needs_no_refit(recipe, replace(final, epochs=recipe.epochs))
     spec = replace(context.spec, final=replace(final, epochs=recipe.epochs + 1))
     longer = replace(context.study, spec=spec)
     assert not may_be_exported(context.stores, longer, recipe, report(0.99, 0.9), average(0.1))
     assert kept_trials(replace(final, ensemble="none")) == 1
 
 
-def test_a_trial_without_room_for_its_networks_counts_all_the_same(
+def test_a_trial_counts_even_if_the_disk_has_no_room_for_its_networks(
     context: StudyContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(path: Path, state: object) -> None:

@@ -1,4 +1,4 @@
-"""What a recipe is trained on."""
+"""The training data of a recipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def images(tmp_path: Path) -> ImageSet:
     return read_images(tmp_path / "data", verify=False)
 
 
-def test_images_are_there_once_more_where_the_recipe_crops(images: ImageSet, tmp_path: Path) -> None:
+def test_a_recipe_with_crops_gets_larger_training_images(images: ImageSet, tmp_path: Path) -> None:
     folds = np.arange(8) % 2
     plain, crops = (Recipe.from_flat({**SMALL, "augment.crop": strength}) for strength in (0.0, 0.4))
     data = training_data(images, plain, folds, tmp_path / "pixels")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from search.report.status import human_size, show_failed, show_status
-from search.runtime.heartbeat import Heartbeat
-from search.study_state.snapshot import present_at, read_snapshot, search_is_over
+from search.runtime.heartbeat import Heartbeat, processes_present
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
@@ -52,7 +53,8 @@ def test_stop_leaves_the_export_to_a_start_that_waits(
     with Heartbeat(context.stores.workers, "s", device="", home="h", role=Role.SUPERVISOR, study_id=context.study.id):
         assert stop(None, url)
         assert "exports it" in said(capsys)
-        assert [process.role for process in present_at(context.stores, context.study)] == [Role.SUPERVISOR]
+        present = processes_present(context.stores.workers, context.study.id)
+        assert [process.role for process in present] == [Role.SUPERVISOR]
 
 
 def test_who_works_on_what(context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Connections: settings, transactions, the clock, and errors in words."""
+"""Connections: settings, transactions, the clock, and the translation of errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_sqlite_writers_wait_and_readers_do_not(tmp_path: Path) -> None:
     other.close()
 
 
-def test_postgresql_sessions(postgres: Any) -> None:
+def test_postgresql_settings_survive_pickling(postgres: Any) -> None:
     url = postgres.create()
     database = connect(url)
     for opened in (database, pickle.loads(pickle.dumps(database))):
@@ -58,7 +58,7 @@ def test_postgresql_sessions(postgres: Any) -> None:
     postgres.drop(url)
 
 
-def test_now_is_unix_time_on_the_databases_own_clock(url: str) -> None:
+def test_now_is_unix_time(url: str) -> None:
     database = connect(url)
     before = time.time()
     now = database.now()
@@ -66,7 +66,7 @@ def test_now_is_unix_time_on_the_databases_own_clock(url: str) -> None:
     database.close()
 
 
-def test_a_transaction_that_raises_is_undone(database: Database) -> None:
+def test_a_transaction_that_raises_is_rolled_back(database: Database) -> None:
     worker = {"name": "w", "host": "h", "pid": 1, "device": "cpu", "started": 0.0, "seen": 0.0}
     with pytest.raises(RuntimeError), database.writing() as connection:
         connection.execute(insert(Worker).values(**worker))
@@ -76,7 +76,7 @@ def test_a_transaction_that_raises_is_undone(database: Database) -> None:
 
 
 def test_sixteen_threads_share_a_database(database: Database) -> None:
-    """More threads than pooled connections wait for one another."""
+    """Threads wait for one another where there are more of them than pooled connections."""
     workers = WorkerStore(database)
     threads = [
         threading.Thread(target=workers.heartbeat, args=[f"w{n}"], kwargs={"host": "h", "pid": n, "device": "cpu"})
@@ -98,13 +98,13 @@ class TestErrors:
         with pytest.raises(StorageError, match="is a folder"):
             connect(f"sqlite:///{tmp_path}")
 
-    def test_not_a_database(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
         (tmp_path / "a.db").write_text("no database " * 100)
         with pytest.raises(StorageError, match="not a database") as caught:
             create_schema(connect(f"sqlite:///{tmp_path / 'a.db'}"))
         assert not is_outage(caught.value)
 
-    def test_missing_driver_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_driver_names_the_package_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         real_import = builtins.__import__
 
         def without_psycopg(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -117,7 +117,7 @@ class TestErrors:
             connect("postgresql://ann:secret@localhost/db")
         assert "pip install -e '.[postgres]'" in str(caught.value)
 
-    def test_nobody_answers(self) -> None:
+    def test_a_server_that_is_not_there_is_an_outage(self) -> None:
         pytest.importorskip("psycopg")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -128,7 +128,7 @@ class TestErrors:
         assert f"ann:***@127.0.0.1:{port}/db does not answer" in str(caught.value)
         assert "s3cr3t" not in str(caught.value) + str(caught.value.__cause__)
 
-    def test_a_connection_that_the_server_ended(self, postgres: Any) -> None:
+    def test_a_connection_that_the_server_ends_is_an_outage(self, postgres: Any) -> None:
         url = postgres.create()
         database = connect(url)
         with pytest.raises(StorageUnavailableError), database.reading() as connection:
@@ -137,7 +137,7 @@ class TestErrors:
         database.close()
         postgres.drop(url)
 
-    def test_a_connection_that_ended_while_it_lay_in_the_pool(self, postgres: Any) -> None:
+    def test_a_pooled_connection_that_the_server_ended_is_replaced(self, postgres: Any) -> None:
         url = postgres.create()
         database, killer = connect(url), connect(url)
         with database.reading() as connection:
@@ -174,12 +174,12 @@ class TestErrors:
             pass
         assert is_outage(caught.value)
 
-    def test_missing_tables(self, empty_url: str) -> None:
+    def test_missing_tables_are_no_outage(self, empty_url: str) -> None:
         with pytest.raises(SchemaError, match="search start") as caught:
             WorkerStore(connect(empty_url, clock=StandingClock())).alive(1)
         assert not is_outage(caught.value)
 
-    def test_rows_stay_out_of_messages(self, database: Database) -> None:
+    def test_messages_contain_no_row(self, database: Database) -> None:
         with pytest.raises(StorageError) as caught, database.writing() as connection:
             connection.execute(insert(Worker).values(name="w", host="s3cr3t", pid=1))
         assert "s3cr3t" not in str(caught.value)

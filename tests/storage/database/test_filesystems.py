@@ -1,4 +1,4 @@
-"""A SQLite file that several machines share is refused, with what to type instead."""
+"""A SQLite file on a network file system is refused, and the message names alternatives."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def test_the_innermost_mount_counts(mounts: Path) -> None:
     assert network_mount(root / "sharedness" / "retable.db", mounts) is None
 
 
-def test_a_link_is_followed(mounts: Path) -> None:
+def test_symbolic_links_are_resolved(mounts: Path) -> None:
     link = mounts.parent / "link"
     link.symlink_to(mounts.parent / "shared")
     assert network_mount(link / "retable.db", mounts) is not None
 
 
-def test_without_a_list_of_mounts_nothing_is_refused(tmp_path: Path) -> None:
+def test_without_a_list_of_mounts_every_path_is_accepted(tmp_path: Path) -> None:
     assert network_mount(tmp_path / "retable.db", tmp_path / "none") is None
 
 
-def test_connecting_says_what_to_type_instead(mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connecting_is_refused_and_names_postgresql(mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "network_mount", lambda path: network_mount(path, mounts))
     with pytest.raises(
         StorageError, match=r"network file system \(cifs.*\n    --storage postgresql://USER@HOST/retable"

@@ -1,4 +1,4 @@
-"""An outage that ends is waited for by what may run twice, for as long as the database was opened to wait."""
+"""Outages: repeatable methods wait for their end, up to the timeout of the database; all others raise at once."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from storage.values import StudyState
 PAUSE = 0.01  # seconds, the first of each outage
 TIMEOUT = 5 * PAUSE
 ATTEMPTS = 4
-"""As many fit in `TIMEOUT`: after pauses of 1, 2 and 4 times `PAUSE` it is over."""
+"""Calls that fit into `TIMEOUT`: the pauses are 1, 2 and 4 times `PAUSE`."""
 
 
 class Outage:
-    """A database that can be made to refuse connections, and counts those that are asked for meanwhile."""
+    """Makes a database refuse connections, and counts the attempts to connect."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,14 +47,15 @@ class Outage:
         event.listen(database.engine, "do_connect", self._count)
 
     def begin(self, *, ends_at: int | None = None) -> None:
-        """
+        """Refuse connections from now on.
+
         Args:
-            ends_at: the attempt that finds the database again; None: it stays away.
+            ends_at: number of the attempt that succeeds again; None: none does.
         """
         self.attempts, self._ends_at = 0, ends_at
         self._database.close()
         if self._database.is_sqlite:
-            self._file.rename(self._away)
+            self._file.rename(self._hidden)
             self._file.mkdir()
         else:
             self._as_admin(f"ALTER DATABASE {self._url.database} ALLOW_CONNECTIONS false")
@@ -62,7 +63,7 @@ class Outage:
     def end(self) -> None:
         if self._database.is_sqlite:
             self._file.rmdir()
-            self._away.rename(self._file)
+            self._hidden.rename(self._file)
         else:
             self._as_admin(f"ALTER DATABASE {self._url.database} ALLOW_CONNECTIONS true")
 
@@ -71,8 +72,8 @@ class Outage:
         return Path(str(self._url.database))
 
     @property
-    def _away(self) -> Path:
-        return self._file.with_name("away.db")
+    def _hidden(self) -> Path:
+        return self._file.with_name("hidden.db")
 
     def _as_admin(self, statement: str) -> None:
         admin = create_engine(self._url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
@@ -87,7 +88,7 @@ class Outage:
 
 @pytest.fixture
 def outage(database: Database, monkeypatch: pytest.MonkeyPatch) -> Outage:
-    """Of a database that is waited for for `TIMEOUT`."""
+    """An outage of the test's database, whose stores wait for `TIMEOUT`."""
     monkeypatch.setattr("storage.database.outages.FIRST_PAUSE", PAUSE)
     database.outage_timeout = TIMEOUT
     return Outage(database)
@@ -106,7 +107,7 @@ def optuna_study(database: Database) -> optuna.Study:
 
 
 class TestWaiting:
-    def test_reading_and_writing_go_on_when_the_outage_ends(
+    def test_reading_and_writing_continue_when_the_outage_ends(
         self, database: Database, outage: Outage, study: StoredStudy, caplog: pytest.LogCaptureFixture
     ) -> None:
         studies = StudyStore(database)
@@ -124,15 +125,17 @@ class TestWaiting:
         outage.begin(ends_at=2)
         assert running_trials(database, "tune") == []
 
-    def test_a_longer_outage_is_raised(self, database: Database, outage: Outage, study: StoredStudy) -> None:
+    def test_an_outage_longer_than_the_timeout_is_raised(
+        self, database: Database, outage: Outage, study: StoredStudy
+    ) -> None:
         outage.begin()
         with pytest.raises(StorageUnavailableError):
             WorkQueue(database).studies_with_work()
         assert outage.attempts == ATTEMPTS
         outage.end()
-        assert WorkQueue(database).studies_with_work() == [study.id], "and waited for anew the next time"
+        assert WorkQueue(database).studies_with_work() == [study.id], "the next call has the full timeout again"
 
-    def test_a_database_that_is_not_waited_for_raises_at_once(
+    def test_without_a_timeout_every_call_raises_at_once(
         self, database: Database, outage: Outage, optuna_study: optuna.Study
     ) -> None:
         database.outage_timeout = 0.0
@@ -146,7 +149,7 @@ class TestWaiting:
             outage.end()
 
     def test_nested_calls_do_not_multiply_the_time(self, database: Database, outage: Outage) -> None:
-        """`get` asks `find`, and is itself asked for here."""
+        """`get` calls `find`, which is repeatable as well."""
         outage.begin()
         with pytest.raises(StorageUnavailableError):
             database.retry(lambda: database.retry(lambda: StudyStore(database).get("tune")))
@@ -161,7 +164,7 @@ class TestWaiting:
         def unknown() -> None:
             nonlocal tries
             tries += 1
-            StudyStore(database).get("nobody's")
+            StudyStore(database).get("unknown")
 
         with pytest.raises(UnknownStudyError):
             database.retry(unknown)
@@ -175,10 +178,8 @@ class TestWaiting:
         assert not caplog.records
         database.close()
 
-    def test_what_has_a_time_limit_of_its_own_is_not_repeated(
-        self, database: Database, outage: Outage, item: WorkItem
-    ) -> None:
-        """The lease's keeper asks again itself, and a process that ends does not wait."""
+    def test_calls_that_cannot_wait_are_not_repeated(self, database: Database, outage: Outage, item: WorkItem) -> None:
+        """Renewals and heartbeats follow by themselves, and a process that ends does not wait."""
         workers = WorkerStore(database)
         calls: list[Callable[[], object]] = [
             lambda: WorkQueue(database).renew(item, 100.0),
@@ -201,9 +202,7 @@ class TestWaiting:
 
 
 class TestOptuna:
-    def test_a_trial_is_asked_for_reported_and_told_through_outages(
-        self, outage: Outage, optuna_study: optuna.Study
-    ) -> None:
+    def test_ask_suggest_report_and_tell_survive_outages(self, outage: Outage, optuna_study: optuna.Study) -> None:
         outage.begin(ends_at=3)
         trial = optuna_study.ask()
         outage.begin(ends_at=3)
@@ -216,7 +215,7 @@ class TestOptuna:
         (stored,) = optuna_study.get_trials()
         assert (stored.state, stored.value, stored.intermediate_values) == (TrialState.COMPLETE, 0.5, {1: 0.5})
 
-    def test_a_trial_whose_number_was_lost_on_the_way_is_an_orphan(
+    def test_a_created_trial_whose_number_is_lost_is_an_orphan(
         self, database: Database, outage: Outage, optuna_study: optuna.Study, study: StoredStudy, item: WorkItem
     ) -> None:
         create = losing_the_first_answer(RDBStorage._create_new_trial)
@@ -227,7 +226,7 @@ class TestOptuna:
         assert WorkQueue(database).assign_trial(item, trial.number, {"epochs": 1}) is not None
         assert WorkRecovery(database).orphans(study.id, running_trials(database, "tune")) == {0}
 
-    def test_a_waiting_trial_is_not_added_twice(self, outage: Outage, optuna_study: optuna.Study) -> None:
+    def test_an_enqueued_trial_is_not_added_twice(self, outage: Outage, optuna_study: optuna.Study) -> None:
         create = losing_the_first_answer(RDBStorage._create_new_trial)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageUnavailableError):
             patch.setattr(RDBStorage, "_create_new_trial", create)
@@ -236,7 +235,7 @@ class TestOptuna:
 
 
 def losing_the_first_answer(method: Callable[..., object]) -> Callable[..., object]:
-    """``method``, whose first call succeeds and then fails as a connection does that breaks after the commit."""
+    """``method``, but its first call succeeds and then raises an outage: the connection breaks after the commit."""
     lost: list[object] = []
 
     def call(*args: object, **options: object) -> object:
@@ -250,26 +249,26 @@ def losing_the_first_answer(method: Callable[..., object]) -> Callable[..., obje
 
 
 def test_pauses_double_up_to_the_longest_and_end_with_the_timeout() -> None:
-    def away() -> None:
+    def fail() -> None:
         raise StorageUnavailableError("gone")
 
     pauses: list[float] = []
     with pytest.raises(StorageUnavailableError):
-        retry(away, 120.0, sleep=pauses.append)
+        retry(fail, 120.0, sleep=pauses.append)
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
-def test_each_thread_waits_for_itself() -> None:
-    """A lease's thread does not wait less because the main thread is waiting."""
+def test_each_thread_repeats_its_own_calls() -> None:
+    """A thread repeats its call even while another thread is in `retry`."""
     tries: list[str] = []
 
-    def twice() -> None:
+    def fail_twice() -> None:
         tries.append(threading.current_thread().name)
         if len(tries) < 3:
             raise StorageUnavailableError("gone")
 
     def in_a_thread() -> None:
-        thread = threading.Thread(target=lambda: retry(twice, 1.0, sleep=lambda _: None), name="other")
+        thread = threading.Thread(target=lambda: retry(fail_twice, 1.0, sleep=lambda _: None), name="other")
         thread.start()
         thread.join()
 
@@ -290,7 +289,7 @@ NOT_REPEATED = {
 
 
 @pytest.mark.parametrize("store", NOT_REPEATED)
-def test_whether_a_method_is_repeated_is_decided_for_each(store: type) -> None:
-    """A new method is marked as repeatable, or named here because it is not."""
+def test_every_public_method_is_repeatable_or_listed_here(store: type) -> None:
+    """Forces a decision for each new method: decorate it, or list it in `NOT_REPEATED`."""
     methods = {name: f for name, f in inspect.getmembers(store, inspect.isfunction) if not name.startswith("_")}
     assert {name for name, method in methods.items() if not hasattr(method, "__wrapped__")} == NOT_REPEATED[store]

@@ -1,4 +1,4 @@
-"""Database URLs: what is accepted, and that no secret of one is ever shown."""
+"""Database URLs: which are accepted, and that no message shows their secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.errors import StorageError
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_postgresql_names_its_driver(scheme: str) -> None:
+def test_postgresql_urls_get_the_driver(scheme: str) -> None:
     url = parse_url(f"{scheme}://ann:secret@db.example:5433/retable")
     assert url.render_as_string(hide_password=False) == "postgresql+psycopg://ann:secret@db.example:5433/retable"
 
@@ -40,7 +40,7 @@ def test_a_sqlite_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pyt
         ("sqlite://retable.db", "three slashes"),
     ],
 )
-def test_anything_else_is_refused_with_what_would_be_valid(url: str, says: str) -> None:
+def test_other_urls_are_refused_with_a_valid_example(url: str, says: str) -> None:
     with pytest.raises(StorageError, match=says) as caught:
         connect(url)
     assert "sqlite:///FILE" in str(caught.value)
@@ -49,7 +49,7 @@ def test_anything_else_is_refused_with_what_would_be_valid(url: str, says: str) 
 
 
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=1).map(lambda t: f"§{t}§"))
-def test_passwords_are_hidden_everywhere(password: str) -> None:
+def test_no_representation_shows_the_password(password: str) -> None:
     url = URL.create(
         "postgresql+psycopg",
         "ann",

@@ -1,4 +1,4 @@
-"""The work queue: budget, leases, fence, and results that are stored once or not at all."""
+"""The work queue: budgets, leases, fencing, and results that are stored once or not at all."""
 
 from __future__ import annotations
 
@@ -13,31 +13,17 @@ from storage.database.connection import Database, connect
 from storage.database.tables import Base, Curve, Prediction, Trial, Work
 from storage.errors import StorageError, UnknownStudyError
 from storage.queue.items import WorkItem
-from storage.queue.work_queue import MAX_ATTEMPTS, WorkQueue
+from storage.queue.settle import MAX_LOST_WORKERS
+from storage.queue.work_queue import WorkQueue
 from storage.records.studies import StoredStudy, StudyStore
 from storage.records.trials import TrialStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
-from tests.storage.samples import PROCESSES, StandingClock, curve, finished
-
-LEASE = 100.0  # seconds
-RECIPE = {"backbone": "resnet10t", "optimizer.lr": 0.001, "epochs": 3}
+from tests.storage.samples import LEASE, PROCESSES, RECIPE, StandingClock, curve, finished, take, take_assigned
 
 
 @pytest.fixture
 def queue(database: Database) -> WorkQueue:
     return WorkQueue(database)
-
-
-def take(queue: WorkQueue, study: StoredStudy, worker: str = "w1") -> WorkItem:
-    item = queue.take(study.id, worker, LEASE)
-    assert item is not None
-    return item
-
-
-def take_named(queue: WorkQueue, study: StoredStudy, number: int, worker: str = "w1") -> WorkItem:
-    item = queue.assign_trial(take(queue, study, worker), number, {**RECIPE, "epochs": number + 1})
-    assert item is not None
-    return item
 
 
 def rows(database: Database, table: type[Base]) -> int:
@@ -51,20 +37,22 @@ class TestTaking:
         assert (item.kind, item.recipe, item.trial_number, item.attempt) == (WorkKind.SEARCH, None, None, 1)
         assert (item.split, item.seed, item.worker) == (0, 0, "w1")
 
-    def test_no_more_search_items_than_the_budget(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_the_budget_limits_the_search_items(self, queue: WorkQueue, study: StoredStudy) -> None:
         assert len({take(queue, study).id for _ in range(3)}) == 3
         assert queue.take(study.id, "w1", LEASE) is None
 
-    def test_stored_items_count_and_failed_ones_do_not(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_stored_items_count_against_the_budget_and_failed_ones_do_not(
+        self, queue: WorkQueue, study: StoredStudy
+    ) -> None:
         for number, status in enumerate([TrialStatus.PRUNED, TrialStatus.DIVERGED]):
-            assert queue.store(take_named(queue, study, number), TrialOutcome(status=status))
+            assert queue.store(take_assigned(queue, study, number), TrialOutcome(status=status))
         for _ in range(4):
             assert queue.fail(take(queue, study), Failure.BUG, "out of disk")
         take(queue, study)
         assert queue.take(study.id, "w1", LEASE) is None
 
-    def test_what_is_to_be_skipped_is_left_to_others(self, queue: WorkQueue, study: StoredStudy) -> None:
-        trial = take_named(queue, study, 0)
+    def test_skipped_items_are_left_to_other_workers(self, queue: WorkQueue, study: StoredStudy) -> None:
+        trial = take_assigned(queue, study, 0)
         assert queue.release(trial)
         other = queue.take(study.id, "w1", LEASE, skip={trial.id})
         assert other is not None and other.id != trial.id
@@ -86,7 +74,7 @@ class TestTaking:
         clock.forward(10)
         assert queue.take(study.id, "w1", LEASE) is None
 
-    def test_what_was_begun_comes_first_then_given_recipes_then_new_ones(
+    def test_the_order_is_begun_items_then_given_recipes_then_new_items(
         self, queue: WorkQueue, study: StoredStudy
     ) -> None:
         begun = take(queue, study)
@@ -98,21 +86,25 @@ class TestTaking:
         assert third.kind is WorkKind.SEARCH
         assert (second.recipe, second.split, second.seed, second.note) == (RECIPE, 1, 5, {"of": 2})
 
-    def test_only_the_wanted_kinds(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_only_items_of_the_given_kinds_are_taken(self, queue: WorkQueue, study: StoredStudy) -> None:
         queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
         confirm_only = queue.take(study.id, "w1", LEASE, kinds=(WorkKind.CONFIRM,))
         search_only = queue.take(study.id, "w1", LEASE, kinds=(WorkKind.SEARCH,))
         assert confirm_only is None
         assert search_only is not None and search_only.kind is WorkKind.SEARCH
 
-    def test_a_paused_study_gives_nothing_out(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+    def test_a_paused_study_has_no_items_to_take(
+        self, queue: WorkQueue, database: Database, study: StoredStudy
+    ) -> None:
         queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
         StudyStore(database).set_state(study.id, StudyState.PAUSED)
         assert queue.take(study.id, "w1", LEASE) is None
         StudyStore(database).set_state(study.id, StudyState.RUNNING)
         assert take(queue, study).kind is WorkKind.REFIT
 
-    def test_a_stopped_study_still_exports(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
+    def test_a_stopped_study_still_has_refits_to_take(
+        self, queue: WorkQueue, database: Database, study: StoredStudy
+    ) -> None:
         queue.release(take(queue, study))
         queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
         StudyStore(database).set_state(study.id, StudyState.STOPPED)
@@ -125,13 +117,13 @@ class TestTaking:
         assert take(queue, other).study_id == other.id
         assert queue.take(one.id, "w1", LEASE) is None
 
-    def test_an_unknown_study(self, queue: WorkQueue) -> None:
+    def test_an_unknown_study_is_an_error(self, queue: WorkQueue) -> None:
         with pytest.raises(UnknownStudyError):
             queue.take(77, "w1", LEASE)
         with pytest.raises(UnknownStudyError):
             queue.may_begin(77)
 
-    def test_what_is_bound_to_a_home_goes_to_its_workers_only(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_items_bound_to_a_home_go_to_its_workers_only(self, queue: WorkQueue, study: StoredStudy) -> None:
         def refit_for(home: str | None) -> WorkItem | None:
             return queue.take(study.id, "w1", LEASE, kinds=(WorkKind.REFIT,), home=home)
 
@@ -139,7 +131,7 @@ class TestTaking:
         assert refit_for(None) is None
         assert refit_for("elsewhere") is None
         queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE, home="elsewhere")
-        assert refit_for("here") is None, "whoever asks last is the one who waits for it"
+        assert refit_for("here") is None, "the latest call of `add` decides"
         item = refit_for("elsewhere")
         assert item is not None and item.id == bound
         assert queue.store(item, finished())
@@ -147,71 +139,16 @@ class TestTaking:
         again = refit_for("here")
         assert again is not None and again.id == bound
         free = queue.add(study.id, WorkKind.REFIT, split=0, seed=2, recipe=RECIPE)
-        anybody = refit_for("anywhere")
-        assert anybody is not None and anybody.id == free
-
-
-class TestOffering:
-    """Which studies a worker of all studies turns to, in which order."""
-
-    def test_what_has_nothing_to_do_is_not_offered(
-        self, queue: WorkQueue, database: Database, clock: StandingClock, make_study: Callable[..., StoredStudy]
-    ) -> None:
-        one, other = make_study("one", budget=1), make_study("other", budget=1)
-        store = StudyStore(database)
-        assert queue.studies_with_work() == [one.id, other.id]
-        item = take(queue, one)
-        assert queue.studies_with_work() == [other.id] and not queue.may_begin(one.id)
-        clock.forward(LEASE)
-        assert one.id in queue.studies_with_work(), "its worker is gone"
-        assert queue.renew(item, LEASE)
-        store.set_budget(one.id, 2)
-        assert one.id in queue.studies_with_work() and queue.may_begin(one.id)
-        store.set_deadline(one.id, clock.seconds)
-        assert queue.studies_with_work() == [other.id] and not queue.may_begin(one.id)
-        store.set_state(other.id, StudyState.PAUSED)
-        assert queue.studies_with_work() == [] and not queue.may_begin(other.id)
-
-    def test_a_stopped_study_offers_refits_alone(
-        self, queue: WorkQueue, database: Database, study: StoredStudy
-    ) -> None:
-        queue.release(take(queue, study))
-        StudyStore(database).set_state(study.id, StudyState.STOPPED)
-        assert queue.studies_with_work() == []
-        queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE, home="here")
-        assert queue.studies_with_work(home="elsewhere") == []
-        assert queue.studies_with_work(home="here") == [study.id]
-
-    def test_priority_first_then_the_study_with_fewer_workers_then_the_longest_wait(
-        self, queue: WorkQueue, database: Database, clock: StandingClock, make_study: Callable[..., StoredStudy]
-    ) -> None:
-        a, b, urgent = (make_study(name, budget=50) for name in ("a", "b", "urgent"))
-        StudyStore(database).set_priority(urgent.id, 5)
-        assert queue.studies_with_work()[0] == urgent.id
-        StudyStore(database).set_state(urgent.id, StudyState.PAUSED)
-        served = []
-        for _ in range(20):  # twenty workers come one after another
-            clock.forward(1)
-            item = queue.take(queue.studies_with_work()[0], "w", LEASE)
-            assert item is not None
-            served.append(item.study_id)
-        assert served.count(a.id) == served.count(b.id) == 10
-        for _ in range(6):  # one worker alone, back after each trial
-            clock.forward(LEASE)
-            first = queue.studies_with_work()[0]
-            clock.forward(1)
-            item = queue.take(first, "w", 0.5)
-            assert item is not None
-            served.append(item.study_id)
-        assert served[-6:].count(a.id) == 3
+        item = refit_for("anywhere")
+        assert item is not None and item.id == free
 
 
 class TestLeases:
-    def test_another_worker_adopts_the_same_trial_when_the_lease_ran_out(
+    def test_another_worker_continues_the_trial_when_the_lease_has_run_out(
         self, queue: WorkQueue, clock: StandingClock, make_study: Callable[..., StoredStudy]
     ) -> None:
         study = make_study(budget=1)
-        item = take_named(queue, study, 0)
+        item = take_assigned(queue, study, 0)
         clock.forward(LEASE - 1)
         assert queue.take(study.id, "w2", LEASE) is None
         clock.forward(1)
@@ -229,7 +166,7 @@ class TestLeases:
             assert queue.renew(item, LEASE)
         assert queue.take(study.id, "w2", LEASE) is None
 
-    def test_a_late_renewal_holds_if_nobody_took_the_item(
+    def test_an_expired_lease_can_be_renewed_until_another_worker_takes_the_item(
         self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
     ) -> None:
         item = take(queue, study)
@@ -238,7 +175,7 @@ class TestLeases:
         assert take(queue, study, "w2").id != item.id
 
     @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
-    def test_a_taker_does_not_wait_for_a_holder_that_is_just_renewing(
+    def test_taking_does_not_wait_for_a_holder_that_is_renewing(
         self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy
     ) -> None:
         renewing, other = take(queue, study), take(queue, study)
@@ -248,11 +185,11 @@ class TestLeases:
             assert take(queue, study, "w2").id == other.id
 
     @pytest.mark.parametrize("new_worker", ["w2", "w1"])
-    def test_who_lost_its_lease_can_write_nothing(
+    def test_a_former_holder_can_write_nothing(
         self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy, new_worker: str
     ) -> None:
-        """Also if the new holder happens to be called the same."""
-        old = take_named(queue, study, 0)
+        """Even if the new holder has the same name."""
+        old = take_assigned(queue, study, 0)
         clock.forward(LEASE)
         new = take(queue, study, new_worker)
         assert new.id == old.id
@@ -269,28 +206,28 @@ class TestLeases:
         assert record is not None
         assert (record.value, record.number, record.attempt, record.worker) == (0.75, 0, 2, new_worker)
 
-    def test_handing_back_does_not_use_attempts_up(
+    def test_releasing_does_not_count_as_a_lost_worker(
         self, queue: WorkQueue, make_study: Callable[..., StoredStudy]
     ) -> None:
         study = make_study(budget=1)
         attempts = []
-        for _ in range(3 * MAX_ATTEMPTS):
+        for _ in range(3 * MAX_LOST_WORKERS):
             item = take(queue, study)
             attempts.append(item.attempt)
             assert queue.release(item)
             assert not queue.renew(item, LEASE)
-        assert attempts == list(range(1, 3 * MAX_ATTEMPTS + 1))
+        assert attempts == list(range(1, 3 * MAX_LOST_WORKERS + 1))
 
     @pytest.mark.parametrize("how", ["vanish", "break down"])
-    def test_an_item_that_keeps_losing_its_workers_fails_with_a_reason(
+    def test_an_item_that_has_lost_too_many_workers_fails_with_a_reason(
         self, queue: WorkQueue, database: Database, clock: StandingClock, how: str, study: StoredStudy
     ) -> None:
-        held = take_named(queue, study, 4)
+        held = take_assigned(queue, study, 4)
         for worker in ["w2", "w3", "w4", "w5", "w6"]:
             if how == "vanish":
                 clock.forward(LEASE)
             else:
-                assert queue.release(held, count_attempt=True)
+                assert queue.release(held, count_as_lost_worker=True)
             following = take(queue, study, worker)
             if following.id != held.id:
                 break
@@ -302,14 +239,14 @@ class TestLeases:
         assert (record.status, record.number, record.recipe) == (TrialStatus.FAILED, 4, held.recipe)
         assert "5 workers" in record.reason and "w5" in record.reason
         assert record.failure is Failure.LOST
-        assert [told.number for told in queue.unreported(study.id)] == [4]
-        assert not queue.store(held, finished()), "it was only slow, and learns that it comes too late"
+        assert [record.number for record in queue.unreported(study.id)] == [4]
+        assert not queue.store(held, finished()), "the last holder was only slow, but is fenced off"
 
-    def test_sweeping_goes_on_when_nothing_may_begin(
+    def test_such_an_item_fails_even_when_no_trial_may_begin(
         self, queue: WorkQueue, database: Database, clock: StandingClock, make_study: Callable[..., StoredStudy]
     ) -> None:
         study = make_study(budget=1)
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_LOST_WORKERS):
             take(queue, study)
             clock.forward(LEASE)
         StudyStore(database).set_budget(study.id, 0)
@@ -317,59 +254,23 @@ class TestLeases:
         assert queue.counts(study.id)[WorkKind.SEARCH][WorkState.FAILED] == 1
 
 
-class TestLooking:
-    def test_who_works_on_what(self, queue: WorkQueue, clock: StandingClock, study: StoredStudy) -> None:
-        dead = take_named(queue, study, 0, "w1")
-        clock.forward(LEASE)
-        held = take(queue, study, "w2")
-        assert held.id == dead.id
-        other = take(queue, study, "w3")
-        assert [(h.id, h.trial_number, h.worker) for h in queue.held(study.id)] == [
-            (held.id, 0, "w2"),
-            (other.id, None, "w3"),
-        ]
-        assert queue.states(study.id) == {held.id: WorkState.LEASED, other.id: WorkState.LEASED}
-        clock.forward(LEASE)
-        assert queue.held(study.id) == []
-        counts = queue.counts(study.id)[WorkKind.SEARCH]
-        assert (counts[WorkState.LEASED], counts[WorkState.QUEUED]) == (0, 2), "nobody works on them"
-
-    def test_what_waits_for_a_worker_and_what_is_in_hand(
-        self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
-    ) -> None:
-        ids = [
-            queue.add(study.id, WorkKind.CONFIRM, split=split, seed=split, recipe=RECIPE, note={"trial": 7})
-            for split in (1, 2)
-        ]
-        queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe=RECIPE)
-        item = take(queue, study)
-        (waiting,) = queue.waiting(study.id, WorkKind.CONFIRM)
-        assert (waiting.id, waiting.split, waiting.recipe, waiting.note) == (ids[1], 2, RECIPE, {"trial": 7})
-        assert [(h.id, h.split, h.note) for h in queue.held(study.id)] == [(item.id, 1, {"trial": 7})]
-        clock.forward(LEASE)
-        assert [w.id for w in queue.waiting(study.id, WorkKind.CONFIRM)] == ids, "its worker is lost"
-        assert queue.waiting(study.id, WorkKind.SEARCH) == []
-
-
 class TestWithdrawing:
-    def test_what_waits_is_as_if_it_had_never_been_asked_for(
-        self, queue: WorkQueue, clock: StandingClock, study: StoredStudy
-    ) -> None:
+    def test_a_waiting_item_is_deleted(self, queue: WorkQueue, clock: StandingClock, study: StoredStudy) -> None:
         first = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=RECIPE)
         item = take(queue, study)
         assert not queue.withdraw(first), "a worker has it"
         clock.forward(LEASE)
         assert queue.withdraw(first)
         assert not queue.withdraw(first)
-        assert not queue.store(item, finished()), "its worker was only slow"
+        assert not queue.store(item, finished()), "the former holder was only slow, but is fenced off"
         assert queue.counts(study.id)[WorkKind.CONFIRM] == dict.fromkeys(WorkState, 0)
         queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=RECIPE)
         assert queue.store(take(queue, study), finished())
 
-    def test_outcomes_and_trials_stay(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_settled_items_and_search_items_stay(self, queue: WorkQueue, study: StoredStudy) -> None:
         done = queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=RECIPE)
         assert queue.store(take(queue, study), finished())
-        trial = take_named(queue, study, 0)
+        trial = take_assigned(queue, study, 0)
         assert queue.release(trial)
         assert not queue.withdraw(done) and not queue.withdraw(trial.id)
         assert take(queue, study).id == trial.id
@@ -388,35 +289,40 @@ class TestAdding:
         }
         assert len(others | {first}) == 5
 
-    def test_adding_what_is_done_changes_nothing(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_adding_a_settled_item_changes_nothing(self, queue: WorkQueue, study: StoredStudy) -> None:
         first = queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE)
         assert queue.store(take(queue, study), finished())
         assert queue.add(study.id, WorkKind.REFIT, split=0, seed=1, recipe=RECIPE) == first
         assert queue.counts(study.id)[WorkKind.REFIT] == {**dict.fromkeys(WorkState, 0), WorkState.STORED: 1}
 
-    def test_sampled_items_may_share_a_recipe(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_search_items_may_share_a_recipe(self, queue: WorkQueue, study: StoredStudy) -> None:
         for number in range(2):
             assert queue.assign_trial(take(queue, study), number, RECIPE) is not None
 
-    def test_two_items_cannot_be_the_same_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
-        take_named(queue, study, 0)
+    def test_two_items_cannot_own_the_same_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
+        take_assigned(queue, study, 0)
         with pytest.raises(StorageError):
             queue.assign_trial(take(queue, study), 0, RECIPE)
 
-    def test_a_recipe_that_json_cannot_hold(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_a_recipe_that_json_cannot_represent_is_refused(self, queue: WorkQueue, study: StoredStudy) -> None:
         with pytest.raises(StorageError, match="finite"):
             queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe={"optimizer.lr": float("nan")})
 
 
 class TestStoring:
     def test_everything_comes_back_as_it_was(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
-        item = take_named(queue, study, 7)
+        item = take_assigned(queue, study, 7)
         outcome = finished()
         assert queue.store(item, outcome)
         trials = TrialStore(database)
         (record,) = trials.records(study.id)
         assert (record.work_id, record.kind, record.number) == (item.id, WorkKind.SEARCH, 7)
-        assert (record.status, record.value, record.value_se, record.soft) == (TrialStatus.FINISHED, 0.75, 0.1, 0.6)
+        assert (record.status, record.value, record.value_se, record.mean_true_probability) == (
+            TrialStatus.FINISHED,
+            0.75,
+            0.1,
+            0.6,
+        )
         assert (record.recipe, record.machine) == (item.recipe, {"device": "cpu", "micro_batch": 16})
         assert list(record.recipe or {}) == list(RECIPE)
         curves = trials.curves(record.id)
@@ -429,8 +335,8 @@ class TestStoring:
             np.testing.assert_array_equal(trials.prediction(record.id, name), proba)
 
     def test_storing_twice_is_storing_once(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
-        """The answer to the first call may have been lost with the connection."""
-        item = take_named(queue, study, 0)
+        """A call is repeated if its answer was lost with the connection."""
+        item = take_assigned(queue, study, 0)
         assert queue.store(item, finished())
         assert queue.store(item, finished(value=0.1))
         assert [record.value for record in TrialStore(database).records(study.id)] == [0.75]
@@ -438,10 +344,10 @@ class TestStoring:
     def test_an_error_in_the_middle_leaves_nothing(
         self, queue: WorkQueue, database: Database, study: StoredStudy
     ) -> None:
-        item = take_named(queue, study, 0)
-        twice = TrialOutcome(status=TrialStatus.PRUNED, curves=(curve(1), curve(1)))
+        item = take_assigned(queue, study, 0)
+        duplicate_epoch = TrialOutcome(status=TrialStatus.PRUNED, curves=(curve(1), curve(1)))
         with pytest.raises(StorageError):
-            queue.store(item, twice)
+            queue.store(item, duplicate_epoch)
         assert (rows(database, Trial), rows(database, Curve)) == (0, 0)
         assert queue.counts(study.id)[WorkKind.SEARCH][WorkState.LEASED] == 1
         assert queue.store(item, finished())
@@ -450,7 +356,7 @@ class TestStoring:
         self, queue: WorkQueue, database: Database, study: StoredStudy
     ) -> None:
         outcome = TrialOutcome(status=TrialStatus.PRUNED, reason="rung 1", value=0.5, epochs_done=1, curves=(curve(1),))
-        assert queue.store(take_named(queue, study, 0), outcome)
+        assert queue.store(take_assigned(queue, study, 0), outcome)
         (record,) = TrialStore(database).records(study.id, status=TrialStatus.PRUNED)
         assert (record.reason, record.epochs_done) == ("rung 1", 1)
         assert len(TrialStore(database).curves(record.id)) == 1
@@ -458,10 +364,12 @@ class TestStoring:
     def test_a_diverged_trial_may_hold_numbers_that_are_not_finite(
         self, queue: WorkQueue, database: Database, study: StoredStudy
     ) -> None:
-        item = take_named(queue, study, 0)
-        assert queue.store(item, TrialOutcome(status=TrialStatus.DIVERGED, value=float("inf"), soft=float("nan")))
+        item = take_assigned(queue, study, 0)
+        assert queue.store(
+            item, TrialOutcome(status=TrialStatus.DIVERGED, value=float("inf"), mean_true_probability=float("nan"))
+        )
         (record,) = TrialStore(database).records(study.id)
-        assert (record.value, record.soft) == (None, None)
+        assert (record.value, record.mean_true_probability) == (None, None)
 
     def test_a_failure_may_come_before_the_recipe_and_hold_odd_characters(
         self, queue: WorkQueue, database: Database, study: StoredStudy
@@ -473,26 +381,26 @@ class TestStoring:
         assert (record.recipe, record.number) == (None, None)
         assert queue.unreported(study.id) == []
 
-    def test_a_result_needs_a_named_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
+    def test_a_result_needs_an_assigned_trial(self, queue: WorkQueue, study: StoredStudy) -> None:
         with pytest.raises(StorageError, match="assign_trial"):
             queue.store(take(queue, study), finished())
 
-    def test_stored_outcomes_wait_to_be_told(self, queue: WorkQueue, study: StoredStudy) -> None:
-        done = take_named(queue, study, 0)
+    def test_stored_outcomes_are_unreported_until_marked(self, queue: WorkQueue, study: StoredStudy) -> None:
+        done = take_assigned(queue, study, 0)
         queue.store(done, finished())
-        queue.fail(take_named(queue, study, 1), Failure.DISK, "a bug")
-        running = take_named(queue, study, 2)
-        assert [(told.number, told.status) for told in queue.unreported(study.id)] == [
+        queue.fail(take_assigned(queue, study, 1), Failure.DISK, "a bug")
+        running = take_assigned(queue, study, 2)
+        assert [(record.number, record.status) for record in queue.unreported(study.id)] == [
             (0, TrialStatus.FINISHED),
             (1, TrialStatus.FAILED),
         ]
         for work_id in [done.id, done.id, running.id]:
             queue.mark_reported(work_id)
-        assert [told.number for told in queue.unreported(study.id)] == [1]
+        assert [record.number for record in queue.unreported(study.id)] == [1]
         queue.store(running, finished())
-        assert [told.number for told in queue.unreported(study.id)] == [1, 2]
+        assert [record.number for record in queue.unreported(study.id)] == [1, 2]
 
-    def test_failures_in_a_row(
+    def test_consecutive_failures_are_reset_by_a_success_and_by_setting_the_study_running(
         self, queue: WorkQueue, database: Database, clock: StandingClock, study: StoredStudy
     ) -> None:
         trials = TrialStore(database)
@@ -500,23 +408,23 @@ class TestStoring:
         for _ in range(2):
             queue.fail(take(queue, study), Failure.BUG, "bug")
         assert trials.consecutive_failures(study.id) == 2
-        queue.store(take_named(queue, study, 0), TrialOutcome(status=TrialStatus.PRUNED))
+        queue.store(take_assigned(queue, study, 0), TrialOutcome(status=TrialStatus.PRUNED))
         assert trials.consecutive_failures(study.id) == 0
         queue.fail(take(queue, study), Failure.BUG, "bug")
         assert trials.consecutive_failures(study.id) == 1
         clock.forward(1)
         StudyStore(database).set_state(study.id, StudyState.RUNNING)
-        assert trials.consecutive_failures(study.id) == 0, "somebody may have mended it"
+        assert trials.consecutive_failures(study.id) == 0, "the user may have removed the cause"
 
     def test_records_are_counted_by_kind(self, queue: WorkQueue, database: Database, study: StoredStudy) -> None:
         trials = TrialStore(database)
-        queue.store(take_named(queue, study, 0), finished())
-        queue.store(take_named(queue, study, 1), TrialOutcome(status=TrialStatus.PRUNED))
+        queue.store(take_assigned(queue, study, 0), finished())
+        queue.store(take_assigned(queue, study, 1), TrialOutcome(status=TrialStatus.PRUNED))
         assert (trials.count(study.id, WorkKind.SEARCH), trials.count(study.id, WorkKind.REFIT)) == (2, 0)
 
 
 def _take_all(url: str, study_id: int, worker: str) -> list[int]:
-    """Take until nothing is left; every third search item fails, and then does not count."""
+    """Take items until there are none. Every third one fails, so that it does not count against the budget."""
     database = connect(url)
     queue = WorkQueue(database)
     kept = []
@@ -542,8 +450,8 @@ def test_eight_processes_take_exactly_the_budget(
     assert counts[WorkState.STORED] == counts[WorkState.QUEUED] == 0
 
 
-def _adopt_all(url: str, study_id: int, worker: str) -> list[tuple[int, int]]:
-    """Adopt whatever has run out and store it."""
+def _take_and_store_all(url: str, study_id: int, worker: str) -> list[tuple[int, int]]:
+    """Take and store items until there are none."""
     database = connect(url)
     queue = WorkQueue(database)
     adopted = []
@@ -554,7 +462,7 @@ def _adopt_all(url: str, study_id: int, worker: str) -> list[tuple[int, int]]:
     return adopted
 
 
-def test_eight_processes_adopt_each_orphan_once(
+def test_eight_processes_take_each_expired_item_once(
     url: str,
     queue: WorkQueue,
     database: Database,
@@ -562,8 +470,10 @@ def test_eight_processes_adopt_each_orphan_once(
     processes: ProcessPoolExecutor,
 ) -> None:
     study = make_study(budget=30)
-    lost = [take_named(queue, study, number) for number in range(30)]  # leased in the test clock's 1970
-    futures = [processes.submit(_adopt_all, url, study.id, f"w{n}") for n in range(PROCESSES)]
+    lost = [
+        take_assigned(queue, study, number) for number in range(30)
+    ]  # leases that end in 1970, on the clock of the test
+    futures = [processes.submit(_take_and_store_all, url, study.id, f"w{n}") for n in range(PROCESSES)]
     adopted = sorted(pair for future in futures for pair in future.result(timeout=120))
     assert adopted == [(item.id, 2) for item in lost]
     assert not any(queue.store(item, finished()) for item in lost)

@@ -1,4 +1,4 @@
-"""Data sets and frozen folds."""
+"""Data sets and their folds."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def test_a_data_set_comes_back_as_it_was(datasets: DatasetStore) -> None:
     assert (stored.test_ids, stored.summary, stored.y.dtype) == (given.test_ids, given.summary, np.int64)
 
 
-def test_what_is_stored_first_stays(datasets: DatasetStore) -> None:
+def test_the_first_stored_data_set_stays(datasets: DatasetStore) -> None:
     again = datasets.add(dataclasses.replace(stored_dataset(), groups=None, summary={}))
     assert again.groups is not None
     assert again.summary == stored_dataset().summary
 
 
-def test_public_images_are_told_later_and_may_change(datasets: DatasetStore) -> None:
+def test_the_number_of_public_images_may_be_set_and_changed(datasets: DatasetStore) -> None:
     assert datasets.get(FINGERPRINT).public_images is None
-    for told in (1, 2):
-        datasets.set_public_images(FINGERPRINT, told)
-        assert datasets.get(FINGERPRINT).public_images == told
-    assert datasets.add(stored_dataset()).public_images == 2, "another study on the same images forgets nothing"
+    for number in (1, 2):
+        datasets.set_public_images(FINGERPRINT, number)
+        assert datasets.get(FINGERPRINT).public_images == number
+    assert datasets.add(stored_dataset()).public_images == 2, "adding the same data set again keeps the number"
     for wrong in (0, -1, 3):
-        with pytest.raises(StorageError, match="some or all of the 2 test images"):
+        with pytest.raises(StorageError, match="give 1 to 2, the number of test images"):
             datasets.set_public_images(FINGERPRINT, wrong)
     with pytest.raises(StorageError, match="no data set"):
         datasets.set_public_images("abc", 1)
@@ -50,16 +50,16 @@ def test_public_images_are_told_later_and_may_change(datasets: DatasetStore) -> 
 
 
 def test_labels_must_match_the_ids(datasets: DatasetStore) -> None:
-    with pytest.raises(StorageError, match="4 training ids but labels of shape"):
+    with pytest.raises(StorageError, match="4 training ids, but labels of shape"):
         datasets.add(dataclasses.replace(stored_dataset("e" * 64), y=np.zeros(3, np.int64)))
 
 
-def test_an_unknown_fingerprint_is_named(datasets: DatasetStore) -> None:
+def test_the_error_names_an_unknown_fingerprint(datasets: DatasetStore) -> None:
     with pytest.raises(StorageError, match="abc"):
         datasets.get("abc")
 
 
-def test_folds_are_frozen_by_their_key(datasets: DatasetStore) -> None:
+def test_the_first_folds_of_a_key_stay(datasets: DatasetStore) -> None:
     first, second = np.array([0, 1, 2, 0]), np.array([2, 1, 0, 0])
     key = {"n_folds": 3, "split": 0, "seed": 2**62}
     assert datasets.folds(FINGERPRINT, **key) is None

@@ -1,4 +1,4 @@
-"""Studies, records, exports and workers: rows to values and back."""
+"""Stores of studies, trials, exports and workers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TestStudies:
         with pytest.raises(StudyExistsError, match="'one'"):
             make_study("one")
 
-    def test_an_unknown_name_lists_what_there_is(
+    def test_the_error_for_an_unknown_name_lists_the_stored_names(
         self, database: Database, make_study: Callable[..., StoredStudy]
     ) -> None:
         store = StudyStore(database)
@@ -63,7 +63,7 @@ class TestStudies:
             StudyStore(database).create("x", fingerprint="0" * 64, spec={}, spec_hash="", file_spec={}, budget=1)
 
 
-class TestRuns:
+class TestTrials:
     def test_records_by_kind_and_status(self, database: Database, study: StoredStudy) -> None:
         queue, trials = WorkQueue(database), TrialStore(database)
         queue.add(study.id, WorkKind.CONFIRM, split=1, seed=3, recipe={"epochs": 1}, note={"trial": 4})
@@ -82,16 +82,20 @@ class TestRuns:
         assert [r.work_id for r in trials.records(study.id)] == [confirm.id, failed.id]
         assert trials.records(study.id + 1) == []
 
-    def test_a_missing_prediction_names_what_is_kept(self, database: Database, study: StoredStudy) -> None:
+    def test_the_error_for_a_missing_prediction_lists_the_stored_ones(
+        self, database: Database, study: StoredStudy
+    ) -> None:
         queue, trials = WorkQueue(database), TrialStore(database)
         queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe={"epochs": 1})
         item = queue.take(study.id, "w", 1.0)
         assert item is not None
         queue.store(item, finished())
         (record,) = trials.records(study.id)
-        with pytest.raises(StorageError, match=r"'oof.hflip'; kept: oof, test"):
+        with pytest.raises(StorageError, match=r"'oof.hflip'; stored: oof, test"):
             trials.prediction(record.id, "oof.hflip")
 
+
+class TestExports:
     def test_exports_come_back_in_order(self, database: Database, study: StoredStudy, clock: StandingClock) -> None:
         exports = ExportStore(database)
         recipe = {"backbone": "resnet10t"}
@@ -103,20 +107,20 @@ class TestRuns:
         assert (first_export.recipe, first_export.notes) == (recipe, {"views": ["id"]})
         assert (second_export.id, second_export.created) == (second, clock.seconds)
 
-    def test_what_the_board_said(self, database: Database, study: StoredStudy) -> None:
+    def test_leaderboard_scores_are_recorded_and_replaced(self, database: Database, study: StoredStudy) -> None:
         exports = ExportStore(database)
         forecast = {"expected": 0.7, "low": 0.6, "high": 0.8, "level": 0.9, "test_images": 2, "metric": "accuracy"}
         number = exports.add(study.id, folder="a", recipe={}, score=0.5, score_se=0.1, forecast=forecast)
         other = exports.add(study.id, folder="b", recipe={}, score=0.5, score_se=0.1)
         assert exports.record_scores(number, public=0.65).public_score is None
         before = exports.record_scores(number, public=0.75, private=0.0)
-        assert (before.public_score, before.private_score) == (0.65, None), "as it was"
+        assert (before.public_score, before.private_score) == (0.65, None), "the export before the change"
         assert exports.record_scores(number).private_score == 0.0
         first, second = exports.all(study.id)
         assert (first.public_score, first.private_score, first.forecast) == (0.75, 0.0, forecast)
         assert (second.id, second.public_score, second.private_score, second.forecast) == (other, None, None, None)
 
-    def test_impossible_scores_and_forecasts_leave_nothing_behind(self, database: Database, study: StoredStudy) -> None:
+    def test_invalid_scores_and_forecasts_are_not_stored(self, database: Database, study: StoredStudy) -> None:
         exports = ExportStore(database)
         number = exports.add(study.id, folder="a", recipe={}, score=0.5, score_se=0.1)
         for wrong in (float("nan"), float("inf"), float("-inf")):
@@ -131,7 +135,9 @@ class TestRuns:
 
 
 class TestWorkers:
-    def test_signs_of_life(self, database: Database, clock: StandingClock, study: StoredStudy) -> None:
+    def test_heartbeats_keep_a_process_on_the_list(
+        self, database: Database, clock: StandingClock, study: StoredStudy
+    ) -> None:
         workers = WorkerStore(database)
         workers.heartbeat("b", host="h", pid=2, device="cpu")
         clock.forward(10)
@@ -145,7 +151,7 @@ class TestWorkers:
         (alive,) = workers.alive(within_seconds=1)
         assert (alive.seen - alive.started, alive.study_id) == (5, None)
 
-    def test_leaving(self, database: Database, clock: StandingClock) -> None:
+    def test_processes_leave_the_list(self, database: Database, clock: StandingClock) -> None:
         workers = WorkerStore(database)
         for name in "ab":
             workers.heartbeat(name, host="h", pid=1, device="cpu")

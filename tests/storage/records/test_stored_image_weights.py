@@ -1,4 +1,4 @@
-"""How much each image counts is frozen with its study."""
+"""The image weights of a study are stored at its creation and never change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_weights_come_back_bit_for_bit_and_belong_to_one_study(database: Databas
     assert store.weights(plain.id) is None and store.weights(77) is None
 
 
-def test_who_comes_second_changes_nothing(database: Database) -> None:
+def test_a_second_creation_changes_nothing(database: Database) -> None:
     first = create(database, "one", ImageWeights(values=WEIGHTS, about={}))
     with pytest.raises(StudyExistsError):
         create(database, "one", ImageWeights(values=2.0 * WEIGHTS, about={}))
@@ -40,6 +40,6 @@ def test_who_comes_second_changes_nothing(database: Database) -> None:
 
 
 @pytest.mark.parametrize("values", [np.zeros(4), np.array([1.0, np.nan]), np.ones((2, 2)), np.ones(0)])
-def test_what_are_no_weights_is_refused(values: np.ndarray) -> None:
+def test_invalid_weights_are_refused(values: np.ndarray) -> None:
     with pytest.raises(StorageError, match="finite numbers above 0"):
         ImageWeights(values=values, about={})

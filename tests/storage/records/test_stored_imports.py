@@ -1,4 +1,4 @@
-"""Imported predictions: stored once, found again, removed."""
+"""Imported predictions: stored once, read, removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def store(database: Database) -> ImportStore:
     return ImportStore(database)
 
 
-def test_they_come_back_as_they_were(store: ImportStore, study: StoredStudy, clock: StandingClock) -> None:
+def test_imports_come_back_as_they_were(store: ImportStore, study: StoredStudy, clock: StandingClock) -> None:
     given = predictions()
     record, added = store.add(study.id, "big", given, value=0.75, value_se=float("nan"), notes={"doubts": ["one"]})
     assert added and store.all(study.id) == [record]
@@ -40,7 +40,7 @@ def test_they_come_back_as_they_were(store: ImportStore, study: StoredStudy, clo
     assert store.predictions(alone.id).test is None
 
 
-def test_twice_is_once_and_a_label_stands_for_one_thing(
+def test_the_same_predictions_are_stored_once_and_labels_are_unique_in_a_study(
     store: ImportStore, make_study: Callable[..., StoredStudy]
 ) -> None:
     study, other = make_study("tune"), make_study("other")
@@ -51,14 +51,14 @@ def test_twice_is_once_and_a_label_stands_for_one_thing(
         store.add(study.id, "big", predictions(1))
     assert store.all(study.id) == [first]
     _, added = store.add(other.id, "big", predictions())
-    assert added, "labels and numbers are a study's own"
+    assert added, "another study may have the same label and predictions"
     assert store.remove(study.id, "big") and not store.remove(study.id, "big")
     assert not store.all(study.id) and len(store.all(other.id)) == 1
     with pytest.raises(StorageError, match="not stored"):
         store.predictions(first.id)
 
 
-def test_shapes_have_to_agree_and_digests_tell_all_numbers_apart() -> None:
+def test_shapes_must_agree_and_digests_differ_for_different_predictions() -> None:
     given = predictions()
     with pytest.raises(StorageError, match="shape"):
         replace(given, oof=given.oof[0])

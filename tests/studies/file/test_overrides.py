@@ -1,4 +1,4 @@
-"""``--set FIELD=VALUE``: any setting of a study, changed from outside."""
+"""``--set FIELD=VALUE`` overrides any setting of a study file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_fixing_a_sampled_field_ends_its_sampling(load: Load) -> None:
     assert spec.default_recipe()["drop"] == 0.3
 
 
-def test_what_an_override_makes_impossible_is_left_out(load: Load) -> None:
+def test_ranges_that_an_override_excludes_are_left_out(load: Load) -> None:
     assert [d.name for d in load(STUDY, "recipe.optimizer.name=adamw").space] == ["drop"]
     assert [d.name for d in load(STUDY, "space.optimizer.name=['adamw', 'lion']").space] == ["optimizer.name", "drop"]
     (_, rate, _) = load(STUDY, "recipe.optimizer.name=sgd", "space.batch_size=[8]").space[:3]
@@ -118,7 +118,7 @@ def test_one_backbone_in_place_of_a_sweep_leaves_the_ranges_of_its_family() -> N
         ("search.trials=0", "trials = 0 is outside its range"),
     ],
 )
-def test_a_mistake_names_the_override(override: str, expected: str, refused: Refused) -> None:
+def test_an_error_names_the_override(override: str, expected: str, refused: Refused) -> None:
     (problem,) = refused(STUDY, override)
     assert problem.startswith("--set ")
     assert expected in problem

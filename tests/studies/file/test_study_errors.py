@@ -1,4 +1,4 @@
-"""A study that cannot run says so before anything runs: every problem, with file, key and the nearest valid names."""
+"""Errors of a study file are listed together, with file, key and the nearest valid names."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_named_with_what_would_be_valid(mistake: str, refused: Refused) -> None:
+def test_an_error_names_the_valid_values(mistake: str, refused: Refused) -> None:
     text, expected = MISTAKES[mistake]
     problems = refused(text)
     assert len(problems) == 1
@@ -258,7 +258,7 @@ def test_all_problems_are_listed_at_once(refused: Refused) -> None:
     assert str(StudyError(*problems)).startswith("8 problems\n")
 
 
-def test_a_flood_of_problems_is_cut(refused: Refused) -> None:
+def test_a_long_list_of_problems_is_cut(refused: Refused) -> None:
     problems = refused("[recipe]\n" + "\n".join(f"key{i} = {i}" for i in range(100)))
     assert len(problems) == 100
     assert str(StudyError(*problems)).endswith("and 80 more")

@@ -1,4 +1,4 @@
-"""What a study file means: forms of writing, defaults, conditions, branches."""
+"""Meaning of a study file: notations, defaults, conditions, branches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_bundled_study_loads_and_its_first_trial_is_a_recipe(name: str) ->
     assert spec.title == bundled_studies()[name]
 
 
-def test_the_promised_studies_are_there() -> None:
+def test_the_documented_studies_ship() -> None:
     assert list(bundled_studies()) == ["aug_tuning", "backbone_sweep", "full", "imbalance", "quickstart"]
 
 
@@ -75,7 +75,7 @@ def test_nested_tables_mean_the_same_as_dotted_keys(load: Load) -> None:
     assert nested.recipe == dotted.recipe
 
 
-def test_dimensions_come_after_what_they_depend_on(load: Load) -> None:
+def test_dimensions_come_after_the_dimensions_of_their_conditions(load: Load) -> None:
     spec = load(
         """
         [space]
@@ -108,7 +108,7 @@ def test_each_range_of_a_field_is_a_parameter_of_its_own(load: Load) -> None:
     assert flat["optimizer.lr"] == 0.02
 
 
-def test_what_no_range_covers_takes_the_fixed_value(load: Load) -> None:
+def test_a_case_without_a_range_takes_the_fixed_value(load: Load) -> None:
     spec = load(BRANCHES + "[recipe]\n'optimizer.lr' = 5e-5\n")
     flat = spec.assemble({"optimizer.name": "lion", "backbone": "resnet18"})
     assert flat["optimizer.lr"] == 5e-5
@@ -221,7 +221,7 @@ def test_off_may_be_trial_zero(load: Load, recipe: str, entry: str, expected: di
     assert load(f"[recipe]\n{recipe}\n[space]\ndrop = {entry}").default_params() == expected
 
 
-def test_truth_values_are_fixed_sampled_and_asked_for(load: Load) -> None:
+def test_booleans_are_fixed_sampled_and_used_in_conditions(load: Load) -> None:
     assert load("[recipe]\nfreeze_embed = true").default_recipe()["freeze_embed"] is True
     spec = load(
         """
@@ -290,7 +290,7 @@ def test_the_hash_ignores_only_what_may_change_while_a_study_runs() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "backbone_sweep", "2nd-try", "a.confirm"])
-def test_sane_names_are_taken(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     assert check_name(name) == name
 
 

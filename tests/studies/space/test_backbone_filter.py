@@ -1,4 +1,4 @@
-"""Backbones of a study against the installed timm."""
+"""Backbones and backbone filters of a study, resolved with the installed timm."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_the_sweep_is_about_two_hundred_networks_that_train_at_one_size() -> Non
     assert len([d for d in spec.space if d.field == "optimizer.lr"]) == 3
 
 
-def test_the_sweep_is_narrowed_from_outside() -> None:
+def test_overrides_narrow_the_sweep() -> None:
     changes = ["space.backbone.family=transformer", "space.backbone.max_params=10"]
     spec = check_backbones(load_study("backbone_sweep", changes))
     assert 2 < len(backbones_of(spec)) < 20

@@ -1,4 +1,4 @@
-"""Properties of every study, tried on made-up ones: conditions on fields and family, branches, gaps, every range."""
+"""Property-based tests on generated studies: conditions on fields and family, branches, gaps, all kinds of ranges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHOICES: dict[str, list[Any]] = {
     "optimizer.layer_decay": [1.0, 0.9, 0.75],
     "freeze_embed": [False, True],
 }
-"""Fields that conditions speak of, in an order in which each may depend on those before it."""
+"""Fields of conditions; each may depend on the fields before it."""
 
 RANGES = ("optimizer.lr", "augment.sepia", "augment.mix_alpha", "drop", "image_size", "loss.focal_gamma")
 FAMILIES = ["cnn", "transformer", "hybrid"]
@@ -35,7 +35,7 @@ FAMILIES = ["cnn", "transformer", "hybrid"]
 
 @st.composite
 def stored_studies(draw: st.DrawFn) -> dict[str, Any]:
-    """What `StudySpec.from_dict` takes, before it has been simplified by it."""
+    """Generated input of `StudySpec.from_dict`."""
     space: list[dict[str, Any]] = []
     for field in (*CHOICES, *RANGES):
         if draw(st.booleans()):
@@ -121,7 +121,7 @@ def pick(data: st.DataObject, dimension: Dimension) -> Scalar:
 
 
 def holds(dimension: Dimension, flat: Mapping[str, Scalar]) -> bool:
-    """The meaning of conditions, once more and independently."""
+    """Independent implementation of conditions."""
     for field, values in dimension.when:
         actual = family_of(str(flat["backbone"])) if field == FAMILY else flat[field]
         if actual not in values and (field != "backbone" or not _fits(str(actual), [str(value) for value in values])):
@@ -185,7 +185,7 @@ def test_trial_zero_lies_inside_the_active_dimensions(stored: dict[str, Any]) ->
 
 @made_up
 @given(stored_studies(), st.data())
-def test_what_the_space_does_not_sample_is_refused(stored: dict[str, Any], data: st.DataObject) -> None:
+def test_values_outside_the_space_are_refused(stored: dict[str, Any], data: st.DataObject) -> None:
     spec = StudySpec.from_dict(stored)
     params = spec.default_params()
     for name in params:
@@ -201,7 +201,7 @@ def test_what_the_space_does_not_sample_is_refused(stored: dict[str, Any], data:
 
 @made_up
 @given(stored_studies(), stored_studies())
-def test_differences_are_told_exactly_where_the_hash_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_differences_are_listed_exactly_where_the_hash_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
     first, second = StudySpec.from_dict(one), StudySpec.from_dict(other)
     assert bool(differences(first, second)) == (first.spec_hash != second.spec_hash)
 
@@ -216,7 +216,7 @@ JSON = st.recursive(
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(stored_studies(), st.data())
 def test_a_damaged_study_is_refused_in_words(stored: dict[str, Any], data: st.DataObject) -> None:
-    """One value anywhere is replaced by anything: either it is still a study, or a `StudyError` says why not."""
+    """Any value is replaced by any other: the result is a study, or `StudyError` is raised."""
     places = list(_places(stored))
     container, key = data.draw(st.sampled_from(places), label="place")
     container[key] = data.draw(JSON, label="value")

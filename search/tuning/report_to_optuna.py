@@ -1,7 +1,8 @@
-"""Telling Optuna what is stored.
+"""Reporting stored outcomes to Optuna.
 
-Our tables are written first, in one transaction; Optuna is told afterwards. A worker that dies in between leaves an
-outcome untold, which the next one tells: so telling is idempotent, and everything it needs is in the record.
+An outcome is first written to Retable's own tables, in one transaction, and then reported to Optuna. A worker that dies
+in between leaves an unreported outcome, which another process reports later. Reporting is therefore idempotent, and the
+stored record holds everything that it needs.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import optuna
 from optuna.trial import TrialState
 
 from search.statistics.ranking import objective_name
-from search.study_state.optuna_attributes import SECONDS, SIBLINGS, WORK_ATTRIBUTE
-from search.study_state.snapshot import objective_of
+from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
+from search.study_state.search_trials import objective_of
 from storage.optuna_storage import TrialWrites, load_sibling, trial_id_of
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
@@ -23,52 +24,53 @@ from trainer.evaluation.metrics import METRICS
 STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
     TrialStatus.PRUNED: TrialState.PRUNED,
-    # As pruned, with its reason, so that the sampler learns to keep away; failures teach it nothing.
+    # Samplers learn from pruned trials, here to keep away, and nothing from failed ones. `_attributes` has the reason.
     TrialStatus.DIVERGED: TrialState.PRUNED,
     TrialStatus.FAILED: TrialState.FAIL,
 }
 
 OBJECTIVES = {objective_name(metric): metric for metric in METRICS}
-"""Metrics by the name of the objective in Optuna."""
+"""Metric by the name under which Optuna knows its objective."""
 
 
-def tell(stores: Stores, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
-    """Tell Optuna every outcome of a study that it does not know yet, or that of one work item.
+def report_to_optuna(stores: Stores, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
+    """Report every unreported outcome of a study to Optuna, or only that of the work item ``work_id``.
 
-    Several processes may tell the same outcome at the same moment: one of them does.
+    Several processes may report the same outcome at the same moment: it reaches Optuna once.
     """
     for record in stores.queue.unreported(study_id, work_id):
-        _tell_one(stores, study, record)
+        _report(stores, study, record)
 
 
-def _tell_one(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
+def _report(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
     if record.kind is WorkKind.SEARCH:
         if record.number is not None:
-            _tell_trial(stores, study, record)
+            _report_trial(stores, study, record)
     elif record.status is TrialStatus.FINISHED:
-        stores.database.retry(partial(_add_to_sibling, study, record))  # whole: it looks whether it is there
+        # The retry covers the check for an earlier copy as well.
+        stores.database.retry(partial(_add_to_sibling, study, record))
     stores.queue.mark_reported(record.work_id)
 
 
-def _tell_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
+def _report_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
     assert record.number is not None
     trial_id = trial_id_of(study, record.number)
     backend = stores.optuna_storage
     if not backend.write(TrialWrites(trial_id, user_attrs=_attributes(record))):
-        return  # another process has told it meanwhile
+        return  # another process has reported it meanwhile
     state = STATES[record.status]
-    # It may still do so at any moment.
+    # Another process may still report the trial between the write above and the end of this block.
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         if state is TrialState.COMPLETE and record.value is not None:
-            # What `tell` does for a value that is known to be a finite number, without reading the trial again.
+            # Same effect as `study.tell` with a finite value, without reading the trial again.
             backend.set_trial_state_values(trial_id, state, [objective_value(study, record)])
         else:
             study.tell(record.number, state=state, skip_if_finished=True)
 
 
 def objective_value(study: optuna.Study, record: TrialRecord) -> float:
-    """The objective value of a finished trial: what it is worth (`search.statistics.ranking`), which is less a matter
-    of luck than the metric.
+    """The objective value of a finished trial that is reported to Optuna, see `search.statistics.ranking.objective`.
+    It is less noisy than the metric.
     """
     names = study.metric_names
     assert names, "studies are created with the name of their objective"
@@ -76,11 +78,12 @@ def objective_value(study: optuna.Study, record: TrialRecord) -> float:
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
+    """Copy a confirmation or refit to the Optuna study that shows these, unless it is there already."""
     sibling = load_sibling(study, SIBLINGS[record.kind])
     if any(trial.user_attrs.get(WORK_ATTRIBUTE) == record.work_id for trial in sibling.get_trials(deepcopy=False)):
         return
     if record.value is None:
-        return  # trained on all images: there is no score to show
+        return  # trained on all images, so that no score was measured
     recipe = record.recipe or {}
     sibling.add_trial(
         optuna.create_trial(
@@ -91,15 +94,15 @@ def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
 
 
 def _attributes(record: TrialRecord) -> dict[str, object]:
-    """What becomes a sortable column of the dashboard."""
+    """User attributes of a trial; each is a sortable column of the dashboard."""
     attributes: dict[str, object] = {
         WORK_ATTRIBUTE: record.work_id,
         "metric": record.value,
         "standard_error": record.value_se,
-        "true_class_probability": record.soft,
+        "true_class_probability": record.mean_true_probability,
         "brier_score_of_average": record.brier,
         "ambiguity": record.ambiguity,
-        SECONDS: round(record.seconds, 1),
+        SECONDS_ATTRIBUTE: round(record.seconds, 1),
     }
     if record.reason:
         attributes["reason"] = record.reason

@@ -1,0 +1,64 @@
+"""The search trials that have ended, and the scores by which they are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search.statistics.ranking import Candidate, averaging_gain, objective
+from storage.stores import Stores
+from storage.values import TrialRecord, TrialStatus, WorkKind
+
+
+def search_records(stores: Stores, study_id: int, before: tuple[TrialRecord, ...] = ()) -> tuple[TrialRecord, ...]:
+    """Outcomes of the search trials of a study, in the order in which they ended.
+
+    Args:
+        before: an earlier result, returned again if the number of outcomes is the same: they are only ever added.
+    """
+    if stores.trials.count(study_id, WorkKind.SEARCH) == len(before):
+        return before
+    return tuple(stores.trials.records(study_id, kind=WorkKind.SEARCH))
+
+
+def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
+    """The finished trials among ``records``, as `search.statistics.ranking` takes them.
+
+    Args:
+        metric: name of the study's metric.
+    """
+    finished = [r for r in records if r.status is TrialStatus.FINISHED and r.number is not None and r.value is not None]
+    return [_candidate(r, metric) for r in finished]
+
+
+def _candidate(record: TrialRecord, metric: str) -> Candidate:
+    assert record.number is not None and record.value is not None and record.brier is not None
+    return Candidate(
+        number=record.number,
+        value=record.value,
+        standard_error=record.value_se or 0.0,
+        averaged=averaged_score(record, metric),
+        brier=record.brier,
+        objective=objective_of(record, metric),
+    )
+
+
+def objective_of(record: TrialRecord, metric: str) -> float:
+    """Objective of a finished trial, see `search.statistics.ranking.objective`."""
+    assert record.value is not None and record.brier is not None
+    return objective(metric, averaged_score(record, metric), record.brier)
+
+
+def averaged_score(record: TrialRecord, metric: str) -> float:
+    """Expected metric of the average of a finished trial's fold models."""
+    assert record.value is not None
+    return record.value + averaging_gain_of(record, metric)
+
+
+def averaging_gain_of(record: TrialRecord, metric: str) -> float:
+    """Expected gain in the metric from averaging the fold models of a finished training.
+
+    Args:
+        record: of a training that held images out, so that it has scores.
+    """
+    assert record.value is not None and record.brier is not None and record.ambiguity is not None
+    return averaging_gain(metric, record.value, record.brier, record.ambiguity)

@@ -1,0 +1,56 @@
+"""The stages of a study (search, confirmation, refits): which of them are over, and which work is running."""
+
+from __future__ import annotations
+
+from optuna.trial import TrialState
+
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.study_state.snapshot import StudySnapshot
+from storage.queue.items import HeldItem
+from storage.stores import Stores
+from storage.values import TRIAL_NOTE, StudyState, WorkKind
+
+
+def search_is_over(snapshot: StudySnapshot) -> bool:
+    """Whether no trial is running and none will begin. A paused search is not over."""
+    study = snapshot.study
+    if snapshot.running or snapshot.paused:
+        return False
+    if study.state is StudyState.STOPPED or not snapshot.in_time:
+        return True
+    return not snapshot.waiting and study.budget is not None and snapshot.counted >= study.budget
+
+
+def confirmations_are_over(snapshot: StudySnapshot) -> bool:
+    """Whether every queued confirmation has ended, or the time left is too short to begin another."""
+    if snapshot.paused and snapshot.confirms_open:
+        return False
+    return not snapshot.confirms_open or not (snapshot.confirms_running or snapshot.in_time_to_confirm)
+
+
+def refits_are_over(snapshot: StudySnapshot) -> bool:
+    """Whether every queued refit has ended."""
+    return snapshot.refits_open == 0
+
+
+def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
+    """A description of the running refit, confirmations, or trials with their epochs; empty if nothing runs."""
+    if snapshot.refits_open:
+        total = snapshot.refits_done + snapshot.refits_open
+        return f"refit {snapshot.refits_done + 1} of {total}"
+    if snapshot.confirms_open:
+        total = snapshot.confirms_done + snapshot.confirms_open
+        held = stores.queue.held(snapshot.study.id)
+        running = [confirmation_name(item) for item in held if item.kind is WorkKind.CONFIRM]
+        return f"confirming {snapshot.confirms_done + 1} of {total}" + (": " + ", ".join(running) if running else "")
+    if not snapshot.running:
+        return "workers are starting" if not snapshot.workers else ""
+    trials = stores.optuna_study(snapshot.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return ", ".join(
+        f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
+    )
+
+
+def confirmation_name(item: HeldItem) -> str:
+    """A confirmation for people, such as ``trial 7 on split 1``."""
+    return f"trial {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"

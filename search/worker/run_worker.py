@@ -1,0 +1,109 @@
+"""The process of a worker: connects to the database, sets up device and loader, then runs the loop of `work`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from search.runtime.disk import QUOTA
+from search.runtime.heartbeat import Heartbeat
+from search.runtime.home import Home
+from search.runtime.process_names import process_name
+from search.runtime.signals import GRACE, StopSignals
+from search.runtime.worker_environment import PARENT_VARIABLE, SHARE_VARIABLE
+from search.worker.lease import LEASE
+from search.worker.loop import work
+from search.worker.study_cache import StudyCache, WorkerResources
+from storage.database.outages import OUTAGE_TIMEOUT, retry
+from storage.stores import Stores, open_stores
+from trainer.common.environment import check_torch_pair, usable_cores
+
+START_TIMEOUT = 300.0  # seconds that a worker waits at its start for a database that does not answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerRequest:
+    """The options of ``search worker``."""
+
+    storage_url: str
+    study: str | None
+    """Name of the only study to serve; None: every running study of the database."""
+    folders: Sequence[Path]
+    """Folders of images; a study is served from the one with its images."""
+    home: Path
+    """Home folder, see `search.runtime.home`."""
+    weights: Path | None = None
+    """Folder of pre-trained weights."""
+    stay: bool = False
+    """Wait for further work instead of ending."""
+    grace: float = GRACE
+    """Seconds, see `search.runtime.signals.GRACE`."""
+    quota: float = QUOTA
+    """GiB for checkpoints, see `search.runtime.disk.QUOTA`."""
+    lease: float = LEASE
+    """Seconds, see `search.worker.lease.LEASE`."""
+
+
+def run_worker(request: WorkerRequest) -> None:
+    """Run work items until none is left or a stop is requested, which releases the current item.
+
+    Raises:
+        StorageError, DataMismatch, DataError, NoData, StudyError: the worker cannot start; no item was taken.
+        WorkerLeaves: the worker cannot continue on this host; its item is released or has failed.
+    """
+    parent = os.environ.get(PARENT_VARIABLE)
+    signals = StopSignals(parent=int(parent) if parent else None, grace=request.grace).install()
+    stores = retry(partial(open_stores, request.storage_url, outage_timeout=OUTAGE_TIMEOUT), START_TIMEOUT)
+    only = None if request.study is None else stores.study(request.study)
+    check_torch_pair(thorough=True)
+    name, home = process_name(), Home(root=request.home)
+    with _open_resources(request, stores, home, name) as resources:
+        study_cache = StudyCache(resources)
+        if only is not None:
+            study_cache.context(only)  # raises now if the study's images are missing
+        device = str(resources.device)
+        with Heartbeat(stores.workers, name, device=device, home=home.identity()) as heartbeat:
+            work(
+                stores,
+                study_cache.context,
+                signals,
+                only=only,
+                home=home,
+                # A worker with a parent stays until its parent ends it.
+                linger=request.stay or parent is not None,
+                quota=request.quota,
+                on_study=heartbeat.set_study,
+            )
+
+
+@contextmanager
+def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: str) -> Iterator[WorkerResources]:
+    """Set up torch's device, threads and memory limit, and start the batch loader."""
+    import torch
+
+    from trainer.batches.batch_loader import BatchLoader, fitting_workers
+    from trainer.training.gpu_memory import limit_memory
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads:
+        torch.set_num_threads(int(threads))
+    share = os.environ.get(SHARE_VARIABLE)
+    if share and device.type == "cuda":
+        limit_memory(float(share))
+    cores = int(threads) if threads else usable_cores() // max(1, torch.cuda.device_count())
+    with BatchLoader(fitting_workers(device.type, cores)) as loader:
+        yield WorkerResources(
+            worker=name,
+            stores=stores,
+            home=home,
+            folders=tuple(request.folders),
+            device=device,
+            loader=loader,
+            weights_dir=request.weights,
+            lease=request.lease,
+        )

@@ -1,0 +1,132 @@
+"""Reading the work queue: which studies have work, which items are held or waiting, which outcomes are unreported."""
+
+from __future__ import annotations
+
+from sqlalchemy import case, exists, func, or_, select
+
+from storage.database.connection import Database
+from storage.database.outages import repeatable
+from storage.database.tables import Study, Trial, Work
+from storage.errors import UnknownStudyError
+from storage.queue.conditions import is_expired, is_for_home, is_live, is_waiting, may_begin_trial
+from storage.queue.items import HeldItem, WaitingItem
+from storage.records.trial_rows import TRIAL_COLUMNS, trial_record
+from storage.values import StudyState, TrialRecord, WorkKind, WorkState
+
+
+class QueueReader:
+    """Queries on the work items of all studies of one database.
+
+    They change nothing and never make a writer wait. All are repeated during an outage
+    (`storage.database.outages.repeatable`).
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @repeatable
+    def studies_with_work(self, *, home: str | None = None) -> list[int]:
+        """Ids of the studies that seem to have work for a worker of ``home``, in the order in which to try them.
+
+        Higher priority comes first; then the study with fewer busy workers; then the one whose last item was taken
+        longest ago. Cheap enough for idle workers to poll. `WorkQueue.take` makes the decision.
+
+        Args:
+            home: as in `WorkQueue.take`.
+        """
+        clock = self._database.clock
+        of_study = Work.study_id == Study.id
+        busy_workers = select(func.count()).where(of_study, is_live(clock)).scalar_subquery()
+        has_waiting_item = exists().where(
+            of_study,
+            is_waiting(clock),
+            is_for_home(home),
+            or_(Work.kind != WorkKind.SEARCH.value, Study.state == StudyState.RUNNING.value),
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Study.id)
+                .where(Study.state != StudyState.PAUSED.value, or_(has_waiting_item, may_begin_trial(clock)))
+                .order_by(Study.priority.desc(), busy_workers, func.coalesce(Study.served, 0.0), Study.id)
+            )
+            return list(rows.scalars())
+
+    @repeatable
+    def may_begin(self, study_id: int) -> bool:
+        """Whether `WorkQueue.take` would create a new search item now.
+
+        Raises:
+            UnknownStudyError: no such study.
+        """
+        with self._database.reading() as connection:
+            allowed = connection.execute(
+                select(may_begin_trial(self._database.clock)).where(Study.id == study_id)
+            ).scalar_one_or_none()
+        if allowed is None:
+            raise UnknownStudyError(f"no study has the id {study_id} in {self._database.name}")
+        return bool(allowed)
+
+    @repeatable
+    def waiting(self, study_id: int, kind: WorkKind) -> list[WaitingItem]:
+        """Items with a given recipe that wait for a worker: never taken, released, or their lease has run out."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Work.id, Work.split, Work.recipe, Work.note)
+                .where(Work.study_id == study_id, Work.kind == WorkKind(kind).value, is_waiting(self._database.clock))
+                .where(Work.recipe.is_not(None))
+                .order_by(Work.id)
+            )
+            return [WaitingItem(**row._mapping) for row in rows]
+
+    @repeatable
+    def held(self, study_id: int) -> list[HeldItem]:
+        """Items under a running lease, by id."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Work.id, Work.kind, Work.trial_number, Work.worker, Work.split, Work.note)
+                .where(Work.study_id == study_id, is_live(self._database.clock))
+                .order_by(Work.id)
+            )
+            return [HeldItem(**{**row._mapping, "kind": WorkKind(row.kind)}) for row in rows]
+
+    @repeatable
+    def states(self, study_id: int) -> dict[int, WorkState]:
+        """The state of every item of a study by id. An item keeps its state when its lease runs out."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(Work.id, Work.state).where(Work.study_id == study_id))
+            return {row.id: WorkState(row.state) for row in rows}
+
+    @repeatable
+    def counts(self, study_id: int) -> dict[WorkKind, dict[WorkState, int]]:
+        """How many items of each kind are in each state, zeros included.
+
+        Items whose lease has run out count as queued, because the next worker may take them.
+        """
+        state = case((is_expired(self._database.clock), WorkState.QUEUED.value), else_=Work.state)
+        result = {kind: dict.fromkeys(WorkState, 0) for kind in WorkKind}
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(Work.kind, state, func.count()).where(Work.study_id == study_id).group_by(Work.kind, state)
+            )
+            for kind, found, count in rows:
+                result[WorkKind(kind)][WorkState(found)] = count
+        return result
+
+    @repeatable
+    def unreported(self, study_id: int, work_id: int | None = None) -> list[TrialRecord]:
+        """Stored outcomes that `WorkQueue.mark_reported` has not confirmed, oldest first.
+
+        A worker that died between storing and reporting leaves them; so does one that is reporting right now. Several
+        processes may therefore report the same outcome, each with ``study.tell(..., skip_if_finished=True)``.
+
+        Args:
+            work_id: of the only item to look at; None: all items of the study.
+        """
+        conditions = [Work.study_id == study_id, Work.is_reported.is_(False)]
+        if work_id is not None:
+            conditions.append(Work.id == work_id)
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(*TRIAL_COLUMNS).join(Work, Work.id == Trial.work_id).where(*conditions).order_by(Trial.id)
+            )
+            return [trial_record(row) for row in rows]
