@@ -1,19 +1,23 @@
-"""Optuna's storage on our engine, with fewer reads and writes for a worker that samples a recipe."""
+"""Optuna's storage on our engine, with fewer reads and writes for a worker that samples a recipe.
+
+Only this module and `search.tuning.cost_aware_tpe` use Optuna's private names, so that a new release of Optuna can
+break no other module.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
-from optuna.storages._rdb.models import StudyModel, TrialModel, TrialParamModel, TrialUserAttributeModel
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool, QueuePool, select
 from sqlalchemy.orm import scoped_session, sessionmaker
@@ -67,6 +71,20 @@ class TrialWrites:
     user_attrs: dict[str, object] = field(default_factory=dict)
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _repeated(method: Callable[Concatenate[_CachedStorage, P], T]) -> Callable[Concatenate[FleetStorage, P], T]:
+    """A method of Optuna's storage for `FleetStorage`, repeated during an outage."""
+
+    @repeatable
+    def repeated(storage: FleetStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(storage, *args, **kwargs)
+
+    return repeated
+
+
 class FleetStorage(_CachedStorage):
     """Optuna's cached storage (as of `optuna.storages.get_storage`), with fewer reads and writes on request.
 
@@ -76,6 +94,24 @@ class FleetStorage(_CachedStorage):
     Its methods are repeated during an outage (`storage.database.outages.repeatable`), except those that create or
     delete something by name: they would fail if they ran again after they had succeeded.
     """
+
+    get_all_studies = _repeated(_CachedStorage.get_all_studies)
+    get_all_trials = _repeated(_CachedStorage.get_all_trials)
+    get_study_directions = _repeated(_CachedStorage.get_study_directions)
+    get_study_id_from_name = _repeated(_CachedStorage.get_study_id_from_name)
+    get_study_name_from_id = _repeated(_CachedStorage.get_study_name_from_id)
+    get_study_system_attrs = _repeated(_CachedStorage.get_study_system_attrs)
+    get_study_user_attrs = _repeated(_CachedStorage.get_study_user_attrs)
+    get_trial = _repeated(_CachedStorage.get_trial)
+    get_trial_id_from_study_id_trial_number = _repeated(_CachedStorage.get_trial_id_from_study_id_trial_number)
+    set_study_system_attr = _repeated(_CachedStorage.set_study_system_attr)
+    set_study_user_attr = _repeated(_CachedStorage.set_study_user_attr)
+    set_trial_intermediate_value = _repeated(_CachedStorage.set_trial_intermediate_value)
+    set_trial_system_attr = _repeated(_CachedStorage.set_trial_system_attr)
+    # A second call after one that succeeded answers as if another process had been faster: with False for a waiting
+    # trial, which is left running for `WorkRecovery.orphans` to find, and with UpdateFinishedTrialError for one that
+    # has ended.
+    set_trial_state_values = _repeated(_CachedStorage.set_trial_state_values)
 
     def __init__(self, backend: RDBStorage, database: Database) -> None:
         super().__init__(backend)
@@ -99,12 +135,12 @@ class FleetStorage(_CachedStorage):
             self._read_studies = None
 
     @contextmanager
-    def collecting(self, trial_id: int) -> Iterator[TrialWrites]:
+    def collecting(self, trial: optuna.Trial) -> Iterator[TrialWrites]:
         """Inside the block, collect parameters and user attributes of this trial instead of writing them.
 
         The caller writes them with `write` afterwards. As usual, repeated suggestions return the same values.
         """
-        writes = TrialWrites(trial_id)
+        writes = TrialWrites(id_of(trial))
         self._deferred = writes
         try:
             yield writes
@@ -126,7 +162,7 @@ class FleetStorage(_CachedStorage):
         trial_id = writes.trial_id
         with self._database.writing() as connection:
             state = connection.execute(
-                select(TrialModel.state).where(TrialModel.trial_id == trial_id).with_for_update()
+                select(models.TrialModel.state).where(models.TrialModel.trial_id == trial_id).with_for_update()
             ).scalar_one_or_none()
             if state is None or state.is_finished():
                 return False
@@ -140,9 +176,11 @@ class FleetStorage(_CachedStorage):
                     }
                     for name, (value, distribution) in writes.params.items()
                 ]
-                connection.execute(self._database.insert(TrialParamModel).values(params).on_conflict_do_nothing())
+                connection.execute(
+                    self._database.insert(models.TrialParamModel).values(params).on_conflict_do_nothing()
+                )
             if writes.user_attrs:
-                insert = self._database.insert(TrialUserAttributeModel).values(_attributes(writes))
+                insert = self._database.insert(models.TrialUserAttributeModel).values(_attributes(writes))
                 connection.execute(
                     insert.on_conflict_do_update(
                         index_elements=["trial_id", "key"], set_={"value_json": insert.excluded.value_json}
@@ -160,6 +198,7 @@ class FleetStorage(_CachedStorage):
         create = partial(super().create_new_trial, study_id, template_trial)
         return self._database.retry(create) if template_trial is None else create()
 
+    @repeatable
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
@@ -169,6 +208,7 @@ class FleetStorage(_CachedStorage):
         else:
             super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
+    @repeatable
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """As Optuna's; deferred inside `collecting`."""
         if self._deferred is not None and self._deferred.trial_id == trial_id:
@@ -182,30 +222,6 @@ class FleetStorage(_CachedStorage):
         super()._read_trials_from_remote_storage(study_id)
         if self._read_studies is not None:
             self._read_studies.add(study_id)
-
-
-# `set_trial_state_values` that runs again after it has succeeded answers as if another process had been faster: with
-# False for a waiting trial, which is left running for `WorkRecovery.orphans` to find, and with UpdateFinishedTrialError
-# for one that has ended.
-for _name in (
-    "get_all_studies",
-    "get_all_trials",
-    "get_study_directions",
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_system_attrs",
-    "get_study_user_attrs",
-    "get_trial",
-    "get_trial_id_from_study_id_trial_number",
-    "set_study_system_attr",
-    "set_study_user_attr",
-    "set_trial_intermediate_value",
-    "set_trial_param",
-    "set_trial_state_values",
-    "set_trial_system_attr",
-    "set_trial_user_attr",
-):
-    setattr(FleetStorage, _name, repeatable(getattr(FleetStorage, _name)))
 
 
 def _attributes(writes: TrialWrites) -> list[Mapping[str, Any]]:
@@ -232,6 +248,36 @@ def open_optuna_storage(database: Database) -> FleetStorage:
         return FleetStorage(_shared_engine_storage(database, create_tables=False), database)
 
 
+def id_of(trial: optuna.Trial) -> int:
+    """Optuna's id of a trial, which is not its number."""
+    return trial._trial_id
+
+
+def trial_id_of(study: optuna.Study, number: int) -> int:
+    """Optuna's id of the trial of a study with this number."""
+    return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+
+
+def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
+    """The running trial ``number`` of a study, to be continued."""
+    return optuna.Trial(study, trial_id_of(study, number))
+
+
+def stored_trial(trial: optuna.Trial) -> FrozenTrial:
+    """The stored state of a running trial. It is not a copy: do not change it."""
+    return trial.storage.get_trial(trial._trial_id)
+
+
+def study_id_of(study: optuna.Study) -> int:
+    """Optuna's id of a study."""
+    return study._study_id
+
+
+def load_sibling(study: optuna.Study, suffix: str) -> optuna.Study:
+    """The study of the same storage whose name has ``suffix`` added, with the same sampler."""
+    return optuna.load_study(study_name=study.study_name + suffix, storage=study._storage, sampler=study.sampler)
+
+
 @repeatable
 def running_trials(database: Database, study_name: str) -> list[int]:
     """Numbers of the trials that are running according to Optuna's tables.
@@ -243,10 +289,10 @@ def running_trials(database: Database, study_name: str) -> list[int]:
     """
     with database.reading() as connection:
         rows = connection.execute(
-            select(TrialModel.number)
-            .join(StudyModel, StudyModel.study_id == TrialModel.study_id)
-            .where(StudyModel.study_name == study_name, TrialModel.state == TrialState.RUNNING)
-            .order_by(TrialModel.number)
+            select(models.TrialModel.number)
+            .join(models.StudyModel, models.StudyModel.study_id == models.TrialModel.study_id)
+            .where(models.StudyModel.study_name == study_name, models.TrialModel.state == TrialState.RUNNING)
+            .order_by(models.TrialModel.number)
         )
         return list(rows.scalars())
 
@@ -260,11 +306,11 @@ def user_attribute(database: Database, study_name: str, key: str) -> dict[int, A
     """
     with database.reading() as connection:
         rows = connection.execute(
-            select(TrialModel.number, TrialUserAttributeModel.value_json)
-            .join(StudyModel, StudyModel.study_id == TrialModel.study_id)
-            .join(TrialUserAttributeModel, TrialUserAttributeModel.trial_id == TrialModel.trial_id)
-            .where(StudyModel.study_name == study_name, TrialUserAttributeModel.key == key)
-            .order_by(TrialModel.number)
+            select(models.TrialModel.number, models.TrialUserAttributeModel.value_json)
+            .join(models.StudyModel, models.StudyModel.study_id == models.TrialModel.study_id)
+            .join(models.TrialUserAttributeModel, models.TrialUserAttributeModel.trial_id == models.TrialModel.trial_id)
+            .where(models.StudyModel.study_name == study_name, models.TrialUserAttributeModel.key == key)
+            .order_by(models.TrialModel.number)
         )
         return {row.number: json.loads(row.value_json) for row in rows}
 

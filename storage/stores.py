@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
 
 from storage.database.connection import Database, connect
 from storage.database.existing import NoStudy, check_database
-from storage.errors import NotSetUpError, StorageError
+from storage.errors import NotSetUpError
 from storage.optuna_storage import FleetStorage, open_optuna_storage
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import DatasetStore
 from storage.records.exports import ExportStore
 from storage.records.imports import ImportStore
-from storage.records.studies import ImageWeights, StoredStudy, StudyStore
+from storage.records.studies import StoredStudy, StudyStore
 from storage.records.trials import TrialStore
 from storage.records.workers import WorkerStore
 from storage.schema import create_schema, require_schema
@@ -56,44 +54,6 @@ class Stores:
     def optuna_storage(self) -> FleetStorage:
         """Optuna's storage in this database. Opened once, because a new one would read all trials again."""
         return self.database.retry(partial(open_optuna_storage, self.database))
-
-    def folds(self, study: StoredStudy, split: int) -> NDArray[np.int64]:
-        """The frozen fold of each of the study's training images, ``(n,)``.
-
-        Raises:
-            LookupError: this split was never frozen.
-        """
-        protocol = study.spec["protocol"]
-        n_folds, seed = protocol["folds"], protocol["split_seed"]
-        folds = self.datasets.folds(study.fingerprint, n_folds=n_folds, split=split, seed=seed)
-        if folds is None:
-            raise LookupError(f"split {split} of {n_folds} folds was never frozen for study {study.name}")
-        return folds
-
-    def weights(self, study: StoredStudy) -> NDArray[np.float64] | None:
-        """How much each of the study's training images counts in its scores, ``(n,)``; None: all the same.
-
-        Raises:
-            StorageError: as `image_weights`.
-        """
-        stored = self.image_weights(study)
-        return None if stored is None else stored.values
-
-    def image_weights(self, study: StoredStudy) -> ImageWeights | None:
-        """The same, with what the weights were made from.
-
-        Raises:
-            StorageError: there are none, though the study asks for some.
-        """
-        if study.spec["protocol"]["weighting"] == "none":
-            return None
-        stored = self.studies.weights(study.id)
-        if stored is None:
-            raise StorageError(
-                f"study {study.name} is weighted toward the test images, but {self.database.name} holds no weights of "
-                "it: somebody altered it. Take a copy from before, or begin a new study with --name"
-            )
-        return stored
 
     def optuna_study(self, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
         """Optuna's study of that name.

@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import grimp
+import optuna
 import pytest
 
 from search.cli.app import EXPECTED
@@ -23,6 +24,8 @@ ERROR_BASES = {
 }
 """The classes of each package that derive from `Exception` itself; `search.cli.app.main` catches these."""
 UNCOUNTED = {"__init__.py", "__pycache__", "py.typed"}
+KNOW_OPTUNA = ("storage/optuna_storage.py", "search/tuning/cost_aware_tpe.py")
+"""Modules that may use Optuna's private names."""
 
 
 def test_no_folder_is_crowded() -> None:
@@ -80,3 +83,36 @@ def _is_exception(name: str, bases: dict[str, list[str]]) -> bool:
     builtin = getattr(builtins, name, None)
     # Classes of libraries are recognised by their names.
     return (isinstance(builtin, type) and issubclass(builtin, BaseException)) or name.endswith(("Error", "Exception"))
+
+
+def test_optunas_private_names_stay_in_two_modules() -> None:
+    private = optuna_attributes()
+    assert {"_trial_id", "_storage", "_study_id", "_get_trials"} <= private
+    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    uses = {str(path.relative_to(ROOT)): uses_of_optuna(path, private) for path in sources}
+    assert all(uses.pop(module) for module in KNOW_OPTUNA), "the search finds what is known to be there"
+    assert {module: found for module, found in uses.items() if found} == {}
+
+
+def optuna_attributes() -> set[str]:
+    """Private attributes of Optuna's studies, trials, storages, samplers and pruners."""
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    trial = study.ask()
+    known = (study, trial, study.trials[0], trial.storage, study.sampler, study.pruner, optuna.storages.RDBStorage)
+    return {name for thing in known for name in dir(thing) if name.startswith("_") and not name.startswith("__")}
+
+
+def uses_of_optuna(path: Path, private: set[str]) -> list[str]:
+    """Imports of Optuna's private modules and names, and private attributes of anything but ``self``."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "optuna":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("optuna.")]
+        elif isinstance(node, ast.Attribute):
+            owner, whole = ast.unparse(node.value), ast.unparse(node)
+            names = [whole] if owner.startswith("optuna") or (owner != "self" and node.attr in private) else []
+        found += [f"line {node.lineno}: {name}" for name in names if "._" in name]
+    return found

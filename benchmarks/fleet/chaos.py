@@ -33,10 +33,10 @@ from benchmarks.fleet.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
 from search.runtime.process_names import name_prefix
 from search.study_setup.create_study import create_study
+from search.study_state.study import Study
 from search.tuning.suggest import sample
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.queue.items import HeldItem
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import StudyState, WorkKind, WorkState
 
@@ -169,7 +169,7 @@ class WorkerProcesses:
             self.events.exits[code] = self.events.exits.get(code, 0) + 1
 
 
-def begin_study(stores: Stores, folder: Path, plan: Plan) -> StoredStudy:
+def begin_study(stores: Stores, folder: Path, plan: Plan) -> Study:
     """Create the study: trial 0 is the default recipe, and random recipes wait in Optuna's queue."""
     import optuna
 
@@ -190,7 +190,7 @@ def begin_study(stores: Stores, folder: Path, plan: Plan) -> StoredStudy:
 
 
 def run_until_done(
-    processes: WorkerProcesses, stores: Stores, stored: StoredStudy, plan: Plan, server: PostgresServer | None
+    processes: WorkerProcesses, stores: Stores, stored: Study, plan: Plan, server: PostgresServer | None
 ) -> None:
     """Kill workers and restart the server until all trials have ended or the time limit passes."""
     begun, next_progress = time.monotonic(), 0.0
@@ -218,7 +218,7 @@ def run_until_done(
         time.sleep(POLL_INTERVAL)
 
 
-def _open_items(stores: Stores, stored: StoredStudy) -> bool:
+def _open_items(stores: Stores, stored: Study) -> bool:
     """Whether any work item is queued, running, or not yet reported to Optuna."""
     if stores.studies.state(stored.id) is not StudyState.RUNNING:
         return False

@@ -11,9 +11,9 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study_state.search_trials import candidates
+from search.study_state.study import Study
 from search.worker.study_context import StudyContext
 from search.worker.train_item import outcome_of
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 
@@ -55,7 +55,7 @@ class Verdict:
         )
 
 
-def compare(stores: Stores, stored: StoredStudy, data: Path, home: Path, logs: Sequence[Path]) -> Verdict:
+def compare(stores: Stores, stored: Study, data: Path, home: Path, logs: Sequence[Path]) -> Verdict:
     """Check the database, and train every recipe again, undisturbed, in this process.
 
     Args:

@@ -12,7 +12,6 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import distribution_to_json
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, insert
 
@@ -21,6 +20,7 @@ from search.study_setup.data_folder import inspect
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.tuning.suggest import sample
 from storage.database.tables import Trial, Work
+from storage.optuna_storage import models, study_id_of
 from storage.stores import open_stores
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 from studies.spec import load_study
@@ -172,7 +172,7 @@ def fill(url: str, study_plan: StudyPlan, earlier: int) -> None:
     first = backend.ask()
     backend.tell(first, _run(first, study_plan))
     with stores.database.writing() as connection:
-        _insert_in_optuna(connection, backend._study_id, trials[1:])
+        _insert_in_optuna(connection, study_id_of(backend), trials[1:])
         _insert_in_ours(connection, study.id, trials, study_plan)
     stores.database.close()
 

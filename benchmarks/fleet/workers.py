@@ -29,6 +29,7 @@ from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
 from search.runtime.process_names import process_name
 from search.runtime.signals import StopSignals
+from search.study_state.study_targets import read_folds
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
 from search.worker.study_cache import StudyCache, WorkerResources
@@ -36,6 +37,7 @@ from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task
 from storage.database.connection import Database
 from storage.database.outages import OUTAGE_TIMEOUT
+from storage.optuna_storage import stored_trial
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
 from storage.stores import open_stores
@@ -239,8 +241,8 @@ def _sleep_instead(context: StudyContext, task: Task, *, load: Load, watch: Stop
     watch.set_trial(item.trial_number)
     reported: set[int] = set()
     if item.attempt > 1:
-        reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
-    context.stores.folds(context.study, item.split)
+        reported = set(stored_trial(trial).intermediate_values)
+    read_folds(context.stores, context.study, item.split)
     value, seconds = score(trial.params), _seconds(load, item.trial_number)
     for epoch in range(1, load.epochs + 1):
         watch.sleep(seconds / load.epochs)

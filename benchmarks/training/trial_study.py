@@ -16,10 +16,10 @@ from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import StudyPlan, create_study
 from search.study_setup.data_folder import inspect
+from search.study_state.study_targets import read_folds
 from search.worker.loop import work
 from search.worker.study_cache import StudyCache, WorkerResources
 from search.worker.study_context import StudyContext
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import SEARCH_SPLIT
 from studies.spec import load_study
@@ -76,27 +76,27 @@ class TrialRunner:
     """A worker's loop in this process; each call of `run` does one more trial."""
 
     stores: Stores
-    stored: StoredStudy
     context: StudyContext
     done: int = 0
 
     def run(self) -> None:
         """Run one trial from its work item to the report to Optuna."""
         self.done += 1
-        self.stores.studies.set_budget(self.stored.id, self.done)
-        work(self.stores, lambda study: self.context, StopSignals(), home=self.context.home, only=self.stored)
+        self.stores.studies.set_budget(self.context.study.id, self.done)
+        context = self.context
+        work(self.stores, lambda study: context, StopSignals(), home=context.home, only=context.study.stored)
 
     def workload(self) -> Workload:
         """The same cross-validation as a value for the rivals."""
         images = self.context.images
         recipe = self.context.spec.recipe
-        root = Path(str(self.stores.datasets.get(self.stored.fingerprint).summary["folder"]))
+        root = Path(str(self.stores.datasets.get(self.context.study.fingerprint).summary["folder"]))
         paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.jpg")}
         return Workload(
             backbone=str(recipe["backbone"]),
             paths=[paths[identifier] for identifier in images.train_ids],
             y=images.y,
-            folds=self.stores.folds(self.stored, SEARCH_SPLIT),
+            folds=read_folds(self.stores, self.context.study, SEARCH_SPLIT),
             size=int(recipe["image_size"]),
             batch_size=int(recipe["batch_size"]),
             epochs=int(recipe["epochs"]),
@@ -123,7 +123,7 @@ def trial_runner(
     stores = open_stores(f"sqlite:///{work_dir / 'retable.db'}", create=True)
     spec = load_study(study_file)
     competition = inspect(images_dir, spec.data.options)
-    stored = create_study(
+    study = create_study(
         stores,
         StudyPlan(name="one", spec=spec, file_spec=spec, overrides=(), competition=competition, folder=images_dir),
     )
@@ -138,5 +138,5 @@ def trial_runner(
             device=device,
             loader=loader,
         )
-        yield TrialRunner(stores=stores, stored=stored, context=StudyCache(resources).context(stored))
+        yield TrialRunner(stores=stores, context=StudyCache(resources).context(study.stored))
     stores.database.close()

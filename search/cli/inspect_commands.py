@@ -131,11 +131,12 @@ def folds(
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
     from search.export.files import write_folds
+    from search.study_state.study import read_study
     from storage.stores import open_stores
     from storage.values import SEARCH_SPLIT
 
     stores = open_stores(storage_url)
-    write_folds(stores, stores.study(study), SEARCH_SPLIT, output)
+    write_folds(stores, read_study(stores, study), SEARCH_SPLIT, output)
     typer.echo(f"The folds are written to {output}")
 
 

@@ -24,8 +24,8 @@ from search.statistics.selection_bias import POOL, CandidateRecipe, CrossValidat
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import trainings_of
 from search.study_state.search_trials import averaging_gain_of
+from search.study_state.study import Study
 from search.study_state.study_targets import read_targets
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialRecord
 from trainer.common.arrays import Float32Array
@@ -43,12 +43,12 @@ class Optimism:
     unbiased: UnbiasedScore
 
 
-def read_optimism(stores: Stores, study: StoredStudy) -> Optimism | None:
+def read_optimism(stores: Stores, study: Study) -> Optimism | None:
     """The best trial of the search and its score without selection bias; None before a trial has finished."""
     confirmation = read_confirmation(stores, study.name)
     if not confirmation.ranking:
         return None
-    metric = confirmation.spec.protocol.metric
+    metric = confirmation.study.metric
     unbiased = unbiased_score(list(_candidate_recipes(stores, confirmation)), read_targets(stores, study), metric)
     return Optimism(best=confirmation.ranking[0], unbiased=unbiased)
 
@@ -102,7 +102,7 @@ def _candidate_recipes(stores: Stores, confirmation: Confirmation) -> Iterator[C
     """The best recipes of the search, and all confirmed ones."""
     rounds = {finalist.number: finalist.rounds for finalist in confirmation.finalists}
     best = [candidate.number for candidate in confirmation.ranking[:POOL]]
-    metric = confirmation.spec.protocol.metric
+    metric = confirmation.study.metric
     for number in dict.fromkeys([*best, *rounds]):
         records = (confirmation.trials[number], *rounds.get(number, ()))
         searched, *fresh = [

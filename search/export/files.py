@@ -22,10 +22,10 @@ from search.runtime.home import Home
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
 from search.study_setup.image_weights import weights_lines
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
+from search.study_state.study_targets import read_folds
 from storage.stores import Stores
 from storage.values import TrialStatus
-from studies.spec import StudySpec
 from trainer.data.folds import write_folds_csv
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.confusion_matrix import confusion_matrix_png
@@ -107,7 +107,7 @@ def write_export(
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
         if refits.has_oof:
             write_folds(stores, plan.study, plan.split, made / "folds.csv")
-            folds = {split: stores.folds(plan.study, split) for split, _ in refits.shared_trainings}
+            folds = {split: read_folds(stores, plan.study, split) for split, _ in refits.shared_trainings}
             _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
@@ -141,7 +141,7 @@ def write_export(
         forecast=forecast,
         blend_method=plan.choice.method if len(refits.all_members) > 1 else "equal",
         recipe=plan.leader.recipe.to_flat(),
-        default=StudySpec.from_dict(plan.leader.study.spec).default_recipe(),
+        default=plan.leader.study.spec.default_recipe(),
         warnings=tuple(facts.warnings[len(images.warnings) :]),
     )
 
@@ -243,7 +243,7 @@ def _facts(
     statuses = [record.status for study in plan.studies for record in stores.trials.records(study.id, kind=kind)]
     return CardFacts(
         studies=[study.name for study in plan.studies],
-        title=plan.spec.title,
+        title=plan.study.spec.title,
         metric=plan.metric,
         members=_card_members(plan, refits),
         trials_finished=statuses.count(TrialStatus.FINISHED),
@@ -253,7 +253,7 @@ def _facts(
         estimate=None if plan.estimates is None else plan.estimates.of(leader.number, leader.name.study),
         score=None if refits.fitted is None else refits.fitted.score,
         score_error=None if refits.fitted is None else refits.fitted.error,
-        folds=plan.spec.protocol.folds,
+        folds=plan.study.spec.protocol.folds,
         seeds=len(refits.members[0].records),
         full_data=plan.full_data,
         reasons=reasons(plan, refits),
@@ -301,7 +301,7 @@ def _move_into(made: Path, folder: Path) -> None:
         path.replace(target)
 
 
-def write_folds(stores: Stores, study: StoredStudy, split: int, path: Path) -> None:
+def write_folds(stores: Stores, study: Study, split: int, path: Path) -> None:
     """Write the folds of a split as a table: image id, label, duplicate group, fold."""
     dataset = stores.datasets.get(study.fingerprint)
     assert dataset.groups is not None, "duplicates are looked for before a study begins"
@@ -310,5 +310,5 @@ def write_folds(stores: Stores, study: StoredStudy, split: int, path: Path) -> N
         ids=dataset.train_ids,
         labels=[dataset.class_names[y] for y in dataset.y],
         groups=dataset.groups[: len(dataset.train_ids)],
-        folds=stores.folds(study, split),
+        folds=read_folds(stores, study, split),
     )

@@ -18,7 +18,7 @@ from search.runtime.errors import SearchError
 from search.runtime.failures import ADVICE
 from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
-from search.study_state.study_targets import read_targets
+from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
@@ -220,7 +220,7 @@ def _blend(
     if found is not None:
         predictions, folds = found
         stacked = np.stack([*predictions, *(part.oof for part in imported)])
-        final = plan.spec.final
+        final = plan.study.spec.final
         fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.method, calibrate=final.calibrate)
     all_members: list[MemberRefits | Imported] = [*members, *imported]
     shares = np.array([part.member.weight for part in all_members])
@@ -238,11 +238,12 @@ def _predictions_to_fit(
 ) -> tuple[list[Float32Array], NDArray[np.int64]] | None:
     """Out-of-fold predictions of each member, to fit a blend on, and their folds; None if a member has none."""
     if not plan.full_data:
-        return [average(member.oof_by_training) for member in members], stores.folds(plan.study, plan.split)
+        return [average(member.oof_by_training) for member in members], read_folds(stores, plan.study, plan.split)
     rounds = [member.member.rounds for member in members]
     if not all(rounds):
         return None
-    return [predictions_of(stores, member.member) for member in members], stores.folds(plan.study, rounds[0][0].split)
+    folds = read_folds(stores, plan.study, rounds[0][0].split)
+    return [predictions_of(stores, member.member) for member in members], folds
 
 
 def _views(
@@ -258,7 +259,7 @@ def _views(
 
     if member.recipe.tta != "none":
         return TTA[member.recipe.tta]
-    if not plan.spec.final.tta:
+    if not plan.study.spec.final.tta:
         return ("identity",)
     if plan.full_data:
         refits = stores.trials.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)

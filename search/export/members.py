@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from search.statistics.member_names import MemberName
 from search.study_state.finalists import trainings_of
+from search.study_state.study import Study
 from storage.records.imports import ImportRecord
-from storage.records.studies import StoredStudy
 from storage.values import TrialRecord
 from trainer.recipe.recipe import Recipe
 
@@ -17,7 +17,7 @@ class ExportMember:
     """A recipe of the final model: that of a trial, changed only by its study's ``[final]`` table."""
 
     name: MemberName
-    study: StoredStudy
+    study: Study
     """The study that found the recipe and refits it."""
     trial: TrialRecord
     recipe: Recipe
@@ -55,7 +55,7 @@ class ImportedMember:
     """Predictions of another library: they count in the submission, but have no network that could be run."""
 
     name: MemberName
-    study: StoredStudy
+    study: Study
     """The study that they were imported into."""
     record: ImportRecord
     weight: float = 1.0

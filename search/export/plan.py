@@ -15,23 +15,21 @@ from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
-from search.study_state.study_targets import read_targets
+from search.study_state.study import Study
+from search.study_state.study_targets import read_folds, read_targets
 from storage.artifacts import ArtifactFolder
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
-from studies.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
     """The members of a final model, and how often each recipe is trained."""
 
-    study: StoredStudy
+    study: Study
     """The study that the export belongs to; its ``[final]`` table applies."""
-    other_studies: tuple[StoredStudy, ...] = ()
+    other_studies: tuple[Study, ...] = ()
     """Further studies whose recipes and imports may take part."""
-    spec: StudySpec
     members: tuple[ExportMember, ...]
     """The leader first."""
     imported: tuple[ImportedMember, ...] = ()
@@ -48,7 +46,7 @@ class ExportPlan:
     """Doubts about the choice, a sentence each."""
 
     @property
-    def studies(self) -> tuple[StoredStudy, ...]:
+    def studies(self) -> tuple[Study, ...]:
         """All studies that may take part, the export's own first."""
         return (self.study, *self.other_studies)
 
@@ -65,22 +63,22 @@ class ExportPlan:
     @property
     def networks_per_training(self) -> int:
         """Number of networks of one training: one a fold, or a single one of all images."""
-        return 1 if self.full_data else self.spec.protocol.folds
+        return 1 if self.full_data else self.study.protocol.folds
 
     @property
     def metric(self) -> str:
         """What the study maximises."""
-        return self.spec.protocol.metric
+        return self.study.metric
 
 
 def plan_export(
     stores: Stores,
-    study: StoredStudy,
+    study: Study,
     *,
     seeds: int | None,
     full_data: bool,
     members_at_most: int | None = None,
-    other_studies: Sequence[StoredStudy] = (),
+    other_studies: Sequence[Study] = (),
     home: Home | None = None,
 ) -> ExportPlan:
     """Choose the members: confirmed recipes if there are any, else the best trial of the search, and imports.
@@ -97,26 +95,25 @@ def plan_export(
         StudiesDiffer: the studies cannot be compared.
     """
     pool = read_pool(stores, (study, *other_studies), None if full_data else home)
-    spec = StudySpec.from_dict(study.spec)
-    limit = spec.final.members if members_at_most is None else min(spec.final.members, members_at_most)
-    choice = _choose(stores, study, spec, pool, max(1, limit))
+    final = study.spec.final
+    limit = final.members if members_at_most is None else min(final.members, members_at_most)
+    choice = _choose(stores, study, pool, max(1, limit))
     blend_weights = dict(zip(choice.names, choice.blend_weights, strict=True))
     return ExportPlan(
         study=study,
         other_studies=tuple(other_studies),
-        spec=spec,
         members=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.recipes if m.name in blend_weights),
         imported=tuple(replace(m, weight=blend_weights[m.name]) for m in pool.imported if m.name in blend_weights),
         choice=choice,
         estimates=pool.estimates,
-        seeds=seeds or spec.final.seeds,
+        seeds=seeds or final.seeds,
         full_data=full_data,
-        short_of_time=spec.final.ensemble != "none" and limit < min(spec.final.members, len(pool.recipes)),
+        short_of_time=final.ensemble != "none" and limit < min(final.members, len(pool.recipes)),
         notes=pool.notes,
     )
 
 
-def _choose(stores: Stores, study: StoredStudy, spec: StudySpec, pool: Pool, at_most: int) -> Choice:
+def _choose(stores: Stores, study: Study, pool: Pool, at_most: int) -> Choice:
     """Choose the members from the pool; its first recipe leads."""
     if len(pool.all_members) == 1 and pool.estimates is None:
         note = "no recipe was confirmed on fresh splits"
@@ -127,9 +124,9 @@ def _choose(stores: Stores, study: StoredStudy, spec: StudySpec, pool: Pool, at_
             for member in pool.all_members
         ],
         read_targets(stores, study),
-        stores.folds(study, pool.split),
-        spec.protocol.metric,
-        spec.final.ensemble,
+        read_folds(stores, study, pool.split),
+        study.metric,
+        study.spec.final.ensemble,
         at_most,
     )
 
@@ -196,6 +193,6 @@ def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: i
     return work_id
 
 
-def weight_files(home: Home, study: StoredStudy, work_id: int) -> list[Path]:
+def weight_files(home: Home, study: Study, work_id: int) -> list[Path]:
     """Weight files of a training's fold models; empty if they are not on this host."""
     return ArtifactFolder(home.artifacts).kept_weights(study.name, work_id)

@@ -23,12 +23,12 @@ from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import judge_finalists
+from search.study_state.study import Study
+from search.study_state.study_targets import read_image_weights
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL
-from studies.spec import StudySpec
 
 POOL = 12
 """Largest number of recipes considered for an ensemble, the best first: more would take minutes and gain nothing."""
@@ -58,7 +58,7 @@ class Pool:
         return (*self.recipes, *self.imported)
 
 
-def read_pool(stores: Stores, sources: Sequence[StoredStudy], home: Home | None = None) -> Pool:
+def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None) -> Pool:
     """Collect the candidates of the studies ``sources``, one at least.
 
     Args:
@@ -106,7 +106,7 @@ def predictions_of(stores: Stores, member: ExportMember | ImportedMember) -> NDA
     return average([stores.trials.prediction(record.id, "oof") for record in member.compared_by])
 
 
-def check_comparable(sources: Sequence[StoredStudy]) -> None:
+def check_comparable(sources: Sequence[Study]) -> None:
     """Check that predictions of these studies can be compared image by image.
 
     Raises:
@@ -117,7 +117,7 @@ def check_comparable(sources: Sequence[StoredStudy]) -> None:
         if study.fingerprint != first.fingerprint:
             fingerprints = f"fingerprint {study.fingerprint[:12]}, that of {first.name} is {first.fingerprint[:12]}"
             problems.append(f"{study.name} is on other images ({fingerprints})")
-        own, other = (StudySpec.from_dict(one.spec).sections["protocol"] for one in (study, first))
+        own, other = (source.spec.sections["protocol"] for source in (study, first))
         for setting in own:
             if own[setting] != other[setting]:
                 problems.append(
@@ -130,13 +130,13 @@ def check_comparable(sources: Sequence[StoredStudy]) -> None:
         )
 
 
-def _check_weights(stores: Stores, sources: Sequence[StoredStudy]) -> None:
+def _check_weights(stores: Stores, sources: Sequence[Study]) -> None:
     """Check that all studies weight the images alike: the features of different backbones give different weights.
 
     Raises:
         StudiesDiffer: two studies weight the images differently.
     """
-    first, *others = [(study, stores.image_weights(study)) for study in sources]
+    first, *others = [(study, read_image_weights(stores, study)) for study in sources]
     for study, weights in others:
         if weights is not None and first[1] is not None and not np.array_equal(weights.values, first[1].values):
             features = (
@@ -164,14 +164,14 @@ def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, Exp
 def _member(confirmation: Confirmation, number: int, names: dict[int, str]) -> ExportMember:
     """A candidate from a finished trial, without confirmations."""
     study, trial = confirmation.study, confirmation.trials[number]
-    recipe = final_recipe(trial.recipe or {}, confirmation.spec.final)
+    recipe = final_recipe(trial.recipe or {}, confirmation.study.spec.final)
     name = MemberName(trial=number, study=names.get(study.id, ""))
     return ExportMember(name=name, study=study, trial=trial, recipe=recipe)
 
 
 def _kept(confirmation: Confirmation, names: dict[int, str], home: Home) -> Iterable[ExportMember]:
     """Finished, unconfirmed trials whose networks are in ``home``, the best first."""
-    artifacts, folds = ArtifactFolder(home.artifacts), confirmation.spec.protocol.folds
+    artifacts, folds = ArtifactFolder(home.artifacts), confirmation.study.protocol.folds
     confirmed = {finalist.number for finalist in confirmation.finalists}
     for candidate in confirmation.ranking:
         member = _member(confirmation, candidate.number, names)
@@ -225,7 +225,7 @@ def _comparable(tied: Sequence[ExportMember]) -> list[ExportMember]:
     return [replace(member, rounds=tuple(r for r in member.rounds if r.split in splits)) for member in pool]
 
 
-def _imported(stores: Stores, sources: Sequence[StoredStudy], names: dict[int, str]) -> Iterable[ImportedMember]:
+def _imported(stores: Stores, sources: Sequence[Study], names: dict[int, str]) -> Iterable[ImportedMember]:
     """Imports of all studies; equal predictions count once."""
     seen: set[str] = set()
     for study in sources:

@@ -60,7 +60,7 @@ def warnings(stores: Stores, plan: ExportPlan, refits: Refits) -> tuple[str, ...
     if plan.short_of_time:
         count = len(plan.members)
         lines.append(f"the deadline left time to refit only {count} recipe{'s' * (count > 1)}")
-    if plan.full_data and plan.spec.final.tta and any(m.views == ("identity",) for m in refits.members):
+    if plan.full_data and plan.study.spec.final.tta and any(m.views == ("identity",) for m in refits.members):
         lines.append("no test-time augmentation, because without held-out images it is unknown which flips help")
     return tuple(lines)
 

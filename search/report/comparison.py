@@ -99,17 +99,17 @@ def compare_finalists(stores: Stores, name: str) -> Comparison:
     estimates = judge(stores, confirmation)
     if estimates is None:
         raise NothingConfirmed(_nothing_confirmed(confirmation))
-    default = confirmation.spec.default_recipe()
+    default = confirmation.study.spec.default_recipe()
     trials = {row.number: confirmation.trials[row.number] for row in estimates.rows}
     return Comparison(
         study=name,
-        metric=confirmation.spec.protocol.metric,
+        metric=confirmation.study.metric,
         estimates=estimates,
         trials=trials,
         differences={number: recipe_difference(record, default) for number, record in trials.items()},
         lines=(
             *weights_lines(stores, confirmation.study),
-            *_column_lines(confirmation.spec.protocol.metric, estimates),
+            *_column_lines(confirmation.study.metric, estimates),
             *_verdict(confirmation, estimates),
         ),
         doubts=(*_unfinished(stores, name), *_doubts(estimates)),

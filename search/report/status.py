@@ -23,12 +23,11 @@ from search.study_setup.image_weights import weights_lines
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmation_name, running_work, search_is_over
+from search.study_state.study import Study
 from search.tuning.warm_starts import origins_of
-from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
-from studies.spec import StudySpec
 
 SHOWN_TRIALS = 30
 """Number of ended trials that are listed without ``--all``, the latest ones."""
@@ -49,9 +48,9 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
     """
     console = open_console()
     stores = open_stores(url)
-    study = stores.study(name)
-    snapshot = read_snapshot(stores, study.name)
-    default = StudySpec.from_dict(study.spec).default_recipe()
+    snapshot = read_snapshot(stores, stores.study(name).name)
+    study = snapshot.study
+    default = study.spec.default_recipe()
     say(console, _heading(stores, snapshot))
     if study.state_reason:
         note(console, study.state_reason)
@@ -156,8 +155,8 @@ def human_size(size: int) -> str:
 def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
     study = snapshot.study
     parts = [state_of(snapshot)]
-    if study.priority:
-        parts.append(f"priority {study.priority}")
+    if study.stored.priority:
+        parts.append(f"priority {study.stored.priority}")
     if study.deadline is not None:
         left = study.deadline - stores.database.now()
         when = f"{datetime.datetime.fromtimestamp(study.deadline):%Y-%m-%d %H:%M}"
@@ -179,7 +178,7 @@ def _training_of(record: TrialRecord) -> str:
     return "a trial before it had a number" if record.number is None else f"trial {record.number}"
 
 
-def _print_workers(console: Console, stores: Stores, study: StoredStudy) -> None:
+def _print_workers(console: Console, stores: Stores, study: Study) -> None:
     """The live workers of the study with their activity, and the number of those at other studies."""
     present = stores.workers.alive(SEEN_WITHIN)
     workers = [process for process in present if process.role is Role.WORKER]
@@ -192,7 +191,7 @@ def _print_workers(console: Console, stores: Stores, study: StoredStudy) -> None
         say(console, f"{others} worker(s) at other studies")
 
 
-def _activities(stores: Stores, study: StoredStudy) -> dict[str, str]:
+def _activities(stores: Stores, study: Study) -> dict[str, str]:
     """The activity of each busy worker, by its name."""
     trials = stores.optuna_study(study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     epochs = {t.number: f"epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials}
@@ -209,13 +208,12 @@ def _activities(stores: Stores, study: StoredStudy) -> dict[str, str]:
     return activities
 
 
-def _print_imports(console: Console, stores: Stores, study: StoredStudy) -> None:
-    metric = str(study.spec["protocol"]["metric"])
+def _print_imports(console: Console, stores: Stores, study: Study) -> None:
     for record in stores.imports.all(study.id):
-        say(console, f"imported {record.label}: {describe_import(record, metric)}")
+        say(console, f"imported {record.label}: {describe_import(record, study.metric)}")
 
 
-def _print_exports(console: Console, stores: Stores, study: StoredStudy) -> None:
+def _print_exports(console: Console, stores: Stores, study: Study) -> None:
     """The latest exports with their leaderboard scores."""
     exports = stores.exports.all(study.id)[-SHOWN_EXPORTS:]
     if not exports:

@@ -11,6 +11,7 @@ from rich.text import Text
 from search.report.status import state_of
 from search.runtime.console import SEPARATOR, Column, open_console, print_table, say
 from search.study_state.snapshot import read_snapshot
+from search.study_state.study import Study
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import SchemaError
@@ -87,7 +88,7 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
         stored = StudyStore(connect(url)).find(name)
     except SchemaError:
         return None  # a database of another program
-    return None if stored is None else StudySpec.from_dict(stored.spec)
+    return None if stored is None else Study.of(stored).spec
 
 
 def _print_explanation(console: Console, explanation: Explanation) -> None:

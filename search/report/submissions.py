@@ -14,9 +14,9 @@ from search.report.leaderboard import board_lines
 from search.runtime.console import Column, open_console, print_table, say
 from search.runtime.errors import SearchError
 from search.statistics.submission_scores import Board, Submission
+from search.study_state.study import Study
 from storage.records.datasets import StoredDataset
 from storage.records.exports import ExportRecord
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from trainer.evaluation.metrics import METRICS
 
@@ -50,13 +50,13 @@ class ScoreRequest:
 class Entry:
     """An export and its study."""
 
-    study: StoredStudy
+    study: Study
     export: ExportRecord
 
     @property
     def metric(self) -> str:
         """What the study maximises."""
-        return str(self.study.spec["protocol"]["metric"])
+        return self.study.metric
 
     @cached_property
     def notes(self) -> ExportNotes:
@@ -97,8 +97,9 @@ def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
 
 def entries_of(stores: Stores, name: str | None) -> list[Entry]:
     """All exports of a study, or of all studies, the oldest first."""
-    chosen = stores.studies.all() if name is None else [stores.studies.get(name)]
-    entries = [Entry(study=study, export=export) for study in chosen for export in stores.exports.all(study.id)]
+    rows = stores.studies.all() if name is None else [stores.studies.get(name)]
+    studies = [Study.of(row) for row in rows]
+    entries = [Entry(study=study, export=export) for study in studies for export in stores.exports.all(study.id)]
     return sorted(entries, key=lambda entry: entry.export.id)
 
 

@@ -16,9 +16,8 @@ from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import StudySnapshot
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
 from storage.values import TrialStatus
-from studies.spec import StudySpec
 from trainer.data.description import duplicate_lines
 from trainer.evaluation.metrics import METRICS
 
@@ -39,8 +38,7 @@ OTHER_FILES: dict[str, str] = {
 
 def print_study(
     console: Console,
-    study: StoredStudy,
-    spec: StudySpec,
+    study: Study,
     competition: Competition,
     where: str,
     notes: Sequence[str] = (),
@@ -55,7 +53,7 @@ def print_study(
     say(
         console,
         f"{len(images.y)} training and {len(images.test_ids)} test images, {len(images.class_names)} classes; "
-        f"{spec.protocol.folds} folds, {spec.protocol.metric}; {study.budget} trials; "
+        f"{study.protocol.folds} folds, {study.metric}; {study.budget} trials; "
         f"{where}",
     )
     for line in (*notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
@@ -74,7 +72,7 @@ def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
 
 def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
     """Print the best finished trials, the order of the ranking, and the number of trials by status."""
-    default = StudySpec.from_dict(snapshot.study.spec).default_recipe()
+    default = snapshot.study.spec.default_recipe()
     by_number = {record.number: record for record in snapshot.records}
     print_table(
         console,

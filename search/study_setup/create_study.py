@@ -20,9 +20,9 @@ from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
+from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.explain import differences
@@ -80,7 +80,7 @@ class StudyPlan:
         return make_folds(images.y, groups, protocol.folds, protocol.split_seed)
 
 
-def create_study(stores: Stores, study_plan: StudyPlan) -> StoredStudy:
+def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
     """Store data set, folds and study, and enqueue trial 0 and the other warm starts.
 
     An interrupted creation may be repeated: the study's own row is written last.
@@ -125,7 +125,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> StoredStudy:
     _enqueue_warm_starts(
         stores, study_plan, plan_warm_starts(stores, study_plan.spec, dataset, budget, memory=study_plan.memory)
     )
-    return stores.studies.create(
+    stored = stores.studies.create(
         study_plan.name,
         fingerprint=images.fingerprint,
         spec=study_plan.spec.to_dict(),
@@ -135,6 +135,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> StoredStudy:
         budget=budget,
         weights=study_plan.weighting.stored if study_plan.weighting else None,
     )
+    return Study.of(stored)
 
 
 def _image_statistics(stores: Stores, images: ImageSet) -> dict[str, object]:
@@ -185,43 +186,43 @@ def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.
     return study
 
 
-def resume(stores: Stores, stored: StoredStudy, study_plan: StudyPlan) -> StoredStudy:
+def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
     """Resume a stored study. Settings that trials do not depend on, such as budget, title and ``[final]``, may change.
 
     Raises:
         DataMismatch: the images are not those of the stored study.
         StudyChanged: settings that trials depend on have changed, or a table of folds is given.
     """
-    _check_unchanged(stored, study_plan)
-    before = StudySpec.from_dict(stored.spec)
+    _check_unchanged(study, study_plan)
+    before = study.spec
     # A portfolio is enqueued once, at creation: the record keeps that one.
     now = replace(study_plan.spec, portfolio=before.portfolio)
     if before != now:
-        stores.studies.set_spec(stored.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict())
+        stores.studies.set_spec(study.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict())
     budget_edited = before.search_settings.trials != now.search_settings.trials
-    budget = study_plan.budget or (now.search_settings.trials if budget_edited else stored.budget)
-    if budget != stored.budget:
-        stores.studies.set_budget(stored.id, budget)
+    budget = study_plan.budget or (now.search_settings.trials if budget_edited else study.budget)
+    if budget != study.budget:
+        stores.studies.set_budget(study.id, budget)
     # Also if it is running: this resets the count of failures and the patience.
-    stores.studies.set_state(stored.id, StudyState.RUNNING)
-    return stores.studies.get(stored.name)
+    stores.studies.set_state(study.id, StudyState.RUNNING)
+    return read_study(stores, study.name)
 
 
-def _check_unchanged(stored: StoredStudy, study_plan: StudyPlan) -> None:
+def _check_unchanged(study: Study, study_plan: StudyPlan) -> None:
     fingerprint = study_plan.competition.images.fingerprint
-    if fingerprint != stored.fingerprint:
+    if fingerprint != study.fingerprint:
         raise DataMismatch(
-            f"study {stored.name} was begun on other images (fingerprint {stored.fingerprint[:12]}, those in "
+            f"study {study.name} was begun on other images (fingerprint {study.fingerprint[:12]}, those in "
             f"{study_plan.folder} have {fingerprint[:12]}). Give --data the original folder, or choose another --name"
         )
-    changes = differences(StudySpec.from_dict(stored.spec), study_plan.spec)
+    changes = differences(study.spec, study_plan.spec)
     if changes:
         listing = "\n".join(f"  {change}" for change in changes)
         raise StudyChanged(
-            f"study {stored.name} was begun with other settings than these (then -> now):\n{listing}\n"
+            f"study {study.name} was begun with other settings than these (then -> now):\n{listing}\n"
             "Trials of both could not be compared. Undo the change and go on, or begin a new study with --name NAME"
         )
     if study_plan.folds is not None:
         raise StudyChanged(
-            f"study {stored.name} has its folds already; leave --folds out, or begin a new study: --name NAME"
+            f"study {study.name} has its folds already; leave --folds out, or begin a new study: --name NAME"
         )

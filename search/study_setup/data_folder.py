@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.runtime.errors import SearchError
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
 from storage.stores import Stores
-from studies.spec import StudySpec
 from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import Progress
@@ -52,18 +51,19 @@ def inspect(folder: Path, options: DataOptions, progress: Progress | None = None
     return Competition(images=images, duplicates=find_duplicates(images))
 
 
-def open_for_training(folder: Path, spec: StudySpec, fingerprint: str) -> ImageSet:
+def open_for_training(folder: Path, study: Study) -> ImageSet:
     """Read the images of a study for training, without decoding them.
 
     Raises:
         DataMismatch: the images are not those of the study.
         DataError: the data cannot be read.
     """
-    images = read_images(folder, spec.data.options, verify=False)
-    if images.fingerprint != fingerprint:
+    images = read_images(folder, study.spec.data.options, verify=False)
+    if images.fingerprint != study.fingerprint:
         raise DataMismatch(
             f"{folder} does not hold the images that this study was begun with (fingerprint {images.fingerprint[:12]}, "
-            f"the study's is {fingerprint[:12]}). Point --data at the original folder, or begin a new study with --name"
+            f"the study's is {study.fingerprint[:12]}). Point --data at the original folder, or begin a new study with "
+            "--name"
         )
     return images
 
@@ -75,7 +75,7 @@ def inspect_with_progress(folder: Path, options: DataOptions, console: Console) 
         return inspect(folder, options, lambda done, total: status.update(f"{label} {done} of {total} images"))
 
 
-def known_folder(stores: Stores, stored: StoredStudy) -> Path | None:
-    """The folder that the data set was read from, if it still exists. The caller has to compare its fingerprint."""
-    folder = stores.datasets.get(stored.fingerprint).summary.get("folder")
+def known_folder(stores: Stores, fingerprint: str) -> Path | None:
+    """The folder that a data set was read from, if it still exists. The caller has to compare its fingerprint."""
+    folder = stores.datasets.get(fingerprint).summary.get("folder")
     return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None

@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from search.runtime.errors import SearchError
 from search.study_setup.data_folder import Competition
 from search.study_setup.shift_features import Say, shift_features, shift_groups
-from storage.records.studies import ImageWeights, StoredStudy
+from search.study_state.study import Study
+from search.study_state.study_targets import read_image_weights
+from storage.records.studies import ImageWeights
 from storage.stores import Stores
 from trainer.evaluation.targets import effective_images
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift
@@ -118,9 +120,9 @@ def why_not(shift: Shift) -> str:
     return ""
 
 
-def weights_lines(stores: Stores, study: StoredStudy) -> list[str]:
+def weights_lines(stores: Stores, study: Study) -> list[str]:
     """Lines for people about the weighting of a study's scores; none without weighting."""
-    stored = stores.image_weights(study)
+    stored = read_image_weights(stores, study)
     return [] if stored is None else [weights_line(stored)]
 
 

@@ -19,6 +19,7 @@ from search.study_setup.data_folder import Competition, NoData, inspect_with_pro
 from search.study_setup.image_weights import Weighting, estimate_image_weights
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
+from search.study_state.study import Study
 from storage.stores import stores_if_any
 from studies.file.catalog import check_name, find_study
 from studies.resolve_backbones import backbones_of, check_backbones
@@ -49,9 +50,9 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     overrides = request.overrides or (stored.overrides if stored else ())
     if request.patience is not None:
         overrides = [*(o for o in overrides if not o.startswith(PATIENCE)), f"{PATIENCE}{request.patience}"]
-    start = find_starting_point(stores, stored, request.begin_from)
+    start = find_starting_point(stores, Study.of(stored) if stored else None, request.begin_from)
     spec = load_study(request.study, overrides, recipe=start.recipe if start else None)
-    data, competition = request.data or (known_folder(stores, stored) if stores and stored else None), None
+    data, competition = request.data or (known_folder(stores, stored.fingerprint) if stores and stored else None), None
     if data is not None:
         competition = inspect_with_progress(data, spec.data.options, console)
     elif spec.data.sample is None:

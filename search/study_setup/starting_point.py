@@ -11,7 +11,7 @@ from search.runtime.console import note, say
 from search.runtime.errors import SearchError
 from search.statistics.ranking import NothingFinished, choose, rank
 from search.study_state.search_trials import candidates
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study, read_study
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
@@ -51,9 +51,9 @@ def starting_point(stores: Stores, given: str) -> StartingPoint:
             in this release.
     """
     name, number = _parse_trial_name(given)
-    study = stores.studies.get(name)
+    study = read_study(stores, name)
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-    finished = candidates(records, str(study.spec["protocol"]["metric"]))
+    finished = candidates(records, study.metric)
     if not finished:
         raise NothingFinished(f"--from {given}: no trial of study {name} has finished yet")
     wanted = choose(finished).number if number is None else number
@@ -65,7 +65,7 @@ def starting_point(stores: Stores, given: str) -> StartingPoint:
     return _to_starting_point(study, record)
 
 
-def find_starting_point(stores: Stores | None, stored: StoredStudy | None, given: str | None) -> StartingPoint | None:
+def find_starting_point(stores: Stores | None, study: Study | None, given: str | None) -> StartingPoint | None:
     """The starting point of a study: the one given defaults, or else the one with which it was created.
 
     ``STUDY`` without a number means the trial that was the best when the study was created, even if another one is the
@@ -73,13 +73,13 @@ def find_starting_point(stores: Stores | None, stored: StoredStudy | None, given
 
     Args:
         stores: None if there is no database yet.
-        stored: the stored study of the requested name; None if there is none.
+        study: the stored study of the requested name; None if there is none.
         given: the argument of ``--from``; None if there is none.
 
     Raises:
         NoSuchTrial: ``given`` needs a database, and there is none; else as `starting_point`.
     """
-    remembered = str(stored.spec.get("begun_from", "")) if stored else ""
+    remembered = study.spec.begun_from if study else ""
     if given is None or given == remembered.rpartition(":")[0]:
         given = remembered or given
     if given is None:
@@ -118,11 +118,11 @@ def _parse_trial_name(given: str) -> tuple[str, int | None]:
     return name, int(number)
 
 
-def _to_starting_point(study: StoredStudy, record: TrialRecord) -> StartingPoint:
+def _to_starting_point(study: Study, record: TrialRecord) -> StartingPoint:
     assert record.number is not None, "finished trials have a number"
     try:
         recipe = Recipe.from_flat(record.recipe or {}).to_flat()
     except RecipeError as error:
         raise NoSuchTrial(f"the recipe of trial {record.number} of {study.name} cannot be used: {error}") from error
-    score = f"{study.spec['protocol']['metric']} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"
+    score = f"{study.metric} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"
     return StartingPoint(study=study.name, trial=record.number, score=score, recipe=recipe)

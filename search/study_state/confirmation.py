@@ -17,13 +17,12 @@ from search.study_state.confirmation_schedule import (
 )
 from search.study_state.finalists import Finalist, finalists_of, judge_finalists
 from search.study_state.search_trials import candidates
+from search.study_state.study import Study, read_study
 from search.study_state.time_budget import confirmations_in_time
 from search.study_state.time_left import read_costs
 from search.study_state.training_costs import correction_factor, final_recipe, length_ratio
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
-from studies.spec import StudySpec
 from trainer.common.randomness import random_key
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
@@ -33,8 +32,7 @@ from trainer.data.image_set import ImageSet
 class Confirmation:
     """The state of a study's confirmation."""
 
-    study: StoredStudy
-    spec: StudySpec
+    study: Study
     trials: dict[int, TrialRecord]
     """Finished search trials by number."""
     numbers: tuple[int, ...]
@@ -59,7 +57,7 @@ class Confirmation:
 
     def final_recipe(self, number: int) -> dict[str, object]:
         """The flat recipe by which the finished trial ``number`` is confirmed."""
-        return dict(final_recipe(self.trials[number].recipe or {}, self.spec.final).to_flat())
+        return dict(final_recipe(self.trials[number].recipe or {}, self.study.spec.final).to_flat())
 
 
 def read_confirmation(stores: Stores, name: str) -> Confirmation:
@@ -68,8 +66,8 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     Raises:
         UnknownStudyError: there is no such study.
     """
-    study = stores.studies.get(name)
-    spec = StudySpec.from_dict(study.spec)
+    study = read_study(stores, name)
+    spec = study.spec
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     trials = {r.number: r for r in records if r.status is TrialStatus.FINISHED and r.number is not None}
     finals = {n: final_recipe(r.recipe or {}, spec.final).to_flat() for n, r in trials.items()}
@@ -78,7 +76,7 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     current = [r for r in confirmations if finals.get(r.note.get(TRIAL_NOTE, -1)) == r.recipe]
     finalists = finalists_of(trials, (r for r in current if r.status is TrialStatus.FINISHED))
     counted = sum(record.counts for record in records)
-    ranking = rank(candidates(records, spec.protocol.metric))
+    ranking = rank(candidates(records, study.metric))
     numbers = choose_finalists(
         [candidate.number for candidate in ranking],
         {number: recipe_hash(recipe) for number, recipe in finals.items()},
@@ -87,7 +85,6 @@ def read_confirmation(stores: Stores, name: str) -> Confirmation:
     )
     return Confirmation(
         study=study,
-        spec=spec,
         trials=trials,
         numbers=tuple(numbers),
         ranking=tuple(ranking),
@@ -105,7 +102,7 @@ def plan_step(stores: Stores, confirmation: Confirmation, estimates: Estimates |
     Args:
         estimates: of the finalists, see `judge`; None while there are none.
     """
-    study, settings = confirmation.study, confirmation.spec.confirm
+    study, settings = confirmation.study, confirmation.study.spec.confirm
     max_trainings = None
     if study.deadline is not None:
         costs, now = read_costs(stores, study), stores.database.now()
@@ -147,7 +144,7 @@ def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list
 
 def _predicted_seconds(confirmation: Confirmation, number: int) -> float:
     trial = confirmation.trials[number]
-    return trial.seconds * length_ratio(trial.recipe or {}, confirmation.spec.final)
+    return trial.seconds * length_ratio(trial.recipe or {}, confirmation.study.spec.final)
 
 
 def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: ImageSet) -> None:
@@ -170,7 +167,7 @@ def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: I
         )
 
 
-def freeze_split(stores: Stores, study: StoredStudy, split: int, images: ImageSet) -> None:
+def freeze_split(stores: Stores, study: Study, split: int, images: ImageSet) -> None:
     """Store the folds of a fresh split, unless it exists.
 
     Images that stay together are those of the search's groups and duplicates, even if the search's folds were imported.
@@ -178,8 +175,7 @@ def freeze_split(stores: Stores, study: StoredStudy, split: int, images: ImageSe
     Raises:
         DataError: the images cannot be divided into such folds.
     """
-    protocol = StudySpec.from_dict(study.spec).protocol
-    key = {"n_folds": protocol.folds, "split": split, "seed": protocol.split_seed}
+    protocol, key = study.protocol, study.fold_key(split)
     if stores.datasets.folds(study.fingerprint, **key) is not None:
         return
     duplicates = stores.datasets.get(study.fingerprint).groups
@@ -199,7 +195,7 @@ def why_skipped(confirmation: Confirmation) -> str:
     """The reason, for people, why the study has no trials to confirm; empty if it has some."""
     if confirmation.numbers:
         return ""
-    if not confirmation.spec.confirm.rounds:
+    if not confirmation.study.spec.confirm.rounds:
         return "confirm.rounds is 0"
     if confirmation.trials and confirmation.counted < TRIALS_PER_FINALIST:
         return f"it takes {TRIALS_PER_FINALIST} trials, and {confirmation.counted} counted"

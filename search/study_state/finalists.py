@@ -8,8 +8,8 @@ from statistics import fmean
 
 from search.statistics.estimates import Estimates, RecipeScores, Round, estimate
 from search.study_state.search_trials import averaging_gain_of
-from search.study_state.study_targets import read_targets
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
+from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord
 from trainer.recipe.recipe import Recipe
@@ -60,7 +60,7 @@ def finalists_of(trials: Mapping[int, TrialRecord], confirmations: Iterable[Tria
 
 
 def judge_finalists(
-    stores: Stores, study: StoredStudy, finalists: Sequence[Finalist], names: Mapping[int, str] | None = None
+    stores: Stores, study: Study, finalists: Sequence[Finalist], names: Mapping[int, str] | None = None
 ) -> Estimates:
     """Compare finalists by their confirmations alone.
 
@@ -71,8 +71,8 @@ def judge_finalists(
     Raises:
         ValueError: there are no finalists.
     """
-    folds = {record.split: stores.folds(study, record.split) for f in finalists for record in f.rounds}
-    metric = study.spec["protocol"]["metric"]
+    folds = {record.split: read_folds(stores, study, record.split) for f in finalists for record in f.rounds}
+    metric = study.metric
     recipes = [
         RecipeScores(
             number=finalist.number,

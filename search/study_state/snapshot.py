@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from search.runtime.heartbeat import processes_present
 from search.statistics.ranking import Candidate, rank
 from search.study_state.search_trials import candidates, search_records
+from search.study_state.study import Study, read_study
 from search.study_state.time_left import kinds_in_time
-from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
@@ -19,7 +19,7 @@ from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkS
 class StudySnapshot:
     """A study at one moment. Counts are of search trials."""
 
-    study: StoredStudy
+    study: Study
     metric: str
     records: tuple[TrialRecord, ...]
     """Outcomes of search trials, in the order in which they ended."""
@@ -83,7 +83,7 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
     Raises:
         UnknownStudyError: there is no such study.
     """
-    study = stores.studies.get(name)
+    study = read_study(stores, name)
     counts = stores.queue.counts(study.id)
     trials, confirms, refits = (counts[kind] for kind in WorkKind)
     records = search_records(stores, study.id, () if before is None else before.records)
@@ -92,7 +92,7 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
     in_time, in_time_to_confirm = kinds_in_time(stores, study, records)
     return StudySnapshot(
         study=study,
-        metric=study.spec["protocol"]["metric"],
+        metric=study.metric,
         records=records,
         in_time=in_time,
         running=trials[WorkState.LEASED],

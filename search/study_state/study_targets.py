@@ -1,16 +1,60 @@
-"""The targets of a study: class and weight of each training image."""
+"""The targets of a study: class, weight and fold of each training image."""
 
 from __future__ import annotations
 
-from storage.records.studies import StoredStudy
+import numpy as np
+from numpy.typing import NDArray
+
+from search.study_state.study import Study
+from storage.errors import StorageError
+from storage.records.studies import ImageWeights
 from storage.stores import Stores
 from trainer.evaluation.targets import Targets
 
 
-def read_targets(stores: Stores, study: StoredStudy) -> Targets:
+def read_targets(stores: Stores, study: Study) -> Targets:
     """Classes and weights of the study's training images, from which all its scores are computed.
 
     Raises:
         StorageError: the study asks for weights and none are stored.
     """
-    return Targets(stores.datasets.get(study.fingerprint).y, stores.weights(study))
+    return Targets(stores.datasets.get(study.fingerprint).y, read_weights(stores, study))
+
+
+def read_weights(stores: Stores, study: Study) -> NDArray[np.float64] | None:
+    """Weight of each of the study's training images in its scores, ``(n,)``; None: equal weights.
+
+    Raises:
+        StorageError: as `read_image_weights`.
+    """
+    stored = read_image_weights(stores, study)
+    return None if stored is None else stored.values
+
+
+def read_image_weights(stores: Stores, study: Study) -> ImageWeights | None:
+    """The same weights, with their origin.
+
+    Raises:
+        StorageError: the study asks for weights and none are stored.
+    """
+    if study.protocol.weighting == "none":
+        return None
+    stored = stores.studies.weights(study.id)
+    if stored is None:
+        raise StorageError(
+            f"study {study.name} is weighted toward the test images, but {stores.database.name} holds no weights of "
+            "it: somebody altered it. Take a copy from before, or begin a new study with --name"
+        )
+    return stored
+
+
+def read_folds(stores: Stores, study: Study, split: int) -> NDArray[np.int64]:
+    """The frozen fold of each of the study's training images, ``(n,)``.
+
+    Raises:
+        LookupError: this split was never frozen.
+    """
+    folds = stores.datasets.folds(study.fingerprint, **study.fold_key(split))
+    if folds is None:
+        raise LookupError(f"split {split} of {study.protocol.folds} folds was never frozen for study {study.name}")
+    return folds

@@ -8,6 +8,7 @@ from search.runtime.heartbeat import processes_present
 from search.statistics.ranking import rank
 from search.study_state.confirmation_schedule import finalist_count
 from search.study_state.search_trials import candidates, search_records
+from search.study_state.study import Study, read_study
 from search.study_state.time_budget import (
     Costs,
     confirmations_in_time,
@@ -16,16 +17,12 @@ from search.study_state.time_budget import (
     refits_in_time,
 )
 from search.study_state.training_costs import full_training_seconds
-from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
-from studies.spec import StudySpec
 
 
-def kinds_in_time(
-    stores: Stores, study: StoredStudy, records: Sequence[TrialRecord] | None = None
-) -> tuple[bool, bool]:
+def kinds_in_time(stores: Stores, study: Study, records: Sequence[TrialRecord] | None = None) -> tuple[bool, bool]:
     """Whether another trial, and whether another confirmation, could end early enough before the study's deadline.
 
     Args:
@@ -40,39 +37,37 @@ def kinds_in_time(
     )
 
 
-def refits_before_deadline(stores: Stores, study: StoredStudy) -> int | None:
+def refits_before_deadline(stores: Stores, study: Study) -> int | None:
     """How many refits, each of one recipe with one seed, would end before the study's deadline if they began now;
     None without a deadline.
     """
-    study = stores.studies.get(study.name)
+    study = read_study(stores, study.name)
     if study.deadline is None:
         return None
     return refits_in_time(read_costs(stores, study), now=stores.database.now(), deadline=study.deadline)
 
 
-def read_costs(stores: Stores, study: StoredStudy, records: Sequence[TrialRecord] | None = None) -> Costs:
+def read_costs(stores: Stores, study: Study, records: Sequence[TrialRecord] | None = None) -> Costs:
     """Training times of a study and the trainings that are left, by the ended trainings and the live workers.
 
     Args:
         records: all search trials of the study; None: read from the database.
     """
-    spec = StudySpec.from_dict(study.spec)
     if records is None:
         records = search_records(stores, study.id)
-    finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
-    ranking = [candidate.number for candidate in rank(candidates(records, spec.protocol.metric))]
+    finalists = finalist_count(sum(record.counts for record in records), study.spec.confirm)
+    ranking = [candidate.number for candidate in rank(candidates(records, study.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     # The age of running trials is used only until ended ones give a better estimate.
     running = not full_training_seconds(records) and any(i.kind is WorkKind.SEARCH for i in stores.queue.held(study.id))
     present = processes_present(stores.workers, study.id)
     homes = {process.home for process in present}
-    begun = study.created if study.running_since is None else study.running_since
     return measure_costs(
-        spec,
+        study.spec,
         records,
         [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
         stores.trials.records(study.id, kind=WorkKind.CONFIRM),
         workers=sum(process.role is Role.WORKER for process in present),
         kept=len(homes) == 1 and None not in homes,
-        under_way=stores.database.now() - begun if running else 0.0,
+        under_way=stores.database.now() - study.begun if running else 0.0,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import optuna
 
 from search.tuning.successive_halving import SuccessiveHalving
+from storage.optuna_storage import stored_trial
 from studies.spec import SearchSettings, StudyError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class OptunaPruner:
         self._pruner = pruner
 
     def gives_up(self, trial: optuna.Trial, report: EpochReport) -> bool:
-        return self._pruner.prune(trial.study, trial.storage.get_trial(trial._trial_id))
+        return self._pruner.prune(trial.study, stored_trial(trial))
 
 
 PRUNERS: dict[str, Callable[[SearchSettings], Pruner]] = {

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from search.statistics.ranking import objective_name
 from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.search_trials import objective_of
-from storage.optuna_storage import TrialWrites
+from storage.optuna_storage import TrialWrites, load_sibling, trial_id_of
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import METRICS
@@ -54,7 +54,7 @@ def _report(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
 
 def _report_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> None:
     assert record.number is not None
-    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, record.number)
+    trial_id = trial_id_of(study, record.number)
     backend = stores.optuna_storage
     if not backend.write(TrialWrites(trial_id, user_attrs=_attributes(record))):
         return  # another process has reported it meanwhile
@@ -79,9 +79,7 @@ def objective_value(study: optuna.Study, record: TrialRecord) -> float:
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
     """Copy a confirmation or refit to the Optuna study that shows these, unless it is there already."""
-    sibling = optuna.load_study(
-        study_name=study.study_name + SIBLINGS[record.kind], storage=study._storage, sampler=study.sampler
-    )
+    sibling = load_sibling(study, SIBLINGS[record.kind])
     if any(trial.user_attrs.get(WORK_ATTRIBUTE) == record.work_id for trial in sibling.get_trials(deepcopy=False)):
         return
     if record.value is None:

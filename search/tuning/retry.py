@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, RETRY_ATTRIBUTE
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus, WorkKind
 
@@ -46,14 +46,14 @@ HOST_FAILURES = frozenset({Failure.DISK, Failure.DEVICE, Failure.DATA})
 """Failures of a host that say nothing about the recipe. Resuming a study presumes that their cause is mended."""
 
 
-def retry_host_failures(stores: Stores, study: StoredStudy) -> Retried:
+def retry_host_failures(stores: Stores, study: Study) -> Retried:
     """Queue the trials again that failed because of their host."""
     failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
     numbers = [record.number for record in failed if record.failure in HOST_FAILURES and record.number is not None]
     return retry_failed(stores, study, numbers)
 
 
-def retry_failed(stores: Stores, study: StoredStudy, numbers: Collection[int] | None = None) -> Retried:
+def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None = None) -> Retried:
     """Queue failed trainings again, each trial at most once.
 
     Args:

@@ -8,41 +8,39 @@ from dataclasses import replace
 from search.statistics.paired_gain import paired_gain, shown_gain
 from search.statistics.ranking import rank
 from search.study_state.search_trials import candidates
+from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_targets
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, TrialRecord, WorkKind
-from studies.spec import StudySpec
 
 
 def stop_if_stagnant(stores: Stores, name: str) -> None:
     """Stop the study called ``name`` if its last ``search.patience`` trials gained nothing beyond noise. Only trials
     since the study was last started or resumed count.
     """
-    study = stores.studies.get(name)
-    spec = StudySpec.from_dict(study.spec)
-    patience = spec.search_settings.patience
+    study = read_study(stores, name)
+    patience = study.spec.search_settings.patience
     if not patience or study.state is not StudyState.RUNNING:
         return
     records = [r for r in stores.trials.records(study.id, kind=WorkKind.SEARCH) if r.counts]
-    since = study.running_since or 0.0
-    if sum(record.finished >= since for record in records) < patience:
+    if sum(record.finished >= study.begun for record in records) < patience:
         return
-    reason = why_stagnant(stores, study, records, patience, spec.protocol.metric)
+    reason = why_stagnant(stores, study, records)
     if reason:
         stores.studies.set_state(study.id, StudyState.STOPPED, reason)
 
 
-def why_stagnant(stores: Stores, study: StoredStudy, records: Sequence[TrialRecord], patience: int, metric: str) -> str:
+def why_stagnant(stores: Stores, study: Study, records: Sequence[TrialRecord]) -> str:
     """The reason, for people, why the search has stagnated; empty if it has not.
 
-    The best trial is compared, image by image, with the one that was best ``patience`` trials ago, both as averages of
-    their fold models. Selection on the same images favours the later one, which is the best of more trials. If it is
-    not better by more than noise nevertheless, the search has stagnated.
+    The best trial is compared, image by image, with the one that was best ``search.patience`` trials ago, both as
+    averages of their fold models. Selection on the same images favours the later one, which is the best of more trials.
+    If it is not better by more than noise nevertheless, the search has stagnated.
 
     Args:
         records: trials that count against the budget, in the order in which they ended.
     """
+    patience, metric = study.spec.search_settings.patience, study.metric
     ranking, earlier_ranking = (rank(candidates(part, metric)) for part in (records, records[:-patience]))
     if not earlier_ranking:
         return ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
 from search.study_state.search_trials import candidates
+from search.study_state.study import Study
 from search.tuning.earlier_studies import (
     DatasetTraits,
     EarlierStudy,
@@ -23,6 +24,7 @@ from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
+from studies.errors import StudyError
 from studies.spec import StudySpec
 from trainer.data.image_statistics import ImageStatistics
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
@@ -124,13 +126,20 @@ def _nearest_studies(stores: Stores, dataset: StoredDataset) -> list[EarlierStud
 
     nearest = sorted(studies, key=sort_key)[:MAX_STUDIES_READ]
     read = (_read_earlier_study(stores, study, dataset.fingerprint, sort_key(study)[1]) for study in nearest)
-    return [study for study in read if study.trials]
+    return [study for study in read if study is not None and study.trials]
 
 
-def _read_earlier_study(stores: Stores, study: StoredStudy, fingerprint: str, distance_to_new: float) -> EarlierStudy:
+def _read_earlier_study(
+    stores: Stores, study: StoredStudy, fingerprint: str, distance_to_new: float
+) -> EarlierStudy | None:
+    """An earlier study with its finished trials; None if its specification is not valid in this release."""
+    try:
+        metric = Study.of(study).metric
+    except StudyError as error:
+        log.info("study %s is not remembered: %s", study.name, error)
+        return None
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     recipes = {record.number: record.recipe for record in records}
-    metric = str(study.spec["protocol"]["metric"])
     trials = []
     for result in candidates(records, metric):
         try:

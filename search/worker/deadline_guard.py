@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.study_state.search_trials import search_records
+from search.study_state.study import Study, read_study
 from search.study_state.time_budget import latest_end
 from search.study_state.time_left import kinds_in_time, read_costs
 from search.study_state.training_costs import length_ratio
 from storage.queue.items import WorkItem
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialRecord, WorkKind
-from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class DeadlineGuard:
         self._records: dict[int, tuple[TrialRecord, ...]] = {}  # of the ended search trials, by study id
         self._given_up: dict[int, float] = {}  # the missed deadlines, by work item id
 
-    def kinds_to_begin(self, study: StoredStudy) -> tuple[WorkKind, ...]:
+    def kinds_to_begin(self, study: Study) -> tuple[WorkKind, ...]:
         """The kinds of work that may begin now.
 
         Trials and confirmations must leave enough time for the work that follows them; refits may always begin.
@@ -37,35 +36,35 @@ class DeadlineGuard:
         trials, confirmations = kinds_in_time(self._stores, study, self._search_records(study))
         return (*[WorkKind.SEARCH] * trials, *[WorkKind.CONFIRM] * confirmations, WorkKind.REFIT)
 
-    def given_up(self, study: StoredStudy) -> set[int]:
+    def given_up(self, study: Study) -> set[int]:
         """Ids of the search items that this worker has released as too late for the present deadline.
 
         Without this list, it would be the first to take them again.
         """
         return {work_id for work_id, deadline in self._given_up.items() if deadline == study.deadline}
 
-    def is_too_late(self, name: str, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
+    def is_too_late(self, study: Study, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
         """Whether a training would end too late, if its remaining epochs take as long as the last one.
 
         Args:
-            name: of the study.
+            study: read again, since its deadline may have changed.
             report: of the last epoch.
         """
-        study, kind = self._stores.studies.get(name), item.kind
+        study, kind = read_study(self._stores, study.name), item.kind
         left = report.epochs - report.epoch
         if study.deadline is None or kind is WorkKind.REFIT or not left:
             return False
         costs = read_costs(self._stores, study, self._search_records(study))
         export_seconds = report.epochs * report.seconds
         if kind is WorkKind.SEARCH:
-            export_seconds *= length_ratio(recipe.to_flat(), StudySpec.from_dict(study.spec).final)
+            export_seconds *= length_ratio(recipe.to_flat(), study.spec.final)
         end = self._stores.database.now() + left * report.seconds
         late = end > latest_end(costs, kind, deadline=study.deadline, final=export_seconds)
         if late and kind is WorkKind.SEARCH:
             self._given_up[item.id] = study.deadline
         return late
 
-    def _search_records(self, study: StoredStudy) -> tuple[TrialRecord, ...]:
+    def _search_records(self, study: Study) -> tuple[TrialRecord, ...]:
         """The study's ended search trials, read again only when another one has ended."""
         self._records[study.id] = search_records(self._stores, study.id, self._records.get(study.id, ()))
         return self._records[study.id]

@@ -11,6 +11,7 @@ from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.data_folder import DataMismatch, NoData
+from search.study_state.study import Study, read_study
 from search.worker.dead_workers import SWEEP_INTERVAL, orphaned_trials, sweep_all
 from search.worker.deadline_guard import DeadlineGuard
 from search.worker.run_item import run_item
@@ -108,7 +109,7 @@ class _WorkerLoop:
                     self._stop_test(item),
                     orphans,
                     overdue=lambda: self._signals.overdue,
-                    out_of_time=self._deadline_test(study, item),
+                    out_of_time=self._deadline_test(context.study, item),
                 )
                 return True
         return False
@@ -154,7 +155,7 @@ class _WorkerLoop:
 
     def _take(self, context: StudyContext) -> WorkItem | None:
         queue, study_id = self._stores.queue, context.study.id
-        study = self._stores.studies.get(context.study.name)  # read again, since its deadline may have changed
+        study = read_study(self._stores, context.study.name)  # read again, since its deadline may have changed
         kinds = self._deadline_guard.kinds_to_begin(study)
         skip = self._deadline_guard.given_up(study)
         return queue.take(study_id, context.worker, context.lease, kinds, home=self._identity, skip=skip)
@@ -170,9 +171,9 @@ class _WorkerLoop:
 
         return stop
 
-    def _deadline_test(self, study: StoredStudy, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
+    def _deadline_test(self, study: Study, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
         """Test whether the training would end too late for the study's deadline."""
-        return lambda recipe, report: self._deadline_guard.is_too_late(study.name, item, recipe, report)
+        return lambda recipe, report: self._deadline_guard.is_too_late(study, item, recipe, report)
 
     def _run_maintenance(self) -> None:
         """Recover the work of dead workers and remove unneeded checkpoints, each at its interval."""

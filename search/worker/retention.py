@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from search.statistics.ranking import averaging_gain, objective, rank
 from search.study_state.search_trials import candidates
+from search.study_state.study import Study
 from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from studies.settings import FinalSettings
-from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,32 +37,30 @@ def kept_trials(final: FinalSettings) -> int:
     return final.members if final.ensemble != "none" else 1
 
 
-def may_be_exported(
-    stores: Stores, study: StoredStudy, spec: StudySpec, recipe: Recipe, last: EpochReport, average: Average | None
-) -> bool:
+def may_be_exported(stores: Stores, study: Study, recipe: Recipe, last: EpochReport, average: Average | None) -> bool:
     """Whether a trial that has just ended is among the best so far and needs no refit.
 
     Args:
         last: report of its last epoch.
         average: expected quality of the average of its fold models; None: unknown, then the answer is False.
     """
-    if average is None or not needs_no_refit(recipe, spec.final):
+    if average is None or not needs_no_refit(recipe, study.spec.final):
         return False
-    metric = spec.protocol.metric
+    metric = study.metric
     ranking = candidates(stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
     gain = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
     own = objective(metric, last.metric + gain, average.brier)
-    return sum(candidate.objective > own for candidate in ranking) < kept_trials(spec.final)
+    return sum(candidate.objective > own for candidate in ranking) < kept_trials(study.spec.final)
 
 
-def remove_outranked_weights(stores: Stores, study: StoredStudy, spec: StudySpec, artifacts: ArtifactFolder) -> None:
+def remove_outranked_weights(stores: Stores, study: Study, artifacts: ArtifactFolder) -> None:
     """Remove the networks of finished trials that are not among the best any more, from the home of this worker.
 
     Files that cannot be removed are logged and stay.
     """
     finished = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-    ranking = [candidate.number for candidate in rank(candidates(finished, spec.protocol.metric))]
-    best = set(ranking[: kept_trials(spec.final)])
+    ranking = [candidate.number for candidate in rank(candidates(finished, study.metric))]
+    best = set(ranking[: kept_trials(study.spec.final)])
     for record in finished:
         if record.number not in best:
             try:

@@ -21,6 +21,7 @@ from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task, describe
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
+from storage.optuna_storage import running_trial
 from storage.queue.items import WorkItem
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
 from trainer.recipe.recipe import Recipe
@@ -108,7 +109,7 @@ def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None
         stop_after_failures(context.stores, context.study.id)
     elif item.kind is WorkKind.SEARCH:
         if outcome.status is TrialStatus.FINISHED:
-            remove_outranked_weights(context.stores, context.study, context.spec, context.artifacts)
+            remove_outranked_weights(context.stores, context.study, context.artifacts)
         stop_if_stagnant(context.stores, context.study.name)
     log.info("%s: %s", describe(item), outcome.reason or outcome.status)
 
@@ -149,10 +150,10 @@ def _assign_trial(
     """
     study = context.optuna_study
     if item.trial_number is not None:
-        return item, adopt(study, item.trial_number)
+        return item, running_trial(study, item.trial_number)
     for number in orphans:
         try:
-            return _assign_recipe(context, item, adopt(study, number))
+            return _assign_recipe(context, item, running_trial(study, number))
         except StorageUnavailableError:
             raise
         except (StorageError, optuna.exceptions.UpdateFinishedTrialError):
@@ -169,18 +170,12 @@ def _assign_recipe(context: StudyContext, item: WorkItem, trial: optuna.Trial) -
         UpdateFinishedTrialError: another process has ended the trial.
     """
     backend = context.stores.optuna_storage
-    with backend.collecting(trial._trial_id) as writes:
+    with backend.collecting(trial) as writes:
         recipe = sample(trial, context.spec)
         trial.set_user_attr(EPOCHS_ATTRIBUTE, recipe.epochs)
     if not backend.write(writes):
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was ended by another process")
     return context.stores.queue.assign_trial(item, trial.number, recipe.to_flat()), trial
-
-
-def adopt(study: optuna.Study, number: int) -> optuna.Trial:
-    """The running trial ``number`` of a study, to be continued."""
-    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-    return optuna.trial.Trial(study, trial_id)
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ import optuna
 from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
+from search.study_state.study import Study
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
@@ -21,7 +22,6 @@ from search.worker.study_context import StudyContext
 from search.worker.train_item import train
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
-from studies.spec import StudySpec
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet
 
@@ -65,7 +65,7 @@ class StudyCache:
 
         Raises:
             NoData, DataMismatch, DataError: no folder holds its images.
-            StudyError: it names a pruner that no longer exists.
+            StudyError: its specification is not valid, or it names a pruner that no longer exists.
         """
         context = self._contexts.pop(study.id, None) or self._open(study)
         self._contexts[study.id] = context
@@ -73,13 +73,14 @@ class StudyCache:
             self._contexts.popitem(last=False)
         return context
 
-    def _open(self, study: StoredStudy) -> StudyContext:
+    def _open(self, stored: StoredStudy) -> StudyContext:
         resources = self._resources
-        spec = StudySpec.from_dict(study.spec)
-        images = self._images(study, spec)
+        study = Study.of(stored)
+        settings = study.spec.search_settings
+        images = self._images(study)
         trials = len(resources.stores.optuna_study(study.name).get_trials(deepcopy=False))
-        seed = sampler_seed(spec.search_settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials)
-        sampler = make_sampler(spec.search_settings, seed, study.budget or spec.search_settings.trials)
+        seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials)
+        sampler = make_sampler(settings, seed, study.budget or settings.trials)
         optuna_study = resources.stores.optuna_study(study.name, sampler)
         # `StudyContext.pruner` decides: unlike Optuna's pruners, it sees the whole report of an epoch.
         optuna_study.pruner = optuna.pruners.NopPruner()
@@ -88,9 +89,8 @@ class StudyCache:
             worker=resources.worker,
             stores=resources.stores,
             study=study,
-            spec=spec,
             optuna_study=optuna_study,
-            pruner=make_pruner(spec.search_settings),
+            pruner=make_pruner(settings),
             images=images,
             home=resources.home,
             device=resources.device,
@@ -100,16 +100,16 @@ class StudyCache:
             lease=resources.lease,
         )
 
-    def _images(self, study: StoredStudy, spec: StudySpec) -> ImageSet:
+    def _images(self, study: Study) -> ImageSet:
         """The study's images, from the first folder that holds them; the folder that the database knows comes last."""
-        known = known_folder(self._resources.stores, study)
+        known = known_folder(self._resources.stores, study.fingerprint)
         folders = list(dict.fromkeys([*self._resources.folders, *([known] if known else [])]))
         if not folders:
             raise NoData
         problems: list[Exception] = []
         for folder in folders:
             try:
-                return open_for_training(folder, spec, study.fingerprint)
+                return open_for_training(folder, study)
             except (DataMismatch, DataError) as problem:
                 problems.append(problem)
         if len(problems) == 1:

@@ -13,11 +13,12 @@ import optuna
 from numpy.typing import NDArray
 
 from search.runtime.home import Home
+from search.study_state.study import Study
+from search.study_state.study_targets import read_folds, read_weights
 from search.tuning.pruners import Pruner
 from search.worker.lease import LEASE
 from search.worker.task import Task
 from storage.artifacts import ArtifactFolder
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialOutcome
 from studies.spec import StudySpec
@@ -39,8 +40,7 @@ class StudyContext:
 
     worker: str
     stores: Stores
-    study: StoredStudy
-    spec: StudySpec
+    study: Study
     optuna_study: optuna.Study
     pruner: Pruner
     images: ImageSet
@@ -54,19 +54,26 @@ class StudyContext:
     """Seconds, see `search.worker.lease.LEASE`."""
 
     @property
+    def spec(self) -> StudySpec:
+        """The study's specification."""
+        return self.study.spec
+
+    @property
     def artifacts(self) -> ArtifactFolder:
         """The folder of checkpoints and model weights."""
         return ArtifactFolder(self.home.artifacts)
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Training data of a recipe with the stored folds of a split; without a split, no image is held out."""
-        folds = np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else self.stores.folds(self.study, split)
+        folds = (
+            np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
+        )
         return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights)
 
     @cached_property
     def image_weights(self) -> ImageWeights | None:
         """Weight of each training image in the study's scores, ``(n,)``; None: equal weights."""
-        return self.stores.weights(self.study)
+        return read_weights(self.stores, self.study)
 
     @property
     def targets(self) -> Targets:

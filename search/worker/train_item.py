@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import optuna
 
 from search.worker.retention import may_be_exported
 from search.worker.task import LeaseLost, Task
+from storage.optuna_storage import stored_trial
 from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import standard_error
 from trainer.evaluation.targets import Targets
@@ -46,13 +46,13 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
         # Without test predictions, a trial cannot be exported.
-        return predicts_test and may_be_exported(context.stores, context.study, context.spec, recipe, last, average)
+        return predicts_test and may_be_exported(context.stores, context.study, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
         recipe,
         context.training_data(recipe, split),
-        metric=context.spec.protocol.metric,
+        metric=context.study.metric,
         seed=item.seed,
         device=context.device,
         on_epoch=_epoch_callback(context, task, recipe),
@@ -72,7 +72,7 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
         return None
     if result.models:
         _save_networks(context, task, result)
-    return outcome_of(result, context.spec.protocol.metric, context.targets)
+    return outcome_of(result, context.study.metric, context.targets)
 
 
 def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callable[[EpochReport], Verdict]:
@@ -81,7 +81,7 @@ def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callab
 
     trial = task.trial
     # An earlier attempt may have reported epochs already.
-    reported = set() if trial is None or task.item.attempt == 1 else set(_reported_epochs(trial))
+    reported = set() if trial is None or task.item.attempt == 1 else set(stored_trial(trial).intermediate_values)
 
     def on_epoch(report: EpochReport) -> Verdict:
         log.info("%s: epoch %d of %d, %s", task.name, report.epoch, report.epochs, _progress(context, report))
@@ -178,15 +178,11 @@ def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
     )
 
 
-def _reported_epochs(trial: optuna.Trial) -> Collection[int]:
-    return trial.storage.get_trial(trial._trial_id).intermediate_values
-
-
 def _progress(context: StudyContext, report: EpochReport) -> str:
     if not np.isfinite(report.metric):
         return f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     return (
-        f"{context.spec.protocol.metric} {report.metric:.4f}, "
+        f"{context.study.metric} {report.metric:.4f}, "
         f"true-class probability {report.mean_true_probability:.4f}, "
         f"training loss {report.train_loss:.4f}, {report.seconds:.1f} s"
     )

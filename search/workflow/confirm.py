@@ -22,13 +22,12 @@ from search.study_state.confirmation import Confirmation, judge, plan_step, queu
 from search.study_state.confirmation_schedule import Step
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over
+from search.study_state.study import Study, read_study
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.artifacts import ArtifactFolder
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialRecord, WorkKind
-from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
@@ -49,7 +48,7 @@ Until = Callable[[Callable[[StudySnapshot], bool]], None]
 
 
 def run_confirmation(
-    stores: Stores, study: StoredStudy, images: ImageSet, home: Home, until: Until, console: Console
+    stores: Stores, study: Study, images: ImageSet, home: Home, until: Until, console: Console
 ) -> None:
     """Confirm a study's finalists and print the progress. A second call continues an interrupted confirmation.
 
@@ -122,7 +121,7 @@ def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None
     count, split = len(step.items), step.items[0][1]
     finalists = "the finalist" if count == 1 else f"{count} finalists"
     eliminated = [] if estimates is None else [row.number for row in estimates.rows if row.eliminated]
-    line = f"Confirming {finalists} on fresh split {split} (of up to {confirmation.spec.confirm.rounds})"
+    line = f"Confirming {finalists} on fresh split {split} (of up to {confirmation.study.spec.confirm.rounds})"
     return line + (f"; clearly beaten: {trials_named(eliminated)}" if eliminated else "")
 
 
@@ -136,18 +135,18 @@ def confirm(request: ConfirmRequest) -> None:
     check_torch_pair()
     console = open_console()
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
-    stored = stores.study(request.study)
+    study = read_study(stores, request.study)
     home = Home(root=request.workers.home)
-    data = request.data or known_folder(stores, stored)
+    data = request.data or known_folder(stores, study.fingerprint)
     if data is None:
         raise NoData
-    images = open_for_training(data, StudySpec.from_dict(stored.spec), stored.fingerprint)
-    shown = len(read_snapshot(stores, stored.name).records)
+    images = open_for_training(data, study)
+    shown = len(read_snapshot(stores, study.name).records)
     with ExitStack() as stack:
         until = watch_with_local_workers(
             stack,
             stores,
-            stored,
+            study,
             data,
             request.workers,
             home,
@@ -156,8 +155,8 @@ def confirm(request: ConfirmRequest) -> None:
             start_local_workers=no_worker_lives,
         )
         try:
-            run_confirmation(stores, stored, images, home, until, console)
+            run_confirmation(stores, study, images, home, until, console)
         except Interrupted:
-            print_interrupted(console, stored.name)
+            print_interrupted(console, study.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
-    show_comparison(console, stores, stored.name, home)
+    show_comparison(console, stores, study.name, home)

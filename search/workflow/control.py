@@ -8,6 +8,7 @@ from rich.console import Console
 
 from search.runtime.console import open_console, say
 from search.runtime.heartbeat import SEEN_WITHIN
+from search.study_state.study import read_study
 from search.tuning.retry import retry_failed
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
@@ -67,7 +68,7 @@ def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
         NotFailed: a number does not belong to a failed trial.
     """
     stores, console = open_stores(url), open_console()
-    study = stores.study(name)
+    study = read_study(stores, name)
     again = retry_failed(stores, study, numbers)
     if study.state is StudyState.STOPPED and again.total:
         stores.studies.set_state(study.id, StudyState.RUNNING)

@@ -23,10 +23,10 @@ from search.study_setup.data_folder import NoData, known_folder, open_for_traini
 from search.study_state.confirmation import read_confirmation
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over
+from search.study_state.study import read_study
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
-from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet
 
@@ -58,19 +58,18 @@ def export_best(request: ExportRequest) -> None:
     check_torch_pair()
     console = open_console()
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
-    named = [stores.study(name) for name in dict.fromkeys(request.studies)]
-    stored, *other_studies = named or [stores.study(None)]
-    check_comparable([stored, *other_studies])
-    spec = StudySpec.from_dict(stored.spec)
+    named = [read_study(stores, name) for name in dict.fromkeys(request.studies)]
+    study, *other_studies = named or [read_study(stores, None)]
+    check_comparable([study, *other_studies])
     home = Home(root=request.workers.home)
-    data = request.data or known_folder(stores, stored)
+    data = request.data or known_folder(stores, study.fingerprint)
     if data is None:
         raise NoData
-    images = open_for_training(data, spec, stored.fingerprint)
+    images = open_for_training(data, study)
     plan = plan_export(
-        stores, stored, seeds=request.seeds, full_data=request.full_data, other_studies=other_studies, home=home
+        stores, study, seeds=request.seeds, full_data=request.full_data, other_studies=other_studies, home=home
     )
-    snapshots = [read_snapshot(stores, study.name) for study in plan.studies]
+    snapshots = [read_snapshot(stores, source.name) for source in plan.studies]
     ids = queue_refits(stores, plan, home)
     for snapshot in snapshots:
         if not refits_are_over(read_snapshot(stores, snapshot.study.name)):

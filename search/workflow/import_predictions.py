@@ -16,9 +16,10 @@ from search.runtime.errors import SearchError
 from search.statistics.import_checks import fold_doubts, score_doubts
 from search.statistics.ranking import rank
 from search.study_state.search_trials import candidates
+from search.study_state.study import Study, read_study
+from search.study_state.study_targets import read_folds, read_weights
 from storage.records.datasets import StoredDataset
 from storage.records.imports import ImportedPredictions, LabelTakenError
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import SEARCH_SPLIT, TrialStatus, WorkKind
 from studies.file.catalog import NAME_PATTERN
@@ -54,13 +55,13 @@ def import_predictions(request: ImportRequest) -> None:
         DataError: a file does not hold the probabilities of exactly the study's images and classes. Nothing was stored.
     """
     console, stores = open_console(), open_stores(request.storage_url)
-    study = stores.study(request.study)
-    dataset, metric = stores.datasets.get(study.fingerprint), str(study.spec["protocol"]["metric"])
+    study = read_study(stores, request.study)
+    dataset, metric = stores.datasets.get(study.fingerprint), study.metric
     label = _label(request)
     oof, test = _read(request, dataset, study)
-    best, mean, targets = _best_of(stores, study, metric), oof.mean, Targets(dataset.y, stores.weights(study))
+    best, mean, targets = _best_of(stores, study), oof.mean, Targets(dataset.y, read_weights(stores, study))
     groups = None if dataset.groups is None else dataset.groups[: len(dataset.y)]
-    minor = list(fold_doubts(oof.folds, stores.folds(study, SEARCH_SPLIT), groups))
+    minor = list(fold_doubts(oof.folds, read_folds(stores, study, SEARCH_SPLIT), groups))
     serious = list(score_doubts(metric, targets, mean, None if best is None else best.oof))
     files = [path.name for path in (request.oof, request.test) if path is not None]
     try:
@@ -98,19 +99,18 @@ def import_predictions(request: ImportRequest) -> None:
 def list_imports(name: str | None, url: str) -> None:
     """List the imported predictions of a study."""
     console, stores = open_console(), open_stores(url)
-    study = stores.study(name)
+    study = read_study(stores, name)
     records = stores.imports.all(study.id)
     if not records:
         say(console, f"Study {study.name} has no imports: `search import --oof FILE --test FILE` adds predictions.")
         return
-    metric = str(study.spec["protocol"]["metric"])
     print_table(
         console,
         f"Imported into {study.name}",
         [
             Column(name="name"),
             Column(name="when"),
-            Column(name=f"out-of-fold {metric}", number=True),
+            Column(name=f"out-of-fold {study.metric}", number=True),
             Column(name="seeds", number=True),
             Column(name="files", prose=True),
             Column(name="doubts", prose=True),
@@ -163,7 +163,7 @@ def _label(request: ImportRequest) -> str:
 
 
 def _read(
-    request: ImportRequest, dataset: StoredDataset, study: StoredStudy
+    request: ImportRequest, dataset: StoredDataset, study: Study
 ) -> tuple[ProbabilityTable, ProbabilityTable | None]:
     """Read both files; a `DataError` lists the problems of both."""
     if dataset.test_ids and request.test is None:
@@ -191,9 +191,9 @@ def _read(
     return tables[0], tables[1] if len(tables) > 1 else None
 
 
-def _best_of(stores: Stores, study: StoredStudy, metric: str) -> Best | None:
+def _best_of(stores: Stores, study: Study) -> Best | None:
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-    ranking = rank(candidates(records, metric))
+    ranking = rank(candidates(records, study.metric))
     if not ranking:
         return None
     record = next(record for record in records if record.number == ranking[0].number)

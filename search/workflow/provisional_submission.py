@@ -9,9 +9,8 @@ from rich.console import Console
 
 from search.runtime.console import note, say
 from search.study_state.snapshot import StudySnapshot
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study
 from storage.stores import Stores
-from studies.spec import StudySpec
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import METRICS
@@ -28,10 +27,9 @@ class ProvisionalSubmission:
     An export in the same folder is never overwritten.
     """
 
-    def __init__(self, stores: Stores, study: StoredStudy, images: ImageSet, folder: Path, console: Console) -> None:
+    def __init__(self, stores: Stores, study: Study, images: ImageSet, folder: Path, console: Console) -> None:
         self._stores, self._study, self._images = stores, study, images
         self._folder, self._console = folder, console
-        self._metric = StudySpec.from_dict(study.spec).protocol.metric
         self._written: int | None = None
         self._off = images.submission is None or (folder / MODEL).exists()
 
@@ -70,7 +68,7 @@ class ProvisionalSubmission:
         images, form = self._images, self._images.submission
         assert form is not None, "there is nothing to submit"
         proba = self._stores.trials.prediction(record_id, "test")
-        kind = decide_kind(form, images.class_names, METRICS[self._metric].needs)
+        kind = decide_kind(form, images.class_names, METRICS[self._study.metric].needs)
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self._folder.name}-", dir=self._folder.parent) as scratch:
             made = Path(scratch) / SUBMISSION

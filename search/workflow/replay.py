@@ -28,12 +28,12 @@ from search.statistics.reproducibility import (
     must_be_equal,
 )
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
+from search.study_state.study import Study, read_study
+from search.study_state.study_targets import read_folds, read_weights
 from search.worker.study_context import training_data
 from search.worker.train_item import outcome_of
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
-from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair, usable_cores
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.targets import Targets
@@ -95,13 +95,12 @@ def replay(request: ReplayRequest) -> bool:
     check_torch_pair()
     stores = open_stores(request.storage_url)
     try:
-        study = stores.study(request.study)
+        study = read_study(stores, request.study)
         record = _record(stores, study, request.trial)
-        spec = StudySpec.from_dict(study.spec)
-        folder = request.data or known_folder(stores, study)
+        folder = request.data or known_folder(stores, study.fingerprint)
         if folder is None:
             raise NoData
-        images = open_for_training(folder, spec, study.fingerprint)
+        images = open_for_training(folder, study)
         then = _kept(stores.trials.curves(record.id), _oof(stores, record))
         console = open_console()
         outcome = _train(stores, study, record, images, request)
@@ -122,7 +121,7 @@ def replay(request: ReplayRequest) -> bool:
         console,
         f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:",
     )
-    for line in replay_lines(replayed, study.spec["protocol"]["metric"]):
+    for line in replay_lines(replayed, study.metric):
         say(console, f"  {line}")
     return replayed.is_as_recorded
 
@@ -155,7 +154,7 @@ def replay_lines(replayed: Replayed, metric: str) -> list[str]:
     return lines
 
 
-def _record(stores: Stores, study: StoredStudy, number: int) -> TrialRecord:
+def _record(stores: Stores, study: Study, number: int) -> TrialRecord:
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     record = next((record for record in records if record.number == number), None)
     if record is None:
@@ -190,17 +189,15 @@ def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None)
     return np.stack([curve.true_class for curve in curves]) if oof is None else oof
 
 
-def _train(
-    stores: Stores, study: StoredStudy, record: TrialRecord, images: ImageSet, request: ReplayRequest
-) -> TrialOutcome:
+def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, request: ReplayRequest) -> TrialOutcome:
     from trainer.batches.batch_loader import BatchLoader, fitting_workers
     from trainer.training.cross_validation import cross_validate
     from trainer.training.results import Verdict
 
     recipe = Recipe.from_flat(record.recipe or {})
-    metric = study.spec["protocol"]["metric"]
-    targets = Targets(images.y, stores.weights(study))
-    folds, pixels = stores.folds(study, record.split), Home(root=request.home).pixels
+    metric = study.metric
+    targets = Targets(images.y, read_weights(stores, study))
+    folds, pixels = read_folds(stores, study, record.split), Home(root=request.home).pixels
     data = training_data(images, recipe, folds, pixels, targets.image_weights)
     device = _device(record)
     last, name = record.epochs_done, f"trial {record.number}"

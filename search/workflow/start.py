@@ -25,6 +25,7 @@ from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, search_is_over
+from search.study_state.study import Study
 from search.study_state.time_left import refits_before_deadline
 from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
@@ -33,7 +34,6 @@ from search.workflow.export_best import finish_export
 from search.workflow.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import Interrupted, either_holds, make_fleet, no_worker_here, run_refits, stop_signals, watch
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 
@@ -58,27 +58,27 @@ def start(request: StartRequest) -> None:
     stores = open_stores(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     stored = stores.studies.find(name)
     verb = "begins" if stored is None else "continues"
-    stored = create_study(stores, study_plan) if stored is None else resume(stores, stored, study_plan)
+    study = create_study(stores, study_plan) if stored is None else resume(stores, Study.of(stored), study_plan)
     if request.priority is not None:
-        stores.studies.set_priority(stored.id, request.priority)
+        stores.studies.set_priority(study.id, request.priority)
     say(console, Text.assemble("Study ", (name, "bold"), f" {verb}."))
-    again = retry_host_failures(stores, stored)
+    again = retry_host_failures(stores, study)
     if again.total:
         say(console, again.sentence(name))
-    _set_deadline(stores, stored, request.hours)
-    notes = (*planned.notes, *weights_lines(stores, stored))
-    print_study(console, stored, study_plan.spec, study_plan.competition, planned.where, notes)
+    _set_deadline(stores, study, request.hours)
+    notes = (*planned.notes, *weights_lines(stores, study))
+    print_study(console, study, study_plan.competition, planned.where, notes)
     if verb == "begins":
         print_warm_starts(console, origins_of(stores, name))
 
     with ExitStack() as stack:
-        stack.enter_context(_supervising(stores, stored, home))
-        fleet = make_fleet(planned, stores, stored, study_plan.folder, request.workers, home)
+        stack.enter_context(_supervising(stores, study, home))
+        fleet = make_fleet(planned, stores, study, study_plan.folder, request.workers, home)
         if fleet is not None:
             stack.enter_context(fleet)
         signals = stop_signals(fleet, request.workers)
         try:
-            provisional = ProvisionalSubmission(stores, stored, images, request.output or home.exports(name), console)
+            provisional = ProvisionalSubmission(stores, study, images, request.output or home.exports(name), console)
             look = provisional.update
             watch(stores, name, search_is_over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
             snapshot = read_snapshot(stores, name)
@@ -88,9 +88,9 @@ def start(request: StartRequest) -> None:
             def until(over: Callable[[StudySnapshot], bool]) -> None:
                 watch(stores, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
-            run_confirmation(stores, stored, images, home, until, console)
+            run_confirmation(stores, study, images, home, until, console)
             draw_finalists(stores, name, home)
-            plan = _plan_in_time(stores, stored, home, console)
+            plan = _plan_in_time(stores, study, home, console)
             ids = queue_refits(stores, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
             elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))
@@ -99,17 +99,17 @@ def start(request: StartRequest) -> None:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
     if not refits_are_over(read_snapshot(stores, name)):
-        run_refits(stores, stored, study_plan.folder, request.workers, home, console, shown=shown)
+        run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
     finish_export(console, stores, plan, ids, images, home, request.output, None)
 
 
-def _plan_in_time(stores: Stores, stored: StoredStudy, home: Home, console: Console) -> ExportPlan:
+def _plan_in_time(stores: Stores, study: Study, home: Home, console: Console) -> ExportPlan:
     """The largest export that fits before the deadline: first fewer seeds, then fewer recipes, at least one of each.
 
     Trainings of the search and the confirmation are done, so only missing refits take time.
     """
-    plan = plan_export(stores, stored, seeds=None, full_data=False, home=home)
-    fitting = refits_before_deadline(stores, stored)
+    plan = plan_export(stores, study, seeds=None, full_data=False, home=home)
+    fitting = refits_before_deadline(stores, study)
     for seeds in range(plan.seeds, 0, -1):
         fewer = replace(plan, seeds=seeds)
         if fitting is None or missing_refits(fewer, home) <= fitting:
@@ -120,27 +120,27 @@ def _plan_in_time(stores: Stores, stored: StoredStudy, home: Home, console: Cons
             console,
             "the deadline leaves no time for a refit, so the export may be late; the provisional submission exists",
         )
-    return plan_export(stores, stored, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
+    return plan_export(stores, study, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
 
 
-def _supervising(stores: Stores, stored: StoredStudy, home: Home) -> Heartbeat:
+def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:
     return Heartbeat(
         stores.workers,
         process_name(),
         device="",
         home=home.identity(),
         role=Role.SUPERVISOR,
-        study_id=stored.id,
+        study_id=study.id,
     )
 
 
-def _set_deadline(stores: Stores, stored: StoredStudy, hours: float | None) -> None:
+def _set_deadline(stores: Stores, study: Study, hours: float | None) -> None:
     """Set the deadline, ``hours`` from now. One in the future stays; one in the past is replaced, or removed without
     ``hours``.
     """
     now = stores.database.now()
-    if stored.deadline is not None and stored.deadline > now:
+    if study.deadline is not None and study.deadline > now:
         return
     deadline = None if hours is None else now + hours * 3600.0
-    if deadline != stored.deadline:
-        stores.studies.set_deadline(stored.id, deadline)
+    if deadline != study.deadline:
+        stores.studies.set_deadline(study.id, deadline)

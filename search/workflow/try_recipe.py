@@ -14,8 +14,8 @@ from search.runtime.console import note, open_console, say
 from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
+from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import BY_HAND
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import StudyState
 from studies.errors import StudyError
@@ -40,8 +40,8 @@ def try_recipe(request: TryRequest) -> None:
         UnknownStudyError, NoStudy: there is no such study.
     """
     stores, console = open_stores(request.storage_url), open_console()
-    study = stores.study(request.study)
-    spec = StudySpec.from_dict(study.spec)
+    study = read_study(stores, request.study)
+    spec = study.spec
     optuna_study = stores.optuna_study(study.name)
     trials = optuna_study.get_trials(deepcopy=False)
     like = spec.default_recipe() if request.like is None else _recipe_of(spec, trials, request.like)
@@ -51,7 +51,7 @@ def try_recipe(request: TryRequest) -> None:
     if found.misfits:
         raise CannotTry("\n".join(f"study {study.name}: {misfit}" for misfit in found.misfits))
     _refuse_duplicate(trials, found.params)
-    number = _enqueue(stores, study, optuna_study, spec, found, request.like)
+    number = _enqueue(stores, study, optuna_study, found, request.like)
     changes = difference(found.settings, spec.default_recipe()) or "the default recipe"
     say(console, f"Trial {number} of study {study.name} waits: {changes}")
     for field in [field for field in like if field not in wanted and found.settings[field] != like[field]]:
@@ -111,9 +111,7 @@ def _refuse_duplicate(trials: Sequence[FrozenTrial], params: Mapping[str, Scalar
             raise CannotTry(f"trial {trial.number} has this recipe already; it {state.get(trial.state, 'has ended')}")
 
 
-def _enqueue(
-    stores: Stores, study: StoredStudy, optuna_study: optuna.Study, spec: StudySpec, found: Fit, like: int | None
-) -> int:
+def _enqueue(stores: Stores, study: Study, optuna_study: optuna.Study, found: Fit, like: int | None) -> int:
     """Queue the recipe, then raise the budget; returns the trial's number.
 
     In this order, because a crash in between then costs a sampled trial and not this one.
@@ -128,7 +126,7 @@ def _enqueue(
     return next(trial.number for trial in added if parameters_of(trial) == found.params)
 
 
-def _print_what_runs_it(stores: Stores, console: Console, study: StoredStudy) -> None:
+def _print_what_runs_it(stores: Stores, console: Console, study: Study) -> None:
     """Print whether a worker will run the queued trial, else the command that makes one run it."""
     snapshot, command = read_snapshot(stores, study.name), f"`search start --study {study.name}"
     if study.state is not StudyState.RUNNING:

@@ -21,11 +21,10 @@ from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, running_work
+from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
-from studies.spec import StudySpec
 
 REFRESH_INTERVAL = 1.0  # seconds
 MARGIN = 30.0  # seconds that workers may take beyond their grace period after a stop was requested
@@ -62,8 +61,7 @@ def watch(
         WorkersLost: the fleet is dead and work is left; quotes the end of its logs.
         EngineError: the fleet can never work.
     """
-    stored = stores.studies.get(name)
-    default = StudySpec.from_dict(stored.spec).default_recipe()
+    default = read_study(stores, name).spec.default_recipe()
     snapshot: StudySnapshot | None = None
     swept = -SWEEP_INTERVAL
     with ProgressView(console, default, shown=shown, origins=lambda: origins_of(stores, name)) as view:
@@ -114,24 +112,24 @@ def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> str:
 
 
 def run_refits(
-    stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
+    stores: Stores, study: Study, data: Path, workers: Workers, home: Home, console: Console, *, shown: int
 ) -> None:
     """Wait for the refits: live workers that share this home do them; once there is none, local workers start."""
     with ExitStack() as stack:
         until = watch_with_local_workers(
-            stack, stores, stored, data, workers, home, console, shown=shown, start_local_workers=no_worker_here(home)
+            stack, stores, study, data, workers, home, console, shown=shown, start_local_workers=no_worker_here(home)
         )
         try:
             until(refits_are_over)
         except Interrupted:
-            print_interrupted(console, stored.name)
+            print_interrupted(console, study.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def watch_with_local_workers(
     stack: ExitStack,
     stores: Stores,
-    stored: StoredStudy,
+    study: Study,
     data: Path,
     workers: Workers,
     home: Home,
@@ -153,15 +151,15 @@ def watch_with_local_workers(
         if fleet is None:
             signals = stop_signals(None, workers)
             either = partial(either_holds, over, start_local_workers)
-            watch(stores, stored.name, either, fleet=None, signals=signals, console=console, shown=shown)
-            if over(read_snapshot(stores, stored.name)):
+            watch(stores, study.name, either, fleet=None, signals=signals, console=console, shown=shown)
+            if over(read_snapshot(stores, study.name)):
                 return
             local = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = make_fleet(plan_fleet(local), stores, stored, data, local, home)
+            fleet = make_fleet(plan_fleet(local), stores, study, data, local, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
         signals = stop_signals(fleet, workers)
-        watch(stores, stored.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+        watch(stores, study.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
     return until
 
@@ -185,20 +183,20 @@ def no_worker_here(home: Home) -> Callable[[StudySnapshot], bool]:
 
 
 def make_fleet(
-    planned: FleetPlan, stores: Stores, stored: StoredStudy, data: Path, workers: Workers, home: Home
+    planned: FleetPlan, stores: Stores, study: Study, data: Path, workers: Workers, home: Home
 ) -> Fleet | None:
     """The planned workers; None if workers elsewhere do the work."""
     if planned.make is None:
         return None
     command = WorkerCommand(
-        study=stored.name,
+        study=study.name,
         storage_url=stores.database.url.render_as_string(hide_password=False),
         data=data,
         home=workers.home,
         weights=workers.weights,
         options=workers.options,
     )
-    return planned.make(command, home.logs(stored.name))
+    return planned.make(command, home.logs(study.name))
 
 
 def stop_signals(fleet: Fleet | None, workers: Workers) -> StopSignals:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from search.study_setup.create_study import create_study
+from search.study_state.study import Study
 from search.worker.study_context import StudyContext
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from tests.search.small_study import STUDY, make_context, study_plan, write_competition
 
@@ -41,12 +41,12 @@ def stores(url: str) -> Iterator[Stores]:
 
 
 @pytest.fixture
-def stored(stores: Stores, study_file: Path, competition_folder: Path) -> StoredStudy:
+def stored(stores: Stores, study_file: Path, competition_folder: Path) -> Study:
     return create_study(stores, study_plan(study_file, competition_folder))
 
 
 @pytest.fixture
-def context(stores: Stores, stored: StoredStudy, competition_folder: Path, tmp_path: Path) -> Iterator[StudyContext]:
+def context(stores: Stores, stored: Study, competition_folder: Path, tmp_path: Path) -> Iterator[StudyContext]:
     made = make_context(stores, stored, competition_folder, tmp_path / "home")
     yield made
     made.loader.close()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from search.study_state.study import Study
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.suggest import sample
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialOutcome, TrialStatus
-from studies.spec import StudySpec
 
 
-def end_next(stores: Stores, stored: StoredStudy, value: float, status: TrialStatus = TrialStatus.FINISHED) -> int:
+def end_next(stores: Stores, stored: Study, value: float, status: TrialStatus = TrialStatus.FINISHED) -> int:
     """Take the study's next trial like a worker and end it with ``value`` and ``status``; return its number."""
-    spec = StudySpec.from_dict(stored.spec)
+    spec = stored.spec
     item = stores.queue.take(stored.id, "test", 60.0)
     assert item is not None, "the budget is used up"
     study = stores.optuna_study(stored.name)

@@ -13,14 +13,14 @@ from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import inspect
+from search.study_state.study import Study
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
 from search.worker.study_context import StudyContext
 from search.worker.train_item import train
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
-from studies.spec import StudySpec, load_study
+from studies.spec import load_study
 from trainer.batches.batch_loader import BatchLoader
 
 STUDY = """
@@ -96,12 +96,10 @@ def study_plan(
     )
 
 
-def make_context(
-    stores: Stores, stored: StoredStudy, folder: Path, home: Path, worker: str = "worker-a"
-) -> StudyContext:
+def make_context(stores: Stores, stored: Study, folder: Path, home: Path, worker: str = "worker-a") -> StudyContext:
     """A worker's context on the CPU with one thread; the caller closes its loader."""
     torch.set_num_threads(1)
-    spec = StudySpec.from_dict(stored.spec)
+    spec = stored.spec
     study = stores.optuna_study(
         stored.name, make_sampler(spec.search_settings, seed=0, budget=spec.search_settings.trials)
     )
@@ -110,7 +108,6 @@ def make_context(
         worker=worker,
         stores=stores,
         study=stored,
-        spec=spec,
         optuna_study=study,
         pruner=make_pruner(spec.search_settings),
         images=inspect(folder, spec.data.options).images,
@@ -122,4 +119,4 @@ def make_context(
 
 def work_on(context: StudyContext, signals: StopSignals | None = None) -> None:
     """Run a worker on the context's study until no work is left."""
-    work(context.stores, lambda study: context, signals or StopSignals(), home=context.home, only=context.study)
+    work(context.stores, lambda study: context, signals or StopSignals(), home=context.home, only=context.study.stored)

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from storage.database.connection import Database, connect
-from storage.optuna_storage import FleetStorage, TrialWrites, open_optuna_storage
+from storage.optuna_storage import FleetStorage, TrialWrites, id_of, open_optuna_storage, running_trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -54,7 +54,7 @@ def test_deferred_writes_store_the_same_as_optunas(
     study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage
 ) -> None:
     trial = study.ask()
-    with backend.collecting(trial._trial_id) as writes:
+    with backend.collecting(trial) as writes:
         chosen = suggest(trial)
         assert suggest(trial) == chosen, "a repeated suggestion returns the same"
         trial.set_user_attr("epochs", 12)
@@ -75,10 +75,10 @@ def test_parameters_that_optuna_has_written_stay(
     """Case: a worker died after it had written the first parameter, and another one continues the trial."""
     trial = study.ask()
     lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
-    adopted = optuna.trial.Trial(elsewhere, trial._trial_id)
-    other_backend = elsewhere._storage
+    adopted = running_trial(elsewhere, trial.number)
+    other_backend = adopted.storage
     assert isinstance(other_backend, FleetStorage)
-    with other_backend.collecting(trial._trial_id) as writes:
+    with other_backend.collecting(adopted) as writes:
         chosen = suggest(adopted)
     assert chosen["lr"] == lr and set(writes.params) == {"depth", "optimizer"}
     assert other_backend.write(writes)
@@ -89,7 +89,7 @@ def test_writes_of_other_trials_are_not_deferred(
     study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage
 ) -> None:
     one, other = study.ask(), study.ask()
-    with backend.collecting(one._trial_id):
+    with backend.collecting(one):
         suggest(other)
     assert [len(t.params) for t in elsewhere.get_trials()] == [0, 3]
 
@@ -97,7 +97,7 @@ def test_writes_of_other_trials_are_not_deferred(
 def test_nothing_is_written_to_a_trial_that_ended_or_does_not_exist(study: optuna.Study, backend: FleetStorage) -> None:
     trial = study.ask()
     study.tell(trial, 0.5)
-    assert not backend.write(TrialWrites(trial._trial_id, user_attrs={"late": True}))
+    assert not backend.write(TrialWrites(id_of(trial), user_attrs={"late": True}))
     assert not backend.write(TrialWrites(10**6, user_attrs={"unknown": True}))
     assert study.get_trials()[0].user_attrs == {}
 
@@ -105,7 +105,7 @@ def test_nothing_is_written_to_a_trial_that_ended_or_does_not_exist(study: optun
 def test_attributes_take_their_last_value(study: optuna.Study, elsewhere: optuna.Study, backend: FleetStorage) -> None:
     trial = study.ask()
     trial.set_user_attr("seconds", 1.5)
-    assert backend.write(TrialWrites(trial._trial_id, user_attrs={"seconds": 2.5, "reason": "no \\ 'room' ñ"}))
+    assert backend.write(TrialWrites(id_of(trial), user_attrs={"seconds": 2.5, "reason": "no \\ 'room' ñ"}))
     assert elsewhere.get_trials()[0].user_attrs == {"seconds": 2.5, "reason": "no \\ 'room' ñ"}
 
 
@@ -140,5 +140,5 @@ def test_a_pickled_storage_works_elsewhere(study: optuna.Study, backend: FleetSt
     trial = study.ask()
     again = pickle.loads(pickle.dumps(backend))
     assert isinstance(again, FleetStorage)
-    assert again.write(TrialWrites(trial._trial_id, user_attrs={"a": 1}))
+    assert again.write(TrialWrites(id_of(trial), user_attrs={"a": 1}))
     assert study.get_trials()[0].user_attrs == {"a": 1}

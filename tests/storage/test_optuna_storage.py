@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from storage.database.connection import Database, connect
-from storage.optuna_storage import open_optuna_storage
+from storage.optuna_storage import open_optuna_storage, running_trial
 from tests.storage.samples import PROCESSES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -50,7 +50,7 @@ def test_a_running_trial_is_adopted_by_another_worker(database: Database, study:
     left.report(0.25, step=1)
     elsewhere = load(connect(database.url.render_as_string(hide_password=False)))
     (running,) = elsewhere.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    adopted = optuna.trial.Trial(elsewhere, running._trial_id)
+    adopted = running_trial(elsewhere, running.number)
     assert adopted.suggest_float("lr", 0, 1) == lr
     adopted.report(0.5, step=2)
     elsewhere.tell(adopted.number, 0.75)

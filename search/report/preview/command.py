@@ -93,6 +93,7 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
     except NoStudy:
         return load_study(request.study, request.overrides), None
     from search.study_setup.data_folder import known_folder
+    from search.study_state.study import Study
     from storage.errors import SchemaError
     from storage.stores import open_stores
 
@@ -106,7 +107,7 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
     if stored is None:
         assert file_spec is not None
         return file_spec, None
-    return file_spec or StudySpec.from_dict(stored.spec), known_folder(stores, stored)
+    return file_spec or Study.of(stored).spec, known_folder(stores, stored.fingerprint)
 
 
 def _sample(spec: StudySpec, home: Home) -> Path:

@@ -60,7 +60,7 @@ def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
             ) as runner:
                 if name == "trial":
                     runner.run()
-                    records = runner.stores.trials.records(runner.stored.id, kind=WorkKind.SEARCH)
+                    records = runner.stores.trials.records(runner.context.study.id, kind=WorkKind.SEARCH)
                     assert [record.status for record in records] == [TrialStatus.FINISHED]
                 elif name == "tensors":
                     train_from_tensors(runner.workload(), channels_last=True, bfloat16=False)

@@ -25,10 +25,10 @@ from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import create_study
 from search.study_state.confirmation import freeze_split
+from search.study_state.study import Study
 from search.study_state.training_costs import final_recipe
 from search.worker.study_context import StudyContext
 from storage.records.imports import ImportedPredictions
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialOutcome, TrialStatus, WorkKind
 from tests.search.instant_training import pretending
@@ -87,7 +87,7 @@ class Two:
             context = make_context(self.stores, create_study(self.stores, made), images, folder / "home")
             work_on(context if trained else pretending(context, lambda task: 0.6))
             self.contexts.append(context)
-        self.studies: list[StoredStudy] = [context.study for context in self.contexts]
+        self.studies: list[Study] = [context.study for context in self.contexts]
 
     def close(self) -> None:
         for context in self.contexts:

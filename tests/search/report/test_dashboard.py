@@ -26,7 +26,7 @@ from search.report import dashboard
 from search.report.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
 from storage.artifacts import ArtifactFolder
 from storage.database.existing import NoStudy
-from storage.optuna_storage import open_optuna_storage
+from storage.optuna_storage import FleetStorage, open_optuna_storage, study_id_of, trial_id_of
 from storage.stores import open_stores
 
 HERE = "localhost:8080"
@@ -48,6 +48,7 @@ class Site:
     """A dashboard with one study of three trials; the first has an HTML page as artifact."""
 
     app: WSGIApplication
+    storage: FleetStorage
     study: optuna.Study
     artifact: str
 
@@ -94,7 +95,8 @@ def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
         if number == 0:
             artifact = upload_artifact(artifact_store=pictures, file_path=str(page), study_or_trial=trial)
         study.tell(trial, 0.1 * number)
-    yield Site(app=make_app(optuna_storage, pictures, ["retable.example"]), study=study, artifact=artifact)
+    app = make_app(optuna_storage, pictures, ["retable.example"])
+    yield Site(app=app, storage=optuna_storage, study=study, artifact=artifact)
     database.close()
 
 
@@ -150,7 +152,7 @@ def test_own_pages_may_change_studies(site: Site) -> None:
     assert by_name.status == 201
     proxied = {"host": "retable.example", "origin": "https://retable.example"}
     assert site.ask("/api/studies", method="POST", body={**wanted, "study_name": "y"}, **proxied).status == 201
-    names = {study.study_name for study in site.study._storage.get_all_studies()}
+    names = {study.study_name for study in site.storage.get_all_studies()}
     assert names == {"paintings", "made here", "x", "y"}
 
 
@@ -173,8 +175,8 @@ def test_pages_of_other_sites_change_nothing(site: Site) -> None:
         deleted = site.ask("/api/studies/1", method="DELETE", body={}, **headers)
         noted = site.ask("/api/studies/1/note", method="PUT", body={"version": 1, "body": "no"}, **headers)
         assert [answer.status for answer in (made, deleted, noted)] == [403, 403, 403], headers
-    assert [study.study_name for study in site.study._storage.get_all_studies()] == ["paintings"]
-    assert site.study._storage.get_study_system_attrs(site.study._study_id) == {}
+    assert [study.study_name for study in site.storage.get_all_studies()] == ["paintings"]
+    assert site.storage.get_study_system_attrs(study_id_of(site.study)) == {}
 
 
 def test_the_contour_plot_of_many_trials_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +210,7 @@ def test_the_contour_plot_of_few_trials_is_drawn(site: Site, monkeypatch: pytest
 
 
 def test_artifacts_are_sandboxed(site: Site) -> None:
-    trial_id = site.study.trials[0]._trial_id
+    trial_id = trial_id_of(site.study, 0)
     answer = site.ask(f"/artifacts/1/{trial_id}/{site.artifact}")
     assert answer.status == 200
     assert answer.body == b"<script>alert(1)</script>"

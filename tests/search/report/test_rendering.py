@@ -31,13 +31,12 @@ from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
 from search.study_setup.create_study import create_study
 from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.study import Study
 from search.workflow.import_predictions import list_imports
 from storage.records.imports import ImportedPredictions
-from storage.records.studies import StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import Failure
 from studies.settings import DataSettings
-from studies.spec import StudySpec
 from tests.search.report.test_comparison import confirmed
 from tests.search.small_study import STUDY, make_context, study_plan
 
@@ -73,7 +72,7 @@ def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[tuple[Stores, StoredStudy]]:
+def study(tmp_path_factory: pytest.TempPathFactory, competition_folder: Path) -> Iterator[tuple[Stores, Study]]:
     """A study with ten trials and confirmed finalists, two exports, imported predictions."""
     folder = tmp_path_factory.mktemp("rendering")
     (folder / "colours.toml").write_text(STUDY)
@@ -134,7 +133,7 @@ def url_of(stores: Stores) -> str:
     return stores.database.url.render_as_string(hide_password=False)
 
 
-def test_the_comparison(study: tuple[Stores, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
+def test_the_comparison(study: tuple[Stores, Study], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
     stores, stored = study
     comparison = compare_finalists(stores, stored.name)
     compare(None, url_of(stores), tmp_path, tmp_path / "c.svg")
@@ -150,11 +149,11 @@ def test_the_comparison(study: tuple[Stores, StoredStudy], screen: Screen, tmp_p
     holds("\n".join(line for line in out.splitlines() if str(tmp_path) not in line), screen, *facts)
 
 
-def test_the_status(study: tuple[Stores, StoredStudy], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
+def test_the_status(study: tuple[Stores, Study], screen: Screen, tmp_path: Path, capsys: Capture) -> None:
     stores, stored = study
     show_status(None, url_of(stores), tmp_path)
     snapshot = read_snapshot(stores, stored.name)
-    default = StudySpec.from_dict(stored.spec).default_recipe()
+    default = stored.spec.default_recipe()
     facts = [
         "10 finished",
         "averaged",
@@ -173,14 +172,14 @@ def test_the_status(study: tuple[Stores, StoredStudy], screen: Screen, tmp_path:
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_failed_trainings(stores: Stores, stored: StoredStudy, url: str, screen: Screen, capsys: Capture) -> None:
+def test_failed_trainings(stores: Stores, stored: Study, url: str, screen: Screen, capsys: Capture) -> None:
     item = stores.queue.take(stored.id, "worker-with-a-long-name.example.com-12345", 60.0)
     assert item is not None and stores.queue.fail(item, Failure.DISK, "no room on [this] device: " + "why " * 40)
     show_failed(None, url)
     holds(capsys.readouterr().out, screen, "no room on [this] device", "disk", "search retry --failed --study colours")
 
 
-def test_submissions(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+def test_submissions(study: tuple[Stores, Study], screen: Screen, capsys: Capture) -> None:
     stores, _ = study
     submissions(None, url_of(stores), ScoreRequest(export=1, public=0.75, public_images=4))
     submissions(None, url_of(stores), ScoreRequest(export=2, public=0.5))
@@ -194,14 +193,14 @@ def test_submissions(study: tuple[Stores, StoredStudy], screen: Screen, capsys: 
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_imports(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+def test_imports(study: tuple[Stores, Study], screen: Screen, capsys: Capture) -> None:
     stores, _ = study
     list_imports(None, url_of(stores))
     facts = ["theirs", "out-of-fold accuracy", "0.9900 ± 0.0100", "no model of these images", "its folds are not"]
     holds(capsys.readouterr().out, screen, *facts)
 
 
-def test_studies(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+def test_studies(study: tuple[Stores, Study], screen: Screen, capsys: Capture) -> None:
     stores, stored = study
     best = read_snapshot(stores, stored.name).ranking[0]
     show_studies(url_of(stores))
@@ -216,7 +215,7 @@ def test_studies(study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capt
 
 
 @pytest.mark.parametrize("name", ["full", "colours"])
-def test_an_explained_study(name: str, study: tuple[Stores, StoredStudy], screen: Screen, capsys: Capture) -> None:
+def test_an_explained_study(name: str, study: tuple[Stores, Study], screen: Screen, capsys: Capture) -> None:
     stores, _ = study
     show_study(name, [], url_of(stores))
     holds(capsys.readouterr().out, screen, "setting", "value", "meaning", "passes over each fold's training images")
@@ -332,10 +331,10 @@ def test_the_estimate_replaces_a_missing_forecast(screen: Screen) -> None:
     holds(shown(screen, lambda console: print_export(console, made, (), compared=True)), screen, "0.9123 ± 0.0456")
 
 
-def test_ended_trials(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+def test_ended_trials(study: tuple[Stores, Study], screen: Screen) -> None:
     """One line each: on a terminal with as many whole settings as fit, in a file with all."""
     stores, stored = study
-    default = StudySpec.from_dict(stored.spec).default_recipe()
+    default = stored.spec.default_recipe()
     snapshot = read_snapshot(stores, stored.name)
     for record in snapshot.records:
         text = shown(screen, lambda console: print_trial(console, record, default))  # noqa: B023 - called at once
@@ -349,7 +348,7 @@ def test_ended_trials(study: tuple[Stores, StoredStudy], screen: Screen) -> None
             assert TOKEN.findall(line) == settings
 
 
-def test_the_status_line(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+def test_the_status_line(study: tuple[Stores, Study], screen: Screen) -> None:
     stores, stored = study
     snapshot: StudySnapshot = read_snapshot(stores, stored.name)
 
@@ -363,10 +362,11 @@ def test_the_status_line(study: tuple[Stores, StoredStudy], screen: Screen) -> N
     assert ("trial 10 epoch 12/30" in " ".join(lines)) == screen.terminal, "a file has no status line"
 
 
-def test_the_end_of_a_search(study: tuple[Stores, StoredStudy], screen: Screen) -> None:
+def test_the_end_of_a_search(study: tuple[Stores, Study], screen: Screen) -> None:
     stores, stored = study
     snapshot = read_snapshot(stores, stored.name)
-    stopped = replace(snapshot, study=replace(snapshot.study, state_reason="five trials in a row failed"))
+    row = replace(snapshot.study.stored, state_reason="five trials in a row failed")
+    stopped = replace(snapshot, study=Study.of(row))
     lines = printed(shown(screen, lambda console: print_search_over(console, stopped)))
     assert all(cell_len(line) <= screen.width for line in lines)
     assert "10 finished" in lines[0] and "five trials in a row failed" in " ".join(lines)
@@ -433,7 +433,7 @@ def test_facts_and_words_are_never_cut() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
-def test_output_of_any_encoding(encoding: str, study: tuple[Stores, StoredStudy], tmp_path: Path) -> None:
+def test_output_of_any_encoding(encoding: str, study: tuple[Stores, Study], tmp_path: Path) -> None:
     stores, _ = study
     done = subprocess.run(
         [sys.executable, "-m", "search.cli", "status", "--storage", url_of(stores), "--home", str(tmp_path)],

@@ -14,8 +14,8 @@ from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.report.status import show_status
 from search.report.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, describe_export, submissions
 from search.study_setup.create_study import create_study
+from search.study_state.study import Study
 from storage.errors import StorageError, UnknownStudyError
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from tests.databases import DIALECTS
 from tests.search.small_study import study_plan
@@ -53,14 +53,14 @@ def row(out: str, number: int) -> list[str]:
     return re.split(r" {2,}", line.strip())
 
 
-def add(stores: Stores, stored: StoredStudy, folder: Path | str, notes: ExportNotes = NOTES, **changes: object) -> int:
+def add(stores: Stores, stored: Study, folder: Path | str, notes: ExportNotes = NOTES, **changes: object) -> int:
     values = {"recipe": RECIPE, "score": 0.8, "score_se": 0.073, "notes": notes.to_json(), **changes}
     return stores.exports.add(stored.id, folder=str(folder), **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 def test_scores_are_recorded_replaced_and_shown(
-    stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+    stores: Stores, stored: Study, run: Run, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "Nothing has been exported yet" in run()
     with pytest.raises(NoExport, match="nothing has been exported yet"):
@@ -88,7 +88,7 @@ def test_scores_are_recorded_replaced_and_shown(
     assert "  0.7500   0.5000" in capsys.readouterr().out
 
 
-def test_invalid_values_record_nothing(stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path) -> None:
+def test_invalid_values_record_nothing(stores: Stores, stored: Study, run: Run, tmp_path: Path) -> None:
     number = add(stores, stored, tmp_path)
     with pytest.raises(NoExport, match=rf"no export {number + 1} here; there are: {number}"):
         run(public=0.5, export=number + 1)
@@ -115,7 +115,7 @@ def test_a_log_loss_is_negated() -> None:
 
 
 def test_the_exports_of_all_studies_or_of_one(
-    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path, run: Run, tmp_path: Path
+    stores: Stores, stored: Study, study_file: Path, competition_folder: Path, run: Run, tmp_path: Path
 ) -> None:
     other = create_study(stores, study_plan(study_file, competition_folder, "protocol.metric=macro_f1", name="other"))
     first, second = add(stores, stored, tmp_path / "a"), add(stores, other, tmp_path / "b")
@@ -141,9 +141,7 @@ def test_what_an_export_is_made_of() -> None:
     assert describe_export(replace(NOTES, study="other", views=())) == "trial other:2, 2 seeds"
 
 
-def test_two_exports_are_compared_by_their_labels(
-    stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path
-) -> None:
+def test_two_exports_are_compared_by_their_labels(stores: Stores, stored: Study, run: Run, tmp_path: Path) -> None:
     first = add(stores, stored, tmp_path / "same", notes=replace(NOTES, labels=np.array([0, 1, 2, 0, 1, 2])))
     second = add(stores, stored, tmp_path / "other", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
     run(export=first, public=1.0, public_images=4)
@@ -154,7 +152,7 @@ def test_two_exports_are_compared_by_their_labels(
 
 
 def test_an_export_without_stored_labels_is_named_in_a_comparison(
-    stores: Stores, stored: StoredStudy, run: Run, tmp_path: Path
+    stores: Stores, stored: Study, run: Run, tmp_path: Path
 ) -> None:
     first = add(stores, stored, tmp_path / "a")
     assert "note:" not in run(public=0.5, public_images=4)

@@ -11,14 +11,14 @@ import pytest
 from search.study_setup.create_study import StudyChanged, create_study, resume
 from search.study_setup.data_folder import DataMismatch
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
-from storage.records.studies import StoredStudy
+from search.study_state.study import Study, read_study
 from storage.stores import Stores
 from storage.values import StudyState
 from tests.search.small_study import STUDY, study_plan, write_competition
 from trainer.data.folds import write_folds_csv
 
 
-def test_trial_zero_waits_with_the_default_recipe(stores: Stores, stored: StoredStudy) -> None:
+def test_trial_zero_waits_with_the_default_recipe(stores: Stores, stored: Study) -> None:
     trials = stores.optuna_study(stored.name).get_trials()
     assert len(trials) == 1
     assert trials[0].user_attrs[EPOCHS_ATTRIBUTE] == 3
@@ -46,15 +46,16 @@ def test_an_unchanged_study_is_resumed(stores: Stores, study_file: Path, competi
     plan = study_plan(study_file, competition_folder, "recipe.epochs=2")
     stored = create_study(stores, plan)
     again = resume(stores, stored, plan)
-    assert replace(again, running_since=None) == stored
+    assert replace(again.stored, running_since=None) == stored.stored
+    assert again.spec == stored.spec
 
 
 def test_budget_and_final_table_may_change_while_a_study_runs(
-    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path
+    stores: Stores, stored: Study, study_file: Path, competition_folder: Path
 ) -> None:
     study_file.write_text(STUDY.replace("trials = 3", "trials = 7") + "\n[final]\nseeds = 4\n")
     resumed = resume(stores, stored, study_plan(study_file, competition_folder, budget=None))
-    assert resumed.budget == 7 and resumed.spec["final"]["seeds"] == 4
+    assert resumed.budget == 7 and resumed.spec.final.seeds == 4
     again = resume(stores, resumed, study_plan(study_file, competition_folder, budget=9))
     assert again.budget == 9
     kept = resume(stores, again, study_plan(study_file, competition_folder, budget=None))
@@ -62,15 +63,15 @@ def test_budget_and_final_table_may_change_while_a_study_runs(
 
 
 def test_a_stopped_study_runs_after_it_is_resumed(
-    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path
+    stores: Stores, stored: Study, study_file: Path, competition_folder: Path
 ) -> None:
     stores.studies.set_state(stored.id, StudyState.STOPPED, "five failures")
-    resumed = resume(stores, stores.studies.get("colours"), study_plan(study_file, competition_folder))
+    resumed = resume(stores, read_study(stores, "colours"), study_plan(study_file, competition_folder))
     assert (resumed.state, resumed.state_reason) == (StudyState.RUNNING, "")
 
 
 def test_changed_settings_are_refused_with_their_differences(
-    stores: Stores, stored: StoredStudy, study_file: Path, competition_folder: Path
+    stores: Stores, stored: Study, study_file: Path, competition_folder: Path
 ) -> None:
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 4").replace("high = 1e-2", "high = 2e-2"))
     with pytest.raises(StudyChanged) as refused:
@@ -85,7 +86,7 @@ def test_changed_settings_are_refused_with_their_differences(
 
 
 def test_other_images_under_the_same_name_are_refused(
-    stores: Stores, stored: StoredStudy, study_file: Path, tmp_path: Path
+    stores: Stores, stored: Study, study_file: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()

@@ -23,6 +23,7 @@ from search.study_setup.create_study import StudyChanged, StudyPlan, create_stud
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, estimate_image_weights, weights_line, why_not
 from search.study_setup.prepare import StartRequest, prepare
+from search.study_state.study_targets import read_weights
 from search.worker.study_context import StudyContext
 from search.workflow.replay import ReplayRequest, replay
 from storage.errors import StorageError
@@ -155,14 +156,14 @@ def test_weights_are_estimated_once_when_a_study_is_created(
     plan = prepare(request, Console(quiet=True))
     assert plan.weighting is not None and plan.weighting.features.startswith("descriptors")
     stored = create_study(stores, plan)
-    frozen = stores.weights(stored)
+    frozen = read_weights(stores, stored)
     assert frozen is not None and frozen.tobytes() == plan.weighting.values.tobytes()
     # Resuming, with or without the setting, estimates no weights again.
     monkeypatch.setattr("search.study_setup.prepare.estimate_image_weights", None)
     for overrides in ((), (TEST_LIKE,)):
         again = prepare(replace(request, overrides=overrides), Console(quiet=True))
         assert again.weighting is None
-        assert stores.weights(resume(stores, stored, again)) is not None
+        assert read_weights(stores, resume(stores, stored, again)) is not None
     with pytest.raises(StudyChanged, match=r"protocol\.weighting: test_like -> none"):
         resume(stores, stored, prepare(replace(request, overrides=("search.trials=4",)), Console(quiet=True)))
 
@@ -241,7 +242,7 @@ def test_lost_weights_are_an_error(stores: Stores, weighted: StudyPlan) -> None:
     with stores.database.writing() as connection:
         connection.execute(text("DELETE FROM retable_study_weights"))
     with pytest.raises(StorageError, match="weighted"):
-        stores.weights(stored)
+        read_weights(stores, stored)
 
 
 def test_weights_without_a_recorded_origin_are_described() -> None:

@@ -14,8 +14,8 @@ from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_setup.starting_point import NoSuchTrial, find_starting_point, starting_point
+from search.study_state.study import Study
 from storage.errors import UnknownStudyError
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.search.end_trials import end_next
@@ -41,7 +41,7 @@ trials = 4
 
 
 @pytest.fixture
-def old(stores: Stores, stored: StoredStudy) -> StoredStudy:
+def old(stores: Stores, stored: Study) -> Study:
     """A study with three trials: scores 0.7 and 0.9, and a pruned one."""
     end_next(stores, stored, 0.7)
     end_next(stores, stored, 0.9)
@@ -80,13 +80,13 @@ def prepared(url: str, tmp_path: Path, competition_folder: Path) -> Prepare:
     return prepared
 
 
-def test_a_study_stands_for_its_best_trial(stores: Stores, old: StoredStudy) -> None:
+def test_a_study_stands_for_its_best_trial(stores: Stores, old: Study) -> None:
     assert starting_point(stores, "colours").name == "colours:1"
     first = starting_point(stores, "colours:0")
     assert (first.trial, first.recipe["optimizer.lr"], first.score) == (0, 5e-3, "accuracy 0.7000 ± 0.0100")
 
 
-def test_a_missing_study_or_trial_is_reported_with_the_existing_ones(stores: Stores, stored: StoredStudy) -> None:
+def test_a_missing_study_or_trial_is_reported_with_the_existing_ones(stores: Stores, stored: Study) -> None:
     with pytest.raises(UnknownStudyError, match=r"'flowers'.*stored: colours"):
         starting_point(stores, "flowers:1")
     with pytest.raises(NothingFinished, match="--from colours: no trial of study colours has finished yet"):
@@ -101,7 +101,7 @@ def test_a_missing_study_or_trial_is_reported_with_the_existing_ones(stores: Sto
         find_starting_point(None, None, "colours")
 
 
-def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, prepared: Prepare) -> None:
+def test_the_recipe_is_fixed_and_the_rest_searched(old: Study, prepared: Prepare) -> None:
     console = Console(record=True, width=200)
     created = prepared("recipe.epochs=2", begin_from="colours:0", console=console).spec
     default = created.default_recipe()
@@ -125,10 +125,10 @@ def test_the_recipe_is_fixed_and_the_rest_searched(old: StoredStudy, prepared: P
 
 @pytest.mark.slow
 def test_the_same_command_resumes_and_so_does_one_without_from_or_overrides(
-    stores: Stores, old: StoredStudy, prepared: Prepare
+    stores: Stores, old: Study, prepared: Prepare
 ) -> None:
     created = create_study(stores, prepared("recipe.epochs=2", begin_from="colours"))
-    assert created.spec["begun_from"] == "colours:1"
+    assert created.spec.begun_from == "colours:1"
     # Another trial of the old study becomes the best; the new study keeps its starting point.
     stores.studies.set_budget(old.id, 9)
     end_next(stores, old, 0.99)
@@ -139,14 +139,16 @@ def test_the_same_command_resumes_and_so_does_one_without_from_or_overrides(
         prepared("recipe.epochs=2"),
         prepared(),
     ):
-        assert replace(resume(stores, created, again), running_since=None) == replace(created, running_since=None)
+        resumed = resume(stores, created, again)
+        assert replace(resumed.stored, running_since=None) == replace(created.stored, running_since=None)
+        assert resumed.spec == created.spec
     assert "Trial 0 is" not in console.export_text(), "it is printed only when the study is created"
     with pytest.raises(StudyChanged, match="begun with other settings"):
         resume(stores, created, prepared("recipe.epochs=2", begin_from="colours:0"))
 
 
 def test_a_study_created_without_a_starting_point_refuses_one(
-    stores: Stores, old: StoredStudy, prepared: Prepare, study_file: Path
+    stores: Stores, old: Study, prepared: Prepare, study_file: Path
 ) -> None:
     plain = create_study(stores, prepared("recipe.backbone=test_resnet", "recipe.init=scratch"))
     assert study_file.read_text() == STUDY

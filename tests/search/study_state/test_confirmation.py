@@ -23,6 +23,8 @@ from search.study_state.confirmation import freeze_split, judge, plan_step, queu
 from search.study_state.optuna_attributes import SIBLINGS
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over, running_work
+from search.study_state.study import Study
+from search.study_state.study_targets import read_folds
 from search.worker.lease import LEASE
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
@@ -30,7 +32,6 @@ from search.workflow.confirm import run_confirmation
 from search.workflow.control import retry
 from search.workflow.watch import Interrupted
 from storage.artifacts import ArtifactFolder
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from studies.spec import StudySpec
@@ -43,7 +44,7 @@ def even_quality(task: Task) -> float:
     return 0.7
 
 
-def split_counts(stores: Stores, study: StoredStudy) -> Counter[tuple[int, int]]:
+def split_counts(stores: Stores, study: Study) -> Counter[tuple[int, int]]:
     records = stores.trials.records(study.id, kind=WorkKind.CONFIRM)
     return Counter((record.note[TRIAL_NOTE], record.split) for record in records)
 
@@ -261,14 +262,14 @@ def test_fresh_splits_differ_keep_groups_together_and_never_change(context: Stud
     with_groups = replace(context.images, groups=tuple(f"patient {i // 3}" for i in range(30)))
     for split in (1, 2, 1):
         freeze_split(stores, context.study, split, with_groups)
-    splits = [stores.folds(context.study, split) for split in (0, 1, 2)]
+    splits = [read_folds(stores, context.study, split) for split in (0, 1, 2)]
     assert len({tuple(folds) for folds in splits}) == 3
     for folds in splits[1:]:
         assert np.bincount(folds).min() >= 12
         assert all(len(set(folds[i : i + 3])) == 1 for i in range(0, 30, 3))
     before = splits[1]
     freeze_split(stores, context.study, 1, context.images)
-    np.testing.assert_array_equal(stores.folds(context.study, 1), before)
+    np.testing.assert_array_equal(read_folds(stores, context.study, 1), before)
 
 
 @pytest.mark.slow
@@ -281,7 +282,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     confirm(context)
     records = stores.trials.records(context.study.id, kind=WorkKind.CONFIRM)
     assert [record.status for record in records] == [TrialStatus.FINISHED] * 2
-    folds = stores.folds(context.study, 1)
+    folds = read_folds(stores, context.study, 1)
     curves = stores.trials.curves(records[0].id)
     oof = stores.trials.prediction(records[0].id, "oof")
     right = oof.argmax(axis=1) == context.images.y

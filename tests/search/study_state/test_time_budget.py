@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from search.study_state.confirmation_schedule import Contender, confirmation_budget, next_step
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over
+from search.study_state.study import read_study
 from search.study_state.time_budget import (
     EXPORT_SECONDS,
     MARGIN,
@@ -315,23 +316,23 @@ class TestAgainstADatabase:
         work_on(context)
         stores.studies.set_budget(context.study.id, 3)
         stores.studies.set_deadline(context.study.id, stores.database.now() + 1000.0)
-        study = stores.studies.get("colours")
+        study = read_study(stores, "colours")
         item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
         deadline_guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         quick, slow = (report(seconds) for seconds in (1.0, 500.0))
-        assert not deadline_guard.is_too_late("colours", item, recipe, quick)
+        assert not deadline_guard.is_too_late(study, item, recipe, quick)
         assert deadline_guard.given_up(study) == set()
-        assert deadline_guard.is_too_late("colours", item, recipe, slow)
-        assert not deadline_guard.is_too_late("colours", replace(item, kind=WorkKind.REFIT), recipe, slow)
-        assert not deadline_guard.is_too_late("colours", item, recipe, replace(slow, epoch=3)), "at the last epoch"
+        assert deadline_guard.is_too_late(study, item, recipe, slow)
+        assert not deadline_guard.is_too_late(study, replace(item, kind=WorkKind.REFIT), recipe, slow)
+        assert not deadline_guard.is_too_late(study, item, recipe, replace(slow, epoch=3)), "at the last epoch"
         assert stores.queue.release(item)
         assert deadline_guard.given_up(study) == {item.id}
         assert WorkKind.SEARCH in deadline_guard.kinds_to_begin(study)
         other = stores.queue.take(study.id, context.worker, 60.0, skip=deadline_guard.given_up(study))
         assert isinstance(other, WorkItem) and other.id != item.id
         stores.studies.set_deadline(study.id, stores.database.now() + 9000.0)
-        assert deadline_guard.given_up(stores.studies.get("colours")) == set(), "with more time it may be taken again"
+        assert deadline_guard.given_up(read_study(stores, "colours")) == set(), "with more time it may be taken again"
 
     def test_a_worker_stops_after_the_epoch_at_which_time_runs_short(
         self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
@@ -368,7 +369,7 @@ class TestAgainstADatabase:
         monkeypatch.setattr(TrialStore, "records", spying)
         deadline_guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         stores.studies.set_deadline(context.study.id, stores.database.now() + 10_000.0)
-        study = stores.studies.get("colours")
+        study = read_study(stores, "colours")
 
         def end_a_trial(number: int, seconds: float) -> None:
             item = stores.queue.take(study.id, context.worker, 60.0)
@@ -384,12 +385,12 @@ class TestAgainstADatabase:
         item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
         for _ in range(3):
-            assert not deadline_guard.is_too_late("colours", item, recipe, report(10.0))
+            assert not deadline_guard.is_too_late(study, item, recipe, report(10.0))
             assert WorkKind.SEARCH in deadline_guard.kinds_to_begin(study)
         assert reads.count(WorkKind.SEARCH) == 1
         end_a_trial(1, 9000.0)
         assert deadline_guard.kinds_to_begin(study) == DeadlineGuard(stores).kinds_to_begin(study) == (WorkKind.REFIT,)
-        assert deadline_guard.is_too_late("colours", item, recipe, report(2000.0))
+        assert deadline_guard.is_too_late(study, item, recipe, report(2000.0))
 
     @pytest.mark.slow
     def test_the_number_of_refits_that_fit_depends_on_the_trials(self, context: StudyContext, stores: Stores) -> None:

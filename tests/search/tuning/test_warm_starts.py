@@ -15,9 +15,9 @@ from sqlalchemy import update
 from search.report.summary import print_warm_starts
 from search.study_setup.create_study import StudyChanged, create_study, resume
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
+from search.study_state.study import Study
 from search.tuning.warm_starts import MAX_WARM_STARTS, origins_of
 from storage.database.tables import Trial
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from tests.databases import DIALECTS
 from tests.search.end_trials import end_next
@@ -28,12 +28,12 @@ PORTFOLIO = STUDY + "".join(
     for n, rate in enumerate((0.02, 0.03, 0.02, 0.05, 0.07, 0.09, 0.015))
 )
 
-Begin = Callable[..., StoredStudy]
+Begin = Callable[..., Study]
 
 
 @pytest.fixture
 def begin(stores: Stores, study_file: Path, competition_folder: Path) -> Begin:
-    def begin(name: str, *overrides: str, text: str = STUDY, budget: int = 3, **changes: Any) -> StoredStudy:
+    def begin(name: str, *overrides: str, text: str = STUDY, budget: int = 3, **changes: Any) -> Study:
         study_file.write_text(text)
         plan = study_plan(study_file, competition_folder, *overrides, name=name, budget=budget)
         return create_study(stores, replace(plan, **changes))
@@ -41,7 +41,7 @@ def begin(stores: Stores, study_file: Path, competition_folder: Path) -> Begin:
     return begin
 
 
-def origins(stores: Stores, stored: StoredStudy) -> list[str]:
+def origins(stores: Stores, stored: Study) -> list[str]:
     return list(origins_of(stores, stored.name).values())[1:]
 
 
@@ -106,6 +106,14 @@ def test_a_stored_recipe_that_is_not_valid_is_skipped(stores: Stores, begin: Beg
     assert origins(stores, begin("later", memory=True)) == []
 
 
+def test_a_damaged_study_is_not_remembered(stores: Stores, begin: Begin) -> None:
+    earlier = begin("earlier", "recipe.optimizer.name=sgd")
+    end_next(stores, earlier, 0.8)
+    row = earlier.stored
+    stores.studies.set_spec(row.id, spec={**row.spec, "protocol": {}, "search": []}, file_spec=row.file_spec)
+    assert origins(stores, begin("later", memory=True)) == []
+
+
 def test_an_interrupted_creation_is_completed(stores: Stores, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = begin("whole", text=PORTFOLIO, budget=25)
     enqueue, left = optuna.Study.enqueue_trial, [3]
@@ -153,7 +161,7 @@ def test_a_changed_portfolio_is_not_queued_when_a_study_is_resumed(
     study_file.write_text(PORTFOLIO)
     resumed = resume(stores, stored, study_plan(study_file, competition_folder))
     assert len(queued_params(stores, "colours")) == 1
-    assert resumed.spec["portfolio"] == [], "the record keeps the portfolio that was queued"
+    assert resumed.spec.portfolio == (), "the record keeps the portfolio that was queued"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)

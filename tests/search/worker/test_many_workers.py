@@ -21,6 +21,7 @@ from search.runtime.signals import StopSignals
 from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
 from search.study_state.search_trials import candidates
+from search.study_state.study import Study
 from search.tuning.report_to_optuna import report_to_optuna
 from search.worker.dead_workers import sweep
 from search.worker.lease import LEASE
@@ -211,7 +212,7 @@ class TestOutage:
         records = context.stores.trials.records(context.study.id)
         assert [r.status for r in records] == [TrialStatus.FINISHED] * trials
         assert {r.attempt for r in records} <= {1, 2}
-        sweep(context.stores, context.study)
+        sweep(context.stores, context.study.stored)
         by_state = Counter(t.state for t in context.optuna_study.get_trials())
         # A lost answer to `ask` leaves an orphaned trial, which a later item adopts.
         assert by_state[TrialState.COMPLETE] == trials
@@ -290,7 +291,7 @@ class TestStopping:
 
 class TestManyStudies:
     @pytest.fixture
-    def second(self, stores: Stores, study_file: Path, competition_folder: Path) -> StoredStudy:
+    def second(self, stores: Stores, study_file: Path, competition_folder: Path) -> Study:
         return create_study(stores, study_plan(study_file, competition_folder, name="second"))
 
     def serve(self, context: StudyContext, others: dict[str, StudyContext]) -> list[str]:
@@ -309,7 +310,7 @@ class TestManyStudies:
 
     @pytest.mark.slow
     def test_studies_of_equal_priority_are_served_in_turn(
-        self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
+        self, context: StudyContext, stores: Stores, second: Study, competition_folder: Path
     ) -> None:
         other = make_context(stores, second, competition_folder, context.home.root)
         served = self.serve(context, {"second": other})
@@ -319,7 +320,7 @@ class TestManyStudies:
 
     @pytest.mark.slow
     def test_the_study_with_the_highest_priority_is_served_first(
-        self, context: StudyContext, stores: Stores, second: StoredStudy, competition_folder: Path
+        self, context: StudyContext, stores: Stores, second: Study, competition_folder: Path
     ) -> None:
         other = make_context(stores, second, competition_folder, context.home.root)
         stores.studies.set_priority(second.id, 1)
@@ -327,7 +328,7 @@ class TestManyStudies:
 
     @pytest.mark.slow
     def test_a_study_whose_images_are_elsewhere_is_left_to_others(
-        self, context: StudyContext, second: StoredStudy, caplog: pytest.LogCaptureFixture
+        self, context: StudyContext, second: Study, caplog: pytest.LogCaptureFixture
     ) -> None:
         assert self.serve(context, {}) == ["colours"] * 3
         assert caplog.text.count("study second is left to other workers") == 1
@@ -350,13 +351,13 @@ class TestManyStudies:
             loader=context.loader,
         )
         study_cache = StudyCache(resources)
-        assert study_cache.context(second).images.fingerprint == second.fingerprint
-        assert study_cache.context(context.study).images.fingerprint == context.study.fingerprint
-        assert study_cache.context(second) is study_cache.context(second), "a study is opened once"
+        assert study_cache.context(second.stored).images.fingerprint == second.fingerprint
+        assert study_cache.context(context.study.stored).images.fingerprint == context.study.fingerprint
+        assert study_cache.context(second.stored) is study_cache.context(second.stored), "a study is opened once"
         (elsewhere / "train.csv").write_text("picture,colour\n")
-        (lost := StudyCache(resources)).context(context.study)
+        (lost := StudyCache(resources)).context(context.study.stored)
         with pytest.raises(DataMismatch, match=r"none of the folders .* holds the images of study second"):
-            lost.context(second)
+            lost.context(second.stored)
 
 
 class TestSweeping:
@@ -364,18 +365,18 @@ class TestSweeping:
         work_on(context)
         context.optuna_study.ask()  # its worker dies right after this
         assert running_trials(context.stores.database, "colours") == [3]
-        sweep(context.stores, context.study)
+        sweep(context.stores, context.study.stored)
         trials = context.optuna_study.get_trials()
         assert [t.state for t in trials] == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
 
     def test_orphaned_trials_wait_while_a_trial_may_begin_or_the_study_is_paused(self, context: StudyContext) -> None:
         context.optuna_study.ask()
-        sweep(context.stores, context.study)
+        sweep(context.stores, context.study.stored)
         context.stores.studies.set_state(context.study.id, StudyState.PAUSED)
-        sweep(context.stores, context.study)
+        sweep(context.stores, context.study.stored)
         assert running_trials(context.stores.database, "colours") == [0]
         context.stores.studies.set_state(context.study.id, StudyState.STOPPED)
-        sweep(context.stores, context.study)
+        sweep(context.stores, context.study.stored)
         assert running_trials(context.stores.database, "colours") == []
 
     def test_a_stored_outcome_is_reported_to_optuna(
@@ -384,14 +385,14 @@ class TestSweeping:
         with monkeypatch.context() as patch:
             patch.setattr("search.worker.run_item.report_to_optuna", lambda *args: None)
             run_item(context, take(context), lambda: False)
-        sweep(context.stores, context.study)
+        sweep(context.stores, context.study.stored)
         assert context.optuna_study.get_trials()[0].state is TrialState.COMPLETE
 
     def test_the_trial_of_a_dead_worker_is_released_even_if_the_study_is_paused(self, context: StudyContext) -> None:
         item = take(context)
         context.stores.studies.set_state(context.study.id, StudyState.PAUSED)
         context.stores.recovery.expire_worker(context.worker)
-        sweep(context.stores, context.study)
+        sweep(context.stores, context.study.stored)
         assert context.stores.queue.states(context.study.id) == {item.id: WorkState.QUEUED}
 
 

@@ -79,11 +79,11 @@ def test_only_the_best_trials_keep_their_networks_and_enter_the_pool(context: St
 
 
 def test_an_ended_trial_is_compared_with_the_best_so_far(context: StudyContext) -> None:
-    stores, study, spec = context.stores, context.study, context.spec
-    recipe = Recipe.from_flat(spec.default_recipe())
+    stores, study = context.stores, context.study
+    recipe = Recipe.from_flat(study.spec.default_recipe())
 
     def is_kept(quality: float) -> bool:
-        return may_be_exported(stores, study, spec, recipe, report(quality, quality), average(1.0 - quality))
+        return may_be_exported(stores, study, recipe, report(quality, quality), average(1.0 - quality))
 
     assert is_kept(0.1), "the first trial is the best so far"
     search(context)
@@ -94,8 +94,9 @@ def test_an_ended_trial_is_compared_with_the_best_so_far(context: StudyContext) 
 def test_a_recipe_that_the_export_trains_longer_is_not_kept(context: StudyContext) -> None:
     recipe, final = Recipe.from_flat(context.spec.default_recipe()), context.spec.final
     assert needs_no_refit(recipe, final) and needs_no_refit(recipe, replace(final, epochs=recipe.epochs))
-    longer = replace(context.spec, final=replace(final, epochs=recipe.epochs + 1))
-    assert not may_be_exported(context.stores, context.study, longer, recipe, report(0.99, 0.9), average(0.1))
+    spec = replace(context.spec, final=replace(final, epochs=recipe.epochs + 1))
+    longer = replace(context.study, spec=spec)
+    assert not may_be_exported(context.stores, longer, recipe, report(0.99, 0.9), average(0.1))
     assert kept_trials(replace(final, ensemble="none")) == 1
 
 

@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from search.report.status import show_status
+from search.study_state.study import Study
+from search.study_state.study_targets import read_folds
 from search.worker.study_context import StudyContext
 from search.workflow.import_predictions import (
     ImportMistake,
@@ -18,7 +20,6 @@ from search.workflow.import_predictions import (
     list_imports,
     remove_import,
 )
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from tests.search.instant_training import pretending
 from tests.search.small_study import work_on
@@ -49,7 +50,7 @@ def searched(context: StudyContext) -> StudyContext:
 def bring(
     searched: StudyContext,
     stores: Stores,
-    stored: StoredStudy,
+    stored: Study,
     url: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -69,7 +70,7 @@ def bring(
 
 
 def test_predictions_are_stored_listed_and_removed(
-    bring: Import, stores: Stores, stored: StoredStudy, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bring: Import, stores: Stores, stored: Study, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = bring(0.8)
     (record,) = stores.imports.all(stored.id)
@@ -90,8 +91,8 @@ def test_predictions_are_stored_listed_and_removed(
     assert [left.label for left in stores.imports.all(stored.id)] == ["second"]
 
 
-def test_doubts_are_printed_and_stored(bring: Import, stores: Stores, stored: StoredStudy) -> None:
-    ours = stores.folds(stored, 0)
+def test_doubts_are_printed_and_stored(bring: Import, stores: Stores, stored: Study) -> None:
+    ours = read_folds(stores, stored, 0)
     assert "folds" not in bring(0.8, "same", 1 - ours)
     said = bring(1.0, "leak", np.arange(len(ours)) % 2)
     assert "doubtful: it is nearly always right" in said and "note: its folds are not the study's" in said
@@ -101,7 +102,7 @@ def test_doubts_are_printed_and_stored(bring: Import, stores: Stores, stored: St
 
 
 def test_problems_of_both_files_are_listed_together_and_nothing_is_stored(
-    bring: Import, stores: Stores, stored: StoredStudy, url: str, tmp_path: Path
+    bring: Import, stores: Stores, stored: Study, url: str, tmp_path: Path
 ) -> None:
     dataset = stores.datasets.get(stored.fingerprint)
     bad = np.full((len(dataset.y), 3), 1 / 3)

@@ -10,13 +10,12 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from search.report.progress import print_trial
+from search.study_state.study import Study
 from search.tuning.warm_starts import origins_of
 from search.workflow.try_recipe import CannotTry, TryRequest, parameters_of, try_recipe
 from storage.errors import UnknownStudyError
-from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
-from studies.spec import StudySpec
 from tests.databases import DIALECTS
 from tests.search.end_trials import end_next
 
@@ -35,7 +34,7 @@ def by_hand(url: str, capsys: pytest.CaptureFixture[str]) -> Try:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
-def test_the_recipe_runs_on_top_of_the_budget(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+def test_the_recipe_runs_on_top_of_the_budget(stores: Stores, stored: Study, by_hand: Try) -> None:
     for value in (0.5, 0.6, 0.7):
         end_next(stores, stored, value)
     assert not stores.queue.may_begin(stored.id)
@@ -49,11 +48,11 @@ def test_the_recipe_runs_on_top_of_the_budget(stores: Stores, stored: StoredStud
     assert (record.recipe["optimizer.lr"], record.recipe["epochs"]) == (0.03, 3)
     assert not stores.queue.may_begin(stored.id)
     console = Console(record=True, width=200)
-    print_trial(console, record, StudySpec.from_dict(stored.spec).default_recipe(), origins_of(stores, "colours")[3])
+    print_trial(console, record, stored.spec.default_recipe(), origins_of(stores, "colours")[3])
     assert "by hand: optimizer=sgd lr=0.03" in console.export_text()
 
 
-def test_other_fields_come_from_another_trial(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+def test_other_fields_come_from_another_trial(stores: Stores, stored: Study, by_hand: Try) -> None:
     end_next(stores, stored, 0.5)
     by_hand("optimizer.lr=0.002")
     said = by_hand("loss.label_smoothing=0.1", like=1)
@@ -82,7 +81,7 @@ def test_other_fields_come_from_another_trial(stores: Stores, stored: StoredStud
     ],
 )
 def test_an_invalid_recipe_is_refused_and_changes_nothing(
-    stores: Stores, stored: StoredStudy, by_hand: Try, assignments: list[str], like: int | None, said: str
+    stores: Stores, stored: Study, by_hand: Try, assignments: list[str], like: int | None, said: str
 ) -> None:
     with pytest.raises(CannotTry, match=re.escape(said)):
         by_hand(*assignments, like=like)
@@ -90,7 +89,7 @@ def test_an_invalid_recipe_is_refused_and_changes_nothing(
     assert len(stores.optuna_study("colours").get_trials()) == 1
 
 
-def test_all_problems_are_listed_together(stored: StoredStudy, by_hand: Try) -> None:
+def test_all_problems_are_listed_together(stored: Study, by_hand: Try) -> None:
     with pytest.raises(CannotTry) as refused:
         by_hand("batch_size=16", "optimizer.lr=fast")
     assert "batch_size" in str(refused.value) and "takes a number" in str(refused.value)
@@ -98,7 +97,7 @@ def test_all_problems_are_listed_together(stored: StoredStudy, by_hand: Try) -> 
         by_hand("optimizer.lr=0.002", study="flowers")
 
 
-def test_a_failed_recipe_may_be_tried_again(stores: Stores, stored: StoredStudy, by_hand: Try) -> None:
+def test_a_failed_recipe_may_be_tried_again(stores: Stores, stored: Study, by_hand: Try) -> None:
     (waiting,) = stores.optuna_study("colours").get_trials()
     trial = stores.optuna_study("colours").ask()
     stores.optuna_study("colours").tell(trial.number, state=TrialState.FAIL)
@@ -106,9 +105,7 @@ def test_a_failed_recipe_may_be_tried_again(stores: Stores, stored: StoredStudy,
     assert parameters_of(stores.optuna_study("colours").get_trials()[1]) == parameters_of(waiting)
 
 
-def test_obstacles_are_named_with_the_command_that_removes_them(
-    stores: Stores, stored: StoredStudy, by_hand: Try
-) -> None:
+def test_obstacles_are_named_with_the_command_that_removes_them(stores: Stores, stored: Study, by_hand: Try) -> None:
     for _ in range(3):
         end_next(stores, stored, 0.5, TrialStatus.PRUNED)
     stores.studies.set_budget(stored.id, 1)
