@@ -118,7 +118,7 @@ class PlainCompose:
 
         self._compose = albumentations.Compose(build_transforms(settings, size))
         self._random = KeyedRandom()
-        self._random.govern(self._compose)
+        self._random.attach_to(self._compose)
         self._arrays = arrays
 
     def results(self, plan: BatchPlan) -> NDArray[np.uint8]:

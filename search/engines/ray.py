@@ -32,7 +32,7 @@ except ImportError as error:
 
 ANSWERS_TIME = 0.2  # seconds that `poll` waits for answers; later ones are processed by the next call
 FETCH_TIME = 5.0  # seconds to fetch an answer that has arrived
-WAITING_INTERVAL = 0.1  # seconds between two looks at the workers while `wait` waits
+WAITING_INTERVAL = 0.1  # seconds between two checks of the workers while `wait` waits
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,9 @@ leader's, image by image. A gain is real if it exceeds `search.statistics.paired
 real gain the simpler of the two methods is used, so that trying several methods does not favour the one that fits the
 noise best.
 
-All recipes, the leader included, are represented by the same cross-validations: no member looks better because it was
-trained more often. An ensemble of M recipes has M times as many networks as the leader; ``final.members`` bounds M.
+All recipes, the leader included, are represented by the same cross-validations, so no member scores higher only because
+it was trained more often. An ensemble of M recipes has M times as many networks as the leader; ``final.members`` bounds
+M.
 
 Two biases remain in the gain of an ensemble over the leader:
 

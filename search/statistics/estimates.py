@@ -13,8 +13,8 @@ correlates the differences. The variance of the mean of n differences is correct
     s2            sample variance of the n differences
     test / train  images in a fold, divided by the images that it trains on
 
-The best of many recipes looks better than it is. Each estimate is therefore shrunk toward the mean of all recipes, the
-more, the less reliable its score is: empirical Bayes for vectors (Efron & Morris 1972, "Empirical Bayes on Vector
+The score of the best of many recipes is too high. Each estimate is therefore shrunk toward the mean of all recipes, and
+a less reliable score is shrunk more: empirical Bayes for vectors (Efron & Morris 1972, "Empirical Bayes on Vector
 Observations"). The vector holds two scores, the metric and the mean true-class probability after temperature scaling.
 The second counts by how much an image is right, not only whether, and so has less noise. The covariance of the noise of
 both is estimated from folds and rounds.

@@ -30,8 +30,8 @@ FILTER_KEYS = (
 
 BACKBONE_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,100}")
 
-MAX_PARAMS = 1e6  # millions of parameters, the upper limit of a bound; no network has as many
-MAX_SIZE = 1e5  # pixels, the upper limit of a bound
+MAX_PARAMS = 1e6  # largest value of min_params and max_params, in millions; no network has as many parameters
+MAX_SIZE = 1e5  # largest value of min_size and max_size, in pixels
 
 
 def read_filter(table: Mapping[str, object]) -> BackboneFilter:
@@ -40,24 +40,24 @@ def read_filter(table: Mapping[str, object]) -> BackboneFilter:
     Raises:
         RecipeError: a key has an invalid value.
     """
-    given: dict[str, Any] = {key: table[key] for key in FILTER_KEYS if key in table}
-    for key in given.keys() & {"match", "exclude", "family"}:
-        given[key] = _read_list(key, given[key])
-    for key in given.keys() & {"pretrained", "one_per_architecture"}:
-        if not isinstance(given[key], bool):
-            raise RecipeError(f"{key} is true or false, not {shown(given[key])}")
-    for key in given.keys() & {"min_params", "max_params"}:
-        given[key] = _read_bound(key, given[key], "a number of millions", MAX_PARAMS)
-    for key in given.keys() & {"min_size", "max_size"}:
-        given[key] = _read_bound(key, given[key], "a number of pixels", MAX_SIZE)
-    for what in ("params", "size"):
-        low, high = given.get(f"min_{what}", 0), given.get(f"max_{what}", MAX_PARAMS)
+    settings: dict[str, Any] = {key: table[key] for key in FILTER_KEYS if key in table}
+    for key in settings.keys() & {"match", "exclude", "family"}:
+        settings[key] = _read_list(key, settings[key])
+    for key in settings.keys() & {"pretrained", "one_per_architecture"}:
+        if not isinstance(settings[key], bool):
+            raise RecipeError(f"{key} is true or false, not {shown(settings[key])}")
+    for key in settings.keys() & {"min_params", "max_params"}:
+        settings[key] = _read_bound(key, settings[key], "a number of millions", MAX_PARAMS)
+    for key in settings.keys() & {"min_size", "max_size"}:
+        settings[key] = _read_bound(key, settings[key], "a number of pixels", MAX_SIZE)
+    for quantity in ("params", "size"):
+        low, high = settings.get(f"min_{quantity}", 0), settings.get(f"max_{quantity}", MAX_PARAMS)
         if low > high:
-            raise RecipeError(f"min_{what} = {low:g} lies above max_{what} = {high:g}")
-    return BackboneFilter(**given)
+            raise RecipeError(f"min_{quantity} = {low:g} lies above max_{quantity} = {high:g}")
+    return BackboneFilter(**settings)
 
 
-def find_backbones(chosen: BackboneFilter) -> list[str]:
+def find_backbones(criteria: BackboneFilter) -> list[str]:
     """The classifiers of the installed timm that pass a filter, in timm's order.
 
     Imports timm, which takes seconds.
@@ -65,26 +65,28 @@ def find_backbones(chosen: BackboneFilter) -> list[str]:
     import timm
     from timm.models import get_pretrained_cfg
 
-    names = timm.list_models(list(chosen.match), pretrained=chosen.pretrained, exclude_filters=list(chosen.exclude))
-    found = [name for name in names if _fits(name, get_pretrained_cfg(name), chosen)]
-    return _one_per_architecture(found) if chosen.one_per_architecture else found
+    names = timm.list_models(
+        list(criteria.match), pretrained=criteria.pretrained, exclude_filters=list(criteria.exclude)
+    )
+    found = [name for name in names if _fits(name, get_pretrained_cfg(name), criteria)]
+    return _one_per_architecture(found) if criteria.one_per_architecture else found
 
 
-def _fits(name: str, config: PretrainedCfg | None, chosen: BackboneFilter) -> bool:
+def _fits(name: str, config: PretrainedCfg | None, criteria: BackboneFilter) -> bool:
     from trainer.networks.architectures import architecture_of
 
-    if chosen.family and known_family(name) not in chosen.family:
+    if criteria.family and known_family(name) not in criteria.family:
         return False
-    sized = chosen.min_size is not None or chosen.max_size is not None
-    if sized and (config is None or not _within(config.input_size[-1], chosen.min_size, chosen.max_size)):
+    limits_size = criteria.min_size is not None or criteria.max_size is not None
+    if limits_size and (config is None or not _within(config.input_size[-1], criteria.min_size, criteria.max_size)):
         return False
-    # Last, because a model that is missing in the table of architectures has to be built.
+    # This check is last, because it builds a model that the table of architectures lacks.
     architecture = architecture_of(name)
-    return architecture.classifies and _within(architecture.parameters / 1e6, chosen.min_params, chosen.max_params)
+    return architecture.classifies and _within(architecture.parameters / 1e6, criteria.min_params, criteria.max_params)
 
 
 def known_family(name: str) -> str | None:
-    """The family of a model; None if no rule knows it, as for an architecture of a newer timm."""
+    """The family of a model; None if no rule covers it, as for an architecture of a newer timm."""
     try:
         return family_of(name)
     except BackboneError:
@@ -96,6 +98,7 @@ def _within(value: float, low: float | None, high: float | None) -> bool:
 
 
 def _one_per_architecture(names: list[str]) -> list[str]:
+    """Keep one set of weights of each architecture: timm's default if it is among ``names``, else the first."""
     from timm.models import get_pretrained_cfg
 
     by_architecture: dict[str, list[str]] = {}
@@ -123,7 +126,7 @@ def _read_list(key: str, raw: object) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _read_bound(key: str, raw: object, what: str, high: float) -> float:
+def _read_bound(key: str, raw: object, unit: str, high: float) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw <= high:
-        raise RecipeError(f"{key} is {what} up to {high:,.0f}, not {shown(raw)}")
+        raise RecipeError(f"{key} is {unit} up to {high:,.0f}, not {shown(raw)}")
     return raw

@@ -1,8 +1,8 @@
 """Augmentation policies: AutoAugment, RandAugment and TrivialAugment, built from Albumentations.
 
-As in torchvision, a larger magnitude always means a stronger operation, and operations with a direction go either way;
-in the papers' own code some scales run backwards. Borders are filled by reflection and not with grey, as for all
-augmentations here (`trainer.batches.augmenter`).
+As in torchvision, a larger magnitude is always a stronger operation, and operations with a direction go either way. (In
+the papers' own code, a larger magnitude of some operations is a weaker one.) Borders are filled by reflection and not
+with grey, as for all augmentations here (`trainer.batches.augmenter`).
 
 This module imports Albumentations; `trainer.batches.augmenter` imports it when a recipe has a policy.
 """
@@ -110,6 +110,7 @@ STRONGEST_WIDE: dict[str, float] = {
 
 Müller & Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation"."""
 
+# Operations with a direction: the sign of the magnitude is random.
 _SIGNED = {name for name in STRONGEST if name not in ("Posterize", "Solarize")}
 _SHARPNESS_LEVELS = 61  # TrivialAugment's 31 levels in both directions
 
@@ -160,7 +161,7 @@ def _fixed(name: str, share: float, probability: float) -> Any:
 
 
 def _drawn(name: str) -> Any:
-    """One operation with a magnitude drawn from its whole wide range."""
+    """One operation with a random magnitude up to `STRONGEST_WIDE`, in either direction if it has one."""
     high = STRONGEST_WIDE.get(name, 0.0)
     return _BUILDERS[name]((-high if name in _SIGNED else 0.0, high), 1.0)
 
@@ -220,7 +221,7 @@ def _solarize(magnitudes: Range, p: float) -> Any:
     return albumentations.Solarize(threshold_range=(1.0 - magnitudes[1], 1.0 - magnitudes[0]), p=p)
 
 
-# From magnitudes and probability to a transform.
+# By operation: builds its transform from the range of magnitudes and the probability.
 _BUILDERS: dict[str, Callable[[Range, float], Any]] = {
     "Identity": lambda _, p: albumentations.NoOp(p=p),
     "ShearX": partial(_shear, "x", "y"),

@@ -1,4 +1,4 @@
-"""Augmenting images with Albumentations, reproducibly: the result depends on the settings, the image and a key.
+"""Reproducible augmentation with Albumentations: the result depends only on the settings, the image and a key.
 
 `trainer.recipe.augmentation_table.AUGMENTATIONS` lists the augmentations by name. A strength of 0 means exactly off:
 the transform is absent, and an image passes through unchanged. `Augmenter` turns a recipe's settings into a function of
@@ -26,9 +26,9 @@ Image = npt.NDArray[np.uint8]
 """Pixels of one image: uint8, shape (height, width, 3), RGB."""
 
 
-# Arguments of the transforms besides those of their entries in AUGMENTATIONS. If the strength is not a probability,
-# ``p`` is 1: the amount alone is random. Borders are filled by reflection, because black corners would show the network
-# the strength of the augmentation.
+# By `Augmentation.transform`: the Albumentations class, and its arguments that do not depend on the strength. If the
+# strength is not a probability, ``p`` is 1, and only the amount is random. Borders are filled by reflection, because
+# black corners would show the network the strength of the augmentation.
 _REFLECT_101 = 4  # cv2.BORDER_REFLECT_101; defined here to keep the import of this module light
 _IMAGENET_MEAN = (124, 116, 104)  # near zero once the network's input is normalised
 _TRANSFORMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -64,7 +64,7 @@ class KeyedRandom:
         self._random = random.Random()  # noqa: S311  (augmentation, not cryptography)
         self._generator = np.random.Generator(self._bits)
 
-    def govern(self, transform: Any) -> None:
+    def attach_to(self, transform: Any) -> None:
         """Make a transform, or a composition and all of its parts, draw from these streams only."""
         transform.set_random_state(self._generator, self._random)
 
@@ -93,7 +93,7 @@ class Augmenter:
         # All transforms draw from the same two streams. Albumentations' own seeding would give each transform the same
         # seed, so that an image would be flipped vertically exactly when it is flipped horizontally.
         for transform in self._transforms:
-            self._random.govern(transform)
+            self._random.attach_to(transform)
 
     def apply(self, image: Image, key: int) -> Image:
         """Augment one image.
@@ -128,7 +128,7 @@ def build_transforms(settings: Augment, size: int) -> list[Any]:
     import albumentations
     import cv2
 
-    cv2.setNumThreads(0)  # processes already run in parallel; threads within one small image only cost time
+    cv2.setNumThreads(0)  # processes already run in parallel; threads within one small image only add overhead
     transforms = []
     if "RandomResizedCrop" in arguments:
         crop = arguments.pop("RandomResizedCrop")
@@ -137,7 +137,7 @@ def build_transforms(settings: Augment, size: int) -> list[Any]:
         from trainer.batches.augmentation_policies import build_policy
 
         transforms.append(build_policy(settings))
-    for key, given in arguments.items():
-        class_name = _TRANSFORMS.get(key, (key, {}))[0]
-        transforms.append(getattr(albumentations, class_name)(**given))
+    for transform, keywords in arguments.items():
+        class_name = _TRANSFORMS.get(transform, (transform, {}))[0]
+        transforms.append(getattr(albumentations, class_name)(**keywords))
     return transforms

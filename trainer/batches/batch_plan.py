@@ -28,9 +28,9 @@ def plan_epoch(
 ) -> tuple[BatchPlan, ...]:
     """Draw the batches of one epoch of one fold.
 
-    An epoch has as many images as the fold has candidates. Without balance each image comes exactly once. With balance
-    ``b`` the share of a class of frequency f is proportional to f ** (1 - b), and all images of a class come equally
-    often. Both hold to within one image, because the sampling is systematic, which has a lower variance than
+    An epoch has as many images as the fold has candidates. Without balance, each image occurs exactly once. With
+    balance ``b``, the share of a class of frequency f is proportional to f ** (1 - b), and all images of a class occur
+    equally often. Both hold to within one image, because the sampling is systematic. Its variance is lower than that of
     independent draws with replacement.
 
     A last batch of a single image is left out, because batch normalisation cannot train on one image. The order changes
@@ -41,7 +41,7 @@ def plan_epoch(
         y: class of *every* row, indexed by the values of ``candidates``: int64.
         batch_size: images per batch, at least 2.
         balance: 0 (natural class frequencies) .. 1 (equal class frequencies).
-        seed: of the training; with ``fold`` and ``epoch`` it determines the order and the augmentation.
+        seed: seed of the training; with ``fold`` and ``epoch`` it determines the order and the augmentation.
         epoch: 1-based.
     """
     generator = random_generator(seed, "order", fold, epoch)
@@ -49,9 +49,9 @@ def plan_epoch(
     shuffled = generator.permutation(candidates)
     shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
     weights = np.bincount(y[candidates])[y[shuffled]].astype(np.float64) ** -balance
-    ends = np.cumsum(weights * (len(shuffled) / weights.sum()))
-    picked = np.searchsorted(ends, np.arange(len(shuffled)) + generator.random(), side="right")
-    order = generator.permutation(shuffled[np.minimum(picked, len(shuffled) - 1)])
+    cumulative = np.cumsum(weights * (len(shuffled) / weights.sum()))
+    sampled = np.searchsorted(cumulative, np.arange(len(shuffled)) + generator.random(), side="right")
+    order = generator.permutation(shuffled[np.minimum(sampled, len(shuffled) - 1)])
     starts = [start for start in range(0, len(order), batch_size) if len(order) - start > 1]
     return tuple(
         BatchPlan(

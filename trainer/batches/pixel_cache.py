@@ -25,7 +25,7 @@ CROP_MARGIN = 1.25
 """Side of the images that random crops are cut from, as a multiple of the side of the network's input.
 
 A crop of 64 % of the area then has the full resolution of the network's input, and smaller crops lose less detail. A
-larger margin would slow down reading more than it helps."""
+larger margin would slow down reading and add little detail."""
 _CHUNK = 256  # images that are decoded before they are written; bounds the memory
 
 
@@ -94,8 +94,8 @@ def open_pixels(
             disk is full.
     """
     n_train, n_test = len(image_set.train_ids), len(image_set.test_ids) if with_test else 0
-    extent = "" if with_test else "-train"
-    path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}{extent}.npy"
+    suffix = "" if with_test else "-train"
+    path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}{suffix}.npy"
     pixels = Pixels(path=path, n_train=n_train, n_test=n_test, size=size)
     shape = (n_train + n_test, size, size, 3)
     try:
@@ -127,7 +127,7 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _write(path: Path, shape: tuple[int, ...], images: Iterator[NDArray[np.uint8]]) -> None:
-    # Not through a memory map: there a full disk would be a bus error instead of an OSError.
+    # Not a memory map, which would end in a bus error instead of an OSError if the disk is full.
     with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -144,10 +144,10 @@ def _resized(
         DataError: at the end, with all images that could not be read.
     """
     sources = (image_set.train_images, image_set.test_images) if with_test else (image_set.train_images,)
-    places: list[tuple[Images, int]] = [(images, index) for images in sources for index in range(len(images))]
+    references: list[tuple[Images, int]] = [(images, index) for images in sources for index in range(len(images))]
 
-    def read_or_problem(place: tuple[Images, int]) -> NDArray[np.uint8] | str:
-        images, index = place
+    def read_or_problem(reference: tuple[Images, int]) -> NDArray[np.uint8] | str:
+        images, index = reference
         try:
             return resize_image(images.read(index), size, resize, interpolation)
         except ImageError as error:
@@ -156,11 +156,11 @@ def _resized(
     problems: list[str] = []
     done = 0
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in range(0, len(places), _CHUNK):
-            for result in pool.map(read_or_problem, places[start : start + _CHUNK]):
+        for start in range(0, len(references), _CHUNK):
+            for result in pool.map(read_or_problem, references[start : start + _CHUNK]):
                 done += 1
                 if progress is not None:
-                    progress(done, len(places))
+                    progress(done, len(references))
                 if isinstance(result, str):
                     problems.append(result)
                 elif not problems:

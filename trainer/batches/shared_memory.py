@@ -1,7 +1,7 @@
 """Shared memory between a training and the worker processes that prepare its batches.
 
-A batch sent through a pipe is copied four times and keeps the training's interpreter busy while it arrives. A batch in
-shared memory needs no copy.
+A batch sent through a pipe is copied four times, and the interpreter of the training is busy while the batch arrives. A
+batch in shared memory needs no copy.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Slots:
     def __init__(self) -> None:
         self._free: list[SharedMemory] = []
         self._all: list[SharedMemory] = []
-        self._full = False
+        self._is_short = False  # whether the host has refused a block since the last `close`
         self._lock = threading.Lock()
 
     def take(self, size: int) -> SharedMemory | None:
-        """Take a block of at least ``size`` bytes; None if the host is short of shared memory: then use a pipe."""
+        """Take a block of at least ``size`` bytes; None if the host is short of shared memory."""
         with self._lock:
             fitting = next((slot for slot in self._free if slot.size >= size), None)
             if fitting is not None:
@@ -39,7 +39,7 @@ class Slots:
                 self._all.remove(slot)
                 _destroy(slot)
             self._free.clear()
-            return None if self._full else self._make(size)
+            return None if self._is_short else self._make(size)
 
     def _make(self, size: int) -> SharedMemory | None:
         try:
@@ -59,13 +59,13 @@ class Slots:
         return slot
 
     def _record_shortage(self, error: OSError) -> None:
-        self._full = True
+        self._is_short = True
         log.warning("Shared memory is short (%s): batches go through pipes, which is slower.", error.strerror or error)
 
     def give_back(self, slot: SharedMemory) -> None:
         """Return a block to the pool, once no process reads or writes it."""
         with self._lock:
-            if slot in self._all:  # not destroyed since
+            if slot in self._all:  # otherwise `close` has destroyed it
                 self._free.append(slot)
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Slots:
                 _destroy(slot)
             self._all.clear()
             self._free.clear()
-            self._full = False
+            self._is_short = False
 
 
 def _destroy(slot: SharedMemory) -> None:

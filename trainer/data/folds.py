@@ -26,24 +26,25 @@ def fold_groups(image_set: ImageSet, duplicate_groups: NDArray[np.int64]) -> NDA
         duplicate_groups: int64 (n + m,), as in `trainer.data.duplicates.DuplicateReport`: the groups of the m test
             images follow and are not used.
     """
-    # Takes half a second to import, and most commands need no groups.
+    # The import takes half a second, and most commands need no groups.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     n = len(image_set.train_ids)
-    # An id may be listed twice, with two labels.
+    # Each column joins the images with equal values. An id may be listed twice, with two labels.
     columns: list[Sequence[object]] = [duplicate_groups[:n].tolist(), image_set.train_ids]
     if image_set.groups is not None:
-        # In place of an empty value stands the image's own number, which no other image has.
+        # An empty value becomes the image's own number, which no other image has.
         columns.append([group or image for image, group in enumerate(image_set.groups)])
-    first_alike: list[int] = []
+    # One edge for each image and column, to the first image with the same value.
+    edge_starts = np.tile(np.arange(n), len(columns))
+    edge_ends: list[int] = []
     for column in columns:
-        first: dict[object, int] = {}
-        first_alike += [first.setdefault(value, image) for image, value in enumerate(column)]
-    images = np.tile(np.arange(n), len(columns))
-    graph = coo_array((np.ones(len(images)), (images, first_alike)), shape=(n, n))
+        first_image_of: dict[object, int] = {}
+        edge_ends += [first_image_of.setdefault(value, image) for image, value in enumerate(column)]
+    graph = coo_array((np.ones(len(edge_starts)), (edge_starts, edge_ends)), shape=(n, n))
     _, component = connected_components(graph, directed=False)
-    # SciPy promises no order of its components; folds derive from these numbers.
+    # Number the components by their first image: SciPy guarantees no order, and the folds depend on these numbers.
     _, first_image, group = np.unique(component, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first_image))[group].astype(np.int64)
 
@@ -71,21 +72,21 @@ def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, se
         raise DataError(f"{len(y)} images in {len(sizes)} groups cannot be split into {n_folds} folds")
     rng = np.random.default_rng(seed)
     n_classes = int(y.max()) + 1
-    totals = np.maximum(np.bincount(y, minlength=n_classes), 1)
-    counts = np.zeros((n_folds, n_classes), np.int64)
+    class_sizes = np.maximum(np.bincount(y, minlength=n_classes), 1)
+    counts = np.zeros((n_folds, n_classes), np.int64)  # images of each class in each fold
     fold_of_group = np.full(len(sizes), -1, np.int64)
     shuffled = rng.permutation(len(sizes))
     members = np.split(np.argsort(group_of, kind="stable"), np.cumsum(sizes)[:-1])
     for group in sorted((g for g in shuffled if sizes[g] > 1), key=lambda g: -int(sizes[g])):
-        content = np.bincount(y[members[group]], minlength=n_classes)
-        share = counts @ (content / totals)
+        group_counts = np.bincount(y[members[group]], minlength=n_classes)
+        share = counts @ (group_counts / class_sizes)
         fold = np.lexsort((counts.sum(axis=1), np.round(share, 12)))[0]
         fold_of_group[group] = fold
-        counts[fold] += content
+        counts[fold] += group_counts
     singles = np.array([g for g in shuffled if sizes[g] == 1], np.int64)
-    labels = np.array([y[members[g][0]] for g in singles], np.int64)
+    single_labels = np.array([y[members[g][0]] for g in singles], np.int64)
     for label in range(n_classes):
-        for group in singles[labels == label]:
+        for group in singles[single_labels == label]:
             fold = np.lexsort((counts.sum(axis=1), counts[:, label]))[0]
             fold_of_group[group] = fold
             counts[fold, label] += 1
@@ -101,12 +102,12 @@ def fold_warnings(
     """One sentence for each class that cannot be in every fold, because it has fewer groups than there are folds."""
     warnings = []
     for label, name in enumerate(class_names):
-        images, parts = int((y == label).sum()), len(np.unique(groups[y == label]))
-        if parts < n_folds:
-            kept = f" in {parts} groups that stay together" if parts < images else ""
+        n_images, n_groups = int((y == label).sum()), len(np.unique(groups[y == label]))
+        if n_groups < n_folds:
+            in_groups = f" in {n_groups} groups that stay together" if n_groups < n_images else ""
             warnings.append(
-                f"the class {name!r} has {images} image{'s' if images != 1 else ''}{kept}, fewer than the {n_folds} "
-                "folds: some folds are scored without this class"
+                f"the class {name!r} has {n_images} image{'s' if n_images != 1 else ''}{in_groups}, fewer than the "
+                f"{n_folds} folds: some folds are scored without this class"
             )
     return warnings
 

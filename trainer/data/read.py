@@ -32,9 +32,9 @@ def read_images(
     Args:
         folder: the data folder. Nothing is written to it.
         options: the user's settings for columns and bad images.
-        verify: decode every image once. With False only tables and file names are read; that is for workers that join
-            a study whose data were verified before. ``options.skip_bad`` always decodes the images, because all workers
-            have to leave out the same ones.
+        verify: decode every image once. False reads only tables and file names, for workers that join a study whose
+            data were verified before. With ``options.skip_bad`` the images are always decoded, because all workers have
+            to leave out the same ones.
         progress: called with (images done, images in all) while images are decoded.
 
     Raises:
@@ -42,25 +42,29 @@ def read_images(
             With ``options.skip_bad``, bad training images are left out instead, listed in ``skipped`` and explained in
             ``warnings``. Bad test images are always an error.
     """
-    chosen = options or DataOptions()
-    result = _read(_checked_folder(folder), chosen)
+    data_options = options or DataOptions()
+    result = _read(_checked_folder(folder), data_options)
     image_set, problems = result.image_set, list(result.problems)
-    bad: dict[int, str] = {}
-    if verify or chosen.skip_bad:
-        image_set, bad, bad_test = _inspect(image_set, progress)
+    bad_train: dict[int, str] = {}
+    if verify or data_options.skip_bad:
+        image_set, bad_train, bad_test = _inspect(image_set, progress)
         problems += bad_test.values()
-    skippable = [*(problem.message for problem in result.skippable), *bad.values()]
-    if chosen.skip_bad and not problems and skippable:
+    skippable = [*(problem.message for problem in result.skippable), *bad_train.values()]
+    if data_options.skip_bad and not problems and skippable:
         lost = [problem.lost_id for problem in result.skippable if problem.lost_id is not None]
-        return image_set.without(bad, lost, skippable)
+        return image_set.without(bad_train, lost, skippable)
     if problems or skippable:
         advice = "" if problems else f"To continue without {'it' if len(skippable) == 1 else 'them'}, add --skip-bad"
-        raise DataError([*problems, *([] if chosen.skip_bad else skippable)], advice)
+        raise DataError([*problems, *([] if data_options.skip_bad else skippable)], advice)
     return image_set
 
 
 def _inspect(image_set: ImageSet, progress: Progress | None) -> tuple[ImageSet, dict[int, str], dict[int, str]]:
-    """Decode all images: the set with ``inspected``, and the problems of training and of test images by index."""
+    """Decode all images.
+
+    Returns:
+        The set with ``inspected``, the problems of training images by index, and those of test images.
+    """
     n, total = len(image_set.train_ids), len(image_set.train_ids) + len(image_set.test_ids)
 
     def progress_from(start: int) -> Progress | None:

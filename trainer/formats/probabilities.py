@@ -21,7 +21,7 @@ from trainer.formats.delimited import Table, read_table
 MAX_BYTES = 512 * 2**20
 """Size of the largest file that is read, in bytes."""
 SUM_TOLERANCE = 0.01
-"""Largest distance from 1 of the sum of an image's probabilities. Rounded numbers do not add up exactly."""
+"""Largest accepted difference between 1 and the sum of an image's probabilities, which rounding can change."""
 ID_COLUMNS = ("image_id", "id")
 """Names of the id column. A table without either has its ids in the first column."""
 EXTRA_COLUMNS = ("fold", "seed", "y_true", "y_pred")
@@ -69,15 +69,15 @@ def read_probabilities(
         raise DataError(f"{path.name} has {size:,} bytes; up to {MAX_BYTES:,} are read")
     table = read_table(path)
     columns = _columns(table, class_names)
-    truth = _comparable_labels(table, columns, dict(zip(ids, labels, strict=True)) if labels else {}, class_names)
+    true_labels = _comparable_labels(table, columns, dict(zip(ids, labels, strict=True)) if labels else {}, class_names)
     position = {name: index for index, name in enumerate(ids)}
-    seeds, problems = _rows_by_seed(table, columns, position, truth, what)
+    seeds, problems = _rows_by_seed(table, columns, position, true_labels, what)
     for seed, rows in seeds.items():
         absent = [name for name in ids if position[name] not in rows]
         if absent:
             of_seed = f" with seed {seed}" * (len(seeds) > 1)
-            which = f"{len(absent)} of {len(ids)} {what}s{of_seed}: {listed(absent, 5)}"
-            problems.append(f"{path.name} has no row for {which}")
+            count = f"{len(absent)} of {len(ids)} {what}s{of_seed}"
+            problems.append(f"{path.name} has no row for {count}: {listed(absent, 5)}")
     if not seeds:
         problems.append(f"{path.name} holds nothing but a header: {len(ids)} {what}s are expected")
     if problems:
@@ -97,22 +97,26 @@ class _Columns:
     classes: tuple[int, ...]
     fold: int | None
     seed: int | None
-    true: int | None
+    y_true: int | None
 
 
 def _comparable_labels(
     table: Table, columns: _Columns, labels: Mapping[str, str], class_names: Sequence[str]
 ) -> Mapping[str, str]:
-    """``labels``, or nothing if ``y_true`` is missing or holds no class name (such as class numbers)."""
-    if columns.true is None or not {row[columns.true] for row in table.rows[1:]} & set(class_names):
+    """``labels``; empty if there is no column ``y_true``, or if it holds no class names but, say, class numbers."""
+    if columns.y_true is None or not {row[columns.y_true] for row in table.rows[1:]} & set(class_names):
         return {}
     return labels
 
 
 def _rows_by_seed(
-    table: Table, columns: _Columns, position: Mapping[str, int], truth: Mapping[str, str], what: str
+    table: Table, columns: _Columns, position: Mapping[str, int], true_labels: Mapping[str, str], what: str
 ) -> tuple[dict[str, dict[int, int]], list[str]]:
-    """For each seed the row index of each image, by the image's position; then the problems of single rows."""
+    """Group the rows by seed.
+
+    Returns:
+        For each seed, the row of each image, by the image's position in the request; and the problems of single rows.
+    """
     problems: list[str] = []
     seeds: dict[str, dict[int, int]] = {}
     for index, row in enumerate(table.rows[1:], 1):
@@ -127,39 +131,43 @@ def _rows_by_seed(
             problems.append(f"{table.row_name(index)}: {name!r} occurs a second time{of_seed}, first in row {first}")
         else:
             rows[position[name]] = index
-            if name in truth and columns.true is not None and row[columns.true] != truth[name]:
-                found = f"y_true of {name!r} is {row[columns.true]!r}"
-                problems.append(f"{table.row_name(index)}: {found}, but its label in this study is {truth[name]!r}")
+            if name in true_labels and columns.y_true is not None and row[columns.y_true] != true_labels[name]:
+                found = f"y_true of {name!r} is {row[columns.y_true]!r}"
+                problems.append(
+                    f"{table.row_name(index)}: {found}, but its label in this study is {true_labels[name]!r}"
+                )
     return seeds, problems
 
 
 def _columns(table: Table, class_names: Sequence[str]) -> _Columns:
     """Find the columns by the header."""
     header = [cell.strip() for cell in table.rows[0]]
-    twice = sorted({cell for cell in header if header.count(cell) > 1})
-    if twice:
-        raise DataError(f"{table.path.name} has two columns with the name {listed(twice)}")
-    at = {cell: position for position, cell in enumerate(header)}
-    named = next((c for c in ID_COLUMNS if c in at and c not in class_names), None)
-    identifier = at[named] if named is not None else 0
+    repeated = sorted({cell for cell in header if header.count(cell) > 1})
+    if repeated:
+        raise DataError(f"{table.path.name} has two columns with the name {listed(repeated)}")
+    column_of = {cell: position for position, cell in enumerate(header)}
+    id_name = next((c for c in ID_COLUMNS if c in column_of and c not in class_names), None)
+    id_column = column_of[id_name] if id_name is not None else 0
     prefixed = [PREFIX + name for name in class_names]
-    wanted = prefixed if all(name in at for name in prefixed) else list(class_names)
-    missing = [name for name in wanted if at.get(name, identifier) == identifier]
-    if missing and any(name in at for name in prefixed):
-        missing = [name for name in prefixed if name not in at]
-    used = {header[identifier], *wanted, *EXTRA_COLUMNS}
+    class_columns = prefixed if all(name in column_of for name in prefixed) else list(class_names)
+    missing = [name for name in class_columns if column_of.get(name, id_column) == id_column]
+    if missing and any(name in column_of for name in prefixed):
+        missing = [name for name in prefixed if name not in column_of]
+    used = {header[id_column], *class_columns, *EXTRA_COLUMNS}
     unknown = [cell for cell in header if cell not in used]
     if missing or unknown:
-        found = [f"{table.path.name} has no column {listed(missing)}"] if missing else []
-        found += [f"{table.path.name}: {listed(unknown)} is not a class of this study"] if unknown else []
-        raise DataError(found, f"expected: image_id, then one column for each class: {listed(class_names)}")
-    extra: Mapping[str, int] = {name: at[name] for name in EXTRA_COLUMNS if name in at and name not in wanted}
+        problems = [f"{table.path.name} has no column {listed(missing)}"] if missing else []
+        problems += [f"{table.path.name}: {listed(unknown)} is not a class of this study"] if unknown else []
+        raise DataError(problems, f"expected: image_id, then one column for each class: {listed(class_names)}")
+    extra: Mapping[str, int] = {
+        name: column_of[name] for name in EXTRA_COLUMNS if name in column_of and name not in class_columns
+    }
     return _Columns(
-        id=identifier,
-        classes=tuple(at[name] for name in wanted),
+        id=id_column,
+        classes=tuple(column_of[name] for name in class_columns),
         fold=extra.get("fold"),
         seed=extra.get("seed"),
-        true=extra.get("y_true"),
+        y_true=extra.get("y_true"),
     )
 
 
@@ -167,24 +175,26 @@ def _numbers(table: Table, columns: _Columns, rows: Sequence[int]) -> NDArray[np
     """Probabilities in the order of ``rows``, normalised to sum 1: float32 ``(n, C)``."""
     values = np.zeros((len(rows), len(columns.classes)))
     problems: list[str] = []
-    negative, sums = False, []
-    for at, index in sorted(enumerate(rows), key=lambda pair: pair[1]):
-        row, name = table.rows[index], table.row_name(index)
+    any_negative, sums = False, []
+    # Read the rows in the order of the file, so that the problems are listed in that order.
+    for image, index in sorted(enumerate(rows), key=lambda pair: pair[1]):
+        row, row_name = table.rows[index], table.row_name(index)
         cells = [row[position] for position in columns.classes]
-        numbers = [_number(cell) for cell in cells]
+        numbers = [_parse_number(cell) for cell in cells]
         wrong = [cell for cell, number in zip(cells, numbers, strict=True) if not 0.0 <= number < math.inf]
         if wrong:
-            negative |= any(number < 0.0 for number in numbers)
-            problems.append(f"{name}: {wrong[0]!r} is not a probability" if wrong[0].strip() else f"{name}: no value")
+            any_negative |= any(number < 0.0 for number in numbers)
+            cause = f"{wrong[0]!r} is not a probability" if wrong[0].strip() else "no value"
+            problems.append(f"{row_name}: {cause}")
             continue
         total = math.fsum(numbers)
         sums.append(total)
         if abs(total - 1.0) > SUM_TOLERANCE:
-            problems.append(f"{name}: the probabilities of {row[columns.id]!r} add up to {total:.6g}, not to 1")
-        values[at] = numbers
+            problems.append(f"{row_name}: the probabilities of {row[columns.id]!r} add up to {total:.6g}, not to 1")
+        values[image] = numbers
     if problems:
         advice = ""
-        if negative:
+        if any_negative:
             advice = "If these are logits, apply softmax; if they are log probabilities, apply exp"
         elif sums and all(abs(total - 100.0) <= 100.0 * SUM_TOLERANCE for total in sums):
             advice = "If these are percentages, divide them by 100"
@@ -193,7 +203,7 @@ def _numbers(table: Table, columns: _Columns, rows: Sequence[int]) -> NDArray[np
     return normalised.astype(np.float32)
 
 
-def _number(cell: str) -> float:
+def _parse_number(cell: str) -> float:
     """The number in a cell; NaN if it holds none."""
     try:
         return float(cell) if "_" not in cell else math.nan  # Python reads 1_0 as ten

@@ -19,7 +19,7 @@ from .images import INTERPOLATIONS, RESIZE_POLICIES
 from .views import VIEWS
 
 CONFIG_FORMAT = 2
-"""Format of config.json. Format 1, one model without a blend, can be read, too."""
+"""Format of config.json that exports write. Format 1, which held one model and no blend, can still be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,21 +110,22 @@ def _checked_member(root: Path, config: Any, classes: int) -> Member:
     _require(isinstance(backbone, str) and bool(re.fullmatch(r"\w+(\.\w+)?", backbone)), "backbone is not a timm name")
     _require(isinstance(args, dict) and set(args) <= {"img_size"}, "model_args holds more than img_size")
     _require(all(type(value) is int and 0 < value <= 4096 for value in args.values()), "img_size is not in 1..4096")
-    pre, views = config["preprocessing"], config["views"]
-    _require(isinstance(pre, dict), "preprocessing is not a table")
-    mean, std = tuple(map(float, pre["mean"])), tuple(map(float, pre["std"]))
-    usable = len(mean) == len(std) == 3 and bool(np.isfinite(mean + std).all()) and min(std) > 0
-    _require(usable, "mean or std is not 3 finite numbers, or std is not positive")
-    _require(type(pre["size"]) is int and 0 < pre["size"] <= 4096, "size is not in 1..4096")
-    _require(pre["resize"] in RESIZE_POLICIES, f"resize is not one of {RESIZE_POLICIES}")
-    _require(pre["interpolation"] in INTERPOLATIONS, f"interpolation is not one of {tuple(INTERPOLATIONS)}")
-    known = isinstance(views, list) and bool(views) and all(view in VIEWS for view in views)
-    _require(known, f"views is not a list of {tuple(VIEWS)}")
+    preprocessing, views = config["preprocessing"], config["views"]
+    _require(isinstance(preprocessing, dict), "preprocessing is not a table")
+    mean, std = tuple(map(float, preprocessing["mean"])), tuple(map(float, preprocessing["std"]))
+    can_normalise = len(mean) == len(std) == 3 and bool(np.isfinite(mean + std).all()) and min(std) > 0
+    _require(can_normalise, "mean or std is not 3 finite numbers, or std is not positive")
+    _require(type(preprocessing["size"]) is int and 0 < preprocessing["size"] <= 4096, "size is not in 1..4096")
+    _require(preprocessing["resize"] in RESIZE_POLICIES, f"resize is not one of {RESIZE_POLICIES}")
+    _require(preprocessing["interpolation"] in INTERPOLATIONS, f"interpolation is not one of {tuple(INTERPOLATIONS)}")
+    views_known = isinstance(views, list) and bool(views) and all(view in VIEWS for view in views)
+    _require(views_known, f"views is not a list of {tuple(VIEWS)}")
     _require(len(set(views)) == len(views), "views holds a view twice")
     _require(isinstance(config["weights"], list) and bool(config["weights"]), "weights is empty")
     return Member(
-        backbone=backbone, model_args=args, mean=mean, std=std, size=pre["size"], resize=pre["resize"],
-        interpolation=pre["interpolation"], views=tuple(views), classes=classes,
+        backbone=backbone, model_args=args, mean=mean, std=std, size=preprocessing["size"],
+        resize=preprocessing["resize"], interpolation=preprocessing["interpolation"], views=tuple(views),
+        classes=classes,
         weights=tuple(_weights_file(root, entry["file"], entry["sha256"]) for entry in config["weights"]),
     )  # fmt: skip
 
@@ -139,11 +140,13 @@ def _checked_blend(config: Any, members: int, classes: int) -> Blend:
         offsets=_numbers(config.get("offsets", [])),
         cuts=_numbers(config.get("cuts", [])),
     )
-    sums = len(blend.weights) == members and min(blend.weights) >= 0 and abs(sum(blend.weights) - 1.0) < 1e-6
-    _require(sums, f"the blend's weights are not {members} numbers, none negative, of sum 1")
-    stacked = [len(row) for row in blend.coefficients]
-    fits = stacked == [members * classes] * len(blend.intercepts) and len(stacked) in (0, classes)
-    _require(fits, f"the blend's coefficients are not {classes} x {members * classes}, or its intercepts not {classes}")
+    weights_valid = len(blend.weights) == members and min(blend.weights) >= 0 and abs(sum(blend.weights) - 1.0) < 1e-6
+    _require(weights_valid, f"the blend's weights are not {members} numbers, none negative, of sum 1")
+    row_lengths = [len(row) for row in blend.coefficients]
+    shapes_fit = row_lengths == [members * classes] * len(blend.intercepts) and len(row_lengths) in (0, classes)
+    _require(
+        shapes_fit, f"the blend's coefficients are not {classes} x {members * classes}, or its intercepts not {classes}"
+    )
     _require(0.0 < blend.temperature < float("inf"), "the blend's temperature is not a positive number")
     _require(len(blend.offsets) in (0, classes), f"the blend's offsets are not {classes} numbers")
     _require(len(blend.cuts) in (0, classes - 1), f"the blend's cuts are not {classes - 1} numbers")

@@ -6,8 +6,8 @@ IMAGES is a folder, one or several image files, or an ``.npz`` file with images 
 CSV table ``image_id,y_pred,p_<class>,...``. Required packages: torch, timm (which brings safetensors), numpy, Pillow.
 
 A model folder holds one or several members. The probabilities of a member are the average over its networks and its
-test-time views. The probabilities of the members are blended as config.json defines. ``y_pred`` is the class by the
-decision rule in config.json.
+test-time views. config.json defines how the probabilities of the members are blended, and the decision rule by which
+``y_pred`` follows from them.
 
 Every model folder holds a copy of this package. Retable trains and predicts with the same functions, so training and
 exported model always agree. Images, config.json and weights are checked, because they may come from untrusted sources.
@@ -126,28 +126,28 @@ def predict_folder(
 
     Raises:
         ModelError: see `load_model_folder`, `list_images`, `predict_member`.
-        ImageError: images that cannot be read. Every one is named, one per line.
+        ImageError: images cannot be read. The message names each one on its own line, with the cause.
     """
     model = load_model_folder(model_dir)
     items = list_images(images)
     forms = tuple(dict.fromkeys(member.form for member in model.members))
-    parts: list[NDArray[np.float64]] = []
+    blended: list[NDArray[np.float64]] = []
     problems: list[str] = []
     chunk = max(1, CHUNK_BYTES // sum(3 * size**2 for size, _, _ in forms))
     for start in range(0, len(items), chunk):
-        read = _read_all(items[start : start + chunk], forms)
-        problems += [problem for problem in read if isinstance(problem, str)]
+        results = _read_all(items[start : start + chunk], forms)
+        problems += [result for result in results if isinstance(result, str)]
         if not problems:  # after the first bad image the others are only read, so that one error names all bad ones
-            rows = [row for row in read if not isinstance(row, str)]
+            rows = [result for result in results if not isinstance(result, str)]
             pixels = {form: np.stack([row[i] for row in rows]) for i, form in enumerate(forms)}
             by_member = [
                 predict_member(model, member, pixels[member.form], batch_size=batch_size, device=device)
                 for member in model.members
             ]
-            parts.append(model.blend.probabilities(np.stack(by_member)))
+            blended.append(model.blend.probabilities(np.stack(by_member)))
     if problems:
         raise ImageError("\n".join(problems))
-    proba = np.concatenate(parts)
+    proba = np.concatenate(blended)
     return Predictions(
         ids=tuple(name for name, _ in items),
         class_names=model.class_names,
@@ -195,12 +195,14 @@ def main(model_dir: Path) -> int:
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="table to write (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="images per batch (%(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        predictions = predict_folder(model_dir, given.images, batch_size=given.batch_size, device=given.device)
-        write_predictions(given.output, predictions)
+        predictions = predict_folder(
+            model_dir, arguments.images, batch_size=arguments.batch_size, device=arguments.device
+        )
+        write_predictions(arguments.output, predictions)
     except (InferenceError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{len(predictions.ids)} images -> {given.output}\n")
+    sys.stdout.write(f"{len(predictions.ids)} images -> {arguments.output}\n")
     return 0

@@ -3,8 +3,8 @@
     python -m trainer.networks.architectures
 
 writes the table for the installed timm (about twenty minutes on one core). The table exists because building a network
-to count its weights takes a tenth of a second to ten seconds. An architecture that the table lacks, of a newer timm, is
-built on torch's meta device, without memory and arithmetic.
+to count its weights takes a tenth of a second to ten seconds. If the table lacks an architecture of a newer timm, the
+network is built on torch's meta device, which takes no memory and computes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trainer.networks.backbones import check_backbone
 
 TABLE = "architectures.csv"
 HEADER = ("architecture", "parameters", "classifies")
-CLASSES = 1000  # of the classifier included in the count
+CLASSES = 1000  # classes of the classifier that the number of parameters includes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def architecture_of(name: str) -> Architecture:
 
 @functools.cache
 def shipped_table() -> Mapping[str, Architecture]:
-    """The shipped table by architecture."""
+    """The shipped table: properties by name of the architecture."""
     text = importlib.resources.files("trainer.networks").joinpath(TABLE).read_text(encoding="utf-8")
     return {
         row["architecture"]: Architecture(parameters=int(row["parameters"]), classifies=row["classifies"] == "yes")

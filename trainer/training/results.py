@@ -1,4 +1,4 @@
-"""The inputs and results of a cross-validation, as values."""
+"""The inputs and results of a cross-validation as values."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class TrainingData:
         if n and int(self.folds.min()) < ALWAYS_TRAINED:
             raise ValueError(f"fold {self.folds.min()} does not exist")
         for fold in range(self.num_folds):
-            held_out, trained = len(self.held_out(fold)), len(self.training_part(fold))
-            if trained < 2 or (held_out == 0 and np.any(self.folds != ALWAYS_TRAINED)):
-                raise ValueError(f"fold {fold} trains on {trained} images and holds out {held_out}")
+            n_held_out, n_trained = len(self.held_out(fold)), len(self.training_part(fold))
+            if n_trained < 2 or (n_held_out == 0 and np.any(self.folds != ALWAYS_TRAINED)):
+                raise ValueError(f"fold {fold} trains on {n_trained} images and holds out {n_held_out}")
 
     def training_source(self, recipe: Recipe) -> PixelSource:
         """The images from which a recipe's training batches are read; predictions always read `pixels`."""
@@ -80,7 +80,7 @@ class TrainingData:
 
     @property
     def num_folds(self) -> int:
-        """How many models are trained: K, or 1 where nothing is held out."""
+        """Number of models that are trained: K, or 1 if no image is held out."""
         return max(1, int(self.folds.max(initial=ALWAYS_TRAINED)) + 1)
 
     def held_out(self, fold: int) -> Labels:
@@ -108,9 +108,9 @@ class EpochReport:
     """The scores of all folds after the same number of epochs; NaN where no image was held out."""
 
     epoch: int
-    """1-based."""
+    """Number of this epoch, 1-based."""
     epochs: int
-    """Of the whole training."""
+    """Number of epochs of the whole training."""
     true_class: Float32Array
     """Probability of each image's true class by the model that has not seen the image: float32, shape (n,), NaN for
     images that are never held out."""
@@ -135,7 +135,7 @@ class CVResult:
 
     status: Status
     reason: str
-    """Why the training did not finish, for people; empty if it did."""
+    """Message that says why the training did not finish; empty if it did."""
     reports: tuple[EpochReport, ...]
     """One for every complete epoch, including those before the training was resumed."""
     oof: Float32Array

@@ -94,13 +94,13 @@ def measure_training(architecture: str, image_size: int, device: torch.device) -
 def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:
     # The first step, which is not timed, creates the optimizer's state and lets cuDNN choose algorithms. On a CPU it
     # also counts the memory of the activations.
-    began = time.perf_counter()
+    start = time.perf_counter()
     activations = _activation_bytes(model, batch)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     seconds: list[float] = []
-    while not seconds or (len(seconds) < STEPS and time.perf_counter() - began < MEASURING_TIME):
+    while not seconds or (len(seconds) < STEPS and time.perf_counter() - start < MEASURING_TIME):
         before = time.perf_counter()
         model.rehearse(batch)
         if device.type == "cuda":
@@ -116,19 +116,19 @@ def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:
 
 def _activation_bytes(model: FoldModel, batch: int) -> int:
     """Train one step and count the bytes kept for the backward pass, without weights and buffers, each storage once."""
-    known = {tensor.untyped_storage().data_ptr() for tensor in model.evaluated.state_dict().values()}
-    kept: dict[int, int] = {}
+    weight_addresses = {tensor.untyped_storage().data_ptr() for tensor in model.evaluated.state_dict().values()}
+    activations: dict[int, int] = {}
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
+    def record_activation(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         # All activations live until the backward pass begins, so no two storages have the same address.
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in weight_addresses:
+            activations[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record_activation, lambda tensor: tensor):
         model.rehearse(batch)
-    return sum(kept.values())
+    return sum(activations.values())
 
 
 def _check_memory(architecture: str) -> None:
@@ -139,9 +139,9 @@ def _check_memory(architecture: str) -> None:
     """
     from trainer.networks.architectures import architecture_of
 
-    need = architecture_of(architecture).parameters * torch.float32.itemsize * STATE_COPIES
+    needed = architecture_of(architecture).parameters * torch.float32.itemsize * STATE_COPIES
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if need > MEMORY_SHARE * free:
+    if needed > MEMORY_SHARE * free:
         raise TooLarge(
-            f"{architecture} needs {need / 2**30:.1f} GiB without any images; {free / 2**30:.1f} GiB are free"
+            f"{architecture} needs {needed / 2**30:.1f} GiB without any images; {free / 2**30:.1f} GiB are free"
         )
