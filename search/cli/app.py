@@ -43,9 +43,9 @@ def _options(
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    # Messages of libraries are of no use to the user.
-    for noisy in ("alembic", "PIL", "matplotlib", "urllib3", "filelock", "optuna", "timm", "waitress"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Informational messages of libraries are of no use to the user.
+    for library in ("alembic", "PIL", "matplotlib", "urllib3", "filelock", "optuna", "timm", "waitress"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 COMMANDS = (
@@ -78,15 +78,17 @@ for _name, _command in COMMANDS:
 
 
 def main() -> None:
-    """Entry point. Expected errors end with their message and their ``exit_code`` (default 2). All others end with exit
+    """Run the program ``search``.
+
+    An expected error ends it with the error's message and ``exit_code`` (default 2). Any other error ends it with exit
     code 1 and a hint to ``--debug``, which shows the traceback.
     """
-    # Else Albumentations looks for a newer version of itself on the network.
+    # Without this, Albumentations looks for a newer version of itself on the network.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     accept_any_encoding()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
     if "--debug" in sys.argv:
-        # Accepted anywhere on the line: it is usually appended to a command that has just failed.
+        # Users append it to a command that has just failed, whereas typer expects it before the command's name.
         sys.argv.remove("--debug")
         sys.argv.insert(1, "--debug")
         app()

@@ -51,6 +51,7 @@ class _Slot:
     """One worker of the fleet and, after a crash or the loss of its machine, its successors."""
 
     place: int
+    """Index of the worker in the fleet."""
     restarts: Restarts
     actor: Any | None = None
     """The worker's actor; None: there is none at the moment."""
@@ -88,9 +89,9 @@ class RayFleet:
     ) -> None:
         """
         Args:
-            command: machines without its data folder receive a copy of the local one.
+            command: command of every worker. A machine without its data folder receives a copy of the local folder.
             logs: local folder for the crash reports of workers. The workers' logs stay on their machines.
-            address: of the cluster, see `search.engines.ray_cluster.connect`.
+            address: address of the cluster, see `search.engines.ray_cluster.connect`.
             gpus_per_worker: a whole number, or a fraction below 1 of a GPU that workers share. None: 1 if the cluster
                 has GPUs when the fleet is entered, else 0.
             ship_data: send the data even to machines that have a folder of the same name.
@@ -214,7 +215,7 @@ class RayFleet:
                 slot.stage = _Stage.STARTING if answer.has_data and not self._ship_data else _Stage.PACKING
             case WorkerStarted():
                 slot.name_prefix, slot.stage = answer.name_prefix, _Stage.RUNNING
-                # Again, since the time for unpacking is no part of the worker's life.
+                # `_create_actor` called this too early: the worker's life begins after the unpacking.
                 slot.restarts.started()
             case WorkerState(code=None):
                 pass
@@ -243,7 +244,7 @@ class RayFleet:
         slot.call = actor.begin.remote(self._command, seat, shipment, self._python)
 
     def _handle_loss(self, slot: _Slot, reason: str) -> None:
-        """The actor is lost: with its machine, or alone, which counts as a crash of its worker."""
+        """Handle the loss of an actor. Unless its machine is dead, the loss counts as a crash of the worker."""
         if slot.node is not None and not is_alive(slot.node.node_id):
             log.warning("worker %d is lost with its machine %s", slot.place, slot.node.host)
             self._remove_actor(slot)
@@ -252,9 +253,10 @@ class RayFleet:
             self._handle_end(slot, EXIT_BUG, f"is lost: {reason}")
 
     def _handle_end(self, slot: _Slot, code: int, report: str) -> None:
-        """The worker has ended, or could not be started.
+        """Handle the end of a worker, or its failure to start.
 
         Args:
+            code: exit code of the worker.
             report: what happened; empty: the worker ended without an error.
         """
         if report:

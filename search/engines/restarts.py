@@ -17,8 +17,8 @@ LONG_LIFE = 600.0  # seconds of life after which the pauses start at `FIRST_PAUS
 class Restarts:
     """Restart schedule of one worker. It computes when a restart is due, and never sleeps.
 
-    A worker that crashes once a night is restarted without limit; one that crashes right after each start is given up
-    after `SHORT_LIVES` times.
+    A worker that crashes once a night is always restarted. A worker that crashes right after each start is not
+    restarted after the crash number `SHORT_LIVES`.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -41,10 +41,10 @@ class Restarts:
     def ended(self, code: int) -> None:
         """Record that the worker ended, and schedule its restart.
 
-        There is no restart if the work is done (0), or if the input is invalid (`EXIT_MISTAKE`) and would fail again.
+        It is not restarted if its work is done (0), or if its input is invalid (`EXIT_MISTAKE`) and would fail again.
 
         Args:
-            code: exit code, or negative signal number.
+            code: exit code of the process, or the negative number of the signal that ended it.
         """
         self._due_at = None
         if code in (0, EXIT_MISTAKE):

@@ -118,8 +118,9 @@ def _candidate_recipes(stores: Stores, confirmation: Confirmation) -> Iterator[C
 
 
 def _gain_of_member(part: MemberRefits, metric: str) -> float | None:
-    """Expected gain from averaging the networks of one training, mean over the member's trainings; None if the metric
-    scores probabilities, or if a training held nothing out.
+    """Expected gain from averaging the networks of one training, as the mean over the member's trainings.
+
+    None if the metric scores probabilities, or if a training held nothing out.
     """
     if METRICS[metric].needs == "probabilities" or any(record.value is None for record in part.records):
         return None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-5
 """Largest allowed difference between a probability of the refits and of the exported folder, on the same device."""
 TOLERANCE_ACROSS_DEVICES = 1e-3
-"""The same for refits that ran on another device: it adds in another order, and depth amplifies the rounding."""
+"""The same if the refits ran on another device: it adds in another order, and deep networks amplify the rounding."""
 TOLERANCE_OF_BLEND = 1e-6
 """Largest allowed difference between two blends of the same predictions, one in float32 and one in float64."""
 VERIFIED_IMAGES = 8
@@ -37,7 +37,7 @@ class ExportBroken(SearchError):
 
 
 class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
-    """The networks of a member by name, each read from its file on access: all together may exceed the memory."""
+    """The networks of a member by name. Each is read from its file on access, because all may exceed the memory."""
 
     def __init__(self, refit: MemberRefits, home: Home) -> None:
         self._files = {
@@ -60,12 +60,12 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
 
 
 def _prefix(refit: MemberRefits) -> str:
-    """The study's name before the names of its networks, if the export has trials of several studies."""
+    """Prefix of a network's name: the name of its study, if the export has trials of several studies; else empty."""
     return f"{refit.member.name.study}-" * bool(refit.member.name.study)
 
 
 def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> None:
-    """Write the model folder.
+    """Write the networks, recipes and blend of an export into ``folder``.
 
     Raises:
         ModelError: the folder cannot be read back.
@@ -77,7 +77,8 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
     for refit in refits.members:
         if not all(weight_files(home, refit.member.study, record.work_id) for record in refit.records):
             raise ExportBroken(
-                f"networks of {refit.member.name} were removed meanwhile, because better trials ended: export again"
+                f"networks of {refit.member.name} were removed after this export was planned, because better trials "
+                "have ended: export again"
             )
     write_model_folder(
         folder,

@@ -212,7 +212,8 @@ def _blend(
     imported: Sequence[Imported],
     targets: Targets,
 ) -> Runnable:
-    """Fit the blend on the refits' out-of-fold predictions, or on the confirmations if the refits hold nothing out.
+    """Fit the blend on out-of-fold predictions: of the refits, or of the confirmations if the refits held nothing out.
+
     Without either, take the planned weights.
     """
     fitted = None

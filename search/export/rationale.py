@@ -105,8 +105,9 @@ def _default_recipe_line(stores: Stores, plan: ExportPlan) -> Iterator[str]:
 
 
 def _doubtful_gain(stores: Stores, plan: ExportPlan) -> Gain | None:
-    """The leader's gain over the default recipe if it may be noise; else None. None also if the leader is the default
-    recipe, or if the default recipe did not finish.
+    """The leader's gain over the default recipe if it may be noise; else None.
+
+    It is also None if the leader is the default recipe, or if the default recipe did not finish.
     """
     if plan.leader.number == DEFAULT_TRIAL:
         return None

@@ -39,13 +39,16 @@ CONTOUR_MAX_TRIALS = 300
 MAX_BODY_BYTES = 64 * 2**20
 """Largest upload; the dashboard holds it in memory."""
 
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
+READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Request methods that change nothing."""
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 ARTIFACT_POLICY = "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'"
-"""Content-Security-Policy of artifacts: no scripts, no forms, an origin of their own."""
+"""Content-Security-Policy of artifacts. It allows no scripts and no forms, and gives each an origin of its own."""
+
+PUBLISHED = ("confusion_matrix.png", "submission.csv")
+"""Files of an export that are uploaded as artifacts of the study. Each export adds its own."""
 
 _CONTOUR = re.compile(r"/api/studies/([^/]+)/plot/contour/*")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::[0-9]*)?")
@@ -62,7 +65,7 @@ class Guard:
 
     Args:
         app: the dashboard.
-        optuna_storage: storage of the dashboard's studies, for counting trials.
+        optuna_storage: Optuna storage of the dashboard's studies, in which their trials are counted.
         allowed_hosts: accepted Host names, without port, besides those of the loopback interface.
     """
 
@@ -87,7 +90,7 @@ class Guard:
                 f"This dashboard does not answer under the name {host[:100]!r}. Use http://localhost, or start it "
                 "with --allow-host NAME to let browsers use another name."
             )
-        if environ["REQUEST_METHOD"] not in READING and not _same_origin(environ, host):
+        if environ["REQUEST_METHOD"] not in READ_METHODS and not _same_origin(environ, host):
             return "Only the dashboard's own pages may change studies. The Origin of this request is another page."
         contour = _CONTOUR.fullmatch(environ.get("PATH_INFO", ""))
         return self._contour_refusal(contour[1]) if contour else None
@@ -114,7 +117,7 @@ def make_app(
     """Optuna Dashboard, protected by a `Guard`.
 
     Args:
-        optuna_storage: with a cache, because the dashboard reads all trials for every page.
+        optuna_storage: Optuna storage with a cache, because the dashboard reads all trials for every page.
         artifact_store: pictures of trials and studies; None: no pictures.
         allowed_hosts: as for `Guard`.
     """
@@ -155,9 +158,9 @@ def run_dashboard(storage_url: str, *, home: Path, host: str, port: int, allowed
     check_exposure(host, allowed_hosts)
     optuna_storage = open_stores(storage_url).optuna_storage
     pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
-    # A shell makes background commands ignore Ctrl-C (SIGINT); `kill -INT` is to end the dashboard all the same.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    # A shell makes background commands ignore SIGINT (Ctrl-C). `kill -INT` has to end the dashboard nevertheless.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.default_int_handler)
     serve(make_app(optuna_storage, pictures, allowed_hosts), host, port)
 
 
@@ -198,8 +201,9 @@ def _host_name(host: str) -> str | None:
 
 
 def _same_origin(environ: WSGIEnvironment, host: str) -> bool:
-    """Whether a request that changes something comes from the dashboard's own page. Current browsers send
-    one of the two headers; a request without either is refused.
+    """Whether a request that changes something comes from the dashboard's own page.
+
+    Browsers send the header Origin or Sec-Fetch-Site. A request without both is refused.
     """
     origin = environ.get("HTTP_ORIGIN")
     if origin is None:
@@ -249,13 +253,9 @@ def _address(server: Any, host: str) -> str:
     return f"http://{shown}:{port}/dashboard"
 
 
-PUBLISHED = ("confusion_matrix.png", "submission.csv")
-"""Files of an export that are uploaded as artifacts of the study; each export adds its own."""
-
-
 def publish(stores: Stores, study_name: str, home: Home, folder: Path) -> None:
     """Show the export in ``folder`` on the dashboard's page of the study."""
-    # Imported here because it is slow: it takes as long as all other imports of an export.
+    # Imported here, because these imports take as long as all others of an export.
     from optuna.artifacts import upload_artifact
     from optuna_dashboard import save_note
 

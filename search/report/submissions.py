@@ -225,8 +225,10 @@ def _row(entry: Entry, *, overwritten: bool) -> tuple[str, ...]:
 
 
 def expected_score(export: ExportRecord) -> tuple[float | None, float | None]:
-    """Expected score of an export and its standard error: the forecast if there is one, else the out-of-fold score,
-    which is optimistic because the same split chose the recipe.
+    """Expected score of an export and its standard error.
+
+    It is the forecast if there is one. Else it is the out-of-fold score, which is optimistic, because the recipe was
+    chosen on the same split.
     """
     expected, error = ((export.forecast or {}).get(name) for name in ("expected", "error"))
     if isinstance(expected, (int, float)) and isinstance(error, (int, float)):

@@ -43,7 +43,7 @@ def print_study(
     where: str,
     notes: Sequence[str] = (),
 ) -> None:
-    """Print the first lines of `start`: data, protocol, budget, workers, warnings.
+    """Print the first lines of ``search start``: data, protocol, budget, workers, warnings.
 
     Args:
         where: number and place of the workers.

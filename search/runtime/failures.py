@@ -13,8 +13,8 @@
 | lost | the worker died | the trial is released when its lease expires; it fails after `MAX_LOST_WORKERS` |
 | bug | anything else | the trial fails |
 
-Failed trials do not count against the budget; five in a row stop the study. `MAX_LOST_WORKERS` is in
-`storage.queue.settle`.
+Failed trials do not count against the budget. `search.worker.dead_workers.MAX_FAILURES` of them in a row stop the
+study. `MAX_LOST_WORKERS` is in `storage.queue.settle`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Reaction to an error in a training."""
+    """Reaction to one class of errors in a training."""
 
     failure: Failure
     action: Action
@@ -78,17 +78,17 @@ def policy_for(error: BaseException) -> Policy:
     causes = list(_causes(error))
     if any(_is_full_disk(cause) for cause in causes):
         return Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)
-    # By class name: commands that must not import torch read this module.
-    torch_names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
-    if "OutOfMemoryError" in torch_names:
+    # Torch's errors are recognised by class name, because commands that must not import torch import this module.
+    type_names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    if "OutOfMemoryError" in type_names:
         return Policy(failure=Failure.MEMORY, action=Action.FAIL)
-    if _any(causes, MemoryError, LoaderError):
+    if _has_instance(causes, MemoryError, LoaderError):
         return Policy(failure=Failure.MEMORY, action=Action.RELEASE)
-    if "AcceleratorError" in torch_names or any(text in str(cause) for cause in causes for text in _DEVICE_ERRORS):
+    if "AcceleratorError" in type_names or any(text in str(cause) for cause in causes for text in _DEVICE_ERRORS):
         return Policy(failure=Failure.DEVICE, action=Action.RELEASE, leave=EXIT_DEVICE)
-    if _any(causes, DataError, ImageError, FileNotFoundError, PermissionError, NotADirectoryError):
+    if _has_instance(causes, DataError, ImageError, FileNotFoundError, PermissionError, NotADirectoryError):
         return Policy(failure=Failure.DATA, action=Action.RELEASE, leave=EXIT_MISTAKE)
-    if _any(causes, BackboneError):
+    if _has_instance(causes, BackboneError):
         return Policy(failure=Failure.WEIGHTS, action=Action.FAIL)
     return Policy(failure=Failure.BUG, action=Action.FAIL)
 
@@ -101,7 +101,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
+def _has_instance(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
     return any(isinstance(cause, kinds) for cause in causes)
 
 

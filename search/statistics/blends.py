@@ -83,8 +83,9 @@ def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
 
 
 def greedy(at_most: int) -> BlendMethod:
-    """Weighted mean by forward selection with replacement, beginning with the leader (Caruana et al. 2004, "Ensemble
-    Selection from Libraries of Models").
+    """Weighted mean by forward selection with replacement, beginning with the leader.
+
+    Caruana et al. 2004, "Ensemble Selection from Libraries of Models".
 
     All `GREEDY_STEPS` draws are made even if one does not lower the loss, because later draws make finer weights. The
     number of draws with the lowest loss is used, which is the paper's early stopping.
@@ -147,8 +148,9 @@ def calibrated(method: BlendMethod) -> BlendMethod:
 
 
 def with_label_rule(method: BlendMethod, metric: str) -> BlendMethod:
-    """``method`` with the label rule of ``metric``, which is one of `trainer.evaluation.label_rules.OFFSET_METRICS`
-    and `CUT_METRICS`.
+    """``method`` with the label rule of ``metric``.
+
+    The metric is one of `trainer.evaluation.label_rules.OFFSET_METRICS` and `CUT_METRICS`.
     """
 
     def fit(targets: Targets, members: Stacked) -> Blend:

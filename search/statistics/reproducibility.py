@@ -50,21 +50,21 @@ class PredictionDifference:
 def compare_predictions(
     then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, classes: bool
 ) -> PredictionDifference:
-    """Compare two arrays of probabilities; images that were never held out (NaN) are left out.
+    """Compare two arrays of probabilities, without the images that were never held out (NaN).
 
     Args:
-        then, now: of the same shape and type.
-        classes: whether rows are images and columns are classes, so that predicted classes can be compared.
+        then, now: probabilities of the same shape and dtype: ``(n, C)`` by image and class, or ``(epochs, n)``.
+        classes: whether the shape is ``(n, C)``, so that predicted classes can be compared.
 
     Raises:
-        ValueError: the shapes, the types or the left out images differ, or all images are left out.
+        ValueError: the shapes, the dtypes or the images without NaN differ, or every image has NaN.
     """
     if (then.shape, then.dtype) != (now.shape, now.dtype):
         raise ValueError(f"predictions {then.dtype} {then.shape} cannot be compared with {now.dtype} {now.shape}")
     known = np.isfinite(then)
     if not np.array_equal(known, np.isfinite(now)) or not known.any():
         raise ValueError("the predictions are of different images")
-    # In double precision: the difference of two float16 values need not be one.
+    # In float64, because float16 cannot represent every difference of two float16 values.
     difference = np.abs(then[known].astype(np.float64) - now[known])
     rows = known.all(axis=-1)
     return PredictionDifference(
@@ -76,7 +76,7 @@ def compare_predictions(
 
 
 def different_facts(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Those of `FACTS` that differ, as (then, now); None for a fact that was not recorded."""
+    """The `FACTS` that differ between two machines, as (then, now). A fact that was not recorded is None."""
     return {fact: (then.get(fact), now.get(fact)) for fact in FACTS if then.get(fact) != now.get(fact)}
 
 

@@ -152,8 +152,9 @@ def equal_trainings(counts: Sequence[int]) -> float:
 def gain_across_trainings(
     groups: Sequence[Sequence[Sequence[NDArray[np.float32]]]], targets: Targets, metric: str
 ) -> Gain | None:
-    """Total gain from averaging infinitely many networks of different trainings over one network; None if no group has
-    two cross-validations.
+    """Total gain from averaging infinitely many networks of different trainings, over a single network.
+
+    None if no group has two cross-validations.
 
     It is measured on out-of-fold predictions, with one network of each training per image, and extrapolated to
     infinitely many. The standard error comes from a jackknife over the images.

@@ -5,9 +5,9 @@ with the number of recipes. It is removed by nested selection (Varma & Simon 200
 cross-validation for model selection"): the selection is repeated without a part of the images, and the selected recipe
 is scored on that part.
 
-The predictions are out-of-fold already, so no training is needed. The same holds for the bootstrap of Tsamardinos et
-al. 2018 ("Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation"), which selects on
-fewer images and so is more pessimistic.
+The predictions are out-of-fold already, so nested selection needs no training. Nor does the bootstrap of Tsamardinos et
+al. 2018 ("Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation"). It selects on
+fewer images, however, and is therefore more pessimistic.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from trainer.evaluation.temperature_scaling import scale_temperature
 Values = NDArray[np.float64]
 
 PARTS = 10
-"""Parts of the images; each selection uses all but one of them."""
+"""Number of parts of the images. Each selection uses all parts but one."""
 REPEATS = 10
-"""Random divisions into parts. Their average depends less on the draw than a single division."""
+"""Number of random divisions into parts. Their average depends less on the draw than a single division."""
 POOL = 30
-"""Recipes that enter the selection, the best first; lower ones would never be selected."""
+"""Number of best recipes that enter the selection. Recipes below them would never be selected."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class CrossValidated:
     oof: NDArray[np.float32]
     """Out-of-fold probabilities, ``(n, C)``."""
     ambiguity: float = 0.0
-    """Ambiguity of its fold models (`trainer.evaluation.ambiguity`); 0: as one network."""
+    """Ambiguity of its fold models (`trainer.evaluation.ambiguity`); 0: they count as one network."""
     temperature: float = 1.0
     """Temperature at which the ambiguity was computed."""
     averaging_gain: float = 0.0
@@ -54,7 +54,7 @@ class CandidateRecipe:
     searched: CrossValidated
     """Its cross-validation in the search."""
     fresh: tuple[CrossValidated, ...] = ()
-    """Its confirmations. If there are any they score it: new trainings do not share the luck of the first."""
+    """Its confirmations. If there are any, they alone score the recipe: they do not share the luck of the search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +83,22 @@ def unbiased_score(candidates: Sequence[CandidateRecipe], targets: Targets, metr
     if not candidates:
         raise ValueError("nothing was tried, so there is no best")
     y = targets.y
-    counts = np.ones(len(y)) if targets.image_weights is None else targets.image_weights
+    image_weights = np.ones(len(y)) if targets.image_weights is None else targets.image_weights
     runs = [(recipe.searched, *recipe.fresh) for recipe in candidates]
-    evidence = np.array([np.mean([_evidence(one, y, metric) for one in own], axis=0) * counts for own in runs])
+    evidence = np.array(
+        [np.mean([_evidence(run, y, metric) for run in trainings], axis=0) * image_weights for trainings in runs]
+    )
     pool, generator = np.argsort(-evidence.sum(axis=1), kind="stable")[:POOL], np.random.default_rng(0)
-    averaging_gains = np.array([np.mean([one.averaging_gain for one in own]) for own in runs])
+    averaging_gains = np.array([np.mean([run.averaging_gain for run in trainings]) for trainings in runs])
     scores, optimism = [], []
     for repeat in range(REPEATS):
         part_of = generator.permutation(len(y)) % min(PARTS, len(y))
-        kept = np.arange(part_of.max() + 1) != part_of[:, None]
-        chosen = pool[(evidence[pool] @ kept).argmax(axis=0)]
+        in_selection = np.arange(part_of.max() + 1) != part_of[:, None]  # (n, parts): all images outside the part
+        chosen = pool[(evidence[pool] @ in_selection).argmax(axis=0)]  # (parts,): the recipe selected without the part
         proba = np.stack([_scoring_oof(candidates[recipe], repeat) for recipe in chosen])[part_of, np.arange(len(y))]
         scores.append(score(metric, targets, proba))
         apparent = score(metric, targets, _scoring_oof(candidates[pool[0]], repeat)) + averaging_gains[pool[0]]
-        optimism.append(apparent - scores[-1] - np.average(averaging_gains[chosen[part_of]], weights=counts))
+        optimism.append(apparent - scores[-1] - np.average(averaging_gains[chosen[part_of]], weights=image_weights))
     return UnbiasedScore(
         score=float(np.mean(scores)),
         error=standard_error(metric, targets, proba),
@@ -105,20 +107,20 @@ def unbiased_score(candidates: Sequence[CandidateRecipe], targets: Targets, metr
 
 
 def _scoring_oof(recipe: CandidateRecipe, repeat: int) -> NDArray[np.float32]:
-    """The out-of-fold predictions that score a recipe: its confirmations in turn, or the search without any."""
+    """The out-of-fold probabilities that score a recipe: those of its confirmations in turn, or else of its search."""
     return (recipe.fresh[repeat % len(recipe.fresh)] if recipe.fresh else recipe.searched).oof
 
 
-def _evidence(one: CrossValidated, y: Labels, metric: str) -> Values:
-    """Contribution of each image to the objective of a recipe, ``(n,)``, to be summed over any part of the images.
+def _evidence(run: CrossValidated, y: Labels, metric: str) -> Values:
+    """Contribution of each image to the objective of a recipe, ``(n,)``. Recipes are ranked by sums of it over images.
 
     For accuracy and log loss the mean is `search.statistics.ranking.objective` up to a factor. For other metrics the
     Brier score and the averaging gain are used without the metric, because a part may lack images of a class. The
     temperature is fitted to all images: one number hardly overfits a tenth of them.
     """
     if metric == "log_loss":
-        likelihood = np.log(np.maximum(true_class_probability(y, one.oof), SMALLEST_PROBABILITY), dtype=np.float64)
-        return np.asarray(likelihood)
-    brier = brier_scores(y, scale_temperature(one.oof, one.temperature)) - one.ambiguity
-    averaged = (one.oof.argmax(axis=1) == y) * float(metric == "accuracy") + one.averaging_gain
+        log_likelihood = np.log(np.maximum(true_class_probability(y, run.oof), SMALLEST_PROBABILITY), dtype=np.float64)
+        return np.asarray(log_likelihood)
+    brier = brier_scores(y, scale_temperature(run.oof, run.temperature)) - run.ambiguity
+    averaged = (run.oof.argmax(axis=1) == y) * float(metric == "accuracy") + run.averaging_gain
     return np.asarray(averaged + 1.0 - brier)

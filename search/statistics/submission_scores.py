@@ -187,8 +187,10 @@ def disagreement(first: Submission, second: Submission) -> float | None:
 
 
 def score_error(board: Board, submission: Submission, score: float, images: int) -> float:
-    """Standard error of a score on ``images`` images: binomial for accuracy. For another metric it is the estimate's
-    standard error, scaled to the number of images; inf without an estimate.
+    """Standard error of a score on ``images`` images.
+
+    It is binomial for accuracy. For another metric it is the standard error of the estimate, scaled to the number of
+    images; inf without an estimate.
     """
     if board.metric == "accuracy":
         return proportion_error(score, images)

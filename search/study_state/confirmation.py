@@ -116,8 +116,9 @@ def plan_step(stores: Stores, confirmation: Confirmation, estimates: Estimates |
 
 
 def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list[Contender]:
-    """Contenders in the order that `next_step` takes: the unconfirmed ones by the search, then the others by the
-    estimates.
+    """Contenders in the order that `next_step` takes.
+
+    The unconfirmed ones come first, as the search ranks them. Then come the others, as the estimates rank them.
     """
     splits = {f.number: frozenset(r.split for r in f.rounds) for f in confirmation.finalists}
     predicted = {number: _predicted_seconds(confirmation, number) for number in confirmation.numbers}

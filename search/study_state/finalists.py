@@ -16,8 +16,9 @@ from trainer.recipe.recipe import Recipe
 
 
 def trainings_of(trial: TrialRecord, recipe: Recipe, rounds: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The trainings of a trial's recipe as it is exported, by split: its confirmations and, if ``[final]`` does not
-    change epochs or image size, the search trial.
+    """The trainings of a trial's recipe as it is exported, by split.
+
+    They are the confirmations and, if ``[final]`` does not change epochs or image size, the search trial.
     """
     return (trial, *rounds) if trial.recipe == recipe.to_flat() else tuple(rounds)
 

@@ -1,17 +1,17 @@
-"""Names of the user attributes that Retable sets on Optuna's trials, and of the sibling studies in Optuna."""
+"""Names of the user attributes that Retable sets on Optuna's trials, and suffixes of the sibling studies in Optuna."""
 
 from __future__ import annotations
 
 from storage.values import WorkKind
 
 EPOCHS_ATTRIBUTE = "epochs"
-"""Attribute of every trial: its total number of epochs."""
+"""Attribute of every trial: the number of epochs of its recipe."""
 
 ORIGIN_ATTRIBUTE = "origin"
 """Attribute of every trial that no sampler proposed: ``SOURCE: DETAILS``, see `search.tuning.warm_starts`."""
 
 SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: ".final"}
-"""Suffixes to a study's name for the Optuna studies that show its confirmations and its refits."""
+"""Suffixes that turn the name of a study into the names of the Optuna studies with its confirmations and refits."""
 
 WORK_ATTRIBUTE = "work_item"
 """Attribute of every ended trial: the id of its work item."""

@@ -17,27 +17,29 @@ from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkS
 
 @dataclass(frozen=True, kw_only=True)
 class StudySnapshot:
-    """A study at one moment. Counts are of search trials."""
+    """A study at one moment. Counts are of search trials, unless their name says otherwise."""
 
     study: Study
     metric: str
     records: tuple[TrialRecord, ...]
     """Outcomes of search trials, in the order in which they ended."""
     running: int
+    """Trials that a worker holds."""
     waiting: int
-    """Trials that began and that no worker holds: the next worker continues them."""
-    in_time: bool
+    """Trials that have begun but that no worker holds. The next worker continues them."""
+    in_time_for_trial: bool
     """Whether another trial could end early enough for confirmation, refits and export before the deadline."""
     confirms_done: int
     confirms_running: int
     confirms_waiting: int
     in_time_to_confirm: bool
-    """Whether another confirmation could end early enough for refits and export."""
+    """Whether another confirmation could end early enough for refits and export before the deadline."""
     refits_done: int
     refits_open: int
     workers: int
+    """Live workers of the study."""
     homes: frozenset[str | None]
-    """Directories in which these workers keep weights."""
+    """Identities of the home folders in which these workers keep weights (`search.runtime.home.Home.identity`)."""
 
     @property
     def paused(self) -> bool:
@@ -64,8 +66,9 @@ class StudySnapshot:
         return rank(candidates(self.records, self.metric))
 
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the end of the search; None before the first trial has ended, without a budget, or
-        after the search was stopped.
+        """Estimated seconds until the end of the search.
+
+        None before the first trial has ended, without a budget, or after the search was stopped.
         """
         ended = [record.seconds for record in self.records if record.status is not TrialStatus.FAILED]
         if not ended or self.study.budget is None or self.study.state is StudyState.STOPPED:
@@ -89,12 +92,12 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
     records = search_records(stores, study.id, () if before is None else before.records)
     present = processes_present(stores.workers, study.id)
     workers = [process for process in present if process.role is Role.WORKER]
-    in_time, in_time_to_confirm = kinds_in_time(stores, study, records)
+    in_time_for_trial, in_time_to_confirm = kinds_in_time(stores, study, records)
     return StudySnapshot(
         study=study,
         metric=study.metric,
         records=records,
-        in_time=in_time,
+        in_time_for_trial=in_time_for_trial,
         running=trials[WorkState.LEASED],
         waiting=trials[WorkState.QUEUED],
         confirms_done=confirms[WorkState.STORED],

@@ -16,7 +16,7 @@ def search_is_over(snapshot: StudySnapshot) -> bool:
     study = snapshot.study
     if snapshot.running or snapshot.paused:
         return False
-    if study.state is StudyState.STOPPED or not snapshot.in_time:
+    if study.state is StudyState.STOPPED or not snapshot.in_time_for_trial:
         return True
     return not snapshot.waiting and study.budget is not None and snapshot.counted >= study.budget
 

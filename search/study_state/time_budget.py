@@ -130,8 +130,9 @@ def confirmations_in_time(costs: Costs, *, now: float, deadline: float) -> int:
 
 
 def refits_in_time(costs: Costs, *, now: float, deadline: float) -> int:
-    """How many refits that begin at ``now`` would end early enough for the export, 0 or more. The caller divides them
-    among recipes and seeds.
+    """Number of refits that would end early enough for the export if they began at ``now``, 0 or more.
+
+    The caller divides them among recipes and seeds.
     """
     return _trainings_within(costs, deadline - now - EXPORT_SECONDS)
 

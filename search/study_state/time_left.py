@@ -38,8 +38,9 @@ def kinds_in_time(stores: Stores, study: Study, records: Sequence[TrialRecord] |
 
 
 def refits_before_deadline(stores: Stores, study: Study) -> int | None:
-    """How many refits, each of one recipe with one seed, would end before the study's deadline if they began now;
-    None without a deadline.
+    """Number of refits that would end before the study's deadline if they began now; None without a deadline.
+
+    Each refit is one training: one recipe with one seed.
     """
     study = read_study(stores, study.name)
     if study.deadline is None:

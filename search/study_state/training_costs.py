@@ -15,21 +15,24 @@ QUANTILE = 0.9
 
 
 def final_recipe(recipe: Mapping[str, Any], final: FinalSettings) -> Recipe:
-    """A trial's recipe as it is confirmed and exported: the study's ``[final]`` table may replace its epochs and image
-    size.
+    """A trial's recipe as it is confirmed and exported: with the epochs and image size of the ``[final]`` table.
+
+    Args:
+        recipe: flat recipe of the trial.
+        final: the ``[final]`` table of the study. A value of None keeps that of the recipe.
     """
     changes = {"epochs": final.epochs, "image_size": final.image_size}
     return Recipe.from_flat(dict(recipe)).replace({name: v for name, v in changes.items() if v is not None})
 
 
 def length_ratio(recipe: Mapping[str, Any], final: FinalSettings) -> float:
-    """Training time of a recipe as it is exported, relative to the recipe itself: proportional to epochs and pixels."""
+    """Ratio of a recipe's training time with the ``[final]`` table to that without it, by epochs and pixels."""
     epochs, size = float(recipe["epochs"]), float(recipe["image_size"])
     return (final.epochs or epochs) / epochs * ((final.image_size or size) / size) ** 2
 
 
 def upper_quantile(seconds: Sequence[float]) -> float | None:
-    """The `QUANTILE` of ``seconds``, which is one of its values; None if there are none."""
+    """The `QUANTILE` of ``seconds``, which is one of the values; None if there are no values."""
     ordered = sorted(seconds)
     return ordered[math.ceil(QUANTILE * len(ordered)) - 1] if ordered else None
 
@@ -44,10 +47,10 @@ def full_training_seconds(records: Sequence[TrialRecord]) -> list[float]:
 
 
 def correction_factor(predicted: Sequence[float], measured: Sequence[float]) -> float:
-    """Ratio of measured to predicted seconds of the same trainings; 1 without any."""
+    """Ratio of the measured to the predicted seconds of the same trainings; 1 if either sum is 0."""
     return sum(measured) / sum(predicted) if sum(predicted) > 0.0 and sum(measured) > 0.0 else 1.0
 
 
 def wall_seconds(trainings: int, seconds: float, workers: int) -> float:
-    """Wall-clock seconds of ``trainings`` trainings of ``seconds`` each on ``workers`` workers, one at a time each."""
+    """Wall-clock seconds of ``trainings`` trainings of ``seconds`` each, if each worker runs one at a time."""
     return math.ceil(trainings / max(1, workers)) * seconds

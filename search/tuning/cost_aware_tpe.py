@@ -80,7 +80,7 @@ class CostAwareTPESampler(TPESampler):
             trials: number of trials of the whole study; from then on training time does not count.
         """
         with warnings.catch_warnings():
-            # `group` and `constant_liar` are marked experimental; both were measured to work with Optuna 5.
+            # Optuna 5 marks ``group`` and ``constant_liar`` as experimental. Both were measured to work.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             super().__init__(
                 seed=seed, n_startup_trials=startup_trials, multivariate=True, group=True, constant_liar=True

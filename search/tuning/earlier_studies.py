@@ -113,8 +113,10 @@ def distance(one: DatasetTraits, other: DatasetTraits) -> float:
 def remembered_recipes(
     studies: Iterable[EarlierStudy], space: Sequence[Dimension], fixed: Mapping[str, Scalar]
 ) -> Iterator[RememberedRecipe]:
-    """Recipes of earlier studies that the new study's space contains: the best of each study, the nearest study first,
-    then the second best of each, and so on.
+    """Recipes of earlier studies that the new study's space contains.
+
+    First come the best recipes of all studies, that of the nearest study at the head. Then come the second best, and so
+    on.
 
     Settings that the new study fixes replace those of a recipe.
 

@@ -1,4 +1,4 @@
-"""The pruners that a study file can name (``search.pruner``)."""
+"""The pruners that a study file can name (``pruner`` in its ``[search]`` table)."""
 
 from __future__ import annotations
 

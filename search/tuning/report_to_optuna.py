@@ -69,7 +69,8 @@ def _report_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> N
 
 
 def objective_value(study: optuna.Study, record: TrialRecord) -> float:
-    """The objective value of a finished trial that is reported to Optuna, see `search.statistics.ranking.objective`.
+    """The objective of a finished trial that Optuna receives, see `search.statistics.ranking.objective`.
+
     It is less noisy than the metric.
     """
     names = study.metric_names

@@ -1,4 +1,4 @@
-"""The samplers that a study file can name (``search.sampler``).
+"""The samplers that a study file can name (``sampler`` in its ``[search]`` table).
 
 Optuna does not store samplers. Every worker builds one for each study and keeps it for all trials of that study; a
 grouped TPE sampler must not be shared between studies.
@@ -39,8 +39,9 @@ SAMPLERS: dict[str, Callable[[int, int, int], optuna.samplers.BaseSampler]] = {
 
 
 def sampler_seed(settings: SearchSettings, worker: str, trials: int) -> int:
-    """A sampler seed, 0 to 2**32 - 1, that differs between workers and between starts of a worker. Samplers with equal
-    seeds would propose the same trials.
+    """A sampler seed, 0 to 2**32 - 1, that differs between workers and between starts of a worker.
+
+    Samplers with equal seeds would propose the same trials.
 
     Args:
         worker: a name that identifies the worker within the study.

@@ -1,4 +1,4 @@
-"""Early stopping of a search whose latest trials gain no more than noise (``search.patience``)."""
+"""Early stopping of a search whose latest trials gain no more than noise (``patience`` in ``[search]``)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from storage.values import StudyState, TrialRecord, WorkKind
 
 
 def stop_if_stagnant(stores: Stores, name: str) -> None:
-    """Stop the study called ``name`` if its last ``search.patience`` trials gained nothing beyond noise. Only trials
-    since the study was last started or resumed count.
+    """Stop the study called ``name`` if its last ``patience`` trials gained nothing beyond noise.
+
+    Only trials since the study was last started or resumed count.
     """
     study = read_study(stores, name)
     patience = study.spec.search_settings.patience
@@ -33,7 +34,7 @@ def stop_if_stagnant(stores: Stores, name: str) -> None:
 def why_stagnant(stores: Stores, study: Study, records: Sequence[TrialRecord]) -> str:
     """The reason, for people, why the search has stagnated; empty if it has not.
 
-    The best trial is compared, image by image, with the one that was best ``search.patience`` trials ago, both as
+    The best trial is compared, image by image, with the one that was best ``patience`` trials ago, both as
     averages of their fold models. Selection on the same images favours the later one, which is the best of more trials.
     If it is not better by more than noise nevertheless, the search has stagnated.
 

@@ -4,8 +4,9 @@ Every trial reports the mean out-of-fold probability of the true class after eve
 compared at the same epoch. `SuccessiveHalving` has no state: it reads the values of other trials at a rung from the
 study. A trial that another worker continues is therefore judged in the same way.
 
-Optuna's own pruner cannot express three of its rules: trial 0 is never pruned; trials with different numbers of epochs
-are not compared; the first trials at a rung pass, instead of being compared with the better of two.
+Optuna's ``SuccessiveHalvingPruner`` cannot express three rules of this one. Trial 0 is never pruned. Trials with
+different numbers of epochs are not compared. The first trials at a rung pass, whereas Optuna lets only the best of them
+pass.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class SuccessiveHalving(optuna.pruners.BasePruner):
         """The epochs (1-based) after which a trial of ``epochs`` epochs is judged; never the last epoch."""
         rungs = []
         rung = self.min_epochs
-        last = min(epochs - 1, math.floor(self.last_rung * epochs + 1e-9))  # 0.29 * 100 is 28.999...
+        last = min(epochs - 1, math.floor(self.last_rung * epochs + 1e-9))  # 1e-9, because 0.29 * 100 is 28.999...
         while rung <= last:
             rungs.append(rung)
             rung *= self.reduction_factor

@@ -30,10 +30,10 @@ from trainer.data.image_statistics import ImageStatistics
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
-"""Sources of a warm start, with which its origin begins."""
+"""Sources of warm starts. The origin of a warm start begins with its source."""
 
 TRIALS_PER_WARM_START = 5
-"""Trials of the budget for each warm start."""
+"""The budget allows one warm start for this number of its trials."""
 MAX_WARM_STARTS = 5
 """Maximum number of warm starts in addition to the default recipe."""
 
@@ -41,7 +41,7 @@ MAX_STUDIES_READ = 20
 """Maximum number of earlier studies whose trials are read."""
 
 IMAGE_STATISTICS = "pictures"
-"""Key of the `ImageStatistics` in a stored data set's summary. It is stored, so it must not change."""
+"""Key of the `ImageStatistics` in a stored data set's summary. Databases hold this key, so it must not change."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class WarmStart:
     """A recipe that a new study tries early."""
 
     params: Mapping[str, Scalar]
-    """Values by parameter name."""
+    """Values of the search space, by parameter name."""
     origin: str
     """Source and details for people, see `search.study_state.optuna_attributes.ORIGIN_ATTRIBUTE`."""
 
@@ -59,19 +59,21 @@ class WarmStart:
 def plan_warm_starts(
     stores: Stores, spec: StudySpec, dataset: StoredDataset, budget: int, *, memory: bool
 ) -> list[WarmStart]:
-    """Choose the warm starts of a new study: first its default recipe, then recipes of earlier studies with the same
-    metric, its portfolio, and recipes of earlier studies with other metrics.
+    """Choose the warm starts of a new study.
+
+    The first is the default recipe. Then come recipes of earlier studies with the same metric, the portfolio, and
+    recipes of earlier studies with other metrics.
 
     In addition to the default recipe there is one warm start for every `TRIALS_PER_WARM_START` trials of the budget, at
     least one and at most `MAX_WARM_STARTS`, within the budget. Near-duplicates of an earlier warm start are left out.
 
     Args:
-        spec: resolved.
+        spec: resolved specification of the study.
         dataset: the stored data set of the study.
         budget: number of trials of the study.
         memory: whether earlier studies in this database are used.
     """
-    room = min(MAX_WARM_STARTS, max(1, budget // TRIALS_PER_WARM_START), budget - 1)
+    max_additional = min(MAX_WARM_STARTS, max(1, budget // TRIALS_PER_WARM_START), budget - 1)
     default = WarmStart(params=spec.default_params(), origin=f"{DEFAULT}: the study's own recipe")
     planned = [default]
     earlier = _nearest_studies(stores, dataset) if memory else []
@@ -84,7 +86,9 @@ def plan_warm_starts(
         _from_earlier_studies(spec, other_metrics),
     ):
         for start in source:
-            if len(planned) <= room and not any(is_near(spec.space, start.params, known.params) for known in planned):
+            if len(planned) <= max_additional and not any(
+                is_near(spec.space, start.params, known.params) for known in planned
+            ):
                 planned.append(start)
     return planned
 

@@ -23,8 +23,8 @@ class DeadlineGuard:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._records: dict[int, tuple[TrialRecord, ...]] = {}  # of the ended search trials, by study id
-        self._given_up: dict[int, float] = {}  # the missed deadlines, by work item id
+        self._records: dict[int, tuple[TrialRecord, ...]] = {}  # ended search trials, by study id
+        self._given_up: dict[int, float] = {}  # missed deadline, by work item id
 
     def kinds_to_begin(self, study: Study) -> tuple[WorkKind, ...]:
         """The kinds of work that may begin now.
@@ -39,26 +39,28 @@ class DeadlineGuard:
     def given_up(self, study: Study) -> set[int]:
         """Ids of the search items that this worker has released as too late for the present deadline.
 
-        Without this list, it would be the first to take them again.
+        The worker has to skip them. Otherwise it would be the first to take them again.
         """
         return {work_id for work_id, deadline in self._given_up.items() if deadline == study.deadline}
 
     def is_too_late(self, study: Study, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
         """Whether a training would end too late, if its remaining epochs take as long as the last one.
 
+        A search item that would end too late is one of `given_up` from then on.
+
         Args:
-            study: read again, since its deadline may have changed.
-            report: of the last epoch.
+            study: the study of the item. This call reads it again, because its deadline may have changed.
+            report: report of the last epoch.
         """
         study, kind = read_study(self._stores, study.name), item.kind
-        left = report.epochs - report.epoch
-        if study.deadline is None or kind is WorkKind.REFIT or not left:
+        epochs_left = report.epochs - report.epoch
+        if study.deadline is None or kind is WorkKind.REFIT or not epochs_left:
             return False
         costs = read_costs(self._stores, study, self._search_records(study))
         export_seconds = report.epochs * report.seconds
         if kind is WorkKind.SEARCH:
             export_seconds *= length_ratio(recipe.to_flat(), study.spec.final)
-        end = self._stores.database.now() + left * report.seconds
+        end = self._stores.database.now() + epochs_left * report.seconds
         late = end > latest_end(costs, kind, deadline=study.deadline, final=export_seconds)
         if late and kind is WorkKind.SEARCH:
             self._given_up[item.id] = study.deadline

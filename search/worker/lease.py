@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def real_time() -> float:
-    """Monotonic time in seconds, which includes the time that the machine was suspended if the system provides it."""
+    """Monotonic time in seconds. On Linux it includes the time during which the machine was suspended."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
@@ -26,9 +26,9 @@ def real_time() -> float:
 class LeaseKeeper:
     """Renews the lease of a work item in a background thread. A context manager.
 
-    A renewal that fails because the database does not answer is repeated at the next turn. An outage shorter than the
-    lease has no effect; after a longer one, another worker may have taken the item with a higher attempt number.
-    `lost` then becomes true for good, and nothing may be stored for the item.
+    If the database does not answer, the thread tries again a sixth of the lease later (`RENEWALS`). An outage shorter
+    than the lease has no effect. After a longer one, another worker may have taken the item with a higher attempt
+    number. `lost` then becomes true and stays true, and nothing may be stored for the item.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class LeaseKeeper:
     ) -> None:
         """
         Args:
-            lease: seconds.
+            lease: length of the lease in seconds.
             clock: monotonic time in seconds, see `real_time`.
         """
         self._queue = queue
@@ -54,10 +54,10 @@ class LeaseKeeper:
         return self._lost.is_set()
 
     def check(self) -> bool:
-        """Whether the item is still held; to be called before writing something that other processes read.
+        """Whether this worker still holds the item. Call it before writing something that other processes read.
 
-        If the last renewal is old, because the process was suspended or swapped out, the lease may have expired: it is
-        renewed first.
+        The lease may have expired if the process was suspended or swapped out. If the last renewal is older than half
+        a lease, this call therefore renews the lease first.
         """
         if self._clock() - self._renewed_at >= self._lease / 2:
             self._renew()

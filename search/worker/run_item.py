@@ -142,8 +142,9 @@ def _apply(policy: Policy, context: StudyContext, item: WorkItem, reason: str) -
 def _assign_trial(
     context: StudyContext, item: WorkItem, orphans: Collection[int]
 ) -> tuple[WorkItem | None, optuna.Trial]:
-    """Assign an Optuna trial and its recipe to a search item: the trial that it has already, an orphaned one, or a new
-    one.
+    """Assign an Optuna trial and its recipe to a search item.
+
+    The trial is the one that the item already has, or an orphaned one, or a new one.
 
     Returns:
         The item with trial number and recipe (None: the lease was lost), and the trial.

@@ -1,4 +1,4 @@
-"""The process of a worker: connects to the database, sets up device and loader, then runs the loop of `work`."""
+"""The process of a worker: connects to the database, sets up device and loader, then runs `search.worker.loop`."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class WorkerRequest:
 
 
 def run_worker(request: WorkerRequest) -> None:
-    """Run work items until none is left or a stop is requested, which releases the current item.
+    """Run work items until none is left or a stop is requested. A stop releases the current item.
 
     Raises:
-        StorageError, DataMismatch, DataError, NoData, StudyError: the worker cannot start; no item was taken.
-        WorkerLeaves: the worker cannot continue on this host; its item is released or has failed.
+        StorageError, DataMismatch, DataError, NoData, StudyError: the worker cannot start. It has taken no item.
+        WorkerLeaves: the worker cannot continue on this host. Its item is released or has failed.
     """
     parent = os.environ.get(PARENT_VARIABLE)
     signals = StopSignals(parent=int(parent) if parent else None, grace=request.grace).install()
@@ -73,7 +73,7 @@ def run_worker(request: WorkerRequest) -> None:
                 signals,
                 only=only,
                 home=home,
-                # A worker with a parent stays until its parent ends it.
+                # A worker with a parent process stays until that process ends it.
                 linger=request.stay or parent is not None,
                 quota=request.quota,
                 on_study=heartbeat.set_study,

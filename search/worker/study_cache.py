@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trainer.batches.batch_loader import BatchLoader
 
 KEPT_CONTEXTS = 8
-"""Studies that stay open in a worker. Each holds the table of its images and its sampler's copy of all trials."""
+"""Number of studies that a worker keeps open. Each holds a table of its images and its sampler's copy of all trials."""
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +45,11 @@ class WorkerResources:
     stores: Stores
     home: Home
     folders: tuple[Path, ...]
-    """Folders of images; a study is served from the one with the study's fingerprint."""
+    """Folders of images. A study is trained on the one with the study's fingerprint."""
     device: torch.device
     loader: BatchLoader
     weights_dir: Path | None = None
+    """Folder of pre-trained weights, see `trainer.networks.build.create_backbone`."""
     lease: float = LEASE
     """Seconds, see `search.worker.lease.LEASE`."""
 
@@ -78,11 +79,11 @@ class StudyCache:
         study = Study.of(stored)
         settings = study.spec.search_settings
         images = self._images(study)
-        trials = len(resources.stores.optuna_study(study.name).get_trials(deepcopy=False))
-        seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials)
+        trials_so_far = len(resources.stores.optuna_study(study.name).get_trials(deepcopy=False))
+        seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials_so_far)
         sampler = make_sampler(settings, seed, study.budget or settings.trials)
         optuna_study = resources.stores.optuna_study(study.name, sampler)
-        # `StudyContext.pruner` decides: unlike Optuna's pruners, it sees the whole report of an epoch.
+        # `StudyContext.pruner` decides instead, because it sees the whole report of an epoch. Optuna's pruners do not.
         optuna_study.pruner = optuna.pruners.NopPruner()
         log.info("study %s: %d training images, on %s", study.name, len(images.y), resources.device)
         return StudyContext(

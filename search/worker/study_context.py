@@ -23,7 +23,7 @@ from storage.stores import Stores
 from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from
-from trainer.data.read import ImageSet
+from trainer.data.image_set import ImageSet
 from trainer.evaluation.targets import ImageWeights, Targets
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
@@ -39,6 +39,7 @@ class StudyContext:
     """One study, opened for training. Trials do not change it, so that a trial depends on its recipe alone."""
 
     worker: str
+    """Name of the worker, see `search.runtime.process_names`."""
     stores: Stores
     study: Study
     optuna_study: optuna.Study
@@ -48,8 +49,9 @@ class StudyContext:
     device: torch.device
     loader: BatchLoader
     train: Callable[[StudyContext, Task], TrialOutcome | None]
-    """Trains an item: `search.worker.train_item.train`, which tests and benchmarks replace."""
+    """Trains a work item: `search.worker.train_item.train`. Tests and benchmarks give another function."""
     weights_dir: Path | None = None
+    """Folder of pre-trained weights, see `trainer.networks.build.create_backbone`."""
     lease: float = LEASE
     """Seconds, see `search.worker.lease.LEASE`."""
 
@@ -64,7 +66,7 @@ class StudyContext:
         return ArtifactFolder(self.home.artifacts)
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
-        """Training data of a recipe with the stored folds of a split; without a split, no image is held out."""
+        """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out."""
         folds = (
             np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
         )
@@ -93,8 +95,8 @@ def training_data(
     A recipe with crops gets a second, larger copy of the training images, so that crops keep their detail.
 
     Args:
-        folds: fold of each training image, ``(n,)``; `ALWAYS_TRAINED`: never held out.
-        folder: cache of decoded images, filled where images are missing.
+        folds: fold of each training image, int64 ``(n,)``; `ALWAYS_TRAINED`: never held out.
+        folder: cache of decoded images. This call adds the missing ones.
         image_weights: weight of each image in scores, ``(n,)``; None: equal weights.
     """
     from trainer.networks.backbones import preprocessing_of

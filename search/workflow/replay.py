@@ -1,7 +1,7 @@
-"""``search replay``: trains a stored trial again and compares the predictions. The database is only read.
+"""``search replay``: trains a stored trial again and compares the predictions. It writes nothing to the database.
 
-Of a finished trial, all out-of-fold probabilities are compared (float32, as computed); of a pruned trial, the true
-class's probability after each epoch (float16, as stored).
+A finished trial is compared by all out-of-fold probabilities (float32, as computed). A pruned trial is compared by the
+probability of the true class after each epoch (float16, as stored).
 """
 
 from __future__ import annotations
@@ -52,17 +52,37 @@ class CannotReplay(SearchError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplayRequest:
+    """Options of ``search replay``."""
+
+    study: str | None
+    """Name of the study; None: the latest study."""
+    trial: int
+    """Number of the trial."""
+    data: Path | None
+    """Folder of images; None: the folder that the database knows."""
+    storage_url: str
+    home: Path
+    """Home folder, see `search.runtime.home`."""
+    weights: Path | None
+    """Folder of pre-trained weights, see `trainer.networks.build.create_backbone`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Replayed:
     """A trial and its second training."""
 
     record: TrialRecord
+    """The stored result of the first training."""
     outcome: TrialOutcome
+    """The result of the second training."""
     images: int
+    """Number of training images."""
     difference: PredictionDifference
 
     @property
-    def facts(self) -> dict[str, tuple[Any, Any]]:
-        """Facts about the machine that differ, then and now; see `search.statistics.reproducibility`."""
+    def changed_facts(self) -> dict[str, tuple[Any, Any]]:
+        """Facts about the machine that differ, as (then, now); see `search.statistics.reproducibility.FACTS`."""
         return different_facts(self.record.machine, self.outcome.machine)
 
     @property
@@ -72,7 +92,7 @@ class Replayed:
 
     @property
     def allowed(self) -> float:
-        """Largest allowed difference of the metric otherwise: a standard error, but one image at least."""
+        """Largest allowed difference of the metric, unless `exactly`: one standard error, but at least one image."""
         return max(self.record.value_se or 0.0, self.outcome.value_se or 0.0, 1 / self.images)
 
     @property
@@ -96,12 +116,12 @@ def replay(request: ReplayRequest) -> bool:
     stores = open_stores(request.storage_url)
     try:
         study = read_study(stores, request.study)
-        record = _record(stores, study, request.trial)
+        record = _find_record(stores, study, request.trial)
         folder = request.data or known_folder(stores, study.fingerprint)
         if folder is None:
             raise NoData
         images = open_for_training(folder, study)
-        then = _kept(stores.trials.curves(record.id), _oof(stores, record))
+        then = _comparable(stores.trials.curves(record.id), _stored_oof(stores, record))
         console = open_console()
         outcome = _train(stores, study, record, images, request)
     finally:
@@ -114,7 +134,7 @@ def replay(request: ReplayRequest) -> bool:
             f"{outcome.epochs_done}: {outcome.reason or 'no reason given'}",
         )
         return False
-    now = _kept(outcome.curves, outcome.predictions.get("oof"))
+    now = _comparable(outcome.curves, outcome.predictions.get("oof"))
     difference = compare_predictions(then, now, classes=record.status is TrialStatus.FINISHED)
     replayed = Replayed(record=record, outcome=outcome, images=len(images.y), difference=difference)
     say(
@@ -130,23 +150,25 @@ def replay_lines(replayed: Replayed, metric: str) -> list[str]:
     """The result of a replay as text: differences, tolerance, and whether it is as recorded."""
     record, outcome, difference = replayed.record, replayed.outcome, replayed.difference
     finished = record.status is TrialStatus.FINISHED
-    kept = "out-of-fold probabilities (float32)" if finished else "true-class probabilities of every epoch (float16)"
+    compared = (
+        "out-of-fold probabilities (float32)" if finished else "true-class probabilities of every epoch (float16)"
+    )
     if difference.equal:
-        lines = [f"{kept}: bit for bit equal to the stored ones"]
+        lines = [f"{compared}: bit for bit equal to the stored ones"]
     else:
-        lines = [f"{kept}: largest absolute difference {difference.largest:.3g}, mean {difference.mean:.3g}"]
+        lines = [f"{compared}: largest absolute difference {difference.largest:.3g}, mean {difference.mean:.3g}"]
     if difference.agreement is not None:
         lines.append(f"predicted classes: {difference.agreement:.2%} agree")
     lines.append(f"{metric}: {_number(record.value)} then, {_number(outcome.value)} now")
-    for fact, (was, is_now) in replayed.facts.items():
+    for fact, (was, is_now) in replayed.changed_facts.items():
         lines.append(f"{fact}: {_known(was)} then, {_known(is_now)} now")
     if replayed.exactly:
         lines.append("tolerance: none, because device, threads and releases are all as recorded")
     else:
         lines.append(
             f"tolerance: mean absolute difference {MEAN_DIFFERENCE:g}, {metric} within one standard error "
-            f"({replayed.allowed:.4f}). Other machines or releases add in another order, and so do GPUs every time: "
-            "bfloat16 and cuDNN's choice of algorithms round differently, and training amplifies it"
+            f"({replayed.allowed:.4f}). Other machines and other releases add in another order, and a GPU does so "
+            "in every training. The sums are then rounded differently, above all in bfloat16; training amplifies that"
         )
     lines.append(
         "as recorded" if replayed.is_as_recorded else "NOT as recorded: the difference is beyond the tolerance"
@@ -154,7 +176,7 @@ def replay_lines(replayed: Replayed, metric: str) -> list[str]:
     return lines
 
 
-def _record(stores: Stores, study: Study, number: int) -> TrialRecord:
+def _find_record(stores: Stores, study: Study, number: int) -> TrialRecord:
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
     record = next((record for record in records if record.number == number), None)
     if record is None:
@@ -180,11 +202,11 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def _oof(stores: Stores, record: TrialRecord) -> NDArray[np.float32] | None:
+def _stored_oof(stores: Stores, record: TrialRecord) -> NDArray[np.float32] | None:
     return stores.trials.prediction(record.id, "oof") if record.status is TrialStatus.FINISHED else None
 
 
-def _kept(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None) -> NDArray[np.floating[Any]]:
+def _comparable(curves: tuple[EpochCurve, ...], oof: NDArray[np.floating[Any]] | None) -> NDArray[np.floating[Any]]:
     """The predictions to compare: float32 ``(n, C)`` of a finished trial, float16 ``(epochs, n)`` of a pruned one."""
     return np.stack([curve.true_class for curve in curves]) if oof is None else oof
 
@@ -203,7 +225,7 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
     last, name = record.epochs_done, f"trial {record.number}"
     log.info("%s: %d epochs on %s", name, last, device)
     with (
-        _threads(record.machine.get("threads") if device.type == "cpu" else None),
+        _torch_threads(record.machine.get("threads") if device.type == "cpu" else None),
         BatchLoader(fitting_workers(device.type, usable_cores())) as loader,
     ):
 
@@ -230,7 +252,10 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
 
 
 def _device(record: TrialRecord) -> torch.device:
-    """The CPU for a trial that was trained on one, because then the result can be equal; else a GPU if there is one."""
+    """Device of the second training: the CPU if the first one used it, because then the predictions can be equal.
+
+    Else a GPU if there is one.
+    """
     import torch
 
     use_gpu = torch.cuda.is_available() and record.machine.get("device") != "cpu"
@@ -238,8 +263,8 @@ def _device(record: TrialRecord) -> torch.device:
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Set torch's number of threads, on which the order of its sums depends; None: leave it."""
+def _torch_threads(number: int | None) -> Iterator[None]:
+    """Run the block with this number of torch threads, which decides the order of sums. None: leave the number."""
     import torch
 
     before = torch.get_num_threads()
@@ -257,15 +282,3 @@ def _number(value: float | None) -> str:
 
 def _known(fact: object) -> str:
     return "not recorded" if fact is None else str(fact)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplayRequest:
-    """Options of ``search replay``. None: not given."""
-
-    study: str | None
-    trial: int
-    data: Path | None
-    storage_url: str
-    home: Path
-    weights: Path | None

@@ -135,8 +135,9 @@ def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:
 
 
 def _set_deadline(stores: Stores, study: Study, hours: float | None) -> None:
-    """Set the deadline, ``hours`` from now. One in the future stays; one in the past is replaced, or removed without
-    ``hours``.
+    """Set the deadline, ``hours`` from now.
+
+    A deadline that is still ahead stays. A deadline that has passed is replaced, or removed if ``hours`` is None.
     """
     now = stores.database.now()
     if study.deadline is not None and study.deadline > now:

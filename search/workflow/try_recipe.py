@@ -131,7 +131,7 @@ def _print_what_runs_it(stores: Stores, console: Console, study: Study) -> None:
     snapshot, command = read_snapshot(stores, study.name), f"`search start --study {study.name}"
     if study.state is not StudyState.RUNNING:
         say(console, f"The study is {study.state}: `search resume --study {study.name}` continues it.")
-    elif not snapshot.in_time:
+    elif not snapshot.in_time_for_trial:
         say(console, f"The study's deadline leaves no time for it: {command} --hours H` sets another.")
     elif not stores.queue.may_begin(study.id):
         needed = snapshot.counted + snapshot.running + snapshot.waiting + 1

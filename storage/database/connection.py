@@ -83,10 +83,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads. It never makes a writer wait.
+        """A transaction that only reads. Writers never wait for it.
 
         Raises:
-            StorageError: as `writing`.
+            StorageError: as in `writing`.
         """
         with self.translated_errors(), self.engine.connect() as connection:
             connection = connection.execution_options(**{READ_ONLY: True})
@@ -127,7 +127,7 @@ class Database:
 
     def _translated(self, error: sqlalchemy.exc.SQLAlchemyError) -> StorageError:
         cause = getattr(error, "orig", None) or error
-        # PostgreSQL's full message quotes the refused row as well.
+        # The primary message alone, because PostgreSQL's full message also quotes the refused row.
         primary = getattr(getattr(cause, "diag", None), "message_primary", None)
         text = without_secrets(" ".join((primary or str(cause)).split()), self.url)
         if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or sqlstate(cause) == _POSTGRESQL_DISK_FULL:
@@ -140,7 +140,7 @@ class Database:
 
 
 def connect(url: str, *, clock: Clock = database_clock, outage_timeout: float = 0.0) -> Database:
-    """The database of ``url``. Connections are opened when they are first needed.
+    """Create the `Database` of ``url``. It opens connections when they are first needed.
 
     Args:
         outage_timeout: seconds, see `Database.outage_timeout`.

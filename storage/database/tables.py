@@ -5,7 +5,7 @@
 - Times are Unix seconds on the database's clock (`storage.database.clock`).
 - Arrays are blobs of `storage.database.blobs`.
 - A few attributes have a clearer name than their column, which is the first argument of ``mapped_column``.
-- A change here needs a new revision in ``storage/migrations/versions``. A test compares the two.
+- A change here needs a new revision in ``storage/migrations/versions``. A test compares the tables with the revisions.
 
 The value types of `storage.values` and `storage.records` explain most columns.
 """
@@ -63,7 +63,7 @@ def columns_of(table: type[Base]) -> tuple[Label[Any], ...]:
 
 
 class Dataset(Base):
-    """Labels and ids of a data set, under its fingerprint. The images themselves are not stored."""
+    """Labels and ids of a data set, under its fingerprint. The database does not hold the images."""
 
     __tablename__ = "retable_dataset"
 
@@ -152,9 +152,9 @@ class Work(Base):
     trial_number: Mapped[int | None]
     note: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(String(16))
-    is_reported: Mapped[bool] = mapped_column("told", key="is_reported")  # Optuna knows the outcome
+    is_reported: Mapped[bool] = mapped_column("told", key="is_reported")  # whether Optuna knows the outcome
     attempt: Mapped[int]  # the fencing token: grows whenever a worker takes the item
-    lost_workers: Mapped[int] = mapped_column("lost", key="lost_workers")  # not counting an expired lease
+    lost_workers: Mapped[int] = mapped_column("lost", key="lost_workers")  # without the holder of an expired lease
     worker: Mapped[str | None]  # the latest holder
     lease_until: Mapped[float | None]
     home: Mapped[str | None]  # only workers of this home may take the item; NULL: all may

@@ -49,8 +49,9 @@ def is_for_home(home: str | None) -> ColumnElement[bool]:
 
 
 def may_begin_trial(clock: Clock) -> ColumnElement[bool]:
-    """A row of `Study` may get a new search item: the study runs, its deadline is ahead, and it has fewer search items
-    than its budget, not counting failed ones.
+    """SQL condition: a row of `Study` may get a new search item.
+
+    The study runs, its deadline is ahead, and it has fewer search items than its budget, failed ones not counted.
     """
     counted = select(func.count()).where(
         Work.study_id == Study.id, Work.kind == WorkKind.SEARCH.value, Work.state != WorkState.FAILED.value

@@ -43,7 +43,7 @@ class ImportedPredictions:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the numbers, independent of the file that they came from."""
+        """SHA-256 (hex) of the probabilities. It does not depend on the file that they came from."""
         parts = [part.astype("<f4").tobytes() for part in (self.oof, self.test) if part is not None]
         sizes = [len(part).to_bytes(8, "big") for part in parts]
         return hashlib.sha256(b"".join([*sizes, *parts])).hexdigest()
@@ -58,9 +58,11 @@ class ImportRecord:
     label: str
     """Unique in the study."""
     digest: str
+    """Unique in the study, see `ImportedPredictions.digest`."""
     value: float | None
     """The study's metric of the out-of-fold probabilities; None where it is not finite."""
     value_se: float | None
+    """Standard error of ``value``; None where it is not finite."""
     notes: dict[str, Any]
     """Findings of the checks at the import; plain JSON."""
     created: float
@@ -73,8 +75,8 @@ _RECORD_COLUMNS = tuple(getattr(Import, name) for name in ImportRecord.__datacla
 class ImportStore:
     """Imported predictions of all studies of one database. They may be added and removed, but never change.
 
-    `add` and `remove` are not repeated during an outage: the answer of the second call would say that nothing was added
-    or removed. After a failure the caller may call them again.
+    `add` and `remove` are not repeated during an outage, because a second call would answer that it added or removed
+    nothing. The caller may call them again after a failure.
     """
 
     def __init__(self, database: Database) -> None:
@@ -90,7 +92,7 @@ class ImportStore:
         value_se: float | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> tuple[ImportRecord, bool]:
-        """Store predictions, unless the study has the same numbers already.
+        """Store predictions, unless the study has the same probabilities already.
 
         Returns:
             The stored record, perhaps under another label, and whether this call added it.
@@ -147,7 +149,7 @@ class ImportStore:
         )
 
     def remove(self, study_id: int, label: str) -> bool:
-        """Remove the import with that label. False: there is none."""
+        """Remove the import with that label. Returns whether there was one."""
         with self._database.writing() as connection:
             removed = connection.execute(
                 delete(Import).where(Import.study_id == study_id, Import.label == label).returning(Import.id)

@@ -40,8 +40,9 @@ def cpu_name() -> str:
 
 
 def usable_cores(quota: Path = CPU_QUOTA) -> int:
-    """CPU cores that this process may use: its affinity (``taskset``, Slurm), limited by the CPU share of its container
-    (Kubernetes limits).
+    """Number of CPU cores that this process may use.
+
+    That is its affinity (``taskset``, Slurm), limited by the CPU share of its container (Kubernetes limits).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     try:

@@ -98,8 +98,9 @@ def fit_cuts(targets: Targets, proba: Probabilities, metric: str) -> tuple[float
 
 
 def score_labels(targets: Targets, labels: NDArray[np.integer], classes: int, metric: str) -> float:
-    """Score predicted labels ``(n,)`` by a metric of labels, as `trainer.evaluation.metrics.score` scores probabilities
-    whose largest is that of the label.
+    """Score predicted labels ``(n,)`` by a metric of labels.
+
+    `trainer.evaluation.metrics.score` receives them as one-hot probabilities of ``classes`` classes.
     """
     return score(metric, targets, np.eye(classes)[labels])
 

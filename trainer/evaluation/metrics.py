@@ -189,8 +189,9 @@ def _roc_auc(targets: Targets, proba: Probabilities) -> float:
 
 
 def _roc_auc_error(targets: Targets, proba: Probabilities) -> float:
-    """The standard deviation of each image's influence on the mean area (DeLong et al. 1988). An image's influence
-    comes from its comparisons with all images on the other side of the curve.
+    """The standard deviation of each image's influence on the mean area (DeLong et al. 1988).
+
+    An image's influence comes from its comparisons with all images on the other side of the curve.
     """
     columns = _defined_curves(targets.y, proba)
     if not columns:

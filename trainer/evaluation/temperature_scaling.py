@@ -17,8 +17,9 @@ RANGE = (0.05, 20.0)
 
 
 def fit_temperature(targets: Targets, proba: Probabilities) -> float:
-    """The temperature in `RANGE` with the smallest log loss: above 1 if the model was overconfident, below 1 if it was
-    underconfident.
+    """The temperature in `RANGE` with the smallest log loss.
+
+    It is above 1 if the model was overconfident, and below 1 if it was underconfident.
 
     Args:
         targets: true classes and weights of n images that the model was not trained on.

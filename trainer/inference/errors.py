@@ -4,8 +4,9 @@ from __future__ import annotations
 
 
 class InferenceError(Exception):
-    """Base class of the errors that this package raises. It is not a `TrainerError`: the package imports nothing of
-    Retable.
+    """Base class of the errors that this package raises.
+
+    It derives from no error of Retable, because this package imports nothing of Retable.
     """
 
 

@@ -125,7 +125,10 @@ def check_backbone(name: str) -> None:
 
 
 def preprocessing_of(backbone: str | torch.nn.Module) -> Preprocessing:
-    """Preprocessing of a backbone by timm's configuration, given its name or a model from `create_backbone`.
+    """Preprocessing of a backbone by timm's configuration.
+
+    Args:
+        backbone: name, or a model from `trainer.networks.build.create_backbone`.
 
     Raises:
         BackboneError: as `check_backbone`.

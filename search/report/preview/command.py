@@ -13,7 +13,7 @@ from search.report.preview.rows import Row, Subject, example_settings, examples,
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
-from search.study_setup.data_folder import NoData
+from search.study_setup.data_folder import NoData, known_folder
 from storage.database.existing import NoStudy, check_database
 from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec, load_study
@@ -48,15 +48,17 @@ class PreviewRequest:
     """Folder of images; None: that of the stored study, or the sample data that the study file names."""
     storage_url: str
     home: Path
+    """Home folder, see `search.runtime.home`."""
     output: Path
+    """Path of the picture. Its ending is one of `FORMATS`."""
     images: int
-    """Number of images that the rows take in turn, from different classes."""
+    """Number of images, from different classes. The rows of the picture show them in turn."""
     overrides: Sequence[str] = ()
-    """``FIELD=VALUE`` changes of the study."""
+    """``FIELD=VALUE`` changes of the study file."""
 
 
 def preview(request: PreviewRequest) -> None:
-    """Draw the picture.
+    """Draw the augmentations of a study and write the picture.
 
     Raises:
         StudyError: there is no such study, or it is invalid.
@@ -69,7 +71,7 @@ def preview(request: PreviewRequest) -> None:
     if not request.output.absolute().parent.is_dir():
         raise PreviewNotWritable(f"there is no folder {request.output.parent} to write {request.output.name} into")
     console = open_console()
-    spec, known_folder = _find(request)
+    spec, stored_folder = _find_study(request)
     spec = check_backbones(spec)
     rows = rows_of(spec)
     if not rows:
@@ -77,7 +79,7 @@ def preview(request: PreviewRequest) -> None:
             f"{request.study} neither samples nor fixes any augmentation, so every image stays unchanged. Add for "
             f"example {example_settings()}; the shipped study aug_tuning samples many"
         )
-    folder = request.data or known_folder or _sample(spec, Home(root=request.home))
+    folder = request.data or stored_folder or _write_sample(spec, Home(root=request.home))
     images = read_images(folder, spec.data.options, verify=False)
     recipe = Recipe.from_flat(spec.default_recipe())
     with console.status("Drawing …"):
@@ -85,14 +87,17 @@ def preview(request: PreviewRequest) -> None:
     say(console, f"{request.output}: {len(rows)} augmentations of {request.study}")
 
 
-def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
-    """The stored study of that name with the folder of its images; else the study file, without a folder."""
+def _find_study(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
+    """The specification of the study and, if the study is stored, the folder of its images.
+
+    The specification is that of the stored study. It is read from the study file if no study of that name is stored, or
+    if there are overrides.
+    """
     file_spec = None
     try:
         check_database(request.storage_url)
     except NoStudy:
         return load_study(request.study, request.overrides), None
-    from search.study_setup.data_folder import known_folder
     from search.study_state.study import Study
     from storage.errors import SchemaError
     from storage.stores import open_stores
@@ -110,7 +115,8 @@ def _find(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
     return file_spec or Study.of(stored).spec, known_folder(stores, stored.fingerprint)
 
 
-def _sample(spec: StudySpec, home: Home) -> Path:
+def _write_sample(spec: StudySpec, home: Home) -> Path:
+    """Write the sample data that the study file names, and return its folder."""
     if spec.data.sample is None:
         raise NoData
     from trainer.data.sample_data import write_digits
@@ -158,7 +164,7 @@ def _draw(request: PreviewRequest, recipe: Recipe, folder: Path, rows: list[Row]
     def picture_row(number: int, row: Row) -> PictureRow:
         place = number % min(len(subjects), request.images)
         subject, others = subjects[place], subjects[place + 1 :] + subjects[:place]
-        # A fixed strength fills the space of both ends.
+        # A fixed strength has one setting instead of two ends. Its examples fill the space of both.
         count = EXAMPLES * 2 // len(row.settings)
         blocks = tuple((end.caption, examples(row, end, subject, others, count)) for end in row.settings)
         return PictureRow(name=row.name, doc=row.doc, original=subject.whole, blocks=blocks)

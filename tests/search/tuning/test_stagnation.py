@@ -1,4 +1,4 @@
-"""``search.patience``: a search stops if its latest trials gain no more than noise."""
+"""``patience`` in the ``[search]`` table: a search stops if its latest trials gain no more than noise."""
 
 from __future__ import annotations
 
