@@ -50,8 +50,8 @@ def read_filter(table: Mapping[str, object]) -> BackboneFilter:
         settings[key] = _read_bound(key, settings[key], "a number of millions", MAX_PARAMS)
     for key in settings.keys() & {"min_size", "max_size"}:
         settings[key] = _read_bound(key, settings[key], "a number of pixels", MAX_SIZE)
-    for quantity in ("params", "size"):
-        low, high = settings.get(f"min_{quantity}", 0), settings.get(f"max_{quantity}", MAX_PARAMS)
+    for quantity, largest in (("params", MAX_PARAMS), ("size", MAX_SIZE)):
+        low, high = settings.get(f"min_{quantity}", 0), settings.get(f"max_{quantity}", largest)
         if low > high:
             raise RecipeError(f"min_{quantity} = {low:g} lies above max_{quantity} = {high:g}")
     return BackboneFilter(**settings)
