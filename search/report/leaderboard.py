@@ -149,8 +149,11 @@ def _hand_in(board: Board) -> Iterator[str]:
         return f"export {board.submissions[i].number} ({beliefs[i].mean:.4f} ± {beliefs[i].error:.4f})"
 
     basis = "estimate and public score together" if board.public_images else "the estimates alone"
-    same = correlations[first, second] == 1
-    yield (
-        f"To hand in, by {basis}: {named(first)} and {named(second)}. "
-        + ("Both predict the same labels." if same else f"The better of the two is expected to score {expected:.4f}.")
-    )
+    comparable = all(board.submissions[i].labels is not None for i in chosen)
+    if not comparable:
+        gain = "Not all their labels are stored, so what the second one adds is unknown."
+    elif correlations[first, second] == 1:
+        gain = "Both predict the same labels."
+    else:
+        gain = f"The better of the two is expected to score {expected:.4f}."
+    yield f"To hand in, by {basis}: {named(first)} and {named(second)}. {gain}"

@@ -69,6 +69,14 @@ def test_differences_are_paired_if_both_have_labels() -> None:
     assert "no difference" in text(submission(1, public=0.5), submission(2, public=0.5))
 
 
+def test_no_gain_of_the_second_submission_is_claimed_without_its_labels() -> None:
+    pair = (submission(1, public=0.6), submission(2, public=0.7, labels=labels(0.3)))
+    assert "The better of the two is expected to score" in text(*pair)
+    for unknown in (0, 1):
+        said = text(*(replace(one, labels=None) if i == unknown else one for i, one in enumerate(pair)))
+        assert "hand in" in said and "expected to score" not in said and "unknown" in said
+
+
 def test_other_metrics_scale_the_error_of_the_estimate() -> None:
     pair = (submission(1, public=0.6), submission(2, public=0.7, labels=labels(0.02)))
     said = text(*pair, metric="macro_f1")
