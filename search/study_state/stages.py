@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot
@@ -46,9 +46,13 @@ def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
     if not snapshot.running:
         return "workers are starting" if not snapshot.workers else ""
     trials = stores.optuna_study(snapshot.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return ", ".join(
-        f"trial {t.number} epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials
-    )
+    return ", ".join(f"trial {trial.number} epoch {_epoch(trial)}" for trial in trials)
+
+
+def _epoch(trial: FrozenTrial) -> str:
+    """The epoch under way and the total; the last epoch stays while its predictions are made."""
+    epoch, epochs = (trial.last_step or 0) + 1, trial.user_attrs.get(EPOCHS_ATTRIBUTE)
+    return f"{epoch}/?" if epochs is None else f"{min(epoch, epochs)}/{epochs}"
 
 
 def confirmation_name(item: HeldItem) -> str:

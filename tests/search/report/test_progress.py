@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from search.report.progress import ProgressView, clock_time, status_line
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
-from search.study_state.stages import search_is_over
+from search.study_state.stages import running_work, search_is_over
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
 from tests.search.small_study import work_on
@@ -40,6 +41,17 @@ def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) ->
     assert text.count("trial   0") == 1, "a trial that has ended is printed once"
     assert "the default recipe" in text
     assert " label_smoothing=0." in text
+
+
+def test_the_epoch_under_way_is_never_beyond_the_last(context: StudyContext, stores: Stores) -> None:
+    assert stores.queue.take(context.study.id, "w", 60.0) is not None
+    trial = context.optuna_study.ask()
+    epochs = trial.user_attrs[EPOCHS_ATTRIBUTE]
+    shown = [running_work(stores, read_snapshot(stores, "colours"))]
+    for epoch in range(1, epochs + 1):
+        trial.report(0.5, epoch)
+        shown.append(running_work(stores, read_snapshot(stores, "colours")))
+    assert shown == [f"trial 0 epoch {min(epoch, epochs)}/{epochs}" for epoch in range(1, epochs + 2)]
 
 
 def test_durations_as_text() -> None:
