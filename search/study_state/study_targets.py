@@ -43,7 +43,7 @@ def read_image_weights(stores: Stores, study: Study) -> ImageWeights | None:
     if stored is None:
         raise StorageError(
             f"study {study.name} is weighted toward the test images, but {stores.database.name} holds no weights of "
-            "it: somebody altered it. Take a copy from before, or begin a new study with --name"
+            "it. Restore a backup, or begin a new study with --name"
         )
     return stored
 
