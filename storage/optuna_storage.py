@@ -120,7 +120,7 @@ class FleetStorage(_CachedStorage):
         self._deferred: TrialWrites | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._database,)
+        return open_optuna_storage, (self._database,)
 
     @contextmanager
     def reading_once(self) -> Iterator[None]:
@@ -229,10 +229,6 @@ def _attributes(writes: TrialWrites) -> list[Mapping[str, Any]]:
         {"trial_id": writes.trial_id, "key": key, "value_json": json.dumps(value)}
         for key, value in writes.user_attrs.items()
     ]
-
-
-def _reopen(database: Database) -> FleetStorage:
-    return open_optuna_storage(database)
 
 
 def open_optuna_storage(database: Database) -> FleetStorage:

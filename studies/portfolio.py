@@ -73,7 +73,7 @@ def settle_portfolio(
     Args:
         space: with an unresolved backbone filter, entries are checked only as far as their values do not depend on the
             backbone; call again once the filter is resolved.
-        fixed: flat settings, complete: the value of each field wherever it is not sampled.
+        fixed: complete flat settings: the value of a field where the field is not sampled.
         lenient: entries that do not fit are left out in silence, as after an override; otherwise they are mistakes.
         filtered: the backbones come from a filter, so an entry whose ``when`` fits none of them is not a mistake.
         problems: mistakes are recorded here; after one, the result is not usable.

@@ -35,27 +35,27 @@ class Study:
 
     @property
     def id(self) -> int:
-        """Of the database, not of Optuna."""
+        """Id in Retable's tables. Optuna has an id of its own."""
         return self.stored.id
 
     @property
     def name(self) -> str:
-        """Also the name of Optuna's study."""
+        """Name of the study, here and in Optuna."""
         return self.stored.name
 
     @property
     def fingerprint(self) -> str:
-        """Of the data set that the study was created on."""
+        """Fingerprint of the data set that the study was created on."""
         return self.stored.fingerprint
 
     @property
     def budget(self) -> int | None:
-        """Search trials in total, failed ones aside; None: until the deadline."""
+        """Number of search trials, without failed ones; None: no limit but the deadline."""
         return self.stored.budget
 
     @property
     def deadline(self) -> float | None:
-        """Unix seconds on the database's clock, after which nothing begins."""
+        """Time by which search, confirmation and export end: Unix seconds on the database's clock; None: no deadline."""
         return self.stored.deadline
 
     @property
@@ -65,7 +65,7 @@ class Study:
 
     @property
     def state_reason(self) -> str:
-        """Why the state is what it is, for people; may be empty."""
+        """Reason for the state, for people; may be empty."""
         return self.stored.state_reason
 
     @property
@@ -80,11 +80,11 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """What the study maximises."""
+        """Name of the metric that scores the trials."""
         return self.spec.protocol.metric
 
     def fold_key(self, split: int) -> dict[str, int]:
-        """Under which the folds of a split are stored: arguments of `storage.records.datasets.DatasetStore.folds`."""
+        """Key of the stored folds of a split: arguments of `storage.records.datasets.DatasetStore.folds`."""
         return {"n_folds": self.protocol.folds, "split": split, "seed": self.protocol.split_seed}
 
 

@@ -137,18 +137,18 @@ def refits_in_time(costs: Costs, *, now: float, deadline: float) -> int:
     return _trainings_within(costs, deadline - now - EXPORT_SECONDS)
 
 
-def latest_end(costs: Costs, kind: WorkKind, *, deadline: float, final: float) -> float:
+def latest_end(costs: Costs, kind: WorkKind, *, deadline: float, export_seconds: float) -> float:
     """Latest time (Unix seconds) at which a running training may end so that the following stages fit.
 
     A trial leaves time for one round of confirmation and the refits, a confirmation for the refits. Refits have no
     limit. Nor have trials while none has finished, because there would be nothing to export.
 
     Args:
-        final: seconds of a training of its recipe with its exported epochs and image size.
+        export_seconds: seconds of a training of its recipe with the epochs and the image size of the export.
     """
     if kind is WorkKind.REFIT or (kind is WorkKind.SEARCH and not costs.finished):
         return math.inf
-    own = MARGIN * wall_seconds(costs.refits, final, costs.workers) + EXPORT_SECONDS
+    own = MARGIN * wall_seconds(costs.refits, export_seconds, costs.workers) + EXPORT_SECONDS
     confirmation = costs.least_confirmation_wall if kind is WorkKind.SEARCH else 0.0
     return deadline - max(own, costs.refit_wall) - confirmation
 

@@ -61,7 +61,7 @@ class DeadlineGuard:
         if kind is WorkKind.SEARCH:
             export_seconds *= length_ratio(recipe.to_flat(), study.spec.final)
         end = self._stores.database.now() + epochs_left * report.seconds
-        late = end > latest_end(costs, kind, deadline=study.deadline, final=export_seconds)
+        late = end > latest_end(costs, kind, deadline=study.deadline, export_seconds=export_seconds)
         if late and kind is WorkKind.SEARCH:
             self._given_up[item.id] = study.deadline
         return late

@@ -45,7 +45,7 @@ def settle(
 
     Args:
         candidates: by field, from `studies.space.parse_dimensions.read_dimensions`.
-        base: flat settings, complete: the value of each field wherever it is not sampled.
+        base: complete flat settings: the value of a field where the field is not sampled.
         explicit: the fields of ``base`` that the study sets; the others have their default.
         lenient: conditions that can never hold, and values of ``base`` outside their ranges, are ignored, as after an
             override; otherwise they are mistakes.

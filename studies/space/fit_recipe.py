@@ -50,7 +50,7 @@ def fit(
 
     Args:
         space: resolved, see `studies.spec.StudySpec.is_resolved`.
-        fixed: flat settings, complete: the value of each field wherever it is not sampled.
+        fixed: complete flat settings: the value of a field where the field is not sampled.
         wanted: flat settings, as far as they matter.
         like: flat settings that the other sampled fields take where their range allows; the rest take their defaults.
         when: conditions that the recipe has to meet. A sampled field of a condition takes the first value that meets

@@ -168,13 +168,17 @@ class TestDivision:
     def test_a_running_trial_leaves_time_for_the_refits_of_its_own_recipe(self) -> None:
         costs = Costs(workers=1, trial=10.0, final=10.0, finished=True, contenders=2)
         first_round = MARGIN * 2 * 10
-        quick = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, final=10.0)
-        slow = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, final=100.0)
+        quick = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, export_seconds=10.0)
+        slow = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, export_seconds=100.0)
         assert quick == pytest.approx(1000 - first_round - MARGIN * 10 - EXPORT_SECONDS)
         assert slow == pytest.approx(1000 - first_round - MARGIN * 100 - EXPORT_SECONDS)
-        assert latest_end(costs, WorkKind.CONFIRM, deadline=1000.0, final=10.0) == pytest.approx(quick + first_round)
-        assert latest_end(costs, WorkKind.REFIT, deadline=1000.0, final=10.0) == math.inf
-        assert latest_end(replace(costs, finished=False), WorkKind.SEARCH, deadline=1.0, final=10.0) == math.inf
+        assert latest_end(costs, WorkKind.CONFIRM, deadline=1000.0, export_seconds=10.0) == pytest.approx(
+            quick + first_round
+        )
+        assert latest_end(costs, WorkKind.REFIT, deadline=1000.0, export_seconds=10.0) == math.inf
+        assert (
+            latest_end(replace(costs, finished=False), WorkKind.SEARCH, deadline=1.0, export_seconds=10.0) == math.inf
+        )
 
 
 @dataclass
@@ -219,7 +223,7 @@ class Simulation:
             final = self.length(number) * self.ratio
             if epoch == self.epochs:
                 self.records.append(record(number, self.length(number)))
-            elif ends <= latest_end(self.costs(), WorkKind.SEARCH, deadline=self.deadline, final=final):
+            elif ends <= latest_end(self.costs(), WorkKind.SEARCH, deadline=self.deadline, export_seconds=final):
                 heapq.heappush(events, (self.now + each, number, epoch + 1))
                 continue
             free += 1
