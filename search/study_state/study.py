@@ -55,7 +55,7 @@ class Study:
 
     @property
     def deadline(self) -> float | None:
-        """Time by which search, confirmation and export end: Unix seconds on the database's clock; None: no deadline."""
+        """When search, confirmation and export must have ended: Unix seconds on the database's clock; None: no limit."""
         return self.stored.deadline
 
     @property
