@@ -55,7 +55,7 @@ class Study:
 
     @property
     def deadline(self) -> float | None:
-        """When search, confirmation and export must have ended: Unix seconds on the database's clock; None: no limit."""
+        """When the export must be written: Unix seconds on the database's clock; None: no deadline."""
         return self.stored.deadline
 
     @property
