@@ -14,6 +14,7 @@ from storage.optuna_storage import FleetStorage, open_optuna_storage
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import DatasetStore
+from storage.records.enqueued_trials import EnqueuedTrialStore
 from storage.records.exports import ExportStore
 from storage.records.imports import ImportStore
 from storage.records.studies import StoredStudy, StudyStore
@@ -29,6 +30,7 @@ class Stores:
     database: Database
     studies: StudyStore
     datasets: DatasetStore
+    enqueued: EnqueuedTrialStore
     trials: TrialStore
     exports: ExportStore
     imports: ImportStore
@@ -90,6 +92,7 @@ def open_stores(url: str, *, create: bool = False, outage_timeout: float = 0.0) 
         database=database,
         studies=StudyStore(database),
         datasets=DatasetStore(database),
+        enqueued=EnqueuedTrialStore(database),
         trials=TrialStore(database),
         exports=ExportStore(database),
         imports=ImportStore(database),

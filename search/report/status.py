@@ -24,6 +24,7 @@ from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmation_name, running_work, search_is_over
 from search.study_state.study import Study
+from search.tuning.restore_optuna import optuna_study, restore_if_gone
 from search.tuning.warm_starts import origins_of
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
@@ -45,10 +46,13 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
+        ForeignOptunaStudy: another program has replaced Optuna's study.
     """
     console = open_console()
     stores = open_stores(url)
-    snapshot = read_snapshot(stores, stores.study(name).name)
+    stored = stores.study(name)
+    restore_if_gone(stores, stored)
+    snapshot = read_snapshot(stores, stored.name)
     study = snapshot.study
     default = study.spec.default_recipe()
     say(console, _heading(stores, snapshot))
@@ -193,7 +197,7 @@ def _print_workers(console: Console, stores: Stores, study: Study) -> None:
 
 def _activities(stores: Stores, study: Study) -> dict[str, str]:
     """The activity of each busy worker, by its name."""
-    trials = stores.optuna_study(study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    trials = optuna_study(stores, study.stored).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     epochs = {t.number: f"epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials}
     activities = {}
     for held in stores.queue.held(study.id):

@@ -21,6 +21,7 @@ from search.study_setup.data_folder import Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
 from search.study_state.study import Study, read_study
+from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
@@ -135,6 +136,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
         budget=budget,
         weights=study_plan.weighting.stored if study_plan.weighting else None,
     )
+    record_enqueued(stores, stored.id, stores.optuna_study(stored.name))
     return Study.of(stored)
 
 
@@ -187,13 +189,18 @@ def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.
 
 
 def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
-    """Resume a stored study. Settings that trials do not depend on, such as budget, title and ``[final]``, may change.
+    """Resume a stored study, and restore its trials in Optuna where they were deleted.
+
+    Settings that trials do not depend on, such as budget, title and ``[final]``, may change.
 
     Raises:
+        ForeignOptunaStudy: another program has replaced Optuna's study.
         DataMismatch: the images are not those of the stored study.
         StudyChanged: settings that trials depend on have changed, or a table of folds is given.
     """
     _check_unchanged(study, study_plan)
+    # Trials that were enqueued before a crash, or by an earlier release, may be unrecorded.
+    record_enqueued(stores, study.id, optuna_study(stores, study.stored))
     before = study.spec
     # A portfolio is enqueued once, at creation: the record keeps that one.
     now = replace(study_plan.spec, portfolio=before.portfolio)

@@ -45,7 +45,12 @@ def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
         return f"confirming {snapshot.confirms_done + 1} of {total}" + (": " + ", ".join(running) if running else "")
     if not snapshot.running:
         return "workers are starting" if not snapshot.workers else ""
-    trials = stores.optuna_study(snapshot.study.name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    try:
+        study = stores.optuna_study(snapshot.study.name)
+    except KeyError:
+        # Another program has deleted Optuna's study; the next sweep restores it.
+        return f"{snapshot.running} trial(s)"
+    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return ", ".join(f"trial {trial.number} epoch {_epoch(trial)}" for trial in trials)
 
 

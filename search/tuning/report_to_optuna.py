@@ -7,11 +7,12 @@ stored record holds everything that it needs.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from functools import partial
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.statistics.ranking import objective_name
 from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
@@ -24,7 +25,7 @@ from trainer.evaluation.metrics import METRICS
 STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
     TrialStatus.PRUNED: TrialState.PRUNED,
-    # Samplers learn from pruned trials, here to keep away, and nothing from failed ones. `_attributes` has the reason.
+    # Samplers learn from pruned trials, here to keep away, and nothing from failed ones. The attributes say why.
     TrialStatus.DIVERGED: TrialState.PRUNED,
     TrialStatus.FAILED: TrialState.FAIL,
 }
@@ -56,8 +57,10 @@ def _report_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> N
     assert record.number is not None
     trial_id = trial_id_of(study, record.number)
     backend = stores.optuna_storage
-    if not backend.write(TrialWrites(trial_id, user_attrs=_attributes(record))):
+    if not backend.write(TrialWrites(trial_id, user_attrs=attributes_of(record))):
         return  # another process has reported it meanwhile
+    if record.attempt > 1:
+        _report_missing_epochs(stores, trial_id, record)
     state = STATES[record.status]
     # Another process may still report the trial between the write above and the end of this block.
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
@@ -66,6 +69,16 @@ def _report_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> N
             backend.set_trial_state_values(trial_id, state, [objective_value(study, record)])
         else:
             study.tell(record.number, state=state, skip_if_finished=True)
+
+
+def _report_missing_epochs(stores: Stores, trial_id: int, record: TrialRecord) -> None:
+    """Report the epochs that Optuna lacks because its study was restored while the trial ran."""
+    backend = stores.optuna_storage
+    known = backend.get_trial(trial_id).intermediate_values
+    with suppress(optuna.exceptions.UpdateFinishedTrialError):
+        for epoch, value in reported_epochs(stores, record).items():
+            if epoch not in known:
+                backend.set_trial_intermediate_value(trial_id, epoch, value)
 
 
 def objective_value(study: optuna.Study, record: TrialRecord) -> float:
@@ -85,16 +98,24 @@ def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
         return
     if record.value is None:
         return  # trained on all images, so that no score was measured
-    recipe = record.recipe or {}
-    sibling.add_trial(
-        optuna.create_trial(
-            value=record.value,
-            user_attrs={**_attributes(record), **recipe, **record.note, "seed": record.seed, "split": record.split},
-        )
+    sibling.add_trial(sibling_trial(record))
+
+
+def sibling_trial(record: TrialRecord) -> FrozenTrial:
+    """The trial of a sibling study that shows a confirmation or refit with a score."""
+    attributes = {**attributes_of(record), **(record.recipe or {}), **record.note}
+    return optuna.create_trial(
+        value=record.value, user_attrs={**attributes, "seed": record.seed, "split": record.split}
     )
 
 
-def _attributes(record: TrialRecord) -> dict[str, object]:
+def reported_epochs(stores: Stores, record: TrialRecord) -> dict[int, float]:
+    """The value that a trial reports to Optuna after each epoch, by epoch; without values that are not finite."""
+    curves = stores.trials.curves(record.id)
+    return {c.epoch: c.mean_true_probability for c in curves if math.isfinite(c.mean_true_probability)}
+
+
+def attributes_of(record: TrialRecord) -> dict[str, object]:
     """User attributes of a trial; each is a sortable column of the dashboard."""
     attributes: dict[str, object] = {
         WORK_ATTRIBUTE: record.work_id,

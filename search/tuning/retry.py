@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, RETRY_ATTRIBUTE
 from search.study_state.study import Study
+from search.tuning.restore_optuna import optuna_study, record_enqueued
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus, WorkKind
 
@@ -70,7 +71,7 @@ def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None =
             valid = ", ".join(str(record.number) for record in trials) or "none"
             raise NotFailed(f"not a failed trial of {study.name}: {', '.join(map(str, wrong))}; failed: {valid}")
         trials = [record for record in trials if record.number in numbers]
-    backend = stores.optuna_study(study.name)
+    backend = optuna_study(stores, study.stored)
     known = backend.get_trials(deepcopy=False)
     already_retried = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
     params = {trial.number: trial.params for trial in known}
@@ -79,6 +80,7 @@ def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None =
         assert record.number is not None and record.recipe is not None
         attributes = {RETRY_ATTRIBUTE: record.number, EPOCHS_ATTRIBUTE: record.recipe["epochs"]}
         backend.enqueue_trial(params[record.number], user_attrs=attributes)
+    record_enqueued(stores, study.id, backend)
     others = [] if numbers is not None else [record for record in failed if record.kind is not WorkKind.SEARCH]
     return Retried(
         trials=len(new_retries),

@@ -9,10 +9,12 @@ import optuna
 from optuna.trial import TrialState
 
 from search.tuning.report_to_optuna import report_to_optuna
+from search.tuning.restore_optuna import ForeignOptunaStudy, restore_if_gone
 from storage.optuna_storage import running_trials
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
+from studies.errors import StudyError
 
 SWEEP_INTERVAL = 30.0  # seconds
 MAX_FAILURES = 5  # failed trials in a row after which a study stops: the cause is not the recipe
@@ -36,10 +38,16 @@ def orphaned_trials(stores: Stores, study: StoredStudy) -> set[int]:
 def sweep(stores: Stores, stored: StoredStudy) -> None:
     """Recover the work of dead workers in one study.
 
-    Items with an expired lease are released, outcomes that Optuna lacks are reported, and orphaned trials that can
-    never run are ended as failed. Several processes may sweep the same study at the same time, while workers run.
+    First the study is restored in Optuna if it is gone. Items with an expired lease are released, outcomes that Optuna
+    lacks are reported, and orphaned trials that can never run are ended as failed. Several processes may sweep the same
+    study at the same time, while workers run.
     """
     name, study_id = stored.name, stored.id
+    try:
+        restore_if_gone(stores, stored)
+    except (ForeignOptunaStudy, StudyError) as problem:
+        log.warning("study %s is not swept: %s", name, problem)
+        return
     if stores.recovery.sweep(study_id):
         stop_after_failures(stores, study_id)
     if stores.queue.unreported(study_id):

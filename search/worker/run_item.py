@@ -12,6 +12,7 @@ import optuna
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.tuning.report_to_optuna import report_to_optuna
+from search.tuning.restore_optuna import is_replaced, optuna_study
 from search.tuning.stagnation import stop_if_stagnant
 from search.tuning.suggest import sample
 from search.worker.dead_workers import stop_after_failures
@@ -81,7 +82,10 @@ def run_item(
         except Exception as error:
             if is_outage(error):
                 raise
-            _handle_error(context, item, lease, error)
+            if is_replaced(context.stores, context.optuna_study):
+                _continue_on_restored_study(context, item)
+            else:
+                _handle_error(context, item, lease, error)
             return
         if outcome is not None:
             _store(context, item, outcome)
@@ -104,7 +108,7 @@ def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None
         log.info("%s was taken over by another worker; its result here is dropped", describe(item))
         return
     context.artifacts.remove_checkpoint(context.study.name, item.id)
-    report_to_optuna(context.stores, context.study.id, context.optuna_study, item.id)
+    _report(context, item)
     if outcome.status is TrialStatus.FAILED:
         stop_after_failures(context.stores, context.study.id)
     elif item.kind is WorkKind.SEARCH:
@@ -112,6 +116,21 @@ def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None
             remove_outranked_weights(context.stores, context.study, context.artifacts)
         stop_if_stagnant(context.stores, context.study.name)
     log.info("%s: %s", describe(item), outcome.reason or outcome.status)
+
+
+def _report(context: StudyContext, item: WorkItem) -> None:
+    """Report a stored outcome to Optuna; if its study was deleted meanwhile, to the restored study."""
+    stores, study = context.stores, context.optuna_study
+    if is_replaced(stores, study):
+        study = optuna_study(stores, context.study.stored)
+    report_to_optuna(stores, context.study.id, study, item.id)
+
+
+def _continue_on_restored_study(context: StudyContext, item: WorkItem) -> None:
+    """Release an item whose trial was deleted with Optuna's study: its training continues as the restored trial."""
+    optuna_study(context.stores, context.study.stored)
+    if context.stores.queue.release(item):
+        log.warning("%s was deleted in Optuna; it is restored, and the next worker continues it", describe(item))
 
 
 def _handle_error(context: StudyContext, item: WorkItem, lease: LeaseKeeper, error: Exception) -> None:

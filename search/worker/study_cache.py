@@ -16,6 +16,7 @@ from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
 from search.study_state.study import Study
 from search.tuning.pruners import make_pruner
+from search.tuning.restore_optuna import is_replaced, optuna_study
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
 from search.worker.study_context import StudyContext
@@ -64,11 +65,16 @@ class StudyCache:
     def context(self, study: StoredStudy) -> StudyContext:
         """The context of a study.
 
+        It is opened again if Optuna's study was deleted and restored since, because its ids are others then.
+
         Raises:
             NoData, DataMismatch, DataError: no folder holds its images.
             StudyError: its specification is not valid, or it names a pruner that no longer exists.
+            ForeignOptunaStudy: another program has replaced Optuna's study.
         """
-        context = self._contexts.pop(study.id, None) or self._open(study)
+        context = self._contexts.pop(study.id, None)
+        if context is None or is_replaced(self._resources.stores, context.optuna_study):
+            context = self._open(study)
         self._contexts[study.id] = context
         while len(self._contexts) > KEPT_CONTEXTS:
             self._contexts.popitem(last=False)
@@ -79,18 +85,18 @@ class StudyCache:
         study = Study.of(stored)
         settings = study.spec.search_settings
         images = self._images(study)
-        trials_so_far = len(resources.stores.optuna_study(study.name).get_trials(deepcopy=False))
+        trials_so_far = len(optuna_study(resources.stores, stored).get_trials(deepcopy=False))
         seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials_so_far)
         sampler = make_sampler(settings, seed, study.budget or settings.trials)
-        optuna_study = resources.stores.optuna_study(study.name, sampler)
+        backend = resources.stores.optuna_study(study.name, sampler)
         # `StudyContext.pruner` decides instead, because it sees the whole report of an epoch. Optuna's pruners do not.
-        optuna_study.pruner = optuna.pruners.NopPruner()
+        backend.pruner = optuna.pruners.NopPruner()
         log.info("study %s: %d training images, on %s", study.name, len(images.y), resources.device)
         return StudyContext(
             worker=resources.worker,
             stores=resources.stores,
             study=study,
-            optuna_study=optuna_study,
+            optuna_study=backend,
             pruner=make_pruner(settings),
             images=images,
             home=resources.home,

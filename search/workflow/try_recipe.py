@@ -15,6 +15,7 @@ from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
 from search.study_state.study import Study, read_study
+from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import BY_HAND
 from storage.stores import Stores, open_stores
 from storage.values import StudyState
@@ -42,8 +43,8 @@ def try_recipe(request: TryRequest) -> None:
     stores, console = open_stores(request.storage_url), open_console()
     study = read_study(stores, request.study)
     spec = study.spec
-    optuna_study = stores.optuna_study(study.name)
-    trials = optuna_study.get_trials(deepcopy=False)
+    backend = optuna_study(stores, study.stored)
+    trials = backend.get_trials(deepcopy=False)
     like = spec.default_recipe() if request.like is None else _recipe_of(spec, trials, request.like)
     wanted = _wanted(spec, study.name, request.assignments)
     found = fit(spec.space, spec.recipe, wanted, like=like)
@@ -51,7 +52,7 @@ def try_recipe(request: TryRequest) -> None:
     if found.misfits:
         raise CannotTry("\n".join(f"study {study.name}: {misfit}" for misfit in found.misfits))
     _refuse_duplicate(trials, found.params)
-    number = _enqueue(stores, study, optuna_study, found, request.like)
+    number = _enqueue(stores, study, backend, found, request.like)
     changes = difference(found.settings, spec.default_recipe()) or "the default recipe"
     say(console, f"Trial {number} of study {study.name} waits: {changes}")
     for field in [field for field in like if field not in wanted and found.settings[field] != like[field]]:
@@ -111,18 +112,19 @@ def _refuse_duplicate(trials: Sequence[FrozenTrial], params: Mapping[str, Scalar
             raise CannotTry(f"trial {trial.number} has this recipe already; it {state.get(trial.state, 'has ended')}")
 
 
-def _enqueue(stores: Stores, study: Study, optuna_study: optuna.Study, found: Fit, like: int | None) -> int:
+def _enqueue(stores: Stores, study: Study, backend: optuna.Study, found: Fit, like: int | None) -> int:
     """Queue the recipe, then raise the budget; returns the trial's number.
 
     In this order, because a crash in between then costs a sampled trial and not this one.
     """
     origin = BY_HAND if like is None else f"{BY_HAND}: like trial {like}"
-    before = len(optuna_study.get_trials(deepcopy=False))
-    optuna_study.enqueue_trial(
+    before = len(backend.get_trials(deepcopy=False))
+    backend.enqueue_trial(
         dict(found.params), user_attrs={EPOCHS_ATTRIBUTE: found.settings["epochs"], ORIGIN_ATTRIBUTE: origin}
     )
     stores.studies.grow_budget(study.id)
-    added = optuna_study.get_trials(deepcopy=False)[before:]
+    record_enqueued(stores, study.id, backend)
+    added = backend.get_trials(deepcopy=False)[before:]
     return next(trial.number for trial in added if parameters_of(trial) == found.params)
 
 

@@ -128,6 +128,17 @@ class StudyWeights(Base):
     about: Mapped[dict[str, Any]]
 
 
+class EnqueuedTrial(Base):
+    """A trial that no sampler proposes, as it was enqueued in Optuna. It stays when the trial has begun or ended."""
+
+    __tablename__ = "retable_enqueued_trial"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"), primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    params: Mapped[dict[str, Any]]
+    attributes: Mapped[dict[str, Any]]
+
+
 class Work(Base):
     """A work item of the queue. Only `storage.queue` writes it."""
 

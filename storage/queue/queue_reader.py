@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import case, exists, func, or_, select
 
 from storage.database.connection import Database
@@ -88,6 +90,22 @@ class QueueReader:
                 .order_by(Work.id)
             )
             return [HeldItem(**{**row._mapping, "kind": WorkKind(row.kind)}) for row in rows]
+
+    @repeatable
+    def assigned_trials(self, study_id: int) -> dict[int, dict[str, Any]]:
+        """The flat recipe of every search trial that has begun or ended, by Optuna's number."""
+        assigned = (Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not(None))
+        with self._database.reading() as connection:
+            rows = connection.execute(select(Work.trial_number, Work.recipe).where(*assigned))
+            return {row.trial_number: row.recipe for row in rows}
+
+    @repeatable
+    def trials_begun(self, study_id: int) -> int:
+        """One more than the largest number in `assigned_trials`; 0 if there is none. Cheap enough to poll."""
+        last = select(func.max(Work.trial_number)).where(Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value)
+        with self._database.reading() as connection:
+            number = connection.execute(last).scalar_one()
+        return 0 if number is None else number + 1
 
     @repeatable
     def states(self, study_id: int) -> dict[int, WorkState]:

@@ -1,0 +1,57 @@
+"""Trials that were enqueued in Optuna: warm starts, recipes by hand, retries.
+
+Until a worker takes such a trial, only Optuna's tables hold its recipe. Its origin is nowhere else even later. This
+copy outlives Optuna's study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from storage.database.connection import Database
+from storage.database.outages import repeatable
+from storage.database.tables import EnqueuedTrial
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnqueuedRecord:
+    """An enqueued trial."""
+
+    number: int
+    """Optuna's number."""
+    params: dict[str, Any]
+    """Values by parameter name that the trial has to take."""
+    attributes: dict[str, Any]
+    """User attributes that the trial was enqueued with; plain JSON."""
+
+
+class EnqueuedTrialStore:
+    """Keeps the enqueued trials of all studies of one database. Both methods are repeated during an outage."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @repeatable
+    def add(self, study_id: int, trials: Iterable[EnqueuedRecord]) -> None:
+        """Record trials, except those whose number is recorded already."""
+        rows = [
+            {"study_id": study_id, "number": t.number, "params": t.params, "attributes": t.attributes} for t in trials
+        ]
+        if not rows:
+            return
+        with self._database.writing() as connection:
+            connection.execute(self._database.insert(EnqueuedTrial).values(rows).on_conflict_do_nothing())
+
+    @repeatable
+    def all(self, study_id: int) -> list[EnqueuedRecord]:
+        """The recorded trials of a study, by number."""
+        columns = (EnqueuedTrial.number, EnqueuedTrial.params, EnqueuedTrial.attributes)
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(*columns).where(EnqueuedTrial.study_id == study_id).order_by(EnqueuedTrial.number)
+            )
+            return [EnqueuedRecord(**row._mapping) for row in rows]
