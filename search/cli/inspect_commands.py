@@ -259,15 +259,21 @@ def dashboard(
     storage_url: StoredIn = DEFAULT_STORAGE,
     home: HomeFolder = DEFAULT_HOME,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on. There is no login: every visitor can change studies.")
+        str, typer.Option("--host", help="Address to listen on. Every visitor needs the access token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
     allow_host: Annotated[
         list[str] | None,
         typer.Option("--allow-host", help="Further host names under which browsers may open it; repeatable."),
     ] = None,
+    writable: Annotated[
+        bool, typer.Option("--writable", help="Let visitors edit, rename and delete studies and end trials by hand.")
+    ] = False,
 ) -> None:
-    """Serve Optuna Dashboard on the study database."""
-    from search.report.dashboard import run_dashboard
+    """Serve Optuna Dashboard on the study database, read-only.
 
-    run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [])
+    The printed address holds an access token. RETABLE_DASHBOARD_TOKEN sets a fixed one.
+    """
+    from search.report.dashboard.serve import run_dashboard
+
+    run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [], writable=writable)

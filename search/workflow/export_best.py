@@ -15,7 +15,7 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_comparable
-from search.report.dashboard import publish
+from search.report.dashboard.publish import publish
 from search.report.summary import print_export
 from search.runtime.console import open_console
 from search.runtime.home import Home

@@ -17,7 +17,7 @@ from search.export.files import Export, write_export
 from search.export.final_model import RefitFailed, gather_refits
 from search.export.notes import ExportNotes
 from search.export.plan import plan_export, queue_refits
-from search.report.dashboard import publish
+from search.report.dashboard.publish import publish
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
 from search.study_setup.create_study import create_study

@@ -22,14 +22,15 @@ import optuna
 import pytest
 from optuna.artifacts import upload_artifact
 
-from search.report import dashboard
-from search.report.dashboard import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
+from search.report.dashboard import guard
+from search.report.dashboard.serve import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
 from storage.artifacts import ArtifactFolder
 from storage.database.existing import NoStudy
 from storage.optuna_storage import FleetStorage, open_optuna_storage, study_id_of, trial_id_of
 from storage.stores import open_stores
 
 HERE = "localhost:8080"
+TOKEN = "secret-token-of-the-test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +49,30 @@ class Site:
     """A dashboard with one study of three trials; the first has an HTML page as artifact."""
 
     app: WSGIApplication
+    read_only: WSGIApplication
+    """The same without ``--writable``."""
     storage: FleetStorage
     study: optuna.Study
     artifact: str
 
     def ask(
-        self, path: str, *, method: str = "GET", host: str | None = HERE, body: Any = None, **headers: str
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        host: str | None = HERE,
+        body: Any = None,
+        query: str = "",
+        read_only: bool = False,
+        authorization: str = f"Bearer {TOKEN}",
+        **headers: str,
     ) -> Answer:
+        headers["authorization"] = authorization
         environ: dict[str, Any] = {}
         setup_testing_defaults(environ)
         content = b"" if body is None else json.dumps(body).encode()
         environ |= {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(content)}
-        environ |= {"CONTENT_LENGTH": str(len(content)), "CONTENT_TYPE": "application/json"}
+        environ |= {"QUERY_STRING": query, "CONTENT_LENGTH": str(len(content)), "CONTENT_TYPE": "application/json"}
         environ |= {f"HTTP_{name.upper()}": value for name, value in {"accept_encoding": "", **headers}.items()}
         del environ["HTTP_HOST"]
         if host is not None:
@@ -69,7 +82,7 @@ class Site:
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             seen.append((status, headers))
 
-        chunks = b"".join(self.app(environ, start_response))
+        chunks = b"".join((self.read_only if read_only else self.app)(environ, start_response))
         status, sent = seen[-1]
         return Answer(status=int(status[:3]), headers=dict(sent), body=chunks)
 
@@ -95,8 +108,11 @@ def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
         if number == 0:
             artifact = upload_artifact(artifact_store=pictures, file_path=str(page), study_or_trial=trial)
         study.tell(trial, 0.1 * number)
-    app = make_app(optuna_storage, pictures, ["retable.example"])
-    yield Site(app=app, storage=optuna_storage, study=study, artifact=artifact)
+    writable, read_only = (
+        make_app(optuna_storage, pictures, ["retable.example"], token=TOKEN, writable=writable)
+        for writable in (True, False)
+    )
+    yield Site(app=writable, read_only=read_only, storage=optuna_storage, study=study, artifact=artifact)
     database.close()
 
 
@@ -180,7 +196,7 @@ def test_pages_of_other_sites_change_nothing(site: Site) -> None:
 
 
 def test_the_contour_plot_of_many_trials_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard, "CONTOUR_MAX_TRIALS", 2)
+    monkeypatch.setattr(guard, "PLOT_MAX_TRIALS", 2)
     for path in ("/api/studies/1/plot/contour", "/api/studies/01/plot/contour", "/api/studies/1/plot/contour/"):
         answer = site.ask(path)
         assert answer.status == 403
@@ -204,9 +220,23 @@ def test_the_contour_plot_of_few_trials_is_drawn(site: Site, monkeypatch: pytest
 
     # The plot itself needs plotly, which the dashboard does not require.
     monkeypatch.setattr(optuna.visualization, "plot_contour", draw)
-    monkeypatch.setattr(dashboard, "CONTOUR_MAX_TRIALS", 3)
+    monkeypatch.setattr(guard, "PLOT_MAX_TRIALS", 3)
     assert site.ask("/api/studies/1/plot/contour").status == 200
     assert drawn == [3]
+
+
+@pytest.mark.parametrize("plot", ["contour", "rank"])
+def test_plots_of_every_pair_of_parameters_are_refused_for_many_trials(
+    site: Site, monkeypatch: pytest.MonkeyPatch, plot: str
+) -> None:
+    monkeypatch.setattr(guard, "PLOT_MAX_TRIALS", 2)
+    # The dashboard's framework leaves out bytes that are no UTF-8, so the second and third path lead to the same page.
+    for path in (plot, f"{plot[:2]}\xff{plot[2:]}", f"\xfe{plot}///"):
+        answer = site.ask(f"/api/studies/1/plot/{path}")
+        assert answer.status == 403
+        assert answer.reason.startswith(f"The {plot} plot is not drawn for more than 2 trials")
+    monkeypatch.setattr(guard, "PLOT_MAX_TRIALS", 3)
+    assert site.ask(f"/api/studies/1/plot/{plot}").status == 200
 
 
 def test_artifacts_are_sandboxed(site: Site) -> None:
@@ -221,6 +251,8 @@ def test_artifacts_are_sandboxed(site: Site) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert site.ask(f"/artifacts/1/{trial_id}/{site.artifact}", host="evil.example").status == 403
+    disguised = site.ask(f"/arti\xfffacts/1/{trial_id}/{site.artifact}")
+    assert disguised.status == 200 and disguised.headers["Content-Security-Policy"] == policy
 
 
 @pytest.mark.parametrize(
@@ -266,7 +298,7 @@ def test_a_missing_database_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_dashboard_serves_until_ctrl_c(site: Site, database_url: str, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from search.report.dashboard import run_dashboard; "
+        "import sys; from pathlib import Path; from search.report.dashboard.serve import run_dashboard; "
         "run_dashboard(sys.argv[1], home=Path(sys.argv[2]), host='127.0.0.1', port=0, allowed_hosts=[])"
     )
     command = [sys.executable, "-c", code, database_url, str(tmp_path / "home")]
@@ -277,14 +309,23 @@ def test_the_dashboard_serves_until_ctrl_c(site: Site, database_url: str, tmp_pa
         try:
             assert served.stdout is not None
             line = served.stdout.readline()
-            address = re.search(r"http://127\.0\.0\.1:\d+", line)
+            address = re.search(r"(http://127\.0\.0\.1:\d+)/dashboard\?token=(\S+)", line)
             assert address is not None, served.stderr.read() if served.stderr else line
-            with urllib.request.urlopen(f"{address[0]}/api/studies", timeout=30) as answer:
+            place, token = address[1], address[2]
+            browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with browser.open(address[0], timeout=30) as page:
+                assert page.url == f"{place}/dashboard", "the token is gone from the address"
+                assert b"<html" in page.read()
+            with browser.open(f"{place}/api/studies", timeout=30) as answer:
                 assert b"paintings" in answer.read()
-            foreign = urllib.request.Request(f"{address[0]}/api/studies", headers={"Host": "evil.example"})
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"{place}/api/studies", timeout=30)
+            foreign = urllib.request.Request(f"{place}/api/studies", headers={"Host": "evil.example"})
             with pytest.raises(urllib.error.HTTPError, match="403"):
-                urllib.request.urlopen(foreign, timeout=30)
+                browser.open(foreign, timeout=30)
+            assert token not in Path(f"/proc/{served.pid}/cmdline").read_text(), "`ps` shows command lines to all"
             served.send_signal(signal.SIGINT)
             assert served.wait(timeout=30) == 0
+            assert served.stderr is not None and served.stderr.read() == "", "no log of requests, with or without token"
         finally:
             served.kill()

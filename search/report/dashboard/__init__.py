@@ -1,0 +1,1 @@
+"""``search dashboard``: Optuna Dashboard on the study database, protected by WSGI middleware."""

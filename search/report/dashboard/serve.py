@@ -1,0 +1,152 @@
+"""Runs the dashboard's server until Ctrl-C."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from wsgiref.types import WSGIApplication
+
+from search.report.dashboard.access import TOKEN_PARAMETER, TOKEN_VARIABLE, TokenGate, chosen_token
+from search.report.dashboard.guard import Guard
+from search.runtime.errors import SearchError
+from search.runtime.home import Home
+from storage.artifacts import ArtifactFolder
+from storage.stores import Stores, open_stores
+from studies.errors import StudyError
+
+if TYPE_CHECKING:
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna.storages import BaseStorage
+
+MAX_BODY_BYTES = 64 * 2**20
+"""Largest upload; the dashboard holds it in memory."""
+
+
+class DashboardError(SearchError):
+    """The dashboard cannot listen on the given address."""
+
+
+def make_app(
+    optuna_storage: BaseStorage,
+    artifact_store: FileSystemArtifactStore | None,
+    allowed_hosts: Collection[str],
+    *,
+    token: str,
+    writable: bool = False,
+) -> WSGIApplication:
+    """Optuna Dashboard, protected by a `Guard` and a `TokenGate`.
+
+    Args:
+        optuna_storage: Optuna storage with a cache, because the dashboard reads all trials for every page.
+        artifact_store: pictures of trials and studies; None: no pictures.
+        allowed_hosts, writable: as for `Guard`.
+        token: that every request has to carry.
+    """
+    from optuna_dashboard import wsgi
+
+    dashboard = wsgi(optuna_storage, artifact_store=artifact_store)
+    guard = Guard(dashboard, optuna_storage, allowed_hosts, writable=writable)
+    # The host name comes first: a page of another site learns nothing, not even how to log in.
+    return guard.checking_host(TokenGate(guard, token))
+
+
+def run_dashboard(
+    storage_url: str, *, home: Path, host: str, port: int, allowed_hosts: Collection[str], writable: bool = False
+) -> None:
+    """Serve the dashboard of a database until Ctrl-C.
+
+    Raises:
+        DashboardError: the address is not available, or ``host`` is public and ``allowed_hosts`` is empty.
+        BadToken: as `search.report.dashboard.access.chosen_token`.
+        StorageError, SchemaError: the database cannot be used.
+    """
+    check_exposure(host, allowed_hosts, writable=writable)
+    token, is_random = chosen_token()
+    stores = open_stores(storage_url)
+    _restore_studies(stores)
+    pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
+    # A shell makes background commands ignore SIGINT (Ctrl-C). `kill -INT` has to end the dashboard nevertheless.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.default_int_handler)
+    app = make_app(stores.optuna_storage, pictures, allowed_hosts, token=token, writable=writable)
+    # A fixed token stays out of the logs of a service. Its users know it.
+    query = f"?{TOKEN_PARAMETER}={token}" if is_random else f"?{TOKEN_PARAMETER}=${TOKEN_VARIABLE}"
+    serve(app, host, port, query)
+
+
+def serve(app: WSGIApplication, host: str, port: int, query: str = "") -> None:
+    """Print the address, then answer requests until Ctrl-C. Port 0 stands for any free port.
+
+    Args:
+        query: end of the printed address. The server writes no log of requests.
+
+    Raises:
+        DashboardError: the address is not available.
+    """
+    from waitress.server import create_server
+
+    try:
+        server = create_server(app, host=host, port=port, ident=None, max_request_body_size=MAX_BODY_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DashboardError(
+            f"the dashboard cannot listen on {host}, port {port}: {reason}; --port 0 takes a free port"
+        ) from error
+    print(f"Optuna Dashboard: {_address(server, host)}{query}  (Ctrl-C ends it)", flush=True)
+    try:
+        server.run()
+    finally:
+        server.close()
+
+
+def check_exposure(host: str, allowed_hosts: Collection[str], *, writable: bool = False) -> None:
+    """Refuse a public address unless ``allowed_hosts`` confirms it; then print a warning.
+
+    Raises:
+        DashboardError: ``host`` is not the loopback interface, and ``allowed_hosts`` is empty.
+    """
+    if is_loopback(host):
+        return
+    if not allowed_hosts:
+        raise DashboardError(
+            f"listening on {host} opens the dashboard to the network. To allow that, give the host name that people "
+            "type into the browser: --allow-host NAME"
+        )
+    can = "read, change and delete" if writable else "read"
+    print(
+        f"WARNING: listening on {host}: everyone with the access token can {can} all studies. Without a proxy that "
+        "adds TLS, the token crosses the network in plain text.",
+        file=sys.stderr,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address ``host``."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _restore_studies(stores: Stores) -> None:
+    """Restore the studies that are gone from Optuna's tables, so that the dashboard lists them."""
+    from search.tuning.restore_optuna import ForeignOptunaStudy, restore_if_gone
+
+    for study in stores.studies.all():
+        try:
+            restore_if_gone(stores, study)
+        except (ForeignOptunaStudy, StudyError) as problem:
+            print(f"warning: {problem}", file=sys.stderr)
+
+
+def _address(server: Any, host: str) -> str:
+    # A name such as localhost may resolve to several addresses; waitress then opens a socket for each.
+    port = server.effective_port if hasattr(server, "effective_port") else server.effective_listen[0][1]
+    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{shown}:{port}/dashboard"
