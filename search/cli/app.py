@@ -15,6 +15,7 @@ import typer
 
 from search.cli import control_commands, inspect_commands, run_commands
 from search.cli.process_title import hide_passwords
+from search.cli.version import print_version
 from search.runtime.console import accept_any_encoding
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
 from storage.errors import StorageError
@@ -38,6 +39,10 @@ app = typer.Typer(
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the releases for a bug report.", is_eager=True, callback=print_version),
+    ] = False,
 ) -> None:
     """Set up logging. `main` reads ``--debug`` as well, since it handles the errors."""
     logging.basicConfig(
