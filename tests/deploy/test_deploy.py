@@ -79,6 +79,9 @@ def _unsuitable_settings(documents: list[dict[str, Any]]) -> Iterator[str]:
         yield "the data may be written to"
     if "/tmp" not in mounts:
         yield "nothing can be written to /tmp"
+    shared = volumes.get(mounts.get("/dev/shm", {}).get("name"), {}).get("emptyDir", {})
+    if shared.get("medium") != "Memory" or "sizeLimit" not in shared:
+        yield "/dev/shm has the 64 MiB of a container, or no limit"
     for name in ("RETABLE_HOME", "HOME"):
         folder = Path(environment[name]["value"])
         if not any(folder.is_relative_to(path) for path, mount in mounts.items() if not mount.get("readOnly")):
@@ -128,6 +131,9 @@ def test_the_manifest_is_valid_and_suitable() -> None:
         ("mountPath: /data, readOnly: true", "mountPath: /data"),
         ("{name: RETABLE_HOME, value: /srv/retable/home}", "{name: RETABLE_HOME, value: /home/retable}"),
         ("            - {name: tmp, mountPath: /tmp}\n", ""),
+        ("mountPath: /dev/shm", "mountPath: /dev/mem"),
+        ("medium: Memory, ", ""),
+        ("medium: Memory, sizeLimit: 8Gi", "medium: Memory"),
         ("--stay, ", ""),
         ("--stay, ", "--stay, --forever, "),
         ("terminationGracePeriodSeconds: 90", "terminationGracePeriodSeconds: 60"),
