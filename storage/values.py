@@ -125,7 +125,9 @@ class TrialOutcome:
     """Softmax temperature, above 0, that ``brier`` and ``ambiguity`` are computed at."""
     epochs_done: int = 0
     seconds: float = 0.0
-    """Training time."""
+    """Training time: the sum over the epochs, of all attempts."""
+    overhead: float = 0.0
+    """Seconds of the last attempt beside its epochs: reading pixels, building networks, predicting, saving weights."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     """Description of the machine; plain JSON."""
     curves: tuple[EpochCurve, ...] = ()
@@ -181,6 +183,13 @@ class TrialRecord:
     seconds: float
     finished: float
     """Unix seconds on the database's clock."""
+    overhead: float = 0.0
+    """As in `TrialOutcome`; 0 in records of earlier releases."""
+
+    @property
+    def cost(self) -> float:
+        """Seconds of a worker: epochs and overhead."""
+        return self.seconds + self.overhead
 
     @property
     def counts(self) -> bool:

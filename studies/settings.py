@@ -95,6 +95,7 @@ class FinalSettings:
     epochs: int | None = _setting(None, "epochs", low=FIELDS["epochs"].low, high=FIELDS["epochs"].high)
     image_size: int | None = _setting(None, "image size", low=FIELDS["image_size"].low, high=FIELDS["image_size"].high)
     seeds: int = _setting(1, "refits of every fold, each with its own seed", low=1, high=100)
+    share: float = _setting(0.3, "maximum share of the time until a deadline for refits", low=0.0, high=0.9)
     tta: bool = _setting(True, "average over the flips that improve out-of-fold predictions")
     ensemble: str = _setting("equal", "how recipes are combined, where that improves the score", choices=ENSEMBLES)
     members: int = _setting(5, "maximum number of recipes in the final model", low=1, high=20)

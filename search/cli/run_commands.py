@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -42,8 +43,13 @@ def start(
         int | None, typer.Option("--trials", min=1, help="Total number of trials, over all calls of `start`.")
     ] = None,
     hours: Annotated[
-        float | None,
-        typer.Option("--hours", min=0.01, help="Time limit in hours: no trial begins that would end after it."),
+        str | None,
+        typer.Option(
+            "--hours",
+            metavar="HOURS",
+            help="Hours from the first start until the export is written; +2: two hours from now. Without --trials, "
+            "the deadline alone ends the search.",
+        ),
     ] = None,
     patience: Annotated[
         int | None,
@@ -103,8 +109,11 @@ def start(
     ] = None,
 ) -> None:
     """Start or continue a study: search, then export the best recipes. Ctrl-C loses nothing."""
+    begun = time.monotonic()
     from search.cli.early_checks import check_engine, check_folder, check_study
+    from search.study_setup.deadline import parse_hours
 
+    limit = None if hours is None else parse_hours(hours)
     overrides = overrides_of(assignments, skip_bad)
     check_study(study, overrides, name)
     if data is not None:
@@ -122,7 +131,8 @@ def start(
             data=data,
             storage_url=storage_url,
             trials=trials,
-            hours=hours,
+            hours=limit,
+            begun=begun,
             patience=patience,
             priority=priority,
             overrides=overrides,

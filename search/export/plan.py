@@ -15,6 +15,7 @@ from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
+from search.statistics.ranking import NothingFinished
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_targets
 from storage.artifacts import ArtifactFolder
@@ -80,6 +81,7 @@ def plan_export(
     members_at_most: int | None = None,
     other_studies: Sequence[Study] = (),
     home: Home | None = None,
+    ready: bool = False,
 ) -> ExportPlan:
     """Choose the members: confirmed recipes if there are any, else the best trial of the search, and imports.
 
@@ -89,12 +91,17 @@ def plan_export(
         other_studies: further studies of the same images, folds and metric, whose recipes may take part.
         home: folder of kept networks, whose trials may take part unconfirmed (see `search.export.pool`); None: no such
             trials. With ``full_data`` none take part either.
+        ready: choose only among recipes whose networks are in ``home``, as they were trained, so that nothing is left
+            to train.
 
     Raises:
-        NothingFinished: no trial has finished.
+        NothingFinished: no trial has finished, or none that is ``ready``.
         StudiesDiffer: the studies cannot be compared.
     """
-    pool = read_pool(stores, (study, *other_studies), None if full_data else home)
+    pool = read_pool(stores, (study, *other_studies), None if full_data else home, as_trained=ready)
+    if ready:
+        assert home is not None, "networks that are ready lie in a home"
+        pool = _ready(pool, home)
     final = study.spec.final
     limit = final.members if members_at_most is None else min(final.members, members_at_most)
     choice = _choose(stores, study, pool, max(1, limit))
@@ -111,6 +118,14 @@ def plan_export(
         short_of_time=final.ensemble != "none" and limit < min(final.members, len(pool.recipes)),
         notes=pool.notes,
     )
+
+
+def _ready(pool: Pool, home: Home) -> Pool:
+    """The pool without the recipes that would have to be trained."""
+    recipes = [m for m in pool.recipes if any(_is_complete(r, m, home) for r in m.trainings)]
+    if not recipes:
+        raise NothingFinished("no finished training has its networks in this home, so there is nothing to export yet")
+    return replace(pool, recipes=tuple(recipes))
 
 
 def _choose(stores: Stores, study: Study, pool: Pool, at_most: int) -> Choice:
@@ -131,9 +146,16 @@ def _choose(stores: Stores, study: Study, pool: Pool, at_most: int) -> Choice:
     )
 
 
-def missing_refits(plan: ExportPlan, home: Home) -> int:
-    """Number of trainings still to do, over all members."""
-    return sum(len(seeds) for _, seeds in _trainings(plan, home))
+def missing_refits(stores: Stores, plan: ExportPlan, home: Home) -> int:
+    """Number of trainings still to do, over all members: refits that have not finished, or lack their networks."""
+    missing = 0
+    for member, (_, seeds) in zip(plan.members, _trainings(plan, home), strict=True):
+        refits = stores.trials.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
+        recipe = member.recipe.to_flat()
+        own = [r for r in refits if r.recipe == recipe and r.split == plan.split]
+        done = {r.seed for r in own if len(weight_files(home, member.study, r.work_id)) == plan.networks_per_training}
+        missing += len(set(seeds) - done)
+    return missing
 
 
 def queue_refits(stores: Stores, plan: ExportPlan, home: Home) -> list[tuple[int, ...]]:
@@ -172,9 +194,12 @@ def _trainings(plan: ExportPlan, home: Home) -> list[tuple[tuple[TrialRecord, ..
 
 
 def _kept(plan: ExportPlan, member: ExportMember, home: Home) -> tuple[TrialRecord, ...]:
-    return tuple(
-        r for r in member.trainings if len(weight_files(home, member.study, r.work_id)) == plan.networks_per_training
-    )
+    return tuple(r for r in member.trainings if _is_complete(r, member, home))
+
+
+def _is_complete(record: TrialRecord, member: ExportMember, home: Home) -> bool:
+    """Whether the networks of all folds of a training are in ``home``."""
+    return len(weight_files(home, member.study, record.work_id)) == member.study.protocol.folds
 
 
 def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: int, home: Home) -> int:

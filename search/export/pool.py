@@ -29,6 +29,7 @@ from search.study_state.training_costs import final_recipe
 from storage.artifacts import ArtifactFolder
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL
+from studies.settings import FinalSettings
 
 POOL = 12
 """Largest number of recipes considered for an ensemble, the best first: more would take minutes and gain nothing."""
@@ -58,12 +59,13 @@ class Pool:
         return (*self.recipes, *self.imported)
 
 
-def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None) -> Pool:
+def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None, *, as_trained: bool = False) -> Pool:
     """Collect the candidates of the studies ``sources``, one at least.
 
     Args:
         home: folder of kept networks. Their trials may take part unconfirmed, because they need no further training.
             None: no such trials.
+        as_trained: take unconfirmed trials with the epochs and image size of the search, not those of ``[final]``.
 
     Raises:
         StudiesDiffer: the studies differ in images, folds, metric or image weights.
@@ -73,7 +75,7 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
     _check_weights(stores, sources)
     confirmations = [read_confirmation(stores, study.name) for study in sources]
     names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
-    best = {confirmation.study.id: _best(confirmation, names) for confirmation in confirmations}
+    best = {confirmation.study.id: _best(confirmation, names, as_trained) for confirmation in confirmations}
     confirmed = [confirmation for confirmation in confirmations if _is_confirmed(confirmation)]
     estimates, tied = _compare_finalists(stores, confirmed, names)
     unconfirmed = sorted(
@@ -81,7 +83,7 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
     )
     others = [member for _, member in unconfirmed]
     if home is not None:
-        others += [member for confirmation in confirmations for member in _kept(confirmation, names, home)]
+        others += [member for confirmation in confirmations for member in _kept(confirmation, names, home, as_trained)]
     others = [member for member in _without_duplicates([*tied, *others]) if member not in tied]
     if others:
         members = [*tied[: max(1, POOL - len(others))], *others][:POOL]
@@ -152,29 +154,30 @@ def _is_confirmed(confirmation: Confirmation) -> bool:
     return any(finalist.number != DEFAULT_TRIAL for finalist in confirmation.finalists)
 
 
-def _best(confirmation: Confirmation, names: dict[int, str]) -> tuple[float, ExportMember]:
+def _best(confirmation: Confirmation, names: dict[int, str], as_trained: bool) -> tuple[float, ExportMember]:
     """The best finished trial by the search's own scores, and its objective."""
     if not confirmation.ranking:
         subject = f"no trial of study {confirmation.study.name}" if names else "no trial"
         raise NothingFinished(f"{subject} has finished yet, so there is nothing to export")
     best = confirmation.ranking[0]
-    return best.objective, _member(confirmation, best.number, names)
+    return best.objective, _member(confirmation, best.number, names, as_trained)
 
 
-def _member(confirmation: Confirmation, number: int, names: dict[int, str]) -> ExportMember:
+def _member(confirmation: Confirmation, number: int, names: dict[int, str], as_trained: bool) -> ExportMember:
     """A candidate from a finished trial, without confirmations."""
     study, trial = confirmation.study, confirmation.trials[number]
-    recipe = final_recipe(trial.recipe or {}, confirmation.study.spec.final)
+    final = FinalSettings() if as_trained else confirmation.study.spec.final
+    recipe = final_recipe(trial.recipe or {}, final)
     name = MemberName(trial=number, study=names.get(study.id, ""))
     return ExportMember(name=name, study=study, trial=trial, recipe=recipe)
 
 
-def _kept(confirmation: Confirmation, names: dict[int, str], home: Home) -> Iterable[ExportMember]:
+def _kept(confirmation: Confirmation, names: dict[int, str], home: Home, as_trained: bool) -> Iterable[ExportMember]:
     """Finished, unconfirmed trials whose networks are in ``home``, the best first."""
     artifacts, folds = ArtifactFolder(home.artifacts), confirmation.study.protocol.folds
     confirmed = {finalist.number for finalist in confirmation.finalists}
     for candidate in confirmation.ranking:
-        member = _member(confirmation, candidate.number, names)
+        member = _member(confirmation, candidate.number, names, as_trained)
         complete = len(artifacts.kept_weights(member.study.name, member.trial.work_id)) == folds
         if candidate.number not in confirmed and complete and member.trainings:
             yield member

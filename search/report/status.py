@@ -12,13 +12,14 @@ from rich.text import Text
 
 from search.export.expected_score import read_optimism
 from search.export.members import describe_import
-from search.report.progress import print_trial, status_line
+from search.report.progress import print_trial, schedule_line, status_line
 from search.report.summary import print_ranking
 from search.runtime.console import Column, note, open_console, print_table, say, say_facts
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
+from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
@@ -71,8 +72,9 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         print_ranking(console, snapshot)
         say(console)
     say_facts(console, status_line(snapshot, running_work(stores, snapshot) if snapshot.workers else ""))
-    for line in optimism_lines(stores, snapshot):
-        say(console, line)
+    for line in (schedule_line(stores, snapshot), *optimism_lines(stores, snapshot)):
+        if line:
+            say(console, line)
     if snapshot.confirms_done or snapshot.confirms_open:
         progress = f"{snapshot.confirms_done} of {snapshot.confirms_done + snapshot.confirms_open} confirmations done"
         say(console, f"{progress}; `search compare --study {study.name}` shows them")
@@ -163,7 +165,7 @@ def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
         parts.append(f"priority {study.stored.priority}")
     if study.deadline is not None:
         left = study.deadline - stores.database.now()
-        when = f"{datetime.datetime.fromtimestamp(study.deadline):%Y-%m-%d %H:%M}"
+        when = clock(study.deadline)
         parts.append(f"deadline {when}" + (" (over)" if left < 0 else ""))
     facts = ", ".join(["", *parts, f"in {stores.database.name}"])
     return Text.assemble("Study ", (study.name, "bold"), facts)

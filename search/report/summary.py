@@ -50,10 +50,11 @@ def print_study(
         notes: to print before the warnings about the data.
     """
     images = competition.images
+    trials = "trials until the deadline" if study.budget is None else f"{study.budget} trials"
     say(
         console,
         f"{len(images.y)} training and {len(images.test_ids)} test images, {len(images.class_names)} classes; "
-        f"{study.protocol.folds} folds, {study.metric}; {study.budget} trials; "
+        f"{study.protocol.folds} folds, {study.metric}; {trials}; "
         f"{where}",
     )
     for line in (*notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):

@@ -69,7 +69,7 @@ class Averaging:
             networks: of all trainings together, at least 1.
             trainings: at least 1.
         """
-        shares = (_share(networks), _share(trainings))
+        shares = (share_of_gain(networks), share_of_gain(trainings))
         parts = [(gain, share) for gain, share in zip((self.within, self.between), shares, strict=True)]
         return Gain(
             mean=sum(gain.mean * share for gain, share in parts),
@@ -121,7 +121,7 @@ def averaging_of(within: Gain | None, total: Gain | None) -> Averaging:
     return Averaging(within=within, between=Gain(mean=beyond, error=math.hypot(total.error, within.error)))
 
 
-def _share(networks: float) -> float:
+def share_of_gain(networks: float) -> float:
     """Share of the gain of infinitely many networks that this many reach: 0 .. 1."""
     return float((1.0 - 1.0 / networks) ** GROWTH)
 
@@ -137,7 +137,7 @@ def gain_within(added: Sequence[float | None], models: int) -> Gain | None:
     known = [one for one in added if one is not None]
     if models < 2 or not known or len(known) < len(added):
         return None
-    mean = float(np.mean(known)) / _share(models)
+    mean = float(np.mean(known)) / share_of_gain(models)
     return Gain(mean=mean, error=AVERAGING_ERROR * mean)
 
 
@@ -167,7 +167,7 @@ def gain_across_trainings(
         metric: a name in `trainer.evaluation.metrics.METRICS`.
     """
     known = [
-        ([np.stack(recipe) for recipe in group], _share(equal_trainings([len(recipe) for recipe in group])))
+        ([np.stack(recipe) for recipe in group], share_of_gain(equal_trainings([len(recipe) for recipe in group])))
         for group in groups
         if sum(len(recipe) for recipe in group) > 1
     ]

@@ -55,6 +55,8 @@ class StudyPlan:
     """Table of folds to import; None: folds are made."""
     budget: int | None = None
     """Number of trials of the whole study; None: the number in the study's settings."""
+    until_deadline: bool = False
+    """Whether ``--hours`` was given. Without a number of trials beside it, the deadline alone ends the search."""
     memory: bool = False
     """Whether good recipes of earlier studies are tried early, see `search.tuning.warm_starts`."""
     weighting: Weighting | None = None
@@ -133,7 +135,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
         spec_hash=study_plan.spec.spec_hash,
         file_spec=study_plan.file_spec.to_dict(),
         overrides=study_plan.overrides,
-        budget=budget,
+        budget=None if study_plan.until_deadline and study_plan.budget is None else budget,
         weights=study_plan.weighting.stored if study_plan.weighting else None,
     )
     record_enqueued(stores, stored.id, stores.optuna_study(stored.name))
@@ -206,13 +208,26 @@ def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
     now = replace(study_plan.spec, portfolio=before.portfolio)
     if before != now:
         stores.studies.set_spec(study.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict())
-    budget_edited = before.search_settings.trials != now.search_settings.trials
-    budget = study_plan.budget or (now.search_settings.trials if budget_edited else study.budget)
+    budget = _budget_of_resumed(study, study_plan, before.search_settings.trials)
     if budget != study.budget:
         stores.studies.set_budget(study.id, budget)
     # Also if it is running: this resets the count of failures and the patience.
     stores.studies.set_state(study.id, StudyState.RUNNING)
     return read_study(stores, study.name)
+
+
+def _budget_of_resumed(study: Study, study_plan: StudyPlan, before: int) -> int | None:
+    """Number of trials of a study that is resumed; None: no limit but the deadline.
+
+    Args:
+        before: the number in the study's stored settings. The study has it unless ``--trials`` was given once.
+    """
+    now = study_plan.spec.search_settings.trials
+    if study_plan.budget is not None:
+        return study_plan.budget
+    if study_plan.until_deadline:
+        return None if study.budget in (None, before) else study.budget
+    return now if study.budget is None or before != now else study.budget
 
 
 def _check_unchanged(study: Study, study_plan: StudyPlan) -> None:

@@ -6,8 +6,9 @@ built-in sample competition is written only after all other checks.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from search.engines.plan import Workers
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import Competition, NoData, inspect_with_progress, known_folder
+from search.study_setup.deadline import Hours
 from search.study_setup.image_weights import Weighting, estimate_image_weights
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
@@ -74,6 +76,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         folder=data,
         folds=request.folds,
         budget=request.trials,
+        until_deadline=request.hours is not None,
         memory=request.memory,
         weighting=_weighting(spec, competition, request.workers.weights, console) if stored is None else None,
     )
@@ -110,7 +113,7 @@ class StartRequest:
     data: Path | None
     storage_url: str
     trials: int | None
-    hours: float | None
+    hours: Hours | None
     patience: int | None
     """Number of trials without a gain beyond noise after which the search stops; 0: never."""
     priority: int | None
@@ -122,3 +125,5 @@ class StartRequest:
     folds: Path | None
     output: Path | None
     workers: Workers
+    begun: float = field(default_factory=time.monotonic)
+    """When the command began, on the monotonic clock; the time until a deadline counts from then."""

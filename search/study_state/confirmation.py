@@ -20,7 +20,7 @@ from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from search.study_state.time_budget import confirmations_in_time
 from search.study_state.time_left import read_costs
-from search.study_state.training_costs import correction_factor, final_recipe, length_ratio
+from search.study_state.training_costs import correction_factor, final_cost, final_recipe
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
 from trainer.common.randomness import random_key
@@ -125,7 +125,7 @@ def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list
     finished = [(finalist.number, record) for finalist in confirmation.finalists for record in finalist.rounds]
     factor = correction_factor(
         [_predicted_seconds(confirmation, number) for number, _ in finished],
-        [record.seconds for _, record in finished],
+        [record.cost for _, record in finished],
     )
     rows = {} if estimates is None else {row.number: row for row in estimates.rows}
     order = [*[n for n in confirmation.numbers if n not in rows], *[n for n in rows if n in predicted]]
@@ -145,7 +145,7 @@ def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list
 
 def _predicted_seconds(confirmation: Confirmation, number: int) -> float:
     trial = confirmation.trials[number]
-    return trial.seconds * length_ratio(trial.recipe or {}, confirmation.study.spec.final)
+    return final_cost(trial, confirmation.study.spec.final)
 
 
 def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: ImageSet) -> None:

@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.statistics.ranking import Candidate, averaging_gain, objective
-from storage.stores import Stores
-from storage.values import TrialRecord, TrialStatus, WorkKind
-
-
-def search_records(stores: Stores, study_id: int, before: tuple[TrialRecord, ...] = ()) -> tuple[TrialRecord, ...]:
-    """Outcomes of the search trials of a study, in the order in which they ended.
-
-    Args:
-        before: an earlier result, returned again if the number of outcomes is the same: they are only ever added.
-    """
-    if stores.trials.count(study_id, WorkKind.SEARCH) == len(before):
-        return before
-    return tuple(stores.trials.records(study_id, kind=WorkKind.SEARCH))
+from storage.values import TrialRecord, TrialStatus
 
 
 def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:

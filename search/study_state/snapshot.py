@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from search.runtime.heartbeat import processes_present
 from search.statistics.ranking import Candidate, rank
-from search.study_state.search_trials import candidates, search_records
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
-from search.study_state.time_left import kinds_in_time
+from search.study_state.time_left import EndedTrainings, kinds_in_time, read_ended
 from storage.records.workers import Role
 from storage.stores import Stores
 from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind, WorkState
@@ -21,8 +21,7 @@ class StudySnapshot:
 
     study: Study
     metric: str
-    records: tuple[TrialRecord, ...]
-    """Outcomes of search trials, in the order in which they ended."""
+    ended: EndedTrainings
     running: int
     """Trials that a worker holds."""
     waiting: int
@@ -40,6 +39,11 @@ class StudySnapshot:
     """Live workers of the study."""
     homes: frozenset[str | None]
     """Identities of the home folders in which these workers keep weights (`search.runtime.home.Home.identity`)."""
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Outcomes of search trials, in the order in which they ended."""
+        return self.ended.trials
 
     @property
     def paused(self) -> bool:
@@ -89,14 +93,14 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
     study = read_study(stores, name)
     counts = stores.queue.counts(study.id)
     trials, confirms, refits = (counts[kind] for kind in WorkKind)
-    records = search_records(stores, study.id, () if before is None else before.records)
+    ended = read_ended(stores, study.id, None if before is None else before.ended)
     present = processes_present(stores.workers, study.id)
     workers = [process for process in present if process.role is Role.WORKER]
-    in_time_for_trial, in_time_to_confirm = kinds_in_time(stores, study, records)
+    in_time_for_trial, in_time_to_confirm = kinds_in_time(stores, study, ended)
     return StudySnapshot(
         study=study,
         metric=study.metric,
-        records=records,
+        ended=ended,
         in_time_for_trial=in_time_for_trial,
         running=trials[WorkState.LEASED],
         waiting=trials[WorkState.QUEUED],

@@ -59,6 +59,11 @@ class Study:
         return self.stored.deadline
 
     @property
+    def period_began(self) -> float:
+        """When the time until the deadline began to run: Unix seconds on the database's clock."""
+        return self.begun if self.stored.period_began is None else self.stored.period_began
+
+    @property
     def state(self) -> StudyState:
         """Running, paused or stopped."""
         return self.stored.state

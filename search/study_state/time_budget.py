@@ -2,6 +2,10 @@
 
 Each stage ends early enough for the stages that follow, judged by the trainings of the study so far. A study may end
 before its deadline but not after it. Pure functions; `search.study_state.time_left` reads their arguments.
+
+Only the export is indispensable, because the networks of the best trials are kept. Refits get time as far as the share
+of ``[final]`` and their expected gain allow (`search.statistics.expected_gain`): a longer first training of the winner,
+then further seeds, each for as long as it gains more per second than another trial.
 """
 
 from __future__ import annotations
@@ -9,16 +13,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
+from search.statistics.expected_gain import gain_of_training, gain_of_trial
 from search.study_state.confirmation_schedule import confirmation_budget, finalist_count
-from search.study_state.training_costs import full_training_seconds, length_ratio, upper_quantile, wall_seconds
+from search.study_state.search_trials import averaged_score, averaging_gain_of
+from search.study_state.training_costs import (
+    device_of,
+    final_cost,
+    full_training_seconds,
+    length_ratio,
+    upper_quantile,
+    wall_seconds,
+)
 from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
 
 MARGIN = 1.2
 """Factor on predicted training times, because trainings differ in length."""
 EXPORT_SECONDS = 20.0
-"""Time reserved after the refits for predicting the test images, checking and writing the export."""
+"""Time reserved at the end for choosing the members, checking the model and writing the export."""
+EXPORT_SHARE = 0.05
+"""The same as a share of the time until the deadline; the larger of the two counts."""
+LONGEST_EXPORT = 180.0
+"""Largest `EXPORT_SHARE`, in seconds."""
+LEAST_LENGTH = 0.5
+"""Least share of its epochs that a trial is shortened to, if another trial has finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,27 +46,33 @@ class Costs:
     """Predicted training times of a study, in seconds, and the trainings that are left."""
 
     workers: int
+    workers_here: int = 1
+    """Workers that share the home of the export; only these may refit."""
     trial: float | None = None
     """Predicted seconds of another trial, see `training_costs.QUANTILE`; None before any trial gives an estimate."""
     final: float | None = None
     """Predicted seconds of one training of the slowest recipe that may be exported, with its exported epochs and image
     size; None as for ``trial``.
     """
+    mean_trial: float | None = None
+    """Mean seconds of the ended trials, pruned ones included; None before the first."""
     finished: bool = False
     """Whether any trial has finished, so that there is something to export."""
-    under_way: float = 0.0
-    """Seconds since the first trial began, as long as none has ended; 0 if none runs or one has ended."""
     contenders: int = 0
     """Number of recipes that are confirmed; 0: too few trials have ended, or the study has no confirmation."""
     confirmation: float = 0.0
     """Training seconds left for confirmation, summed over workers."""
     refits: int = 1
-    """Trainings that the export of one recipe needs in addition to networks that are kept."""
+    """Refits that the plan keeps time for."""
+    needed_refits: int = 1
+    """Refits without which there would be nothing to export: 0 or 1."""
+    export: float = EXPORT_SECONDS
+    """Seconds reserved for the export."""
 
     @property
     def refit_wall(self) -> float:
         """Wall-clock seconds from the end of the confirmation to the end of the export."""
-        return MARGIN * wall_seconds(self.refits, self.final or 0.0, self.workers) + EXPORT_SECONDS
+        return MARGIN * wall_seconds(self.refits, self.final or 0.0, self.workers_here) + self.export
 
     @property
     def least_confirmation_wall(self) -> float:
@@ -68,8 +94,10 @@ def measure_costs(
     confirmations: Sequence[TrialRecord],
     *,
     workers: int,
-    under_way: float = 0.0,
+    workers_here: int | None = None,
     kept: bool = False,
+    period: float = math.inf,
+    device: str | None = None,
 ) -> Costs:
     """Predict the costs of a study from its ended trainings.
 
@@ -77,17 +105,24 @@ def measure_costs(
         records: all search trials that have ended.
         best: the finished search trials whose recipes may be exported.
         confirmations: all confirmations that have ended.
-        under_way: seconds since the first running trial began; 0 if none runs.
+        workers_here: workers that share the home of the export; None: all.
         kept: whether all workers keep their networks where the export will be made, so that the networks of an earlier
             training can replace a refit.
+        period: seconds from the begin of the study to its deadline.
+        device: of the worker that would train (`training_costs.device_of`); None: any.
     """
     finished = [record for record in records if record.status is TrialStatus.FINISHED and record.recipe]
-    trial = upper_quantile(full_training_seconds(records))
-    final_seconds = [record.seconds * length_ratio(record.recipe or {}, spec.final) for record in finished]
+    trial = upper_quantile(full_training_seconds(records, device))
     # Any of the best may be exported, so the slowest of them counts.
-    exportable = [record.seconds * length_ratio(record.recipe or {}, spec.final) for record in best if record.recipe]
-    confirmed = [record.seconds for record in confirmations if record.status is TrialStatus.FINISHED]
-    known = [seconds for seconds in (upper_quantile(final_seconds), *exportable, *confirmed) if seconds is not None]
+    exportable = [final_cost(record, spec.final, records, device) for record in best if record.recipe]
+    confirmed = [
+        record.cost
+        for record in confirmations
+        if record.status is TrialStatus.FINISHED and device in (None, device_of(record.machine))
+    ]
+    known = [*exportable, *confirmed]
+    if not known and finished:
+        known = [upper_quantile([final_cost(record, spec.final, records, device) for record in finished]) or 0.0]
     if trial is not None and not known:
         known = [trial * length_ratio(spec.default_recipe(), spec.final)]
     finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
@@ -96,37 +131,121 @@ def measure_costs(
     final = max(known) if known else None
     as_exported = bool(best) and all(length_ratio(r.recipe or {}, spec.final) == 1.0 for r in best)
     budget = confirmation_budget(search_seconds, spec.confirm.share) - sum(record.seconds for record in confirmations)
+    here = max(1, workers if workers_here is None else workers_here)
+    # A confirmation is a training of the export as well, and so is a trial of the exported length.
+    done = 1 if kept and (contenders or as_exported) else 0
     return Costs(
         workers=max(1, workers),
+        workers_here=here,
         trial=trial,
         final=final,
+        mean_trial=fmean(record.cost for record in records) if records else None,
         finished=bool(finished),
-        under_way=0.0 if trial is not None else under_way,
         contenders=contenders,
         confirmation=max(0.0, min(budget, contenders * spec.confirm.rounds * (final or 0.0))),
-        # A confirmation is a training of the export as well, and so is a trial of the exported length. If its networks
-        # are lost nevertheless, the provisional submission is what is ready in time.
-        refits=spec.final.seeds - (1 if kept and (contenders or as_exported) else 0),
+        refits=_refits_in_plan(spec, records, final, done=done, kept=kept, period=period, workers=here),
+        needed_refits=0 if kept else 1,
+        export=export_seconds(period),
+    )
+
+
+def export_seconds(period: float) -> float:
+    """Seconds reserved for the export of a study whose deadline is ``period`` seconds after its begin."""
+    return max(EXPORT_SECONDS, min(LONGEST_EXPORT, EXPORT_SHARE * period))
+
+
+def _refits_in_plan(
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    final: float | None,
+    *,
+    done: int,
+    kept: bool,
+    period: float,
+    workers: int,
+) -> int:
+    """How many refits the plan keeps time for: as many as the study wants, its share allows and their gain justifies.
+
+    Args:
+        done: trainings of the exported recipe that need no refit: 0 or 1.
+    """
+    wanted, needed = spec.final.seeds - done, 0 if kept else 1
+    if not final:
+        return max(wanted, needed)
+    rounds = spec.final.share * period / (MARGIN * final)
+    allowed = wanted if math.isinf(rounds) else min(wanted, math.floor(rounds) * workers)
+    planned = min(allowed, 1 - done)  # longer than the trials, or with networks that no trial keeps
+    trial_rate = _gain_rate_of_trials(spec.protocol.metric, records)
+    within = _gain_within(spec.protocol.metric, records)
+    while planned < allowed and gain_of_training(within, spec.protocol.folds, done + planned) >= trial_rate * final:
+        planned += 1
+    return max(planned, needed)
+
+
+def _gain_rate_of_trials(metric: str, records: Sequence[TrialRecord]) -> float:
+    """Expected gain from another trial for each second that a trial takes on average."""
+    finished = [record for record in records if record.status is TrialStatus.FINISHED and record.value is not None]
+    seconds = fmean(record.cost for record in records) if records else 0.0
+    gain = gain_of_trial([averaged_score(r, metric) for r in finished], [r.value_se or 0.0 for r in finished])
+    return gain / seconds if seconds > 0.0 else math.inf
+
+
+def _gain_within(metric: str, records: Sequence[TrialRecord]) -> float:
+    """Mean gain from averaging the fold models of a training; 0 before a trial has finished."""
+    finished = [record for record in records if record.status is TrialStatus.FINISHED and record.value is not None]
+    return fmean(averaging_gain_of(record, metric) for record in finished) if finished else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """The planned stages of a study with a deadline. Times are Unix seconds."""
+
+    trials: int
+    """Trials that are expected to end before the confirmation."""
+    confirmation: float
+    """Begin of the confirmation; that of the refits if there is none."""
+    refits: float
+    """Begin of the refits."""
+    number_of_refits: int
+    export: float
+    """Begin of the export."""
+    deadline: float
+
+
+def outline(costs: Costs, *, now: float, deadline: float) -> Outline | None:
+    """The plan of a study from ``now`` to its ``deadline``, Unix seconds; None before any trial gives an estimate."""
+    if not costs.mean_trial:
+        return None
+    refits = max(now, deadline - costs.refit_wall)
+    confirmation = max(now, refits - costs.confirmation_wall)
+    return Outline(
+        trials=max(0, math.floor((confirmation - now) * costs.workers / costs.mean_trial)),
+        confirmation=confirmation,
+        refits=refits,
+        number_of_refits=costs.refits,
+        export=max(now, deadline - costs.export),
+        deadline=deadline,
     )
 
 
 def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:
     """Whether a trial that begins at ``now`` would end early enough for confirmation, refits and export.
 
-    Before any trial has ended, the age of the running ones is a lower bound on the time of a trial and of a refit.
-    Without a running trial nothing is known, and the trial may begin at any time before the deadline.
+    It may be shortened to `LEAST_LENGTH`. A first trial may begin as long as there is time for an export: it is
+    shortened to the time that is left.
 
     Args:
         now, deadline: Unix seconds.
     """
     if costs.trial is None:
-        return now + costs.under_way * (1 + wall_seconds(costs.refits, 1.0, costs.workers)) < deadline
-    return now + MARGIN * costs.trial + costs.confirmation_wall + costs.refit_wall <= deadline
+        return now + costs.export < deadline
+    least = costs.trial * (LEAST_LENGTH if costs.finished else 0.0)
+    return now + MARGIN * least + costs.confirmation_wall + costs.refit_wall <= deadline
 
 
 def confirmations_in_time(costs: Costs, *, now: float, deadline: float) -> int:
     """How many confirmations that begin at ``now`` would end early enough for refits and export, 0 or more."""
-    return _trainings_within(costs, deadline - now - costs.refit_wall)
+    return _trainings_within(costs, deadline - now - costs.refit_wall) * costs.workers
 
 
 def refits_in_time(costs: Costs, *, now: float, deadline: float) -> int:
@@ -134,27 +253,29 @@ def refits_in_time(costs: Costs, *, now: float, deadline: float) -> int:
 
     The caller divides them among recipes and seeds.
     """
-    return _trainings_within(costs, deadline - now - EXPORT_SECONDS)
+    return _trainings_within(costs, deadline - now - costs.export) * costs.workers_here
 
 
-def latest_end(costs: Costs, kind: WorkKind, *, deadline: float, export_seconds: float) -> float:
-    """Latest time (Unix seconds) at which a running training may end so that the following stages fit.
+def latest_end(costs: Costs, kind: WorkKind, *, deadline: float, final_seconds: float) -> float:
+    """Latest time (Unix seconds) at which a training may end so that the following stages fit.
 
-    A trial leaves time for one round of confirmation and the refits, a confirmation for the refits. Refits have no
-    limit. Nor have trials while none has finished, because there would be nothing to export.
+    A trial leaves time for one round of confirmation and the planned refits, a confirmation for the refits, a refit for
+    the export. While no trial has finished, a trial leaves time only for what an export cannot do without.
 
     Args:
-        export_seconds: seconds of a training of its recipe with the epochs and the image size of the export.
+        final_seconds: seconds of a training of its recipe with the epochs and the image size of the export.
     """
-    if kind is WorkKind.REFIT or (kind is WorkKind.SEARCH and not costs.finished):
-        return math.inf
-    own = MARGIN * wall_seconds(costs.refits, export_seconds, costs.workers) + EXPORT_SECONDS
+    if kind is WorkKind.REFIT:
+        return deadline - costs.export
+    if not costs.finished:
+        return deadline - costs.export - MARGIN * costs.needed_refits * final_seconds
+    own = MARGIN * wall_seconds(costs.refits, final_seconds, costs.workers_here) + costs.export
     confirmation = costs.least_confirmation_wall if kind is WorkKind.SEARCH else 0.0
     return deadline - max(own, costs.refit_wall) - confirmation
 
 
 def _trainings_within(costs: Costs, seconds: float) -> int:
-    """How many trainings of `Costs.final` seconds all workers complete within ``seconds``."""
+    """How many trainings of `Costs.final` seconds one worker completes within ``seconds``."""
     if not costs.final:
         return 0
-    return max(0, math.floor(seconds / (MARGIN * costs.final))) * costs.workers
+    return max(0, math.floor(seconds / (MARGIN * costs.final)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from search.runtime.heartbeat import processes_present
 from search.statistics.ranking import rank
 from search.study_state.confirmation_schedule import finalist_count
-from search.study_state.search_trials import candidates, search_records
+from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from search.study_state.time_budget import (
     Costs,
@@ -16,21 +17,50 @@ from search.study_state.time_budget import (
     measure_costs,
     refits_in_time,
 )
-from search.study_state.training_costs import full_training_seconds
-from storage.records.workers import Role
+from search.study_state.training_costs import device_of, full_training_seconds, upper_quantile
+from storage.records.workers import Role, WorkerRecord
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
 
 
-def kinds_in_time(stores: Stores, study: Study, records: Sequence[TrialRecord] | None = None) -> tuple[bool, bool]:
+@dataclass(frozen=True, kw_only=True)
+class EndedTrainings:
+    """The trainings of a study that have ended, from which costs are predicted, in the order in which they ended."""
+
+    trials: tuple[TrialRecord, ...] = ()
+    confirmations: tuple[TrialRecord, ...] = ()
+
+
+def read_ended(stores: Stores, study_id: int, before: EndedTrainings | None = None) -> EndedTrainings:
+    """Read the ended trials and confirmations of a study.
+
+    Args:
+        before: an earlier result. Its parts are returned again as long as their number is the same, because outcomes of
+            these kinds are hardly ever removed.
+    """
+    before = before or EndedTrainings()
+
+    def read(kind: WorkKind, known: tuple[TrialRecord, ...]) -> tuple[TrialRecord, ...]:
+        if stores.trials.count(study_id, kind) == len(known):
+            return known
+        return tuple(stores.trials.records(study_id, kind=kind))
+
+    return EndedTrainings(
+        trials=read(WorkKind.SEARCH, before.trials), confirmations=read(WorkKind.CONFIRM, before.confirmations)
+    )
+
+
+def kinds_in_time(
+    stores: Stores, study: Study, ended: EndedTrainings | None = None, device: str | None = None
+) -> tuple[bool, bool]:
     """Whether another trial, and whether another confirmation, could end early enough before the study's deadline.
 
     Args:
-        records: all search trials of the study; None: read from the database.
+        ended, device: as `read_costs`.
     """
     if study.deadline is None:
         return True, True
-    costs, now = read_costs(stores, study, records), stores.database.now()
+    costs, now = read_costs(stores, study, ended, device), stores.database.now()
     return (
         is_time_for_trial(costs, now=now, deadline=study.deadline),
         confirmations_in_time(costs, now=now, deadline=study.deadline) > 0,
@@ -48,27 +78,43 @@ def refits_before_deadline(stores: Stores, study: Study) -> int | None:
     return refits_in_time(read_costs(stores, study), now=stores.database.now(), deadline=study.deadline)
 
 
-def read_costs(stores: Stores, study: Study, records: Sequence[TrialRecord] | None = None) -> Costs:
+def read_costs(stores: Stores, study: Study, ended: EndedTrainings | None = None, device: str | None = None) -> Costs:
     """Training times of a study and the trainings that are left, by the ended trainings and the live workers.
 
     Args:
-        records: all search trials of the study; None: read from the database.
+        ended: all ended trainings of the study; None: read from the database.
+        device: of the worker that asks (`training_costs.device_of`); None: the fastest among the live workers.
     """
-    if records is None:
-        records = search_records(stores, study.id)
+    if ended is None:
+        ended = read_ended(stores, study.id)
+    records = ended.trials
     finalists = finalist_count(sum(record.counts for record in records), study.spec.confirm)
     ranking = [candidate.number for candidate in rank(candidates(records, study.metric))]
     exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
-    # The age of running trials is used only until ended ones give a better estimate.
-    running = not full_training_seconds(records) and any(i.kind is WorkKind.SEARCH for i in stores.queue.held(study.id))
     present = processes_present(stores.workers, study.id)
+    workers = [process for process in present if process.role is Role.WORKER]
     homes = {process.home for process in present}
+    supervisors = {process.home for process in present if process.role is Role.SUPERVISOR}
     return measure_costs(
         study.spec,
         records,
         [record for record in records if record.status is TrialStatus.FINISHED and record.number in exportable],
-        stores.trials.records(study.id, kind=WorkKind.CONFIRM),
-        workers=sum(process.role is Role.WORKER for process in present),
+        ended.confirmations,
+        workers=len(workers),
+        # The export collects networks in the home of the process that writes it.
+        workers_here=sum(process.home in supervisors for process in workers) if supervisors else None,
         kept=len(homes) == 1 and None not in homes,
-        under_way=stores.database.now() - study.begun if running else 0.0,
+        period=study.deadline - study.period_began if study.deadline is not None else float("inf"),
+        device=device or _fastest_device(records, workers),
     )
+
+
+def _fastest_device(records: Sequence[TrialRecord], workers: Sequence[WorkerRecord]) -> str | None:
+    """The device on which the live workers train fastest; None if none of them has ended a training."""
+    names = {worker.name for worker in workers}
+    devices = {device_of(record.machine) for record in records if record.worker in names}
+
+    def seconds(device: str) -> float:
+        return upper_quantile(full_training_seconds(records, device)) or float("inf")
+
+    return min(devices, key=seconds, default=None)

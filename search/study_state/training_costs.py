@@ -1,9 +1,14 @@
-"""Prediction of training times, in seconds, from ended trainings. Pure functions."""
+"""Prediction of training times, in seconds, from ended trainings. Pure functions.
+
+A cost is the time of a worker from taking a training to storing it: its epochs and its overhead (reading pixels,
+building networks, predicting, saving weights). Costs are known by recipe (backbone and image size) and by device.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from storage.values import TrialRecord, TrialStatus
@@ -12,6 +17,73 @@ from trainer.recipe.recipe import Recipe
 
 QUANTILE = 0.9
 """Quantile of the trials' seconds that predicts the next trial. About every second trial would exceed the mean."""
+SMALLEST_SIDE = 32
+"""Pixels of the smallest image that a shortened recipe trains on; the strides of most backbones multiply to 32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost:
+    """Predicted cost of one training."""
+
+    epoch: float
+    """Seconds of one epoch, above 0."""
+    overhead: float = 0.0
+    """Seconds beside the epochs."""
+
+    def total(self, epochs: int) -> float:
+        """Seconds of a training of ``epochs`` epochs."""
+        return epochs * self.epoch + self.overhead
+
+    def epochs_within(self, seconds: float) -> int:
+        """Number of epochs that a training of ``seconds`` has time for, 0 or more."""
+        return max(0, math.floor((seconds - self.overhead) / self.epoch))
+
+
+def device_of(machine: Mapping[str, Any]) -> str:
+    """The device of a stored training, by which costs differ: the model of its GPU, or of its processor."""
+    processor = str(machine.get("cpu", ""))  # followed by its vector instructions in parentheses
+    return processor.rpartition(" (")[0] or processor or str(machine.get("device", ""))
+
+
+def predicted_cost(
+    records: Sequence[TrialRecord], recipe: Mapping[str, Any], device: str | None = None
+) -> TrainingCost | None:
+    """Predicted cost of a recipe, from trainings of the same backbone; None if there are none.
+
+    Trainings with its image size count alone, if there are any. Others are scaled by the number of pixels. The same
+    holds for trainings on the same device, except that nothing scales those on others.
+
+    Args:
+        recipe: flat recipe.
+        device: as `device_of` returns it; None: any.
+    """
+    begun = [r for r in records if r.epochs_done and r.recipe and r.recipe.get("backbone") == recipe["backbone"]]
+    begun = [r for r in begun if device_of(r.machine) == device] or begun
+    begun = [r for r in begun if (r.recipe or {})["image_size"] == recipe["image_size"]] or begun
+    epochs, overheads = [], []
+    for record in begun:
+        scale = (recipe["image_size"] / (record.recipe or {})["image_size"]) ** 2
+        epochs.append(scale * record.seconds / record.epochs_done)
+        if record.status is TrialStatus.FINISHED:
+            overheads.append(scale * record.overhead)
+    epoch = upper_quantile(epochs)
+    return TrainingCost(epoch=epoch, overhead=upper_quantile(overheads) or 0.0) if epoch else None
+
+
+def shortened(recipe: Recipe, cost: TrainingCost, seconds: float) -> Recipe | None:
+    """The recipe with as many epochs as ``seconds`` last, at most its own.
+
+    If not even one epoch fits, its images become smaller as well: a multiple of 32 pixels, so that one epoch fits.
+
+    Returns:
+        None: no size of 32 pixels or more fits.
+    """
+    epochs = cost.epochs_within(seconds)
+    if epochs:
+        return recipe.replace({"epochs": min(epochs, recipe.epochs)})
+    share = max(0.0, seconds) / cost.total(1)
+    side = math.floor(recipe.image_size * math.sqrt(share) / SMALLEST_SIDE) * SMALLEST_SIDE
+    return recipe.replace({"epochs": 1, "image_size": side}) if side >= SMALLEST_SIDE else None
 
 
 def final_recipe(recipe: Mapping[str, Any], final: FinalSettings) -> Recipe:
@@ -31,19 +103,50 @@ def length_ratio(recipe: Mapping[str, Any], final: FinalSettings) -> float:
     return (final.epochs or epochs) / epochs * ((final.image_size or size) / size) ** 2
 
 
+def final_cost(
+    record: TrialRecord, final: FinalSettings, records: Sequence[TrialRecord] = (), device: str | None = None
+) -> float:
+    """Predicted seconds of a finished trial's recipe as it is exported.
+
+    The epochs and the image size are those of the export. More epochs do not change the overhead.
+
+    Args:
+        records: trainings that show the cost on another device than the trial's own.
+        device: where the recipe will train; None: on the trial's own device.
+    """
+    recipe = record.recipe or {}
+    if device not in (None, device_of(record.machine)):
+        exported = final_recipe(recipe, final).to_flat()
+        there = predicted_cost([r for r in records if device_of(r.machine) == device], exported)
+        if there is not None:
+            return there.total(int(exported["epochs"]))
+    pixels = ((final.image_size or recipe["image_size"]) / recipe["image_size"]) ** 2
+    # A training that the deadline ended has fewer epochs than its recipe.
+    whole = recipe["epochs"] / record.epochs_done if record.epochs_done else 1.0
+    return float(record.seconds * whole * length_ratio(recipe, final) + record.overhead * pixels)
+
+
 def upper_quantile(seconds: Sequence[float]) -> float | None:
     """The `QUANTILE` of ``seconds``, which is one of the values; None if there are no values."""
     ordered = sorted(seconds)
     return ordered[math.ceil(QUANTILE * len(ordered)) - 1] if ordered else None
 
 
-def full_training_seconds(records: Sequence[TrialRecord]) -> list[float]:
-    """Seconds of the finished trainings; if none has finished, of the incomplete ones, extrapolated to all epochs."""
-    finished = [record.seconds for record in records if record.status is TrialStatus.FINISHED]
-    if finished:
-        return finished
-    begun = [record for record in records if record.epochs_done > 0 and record.recipe is not None]
-    return [record.seconds / record.epochs_done * (record.recipe or {})["epochs"] for record in begun]
+def full_training_seconds(records: Sequence[TrialRecord], device: str | None = None) -> list[float]:
+    """Costs of the finished trainings; if none has finished, of the incomplete ones, extrapolated to all epochs.
+
+    Args:
+        device: only trainings on this device count, if there are any; None: all count.
+    """
+    own = [record for record in records if device_of(record.machine) == device]
+    for some in (own, records):
+        finished = [record.cost for record in some if record.status is TrialStatus.FINISHED]
+        if finished:
+            return finished
+        begun = [record for record in some if record.epochs_done > 0 and record.recipe is not None]
+        if begun:
+            return [r.seconds / r.epochs_done * (r.recipe or {})["epochs"] + r.overhead for r in begun]
+    return []
 
 
 def correction_factor(predicted: Sequence[float], measured: Sequence[float]) -> float:

@@ -1,72 +1,81 @@
-"""Deadline of a study: which work items a worker may begin, and which trainings it must stop."""
+"""Deadline of a study: which work items a worker may begin, and the time limits of its trainings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.study_state.search_trials import search_records
 from search.study_state.study import Study, read_study
-from search.study_state.time_budget import latest_end
-from search.study_state.time_left import kinds_in_time, read_costs
-from search.study_state.training_costs import length_ratio
+from search.study_state.time_budget import confirmations_in_time, is_time_for_trial, latest_end
+from search.study_state.time_left import EndedTrainings, read_costs, read_ended
+from search.worker.time_limit import StudyTime, TimeLimit
 from storage.queue.items import WorkItem
 from storage.stores import Stores
-from storage.values import TrialRecord, WorkKind
-from trainer.recipe.recipe import Recipe
+from storage.values import WorkKind
+from trainer.common.environment import cpu_name
 
 if TYPE_CHECKING:
-    from trainer.training.results import EpochReport
+    import torch
 
 
 class DeadlineGuard:
     """Keeps one worker from trainings that would end too late for their study's deadline."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, device: str | None = None) -> None:
+        """
+        Args:
+            device: of the worker, as `device_name` returns it; None: any.
+        """
         self._stores = stores
-        self._records: dict[int, tuple[TrialRecord, ...]] = {}  # ended search trials, by study id
-        self._given_up: dict[int, float] = {}  # missed deadline, by work item id
+        self._device = device
+        self._ended: dict[int, EndedTrainings] = {}  # by study id
+        self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id
 
     def kinds_to_begin(self, study: Study) -> tuple[WorkKind, ...]:
-        """The kinds of work that may begin now.
-
-        Trials and confirmations must leave enough time for the work that follows them; refits may always begin.
-        """
+        """The kinds of work that may begin now: those that would leave enough time for the work that follows them."""
         if study.deadline is None:
             return tuple(WorkKind)
-        trials, confirmations = kinds_in_time(self._stores, study, self._search_records(study))
-        return (*[WorkKind.SEARCH] * trials, *[WorkKind.CONFIRM] * confirmations, WorkKind.REFIT)
+        state = self._read(study)
+        costs, now, deadline = state.costs, state.now, study.deadline
+        refits = now + (costs.final or 0.0) <= latest_end(costs, WorkKind.REFIT, deadline=deadline, final_seconds=0.0)
+        may_begin = {
+            # If no trial has finished and one was given up, the next one would be given up as well.
+            WorkKind.SEARCH: is_time_for_trial(costs, now=now, deadline=deadline)
+            and (costs.trial is not None or not self.given_up(study)),
+            WorkKind.CONFIRM: confirmations_in_time(costs, now=now, deadline=deadline) > 0,
+            WorkKind.REFIT: refits,
+        }
+        return tuple(kind for kind in WorkKind if may_begin[kind])
 
     def given_up(self, study: Study) -> set[int]:
-        """Ids of the search items that this worker has released as too late for the present deadline.
+        """Ids of the items that this worker has released as too late for the present deadline.
 
         The worker has to skip them. Otherwise it would be the first to take them again.
         """
-        return {work_id for work_id, deadline in self._given_up.items() if deadline == study.deadline}
+        return {work_id for work_id, limit in self._limits.items() if limit.missed == study.deadline is not None}
 
-    def is_too_late(self, study: Study, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
-        """Whether a training would end too late, if its remaining epochs take as long as the last one.
+    def limit(self, study: Study, item: WorkItem) -> TimeLimit:
+        """The time limit of the training of an item that this worker has taken."""
+        name = study.name
+        limit = TimeLimit(
+            item.kind,
+            lambda: self._read(read_study(self._stores, name)),  # its deadline may have changed
+            device=self._device or "",
+            resumed=item.attempt > 1,
+        )
+        self._limits = {work_id: known for work_id, known in self._limits.items() if known.missed is not None}
+        self._limits[item.id] = limit
+        return limit
 
-        A search item that would end too late is one of `given_up` from then on.
+    def _read(self, study: Study) -> StudyTime:
+        """The present costs of a study. Its ended trainings are read again only when another one has ended."""
+        ended = read_ended(self._stores, study.id, self._ended.get(study.id))
+        self._ended[study.id] = ended
+        costs = read_costs(self._stores, study, ended, self._device)
+        return StudyTime(study=study, costs=costs, ended=ended, now=self._stores.database.now())
 
-        Args:
-            study: the study of the item. This call reads it again, because its deadline may have changed.
-            report: report of the last epoch.
-        """
-        study, kind = read_study(self._stores, study.name), item.kind
-        epochs_left = report.epochs - report.epoch
-        if study.deadline is None or kind is WorkKind.REFIT or not epochs_left:
-            return False
-        costs = read_costs(self._stores, study, self._search_records(study))
-        export_seconds = report.epochs * report.seconds
-        if kind is WorkKind.SEARCH:
-            export_seconds *= length_ratio(recipe.to_flat(), study.spec.final)
-        end = self._stores.database.now() + epochs_left * report.seconds
-        late = end > latest_end(costs, kind, deadline=study.deadline, export_seconds=export_seconds)
-        if late and kind is WorkKind.SEARCH:
-            self._given_up[item.id] = study.deadline
-        return late
 
-    def _search_records(self, study: Study) -> tuple[TrialRecord, ...]:
-        """The study's ended search trials, read again only when another one has ended."""
-        self._records[study.id] = search_records(self._stores, study.id, self._records.get(study.id, ()))
-        return self._records[study.id]
+def device_name(device: torch.device) -> str:
+    """The model of a device, as `search.study_state.training_costs.device_of` reads it from a stored training."""
+    import torch
+
+    return cpu_name() if device.type == "cpu" else torch.cuda.get_device_name(device)

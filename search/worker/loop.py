@@ -11,7 +11,7 @@ from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.data_folder import DataMismatch, NoData
-from search.study_state.study import Study, read_study
+from search.study_state.study import read_study
 from search.tuning.restore_optuna import ForeignOptunaStudy
 from search.worker.dead_workers import SWEEP_INTERVAL, orphaned_trials, sweep_all
 from search.worker.deadline_guard import DeadlineGuard
@@ -23,10 +23,9 @@ from storage.stores import Stores
 from storage.values import StudyState, WorkKind
 from studies.errors import StudyError
 from trainer.common.errors import DataError
-from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainer.training.results import EpochReport
+    pass
 
 POLL_INTERVAL = 2.0  # seconds between two looks at an empty queue
 REOPEN_INTERVAL = 300.0  # seconds after which a study that could not be opened is tried again
@@ -110,7 +109,7 @@ class _WorkerLoop:
                     self._stop_test(item),
                     orphans,
                     overdue=lambda: self._signals.overdue,
-                    out_of_time=self._deadline_test(context.study, item),
+                    limit=self._deadline_guard.limit(context.study, item),
                 )
                 return True
         return False
@@ -171,10 +170,6 @@ class _WorkerLoop:
             return state is StudyState.PAUSED or (state is StudyState.STOPPED and item.kind is WorkKind.SEARCH)
 
         return stop
-
-    def _deadline_test(self, study: Study, item: WorkItem) -> Callable[[Recipe, EpochReport], bool]:
-        """Test whether the training would end too late for the study's deadline."""
-        return lambda recipe, report: self._deadline_guard.is_too_late(study, item, recipe, report)
 
     def _run_maintenance(self) -> None:
         """Recover the work of dead workers and remove unneeded checkpoints, each at its interval."""

@@ -38,13 +38,14 @@ def kept_trials(final: FinalSettings) -> int:
 
 
 def may_be_exported(stores: Stores, study: Study, recipe: Recipe, last: EpochReport, average: Average | None) -> bool:
-    """Whether a trial that has just ended is among the best so far and needs no refit.
+    """Whether a trial that has just ended is among the best so far, and needs no refit or may lack the time for one.
 
     Args:
         last: report of its last epoch.
         average: expected quality of the average of its fold models; None: unknown, then the answer is False.
     """
-    if average is None or not needs_no_refit(recipe, study.spec.final):
+    # Before a deadline there may be no time for a refit; then the networks of the trial are exported.
+    if average is None or not (study.deadline is not None or needs_no_refit(recipe, study.spec.final)):
         return False
     metric = study.metric
     ranking = candidates(stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)

@@ -20,15 +20,15 @@ from search.worker.lease import LeaseKeeper
 from search.worker.retention import remove_outranked_weights
 from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task, describe
+from search.worker.time_limit import Limit, NoLimit
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage import running_trial
 from storage.queue.items import WorkItem
 from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
-from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainer.training.results import EpochReport
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -40,20 +40,20 @@ def run_item(
     orphans: Collection[int] = (),
     *,
     overdue: Callable[[], bool] = lambda: False,
-    out_of_time: Callable[[Recipe, EpochReport], bool] = lambda recipe, report: False,
+    limit: Limit | None = None,
 ) -> None:
     """Run a work item that this worker has just taken.
 
     Afterwards one of these holds: the outcome is stored and reported to Optuna; the item is released because
-    ``stop_requested`` or ``out_of_time``; another worker has taken it over. Errors in the training are handled by the
-    policies of `search.runtime.failures`.
+    ``stop_requested`` or because of its ``limit``; another worker has taken it over. Errors in the training are handled
+    by the policies of `search.runtime.failures`.
 
     Args:
         stop_requested: whether to stop after the current epoch.
         orphans: numbers of orphaned trials (`search.worker.dead_workers.orphaned_trials`); a search item takes one of
             them instead of asking Optuna for a new trial.
         overdue: whether to abandon the training immediately; its last checkpoint stays.
-        out_of_time: whether the training would end too late for the study's deadline; asked after each epoch.
+        limit: what the study's deadline leaves of the training; None: no limit.
 
     Raises:
         WorkerLeaves: the item is released or has failed, and the worker's next item would fail the same way.
@@ -73,7 +73,7 @@ def run_item(
                 lease=lease,
                 stop_requested=stop_requested,
                 overdue=overdue,
-                out_of_time=out_of_time,
+                limit=limit or NoLimit(),
             )
             outcome = context.train(context, task)
         except LeaseLost:

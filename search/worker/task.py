@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import optuna
 
 from search.runtime.errors import SearchError
 from search.worker.lease import LeaseKeeper
+from search.worker.time_limit import Limit, NoLimit
 from storage.queue.items import WorkItem
 from storage.values import WorkKind
-from trainer.recipe.recipe import Recipe
-
-if TYPE_CHECKING:
-    from trainer.training.results import EpochReport
 
 
 class LeaseLost(SearchError):
@@ -34,8 +30,8 @@ class Task:
     """Whether to stop after the current epoch, with a checkpoint."""
     overdue: Callable[[], bool]
     """Whether to abandon the current epoch."""
-    out_of_time: Callable[[Recipe, EpochReport], bool] = lambda recipe, report: False
-    """Whether the training would end too late for the study's deadline; asked after each epoch, handled like a stop."""
+    limit: Limit = field(default_factory=NoLimit)
+    """What the study's deadline leaves of the training."""
 
     @property
     def name(self) -> str:

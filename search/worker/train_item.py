@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.worker.retention import may_be_exported
 from search.worker.task import LeaseLost, Task
+from search.worker.time_limit import OutOfTime, TooSlow
 from storage.optuna_storage import stored_trial
 from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import standard_error
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from trainer.training.results import CVResult, EpochReport, Verdict
 
 TEST_PER_TRAIN = 5
-"""Trials predict the test images only if there are at most this many test images per training image."""
+"""Test images for each training image; with more, only trials that keep their networks predict all of them."""
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +40,41 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
     Raises:
         LeaseLost: another worker holds the item.
     """
+    recipe = Recipe.from_flat(task.item.recipe or {})
+    while True:
+        try:
+            return _train(context, task, recipe)
+        except TooSlow as slow:
+            recipe = _shorten(context, task, slow)
+        except OutOfTime as problem:
+            log.info("%s is released: %s", task.name, problem)
+            return None
+
+
+def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | None:
+    """Cross-validate ``recipe``; as `train`.
+
+    Raises:
+        TooSlow: a shorter recipe should be trained instead.
+        OutOfTime: the item should be released.
+    """
     from trainer.networks.view_averaging import FLIPS
     from trainer.training.cross_validation import cross_validate
 
+    begun = time.monotonic()
+    task.limit.fit(recipe)
     item, lease = task.item, task.lease
-    recipe = Recipe.from_flat(item.recipe or {})
     in_search = item.kind is WorkKind.SEARCH
-    predicts_test = _predicts_test_images(context, item.kind)
+    epoch_callback = _epoch_callback(context, task, recipe)
+    in_epochs = 0.0
+
+    def on_epoch(report: EpochReport) -> Verdict:
+        nonlocal in_epochs
+        in_epochs += report.seconds
+        return epoch_callback(report)
 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
-        # Without test predictions, a trial cannot be exported.
-        return predicts_test and may_be_exported(context.stores, context.study, recipe, last, average)
+        return may_be_exported(context.stores, context.study, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
     result = cross_validate(
@@ -55,15 +83,16 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
         metric=context.study.metric,
         seed=item.seed,
         device=context.device,
-        on_epoch=_epoch_callback(context, task, recipe),
-        abandon=lambda: lease.lost or task.overdue(),
+        on_epoch=on_epoch,
+        on_batch=lambda share: task.limit.on_batch(recipe, share),
+        abandon=lambda: lease.lost or task.overdue() or task.limit.passed(),
         checkpoint=context.artifacts.checkpoint(context.study.name, item.id),
         weights_dir=context.weights_dir,
         keep_models=True,
         # The export chooses among these views, unless the recipe fixes them.
         views=FLIPS if recipe.tta == "none" else ("identity",),
         worth_keeping=worth_keeping if in_search else None,
-        predict_test=predicts_test,
+        predict_test="if kept" if in_search and _has_many_test_images(context) else True,
         loader=context.loader,
     )
     if lease.lost:
@@ -72,7 +101,25 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
         return None
     if result.models:
         _save_networks(context, task, result)
-    return outcome_of(result, context.study.metric, context.targets)
+    outcome = outcome_of(result, context.study.metric, context.targets)
+    reason = outcome.reason or task.limit.reason
+    return replace(outcome, reason=reason, overhead=max(0.0, time.monotonic() - begun - in_epochs))
+
+
+def _shorten(context: StudyContext, task: Task, slow: TooSlow) -> Recipe:
+    """Assign the shorter recipe to the trial, and remove the checkpoint of the longer one.
+
+    Raises:
+        LeaseLost: another worker holds the item.
+    """
+    log.info("%s is %s", task.name, slow.reason)
+    trial = task.trial
+    assert trial is not None, "only trials are shortened"
+    context.artifacts.remove_checkpoint(context.study.name, task.item.id)
+    if context.stores.queue.assign_trial(task.item, trial.number, slow.recipe.to_flat()) is None:
+        raise LeaseLost
+    trial.set_user_attr(EPOCHS_ATTRIBUTE, slow.recipe.epochs)
+    return slow.recipe
 
 
 def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callable[[EpochReport], Verdict]:
@@ -91,9 +138,11 @@ def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callab
             trial.report(report.mean_true_probability, report.epoch)
         if task.stop_requested():
             return Verdict.STOP
-        if task.out_of_time(recipe, report):
+        verdict = task.limit.after_epoch(recipe, report)
+        if verdict is Verdict.STOP:
             log.info("%s is released: it would end too late for the deadline", task.name)
-            return Verdict.STOP
+        if verdict is not Verdict.CONTINUE:
+            return verdict
         if trial is not None and context.pruner.gives_up(trial, report):
             return Verdict.PRUNE
         return Verdict.CONTINUE
@@ -127,8 +176,8 @@ def weights_name(fold: int) -> str:
     return f"fold{fold}.safetensors"
 
 
-def _predicts_test_images(context: StudyContext, kind: WorkKind) -> bool:
-    return kind is not WorkKind.SEARCH or len(context.images.test_ids) <= TEST_PER_TRAIN * len(context.images.train_ids)
+def _has_many_test_images(context: StudyContext) -> bool:
+    return len(context.images.test_ids) > TEST_PER_TRAIN * len(context.images.train_ids)
 
 
 def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:

@@ -234,7 +234,10 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
             log.info(
                 "%s: epoch %d of %d, %s %.4f, about %.0f s left", name, report.epoch, last, metric, report.metric, left
             )
-            return Verdict.PRUNE if report.epoch == last else Verdict.CONTINUE
+            if report.epoch < last:
+                return Verdict.CONTINUE
+            # A deadline may have ended a trial that counts as finished.
+            return Verdict.FINISH if record.status is TrialStatus.FINISHED else Verdict.PRUNE
 
         result = cross_validate(
             recipe,

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 
-from rich.console import Console
 from rich.text import Text
 
 from search.engines.local import LocalFleet
 from search.engines.plan import plan_fleet
-from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
+from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
+from search.report.progress import ScheduleView
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
-from search.runtime.console import note, open_console, say
+from search.runtime.console import open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
 from search.runtime.process_names import process_name
 from search.study_setup.create_study import create_study, resume
+from search.study_setup.deadline import set_deadline
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study
-from search.study_state.time_left import refits_before_deadline
 from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
 from search.workflow.confirm import run_confirmation
 from search.workflow.export_best import finish_export
+from search.workflow.final_training import export_is_due, plan_in_time, plan_of_finished
 from search.workflow.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import Interrupted, either_holds, make_fleet, no_worker_here, run_refits, stop_signals, watch
 from storage.database.outages import OUTAGE_TIMEOUT
@@ -65,11 +66,13 @@ def start(request: StartRequest) -> None:
     again = retry_host_failures(stores, study)
     if again.total:
         say(console, again.sentence(name))
-    _set_deadline(stores, study, request.hours)
+    study, deadline = set_deadline(stores, study, request.hours, begun=_begin_of_command(stores, request))
     notes = (*planned.notes, *weights_lines(stores, study))
     print_study(console, study, study_plan.competition, planned.where, notes)
     if verb == "begins":
         print_warm_starts(console, origins_of(stores, name))
+    if deadline:
+        say(console, deadline)
 
     with ExitStack() as stack:
         stack.enter_context(_supervising(stores, study, home))
@@ -79,18 +82,25 @@ def start(request: StartRequest) -> None:
         signals = stop_signals(fleet, request.workers)
         try:
             provisional = ProvisionalSubmission(stores, study, images, request.output or home.exports(name), console)
-            look = provisional.update
-            watch(stores, name, search_is_over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
+            schedule, due = ScheduleView(stores, console), export_is_due(stores)
+
+            def look(snapshot: StudySnapshot) -> None:
+                provisional.update(snapshot)
+                schedule.update(snapshot)
+
+            over = partial(either_holds, search_is_over, due)
+            watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
             snapshot = read_snapshot(stores, name)
             print_search_over(console, snapshot)
             shown = len(snapshot.records)
 
             def until(over: Callable[[StudySnapshot], bool]) -> None:
-                watch(stores, name, over, fleet=fleet, signals=signals, console=console, shown=shown)
+                in_time = partial(either_holds, over, due)
+                watch(stores, name, in_time, fleet=fleet, signals=signals, console=console, shown=shown)
 
             run_confirmation(stores, study, images, home, until, console)
             draw_finalists(stores, name, home)
-            plan = _plan_in_time(stores, study, home, console)
+            plan = plan_in_time(stores, study, home, console)
             ids = queue_refits(stores, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
             elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))
@@ -98,29 +108,11 @@ def start(request: StartRequest) -> None:
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
-    if not refits_are_over(read_snapshot(stores, name)):
+    snapshot = read_snapshot(stores, name)
+    if not refits_are_over(snapshot) and not due(snapshot):
         run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
+    plan, ids = plan_of_finished(stores, plan, ids, home, console)
     finish_export(console, stores, plan, ids, images, home, request.output, None)
-
-
-def _plan_in_time(stores: Stores, study: Study, home: Home, console: Console) -> ExportPlan:
-    """The largest export that fits before the deadline: first fewer seeds, then fewer recipes, at least one of each.
-
-    Trainings of the search and the confirmation are done, so only missing refits take time.
-    """
-    plan = plan_export(stores, study, seeds=None, full_data=False, home=home)
-    fitting = refits_before_deadline(stores, study)
-    for seeds in range(plan.seeds, 0, -1):
-        fewer = replace(plan, seeds=seeds)
-        if fitting is None or missing_refits(fewer, home) <= fitting:
-            return fewer
-    assert fitting is not None, "without a deadline everything fits"
-    if not fitting:
-        note(
-            console,
-            "the deadline leaves no time for a refit, so the export may be late; the provisional submission exists",
-        )
-    return plan_export(stores, study, seeds=1, full_data=False, members_at_most=max(1, fitting), home=home)
 
 
 def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:
@@ -134,14 +126,6 @@ def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:
     )
 
 
-def _set_deadline(stores: Stores, study: Study, hours: float | None) -> None:
-    """Set the deadline, ``hours`` from now.
-
-    A deadline that is still ahead stays. A deadline that has passed is replaced, or removed if ``hours`` is None.
-    """
-    now = stores.database.now()
-    if study.deadline is not None and study.deadline > now:
-        return
-    deadline = None if hours is None else now + hours * 3600.0
-    if deadline != study.deadline:
-        stores.studies.set_deadline(study.id, deadline)
+def _begin_of_command(stores: Stores, request: StartRequest) -> float:
+    """When the command began, before it read the images: Unix seconds on the database's clock."""
+    return stores.database.now() - (time.monotonic() - request.begun)

@@ -109,6 +109,8 @@ class Study(Base):
     data_options: Mapped[dict[str, Any]]  # unused: the specification holds the options
     budget: Mapped[int | None]
     deadline: Mapped[float | None]
+    hours: Mapped[float | None]
+    period_began: Mapped[float | None]
     state: Mapped[str] = mapped_column(String(16))
     state_reason: Mapped[str]
     priority: Mapped[int] = mapped_column(server_default="0")
@@ -204,6 +206,7 @@ class Trial(Base):
     temperature: Mapped[float | None]
     epochs_done: Mapped[int]
     seconds: Mapped[float]
+    overhead: Mapped[float | None]
     finished: Mapped[float]
 
 

@@ -37,7 +37,11 @@ class StoredStudy:
     budget: int | None
     """Maximum number of search trials, not counting failed ones; None: no limit but the deadline."""
     deadline: float | None
-    """No search trial begins after it. Unix seconds on the database's clock, like all times below."""
+    """When the export must be written. Unix seconds on the database's clock, like all times below."""
+    hours: float | None
+    """Length of the period that ends at the deadline, in hours; None without a deadline."""
+    period_began: float | None
+    """When that period began; None without a deadline."""
     state: StudyState
     state_reason: str
     """Explanation for the user."""
@@ -222,9 +226,16 @@ class StudyStore:
         self._change(study_id, budget=Study.budget + trials)
 
     @repeatable
-    def set_deadline(self, study_id: int, deadline: float | None) -> None:
-        """Change the deadline: Unix seconds on the database's clock (`storage.database.connection.Database.now`)."""
-        self._change(study_id, deadline=deadline)
+    def set_deadline(
+        self, study_id: int, deadline: float | None, *, hours: float | None = None, period_began: float | None = None
+    ) -> None:
+        """Change the deadline: Unix seconds on the database's clock (`storage.database.connection.Database.now`).
+
+        Args:
+            hours: length of the period that ends at the deadline, as the user gave it.
+            period_began: when the period began.
+        """
+        self._change(study_id, deadline=deadline, hours=hours, period_began=period_began)
 
     def _change(self, study_id: int, **values: Any) -> None:
         with self._database.writing() as connection:

@@ -57,6 +57,7 @@ def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome
             temperature=finite_or_none(outcome.temperature),
             epochs_done=outcome.epochs_done,
             seconds=outcome.seconds,
+            overhead=outcome.overhead,
             finished=clock(),
         )
         .returning(Trial.id)
@@ -102,7 +103,15 @@ def trial_record(row: Row[Any]) -> TrialRecord:
     """The record of a row with the columns `TRIAL_COLUMNS`."""
     values = dict(row._mapping)
     failure = None if row.failure is None else Failure(row.failure)
-    return TrialRecord(**{**values, "kind": WorkKind(row.kind), "status": TrialStatus(row.status), "failure": failure})
+    return TrialRecord(
+        **{
+            **values,
+            "kind": WorkKind(row.kind),
+            "status": TrialStatus(row.status),
+            "failure": failure,
+            "overhead": row.overhead or 0.0,
+        }
+    )
 
 
 def _curve_row(trial_id: int, curve: EpochCurve) -> dict[str, Any]:

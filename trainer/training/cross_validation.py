@@ -22,6 +22,7 @@ from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average
 from trainer.recipe.recipe import Recipe
 from trainer.training.checkpoint import CheckpointFile
+from trainer.training.final_predictions import PredictTest
 from trainer.training.lockstep import Abandoned, Lockstep
 from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
@@ -41,9 +42,10 @@ def cross_validate(
     keep_models: bool = False,
     views: tuple[str, ...] = ("identity",),
     worth_keeping: Callable[[EpochReport, Average | None], bool] | None = None,
-    predict_test: bool = True,
+    predict_test: PredictTest = True,
     loader: BatchLoader | None = None,
     abandon: Callable[[], bool] | None = None,
+    on_batch: Callable[[float], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CVResult:
     """Train one model per fold and predict every image with the model that has not seen it.
@@ -66,11 +68,14 @@ def cross_validate(
             ``recipe.tta``.
         worth_keeping: called after the last epoch with its report and the expected average of the fold models. If it
             returns False, no models are returned and no further views predicted. None: always worth keeping.
-        predict_test: predict the test images after the last epoch.
+        predict_test: predict the test images after the last epoch; "if kept": only if the training is worth keeping.
         loader: prepares the batches; None: a loader on a thread, for this call.
         abandon: called before every training batch and every few predicted images, so it has to be quick. Once it
             returns True the call returns at once: the result is "stopped" with the complete epochs, no checkpoint is
             written, and the same call resumes from the last one. An exception is passed on.
+        on_batch: called before every training batch with the trained share of the present epoch, 0 <= share < 1, from
+            several threads where folds train in parallel. An exception ends the training and is passed on; its last
+            checkpoint stays.
         clock: returns seconds, monotonic.
 
     Raises:
@@ -96,6 +101,7 @@ def cross_validate(
             weights_dir=weights_dir,
             clock=clock,
             abandon=abandon,
+            on_batch=on_batch,
         )
         stack.callback(run.close)
         file = None
@@ -125,7 +131,11 @@ def cross_validate(
 def _train_epochs(
     run: Lockstep, epochs: int, on_epoch: Callable[[EpochReport], Verdict], file: CheckpointFile | None
 ) -> CVResult | None:
-    """Train the epochs that are left; the result if the training ends before its predictions, else None."""
+    """Train the epochs that are left, until a verdict ends the training early.
+
+    Returns:
+        The result if the training ends without its predictions, else None.
+    """
     for epoch in range(len(run.reports) + 1, epochs + 1):
         problem = run.train_epoch(epoch)
         if problem:
@@ -133,6 +143,8 @@ def _train_epochs(
         verdict = on_epoch(run.reports[-1])
         if epoch < epochs and verdict is Verdict.PRUNE:
             return run.result("pruned", f"pruned after epoch {epoch} of {epochs}")
+        if verdict is Verdict.FINISH:
+            return None
         if epoch < epochs and verdict is Verdict.STOP:
             if file is not None:
                 file.save(run.content())

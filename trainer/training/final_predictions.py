@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from trainer.training.fold_group import FoldGroup
 from trainer.training.fold_model import FoldModel
 from trainer.training.results import TrainingData
 
+PredictTest = bool | Literal["if kept"]
+"""Whether all test images are predicted: always, never, or if the training is worth keeping."""
 AMBIGUITY_IMAGES = 1000  # test images, evenly spaced, on which the ambiguity of the fold models is measured
 
 
@@ -43,7 +46,7 @@ def predict_after_last_epoch(
     *,
     recipe_views: tuple[str, ...],
     views: tuple[str, ...],
-    predict_test: bool,
+    predict_test: PredictTest,
     keep_models: bool,
     worth_keeping: Callable[[Average | None], bool],
 ) -> FinalPredictions:
@@ -54,32 +57,35 @@ def predict_after_last_epoch(
             are never held out.
         recipe_views: the test-time views that the recipe averages.
         views: further views to predict, each by itself. Nothing but ``"identity"`` means none.
-        predict_test: predict all test images. Without it a sample is predicted, for the expected average alone.
+        predict_test: whether to predict all test images. Otherwise a sample is predicted, for the expected average.
         keep_models: return the weights of the fold models.
         worth_keeping: given the expected average. Where it returns False, no models and no further views come back.
     """
     num_test = len(data.pixels.test)
     sample = np.linspace(0, num_test - 1, num=min(num_test, AMBIGUITY_IMAGES)).astype(np.int64)
-    test_rows = np.arange(num_test, dtype=np.int64) if predict_test else sample
-    first = _predict_views(folds, data, (), recipe_views, test_rows, sample if predict_test else slice(None))
+    every_row = np.arange(num_test, dtype=np.int64)
+    at_once = predict_test is True
+    first_rows, within = (every_row, sample) if at_once else (sample, slice(None))
+    first = _predict_views(folds, data, (), recipe_views, first_rows, within)
     average = _expected_average(data, oof, first.sample_by_fold if num_test else [])
 
     kept = worth_keeping(average)
     asked = tuple(dict.fromkeys(("identity", *views))) if kept and set(views) - {"identity"} else ()
+    predicted = at_once or (kept and predict_test == "if kept")
     known_oof = {recipe_views[0]: oof} if len(recipe_views) == 1 else {}
     second = _predict_views(
         folds,
         data,
         tuple(view for view in asked if view not in known_oof),
-        tuple(view for view in asked if view not in recipe_views) if predict_test else (),
-        test_rows,
+        tuple(v for v in dict.fromkeys((*recipe_views, *asked)) if not at_once or v not in recipe_views) * predicted,
+        every_row,
         slice(0),
     )
-    oof_views, test_views = known_oof | second.held_out, first.test | second.test
+    oof_views, test_views = known_oof | second.held_out, (first.test if at_once else {}) | second.test
     return FinalPredictions(
-        test=average_views(first.test, recipe_views) if predict_test else None,
+        test=average_views(test_views, recipe_views) if predicted else None,
         oof_views={view: oof_views[view] for view in asked},
-        test_views={view: test_views[view] for view in asked} if predict_test else {},
+        test_views={view: test_views[view] for view in asked} if predicted else {},
         average=average,
         models=folds.evaluated_weights() if keep_models and kept else (),
     )

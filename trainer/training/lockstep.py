@@ -23,7 +23,7 @@ from trainer.inference.views import TTA
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
 from trainer.recipe.recipe import Recipe, Scalar
-from trainer.training.final_predictions import FinalPredictions, predict_after_last_epoch
+from trainer.training.final_predictions import FinalPredictions, PredictTest, predict_after_last_epoch
 from trainer.training.fold_group import FoldGroup
 from trainer.training.fold_model import FoldModel, training_precision
 from trainer.training.results import CVResult, EpochReport, Labels, Status, TrainingData
@@ -68,9 +68,11 @@ class Lockstep:
         weights_dir: Path | None,
         clock: Callable[[], float],
         abandon: Callable[[], bool] | None,
+        on_batch: Callable[[float], None] | None,
     ) -> None:
         self._recipe, self._data, self._metric, self._seed = recipe, data, metric, seed
         self._device, self._loader, self._clock, self._abandon = device, loader, clock, abandon
+        self._on_batch, self._trained = on_batch, dict[int, float]()  # trained share of the epoch, by fold
         self._views = TTA[recipe.tta]
         self._folds = FoldGroup(
             recipe,
@@ -102,6 +104,7 @@ class Lockstep:
             Why the training diverged, for people; empty if it did not.
         """
         begun = self._clock()
+        self._trained = {}
         oof = np.full_like(self._oof, np.nan)
         losses: list[float] = []
         for fold, outcome in self._folds.run(lambda fold, model: self._train_fold(fold, model, epoch)):
@@ -117,7 +120,7 @@ class Lockstep:
     def _train_fold(self, fold: int, model: FoldModel, epoch: int) -> _FoldEpoch:
         """Train one fold for an epoch and predict the images that it holds out."""
         plans, stream = self._streams.get((epoch, fold)) or self._open_stream(fold, epoch)
-        outcome = model.train_epoch(epoch, self._batches(plans, stream), self._micro_batch)
+        outcome = model.train_epoch(epoch, self._batches(fold, plans, stream), self._micro_batch)
         del self._streams[epoch, fold]
         # While this fold is evaluated, the loader prepares the batches of the fold that trains next.
         epochs_later, next_fold = divmod(fold + self._folds.width, len(self._folds))
@@ -163,10 +166,14 @@ class Lockstep:
         self._streams[epoch, fold] = opened
         return opened
 
-    def _batches(self, plans: Sequence[BatchPlan], stream: BatchStream) -> Iterator[tuple[Batch, Labels]]:
-        for plan, images in zip(plans, stream, strict=True):
+    def _batches(self, fold: int, plans: Sequence[BatchPlan], stream: BatchStream) -> Iterator[tuple[Batch, Labels]]:
+        for number, (plan, images) in enumerate(zip(plans, stream, strict=True)):
             self._leave_if_abandoned()
+            self._trained[fold] = number / len(plans)
+            if self._on_batch is not None:
+                self._on_batch(sum(tuple(self._trained.values())) / len(self._folds))
             yield images, self._data.y[plan.indices]
+        self._trained[fold] = 1.0
 
     def _leave_if_abandoned(self) -> None:
         if self._abandon is not None and self._abandon():
@@ -218,7 +225,7 @@ class Lockstep:
         self,
         *,
         views: tuple[str, ...],
-        predict_test: bool,
+        predict_test: PredictTest,
         keep_models: bool,
         worth_keeping: Callable[[EpochReport, Average | None], bool] | None,
     ) -> CVResult:
@@ -226,6 +233,8 @@ class Lockstep:
 
         The arguments are those of `trainer.training.cross_validation.cross_validate`.
         """
+        if len(self.reports) < self._recipe.epochs and self._precision_after(len(self.reports)) is not None:
+            self._predict_held_out_again()
         final = predict_after_last_epoch(
             self._folds,
             self._data,
@@ -237,6 +246,16 @@ class Lockstep:
             worth_keeping=lambda average: worth_keeping is None or worth_keeping(self.reports[-1], average),
         )
         return self.result("finished", "", final)
+
+    def _predict_held_out_again(self) -> None:
+        """Replace the out-of-fold predictions of an early last epoch, which were made in the precision of training."""
+
+        def predict(fold: int, model: FoldModel) -> Float32Array:
+            rows = self._data.held_out(fold)
+            return average_views(self._folds.predict(model, self._data.pixels.train, rows, self._views), self._views)
+
+        for fold, proba in self._folds.run(predict):
+            self._oof[self._data.held_out(fold)] = proba
 
     def result(self, status: Status, reason: str, final: FinalPredictions | None = None) -> CVResult:
         """The result so far; ``final`` only of a finished training."""

@@ -99,6 +99,8 @@ class Verdict(StrEnum):
     """Train the next epoch."""
     PRUNE = "prune"
     """End the training: the recipe is not promising."""
+    FINISH = "finish"
+    """Train no further epoch, and predict as after the last one."""
     STOP = "stop"
     """Write a checkpoint and return, so that the same call continues later. A failed write is logged as a warning."""
 

@@ -1,0 +1,220 @@
+"""Time limit of one training: it is shortened, ended early or abandoned, so that its study meets the deadline."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from search.runtime.errors import SearchError
+from search.study_state.study import Study
+from search.study_state.time_budget import LEAST_LENGTH, MARGIN, Costs, latest_end
+from search.study_state.time_left import EndedTrainings
+from search.study_state.training_costs import TrainingCost, length_ratio, predicted_cost, shortened
+from storage.values import WorkKind
+from trainer.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainer.training.results import EpochReport, Verdict
+
+LEAST_PROGRESS = 0.05
+"""Share of an epoch after which its length is estimated. The first batches take longer than the others."""
+LEAST_SECONDS = 2.0
+"""The same in seconds."""
+EVALUATION = 1.1
+"""Length of an epoch with the predictions of the held-out images, relative to its training alone."""
+
+
+class TooSlow(SearchError):
+    """The training would end too late. The shorter ``recipe`` would not."""
+
+    def __init__(self, recipe: Recipe, reason: str) -> None:
+        super().__init__(reason)
+        self.recipe = recipe
+        self.reason = reason
+
+
+class OutOfTime(SearchError):
+    """The training would end too late, and no shorter one is useful."""
+
+
+class Limit(Protocol):
+    """What a training asks about its time."""
+
+    reason: str
+    """Why the training was shortened or ended early, for people; empty if it was not."""
+
+    def fit(self, recipe: Recipe) -> None:
+        """Called before the training. Raises `TooSlow` if it is known to end too late."""
+
+    def on_batch(self, recipe: Recipe, share: float) -> None:
+        """Called before every batch with the trained share of the epoch; may raise `TooSlow` or `OutOfTime`."""
+
+    def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
+        """Called after every epoch: continue, finish with the predictions, or stop and release the item."""
+
+    def passed(self) -> bool:
+        """Whether the training has to be abandoned at once."""
+
+
+class NoLimit:
+    """The limit of a training without a deadline."""
+
+    reason = ""
+
+    def fit(self, recipe: Recipe) -> None:
+        """See `Limit`, as below."""
+
+    def on_batch(self, recipe: Recipe, share: float) -> None: ...
+
+    def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
+        from trainer.training.results import Verdict
+
+        return Verdict.CONTINUE
+
+    def passed(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTime:
+    """What a `TimeLimit` reads about its study at one moment."""
+
+    study: Study
+    costs: Costs
+    ended: EndedTrainings
+    now: float
+    """Unix seconds on the database's clock."""
+
+
+class TimeLimit:
+    """The limit of one training of a study that may have a deadline. Its methods may be called from several threads."""
+
+    def __init__(
+        self,
+        kind: WorkKind,
+        read: Callable[[], StudyTime],
+        *,
+        device: str,
+        resumed: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            read: reads the present state of the study.
+            device: of this worker, see `search.study_state.training_costs.device_of`.
+            resumed: whether the training may continue from a checkpoint, which fits only its own recipe.
+            clock: returns seconds, monotonic.
+        """
+        self._kind, self._read_study, self._device, self._resumed, self._clock = kind, read, device, resumed, clock
+        self._lock = threading.Lock()
+        self._state: StudyTime | None = None
+        self._read_at = -math.inf
+        self._epoch_from: tuple[float, float] | None = None  # time and trained share at which this epoch was first seen
+        self._judged = False  # whether the length of the training is known, from earlier ones or from its own batches
+        self.reason = ""
+        self.missed: float | None = None
+        """The deadline that the training would miss, once it has been given up; else None."""
+
+    def fit(self, recipe: Recipe) -> None:
+        with self._lock:
+            state = self._refresh()
+            cost = predicted_cost([*state.ended.trials, *state.ended.confirmations], recipe.to_flat(), self._device)
+            self._judged = cost is not None or self._resumed
+            if cost is not None and not self._resumed:
+                self._shorten(state, recipe, cost, cost.total(recipe.epochs))
+
+    def on_batch(self, recipe: Recipe, share: float) -> None:
+        if self._judged:
+            return
+        with self._lock:
+            now = self._clock()
+            if self._epoch_from is None or share < self._epoch_from[1]:
+                self._epoch_from = now, share
+            seconds, progress = now - self._epoch_from[0], share - self._epoch_from[1]
+            if self._judged or progress < LEAST_PROGRESS or seconds < LEAST_SECONDS:
+                return
+            self._judged = True
+            epoch = EVALUATION * seconds / progress
+            # How long the last predictions take is not known yet: with test images, about as long as an epoch.
+            cost = TrainingCost(epoch=epoch, overhead=epoch)
+            self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs) - share * epoch)
+
+    def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
+        from trainer.training.results import Verdict
+
+        with self._lock:
+            self._judged = True
+            state = self._refresh()
+            left = report.epochs - report.epoch
+            if state.study.deadline is None or not left:
+                return Verdict.CONTINUE
+            known = predicted_cost([*state.ended.trials, *state.ended.confirmations], recipe.to_flat(), self._device)
+            cost = TrainingCost(epoch=report.seconds, overhead=known.overhead if known else report.seconds)
+            end = self._latest_end(state, recipe, cost)
+            if state.now + cost.total(left) <= end:
+                return Verdict.CONTINUE
+            if report.epoch < self._least_epochs(state, report.epochs):
+                self.missed = state.study.deadline
+                return Verdict.STOP
+            if state.now + MARGIN * cost.total(1) <= end:
+                return Verdict.CONTINUE
+            self.reason = f"ended after epoch {report.epoch} of {report.epochs} for the deadline"
+            return Verdict.FINISH
+
+    def passed(self) -> bool:
+        with self._lock:
+            # Read again before the answer is yes alone: an outage of the database must not hold up the training.
+            for state in (self._state, None):
+                state = state or self._refresh()
+                deadline = state.study.deadline
+                if deadline is None or state.now + self._clock() - self._read_at <= deadline - state.costs.export:
+                    return False
+            self.missed = deadline
+            return True
+
+    def _shorten(self, state: StudyTime, recipe: Recipe, cost: TrainingCost, remaining: float) -> None:
+        """Raise `TooSlow` or `OutOfTime` if the ``remaining`` seconds of the training are too many."""
+        if state.study.deadline is None or self._kind is not WorkKind.SEARCH:
+            return
+        left = self._latest_end(state, recipe, cost) - state.now
+        if remaining <= left:
+            return
+        shorter = shortened(recipe, cost, left / MARGIN)
+        useful = shorter is not None and (
+            not state.costs.finished
+            or (shorter.image_size == recipe.image_size and shorter.epochs >= LEAST_LENGTH * recipe.epochs)
+        )
+        if shorter is None or not useful:
+            self.missed = state.study.deadline
+            raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
+        if shorter == recipe:
+            return
+        changes = [f"from {recipe.epochs} to {shorter.epochs} epochs"] * (shorter.epochs != recipe.epochs)
+        smaller = f"from {recipe.image_size} to {shorter.image_size} pixels"
+        changes += [smaller] * (shorter.image_size != recipe.image_size)
+        self.reason = f"shortened {' and '.join(changes)} for the deadline"
+        raise TooSlow(shorter, self.reason)
+
+    def _least_epochs(self, state: StudyTime, epochs: int) -> float:
+        """Number of epochs after which the training is useful although others of its ``epochs`` are missing."""
+        if self._kind is WorkKind.CONFIRM:
+            return epochs  # others are compared with it
+        replaceable = state.costs.finished if self._kind is WorkKind.SEARCH else not state.costs.needed_refits
+        return LEAST_LENGTH * epochs if replaceable else 1
+
+    def _latest_end(self, state: StudyTime, recipe: Recipe, cost: TrainingCost) -> float:
+        """Latest end of this training, Unix seconds on the database's clock."""
+        assert state.study.deadline is not None, "without a deadline there is no limit"
+        final = cost.total(recipe.epochs)
+        if self._kind is WorkKind.SEARCH:
+            final *= length_ratio(recipe.to_flat(), state.study.spec.final)
+        return latest_end(state.costs, self._kind, deadline=state.study.deadline, final_seconds=final)
+
+    def _refresh(self) -> StudyTime:
+        """Read the present state of the study."""
+        self._state, self._read_at = self._read_study(), self._clock()
+        return self._state
