@@ -54,6 +54,8 @@ class Costs:
     """Predicted seconds of one training of the slowest recipe that may be exported, with its exported epochs and image
     size; None as for ``trial``.
     """
+    shortest_trial: float = 0.0
+    """The same for a trial of `LEAST_LENGTH`; 0 while none has finished."""
     mean_trial: float | None = None
     """Mean seconds of the ended trials, pruned ones included; None before the first."""
     finished: bool = False
@@ -139,6 +141,7 @@ def measure_costs(
         workers_here=here,
         trial=trial,
         final=final,
+        shortest_trial=_shortest_trial(finished, device),
         mean_trial=fmean(record.cost for record in records) if records else None,
         finished=bool(finished),
         contenders=contenders,
@@ -149,9 +152,21 @@ def measure_costs(
     )
 
 
+def _shortest_trial(finished: Sequence[TrialRecord], device: str | None) -> float:
+    """Predicted seconds of the shortest trial that is useful beside the ``finished`` ones."""
+    own = [record for record in finished if device_of(record.machine) == device] or finished
+    shortest = [
+        record.seconds / record.epochs_done * math.ceil(LEAST_LENGTH * (record.recipe or {})["epochs"])
+        + record.overhead
+        for record in own
+        if record.epochs_done
+    ]
+    return upper_quantile(shortest) or 0.0
+
+
 def export_seconds(period: float) -> float:
     """Seconds reserved for the export of a study whose deadline is ``period`` seconds after its begin."""
-    return max(EXPORT_SECONDS, min(LONGEST_EXPORT, EXPORT_SHARE * period))
+    return max(EXPORT_SECONDS, min(LONGEST_EXPORT, EXPORT_SHARE * period) if math.isfinite(period) else 0.0)
 
 
 def _refits_in_plan(
@@ -239,8 +254,7 @@ def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:
     """
     if costs.trial is None:
         return now + costs.export < deadline
-    least = costs.trial * (LEAST_LENGTH if costs.finished else 0.0)
-    return now + MARGIN * least + costs.confirmation_wall + costs.refit_wall <= deadline
+    return now + MARGIN * costs.shortest_trial + costs.confirmation_wall + costs.refit_wall <= deadline
 
 
 def confirmations_in_time(costs: Costs, *, now: float, deadline: float) -> int:

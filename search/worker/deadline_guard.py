@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.study_state.study import Study, read_study
-from search.study_state.time_budget import confirmations_in_time, is_time_for_trial, latest_end
+from search.study_state.time_budget import Costs, confirmations_in_time, is_time_for_trial, latest_end
 from search.study_state.time_left import EndedTrainings, read_costs, read_ended
-from search.worker.time_limit import StudyTime, TimeLimit
+from search.worker.time_limit import Limit, NoLimit, StudyTime, TimeLimit
 from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import WorkKind
@@ -15,6 +15,10 @@ from trainer.common.environment import cpu_name
 
 if TYPE_CHECKING:
     import torch
+
+
+GIVE_UPS = 3
+"""Trials that a worker gives up one after another before it begins no more. A recipe may be slower than most."""
 
 
 class DeadlineGuard:
@@ -28,6 +32,7 @@ class DeadlineGuard:
         self._stores = stores
         self._device = device
         self._ended: dict[int, EndedTrainings] = {}  # by study id
+        self._ended_before, self._given_up_before = -1, 0  # trials ended and given up when a trial ended last
         self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id
 
     def kinds_to_begin(self, study: Study) -> tuple[WorkKind, ...]:
@@ -36,13 +41,12 @@ class DeadlineGuard:
             return tuple(WorkKind)
         state = self._read(study)
         costs, now, deadline = state.costs, state.now, study.deadline
-        refits = now + (costs.final or 0.0) <= latest_end(costs, WorkKind.REFIT, deadline=deadline, final_seconds=0.0)
+        refit_end = latest_end(costs, WorkKind.REFIT, deadline=deadline, final_seconds=0.0)
         may_begin = {
-            # If no trial has finished and one was given up, the next one would be given up as well.
-            WorkKind.SEARCH: is_time_for_trial(costs, now=now, deadline=deadline)
-            and (costs.trial is not None or not self.given_up(study)),
+            WorkKind.SEARCH: is_time_for_trial(costs, now=now, deadline=deadline) and self._trials_may_fit(state),
             WorkKind.CONFIRM: confirmations_in_time(costs, now=now, deadline=deadline) > 0,
-            WorkKind.REFIT: refits,
+            # After the deadline, `search export-best` has asked for a refit.
+            WorkKind.REFIT: now >= deadline or now + (costs.final or 0.0) <= refit_end,
         }
         return tuple(kind for kind in WorkKind if may_begin[kind])
 
@@ -53,9 +57,11 @@ class DeadlineGuard:
         """
         return {work_id for work_id, limit in self._limits.items() if limit.missed == study.deadline is not None}
 
-    def limit(self, study: Study, item: WorkItem) -> TimeLimit:
+    def limit(self, study: Study, item: WorkItem) -> Limit:
         """The time limit of the training of an item that this worker has taken."""
-        name = study.name
+        name, deadline = study.name, study.deadline
+        if item.kind is WorkKind.REFIT and deadline is not None and self._stores.database.now() >= deadline:
+            return NoLimit()
         limit = TimeLimit(
             item.kind,
             lambda: self._read(read_study(self._stores, name)),  # its deadline may have changed
@@ -66,8 +72,20 @@ class DeadlineGuard:
         self._limits[item.id] = limit
         return limit
 
+    def _trials_may_fit(self, state: StudyTime) -> bool:
+        """Whether this worker has not just given up several trials, or the first one: the next would be no faster."""
+        ended = len(state.ended.trials)
+        if ended != self._ended_before:
+            self._ended_before, self._given_up_before = ended, len(self.given_up(state.study))
+        return len(self.given_up(state.study)) - self._given_up_before < (GIVE_UPS if state.costs.finished else 1)
+
     def _read(self, study: Study) -> StudyTime:
-        """The present costs of a study. Its ended trainings are read again only when another one has ended."""
+        """The present costs of a study. Its ended trainings are read again only when another one has ended.
+
+        Without a deadline no cost matters, and none is read.
+        """
+        if study.deadline is None:
+            return StudyTime(study=study, costs=Costs(workers=1), ended=EndedTrainings(), now=0.0)
         ended = read_ended(self._stores, study.id, self._ended.get(study.id))
         self._ended[study.id] = ended
         costs = read_costs(self._stores, study, ended, self._device)

@@ -109,7 +109,7 @@ class _WorkerLoop:
                     self._stop_test(item),
                     orphans,
                     overdue=lambda: self._signals.overdue,
-                    limit=self._deadline_guard.limit(context.study, item),
+                    limit=self._deadline_guard.limit(read_study(self._stores, study.name), item),
                 )
                 return True
         return False

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from trainer.training.results import EpochReport, Verdict
 
 LEAST_PROGRESS = 0.05
-"""Share of an epoch after which its length is estimated. The first batches take longer than the others."""
+"""Share of an epoch after which its length is estimated. The first batches take longer than the others. The estimate is
+repeated whenever the share has doubled, because other programs may slow the training down.
+"""
 LEAST_SECONDS = 2.0
 """The same in seconds."""
 EVALUATION = 1.1
@@ -114,7 +116,8 @@ class TimeLimit:
         self._state: StudyTime | None = None
         self._read_at = -math.inf
         self._epoch_from: tuple[float, float] | None = None  # time and trained share at which this epoch was first seen
-        self._judged = False  # whether the length of the training is known, from earlier ones or from its own batches
+        self._judged = False  # whether the length of the training is known, from earlier ones or its own epochs
+        self._next_estimate = LEAST_PROGRESS  # share of the epoch
         self.reason = ""
         self.missed: float | None = None
         """The deadline that the training would miss, once it has been given up; else None."""
@@ -122,6 +125,7 @@ class TimeLimit:
     def fit(self, recipe: Recipe) -> None:
         with self._lock:
             state = self._refresh()
+            self._epoch_from, self._next_estimate = None, LEAST_PROGRESS
             cost = predicted_cost([*state.ended.trials, *state.ended.confirmations], recipe.to_flat(), self._device)
             self._judged = cost is not None or self._resumed
             if cost is not None and not self._resumed:
@@ -135,9 +139,9 @@ class TimeLimit:
             if self._epoch_from is None or share < self._epoch_from[1]:
                 self._epoch_from = now, share
             seconds, progress = now - self._epoch_from[0], share - self._epoch_from[1]
-            if self._judged or progress < LEAST_PROGRESS or seconds < LEAST_SECONDS:
+            if self._judged or progress < self._next_estimate or seconds < LEAST_SECONDS:
                 return
-            self._judged = True
+            self._next_estimate = 2 * progress
             epoch = EVALUATION * seconds / progress
             # How long the last predictions take is not known yet: with test images, about as long as an epoch.
             cost = TrainingCost(epoch=epoch, overhead=epoch)

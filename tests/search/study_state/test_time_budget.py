@@ -19,25 +19,32 @@ from search.study_state.stages import search_is_over
 from search.study_state.study import read_study
 from search.study_state.time_budget import (
     EXPORT_SECONDS,
+    LEAST_LENGTH,
     MARGIN,
     Costs,
     confirmations_in_time,
+    export_seconds,
     is_time_for_trial,
     latest_end,
     measure_costs,
+    outline,
     refits_in_time,
 )
 from search.study_state.time_left import refits_before_deadline
 from search.study_state.training_costs import (
+    TrainingCost,
     correction_factor,
     final_recipe,
     full_training_seconds,
     length_ratio,
+    predicted_cost,
+    shortened,
     upper_quantile,
     wall_seconds,
 )
 from search.worker.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext
+from search.worker.time_limit import TimeLimit
 from storage.queue.items import WorkItem
 from storage.records.trials import TrialStore
 from storage.stores import Stores
@@ -45,7 +52,7 @@ from storage.values import TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec, load_study
 from tests.search.small_study import work_on
 from trainer.recipe.recipe import Recipe
-from trainer.training.results import EpochReport
+from trainer.training.results import EpochReport, Verdict
 
 SPEC = load_study("quickstart")
 
@@ -79,6 +86,10 @@ def record(
         seconds=seconds,
         finished=0.0,
     )
+
+
+def on_device(record: TrialRecord, device: str) -> TrialRecord:
+    return replace(record, machine={"device": device})
 
 
 def with_final(**changes: int) -> StudySpec:
@@ -118,7 +129,7 @@ class TestDivision:
         records = [record(n, 100.0) for n in range(5)]
         costs = measure_costs(with_final(seeds=2), records, records, (), workers=1)
         assert (costs.trial, costs.final, costs.contenders, costs.refits) == (100.0, 100.0, 2, 2)
-        follows = MARGIN * (100 + 2 * 100 + 2 * 100) + EXPORT_SECONDS
+        follows = MARGIN * (LEAST_LENGTH * 100 + 2 * 100 + 2 * 100) + EXPORT_SECONDS
         assert is_time_for_trial(costs, now=1000.0, deadline=1000.0 + follows)
         assert not is_time_for_trial(costs, now=1000.1, deadline=1000.0 + follows)
 
@@ -126,7 +137,7 @@ class TestDivision:
         records = [record(n, 100.0) for n in range(4)]
         costs = measure_costs(SPEC, records, records, (), workers=1)
         assert costs.contenders == 0 and costs.confirmation_wall == 0.0
-        follows = MARGIN * 200 + EXPORT_SECONDS
+        follows = MARGIN * (LEAST_LENGTH * 100 + 100) + EXPORT_SECONDS
         assert is_time_for_trial(costs, now=0.0, deadline=follows)
         assert not is_time_for_trial(costs, now=0.1, deadline=follows)
 
@@ -134,7 +145,9 @@ class TestDivision:
         records = [record(n, 100.0) for n in range(2)]
         kept = measure_costs(SPEC, records, records, (), workers=1, kept=True)
         assert kept.refits == 0 and kept.refit_wall == EXPORT_SECONDS
-        assert measure_costs(with_final(seeds=3), records, records, (), workers=1, kept=True).refits == 2
+        assert measure_costs(with_final(seeds=3), records, records, (), workers=1, kept=True).refits == 0, "few trials"
+        more = [record(n, 100.0) for n in range(3)]
+        assert measure_costs(with_final(seeds=3), more, more, (), workers=1, kept=True).refits == 2
         assert measure_costs(with_final(epochs=20), records, records, (), workers=1, kept=True).refits == 1
         assert measure_costs(SPEC, records, (), (), workers=1, kept=True).refits == 1, "no trial may be exported"
 
@@ -149,16 +162,69 @@ class TestDivision:
         costs = measure_costs(SPEC, records, [records[0], records[20]], (), workers=1)
         assert (costs.trial, costs.final) == (10.0, 200.0)
 
-    def test_a_first_trial_may_begin_at_any_time_and_others_by_the_age_of_the_running_ones(self) -> None:
+    def test_a_first_trial_may_begin_as_long_as_there_is_time_for_an_export(self) -> None:
         nothing = measure_costs(SPEC, (), (), (), workers=4)
-        assert is_time_for_trial(nothing, now=9_999.0, deadline=10_000.0)
-        assert not is_time_for_trial(nothing, now=10_000.0, deadline=10_000.0)
-        begun = measure_costs(SPEC, (), (), (), workers=4, under_way=400.0)
-        assert is_time_for_trial(begun, now=400.0, deadline=1201.0)
-        assert not is_time_for_trial(begun, now=400.0, deadline=1199.0)
+        assert is_time_for_trial(nothing, now=9_979.0, deadline=10_000.0)
+        assert not is_time_for_trial(nothing, now=9_980.0, deadline=10_000.0)
+
+    def test_refits_take_at_most_their_share_of_the_time(self) -> None:
+        records = [record(n, 100.0) for n in range(3)]
+
+        def refits(period: float, workers: int = 1, kept: bool = True, seeds: int = 9) -> int:
+            spec = with_final(seeds=seeds, epochs=20)
+            return measure_costs(spec, records, records, (), workers=workers, kept=kept, period=period).refits
+
+        one = MARGIN * 100.0 * 20 / 6 / SPEC.final.share
+        assert [refits(share * one) for share in (0.99, 1.01, 2.01)] == [0, 1, 2]
+        assert refits(1.01 * one, workers=3) == 3, "three workers refit at the same time"
+        assert refits(0.99 * one, kept=False) == 1, "without kept networks there would be nothing to export"
+        assert refits(50 * one) == 9
+
+    def test_further_seeds_compete_with_trials_by_expected_gain(self) -> None:
+        """The gain of averaging falls with every training; that of trials falls with their number and spread."""
+
+        def refits(spread: float, trials: int) -> int:
+            scores = [0.7 + spread * (n % 5) for n in range(trials)]
+            records = [replace(record(n, 100.0), value=v, value_se=0.0, brier=0.4) for n, v in enumerate(scores)]
+            records = [replace(r, ambiguity=0.05) for r in records]
+            return measure_costs(with_final(seeds=9), records, records[:1], (), workers=1, kept=True).refits
+
+        assert refits(0.1, 5) == 0, "trials differ by a lot, so another one may be much better"
+        assert refits(0.0001, 5) == 8, "all trials are alike"
+        assert refits(0.01, 5) <= refits(0.01, 40), "the best of many trials is hard to beat"
+        assert measure_costs(with_final(seeds=9), [record(0, 1.0)], (), (), workers=1, kept=True).refits == 1
+
+    def test_costs_are_those_of_the_device_that_trains(self) -> None:
+        slow = [on_device(record(n, 1000.0), "old GPU") for n in range(2)]
+        fast = [on_device(record(n, 100.0), "new GPU") for n in range(2, 6)]
+
+        def costs(device: str | None) -> Costs:
+            return measure_costs(SPEC, [*slow, *fast], [slow[0], fast[0]], (), workers=2, device=device)
+
+        assert (costs("new GPU").trial, costs("new GPU").final) == (100.0, 100.0)
+        assert (costs("old GPU").trial, costs("old GPU").final) == (1000.0, 1000.0)
+        assert costs("unknown").trial == 1000.0
+
+    def test_predictions_count(self) -> None:
+        records = [replace(record(n, 100.0), overhead=50.0) for n in range(2)]
+        costs = measure_costs(with_final(epochs=12), records, records, (), workers=1)
+        assert (costs.trial, costs.final) == (150.0, 250.0), "twice the epochs, once the predictions"
+
+    def test_the_export_of_a_longer_study_has_more_time(self) -> None:
+        assert [export_seconds(period) for period in (60.0, 1000.0, 86400.0, math.inf)] == [20.0, 50.0, 180.0, 20.0]
+
+    def test_the_plan_divides_the_time_among_the_stages(self) -> None:
+        assert outline(measure_costs(SPEC, (), (), (), workers=1), now=0.0, deadline=100.0) is None
+        costs = Costs(workers=2, trial=10.0, mean_trial=8.0, final=10.0, finished=True, contenders=3, confirmation=50.0)
+        plan = outline(costs, now=100.0, deadline=400.0)
+        assert plan is not None
+        assert plan.export == 400.0 - EXPORT_SECONDS
+        assert plan.refits == pytest.approx(plan.export - MARGIN * 10.0)
+        assert plan.confirmation == pytest.approx(plan.refits - MARGIN * 50.0 / 2)
+        assert plan.trials == math.floor((plan.confirmation - 100.0) * 2 / 8.0)
 
     def test_how_many_confirmations_and_refits_fit(self) -> None:
-        costs = Costs(workers=2, trial=10.0, final=10.0, finished=True, refits=2)
+        costs = Costs(workers=2, workers_here=2, trial=10.0, final=10.0, finished=True, refits=2)
         deadline = 3 * MARGIN * 10 + EXPORT_SECONDS
         assert refits_in_time(costs, now=0.0, deadline=deadline + 0.01) == 6
         assert confirmations_in_time(costs, now=0.0, deadline=deadline + 0.01) == 4
@@ -168,17 +234,67 @@ class TestDivision:
     def test_a_running_trial_leaves_time_for_the_refits_of_its_own_recipe(self) -> None:
         costs = Costs(workers=1, trial=10.0, final=10.0, finished=True, contenders=2)
         first_round = MARGIN * 2 * 10
-        quick = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, export_seconds=10.0)
-        slow = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, export_seconds=100.0)
+        quick = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, final_seconds=10.0)
+        slow = latest_end(costs, WorkKind.SEARCH, deadline=1000.0, final_seconds=100.0)
         assert quick == pytest.approx(1000 - first_round - MARGIN * 10 - EXPORT_SECONDS)
         assert slow == pytest.approx(1000 - first_round - MARGIN * 100 - EXPORT_SECONDS)
-        assert latest_end(costs, WorkKind.CONFIRM, deadline=1000.0, export_seconds=10.0) == pytest.approx(
+        assert latest_end(costs, WorkKind.CONFIRM, deadline=1000.0, final_seconds=10.0) == pytest.approx(
             quick + first_round
         )
-        assert latest_end(costs, WorkKind.REFIT, deadline=1000.0, export_seconds=10.0) == math.inf
-        assert (
-            latest_end(replace(costs, finished=False), WorkKind.SEARCH, deadline=1.0, export_seconds=10.0) == math.inf
-        )
+        assert latest_end(costs, WorkKind.REFIT, deadline=1000.0, final_seconds=10.0) == 1000.0 - EXPORT_SECONDS
+        first = replace(costs, finished=False)
+        end = latest_end(first, WorkKind.SEARCH, deadline=1000.0, final_seconds=100.0)
+        assert end == 1000.0 - EXPORT_SECONDS - MARGIN * 100.0, "its networks are not kept where the export is made"
+        kept = replace(first, needed_refits=0)
+        assert latest_end(kept, WorkKind.SEARCH, deadline=1000.0, final_seconds=100.0) == 1000.0 - EXPORT_SECONDS
+
+
+class TestPredictedCosts:
+    def test_trainings_of_the_same_backbone_size_and_device_count_alone(self) -> None:
+        backbone = str(SPEC.default_recipe()["backbone"])
+
+        def ran(seconds: float, device: str = "a", **changes: object) -> TrialRecord:
+            trained = on_device(record(0, seconds), device)
+            return replace(trained, overhead=seconds / 10, recipe={**SPEC.default_recipe(), **changes})
+
+        records = [
+            ran(60.0),
+            ran(600.0, backbone="another"),
+            ran(6000.0, "b"),
+            ran(240.0, image_size=64),
+        ]
+        recipe = {**SPEC.default_recipe(), "image_size": 32}
+        assert predicted_cost(records, recipe, "a") == TrainingCost(epoch=10.0, overhead=6.0)
+        assert predicted_cost(records, recipe, "b") == TrainingCost(epoch=1000.0, overhead=600.0)
+        assert predicted_cost(records, {**recipe, "image_size": 64}, "a") == TrainingCost(epoch=40.0, overhead=24.0)
+        other_size = predicted_cost(records[:1], {**recipe, "image_size": 128}, "a")
+        assert other_size == TrainingCost(epoch=160.0, overhead=96.0), "sixteen times as many pixels"
+        assert predicted_cost(records, {**recipe, "backbone": "never trained"}, "a") is None
+        assert backbone == recipe["backbone"]
+
+    @given(
+        epochs=st.integers(1, 50),
+        size=st.sampled_from([32, 64, 128, 224]),
+        epoch=st.floats(0.1, 1000.0),
+        overhead=st.floats(0.0, 1000.0),
+        seconds=st.floats(0.0, 10_000.0),
+    )
+    def test_a_shortened_recipe_fits_and_is_as_long_as_possible(
+        self, epochs: int, size: int, epoch: float, overhead: float, seconds: float
+    ) -> None:
+        recipe = Recipe.from_flat({**SPEC.default_recipe(), "epochs": epochs, "image_size": size})
+        cost = TrainingCost(epoch=epoch, overhead=overhead)
+        shorter = shortened(recipe, cost, seconds)
+        if shorter is None:
+            assert cost.total(1) * (32 / size) ** 2 > seconds * (1 - 1e-9)
+            return
+        pixels = (shorter.image_size / size) ** 2
+        assert pixels * cost.total(shorter.epochs) <= seconds * (1 + 1e-9)
+        assert shorter.replace({"epochs": epochs, "image_size": size}) == recipe
+        if shorter.image_size == size:
+            assert shorter.epochs == epochs or cost.total(shorter.epochs + 1) > seconds
+        else:
+            assert shorter.epochs == 1 and shorter.image_size % 32 == 0
 
 
 @dataclass
@@ -199,34 +315,51 @@ class Simulation:
     now: float = 0.0
     epochs: int = 6
 
-    def costs(self, running: bool = False) -> Costs:
+    def costs(self) -> Costs:
         best = sorted(self.records, key=lambda r: r.number or 0)[:3]
-        under_way = self.now if running else 0.0
         return measure_costs(
-            self.spec, self.records, best, self.confirmations, workers=self.workers, under_way=under_way
+            self.spec, self.records, best, self.confirmations, workers=self.workers, period=self.deadline
         )
 
     def search(self) -> None:
         numbers = count()
         free = self.workers
-        events: list[tuple[float, int, int]] = []  # end of an epoch, trial, epoch
+        events: list[tuple[float, int, int, int]] = []  # end of an epoch, trial, epoch, number of epochs
         while True:
-            while free and is_time_for_trial(self.costs(bool(events)), now=self.now, deadline=self.deadline):
+            while free and is_time_for_trial(self.costs(), now=self.now, deadline=self.deadline):
                 number = next(numbers)
-                heapq.heappush(events, (self.now + self.length(number) / self.epochs, number, 1))
+                epochs = self.epochs_in_time(number)
+                if not epochs:
+                    free = 0  # given up; the worker takes no other trial
+                    break
+                heapq.heappush(events, (self.now + self.length(number) / self.epochs, number, 1, epochs))
                 free -= 1
             if not events:
                 return
-            self.now, number, epoch = heapq.heappop(events)
+            self.now, number, epoch, epochs = heapq.heappop(events)
             each = self.length(number) / self.epochs
-            ends = self.now + (self.epochs - epoch) * each
-            final = self.length(number) * self.ratio
-            if epoch == self.epochs:
-                self.records.append(record(number, self.length(number)))
-            elif ends <= latest_end(self.costs(), WorkKind.SEARCH, deadline=self.deadline, export_seconds=final):
-                heapq.heappush(events, (self.now + each, number, epoch + 1))
+            if epoch == epochs:
+                self.records.append(self.ended(number, epochs))
+            elif self.now + (epochs - epoch) * each <= self.latest_end(number, epochs):
+                heapq.heappush(events, (self.now + each, number, epoch + 1, epochs))
                 continue
             free += 1
+
+    def latest_end(self, number: int, epochs: int) -> float:
+        final = self.length(number) * epochs / self.epochs * self.ratio
+        return latest_end(self.costs(), WorkKind.SEARCH, deadline=self.deadline, final_seconds=final)
+
+    def epochs_in_time(self, number: int) -> int:
+        """The epochs of a trial that begins now; 0: it is not useful."""
+        each = self.length(number) / self.epochs
+        for epochs in range(self.epochs, 0, -1):
+            if self.now + (MARGIN if epochs < self.epochs else 1.0) * epochs * each <= self.latest_end(number, epochs):
+                return epochs if not self.records or epochs >= LEAST_LENGTH * self.epochs else 0
+        return 0
+
+    def ended(self, number: int, epochs: int) -> TrialRecord:
+        shorter = record(number, self.length(number) * epochs / self.epochs, epochs_done=epochs)
+        return replace(shorter, recipe={**(shorter.recipe or {}), "epochs": epochs})
 
     def length(self, number: int) -> float:
         return self.trials[number % len(self.trials)]
@@ -264,8 +397,10 @@ class Simulation:
 
     def export(self) -> None:
         seeds = max(1, min(self.spec.final.seeds, refits_in_time(self.costs(), now=self.now, deadline=self.deadline)))
+        if not self.records:
+            return
         exported = max(r.seconds for r in self.records[:3]) * self.ratio
-        self.now += wall_seconds(seeds, exported * max(self.slowdowns), self.workers) + EXPORT_SECONDS
+        self.now += wall_seconds(seeds, exported * max(self.slowdowns), self.workers) + self.costs().export
 
 
 @pytest.mark.slow
@@ -289,17 +424,17 @@ def test_no_schedule_ends_late_or_wastes_most_of_its_time(
     simulation.export()
     # Each worker begins its first trial before any training has ended.
     first = max(trials[n % len(trials)] for n in range(workers))
-    least = first + MARGIN * longest * longer + EXPORT_SECONDS
+    least = first + MARGIN * longest * longer + export_seconds(deadline)
     if least <= deadline:
         assert simulation.now <= deadline + 1e-6
     # Beyond the largest possible reserve, more than half of the time is used.
-    reserve = MARGIN * longest * (2 + longer * (2 + math.ceil(seeds / workers))) + EXPORT_SECONDS
+    reserve = MARGIN * longest * (2 + longer * (2 + math.ceil(seeds / workers))) + export_seconds(deadline)
     if deadline >= 4 * reserve:
         assert simulation.now >= 0.5 * deadline
 
 
 class TestAgainstADatabase:
-    def test_after_the_deadline_no_trial_begins_but_refits_do(self, context: StudyContext, stores: Stores) -> None:
+    def test_after_the_deadline_only_refits_begin(self, context: StudyContext, stores: Stores) -> None:
         assert not search_is_over(read_snapshot(stores, "colours"))
         stores.studies.set_deadline(context.study.id, stores.database.now() - 1.0)
         work_on(context)
@@ -309,8 +444,17 @@ class TestAgainstADatabase:
         for kind in (WorkKind.CONFIRM, WorkKind.REFIT):
             stores.queue.add(context.study.id, kind, split=0, seed=0, recipe=context.spec.default_recipe())
         work_on(context)
-        assert [record.kind for record in stores.trials.records(context.study.id)] == [WorkKind.REFIT]
+        assert [record.kind for record in stores.trials.records(context.study.id)] == [WorkKind.REFIT], "as requested"
         assert refits_before_deadline(stores, context.study) == 0
+
+    def test_shortly_before_the_deadline_no_refit_begins(self, context: StudyContext, stores: Stores) -> None:
+        study = read_study(stores, "colours")
+        stores.queue.add(study.id, WorkKind.REFIT, split=0, seed=0, recipe=context.spec.default_recipe())
+        guard = DeadlineGuard(stores)
+        stores.studies.set_deadline(study.id, stores.database.now() + EXPORT_SECONDS + 100.0)
+        assert WorkKind.REFIT in guard.kinds_to_begin(read_study(stores, "colours"))
+        stores.studies.set_deadline(study.id, stores.database.now() + EXPORT_SECONDS - 1.0)
+        assert guard.kinds_to_begin(read_study(stores, "colours")) == ()
 
     def test_a_trial_that_would_end_too_late_is_released_and_not_taken_again(
         self, context: StudyContext, stores: Stores
@@ -323,36 +467,36 @@ class TestAgainstADatabase:
         study = read_study(stores, "colours")
         item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
-        deadline_guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
+        guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         quick, slow = (report(seconds) for seconds in (1.0, 500.0))
-        assert not deadline_guard.is_too_late(study, item, recipe, quick)
-        assert deadline_guard.given_up(study) == set()
-        assert deadline_guard.is_too_late(study, item, recipe, slow)
-        assert not deadline_guard.is_too_late(study, replace(item, kind=WorkKind.REFIT), recipe, slow)
-        assert not deadline_guard.is_too_late(study, item, recipe, replace(slow, epoch=3)), "at the last epoch"
+        limit = guard.limit(study, item)
+        assert limit.after_epoch(recipe, quick) is Verdict.CONTINUE
+        assert guard.given_up(study) == set()
+        assert limit.after_epoch(recipe, replace(slow, epoch=3)) is Verdict.CONTINUE, "at the last epoch"
+        assert limit.after_epoch(recipe, slow) is Verdict.STOP
+        assert guard.given_up(study) == {item.id}
         assert stores.queue.release(item)
-        assert deadline_guard.given_up(study) == {item.id}
-        assert WorkKind.SEARCH in deadline_guard.kinds_to_begin(study)
-        other = stores.queue.take(study.id, context.worker, 60.0, skip=deadline_guard.given_up(study))
+        assert WorkKind.SEARCH in guard.kinds_to_begin(study)
+        other = stores.queue.take(study.id, context.worker, 60.0, skip=guard.given_up(study))
         assert isinstance(other, WorkItem) and other.id != item.id
         stores.studies.set_deadline(study.id, stores.database.now() + 9000.0)
-        assert deadline_guard.given_up(read_study(stores, "colours")) == set(), "with more time it may be taken again"
+        assert guard.given_up(read_study(stores, "colours")) == set(), "with more time it may be taken again"
 
     def test_a_worker_stops_after_the_epoch_at_which_time_runs_short(
         self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
 
-        def too_late(self: DeadlineGuard, name: str, item: WorkItem, recipe: Recipe, report: EpochReport) -> bool:
+        def after_epoch(limit: TimeLimit, recipe: Recipe, report: EpochReport) -> Verdict:
             asked.append(report.epoch)
-            self._given_up[item.id] = deadline
-            return report.epoch == 2
+            limit.missed = deadline
+            return Verdict.STOP if report.epoch == 2 else Verdict.CONTINUE
 
         deadline = stores.database.now() + 1e6
         stores.studies.set_deadline(context.study.id, deadline)
         stores.studies.set_budget(context.study.id, 1)
         with monkeypatch.context() as patch:
-            patch.setattr(DeadlineGuard, "is_too_late", too_late)
+            patch.setattr(TimeLimit, "after_epoch", after_epoch)
             work_on(context)
         assert asked == [1, 2]
         assert stores.trials.records(context.study.id) == []
@@ -371,7 +515,7 @@ class TestAgainstADatabase:
             return read(store, study_id, **which)
 
         monkeypatch.setattr(TrialStore, "records", spying)
-        deadline_guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
+        guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         stores.studies.set_deadline(context.study.id, stores.database.now() + 10_000.0)
         study = read_study(stores, "colours")
 
@@ -388,13 +532,15 @@ class TestAgainstADatabase:
         end_a_trial(0, 10.0)
         item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
+        limit = guard.limit(study, item)
         for _ in range(3):
-            assert not deadline_guard.is_too_late(study, item, recipe, report(10.0))
-            assert WorkKind.SEARCH in deadline_guard.kinds_to_begin(study)
-        assert reads.count(WorkKind.SEARCH) == 1
-        end_a_trial(1, 9000.0)
-        assert deadline_guard.kinds_to_begin(study) == DeadlineGuard(stores).kinds_to_begin(study) == (WorkKind.REFIT,)
-        assert deadline_guard.is_too_late(study, item, recipe, report(2000.0))
+            assert limit.after_epoch(recipe, report(10.0)) is Verdict.CONTINUE
+            assert WorkKind.SEARCH in guard.kinds_to_begin(study)
+        assert reads == [WorkKind.SEARCH]
+        end_a_trial(1, 19_000.0)
+        assert WorkKind.SEARCH not in guard.kinds_to_begin(study)
+        assert guard.kinds_to_begin(study) == DeadlineGuard(stores).kinds_to_begin(study)
+        assert limit.after_epoch(recipe, report(6000.0)) is Verdict.STOP
 
     @pytest.mark.slow
     def test_the_number_of_refits_that_fit_depends_on_the_trials(self, context: StudyContext, stores: Stores) -> None:
