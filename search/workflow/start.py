@@ -16,10 +16,11 @@ from search.report.comparison import draw_finalists
 from search.report.progress import ScheduleView
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import open_console, say
-from search.runtime.errors import EXIT_INTERRUPTED
+from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
 from search.runtime.process_names import process_name
+from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import create_study, resume
 from search.study_setup.deadline import set_deadline
 from search.study_setup.image_weights import weights_lines
@@ -39,6 +40,17 @@ from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 
 
+class DeadlineTooShort(SearchError):
+    """No training of a study has ended before its deadline."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no training of study {name} ended before the deadline, so there is nothing to export. The same command "
+            "with --hours +1 continues it for another hour; smaller images (--set recipe.image_size=64 --name NAME) or "
+            "a smaller backbone train faster"
+        )
+
+
 def start(request: StartRequest) -> None:
     """Begin or continue a study, search, confirm the best recipes, and export.
 
@@ -50,6 +62,7 @@ def start(request: StartRequest) -> None:
         DataMismatch, StudyChanged: the stored study of that name has other images or settings.
         WorkersLost: the workers died; the results of finished trials are kept.
         EngineError: the workers cannot be placed as requested.
+        DeadlineTooShort: the deadline came before the first training ended.
     """
     console = open_console()
     planned = plan_fleet(request.workers)
@@ -105,6 +118,10 @@ def start(request: StartRequest) -> None:
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
             elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))
             until(refits_are_over if isinstance(fleet, LocalFleet) else elsewhere)
+        except NothingFinished as problem:
+            if not due(read_snapshot(stores, name)):
+                raise
+            raise DeadlineTooShort(name) from problem
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None

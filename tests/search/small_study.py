@@ -81,7 +81,12 @@ def write_competition(folder: Path, seed: int = 0) -> Path:
 
 
 def study_plan(
-    study_file: Path, folder: Path, *overrides: str, name: str = "colours", budget: int | None = 3
+    study_file: Path,
+    folder: Path,
+    *overrides: str,
+    name: str = "colours",
+    budget: int | None = 3,
+    until_deadline: bool = False,
 ) -> StudyPlan:
     """Plan of the study file on the images of ``folder``, with ``--set`` overrides."""
     spec = load_study(study_file, overrides)
@@ -93,6 +98,7 @@ def study_plan(
         competition=inspect(folder, spec.data.options),
         folder=folder,
         budget=budget,
+        until_deadline=until_deadline,
     )
 
 

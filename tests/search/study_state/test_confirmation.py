@@ -290,7 +290,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     assert stores.queue.counts(context.study.id)[WorkKind.CONFIRM][WorkState.STORED] == 2
 
     plan = plan_export(stores, context.study, seeds=None, full_data=False, members_at_most=1)
-    assert missing_refits(plan, context.home) == 0
+    assert missing_refits(stores, plan, context.home) == 0
     assert queue_refits(stores, plan, context.home) == [(plan.leader.rounds[0].work_id,)]
     assert not stores.queue.waiting(context.study.id, WorkKind.REFIT), "nothing is left to train"
     exported = export(context, plan, tmp_path / "confirmed")
@@ -309,7 +309,7 @@ def test_real_confirmations_train_on_their_split_and_become_the_model(
     assert kept == plan.leader.rounds[0].work_id and refit is not None
     assert (refit.kind, refit.split, refit.seed) == (WorkKind.REFIT, 0, 0)
     elsewhere = Home(root=tmp_path / "elsewhere")
-    assert missing_refits(plan, elsewhere) == 1, "networks that are kept elsewhere are trained again"
+    assert missing_refits(stores, plan, elsewhere) == 1, "networks that are kept elsewhere are trained again"
 
 
 def export(context: StudyContext, plan: ExportPlan, folder: Path) -> Export:

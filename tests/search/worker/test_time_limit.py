@@ -1,0 +1,208 @@
+"""The time limit of a training: what is shortened, ended early or abandoned, by a simulated clock."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from search.study_state.study import Study
+from search.study_state.time_budget import EXPORT_SECONDS, MARGIN, Costs
+from search.study_state.time_left import EndedTrainings
+from search.worker.time_limit import NoLimit, OutOfTime, StudyTime, TimeLimit, TooSlow
+from storage.records.studies import StoredStudy
+from storage.values import StudyState, WorkKind
+from studies.spec import load_study
+from tests.search.study_state.test_time_budget import record
+from trainer.recipe.recipe import Recipe
+from trainer.training.results import EpochReport, Verdict
+
+SPEC = load_study("quickstart")
+RECIPE = Recipe.from_flat({**SPEC.default_recipe(), "epochs": 10, "image_size": 64})
+
+
+@dataclass
+class Clock:
+    """A study with a deadline, and a clock that both its database and its worker use."""
+
+    deadline: float | None
+    costs: Costs = field(default_factory=lambda: Costs(workers=1, needed_refits=0))
+    ended: EndedTrainings = field(default_factory=EndedTrainings)
+    now: float = 0.0
+
+    def limit(self, kind: WorkKind = WorkKind.SEARCH, *, resumed: bool = False) -> TimeLimit:
+        return TimeLimit(kind, self.read, device="", resumed=resumed, clock=lambda: self.now)
+
+    def read(self) -> StudyTime:
+        stored = StoredStudy(
+            id=1,
+            name="s",
+            fingerprint="f",
+            spec={},
+            spec_hash="",
+            file_spec={},
+            overrides=(),
+            budget=None,
+            deadline=self.deadline,
+            hours=None,
+            period_began=None,
+            state=StudyState.RUNNING,
+            state_reason="",
+            priority=0,
+            served=None,
+            swept=None,
+            running_since=None,
+            created=0.0,
+        )
+        return StudyTime(study=Study(stored=stored, spec=SPEC), costs=self.costs, ended=self.ended, now=self.now)
+
+    def train(self, limit: TimeLimit, epoch: float, batches: int = 100, recipe: Recipe = RECIPE) -> None:
+        """One epoch of training, in ``epoch`` seconds."""
+        for batch in range(batches):
+            limit.on_batch(recipe, batch / batches)
+            self.now += epoch / batches
+
+
+def report(epoch: int, seconds: float, epochs: int = 10) -> EpochReport:
+    return EpochReport(
+        epoch=epoch,
+        epochs=epochs,
+        true_class=np.zeros(1, np.float32),
+        metric=0.5,
+        mean_true_probability=0.5,
+        fold_metrics=(0.5,),
+        train_loss=1.0,
+        seconds=seconds,
+    )
+
+
+FINISHED = Costs(workers=1, trial=100.0, final=100.0, finished=True, needed_refits=0, refits=0)
+
+
+class TestFirstTrial:
+    def test_is_shortened_after_a_few_batches(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 600.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        with pytest.raises(TooSlow) as slow:
+            clock.train(limit, epoch=100.0)
+        assert clock.now == pytest.approx(5.0), "a twentieth of the epoch"
+        assert slow.value.recipe.image_size == 64
+        # An epoch takes 100 s and a tenth more for the held-out images; the last predictions count as one more.
+        assert slow.value.recipe.epochs == int((600.0 - 5.0) / MARGIN / 110.0) - 1 == 3
+        assert "from 10 to 3 epochs" in limit.reason
+
+    def test_gets_smaller_images_if_not_even_one_epoch_fits(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 100.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        with pytest.raises(TooSlow) as slow:
+            clock.train(limit, epoch=100.0)
+        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (1, 32)
+        assert "from 64 to 32 pixels" in limit.reason
+
+    def test_is_given_up_if_nothing_fits(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 10.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        with pytest.raises(OutOfTime, match="are left"):
+            clock.train(limit, epoch=100.0)
+        assert limit.missed == clock.deadline
+
+    def test_that_fits_is_left_alone(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 1300.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        for epoch in range(1, 11):
+            clock.train(limit, epoch=100.0)
+            assert limit.after_epoch(RECIPE, report(epoch, 100.0)) is Verdict.CONTINUE
+        assert limit.reason == "" and limit.missed is None and not limit.passed()
+
+    def test_that_becomes_slow_later_ends_with_what_it_has(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 600.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        clock.train(limit, epoch=40.0)
+        assert limit.after_epoch(RECIPE, report(1, 40.0)) is Verdict.CONTINUE
+        clock.now += 300.0
+        assert limit.after_epoch(RECIPE, report(2, 300.0)) is Verdict.FINISH
+        assert "after epoch 2 of 10" in limit.reason
+
+    def test_leaves_time_for_a_refit_where_its_networks_are_not_kept(self) -> None:
+        costs = Costs(workers=1, needed_refits=1)
+        clock = Clock(deadline=EXPORT_SECONDS + 2000.0, costs=costs)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        with pytest.raises(TooSlow):
+            clock.train(limit, epoch=100.0)
+
+
+class TestLaterTrials:
+    def test_of_known_cost_are_shortened_before_they_begin(self) -> None:
+        known = dataclasses.replace(record(0, 100.0, epochs_done=10), recipe=RECIPE.to_flat(), overhead=20.0)
+        clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
+        with pytest.raises(TooSlow) as slow:
+            clock.limit().fit(RECIPE)
+        assert slow.value.recipe.epochs == int((100.0 / MARGIN - 20.0) / 10.0) == 6
+        clock.deadline = EXPORT_SECONDS + 80.0
+        with pytest.raises(OutOfTime):
+            clock.limit().fit(RECIPE)
+        clock.limit(resumed=True).fit(RECIPE)  # its checkpoint fits no other recipe
+        clock.limit(WorkKind.CONFIRM).fit(RECIPE)  # others are compared with it
+        clock.deadline = EXPORT_SECONDS + 120.0
+        clock.limit().fit(RECIPE)
+
+    def test_that_would_end_too_late_are_released_before_half_of_their_epochs(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED)
+        early, late = clock.limit(), clock.limit()
+        assert early.after_epoch(RECIPE, report(4, 30.0)) is Verdict.STOP and early.missed == clock.deadline
+        assert late.after_epoch(RECIPE, report(6, 30.0)) is Verdict.CONTINUE, "another epoch fits"
+        clock.now = 40.0
+        assert late.after_epoch(RECIPE, report(7, 30.0)) is Verdict.FINISH and late.missed is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed", "verdict"),
+    [
+        (WorkKind.CONFIRM, 0, Verdict.STOP),
+        (WorkKind.REFIT, 0, Verdict.STOP),
+        (WorkKind.REFIT, 1, Verdict.FINISH),
+    ],
+)
+def test_confirmations_never_end_early_and_refits_only_if_nothing_replaces_them(
+    kind: WorkKind, needed: int, verdict: Verdict
+) -> None:
+    costs = dataclasses.replace(FINISHED, needed_refits=needed)
+    clock = Clock(deadline=EXPORT_SECONDS + 10.0, costs=costs)
+    assert clock.limit(kind).after_epoch(RECIPE, report(1, 30.0)) is verdict
+
+
+def test_every_training_is_abandoned_when_the_export_has_to_begin() -> None:
+    for kind in WorkKind:
+        clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED)
+        limit = clock.limit(kind)
+        limit.fit(RECIPE)
+        clock.now = 100.0
+        assert not limit.passed()
+        clock.now = 100.1
+        assert limit.passed() and limit.missed == clock.deadline
+
+
+def test_a_deadline_that_was_moved_is_noticed_before_a_training_is_abandoned() -> None:
+    clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED)
+    limit = clock.limit()
+    limit.fit(RECIPE)
+    clock.now, clock.deadline = 200.0, 1000.0
+    assert not limit.passed() and limit.missed is None
+
+
+def test_without_a_deadline_nothing_is_limited() -> None:
+    clock = Clock(deadline=None)
+    for limit in (clock.limit(), NoLimit()):
+        limit.fit(RECIPE)
+        clock.now += 1e6
+        limit.on_batch(RECIPE, 0.5)
+        assert limit.after_epoch(RECIPE, report(1, 1e6)) is Verdict.CONTINUE
+        assert not limit.passed() and limit.reason == ""
