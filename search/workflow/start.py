@@ -93,9 +93,10 @@ def start(request: StartRequest) -> None:
         if fleet is not None:
             stack.enter_context(fleet)
         signals = stop_signals(fleet, request.workers)
+        due = export_is_due(stores)
         try:
             provisional = ProvisionalSubmission(stores, study, images, request.output or home.exports(name), console)
-            schedule, due = ScheduleView(stores, console), export_is_due(stores)
+            schedule = ScheduleView(stores, console)
 
             def look(snapshot: StudySnapshot) -> None:
                 provisional.update(snapshot)
@@ -125,6 +126,9 @@ def start(request: StartRequest) -> None:
         except Interrupted:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
+        finally:
+            if fleet is not None and due(read_snapshot(stores, name)):
+                fleet.kill()  # a training that is still under way would delay the export
     snapshot = read_snapshot(stores, name)
     if not refits_are_over(snapshot) and not due(snapshot):
         run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
