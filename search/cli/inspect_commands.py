@@ -162,11 +162,17 @@ def predict(
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Apply an exported model to new images."""
-    from trainer.inference.predict import predict_folder, write_predictions
+    from search.runtime.console import note, open_console, say
+    from trainer.inference.predict import predict_folder
+    from trainer.inference.predictions import check_output, write_predictions
 
+    check_output(output, model)
     predictions = predict_folder(model, images, device=device)
     write_predictions(output, predictions)
-    typer.echo(f"{len(predictions.ids)} images predicted to {output}")
+    console = open_console()
+    for line in predictions.notes:
+        note(console, line)
+    say(console, f"{len(predictions.ids)} images predicted to {output}", whole=True)
 
 
 def replay(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.inference.arrays import array_image
 from trainer.inference.errors import ImageError
-from trainer.inference.images import array_image, read_image
+from trainer.inference.images import read_image
+from trainer.inference.pixel_values import Ranges
+from trainer.inference.printable import printable
 
 
 class Images(Protocol):
@@ -49,15 +52,18 @@ class FileImages:
     paths: tuple[str, ...]
     named_by: tuple[str, ...] = ()
     """The table row that lists each file, for messages (``train.csv row 7``). Empty where no table lists them."""
+    ranges: Ranges = field(default_factory=dict)
+    """Ranges by which values with more than 8 bits are scaled."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        return read_image(self.root / self.paths[index])
+        return read_image(self.root / self.paths[index], self.ranges)
 
     def name(self, index: int) -> str:
-        return f"{self.paths[index]} ({self.named_by[index]})" if self.named_by else self.paths[index]
+        path = printable(self.paths[index])
+        return f"{path} ({self.named_by[index]})" if self.named_by else path
 
     def content(self, index: int) -> bytes:
         try:
@@ -70,6 +76,7 @@ class FileImages:
             root=self.root,
             paths=tuple(self.paths[i] for i in indices),
             named_by=tuple(self.named_by[i] for i in indices) if self.named_by else (),
+            ranges=self.ranges,
         )
 
 

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
+from .file_kinds import FORMATS, HEAD, describe_tiff, kind_of_bytes, openable_formats
+from .memory import reserved
+from .pixel_values import Range, Ranges, WideValues, image_range, is_misread, to_8_bit, wide_kind, wide_values
 
 if TYPE_CHECKING:
     import torch
 
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "PPM", "AVIF")
-"""Pillow's names of the formats that are opened. Formats with an interpreter, such as EPS and PDF, are not."""
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".ppm", ".avif"}
-)
-"""Extensions of image files, in lower case."""
 MAX_PIXELS = 89_000_000  # pixels of one image; just below the number at which Pillow warns of a decompression bomb
 MAX_FILE_BYTES = 512 * 2**20  # bytes of one image file
+BYTES_PER_PIXEL = 16  # memory that decoding takes at most: the image with alpha, its composite, and the result
+BYTES_PER_WIDE_PIXEL = 64  # the same for values with more than 8 bits, which are scaled as float64 of three channels
+_ANIMATED = ("GIF", "TIFF", "PNG", "WEBP", "AVIF", "HEIF")  # formats in which several frames are no mere thumbnails
 
+# Pillow logs causes that an `ImageError` gives already, and warns of damaged metadata, which are not used.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+Result = TypeVar("Result")
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -51,40 +59,114 @@ _UPRIGHT = {
 }
 
 
-def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
+def read_image(source: str | os.PathLike[str] | bytes, ranges: Ranges | None = None) -> NDArray[np.uint8]:
     """Decode one image file, or its bytes, to RGB: uint8 (height, width, 3).
 
     - Transparent pixels are composited onto white.
     - The EXIF orientation is applied.
     - Only the first of several frames is read.
-    - 16-bit grayscale is scaled from 0..65535 to 0..255. Floats are scaled from 0..1, or left if they lie in 0..255.
-      Values outside of these ranges are scaled from their minimum and maximum. Nothing is clipped.
+    - Values of more than 8 bits are scaled by ``ranges``, see `trainer.inference.pixel_values`.
+
+    Args:
+        ranges: recorded ranges of the data set. Without one, integers are scaled from 0..65535, floats from 0..1 or
+            0..255, and an image with values outside from its own minimum and maximum.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, damaged or not an image, or it has more than `MAX_PIXELS`
-            pixels. The number of pixels is checked by the header, before anything is decoded.
+        ImageError: the file is missing, empty, truncated, damaged, not an image, or too large for the memory, or it has
+            more than `MAX_PIXELS` pixels. The header is checked before anything is decoded.
     """
-    data = source if isinstance(source, bytes) else _file_bytes(Path(source))
-    if not data:
-        raise ImageError("the file is empty (0 bytes)")
-    Image.init()
-    try:
-        with Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN]) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(_too_many_pixels(f"{width} x {height} pixels"))
+
+    def decode(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
+        kind = wide_kind(image)
+        if kind is None or _pillow_suffices(image, kind, ranges or {}):
             image.load()
             # Read the tag after loading: Pillow turns a TIFF upright while loading it and removes the tag.
             upright = _UPRIGHT.get(_orientation(image))
-            rgb = _to_rgb(image)
-            return np.array(rgb.transpose(upright) if upright is not None else rgb)
+            rgb = _composited(image)
+        else:
+            wide = wide_values(image, data)
+            upright = _UPRIGHT.get(_orientation(image))
+            rgb = _scaled(wide, kind, (ranges or {}).get(kind))
+        return np.array(rgb.transpose(upright) if upright is not None else rgb)
+
+    return _opened(source, decode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What the header of an image file says.
+
+    kind: of values with more than 8 bits, see `trainer.inference.pixel_values.KINDS`; None: 8 bits.
+    range: of those values in this image; None: 8 bits.
+    animated: whether there are several frames or pages.
+    """
+
+    kind: str | None
+    range: Range | None
+    animated: bool
+
+
+def image_facts(source: str | os.PathLike[str] | bytes) -> ImageFacts:
+    """Read the header of an image file. Pixels are decoded only to measure values with more than 8 bits.
+
+    Raises:
+        ImageError: as `read_image`, as far as the header shows it.
+    """
+
+    if not isinstance(source, bytes) and (known := _facts_of_head(Path(source))) is not None:
+        return known
+
+    def look(image: Image.Image, data: bytes) -> ImageFacts:
+        kind = wide_kind(image)
+        animated = image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
+        measured = None if kind is None else image_range(wide_values(image, data).values)
+        return ImageFacts(kind=kind, range=measured, animated=animated)
+
+    return _opened(source, look)
+
+
+def _facts_of_head(path: Path) -> ImageFacts | None:
+    """The facts of a JPEG, or of a PNG with 8 bits or fewer, without reading the whole file; None: another file."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise ImageError(f"the file cannot be read: {error.strerror or error}") from error
+    if head.startswith(b"\xff\xd8\xff"):
+        return ImageFacts(kind=None, range=None, animated=False)
+    if head.startswith(b"\x89PNG") and head[24:25] and head[24] <= 8:
+        return ImageFacts(kind=None, range=None, animated=b"acTL" in head)
+    return None
+
+
+def _opened(source: str | os.PathLike[str] | bytes, function: Callable[[Image.Image, bytes], Result]) -> Result:
+    """``function`` of the opened image and the file's bytes, within the memory that is free."""
+    data = source if isinstance(source, bytes) else _file_bytes(Path(source))
+    if not data:
+        raise ImageError("the file is empty (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(data), formats=openable_formats()) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(_too_many_pixels(f"{width} x {height} pixels"))
+            if is_misread(image):
+                raise ImageError(_not_an_image(data))
+            with reserved(width * height * (BYTES_PER_PIXEL if wide_kind(image) is None else BYTES_PER_WIDE_PIXEL)):
+                return function(image, data)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_many_pixels("too many pixels")) from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"not an image of a known format ({', '.join(FORMATS)}), or cut off in its header") from error
+        raise ImageError(_not_an_image(data)) from error
+    except MemoryError as error:
+        raise ImageError("the memory does not suffice to decode the image: make it smaller") from error
     except Exception as error:  # Pillow's decoders raise exceptions of many types on damaged data
+        kind = kind_of_bytes(data)
+        if kind is not None and not kind.image:
+            raise ImageError(_not_an_image(data)) from error
         cause = "is cut off (truncated)" if "truncated" in str(error).lower() else "is damaged"
         raise ImageError(f"the image {cause}: {error or type(error).__name__}") from error
 
@@ -94,12 +176,31 @@ def _file_bytes(path: Path) -> bytes:
         if path.is_dir():
             raise ImageError("this is a folder, not an image")
         if not path.is_file():
-            raise ImageError("there is no such file")
+            raise ImageError("the link leads to no file" if path.is_symlink() else "there is no such file")
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise ImageError(f"the file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"the file cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise ImageError("the memory does not suffice to read the file") from error
+
+
+def _not_an_image(data: bytes) -> str:
+    """What a file is that Pillow does not open."""
+    kind = kind_of_bytes(data[:HEAD])
+    if kind is None:
+        return f"not an image of a known format ({', '.join(FORMATS)})"
+    if not kind.image:
+        what = f"{kind.name} is not read" if kind.name.endswith("image") else f"not an image but {kind.name}"
+        return what + f": {kind.help}" * bool(kind.help)
+    tiff = describe_tiff(data) if kind.name == "a TIFF image" else None
+    if tiff is None:
+        return f"{kind.name} that is cut off in its header or damaged"
+    return (
+        f"{tiff}; TIFF is read with 1, 3 or 4 channels of 8 bits, or of 16 bits in one plane, or 1 channel of 32 bits: "
+        "save the channels that matter in one of these forms"
+    )
 
 
 def _too_many_pixels(what: str) -> str:
@@ -114,26 +215,24 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return Image.fromarray(_to_8_bit(np.asarray(image), sixteen_bit=image.mode != "F")).convert("RGB")
+def _pillow_suffices(image: Image.Image, kind: str, ranges: Ranges) -> bool:
+    """Whether Pillow's own conversion is right: of colours of 16 bits whose range is whole or unknown."""
+    return image.mode in ("RGB", "RGBA") and ranges.get(kind, (0.0, 65535.0)) == (0.0, 65535.0)
+
+
+def _composited(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
 
 
-def _to_8_bit(values: NDArray[Any], *, sixteen_bit: bool) -> NDArray[np.uint8]:
-    """Scale the values to 0..255, as `read_image` describes."""
-    wide = values.astype(np.float64)
-    if not np.isfinite(wide).all():
-        raise ImageError("the image holds values that are not finite")
-    low, high = float(wide.min()), float(wide.max())
-    ranges = (65535.0,) if sixteen_bit else (1.0, 255.0)
-    full = next((full for full in ranges if low >= 0 and high <= full), None)
-    if full is None:
-        wide, full = wide - low, high - low
-    return np.rint(wide * (255.0 / full) if full else wide).astype(np.uint8)
+def _scaled(wide: WideValues, kind: str, given: Range | None) -> Image.Image:
+    scaled = to_8_bit(wide.values, kind, given)
+    rgb = Image.fromarray(255 - scaled if wide.inverted else scaled).convert("RGB")
+    if wide.alpha is not None:
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), Image.fromarray(wide.alpha))
+    return rgb
 
 
 def resize_image(
@@ -171,27 +270,6 @@ def resize_image(
     fitted = source.resize((new_width, new_height), resample)
     square[top : top + new_height, left : left + new_width] = np.asarray(fitted)
     return square
-
-
-def array_image(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Convert one image of an array, (h, w), (h, w, 1) or (h, w, 3), to RGB: uint8 (h, w, 3).
-
-    Values are in 0..255; floats are rounded.
-
-    Raises:
-        ImageError: another shape or type, or values that are not finite or outside of 0..255.
-    """
-    gray = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
-    if not gray and not (array.ndim == 3 and array.shape[2] == 3):
-        raise ImageError(f"an image has the shape (height, width), (…, 1) or (…, 3), not {array.shape}")
-    if array.dtype.kind not in "uif" or not array.size:
-        raise ImageError(f"the image has {array.size} values of type {array.dtype}; pixels are numbers 0..255")
-    if array.dtype != np.uint8:
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255):
-            raise ImageError("the image holds values that are not finite or lie outside 0..255")
-        array = np.rint(array).astype(np.uint8)
-    pixels = array.reshape(*array.shape[:2], -1)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*array.shape[:2], 3)), dtype=np.uint8)
 
 
 class Normaliser:

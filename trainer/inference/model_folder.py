@@ -16,10 +16,15 @@ import numpy as np
 from .blend import Blend
 from .errors import ModelError
 from .images import INTERPOLATIONS, RESIZE_POLICIES
+from .pixel_values import Ranges, checked_ranges
+from .printable import name_problem, printable
 from .views import VIEWS
 
-CONFIG_FORMAT = 2
-"""Format of config.json that exports write. Format 1, which held one model and no blend, can still be read."""
+CONFIG_FORMAT = 3
+"""Format of config.json that exports write. Format 2 has no value ranges; format 1 held one model and no blend."""
+MAX_CONFIG_BYTES = 64 * 2**20
+MAX_CLASSES = 100_000
+MAX_SIZE = 4096  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,8 @@ class ModelFolder:
     members: tuple[Member, ...]
     blend: Blend
     timm_version: str
+    value_ranges: Ranges
+    """By which images with more than 8 bits per value are scaled, as in training."""
 
 
 def load_model_folder(folder: str | os.PathLike[str]) -> ModelFolder:
@@ -69,16 +76,53 @@ def load_model_folder(folder: str | os.PathLike[str]) -> ModelFolder:
         ModelError: config.json is missing or malformed, or weights are missing, changed, or outside of the folder.
     """
     root = Path(folder)
-    try:
-        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{root} is not a model folder: its config.json cannot be read ({error})") from error
+    config = _read_config(root)
     try:
         return _checked(root, config)
     except KeyError as error:
-        raise ModelError(f"{root / 'config.json'}: {error} is missing") from error
-    except (TypeError, ValueError, OSError) as error:
-        raise ModelError(f"{root / 'config.json'}: {error}") from error
+        raise ModelError(f"{_shown(root)}/config.json: {error} is missing") from error
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError) as error:
+        raise ModelError(f"{_shown(root)}/config.json: {printable(str(error))}") from error
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
+
+
+def _read_config(root: Path) -> Any:
+    """The parsed config.json.
+
+    Raises:
+        ModelError: it is missing, outside of the folder, huge, not UTF-8, or no valid JSON.
+    """
+    path = root / "config.json"
+    try:
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise ValueError("it is a link that leaves the folder")
+        if (size := path.stat().st_size) > MAX_CONFIG_BYTES:
+            raise ValueError(f"it has {size:,} bytes; at most {MAX_CONFIG_BYTES:,} are read")
+        return json.loads(
+            path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
+        )
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        cause = printable(str(error)) or type(error).__name__
+        raise ModelError(
+            f"{_shown(root)} is not a model folder: its config.json cannot be read ({cause}). Give the folder `model/` "
+            "of an export"
+        ) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key occurs twice in one table")
+    return table
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not finite")
 
 
 def _require(condition: bool, problem: str) -> None:
@@ -87,19 +131,27 @@ def _require(condition: bool, problem: str) -> None:
 
 
 def _checked(root: Path, config: Any) -> ModelFolder:
-    _require(isinstance(config, dict) and config["format"] in (1, CONFIG_FORMAT), f"format is not 1 or {CONFIG_FORMAT}")
+    _require(isinstance(config, dict), "it holds no table")
+    known = type(config["format"]) is int and 1 <= config["format"] <= CONFIG_FORMAT
+    _require(known, f"format is not 1 to {CONFIG_FORMAT}; a later release of Retable may have written it")
     names = config["class_names"]
-    _require(isinstance(names, list) and len(names) > 1, "class_names holds fewer than two names")
-    _require(all(isinstance(name, str) for name in names), "class_names are not all strings")
+    _require(isinstance(names, list) and 1 < len(names) <= MAX_CLASSES, f"class_names is no list of 2 to {MAX_CLASSES}")
+    _require(all(isinstance(name, str) and name for name in names), "class_names are not all strings of some length")
+    _require(len(set(names)) == len(names), "class_names holds a name twice")
+    problem = next(filter(None, map(name_problem, names)), None)
+    _require(problem is None, f"one of class_names {problem}")
     # In format 1 the settings of the only member are on the top level.
     members = [config] if config["format"] == 1 else config["members"]
     _require(isinstance(members, list) and bool(members), "members is empty")
     blend = {"weights": [1.0]} if config["format"] == 1 else config["blend"]
+    versions = config["versions"]
+    _require(isinstance(versions, dict), "versions is not a table")
     return ModelFolder(
         class_names=tuple(names),
         members=tuple(_checked_member(root, member, len(names)) for member in members),
         blend=_checked_blend(blend, len(members), len(names)),
-        timm_version=str(config["versions"]["timm"]),
+        timm_version=printable(str(versions["timm"])),
+        value_ranges=checked_ranges(config.get("value_ranges", {})),
     )
 
 
@@ -109,16 +161,18 @@ def _checked_member(root: Path, config: Any, classes: int) -> Member:
     # A plain architecture name, which timm cannot mistake for a hub repository or a local folder.
     _require(isinstance(backbone, str) and bool(re.fullmatch(r"\w+(\.\w+)?", backbone)), "backbone is not a timm name")
     _require(isinstance(args, dict) and set(args) <= {"img_size"}, "model_args holds more than img_size")
-    _require(all(type(value) is int and 0 < value <= 4096 for value in args.values()), "img_size is not in 1..4096")
+    _require(all(type(value) is int and 0 < value <= MAX_SIZE for value in args.values()), "img_size is not in 1..4096")
     preprocessing, views = config["preprocessing"], config["views"]
     _require(isinstance(preprocessing, dict), "preprocessing is not a table")
-    mean, std = tuple(map(float, preprocessing["mean"])), tuple(map(float, preprocessing["std"]))
+    mean, std = _numbers(preprocessing["mean"], "mean or std"), _numbers(preprocessing["std"], "mean or std")
     can_normalise = len(mean) == len(std) == 3 and bool(np.isfinite(mean + std).all()) and min(std) > 0
     _require(can_normalise, "mean or std is not 3 finite numbers, or std is not positive")
-    _require(type(preprocessing["size"]) is int and 0 < preprocessing["size"] <= 4096, "size is not in 1..4096")
+    _require(type(preprocessing["size"]) is int and 0 < preprocessing["size"] <= MAX_SIZE, "size is not in 1..4096")
+    texts = isinstance(preprocessing["resize"], str) and isinstance(preprocessing["interpolation"], str)
+    _require(texts, "resize or interpolation is not a string")
     _require(preprocessing["resize"] in RESIZE_POLICIES, f"resize is not one of {RESIZE_POLICIES}")
     _require(preprocessing["interpolation"] in INTERPOLATIONS, f"interpolation is not one of {tuple(INTERPOLATIONS)}")
-    views_known = isinstance(views, list) and bool(views) and all(view in VIEWS for view in views)
+    views_known = isinstance(views, list) and bool(views) and all(isinstance(v, str) and v in VIEWS for v in views)
     _require(views_known, f"views is not a list of {tuple(VIEWS)}")
     _require(len(set(views)) == len(views), "views holds a view twice")
     _require(isinstance(config["weights"], list) and bool(config["weights"]), "weights is empty")
@@ -126,19 +180,22 @@ def _checked_member(root: Path, config: Any, classes: int) -> Member:
         backbone=backbone, model_args=args, mean=mean, std=std, size=preprocessing["size"],
         resize=preprocessing["resize"], interpolation=preprocessing["interpolation"], views=tuple(views),
         classes=classes,
-        weights=tuple(_weights_file(root, entry["file"], entry["sha256"]) for entry in config["weights"]),
+        weights=tuple(_weights_file(root, entry) for entry in config["weights"]),
     )  # fmt: skip
 
 
 def _checked_blend(config: Any, members: int, classes: int) -> Blend:
     _require(isinstance(config, dict), "blend is not a table")
+    coefficients = config.get("coefficients", [])
+    _require(isinstance(coefficients, list), "the blend's coefficients are not a list")
+    (temperature,) = _numbers([config.get("temperature", 1.0)], "the blend's temperature")
     blend = Blend(
-        weights=_numbers(config["weights"]),
-        coefficients=tuple(_numbers(row) for row in config.get("coefficients", [])),
-        intercepts=_numbers(config.get("intercepts", [])),
-        temperature=float(config.get("temperature", 1.0)),
-        offsets=_numbers(config.get("offsets", [])),
-        cuts=_numbers(config.get("cuts", [])),
+        weights=_numbers(config["weights"], "the blend's weights"),
+        coefficients=tuple(_numbers(row, "the blend's coefficients") for row in coefficients),
+        intercepts=_numbers(config.get("intercepts", []), "the blend's intercepts"),
+        temperature=temperature,
+        offsets=_numbers(config.get("offsets", []), "the blend's offsets"),
+        cuts=_numbers(config.get("cuts", []), "the blend's cuts"),
     )
     weights_valid = len(blend.weights) == members and min(blend.weights) >= 0 and abs(sum(blend.weights) - 1.0) < 1e-6
     _require(weights_valid, f"the blend's weights are not {members} numbers, none negative, of sum 1")
@@ -154,19 +211,24 @@ def _checked_blend(config: Any, members: int, classes: int) -> Blend:
     return blend
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
-    _require(isinstance(values, list), "a setting of the blend is not a list of numbers")
-    numbers = tuple(float(value) for value in values)
-    _require(bool(np.isfinite(numbers).all()), "the blend holds a number that is not finite")
-    return numbers
+def _numbers(values: Any, what: str) -> tuple[float, ...]:
+    numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+    _require(numbers, f"{what}: not a list of numbers")
+    floats = tuple(float(value) for value in values)
+    _require(bool(np.isfinite(floats).all()), f"{what}: a number is not finite")
+    return floats
 
 
-def _weights_file(root: Path, name: str, sha256: str) -> Path:
+def _weights_file(root: Path, entry: Any) -> Path:
     """The path of a weights file, after checking that it is in the folder and unchanged."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()) or path.suffix != ".safetensors":
-        raise ValueError(f"weights {name!r} are not a .safetensors file inside the folder")
+    _require(isinstance(entry, dict), "an entry of weights is not a table")
+    name, sha256 = entry["file"], entry["sha256"]
+    _require(isinstance(name, str) and isinstance(sha256, str), "file or sha256 of weights is not a string")
+    path: Path = (root / name).resolve()
+    inside = path.is_relative_to(root.resolve()) and path.suffix == ".safetensors"
+    _require(inside, f"weights {name!r} are not a .safetensors file inside the folder")
+    _require(path.is_file(), f"there is no file {name!r} of weights; copy the whole folder again")
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise ValueError(f"{name} is not the exported file: its sha256 differs")
+            raise ValueError(f"{name!r} is not the exported file: its sha256 differs; copy the folder again")
     return path

@@ -16,10 +16,10 @@ exported model always agree. Images, config.json and weights are checked, becaus
 from __future__ import annotations
 
 import argparse
-import csv
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +28,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import KEY, ArrayError, array_image, load_array
 from .errors import ImageError, InferenceError, ModelError
-from .images import SUFFIXES, array_image, read_image, resize_image
+from .file_kinds import ARCHIVES, SUFFIXES
+from .find_images import find_images, unread_message
+from .images import read_image, resize_image
 from .model_folder import Member, ModelFolder, load_model_folder
+from .pixel_values import Ranges
+from .predictions import Predictions, check_output, write_predictions
+from .printable import name_problem, printable
 from .views import predict_views
 
+LINE_BREAK = "\n"
 CHUNK_BYTES = 512 * 2**20  # bytes of resized images in memory at a time
 
 
@@ -49,7 +56,6 @@ def predict_member(
             finite.
     """
     import timm
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     total = np.zeros((len(images), member.classes))
@@ -64,9 +70,15 @@ def predict_member(
                 device=device,
             )  # fmt: skip
             total += np.sum(list(views.values()), axis=0, dtype=np.float64)
-    except (RuntimeError, ValueError, AssertionError, SafetensorError) as error:
+    except MemoryError as error:
+        raise ModelError(
+            f"the memory does not suffice for {member.backbone}: predict fewer images at a time"
+        ) from error
+    except Exception as error:  # timm and safetensors raise many types for settings and weights that do not fit
         hint = f"the model was exported with timm {model.timm_version}; timm {timm.__version__} is installed"
-        raise ModelError(f"{member.backbone} cannot predict: {error} ({hint})") from error
+        raise ModelError(
+            f"{member.backbone} cannot predict: {printable(str(error), keep=LINE_BREAK)} ({hint})"
+        ) from error
     if not np.isfinite(total).all():
         raise ModelError(f"the weights of {member.backbone} predict values that are not finite")
     return total / (len(member.weights) * len(member.views))
@@ -76,43 +88,75 @@ Item = tuple[str, Path | NDArray[Any]]
 """One image to predict: its id, and its file or pixels."""
 
 
-def list_images(given: Sequence[str | os.PathLike[str]]) -> list[Item]:
+@dataclass(frozen=True, kw_only=True)
+class ListedImages:
+    """The images to predict, with unique ids, and sentences about other files that lie there."""
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...]
+
+
+def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
     """The images to predict: given files, all image files below given folders (sorted), rows of given ``.npz`` files.
 
-    Hidden files and folders, which operating systems create, are skipped.
+    Hidden files and folders, which operating systems create, are skipped. An id is the name of a file, its path below
+    the given folder, or the number of a row. If two images had the same id, all ids begin with the path as given,
+    such as ``left/1.png`` and ``b.npz[0]``. An image that is given twice is listed once.
 
     Raises:
-        ModelError: there is no image, or an ``.npz`` file has no plain array ``arr_0``.
+        ModelError: there is no image, a folder cannot be listed, or an ``.npz`` file has no plain array ``arr_0``.
+        ImageError: file names that cannot be ids; the message names each one on its own line.
     """
-    items: list[Item] = []
+    listed: dict[str, tuple[tuple[str, ...], Path | NDArray[Any]]] = {}
+    notes: list[str] = []
+    repeated = 0
     for path in map(Path, given):
-        if path.suffix.lower() == ".npz":
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    items += [(str(row), image) for row, image in enumerate(archive["arr_0"])]
-            except Exception as error:  # zipfile, zlib and numpy raise different types; the message gives the cause
-                raise ModelError(f"{path} holds no array arr_0 of images: {error}") from error
-        elif path.is_dir():
-            files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
-            names = ((file.relative_to(path), file) for file in files)
-            items += [(name.as_posix(), file) for name, file in names if not any(part[0] == "." for part in name.parts)]
-        else:
-            items.append((path.name, path))
-    if not items:
-        raise ModelError(f"no image in {', '.join(map(str, given))} (image files end in {' '.join(sorted(SUFFIXES))})")
-    return items
+        for names, source in _images_in(path, notes):
+            repeated += names[-1] in listed
+            listed.setdefault(names[-1], (names, source))
+    if repeated:
+        notes.append(f"{repeated} images are given twice and predicted once")
+    if not listed:
+        shown = ", ".join(printable(str(path)) for path in given)
+        causes = "".join(f"; {note}" for note in notes)
+        raise ModelError(f"no image in {shown} (image files end in {' '.join(sorted(SUFFIXES))}){causes}")
+    levels = zip(*(names for names, _ in listed.values()), strict=True)
+    ids = next(level for level in levels if len(set(level)) == len(level))  # the last level is the key of `listed`
+    problems = [f"{printable(name)}: the file name {problem}" for name in ids if (problem := name_problem(name))]
+    if problems:
+        raise ImageError("\n".join(problems))
+    return ListedImages(
+        items=tuple((name, source) for name, (_, source) in zip(ids, listed.values(), strict=True)), notes=tuple(notes)
+    )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Predictions:
-    """Predictions of a model folder for n images and C classes."""
-
-    ids: tuple[str, ...]
-    class_names: tuple[str, ...]
-    proba: NDArray[np.float64]
-    """Blended probabilities (n, C); rows sum to 1."""
-    labels: NDArray[np.int64]
-    """Index of the predicted class by the decision rule of the folder: (n,)."""
+def _images_in(path: Path, notes: list[str]) -> Iterator[tuple[tuple[str, ...], Path | NDArray[Any]]]:
+    """The images of one given path: names from short to unique, and file or pixels. Adds ``notes``."""
+    whole = path.absolute()  # not resolved: two links to one file are two images
+    shown = printable(str(path))
+    if path.suffix.lower() == ".npz":
+        try:
+            array = load_array(path)
+        except ArrayError as error:
+            raise ModelError(f"{shown} holds no array {KEY} of images: {error}") from error
+        for row, image in enumerate(array if array.ndim else ()):
+            yield (str(row), f"{path.name}[{row}]", f"{path}[{row}]", f"{whole}[{row}]"), image
+    elif path.is_dir():
+        found = find_images(path)
+        if found.closed:
+            folder, why = next(iter(found.closed.items()))
+            raise ModelError(f"the folder {shown}/{printable(folder)} cannot be read: {why}")
+        for name in sorted(found.images):
+            yield (name, f"{path.name}/{name}", str(path / name), str(whole / name)), path / name
+        if found.unread:
+            notes.append(f"not read: {unread_message(found.unread)}")
+        notes += [
+            f"not read: {shown}/{printable(link)} {why}; give it, too" for link, why in sorted(found.unfollowed.items())
+        ]
+    elif path.is_file() and path.suffix.lower() in ARCHIVES:
+        raise ModelError(f"{shown} is an archive: unpack it first, and give the folder")
+    else:
+        yield (path.name, str(path), str(path), str(whole)), path
 
 
 def predict_folder(
@@ -125,17 +169,19 @@ def predict_folder(
     """Predict files, folders or ``.npz`` archives with a model folder.
 
     Raises:
-        ModelError: see `load_model_folder`, `list_images`, `predict_member`.
+        ModelError: see `load_model_folder`, `list_images`, `predict_member`; or there is no such device.
         ImageError: images cannot be read. The message names each one on its own line, with the cause.
     """
     model = load_model_folder(model_dir)
-    items = list_images(images)
+    listed = list_images(images)
+    _check_device(device)
+    items = listed.items
     forms = tuple(dict.fromkeys(member.form for member in model.members))
     blended: list[NDArray[np.float64]] = []
     problems: list[str] = []
     chunk = max(1, CHUNK_BYTES // sum(3 * size**2 for size, _, _ in forms))
     for start in range(0, len(items), chunk):
-        results = _read_all(items[start : start + chunk], forms)
+        results = _read_all(items[start : start + chunk], forms, model.value_ranges)
         problems += [result for result in results if isinstance(result, str)]
         if not problems:  # after the first bad image the others are only read, so that one error names all bad ones
             rows = [result for result in results if not isinstance(result, str)]
@@ -153,39 +199,34 @@ def predict_folder(
         class_names=model.class_names,
         proba=proba,
         labels=model.blend.labels(proba),
+        notes=listed.notes,
     )
 
 
-def _read_all(items: Sequence[Item], forms: Sequence[tuple[int, str, str]]) -> list[list[NDArray[np.uint8]] | str]:
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _read_all(
+    items: Sequence[Item], forms: Sequence[tuple[int, str, str]], ranges: Ranges
+) -> list[list[NDArray[np.uint8]] | str]:
     """Decode each image once and resize it to every form; for an image that cannot be read, its name and the cause."""
 
     def read(item: Item) -> list[NDArray[np.uint8]] | str:
         name, source = item
         try:
-            image = read_image(source) if isinstance(source, Path) else array_image(source)
+            image = read_image(source, ranges) if isinstance(source, Path) else array_image(source)
         except ImageError as error:
-            return f"{name}: {error}"
+            return f"{printable(name)}: {error}"
         return [resize_image(image, *form) for form in forms]
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(read, items))
-
-
-def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write a CSV table ``image_id,y_pred,p_<class>,...``. A failure leaves no partial file."""
-    names = predictions.class_names
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["image_id", "y_pred", *(f"p_{name}" for name in names)])
-            table.writerows(
-                [image, names[label], *(f"{value:.9g}" for value in row)]
-                for image, label, row in zip(predictions.ids, predictions.labels, predictions.proba, strict=True)
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def main(model_dir: Path) -> int:
@@ -194,15 +235,34 @@ def main(model_dir: Path) -> int:
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="a folder, image files, or an .npz file with arr_0")
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="table to write (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images per batch (%(default)s)")
+    parser.add_argument("--batch-size", type=_positive, default=64, help="images per batch (%(default)s)")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names that the terminal's encoding lacks
     arguments = parser.parse_args()
     try:
+        check_output(arguments.output, model_dir)
         predictions = predict_folder(
             model_dir, arguments.images, batch_size=arguments.batch_size, device=arguments.device
         )
         write_predictions(arguments.output, predictions)
     except (InferenceError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{printable(str(error), keep=LINE_BREAK)}\n")
         return 1
-    sys.stdout.write(f"{len(predictions.ids)} images -> {arguments.output}\n")
+    except MemoryError:
+        sys.stderr.write(
+            f"the memory does not suffice to predict {len(arguments.images)} given files or folders: give fewer images "
+            "at a time, or a smaller --batch-size\n"
+        )
+        return 1
+    for note in predictions.notes:
+        sys.stderr.write(f"note: {note}\n")
+    sys.stdout.write(f"{len(predictions.ids)} images -> {printable(str(arguments.output))}\n")
     return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number

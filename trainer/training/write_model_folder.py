@@ -1,7 +1,7 @@
 """Writing a model folder: a self-contained export with weights, their configuration and a ``predict.py``.
 
-config.json              class names, blend, versions, data fingerprint; for each member its recipe, preprocessing,
-                         views, and weights with sha256
+config.json              class names, blend, versions, data fingerprint, value ranges; for each member its recipe,
+                         preprocessing, views, and weights with sha256
 weights/NAME.safetensors one per trained network; the networks of a member are averaged, the members blended
 inference/               a copy of the package `trainer.inference`, which also reads such a folder back
 predict.py               command line for predictions
@@ -26,6 +26,7 @@ from trainer.common.files import replacing
 from trainer.inference.blend import Blend
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import CONFIG_FORMAT, load_model_folder
+from trainer.inference.pixel_values import Ranges
 from trainer.networks.backbones import Preprocessing, size_arguments
 from trainer.recipe.recipe import Recipe
 
@@ -69,6 +70,7 @@ def write_model_folder(
     members: Sequence[FolderMember],
     blend: Blend,
     data_fingerprint: str,
+    value_ranges: Ranges | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a complete model folder or none at all; an older model folder at the same path is replaced.
@@ -79,6 +81,7 @@ def write_model_folder(
         members: at least one, in the order of the weights of ``blend``.
         blend: combines the members' probabilities into one prediction.
         data_fingerprint: of the training data.
+        value_ranges: ranges by which images with more than 8 bits were scaled; None: no such images.
         extra: anything that JSON can hold; stored under "extra" for people.
 
     Raises:
@@ -102,6 +105,7 @@ def write_model_folder(
             "members": [_write_member(new, member) for member in members],
             "blend": {name: value for name, value in asdict(blend).items() if value != ()},
             "data_fingerprint": data_fingerprint,
+            "value_ranges": {kind: list(ends) for kind, ends in (value_ranges or {}).items()},
             "versions": library_versions(),
             "extra": dict(extra or {}),
         }

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from trainer.inference.arrays import array_image
 from trainer.inference.errors import ImageError
-from trainer.inference.images import MAX_PIXELS, array_image, read_image, resize_image
+from trainer.inference.images import MAX_PIXELS, read_image, resize_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -214,7 +215,7 @@ def test_files_that_are_no_images_are_refused_with_the_cause(tmp_path: Path) -> 
 
 
 def test_formats_that_run_programs_are_not_opened() -> None:
-    with pytest.raises(ImageError, match="not an image of a known format"):
+    with pytest.raises(ImageError, match="a PostScript file"):
         read_image(encoded(quadrants(), "EPS"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,7 +11,9 @@ from typing import Literal
 
 from trainer.common.errors import TrainerError
 from trainer.formats.labels import natural_key, text_problem
-from trainer.inference.images import SUFFIXES
+from trainer.inference.file_kinds import ARCHIVES, SUFFIXES, is_hidden
+from trainer.inference.find_images import FoundFiles, find_images, ignored_message, unread_message
+from trainer.inference.printable import printable
 
 IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
 """Extensions of image files, in lower case."""
@@ -20,8 +21,8 @@ Split = Literal["train", "test"]
 _SPLIT = re.compile(
     r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE
 )
+_TABLES = (".csv", ".tsv", ".txt")  # never meant by an id
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
-_IGNORED = ("__macosx", "__pycache__", "thumbs.db")
 
 
 def split_of(name: str) -> Split | None:
@@ -34,7 +35,7 @@ def split_of(name: str) -> Split | None:
 
 def is_visible(name: str) -> bool:
     """Whether a name may be data. Hidden files and leftovers of archivers and file managers are not."""
-    return not name.startswith(".") and name.lower() not in _IGNORED
+    return not is_hidden(name)
 
 
 def is_data(path: Path) -> bool:
@@ -55,41 +56,65 @@ class ImageFiles:
 
     paths: relative to ``root``, with ``/`` as separator, in natural order.
     escaping: those of ``paths`` that are links to a file outside of ``root``.
-    linked_folders: paths of links to folders. They are not followed.
+    other: everything else that lies there, see `trainer.inference.find_images.FoundFiles`.
+    linked_folders: paths of links to folders that are not followed.
     """
 
     def __init__(
-        self, root: Path, paths: Iterable[str], *, escaping: Iterable[str] = (), linked_folders: Iterable[str] = ()
+        self, root: Path, paths: Iterable[str], *, escaping: Iterable[str] = (), other: FoundFiles | None = None
     ) -> None:
         self.root = root
         self.paths = tuple(sorted(paths, key=natural_key))
         self.escaping = frozenset(escaping)
-        self.linked_folders = tuple(sorted(linked_folders))
+        self.other = other or FoundFiles()
+        self.linked_folders = tuple(sorted(self.other.unfollowed))
 
     @staticmethod
     def scan(root: Path) -> ImageFiles:
         """List the image files in ``root`` and all folders below it."""
-        paths: list[str] = []
-        escaping: list[str] = []
-        linked: list[str] = []
+        found = find_images(root, is_data)
         real_root = root.resolve()
-        for folder, subfolders, files in os.walk(root):
-            here = Path(folder)
-            subfolders[:] = [name for name in subfolders if is_data(here / name)]
-            linked += [(here / name).relative_to(root).as_posix() for name in subfolders if (here / name).is_symlink()]
-            for name in files:
-                if is_visible(name) and name.lower().endswith(IMAGE_SUFFIXES):
-                    path = here / name
-                    relative = path.relative_to(root).as_posix()
-                    paths.append(relative)
-                    if path.is_symlink() and not path.resolve().is_relative_to(real_root):
-                        escaping.append(relative)
-        return ImageFiles(root, paths, escaping=escaping, linked_folders=linked)
+        escaping = [
+            path
+            for path in found.images
+            if (root / path).is_symlink() and not (root / path).resolve().is_relative_to(real_root)
+        ]
+        return ImageFiles(root, found.images, escaping=escaping, other=found)
 
     def under(self, folder: str) -> ImageFiles:
         """Only the files inside ``folder`` (relative, no trailing slash). Their paths stay relative to ``root``."""
         inside = [path for path in self.paths if path.startswith(folder + "/")]
-        return ImageFiles(self.root, inside, escaping=self.escaping, linked_folders=self.linked_folders)
+        return ImageFiles(self.root, inside, escaping=self.escaping, other=self.other)
+
+    def unread_warnings(self, folders: Iterable[str]) -> list[str]:
+        """Warnings about the files in ``folders`` (relative) and below them that are not read as images."""
+        prefixes = tuple(f"{folder}/" for folder in folders)
+        unread = {path: kind for path, kind in self.other.unread.items() if path.startswith(prefixes)}
+        links = [
+            f"not read: {printable(link)} {why}; copy the folder into the data"
+            for link, why in sorted(self.other.unfollowed.items())
+            if link.startswith(prefixes)
+        ]
+        return [*([f"not read: {unread_message(unread)}"] if unread else []), *links]
+
+    def missing_hint(self) -> str:
+        """Where images may be that were not found, as a sentence: in archives, or in files that are not read."""
+        packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
+        if packed:
+            shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)
+            return f"The images may be in {shown}: unpack {'it' if len(packed) == 1 else 'them'} first"
+        unread = {path: kind for path, kind in self.other.unread.items() if kind not in _TABLES}
+        return f"There are {unread_message(unread)}" if unread else ""
+
+    def ignored_notes(self) -> list[str]:
+        """A note that counts the hidden files and those of the operating system."""
+        return [f"ignored: {ignored_message(self.other.ignored)}"] if self.other.ignored else []
+
+    def closed_problems(self) -> list[str]:
+        """One problem for each folder whose content cannot be listed."""
+        return [
+            f"the folder {printable(path)} cannot be read: {why}" for path, why in sorted(self.other.closed.items())
+        ]
 
     @cached_property
     def _by_key(self) -> dict[str, list[str]]:
@@ -142,6 +167,8 @@ class ImageFiles:
             candidates = self._of_split(
                 [path for path in self._by_key.get(key, ()) if _is_in(path, pure.parent)], split
             )
+            if len(candidates) > 1:  # a folder and a link to it
+                candidates = [path for path in candidates if path not in self.other.linked] or candidates
             if len(candidates) > 1 and wanted in candidates:
                 return self._inside(wanted)
             if len(candidates) > 1:
@@ -151,10 +178,18 @@ class ImageFiles:
                 )
             if candidates:
                 return self._inside(candidates[0])
-        hint = ""
-        if self.linked_folders:
+        hint = self._unread_hint(pure)
+        if not hint and self.linked_folders:
             hint = f" ({self.linked_folders[0]} is a link to a folder: such links are not followed)"
         raise ImageMissingError(f"there is no image {identifier!r}{hint}")
+
+    def _unread_hint(self, wanted: PurePosixPath) -> str:
+        """Why the file of an id is there, but not read; empty if it is not there."""
+        for path, kind in self.other.unread.items():
+            found = PurePosixPath(path)
+            if wanted.name in (found.name, found.stem) and kind not in _TABLES and _is_in(path, wanted.parent):
+                return f" ({printable(path)} is there, but not read: {unread_message({path: kind})})"
+        return ""
 
     def _inside(self, path: str) -> str:
         if path in self.escaping:

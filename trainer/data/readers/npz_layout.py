@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,10 @@ from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, is_integer, text_problem
 from trainer.formats.submission import SubmissionFormat, default_format
+from trainer.inference import arrays
+from trainer.inference.arrays import KEY
 from trainer.inference.images import MAX_PIXELS
 
-KEY = "arr_0"
-MAX_ARRAY_BYTES = 64 * 2**30  # bytes of one array; a larger one is a mistake or a decompression bomb
 _LABEL_WORDS = ("label", "lbl", "target", "class")
 
 
@@ -80,52 +77,15 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """Load the array ``arr_0`` of an ``.npz`` file, of a plain type (numbers or strings).
-
-    The header is read first. Type and size are checked before memory is allocated, and nothing is unpickled.
+    """Load the array ``arr_0`` of an ``.npz`` file, see `trainer.inference.arrays.load_array`.
 
     Raises:
-        DataError: not an .npz file, another key, pickled objects, an impossible size, or data that are cut off.
+        DataError: the file cannot be used.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            if f"{KEY}.npy" not in members:
-                keys = [name.removesuffix(".npy") for name in members]
-                raise DataError(f"{path.name} has no key {KEY!r}; its keys are {listed(keys) or 'none'}")
-            member = members[f"{KEY}.npy"]
-            with archive.open(member) as file:
-                shape, dtype = _header(file)
-                header_bytes = file.tell()
-        _check_header(path, shape, dtype, stored=member.file_size - header_bytes)
-        with np.load(path, allow_pickle=False) as arrays:
-            array: NDArray[Any] = arrays[KEY]
-    except DataError:
-        raise
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path.name} is damaged, cut off or not an .npz file: {error}") from error
-    return array
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type from the header of an ``.npy`` file."""
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(file)
-    return shape, dtype
-
-
-def _check_header(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, stored: int) -> None:
-    if dtype.hasobject:
-        raise DataError(
-            f"{path.name}: {KEY} holds pickled Python objects, which could run code and are never loaded; save it as a "
-            "plain array (numbers or strings of one shape)"
-        )
-    size = math.prod(shape) * dtype.itemsize
-    if any(side < 0 for side in shape) or size != stored:
-        raise DataError(f"{path.name}: {KEY} claims the shape {shape} of {dtype}, {size:,} bytes, but holds {stored:,}")
-    if size > MAX_ARRAY_BYTES:
-        raise DataError(f"{path.name}: {KEY} would take {size:,} bytes; at most {MAX_ARRAY_BYTES:,} are loaded")
+        return arrays.load_array(path)
+    except arrays.ArrayError as error:
+        raise DataError(f"{path.name} {error}") from error
 
 
 def _images(path: Path) -> ArrayImages:

@@ -1,0 +1,99 @@
+"""What needs more memory than there is gets refused before it is decoded."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.inference import arrays, images, memory
+from trainer.inference.arrays import ArrayError, load_array
+from trainer.inference.errors import ImageError
+from trainer.inference.images import read_image
+
+MIB = 2**20
+
+
+def test_the_memory_of_this_machine_is_known() -> None:
+    room = memory.available_memory()
+    assert room is None or 0 < room < 2**50
+
+
+def test_a_container_has_less_than_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "max").write_text("1000\n")
+    (tmp_path / "current").write_text("400\n")
+    (tmp_path / "memory.stat").write_text("anon 300\nactive_file 40\ninactive_file 60\ninactive_anon 7\n")
+    monkeypatch.setattr(memory, "_CGROUPS", ((str(tmp_path), "max", "current"),))
+    assert memory.available_memory() == 700, "files in the cache make room"
+    (tmp_path / "max").write_text("max\n")
+    machine = memory.available_memory()
+    assert machine is None or machine > 600
+
+
+def test_a_large_image_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (3000, 3000)).save(buffer, "PNG")
+    monkeypatch.setattr(memory, "available_memory", lambda: 100 * MIB)
+    monkeypatch.setattr(images, "_composited", lambda image: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="137 MiB of memory, and 100 MiB are free"):
+        read_image(buffer.getvalue())
+
+
+def test_large_images_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 150 * MIB)
+    entered, leave, second = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with memory.reserved(100 * MIB):
+            entered.set()
+            leave.wait(60)
+
+    def other() -> None:
+        with memory.reserved(100 * MIB):
+            second.set()
+
+    threads = [threading.Thread(target=first), threading.Thread(target=other)]
+    threads[0].start()
+    assert entered.wait(60)
+    threads[1].start()
+    assert not second.wait(0.05)
+    leave.set()
+    assert second.wait(60)
+    for thread in threads:
+        thread.join()
+
+
+def test_running_out_of_memory_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise MemoryError
+
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "PNG")
+    np.savez(tmp_path / "a.npz", np.zeros((2, 8, 8), np.uint8))
+    monkeypatch.setattr(images, "_composited", fail)
+    with pytest.raises(ImageError, match="memory does not suffice"):
+        read_image(buffer.getvalue())
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(ArrayError, match="takes 0 MiB of memory"):
+        load_array(tmp_path / "a.npz")
+
+
+def test_the_declared_size_of_an_array_is_judged_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**6, 1000, 1000, 3)}
+    )
+    with zipfile.ZipFile(tmp_path / "liar.npz", "w") as archive:
+        archive.writestr("arr_0.npy", header.getvalue() + bytes(100))
+    with pytest.raises(ArrayError, match="claims the shape"):
+        load_array(tmp_path / "liar.npz")
+    np.savez_compressed(tmp_path / "large.npz", np.zeros((64, 512, 512), np.uint8))
+    monkeypatch.setattr(arrays, "available_memory", lambda: 10 * MIB)
+    monkeypatch.setattr(np, "load", lambda *args, **options: pytest.fail("loaded"))
+    with pytest.raises(ArrayError, match=r"takes 16 MiB of memory.*10 MiB are free"):
+        load_array(tmp_path / "large.npz")

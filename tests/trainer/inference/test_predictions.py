@@ -1,0 +1,137 @@
+"""The table of predictions, the ids in it, and where it may be written."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainer.images import sample_image, save
+from trainer.inference.errors import ImageError, ModelError
+from trainer.inference.predict import list_images, predict_folder
+from trainer.inference.predictions import OutputError, Predictions, check_output, write_predictions
+
+MADE = Predictions(ids=("a",), class_names=("x", "y"), proba=np.array([[0.25, 0.75]]), labels=np.array([1]))
+
+
+def ids_of(*given: Path) -> list[str]:
+    return [name for name, _ in list_images(given).items]
+
+
+def test_ids_are_unique_and_lead_to_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("left/x", "right/x", "other"):
+        save(tmp_path / folder / "1.png", 1)
+    save(tmp_path / "other" / "2.png", 2)
+    for name in ("a.npz", "left/a.npz"):
+        np.savez(tmp_path / name, np.zeros((2, 8, 8), np.uint8))
+    left, right, other = Path("left/x"), Path("right/x"), Path("other")
+    assert ids_of(other) == ["1.png", "2.png"]
+    assert ids_of(left, other) == ["x/1.png", "other/1.png", "other/2.png"]
+    assert ids_of(left, right) == ["left/x/1.png", "right/x/1.png"]
+    assert ids_of(left / "1.png", right / "1.png") == ["left/x/1.png", "right/x/1.png"]
+    assert ids_of(Path("a.npz")) == ["0", "1"]
+    assert ids_of(Path("a.npz"), Path("left/a.npz")) == ["a.npz[0]", "a.npz[1]", "left/a.npz[0]", "left/a.npz[1]"]
+
+
+def test_an_image_given_twice_is_predicted_once(tmp_path: Path) -> None:
+    file = save(tmp_path / "1.png", 1)
+    listed = list_images([tmp_path, file, tmp_path])
+    assert [name for name, _ in listed.items] == ["1.png"]
+    assert any("2 images are given twice" in note for note in listed.notes)
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", 1)
+    (tmp_path / "2.psd").write_bytes(b"8BPS")
+    (tmp_path / "Thumbs.db").write_bytes(b"x")
+    (note,) = list_images([tmp_path]).notes
+    assert "1 file that is no readable image (1 .psd)" in note
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ModelError, match=r"1 \.psd"):
+        list_images([tmp_path])
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    with pytest.raises(ModelError, match="unpack it first"):
+        list_images([tmp_path / "a.zip"])
+
+
+@pytest.mark.parametrize(("name", "why"), [(b"\x8e\xca.png", "not UTF-8"), (b"a\nb.png", "control character")])
+def test_names_that_cannot_be_ids_are_refused(tmp_path: Path, name: bytes, why: str) -> None:
+    (tmp_path / os.fsdecode(name)).write_bytes(save(tmp_path / "1.png", 1).read_bytes())
+    with pytest.raises(ImageError, match=why) as caught:
+        list_images([tmp_path])
+    assert str(caught.value).isprintable()
+
+
+def test_values_are_scaled_as_in_training(small_model: Path, tmp_path: Path) -> None:
+    gray = sample_image(3)[..., 0]
+    Image.fromarray(((gray.astype(np.uint32) * 4095 + 127) // 255).astype(np.uint16)).save(tmp_path / "wide.png")
+    Image.fromarray(gray).save(tmp_path / "plain.png")
+    plain, wide = predict_folder(small_model, [tmp_path]).proba
+    np.testing.assert_allclose(wide, plain, atol=1e-3)
+
+
+def test_an_output_that_cannot_be_is_refused(small_model: Path, tmp_path: Path) -> None:
+    picture = save(tmp_path / "1.png", 1)
+    table = tmp_path / "train.csv"
+    table.write_text("id,label\n1,a\n")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    (tmp_path / "link.csv").symlink_to("train.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    before = {path: path.read_bytes() for path in (picture, table)}
+    for output, why in (
+        (tmp_path, "is a folder"),
+        (picture, "named like an image"),
+        (table, "holds no predictions"),
+        (tmp_path / "link.csv", "holds no predictions"),
+        (tmp_path / "loop.csv", "cannot be written"),
+        (tmp_path / "pipe.csv", "no regular file"),
+        (tmp_path / "new" / "p.csv", "there is no folder"),
+        (table / "p.csv", "there is no folder"),
+        (small_model / "config.json", "model folder"),
+        (small_model / "p.csv", "model folder"),
+        *([(Path("/proc/p.csv"), "cannot be written")] if Path("/proc").is_dir() else []),  # read-only, even for root
+        (tmp_path / ("x" * 300), "cannot be written"),
+        (tmp_path / "a\0b", "cannot be written"),
+    ):
+        with pytest.raises(OutputError, match=why):
+            check_output(output, small_model)
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_earlier_predictions_are_replaced(small_model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "p.csv"
+    for _ in range(2):
+        check_output(output, small_model)
+        write_predictions(output, MADE)
+        assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
+    (tmp_path / "link.csv").symlink_to("p.csv")
+    check_output(tmp_path / "link.csv", small_model)
+    write_predictions(tmp_path / "link.csv", MADE)
+    assert (tmp_path / "link.csv").is_symlink()
+    with output.open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["image_id", "y_pred", "p_x", "p_y"], ["a", "y", "0.25", "0.75"]]
+
+
+@pytest.mark.slow
+def test_the_program_refuses_before_it_computes(small_model: Path, tmp_path: Path) -> None:
+    picture = save(tmp_path / "\x1b[31m1.png", 1)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment |= {"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    for arguments, why in (
+        ((str(picture), "--output", str(tmp_path)), "is a folder"),
+        ((str(picture),), "control character"),
+        ((str(tmp_path / "写真\x1b.png"),), "control character"),
+        ((str(picture), "--batch-size", "0"), "not at least 1"),
+    ):
+        command = [sys.executable, "-I", str(small_model / "predict.py"), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False)
+        assert done.returncode in (1, 2)
+        assert why in done.stderr.decode()
+        assert b"\x1b" not in done.stderr and b"Traceback" not in done.stderr

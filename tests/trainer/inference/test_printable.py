@@ -1,0 +1,35 @@
+"""Names from outside neither change the terminal nor break an encoding."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.inference.printable import name_problem, printable
+
+# Every string that a file name can become in Python: text, and bytes that are not UTF-8.
+NAMES = st.binary(max_size=30).map(os.fsdecode) | st.text(max_size=30)
+
+
+@given(NAMES)
+def test_a_printable_name_can_be_encoded_and_controls_nothing(name: str) -> None:
+    shown = printable(name)
+    shown.encode()
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u2028\u2029")
+
+
+def test_names_stay_readable() -> None:
+    assert printable("写真 3.png é") == "写真 3.png é"
+    assert printable(os.fsdecode("写真3.png".encode("cp932"))) == "\\x8eʐ^3.png"
+    assert printable("a\x1b[31mb\nc") == "a\\x1b[31mb\\nc"
+    assert printable("a\x1b\nc", keep="\n") == "a\\x1b\nc"
+    assert printable("\u202egpj.exe") == "\\u202egpj.exe"
+
+
+def test_names_that_cannot_be_ids() -> None:
+    assert name_problem("cat/写真.png") is None
+    assert "not UTF-8" in str(name_problem("cat/\udc8e.png"))
+    assert "control character" in str(name_problem("a\nb.png"))

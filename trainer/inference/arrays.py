@@ -1,0 +1,102 @@
+"""Images in arrays: load an ``.npz`` file, whose header is checked before memory is allocated, and convert an image."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ImageError, ModelError
+from .memory import available_memory, size_text
+
+KEY = "arr_0"
+
+
+class ArrayError(ModelError):
+    """An ``.npz`` file cannot be used. The message is the cause alone, without the name of the file."""
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Load the array ``arr_0`` of an ``.npz`` file, of a plain type (numbers or strings). Nothing is unpickled.
+
+    Raises:
+        ArrayError: not an .npz file, another key, pickled objects, an impossible size, more than the memory that is
+            free, or data that are cut off.
+    """
+    size = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if f"{KEY}.npy" not in members:
+                keys = ", ".join(repr(name.removesuffix(".npy")) for name in list(members)[:12])
+                raise ArrayError(f"has no key {KEY!r}; its keys are {keys or 'none'}")
+            member = members[f"{KEY}.npy"]
+            with archive.open(member) as file:
+                shape, dtype = _header(file)
+                size = _checked_size(shape, dtype, stored=member.file_size - file.tell())
+        with np.load(path, allow_pickle=False) as arrays:
+            array: NDArray[Any] = arrays[KEY]
+    except ArrayError:
+        raise
+    except MemoryError as error:
+        raise ArrayError(_too_large(size)) from error
+    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArrayError(f"is damaged, cut off or not an .npz file (with the key {KEY}): {error}") from error
+    return array
+
+
+def array_image(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Convert one image of an array, (h, w), (h, w, 1) or (h, w, 3), to RGB: uint8 (h, w, 3).
+
+    Values are in 0..255; floats are rounded.
+
+    Raises:
+        ImageError: another shape or type, or values that are not finite or outside of 0..255.
+    """
+    gray = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
+    if not gray and not (array.ndim == 3 and array.shape[2] == 3):
+        raise ImageError(f"an image has the shape (height, width), (…, 1) or (…, 3), not {array.shape}")
+    if array.dtype.kind not in "uif" or not array.size:
+        raise ImageError(f"the image has {array.size} values of type {array.dtype}; pixels are numbers 0..255")
+    if array.dtype != np.uint8:
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255):
+            raise ImageError("the image holds values that are not finite or lie outside 0..255")
+        array = np.rint(array).astype(np.uint8)
+    pixels = array.reshape(*array.shape[:2], -1)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*array.shape[:2], 3)), dtype=np.uint8)
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type from the header of an ``.npy`` file."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    return shape, dtype
+
+
+def _checked_size(shape: tuple[int, ...], dtype: np.dtype[Any], *, stored: int) -> int:
+    """Bytes of the array."""
+    if dtype.hasobject:
+        raise ArrayError(
+            f"{KEY} holds pickled Python objects, which could run code and are never loaded; save it as a plain array "
+            "(numbers or strings of one shape)"
+        )
+    size = math.prod(shape) * dtype.itemsize
+    if any(side < 0 for side in shape) or size != stored:
+        raise ArrayError(f"{KEY} claims the shape {shape} of {dtype}, {size:,} bytes, but holds {stored:,}")
+    room = available_memory()
+    if room is not None and size > room:
+        raise ArrayError(f"{_too_large(size)}; {size_text(room)} are free")
+    return size
+
+
+def _too_large(size: int) -> str:
+    return (
+        f"{KEY} takes {size_text(size)} of memory, more than there is: save it as uint8 or in smaller images, or use a "
+        "machine with more memory"
+    )

@@ -1,0 +1,77 @@
+"""How much memory is left, and one reservation for all threads that decode large images."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import ImageError
+
+SMALL = 64 * 2**20  # bytes; smaller reservations are granted at once
+
+_CGROUPS = (  # folder of the container, and its files of limit and current use: cgroup version 2 and 1
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+_turn = threading.Condition()
+_reserved = 0
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still use: the machine's, or its container's if that has less. None: unknown."""
+    rooms = [_machine(), *(_container(Path(folder), limit, used) for folder, limit, used in _CGROUPS)]
+    known = [room for room in rooms if room is not None]
+    return max(0, min(known)) if known else None
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for a message, such as ``1.4 GiB``."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"
+
+
+@contextmanager
+def reserved(size: int) -> Iterator[None]:
+    """Reserve ``size`` bytes; waits while other threads have reserved too much for both.
+
+    Raises:
+        ImageError: the memory does not suffice even for this image alone.
+    """
+    global _reserved
+    if size <= SMALL:
+        yield
+        return
+    with _turn:
+        while (room := available_memory()) is not None and _reserved + size > room:
+            if not _reserved:
+                raise ImageError(
+                    f"decoding takes about {size_text(size)} of memory, and {size_text(room)} are free: make the image "
+                    "smaller, or use a machine with more memory"
+                )
+            _turn.wait()
+        _reserved += size
+    try:
+        yield
+    finally:
+        with _turn:
+            _reserved -= size
+            _turn.notify_all()
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):  # not Linux
+        return None
+
+
+def _container(folder: Path, limit: str, used: str) -> int | None:
+    try:
+        room = int((folder / limit).read_text(encoding="ascii")) - int((folder / used).read_text(encoding="ascii"))
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):  # no such cgroup, or the limit is "max"
+        return None
+    # Files that were read stay in memory until it is needed; they count as used.
+    return room + sum(int(line.split()[1]) for line in lines if line.startswith(("active_file ", "inactive_file ")))

@@ -1,0 +1,108 @@
+"""Predictions as a value, and the CSV table that they are written to."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InferenceError
+from .file_kinds import SUFFIXES
+from .printable import printable
+
+_FIRST_COLUMNS = ("image_id", "y_pred")
+
+
+class OutputError(InferenceError):
+    """The table of predictions cannot be written to the given path. What lies there is unchanged."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Predictions of a model folder for n images and C classes."""
+
+    ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    proba: NDArray[np.float64]
+    """Blended probabilities (n, C); rows sum to 1."""
+    labels: NDArray[np.int64]
+    """Index of the predicted class by the decision rule of the folder: (n,)."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user, such as which files are no images."""
+
+
+def check_output(path: Path, model_dir: Path) -> None:
+    """Check that a table of predictions can be written to ``path``, before anything is predicted.
+
+    An existing file is replaced only if it is such a table, or empty.
+
+    Raises:
+        OutputError: it cannot, with the cause.
+    """
+    shown = printable(str(path))
+    try:
+        if path.is_dir():
+            raise OutputError(f"{shown} is a folder; --output names a file, such as {shown}/predictions.csv")
+        if path.suffix.lower() in SUFFIXES:
+            raise OutputError(f"{shown} is named like an image; predictions are a CSV table: --output predictions.csv")
+        target = path.resolve()
+        if target.is_relative_to(model_dir.resolve()):
+            raise OutputError(f"{shown} lies in the model folder, which has to stay as it is: give another --output")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{shown} is no regular file: give another --output")
+        if target.exists() and not _is_replaceable(target):
+            raise OutputError(f"{shown} exists and holds no predictions, so it is left alone: give another --output")
+        if not target.parent.is_dir():
+            raise OutputError(f"there is no folder {printable(str(path.parent))}: create it, or give another --output")
+        probe = _temporary(target)
+        probe.touch()
+        probe.unlink()
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # such as a loop of links, or a null character
+        cause = getattr(error, "strerror", None) or error
+        raise OutputError(f"predictions cannot be written to {shown}: {cause}; give another --output") from error
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a CSV table ``image_id,y_pred,p_<class>,...``. A failure leaves no partial file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    names = predictions.class_names
+    target = path.resolve()  # of a link, what it leads to is replaced, and not the link
+    temporary = _temporary(target)
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow([*_FIRST_COLUMNS, *(f"p_{name}" for name in names)])
+            table.writerows(
+                [image, names[label], *(f"{value:.9g}" for value in row)]
+                for image, label, row in zip(predictions.ids, predictions.labels, predictions.proba, strict=True)
+            )
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"predictions cannot be written to {printable(str(path))}: {error.strerror or error}; give another --output"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether a file is empty, or a table that `write_predictions` has written."""
+    beginning = ",".join(_FIRST_COLUMNS).encode() + b","
+    with path.open("rb") as file:
+        start = file.read(len(beginning))
+    return start in (b"", beginning)

@@ -1,0 +1,43 @@
+"""Make names from outside safe to print, and say which names cannot be used."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line and paragraph separators
+# Marks that reverse the direction of the text after them: "\u202egpj.exe" is shown as "exe.jpg".
+_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with escapes for characters that change the terminal or cannot be encoded.
+
+    These are control characters, lone surrogates, line separators and marks of the writing direction. A byte of a file
+    name that is not UTF-8 becomes ``\\x8e``; Python holds it as a surrogate.
+
+    Args:
+        keep: characters that stay as they are.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if _is_unprintable(c) and c not in keep else c for c in text)
+
+
+def name_problem(name: str) -> str | None:
+    """Why a file name cannot be an id, as the end of a sentence; None if it can."""
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "is not UTF-8: unpack the archive again with `unzip -O cp932` (Japanese) or rename it with `convmv`"
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+        return "holds a control character: rename it"
+    return None
+
+
+def _is_unprintable(character: str) -> bool:
+    return character in _DIRECTION or unicodedata.category(character) in _UNPRINTABLE
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
