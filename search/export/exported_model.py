@@ -94,6 +94,7 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
         ],
         blend=refits.model.blend,
         data_fingerprint=images.fingerprint,
+        value_ranges=images.value_ranges,
     )
 
 

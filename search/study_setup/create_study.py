@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from search.runtime.errors import SearchError
 from search.statistics.ranking import objective_name
-from search.study_setup.data_folder import Competition, DataMismatch
+from search.study_setup.data_folder import VALUE_RANGES, Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
 from search.study_state.study import Study, read_study
@@ -108,6 +108,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
                 "folder": str(study_plan.folder.resolve()),
                 "reader": images.reader,
                 "skipped": list(images.skipped),
+                VALUE_RANGES: {kind: list(ends) for kind, ends in images.value_ranges.items()},
                 **_image_statistics(stores, images),
             },
         )

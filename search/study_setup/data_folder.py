@@ -15,6 +15,8 @@ from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import Progress
 from trainer.data.read import read_images
+from trainer.inference.pixel_values import checked_ranges
+from trainer.inference.printable import printable
 
 
 class DataMismatch(SearchError):
@@ -51,26 +53,35 @@ def inspect(folder: Path, options: DataOptions, progress: Progress | None = None
     return Competition(images=images, duplicates=find_duplicates(images))
 
 
-def open_for_training(folder: Path, study: Study) -> ImageSet:
+VALUE_RANGES = "value_ranges"
+"""Key of `storage.records.datasets.StoredDataset.summary`: the `ImageSet.value_ranges`."""
+
+
+def open_for_training(folder: Path, study: Study, stores: Stores) -> ImageSet:
     """Read the images of a study for training, without decoding them.
+
+    Values with more than 8 bits are scaled by the recorded ranges, so that all workers and the export see the same
+    pixels.
 
     Raises:
         DataMismatch: the images are not those of the study.
         DataError: the data cannot be read.
     """
-    images = read_images(folder, study.spec.data.options, verify=False)
+    recorded = stores.datasets.get(study.fingerprint).summary.get(VALUE_RANGES, {})
+    images = read_images(folder, study.spec.data.options, verify=False, ranges=checked_ranges(recorded))
     if images.fingerprint != study.fingerprint:
+        unread = "".join(f"\n{warning}" for warning in images.warnings if warning.startswith("not read: "))
         raise DataMismatch(
             f"{folder} does not hold the images that this study was begun with (fingerprint {images.fingerprint[:12]}, "
             f"the study's is {study.fingerprint[:12]}). Point --data at the original folder, or begin a new study with "
-            "--name"
+            f"--name{unread}"
         )
     return images
 
 
 def inspect_with_progress(folder: Path, options: DataOptions, console: Console) -> Competition:
     """`inspect`, with a progress line on the terminal."""
-    label = f"Reading {escape(str(folder))} …"
+    label = f"Reading {escape(printable(str(folder)))} …"
     with console.status(label) as status:
         return inspect(folder, options, lambda done, total: status.update(f"{label} {done} of {total} images"))
 

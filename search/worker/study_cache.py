@@ -116,7 +116,7 @@ class StudyCache:
         problems: list[Exception] = []
         for folder in folders:
             try:
-                return open_for_training(folder, study)
+                return open_for_training(folder, study, self._resources.stores)
             except (DataMismatch, DataError) as problem:
                 problems.append(problem)
         if len(problems) == 1:

@@ -140,7 +140,7 @@ def confirm(request: ConfirmRequest) -> None:
     data = request.data or known_folder(stores, study.fingerprint)
     if data is None:
         raise NoData
-    images = open_for_training(data, study)
+    images = open_for_training(data, study, stores)
     shown = len(read_snapshot(stores, study.name).records)
     with ExitStack() as stack:
         until = watch_with_local_workers(

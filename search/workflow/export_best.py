@@ -65,7 +65,7 @@ def export_best(request: ExportRequest) -> None:
     data = request.data or known_folder(stores, study.fingerprint)
     if data is None:
         raise NoData
-    images = open_for_training(data, study)
+    images = open_for_training(data, study, stores)
     plan = plan_export(
         stores, study, seeds=request.seeds, full_data=request.full_data, other_studies=other_studies, home=home
     )

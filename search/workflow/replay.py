@@ -120,7 +120,7 @@ def replay(request: ReplayRequest) -> bool:
         folder = request.data or known_folder(stores, study.fingerprint)
         if folder is None:
             raise NoData
-        images = open_for_training(folder, study)
+        images = open_for_training(folder, study, stores)
         then = _comparable(stores.trials.curves(record.id), _stored_oof(stores, record))
         console = open_console()
         outcome = _train(stores, study, record, images, request)

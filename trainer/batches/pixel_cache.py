@@ -95,7 +95,10 @@ def open_pixels(
     """
     n_train, n_test = len(image_set.train_ids), len(image_set.test_ids) if with_test else 0
     suffix = "" if with_test else "-train"
-    path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}{suffix}.npy"
+    scaled = "".join(
+        f"-{kind[0]}{low:.17g}_{high:.17g}" for kind, (low, high) in sorted(image_set.value_ranges.items())
+    )
+    path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}{scaled}{suffix}.npy"
     pixels = Pixels(path=path, n_train=n_train, n_test=n_test, size=size)
     shape = (n_train + n_test, size, size, 3)
     try:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from trainer.data.images import Images
 from trainer.data.inspection import InspectedImages
 from trainer.formats.submission import SubmissionFormat
 from trainer.inference.errors import ImageError
+from trainer.inference.pixel_values import Ranges
 
 _FINGERPRINT_VERSION = b"retable image set 1"
 
@@ -50,6 +51,7 @@ class ImageSet:
         table, and its ``source`` is None.
     notes, warnings: sentences for the user.
     skipped: ids of the training images that ``skip_bad`` left out.
+    value_ranges: ranges by which values with more than 8 bits are scaled; both sequences of images use them.
     inspected: hashes, thumbnails and sizes of the n training images, then of the m test images; None if the images
         were not verified.
     """
@@ -67,6 +69,7 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    value_ranges: Ranges = field(default_factory=dict)
     inspected: InspectedImages | None = None
 
     @cached_property

@@ -10,7 +10,11 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.image_files import is_data
+from trainer.data.readers.image_files import ImageFiles, is_data
+from trainer.data.value_ranges import measure_ranges, with_ranges
+from trainer.inference.file_kinds import ARCHIVES
+from trainer.inference.pixel_values import Ranges
+from trainer.inference.printable import name_problem, printable
 
 __all__ = ["READERS", "DataError", "DataOptions", "ImageSet", "read_images"]
 
@@ -23,7 +27,12 @@ READERS: dict[str, Reader] = {
 
 
 def read_images(
-    folder: Path, options: DataOptions | None = None, *, verify: bool = True, progress: Progress | None = None
+    folder: Path,
+    options: DataOptions | None = None,
+    *,
+    verify: bool = True,
+    progress: Progress | None = None,
+    ranges: Ranges | None = None,
 ) -> ImageSet:
     """Read the data set in ``folder`` and check that every image can be decoded.
 
@@ -36,6 +45,8 @@ def read_images(
             data were verified before. With ``options.skip_bad`` the images are always decoded, because all workers have
             to leave out the same ones.
         progress: called with (images done, images in all) while images are decoded.
+        ranges: recorded ranges by which values with more than 8 bits are scaled. None: those of the images are
+            measured.
 
     Raises:
         DataError: no layout fits, or the data have errors. All errors of tables and image files are reported together.
@@ -43,8 +54,12 @@ def read_images(
             ``warnings``. Bad test images are always an error.
     """
     data_options = options or DataOptions()
-    result = _read(_checked_folder(folder), data_options)
-    image_set, problems = result.image_set, list(result.problems)
+    try:
+        result = _read(_checked_folder(folder), data_options)
+    except MemoryError as error:
+        raise DataError(f"the memory does not suffice to read the tables or arrays in {folder}") from error
+    problems = list(result.problems)
+    image_set = measure_ranges(result.image_set) if ranges is None else with_ranges(result.image_set, ranges)
     bad_train: dict[int, str] = {}
     if verify or data_options.skip_bad:
         image_set, bad_train, bad_test = _inspect(image_set, progress)
@@ -76,10 +91,12 @@ def _inspect(image_set: ImageSet, progress: Progress | None) -> tuple[ImageSet, 
 
 
 def _checked_folder(folder: Path) -> Path:
+    if problem := name_problem(str(folder.absolute())):
+        raise DataError(f"the path of the folder {printable(str(folder.absolute()))} {problem}")
     if not folder.exists():
         raise DataError(f"there is no folder {folder}")
     if not folder.is_dir():
-        hint = "; unpack it first" if folder.suffix.lower() in (".zip", ".gz", ".tar", ".7z") else ""
+        hint = "; unpack it first" if folder.suffix.lower() in ARCHIVES else ""
         raise DataError(f"{folder} is a file, not a folder of images{hint}")
     return folder
 
@@ -93,12 +110,12 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
                 return reader.read(inner, options)
         entries = [path for path in inner.iterdir() if is_data(path)]
         if len(entries) != 1 or not entries[0].is_dir() or entries[0].is_symlink():
-            raise DataError(_unknown_layout(folder))
+            raise DataError(_unknown_layout(folder), ImageFiles.scan(inner).missing_hint())
         inner = entries[0]
 
 
 def _unknown_layout(folder: Path) -> str:
-    found = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir() if is_data(path))
+    found = sorted(printable(path.name) + ("/" if path.is_dir() else "") for path in folder.iterdir() if is_data(path))
     shown = ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
     layouts = "\n".join(f"  {name}: {reader.layout}" for name, reader in READERS.items())
     return f"{folder} has none of the known layouts (it holds {shown or 'nothing'}). The known layouts are\n{layouts}"

@@ -13,6 +13,7 @@ from trainer.data.readers.image_files import ImageFiles, ImageLookupError, split
 from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import Table
 from trainer.formats.submission import SubmissionFormat, default_format
+from trainer.inference.printable import name_problem, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,8 @@ def _find_images(
     if len(problems) == len(ids) > 1:
         raise DataError(
             f"{rows[0].split(' row ')[0]} lists {len(ids)} test images, but none of them is in the folder (the first: "
-            f"{ids[0]!r}); put them into test/ or test_images/"
+            f"{ids[0]!r}); put them into test/ or test_images/",
+            files.missing_hint(),
         )
     images = FileImages(
         root=files.root, paths=tuple(path for _, path, _ in found), named_by=tuple(row for _, _, row in found)
@@ -155,6 +157,9 @@ def _file_ids(files: ImageFiles, keep_extension: bool) -> tuple[tuple[str, ...],
         inner = PurePosixPath(*PurePosixPath(path).parts[split_folders[-1] + 1 :])
         ids.append(str(inner if keep_extension else inner.with_suffix("")))
         rows.append(path)
+    bad = [(path, problem) for path in rows if (problem := name_problem(path))]
+    if bad:
+        raise DataError(f"{printable(path)}: the file name {problem}" for path, problem in bad)
     if len(set(ids)) != len(ids):
         raise DataError(
             "two test images have the same name; add a sample submission or a test table that tells them apart"

@@ -7,12 +7,13 @@ from pathlib import Path
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
-from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.base import Reader, ReadResult, SkippableProblem
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
 from trainer.data.readers.find_tables import find_tables
 from trainer.data.readers.image_files import ImageFiles, is_data, split_of
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, natural_key, text_problem
+from trainer.inference.printable import name_problem, printable
 
 _HELD_OUT = ("val", "valid", "validation", "dev", "eval")
 
@@ -41,11 +42,20 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
     problems: list[str] = []
     paths: list[str] = []
     labels: list[str] = []
-    for class_folder in _class_folders(folder, root):
+    bad_names: list[SkippableProblem] = []
+    class_folders = _class_folders(folder, root)
+    for class_folder in class_folders:
         inside = files.under(class_folder.relative_to(folder).as_posix()).paths
         problems += _class_problems(folder, class_folder, inside, files)
-        paths += inside
-        labels += [class_folder.name] * len(inside)
+        unusable = {path: problem for path in inside if (problem := name_problem(path))}
+        bad_names += [
+            SkippableProblem(lost_id=printable(path), message=f"{printable(path)}: the file name {problem}")
+            for path, problem in unusable.items()
+        ]
+        usable = [path for path in inside if path not in unusable]
+        paths += usable
+        labels += [class_folder.name] * len(usable)
+    problems += files.closed_problems()
     if problems:
         raise DataError(problems)
     class_names, y = encode(labels)
@@ -73,10 +83,20 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
         test_ids=test.ids,
         test_images=test.images,
         submission=test.submission,
-        notes=(f"labels are the names of the folders in {prefix or 'the data folder'}", *test.notes),
-        warnings=(*_unread_warnings(folder, root, files, test_folder), *test.warnings),
+        notes=(
+            f"labels are the names of the folders in {prefix or 'the data folder'}",
+            *test.notes,
+            *files.ignored_notes(),
+        ),
+        warnings=(
+            *_unread_warnings(folder, root, files, test_folder),
+            *files.unread_warnings(
+                path.relative_to(folder).as_posix() for path in (*class_folders, test_folder) if path is not None
+            ),
+            *test.warnings,
+        ),
     )
-    return ReadResult(image_set=image_set, problems=test.problems)
+    return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(bad_names))
 
 
 def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], files: ImageFiles) -> list[str]:
@@ -84,16 +104,28 @@ def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], f
     name = class_folder.relative_to(folder).as_posix()
     if class_folder.is_symlink():
         return [f"{name} is a link to a folder: such links are not followed; copy the folder into the data"]
+    if problem := name_problem(class_folder.name):
+        return [f"the class folder {printable(name)}: its name {problem}"]
     if problem := text_problem(class_folder.name):
         return [f"the class folder {name!r} {problem}"]
+    outside = [
+        f"{printable(link)} {why}: such links are not followed; copy the folder into the data"
+        for link, why in sorted(files.other.unfollowed.items())
+        if link.startswith(f"{name}/")
+    ]
+    if outside:
+        return outside
     if not inside:
-        return [f"the class folder {name} holds no images; add images or remove the folder"]
+        return [
+            f"the class folder {name} holds no images; add images or remove the folder",
+            *files.unread_warnings([name]),
+        ]
     problems = [
         f"{path} is a link that leaves the data folder; copy the image into it"
         for path in inside
         if path in files.escaping
     ]
-    nested = [path for path in inside if "/" in path.removeprefix(name + "/")]
+    nested = [path for path in inside if "/" in path.removeprefix(name + "/") and path not in files.other.linked]
     if nested:
         problems.append(f"{nested[0]}: a class folder holds its images directly, but {name} has folders with images")
     return problems

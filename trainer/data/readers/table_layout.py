@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
@@ -88,9 +88,14 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
         test_ids=test.ids,
         test_images=test.images,
         submission=test.submission,
-        notes=(_columns_note(table, names, columns), *test.notes),
-        warnings=(*train.warnings, *test.warnings),
+        notes=(_columns_note(table, names, columns), *test.notes, *files.ignored_notes()),
+        warnings=(
+            *train.warnings,
+            *test.warnings,
+            *files.unread_warnings(_image_folders([*(row.path for row in train.rows), *test.images.paths])),
+        ),
     )
+    problems += files.closed_problems()
     return ReadResult(image_set=image_set, problems=(*problems, *test.problems), skippable=train.skippable)
 
 
@@ -106,6 +111,11 @@ def _read_test_set(
         return read_test_set(files, conventions, sample=sample, test_table=test_table)
     except DataError as error:
         raise DataError([*problems, *error.problems]) from error
+
+
+def _image_folders(paths: Iterable[str]) -> set[str]:
+    """The uppermost folders that hold these files; files beside the tables are in none."""
+    return {PurePosixPath(path).parts[0] for path in paths if "/" in path}
 
 
 def _columns_note(table: Table, names: Sequence[str], columns: Columns) -> str:

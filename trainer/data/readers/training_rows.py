@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns import Columns
-from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles, ImageLookupError, ImageMissingError
+from trainer.data.readers.image_files import (
+    IMAGE_SUFFIXES,
+    ImageFiles,
+    ImageLookupError,
+    ImageMissingError,
+)
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_number, text_problem
 
@@ -80,7 +85,10 @@ def read_training_rows(
     if not usable:
         if not problems and skippable and not all_missing:
             problems = [problem.message for problem in skippable]
-        raise DataError(problems or _nothing_found(table, names, columns, files, listed_rows=len(skippable)))
+        raise DataError(
+            problems or _nothing_found(table, names, columns, files, listed_rows=len(skippable)),
+            files.missing_hint(),
+        )
     found = {row.label for row in usable}
     classes = [names[column] for column in columns.classes]
     empty = sorted(labels_of_unfound - found) + [name for name in classes if name not in found | labels_of_unfound]

@@ -1,0 +1,127 @@
+"""Whatever lies in a class folder is read, or counted and named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.images import problems_of, save
+from trainer.data.read import DataOptions, read_images
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    for seed in range(3):
+        save(tmp_path / "data" / "cat" / f"{seed}.png", seed)
+        save(tmp_path / "data" / "dog" / f"{seed}.png", 10 + seed)
+    return tmp_path / "data"
+
+
+def test_other_files_are_counted_by_kind(classes: Path) -> None:
+    for name in ("a.psd", "b.PSD", "c.nef"):
+        (classes / "dog" / name).write_bytes(b"8BPS")
+    (classes / "cat" / "scan").write_bytes(bytes(128) + b"DICM")
+    save(classes / "cat" / "x.png", 50).rename(classes / "cat" / "photo.jpg_large")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._0.png"):
+        (classes / "dog" / name).write_bytes(b"x")
+    found = read_images(classes)
+    (warning,) = found.warnings
+    assert "not read: 4 files" in warning and "2 .psd, 1 " in warning and "a DICOM file" in warning
+    assert any("ignored: 4 hidden or system files" in note for note in found.notes)
+    assert "cat/photo.jpg_large" in found.train_ids
+
+
+def test_other_files_beside_the_images_of_a_table(kaggle: Callable[..., Path]) -> None:
+    folder = kaggle()
+    (folder / "train_images" / "b.psd").write_bytes(b"8BPS")
+    (folder / "notes.psd").write_bytes(b"8BPS")
+    (warning,) = read_images(folder).warnings
+    assert "not read: 1 file that is no readable image (1 .psd), such as train_images/b.psd" in warning
+
+
+def test_a_table_that_lists_a_file_which_is_not_read(kaggle: Callable[..., Path]) -> None:
+    folder = kaggle()
+    (folder / "train_images" / "a3.png").unlink()
+    (folder / "train_images" / "a3.psd").write_bytes(b"8BPS")
+    assert "train_images/a3.psd is there, but not read" in problems_of(folder)
+
+
+def test_images_that_are_all_of_a_kind_that_is_not_read(kaggle: Callable[..., Path]) -> None:
+    folder = kaggle()
+    for path in [*folder.glob("train_images/*.png"), *folder.glob("test_images/*.png")]:
+        path.write_bytes(b"8BPS")
+        path.rename(path.with_suffix(".psd"))
+    assert "There are 9 files that are no readable image (9 .psd)" in problems_of(folder)
+    (folder / "train.csv").unlink()
+    (folder / "sample_submission.csv").unlink()
+    assert "9 .psd" in problems_of(folder)
+
+
+def test_a_class_whose_files_are_not_read(classes: Path) -> None:
+    (classes / "emu").mkdir()
+    (classes / "emu" / "0.psd").write_bytes(b"8BPS")
+    message = problems_of(classes)
+    assert "the class folder emu holds no images" in message and "1 file that is no readable image" in message
+
+
+def test_a_linked_folder_inside_the_data_is_read(classes: Path, tmp_path: Path) -> None:
+    (classes.parent / "whole").mkdir()
+    data = classes.rename(classes.parent / "whole" / "train").parent
+    for seed in range(2):
+        save(data / "pool" / "dogs" / f"{seed}.png", 30 + seed)
+    (data / "train" / "dog" / "more").symlink_to("../../pool/dogs")
+    (data / "train" / "dog" / "loop").symlink_to("..")
+    found = read_images(data)
+    assert [name for name in found.train_ids if "more" in name] == ["dog/more/0.png", "dog/more/1.png"]
+    assert any("1 link to a folder above it" in warning for warning in found.warnings)
+
+
+def test_a_linked_folder_outside_is_an_error(classes: Path, tmp_path: Path) -> None:
+    save(tmp_path / "disk" / "0.png", 20)
+    (classes / "dog" / "more").symlink_to(tmp_path / "disk")
+    assert "dog/more is a link to a folder outside of the data: such links are not followed" in problems_of(classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "why"),
+    [
+        ("写真.png".encode("cp932"), r"cat/\x8eʐ^.png", "is not UTF-8"),
+        (b"a\x1b[31m.png", r"cat/a\x1b[31m.png", "holds a control character"),
+        (b"a\nb.png", r"cat/a\nb.png", "holds a control character"),
+    ],
+)
+def test_names_that_cannot_be_ids(classes: Path, name: bytes, shown: str, why: str) -> None:
+    (classes / "cat" / "2.png").rename(classes / "cat" / os.fsdecode(name))
+    message = problems_of(classes)
+    assert message.startswith(f"{shown}: the file name {why}") and "--skip-bad" in message
+    found = read_images(classes, DataOptions(skip_bad=True))
+    assert found.skipped == (shown,)
+    assert len(found.train_ids) == 5 and found.fingerprint
+
+
+def test_class_and_data_folders_that_are_not_utf_8(classes: Path) -> None:
+    name = os.fsdecode("猫".encode("cp932"))
+    (classes / "cat").rename(classes / name)
+    assert r"the class folder \x94L: its name is not UTF-8" in problems_of(classes)
+    assert "not UTF-8" in problems_of(classes.rename(classes.parent / name))
+
+
+def test_a_test_image_whose_name_is_not_utf_8(classes: Path) -> None:
+    save(classes / "test" / os.fsdecode(b"\x8e.png"), 40)
+    assert r"test/\x8e.png: the file name is not UTF-8" in problems_of(classes)
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "gztar"])
+def test_images_that_are_still_packed(kaggle: Callable[..., Path], suffix: str, tmp_path: Path) -> None:
+    folder = kaggle()
+    archive = Path(shutil.make_archive(str(folder / "images"), suffix, folder / "train_images"))
+    shutil.rmtree(folder / "train_images")
+    assert f"The images may be in {archive.name}: unpack it first" in problems_of(folder)
+    (folder / "train.csv").unlink()
+    (folder / "sample_submission.csv").unlink()
+    shutil.rmtree(folder / "test_images")
+    assert "unpack it first" in problems_of(folder)

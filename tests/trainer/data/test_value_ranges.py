@@ -1,0 +1,78 @@
+"""Images with more than 8 bits are scaled by the range of their data set, everywhere alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainer.images import sample_image, save
+from trainer.batches.pixel_cache import open_pixels
+from trainer.data.images import FileImages
+from trainer.data.read import read_images
+
+
+@pytest.fixture
+def twelve_bits(tmp_path: Path) -> Path:
+    """Two classes of 16-bit images whose values lie in 0..3000, one animation, two test images."""
+    for seed in range(6):
+        path = tmp_path / "data" / "train" / ("sick" if seed % 2 else "well") / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample_image(seed)[..., 0].astype(np.uint16) * 11).save(path)
+    for seed in range(2):
+        save(tmp_path / "data" / "test" / f"{seed}.png", 100 + seed)
+    return tmp_path / "data"
+
+
+def test_the_range_is_measured_and_applied(twelve_bits: Path) -> None:
+    found = read_images(twelve_bits)
+    assert found.value_ranges == {"integer": (0.0, 4095.0)}
+    levels = np.unique(np.concatenate([found.train_images.read(i).ravel() for i in range(6)]))
+    assert len(levels) > 100 and levels.max() > 150
+    np.testing.assert_array_equal(found.test_images.read(0), sample_image(100))
+    assert "6 images with more than 8 bits: the values 0 to 4095 are scaled to 0 to 255" in found.notes
+    assert not found.warnings
+
+
+def test_a_recorded_range_is_used_instead(twelve_bits: Path) -> None:
+    measured = read_images(twelve_bits, verify=False)
+    as_before = read_images(twelve_bits, verify=False, ranges={})
+    assert as_before.train_images.read(0).max() < 20, "0..65535, as in studies without a record"
+    recorded = read_images(twelve_bits, verify=False, ranges=measured.value_ranges)
+    np.testing.assert_array_equal(recorded.train_images.read(1), measured.train_images.read(1))
+    np.testing.assert_array_equal(recorded.train_images.subset([1]).read(0), measured.train_images.read(1))
+    assert recorded.fingerprint == as_before.fingerprint
+
+
+def test_cached_pixels_of_another_range_are_not_used(twelve_bits: Path, tmp_path: Path) -> None:
+    paths, brightest = set(), []
+    for ranges in ({}, {"integer": (0.0, 4095.0)}, {"integer": (0.0, 8191.0)}):
+        image_set = read_images(twelve_bits, verify=False, ranges=ranges)
+        pixels = open_pixels(image_set, size=16, resize="squash", interpolation="bilinear", folder=tmp_path / "pixels")
+        paths.add(pixels.path)
+        brightest.append(int(pixels.train.max()))
+    assert len(paths) == 3
+    assert brightest[0] < 20 < brightest[2] < brightest[1]
+
+
+def test_images_that_stay_dark_beside_others_are_reported(twelve_bits: Path) -> None:
+    Image.fromarray(sample_image(50)[..., 0].astype(np.uint16) * 257).save(twelve_bits / "train" / "sick" / "50.png")
+    (warning,) = read_images(twelve_bits).warnings
+    assert warning.startswith("6 of 7 images with more than 8 bits use less than 1/16 of the range 0 to 65535")
+
+
+def test_animations_are_reported(twelve_bits: Path) -> None:
+    frames = [Image.fromarray(sample_image(seed)) for seed in (60, 61)]
+    frames[0].save(twelve_bits / "train" / "sick" / "60.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(twelve_bits / "train" / "well" / "60.tif", save_all=True, append_images=frames[1:])
+    assert "several frames or pages in 2 images; only the first one is read" in read_images(twelve_bits).warnings
+
+
+def test_images_of_eight_bits_have_no_range(tmp_path: Path) -> None:
+    for seed in range(4):
+        save(tmp_path / ("a" if seed % 2 else "b") / f"{seed}.png", seed)
+    found = read_images(tmp_path)
+    assert found.value_ranges == {}
+    assert isinstance(found.train_images, FileImages) and found.train_images.ranges == {}
