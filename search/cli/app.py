@@ -16,12 +16,13 @@ import typer
 from search.cli import control_commands, inspect_commands, run_commands
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
-from search.runtime.console import accept_any_encoding
+from search.runtime.console import KEPT, accept_any_encoding
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
 from storage.errors import StorageError
 from studies.errors import StudyError
 from trainer.common.errors import TrainerError
 from trainer.inference.errors import InferenceError
+from trainer.inference.printable import printable
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
@@ -49,7 +50,7 @@ def _options(
         level=logging.DEBUG if debug else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     # Informational messages of libraries are of no use to the user.
-    for library in ("alembic", "PIL", "matplotlib", "urllib3", "filelock", "optuna", "timm", "waitress"):
+    for library in ("alembic", "matplotlib", "urllib3", "filelock", "optuna", "timm", "waitress"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
@@ -106,9 +107,17 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except EXPECTED as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), keep=KEPT)}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", EXIT_MISTAKE))
+    except MemoryError as error:
+        print(
+            f"error: the memory does not suffice{f' ({error})' * bool(str(error))}: use smaller images, "
+            "fewer at a time, or a machine with more memory",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_MISTAKE)
     except Exception as error:
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        cause = printable(str(error), keep=KEPT)
+        print(f"error: {type(error).__name__}: {cause}", file=sys.stderr)
         print("This is a bug in Retable. Run the command again with --debug for the traceback.", file=sys.stderr)
         sys.exit(EXIT_BUG)

@@ -16,6 +16,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from trainer.inference.printable import printable
+
+KEPT = "\n\t"  # control characters that stay in printed text
 GAP = 2  # cells between the columns of a table
 INDENT = 4  # cells before running text that is printed below its row
 LEAST_BESIDE = 40  # minimum width, in cells, of a column of running text beside the other columns
@@ -64,8 +67,7 @@ def say(console: Console, line: str | Text = "", *, prefix: str | Text = "", who
         prefix: printed before the text; continuation lines are indented by its width and the line's own indentation.
         whole: do not wrap the line, so that a command or path in it can be copied.
     """
-    text = Text(line) if isinstance(line, str) else line
-    head = Text(prefix) if isinstance(prefix, str) else prefix
+    text, head = safe_text(line), safe_text(prefix)
     if whole:
         console.print(head + text, soft_wrap=True)
         return
@@ -73,6 +75,18 @@ def say(console: Console, line: str | Text = "", *, prefix: str | Text = "", who
     head, text = head + " " * indent, text[indent:]
     for i, part in enumerate(wrapped(console, text, console.width - head.cell_len)):
         console.print((head if i == 0 else Text(" " * head.cell_len)) + part, soft_wrap=True)
+
+
+def safe_text(line: str | Text) -> Text:
+    """The text with escapes for control characters, which names of files and classes may hold.
+
+    They could recolour or overwrite the terminal, or forge a line.
+    """
+    plain = line if isinstance(line, str) else line.plain
+    shown = printable(plain, keep=KEPT)
+    if isinstance(line, str):
+        return Text(shown)
+    return line if shown == plain else Text(shown, style=line.style)
 
 
 def note(console: Console, line: str, label: str = "note:", style: str = "yellow") -> None:
@@ -143,6 +157,7 @@ def print_table(
         rows: plain text, one cell per column.
         dim: indices of rows to print dimmed.
     """
+    rows = [[printable(cell, keep=KEPT) for cell in row] for row in rows]
     if title:
         say(console, Text(title, style="bold"))
     fixed = [i for i, column in enumerate(columns) if not column.prose]

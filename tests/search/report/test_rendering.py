@@ -444,3 +444,16 @@ def test_output_of_any_encoding(encoding: str, study: tuple[Stores, Study], tmp_
     )
     assert done.returncode == 0, done.stderr
     assert f"0.9000 {'+/-' if encoding == 'ascii' else '±'} 0.0730" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\u202egpj", "a\udc8eb", "a\x07b", "a\x9b31mb"])
+def test_names_from_outside_do_not_control_the_terminal(name: str) -> None:
+    console = Console(file=io.StringIO(), width=60, highlight=False)
+    note(console, name)
+    say(console, Text(name, style="bold"))
+    print_table(console, "", [Column(name="name"), Column(name="text", prose=True)], [[name, name]])
+    assert isinstance(console.file, io.StringIO)
+    written = console.file.getvalue()
+    written.encode()
+    assert written.count("\\") >= 3  # Rich itself removes some of them from styled text
+    assert not set(written) & set("\x1b\x07\x9b\u202e")
