@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName, members_named
+from trainer.inference.printable import printable
 from trainer.recipe.recipe import FIELDS, Scalar
 
 
@@ -175,6 +176,7 @@ def _recipe_table(recipe: Mapping[str, Scalar]) -> str:
 
 def _plain(text: str) -> str:
     """Escape text from outside for Markdown tables and for HTML in Markdown."""
+    text = printable(text, keep="\n")
     for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(character, escaped)
     return text

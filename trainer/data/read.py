@@ -56,6 +56,9 @@ def read_images(
     data_options = options or DataOptions()
     try:
         result = _read(_checked_folder(folder), data_options)
+    except OSError as error:
+        where = printable(str(error.filename or folder))
+        raise DataError(f"{where} cannot be read: {error.strerror or error}; check its permissions") from error
     except MemoryError as error:
         raise DataError(f"the memory does not suffice to read the tables or arrays in {folder}") from error
     problems = list(result.problems)

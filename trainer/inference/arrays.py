@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ImageError, ModelError
+from .images import MAX_PIXELS
 from .memory import available_memory, size_text
 
 KEY = "arr_0"
@@ -47,6 +48,34 @@ def load_array(path: Path) -> NDArray[Any]:
         raise ArrayError(_too_large(size)) from error
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ArrayError(f"is damaged, cut off or not an .npz file (with the key {KEY}): {error}") from error
+    return array
+
+
+def load_images(path: Path) -> NDArray[Any]:
+    """Load the images of an ``.npz`` file: (n, height, width) or (n, height, width, 1 or 3). Axes are moved if needed.
+
+    Raises:
+        ArrayError: as `load_array`; another shape, another type, or floats in 0..1.
+    """
+    array = load_array(path)
+    if array.dtype.kind not in "uif":
+        raise ArrayError(f"{KEY} is of type {array.dtype}; images are numbers 0..255")
+    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
+        array = np.moveaxis(array, 1, 3)
+    gray, color = array.ndim == 3 and array.shape[2] not in (1, 3), array.ndim == 4 and array.shape[3] in (1, 3)
+    if not (gray or color) or 0 in array.shape:
+        raise ArrayError(
+            f"{KEY} has the shape {array.shape}; images are (n, height, width), (n, height, width, 1 or 3) or "
+            "(n, 1 or 3, height, width), with n = 1 for a single image"
+        )
+    if array.shape[1] * array.shape[2] > MAX_PIXELS:
+        raise ArrayError(
+            f"{KEY} has images of {array.shape[1]} x {array.shape[2]} pixels; at most {MAX_PIXELS:,} are read"
+        )
+    if array.dtype.kind == "f" and np.nanmin(array) >= 0 and 0 < np.nanmax(array) <= 1:
+        raise ArrayError(
+            f"{KEY} holds {np.nanmin(array):g} to {np.nanmax(array):g}, but pixels are 0..255: multiply it by 255"
+        )
     return array
 
 

@@ -133,7 +133,8 @@ _TEXTS = (
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is hidden, or one that operating systems and archivers leave behind."""
-    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+    lower = name.lower()
+    return name.startswith(".") or lower in _SYSTEM_FILES or lower.endswith(":zone.identifier")
 
 
 def kind_of_bytes(head: bytes) -> FileKind | None:
@@ -141,7 +142,7 @@ def kind_of_bytes(head: bytes) -> FileKind | None:
     if not head:
         return FileKind(name="empty (0 bytes)", help="download it again")
     if head[4:8] == b"ftyp":
-        return _kind_of_brand(head[8:12])
+        return _kind_of_brands(head[8 : max(12, min(int.from_bytes(head[:4], "big"), 256))])
     for offset, magic, kind in _SIGNATURES:
         if head.startswith(magic, offset):
             return kind
@@ -158,14 +159,15 @@ def kind_of_bytes(head: bytes) -> FileKind | None:
     return None
 
 
-def _kind_of_brand(brand: bytes) -> FileKind:
-    """The kind of an ISO media file: HEIC, AVIF and most videos."""
-    if brand in (b"avif", b"avis"):
+def _kind_of_brands(brands: bytes) -> FileKind:
+    """The kind of an ISO media file, by its main brand (4 bytes) and all compatible ones: HEIC, AVIF, most videos."""
+    main = brands[:4]
+    if main in (b"avif", b"avis") or (main in (b"mif1", b"msf1") and b"avif" in brands):
         reads = "AVIF" in _openable()
         return FileKind(name="an AVIF image", image=reads, help="" if reads else "Pillow 11.3 or later reads it")
-    if brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"):
+    if main in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"):
         return FileKind(name="a HEIC image", image=READS_HEIF, help=_HEIF_HELP)
-    if brand == b"crx ":
+    if main == b"crx ":
         return FileKind(name="a camera raw file (CR3)", help=CONVERT)
     return FileKind(name="a video (MP4 or MOV)", help="save its frames as images")
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import KEY, ArrayError, array_image, load_array
+from .arrays import KEY, ArrayError, array_image, load_images
 from .errors import ImageError, InferenceError, ModelError
 from .file_kinds import ARCHIVES, SUFFIXES
 from .find_images import find_images, unread_message
@@ -136,10 +136,10 @@ def _images_in(path: Path, notes: list[str]) -> Iterator[tuple[tuple[str, ...], 
     shown = printable(str(path))
     if path.suffix.lower() == ".npz":
         try:
-            array = load_array(path)
+            array = load_images(path)
         except ArrayError as error:
             raise ModelError(f"{shown} holds no array {KEY} of images: {error}") from error
-        for row, image in enumerate(array if array.ndim else ()):
+        for row, image in enumerate(array):
             yield (str(row), f"{path.name}[{row}]", f"{path}[{row}]", f"{whole}[{row}]"), image
     elif path.is_dir():
         found = find_images(path)

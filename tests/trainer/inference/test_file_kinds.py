@@ -38,6 +38,8 @@ def encoded(file_format: str) -> bytes:
         (b"\0\0\0\x18ftypcrx \0\0\0\0", "camera raw file"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", "video"),
         (b"\0\0\0\x14ftypqt  \0\0\0\0", "video"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "an AVIF image"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf", "a HEIC image"),
         (b"PK\x03\x04", "ZIP archive: unpack it first"),
         (bytes(257) + b"ustar\0", "tar archive"),
         (bytes(500), "zeros only"),

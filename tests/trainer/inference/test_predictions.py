@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -59,6 +61,30 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ModelError, match="unpack it first"):
         list_images([tmp_path / "a.zip"])
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (np.full((2, 8, 8), 0.5), "multiply it by 255"),
+        (np.zeros((8, 8, 3), np.uint8), "n = 1 for a single image"),
+        (np.zeros((2, 8, 8, 5), np.uint8), "shape"),
+        (np.zeros(0, np.uint8), "shape"),
+        (np.uint8(3), "shape"),
+        (np.array(["a"]), "type"),
+    ],
+)
+def test_arrays_that_hold_no_images(tmp_path: Path, array: npt.NDArray[Any], why: str) -> None:
+    np.savez(tmp_path / "a.npz", array)
+    with pytest.raises(ModelError, match=why):
+        list_images([tmp_path / "a.npz"])
+
+
+def test_an_array_may_have_the_channels_first(tmp_path: Path) -> None:
+    pixels = sample_image(1)
+    np.savez(tmp_path / "a.npz", np.stack([pixels, pixels]).transpose(0, 3, 1, 2))
+    (_, image), _ = list_images([tmp_path / "a.npz"]).items
+    np.testing.assert_array_equal(image, pixels)
 
 
 @pytest.mark.parametrize(("name", "why"), [(b"\x8e\xca.png", "not UTF-8"), (b"a\nb.png", "control character")])

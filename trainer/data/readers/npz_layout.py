@@ -20,7 +20,6 @@ from trainer.formats.labels import encode, is_integer, text_problem
 from trainer.formats.submission import SubmissionFormat, default_format
 from trainer.inference import arrays
 from trainer.inference.arrays import KEY
-from trainer.inference.images import MAX_PIXELS
 
 _LABEL_WORDS = ("label", "lbl", "target", "class")
 
@@ -89,26 +88,11 @@ def load_array(path: Path) -> NDArray[Any]:
 
 
 def _images(path: Path) -> ArrayImages:
-    array = load_array(path)
-    name = f"{path.name} {KEY}"
-    if array.dtype.kind not in "uif":
-        raise DataError(f"{name} is of type {array.dtype}; images are numbers 0..255")
-    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
-        array = np.moveaxis(array, 1, 3)
-    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)) or 0 in array.shape:
-        raise DataError(
-            f"{name} has the shape {array.shape}; images are (n, height, width), (n, height, width, 1 or 3) or "
-            "(n, 1 or 3, height, width)"
-        )
-    if array.shape[1] * array.shape[2] > MAX_PIXELS:
-        raise DataError(
-            f"{name} has images of {array.shape[1]} x {array.shape[2]} pixels; at most {MAX_PIXELS:,} are read"
-        )
-    if array.dtype.kind == "f" and np.nanmin(array) >= 0 and 0 < np.nanmax(array) <= 1:
-        raise DataError(
-            f"{name} holds {np.nanmin(array):g} to {np.nanmax(array):g}, but pixels are 0..255: multiply it by 255"
-        )
-    return ArrayImages(label=name, array=array, rows=tuple(range(len(array))))
+    try:
+        array = arrays.load_images(path)
+    except arrays.ArrayError as error:
+        raise DataError(f"{path.name} {error}") from error
+    return ArrayImages(label=f"{path.name} {KEY}", array=array, rows=tuple(range(len(array))))
 
 
 def _labels(path: Path) -> tuple[list[str], list[str]]:

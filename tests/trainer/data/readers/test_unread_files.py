@@ -125,3 +125,19 @@ def test_images_that_are_still_packed(kaggle: Callable[..., Path], suffix: str, 
     (folder / "sample_submission.csv").unlink()
     shutil.rmtree(folder / "test_images")
     assert "unpack it first" in problems_of(folder)
+
+
+def test_a_folder_without_permission_is_named(classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = Path.iterdir
+
+    def iterdir(self: Path) -> object:  # root may list every folder, so the refusal is simulated
+        if self.name == "dog":
+            raise PermissionError(13, "Permission denied", str(self))
+        return listed(self)
+
+    (classes.parent / "whole").mkdir()
+    data = classes.rename(classes.parent / "whole" / "train").parent
+    (data / "train" / "cat").rename(data / "train" / "dog" / "cat")
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    message = problems_of(data)
+    assert "train/dog cannot be read: Permission denied" in message
