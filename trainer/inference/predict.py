@@ -115,7 +115,7 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
             repeated += names[-1] in listed
             listed.setdefault(names[-1], (names, source))
     if repeated:
-        notes.append(f"{repeated} images are given twice and predicted once")
+        notes.append(f"given twice and predicted once: {repeated} image{'s' * (repeated > 1)}")
     if not listed:
         shown = ", ".join(printable(str(path)) for path in given)
         causes = "".join(f"; {note}" for note in notes)

@@ -51,7 +51,7 @@ def check_output(path: Path, model_dir: Path) -> None:
             raise OutputError(f"{shown} is named like an image; predictions are a CSV table: --output predictions.csv")
         target = path.resolve()
         if target.is_relative_to(model_dir.resolve()):
-            raise OutputError(f"{shown} lies in the model folder, which has to stay as it is: give another --output")
+            raise OutputError(f"{shown} lies in the model folder, which an export replaces: give another --output")
         if target.exists() and not target.is_file():
             raise OutputError(f"{shown} is no regular file: give another --output")
         if target.exists() and not _is_replaceable(target):

@@ -46,7 +46,7 @@ def test_an_image_given_twice_is_predicted_once(tmp_path: Path) -> None:
     file = save(tmp_path / "1.png", 1)
     listed = list_images([tmp_path, file, tmp_path])
     assert [name for name, _ in listed.items] == ["1.png"]
-    assert any("2 images are given twice" in note for note in listed.notes)
+    assert any("given twice and predicted once: 2 images" in note for note in listed.notes)
 
 
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
