@@ -37,6 +37,8 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
         for path in folder.iterdir()
         if path.is_file() and is_data(path) and path.suffix.lower() in SUFFIXES and not _is_own(path, encoding)
     )
+    if (folder / "MODEL_CARD.md").is_file():  # an export of ours, with --output
+        paths = [path for path in paths if path.name != "submission.csv"]
     samples = [path for path in paths if _is_sample(path.stem.lower())]
     others = [path for path in paths if path not in samples]
     # The user's own submissions may be in the folder, too.

@@ -83,7 +83,10 @@ class ImageMatcher:
 
         if errors:
             apply(self._in_composed_form, "")
-            apply(self._with_other_suffix, "{n} ids name a file with another extension, such as {cell!r} for {path}")
+            if not any(_has_image_suffix(cell) for cell in exact):  # else a mask could replace a missing image
+                apply(
+                    self._with_other_suffix, "{n} ids have another extension than the file, such as {cell!r} for {path}"
+                )
             apply(self._without_zeros, "{n} ids lack or add leading zeros, such as {cell!r} for {path}")
             self._match_ends(paths, errors, exact, notes)
             self._match_copies(paths, errors, notes)
@@ -94,7 +97,7 @@ class ImageMatcher:
 
     def _with_other_suffix(self, cell: str) -> str | None:
         pure = PurePosixPath(_slashes(cell))
-        if pure.suffix.lower() not in IMAGE_SUFFIXES:
+        if not _has_image_suffix(cell):
             return None
         return self._real(cell, self._composed.find(composed(str(pure.with_suffix(""))), self._split))
 
@@ -235,6 +238,10 @@ class ImageMatcher:
 def composed(text: str) -> str:
     """A text in Unicode's composed form (NFC)."""
     return unicodedata.normalize("NFC", text)
+
+
+def _has_image_suffix(cell: str) -> bool:
+    return PurePosixPath(_slashes(cell)).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _slashes(cell: str) -> str:

@@ -15,7 +15,6 @@ from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, is_missing, is_number, text_problem, unify_labels
 
 _DOUBTFUL = ("na", "n/a", "none", "?", "-", "unknown", "unlabeled", "unlabelled")  # perhaps no label at all
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 
 
@@ -243,9 +242,6 @@ def _nothing_found(
     """One message for a table that names no image file of the folder."""
     if not listed_rows:
         return [f"{table.path.name} lists no images"]
-    archives = sorted(path.name for path in files.root.iterdir() if path.suffix.lower() in _ARCHIVES)
-    if archives and not files.paths:
-        return [f"{table.path.name}: the folder holds no image files; they may be in {archives[0]}: unpack it first"]
     where = f"{len(files.paths)} image files" if files.paths else f"no image files ({' '.join(IMAGE_SUFFIXES)})"
     links = f" and {files.linked_folders[0]}, a link to a folder, which is not followed" if files.linked_folders else ""
     return [

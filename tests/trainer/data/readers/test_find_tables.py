@@ -218,3 +218,11 @@ def test_a_table_beside_the_images_of_each_part(tmp_path: Path) -> None:
 def test_labels_of_a_sample_of_images_are_no_sample_submission(tmp_path: Path) -> None:
     found = read_images(folder_of(tmp_path, {"sample_labels.csv": LABELS}), verify=False)
     assert found.class_names == ("cat", "dog") and not found.test_ids
+
+
+def test_an_export_into_the_data_folder_is_no_sample(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"train.csv": LABELS, "submission.csv": [("id", "label"), ("t", "cat")]}, ("train",))
+    save(root / "test" / "u.png", 99, 8)
+    assert "there is no image 't'" in problems_of(root)
+    (root / "MODEL_CARD.md").write_text("a model")
+    assert read_images(root, verify=False).test_ids == ("u",)

@@ -48,9 +48,14 @@ def test_leading_zeros_that_fit_two_files_are_refused() -> None:
 
 
 def test_another_extension() -> None:
-    found = match(["a.png", "b.png"], ["a.jpg", "b.png", "c.jpg", "a.txt"])
-    assert found.paths == {"a.jpg": "a.png", "b.png": "b.png"}
+    found = match(["a.png", "b.png"], ["a.jpg", "b.jpg", "c.jpg", "a.txt"])
+    assert found.paths == {"a.jpg": "a.png", "b.jpg": "b.png"}
     assert "'a.jpg' for a.png" in found.notes[0]
+
+
+def test_a_mask_does_not_replace_a_missing_image() -> None:
+    found = match(["images/a.jpg", "masks/a.png", "masks/b.png"], ["a.jpg", "b.jpg"])
+    assert found.paths == {"a.jpg": "images/a.jpg"} and "no image 'b.jpg'" in str(found.errors["b.jpg"])
 
 
 TREE = ["224px/cat/1.jpg", "224px/cat/2.jpg", "224px/dog/1.jpg"]
