@@ -259,7 +259,7 @@ def _part_column(
 ) -> tuple[int | None, Mapping[str, str] | None]:
     """The column that says which rows are for training and which for testing, and the part of each of its values."""
     for column, name in enumerate(names):
-        if column in taken:
+        if column in taken or is_usual_label(name):
             continue
         values = {row[column].strip().lower() for row in rows}
         flag = _FLAGS.get(plain_name(name))

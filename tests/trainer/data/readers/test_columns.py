@@ -64,6 +64,18 @@ def test_the_labels_do_not_depend_on_the_order_of_rows(
     assert label_by_file(read_images(folder_of(root, rows), verify=False)) == RIGHT
 
 
+@given(order=st.permutations(range(5)))
+@settings(max_examples=20, deadline=None)
+def test_the_labels_do_not_depend_on_the_order_of_columns(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int]
+) -> None:
+    header = ("", "id", "label", "fold", "age")
+    rows = [header, *((row, i, label(i), row % 3, 20 + row % 4) for row, i in enumerate(IDS))]
+    root = tmp_path_factory.getbasetemp() / "columns"
+    rows = [tuple(row[column] for column in order) for row in rows]
+    assert label_by_file(read_images(folder_of(root, rows), verify=False)) == RIGHT
+
+
 def test_file_names_go_before_numbers(tmp_path: Path) -> None:
     rows = [("id", "filename", "label"), *((row, f"{i}.png", label(i)) for row, i in enumerate(IDS))]
     sample = [("id", "label"), (100, "cat"), (101, "dog")]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.data.readers.image_files import ImageFiles
 from trainer.data.readers.match_images import ColumnMatch, ImageMatcher
@@ -113,3 +115,44 @@ def test_a_path_names_its_file_whatever_the_folders_are_called() -> None:
 @pytest.mark.parametrize("change", [str.upper, str.title])
 def test_the_case_of_a_file_name_with_extension_is_ignored(change: Callable[[str], str]) -> None:
     assert match(["a1.png"], [change("a1.png")]).paths == {change("a1.png"): "a1.png"}
+
+
+names = st.sampled_from(["1", "01", "001", "2", "10", "a", "é", "e\u0301", "b 1"])
+folders = st.lists(st.sampled_from(["cat", "dog", "train", "images", "x", "é", "e\u0301"]), max_size=3)
+suffixes = st.sampled_from([".png", ".jpg", ""])
+
+
+@st.composite
+def paths_of(draw: st.DrawFn, *, absolute: bool) -> str:
+    front = draw(st.sampled_from(["", "/", "../", "C:\\"])) if absolute else ""
+    suffix = draw(suffixes) if absolute else draw(suffixes.filter(bool))
+    return front + "/".join([*draw(folders), draw(names) + suffix])
+
+
+def _plain(path: str) -> tuple[str, ...]:
+    """Folders and name in one Unicode form; the name without extension and leading zeros."""
+    parts = PurePosixPath(unicodedata.normalize("NFC", path).replace("\\", "/")).parts
+    stem = parts[-1].removesuffix(".png").removesuffix(".jpg")
+    return (*parts[:-1], stem.lstrip("0") if stem.isdecimal() else stem)
+
+
+@given(
+    paths=st.lists(paths_of(absolute=False), max_size=8, unique=True),
+    cells=st.lists(paths_of(absolute=True), max_size=8, unique=True),
+)
+def test_a_match_has_the_name_of_its_id_and_never_another_folder_of_the_column(
+    paths: list[str], cells: list[str]
+) -> None:
+    found = match(paths, cells)
+    assert found.paths.keys() | found.errors.keys() == set(cells)
+    assert found.paths.keys().isdisjoint(found.errors)
+    common = {cell: _common(_plain(cell), _plain(path)) for cell, path in found.paths.items()}
+    assert all(length >= 1 for length in common.values())
+    shortened = [cell for cell in found.paths if cell not in found.exact and common[cell] == 1 and "/" in cell]
+    if shortened:  # the file name alone: then no path of the column fits better
+        assert not any(common[cell] > 1 for cell in found.paths)
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
