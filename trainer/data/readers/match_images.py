@@ -88,7 +88,7 @@ class ImageMatcher:
                     self._with_other_suffix, "{n} ids have another extension than the file, such as {cell!r} for {path}"
                 )
             apply(self._without_zeros, "{n} ids lack or add leading zeros, such as {cell!r} for {path}")
-            self._match_ends(paths, errors, exact, notes)
+            self._match_ends(paths, errors, notes)
             self._match_copies(paths, errors, notes)
         return ColumnMatch(paths=paths, exact=exact, errors=errors, notes=tuple(notes))
 
@@ -110,9 +110,7 @@ class ImageMatcher:
         fitting = self._ending(self._by_number.get(int(number[1]), []), pure.parts[:-1])
         return self._only(cell, fitting) if fitting else None
 
-    def _match_ends(
-        self, paths: dict[str, str], errors: dict[str, ImageLookupError], exact: frozenset[str], notes: list[str]
-    ) -> None:
+    def _match_ends(self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]) -> None:
         """Match paths by their longest ending that a file has.
 
         What is left in front has to be foreign to the data folder for all cells: where the front part of one path is
@@ -126,7 +124,7 @@ class ImageMatcher:
                 found[cell] = ending
         fronts = {front for _, front, _ in found.values()}
         longest = max((length for _, _, length in found.values()), default=0)
-        if any("/" in _slashes(cell) for cell in exact):
+        if any("/" in _slashes(cell) for cell in paths):
             fronts.add(())
         kept = set()
         for cell, (fitting, front, length) in found.items():

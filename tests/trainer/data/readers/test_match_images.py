@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainer.data.readers.image_files import ImageFiles
@@ -140,6 +140,7 @@ def _plain(path: str) -> tuple[str, ...]:
     paths=st.lists(paths_of(absolute=False), max_size=8, unique=True),
     cells=st.lists(paths_of(absolute=True), max_size=8, unique=True),
 )
+@example(paths=["1.png", "cat/01.png"], cells=["cat/1.png", "cat/cat/1.png"])
 def test_a_match_has_the_name_of_its_id_and_never_another_folder_of_the_column(
     paths: list[str], cells: list[str]
 ) -> None:
