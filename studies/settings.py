@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 from studies.errors import Problems, shown
 from trainer.common.errors import suggest
 from trainer.evaluation.metrics import METRICS
+from trainer.formats.labels import SIMILAR_LABELS, SimilarLabels
 from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ WEIGHTINGS = ("none", "test_like")
 """Weights of the training images in validation scores: all equal, or larger for images that resemble test images."""
 SAMPLES = ("digits",)
 """Competitions that ship with Retable; `trainer.data.sample_data` writes them out."""
+
+LAYOUTS = ("npz", "table", "folders")
+"""Names of data layouts; `trainer.data.read.READERS` maps them to readers."""
 
 MAX_TEXT = 200  # characters of a title or column name
 MAX_EXACT = 2**53
@@ -110,6 +114,10 @@ class DataSettings:
     id_column: str | None = _setting(None, "column of the image ids")
     label_column: str | None = _setting(None, "column of the labels")
     group_column: str | None = _setting(None, "column of the groups that stay in one fold (patient, artist)")
+    table: str | None = _setting(None, "table of the training labels, a path inside of the data folder")
+    layout: str | None = _setting(None, "layout of the data folder", choices=LAYOUTS)
+    similar_labels: str = _setting("ask", "labels that differ only in spelling", choices=SIMILAR_LABELS)
+    encoding: str | None = _setting(None, "encoding of tables that are not UTF-8, such as cp1252")
     skip_bad: bool = _setting(False, "leave out unreadable training images")
 
     @property
@@ -121,6 +129,10 @@ class DataSettings:
             id_column=self.id_column,
             label_column=self.label_column,
             group_column=self.group_column,
+            table=self.table,
+            layout=self.layout,
+            similar_labels=cast(SimilarLabels, self.similar_labels),
+            encoding=self.encoding,
             skip_bad=self.skip_bad,
         )
 

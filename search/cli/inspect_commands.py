@@ -11,12 +11,19 @@ from search.cli.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
     Data,
+    Encoding,
+    GroupColumn,
     HomeFolder,
+    IdColumn,
+    LabelColumn,
+    Layout,
     Set,
+    SimilarLabels,
     SkipBad,
     Storage,
     StoredIn,
     Study,
+    TrainingTable,
     Weights,
     overrides_of,
 )
@@ -25,11 +32,13 @@ from search.runtime.errors import EXIT_DIFFERENT
 
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of images.")],
-    id_column: Annotated[str | None, typer.Option("--id-column", help="Column of the image ids.")] = None,
-    label_column: Annotated[str | None, typer.Option("--label-column", help="Column of the labels.")] = None,
-    group_column: Annotated[
-        str | None, typer.Option("--group-column", help="Column whose equal values stay in one fold (patient, artist).")
-    ] = None,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    table: TrainingTable = None,
+    layout: Layout = None,
+    similar_labels: SimilarLabels = None,
+    encoding: Encoding = None,
     skip_bad: SkipBad = False,
     n_folds: Annotated[int, typer.Option("--folds", min=2, max=50, help="Number of folds to check for.")] = 5,
     shift: Annotated[
@@ -50,7 +59,14 @@ def check(
     from studies.settings import DataSettings
 
     settings = DataSettings(
-        id_column=id_column, label_column=label_column, group_column=group_column, skip_bad=skip_bad
+        id_column=id_column,
+        label_column=label_column,
+        group_column=group_column,
+        table=table,
+        layout=layout,
+        similar_labels=similar_labels or "ask",
+        encoding=encoding,
+        skip_bad=skip_bad,
     )
     request = ShiftRequest(backbone=backbone, weights=weights) if shift else None
     run(data, settings=settings, n_folds=n_folds, shift=request)
@@ -69,6 +85,13 @@ def preview(
         int, typer.Option("--images", min=1, max=1000, help="Number of different images; the rows show them in turn.")
     ] = 4,
     assignments: Set = None,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    table: TrainingTable = None,
+    layout: Layout = None,
+    similar_labels: SimilarLabels = None,
+    encoding: Encoding = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Draw a study's augmentations: each at its weakest and at its strongest."""
@@ -87,7 +110,17 @@ def preview(
             home=home,
             output=output,
             images=images,
-            overrides=overrides_of(assignments, False),
+            overrides=overrides_of(
+                assignments,
+                False,
+                id_column=id_column,
+                label_column=label_column,
+                group_column=group_column,
+                table=table,
+                layout=layout,
+                similar_labels=similar_labels,
+                encoding=encoding,
+            ),
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -95,12 +96,59 @@ Quota = Annotated[
     ),
 ]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="GPU indices for local workers, such as 0,2.")]
+
+
+def _one_of(*names: str) -> Callable[[str | None], str | None]:
+    """Option callback: the value, if it is one of ``names`` or not given."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise typer.BadParameter(f"{value!r} is none of {', '.join(names)}")
+        return value
+
+    return check
+
+
+IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of the image ids.")]
+LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column of the labels.")]
+GroupColumn = Annotated[
+    str | None, typer.Option("--group-column", help="Column whose equal values stay in one fold (patient, artist).")
+]
+TrainingTable = Annotated[
+    str | None, typer.Option("--table", help="Table of the training labels: its path inside of the data folder.")
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        metavar="table|folders|npz",
+        callback=_one_of("table", "folders", "npz"),
+        help="What gives the labels: a table, one folder per class, or an array; default: what the folder holds.",
+    ),
+]
+SimilarLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--similar-labels",
+        metavar="ask|merge|keep",
+        callback=_one_of("ask", "merge", "keep"),
+        help="Labels that differ only in case, blanks or Unicode form: ask (an error), merge, or keep as two classes.",
+    ),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="Encoding of tables that are not UTF-8, such as cp1252 or cp932.")
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable training images, and list them.")]
 
 DEFAULT_STORAGE = "sqlite:///retable.db"
 DEFAULT_HOME = Path("retable")
 
 
-def overrides_of(assignments: list[str] | None, skip_bad: bool) -> list[str]:
-    """The changes of ``--set`` and ``--skip-bad`` to a study file, as ``FIELD=VALUE``."""
-    return [*(assignments or []), *(["data.skip_bad=true"] if skip_bad else [])]
+def overrides_of(assignments: list[str] | None, skip_bad: bool, **data: str | None) -> list[str]:
+    """The changes of ``--set``, ``--skip-bad`` and the options on data to a study file, as ``FIELD=VALUE``.
+
+    Args:
+        data: values by the key of [data]; None for an option that is not given.
+    """
+    given = [f"data.{key}={value}" for key, value in data.items() if value is not None]
+    return [*(assignments or []), *given, *(["data.skip_bad=true"] if skip_bad else [])]

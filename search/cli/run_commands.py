@@ -13,18 +13,25 @@ from search.cli.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
     Data,
+    Encoding,
     Gpus,
     Grace,
+    GroupColumn,
     HomeFolder,
+    IdColumn,
+    LabelColumn,
+    Layout,
     PerGpu,
     Quota,
     Set,
+    SimilarLabels,
     SkipBad,
     Storage,
     StoredIn,
     Studies,
     Study,
     StudyFile,
+    TrainingTable,
     Weights,
     Workers,
     overrides_of,
@@ -98,6 +105,13 @@ def start(
             "--memory/--no-memory", help="Whether a new study first tries recipes that did well in other studies."
         ),
     ] = True,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    table: TrainingTable = None,
+    layout: Layout = None,
+    similar_labels: SimilarLabels = None,
+    encoding: Encoding = None,
     skip_bad: SkipBad = False,
     folds: Annotated[
         Path | None, typer.Option("--folds", help="Table of folds to use, such as folds.csv: columns image_id, fold.")
@@ -114,7 +128,17 @@ def start(
     from search.study_setup.deadline import parse_hours
 
     limit = None if hours is None else parse_hours(hours)
-    overrides = overrides_of(assignments, skip_bad)
+    overrides = overrides_of(
+        assignments,
+        skip_bad,
+        id_column=id_column,
+        label_column=label_column,
+        group_column=group_column,
+        table=table,
+        layout=layout,
+        similar_labels=similar_labels,
+        encoding=encoding,
+    )
     check_study(study, overrides, name)
     if data is not None:
         check_folder(data)

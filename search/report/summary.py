@@ -57,6 +57,8 @@ def print_study(
         f"{study.protocol.folds} folds, {study.metric}; {trials}; "
         f"{where}",
     )
+    for line in images.notes:
+        say(console, f"  {line}")
     for line in (*notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
         if line.startswith(" "):
             say(console, line)

@@ -17,6 +17,7 @@ from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.data.images import Images
 from trainer.data.inspection import InspectedImages
+from trainer.formats.labels import SimilarLabels
 from trainer.formats.submission import SubmissionFormat
 from trainer.inference.errors import ImageError
 from trainer.inference.pixel_values import Ranges
@@ -32,6 +33,14 @@ class DataOptions:
     label_column: str | None = None
     group_column: str | None = None
     """Column with a patient, a scene or the like: training rows with the same value stay in one fold."""
+    table: str | None = None
+    """The table of training labels: a path relative to the data folder."""
+    layout: str | None = None
+    """Name of the data layout, a key of `trainer.data.read.READERS`."""
+    similar_labels: SimilarLabels = "ask"
+    """What to do about labels that differ only in spelling (`trainer.formats.labels.unify_labels`)."""
+    encoding: str | None = None
+    """Encoding of tables that are not UTF-8, such as ``cp1252``."""
     skip_bad: bool = False
     """Leave out missing or unreadable training images instead of raising an error."""
 

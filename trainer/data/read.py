@@ -6,11 +6,12 @@ import dataclasses
 from pathlib import Path
 
 from trainer.common.errors import DataError
+from trainer.data.file_names import is_data
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.image_files import ImageFiles, is_data
+from trainer.data.readers.image_files import ImageFiles
 from trainer.data.value_ranges import measure_ranges, with_ranges
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
@@ -23,7 +24,7 @@ READERS: dict[str, Reader] = {
     "table": table_layout.READER,
     "folders": folder_layout.READER,
 }
-"""Readers by the name of their data layout. The first reader whose ``detect`` is true reads the folder."""
+"""Readers by the name of their data layout. The first one that finds its layout reads the folder."""
 
 
 def read_images(
@@ -105,20 +106,32 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def _read(folder: Path, options: DataOptions) -> ReadResult:
-    """Read ``folder``, or the only folder inside it (archives often add one), with the first reader that fits."""
+    """Read ``folder``, or the only folder inside it (archives often add one), with the first reader that fits.
+
+    `DataOptions.layout` and `DataOptions.table` leave one reader.
+    """
+    layout = options.layout or ("table" if options.table is not None else None)
+    if layout is not None and layout not in READERS:
+        raise DataError(f"there is no layout {layout!r} (--layout, data.layout); valid: {', '.join(READERS)}")
     inner = folder
     while True:
-        for reader in READERS.values():
-            if reader.detect(inner):
-                return reader.read(inner, options)
+        for name, reader in READERS.items():
+            result = reader.read(inner, options) if layout in (None, name) else None
+            if result is not None:
+                return result
         entries = [path for path in inner.iterdir() if is_data(path)]
         if len(entries) != 1 or not entries[0].is_dir() or entries[0].is_symlink():
-            raise DataError(_unknown_layout(folder), ImageFiles.scan(inner).missing_hint())
+            raise DataError(_unknown_layout(folder, layout), ImageFiles.scan(inner).missing_hint())
         inner = entries[0]
 
 
-def _unknown_layout(folder: Path) -> str:
+def _unknown_layout(folder: Path, layout: str | None) -> str:
     found = sorted(printable(path.name) + ("/" if path.is_dir() else "") for path in folder.iterdir() if is_data(path))
     shown = ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+    if layout is not None:
+        return (
+            f"{folder} does not have the layout {layout} (it holds {shown or 'nothing'}), which is\n"
+            f"  {READERS[layout].layout}"
+        )
     layouts = "\n".join(f"  {name}: {reader.layout}" for name, reader in READERS.items())
     return f"{folder} has none of the known layouts (it holds {shown or 'nothing'}). The known layouts are\n{layouts}"

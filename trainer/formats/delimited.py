@@ -1,10 +1,11 @@
-"""Read and write delimited text tables: comma, tab or semicolon, byte order mark, CRLF, quoted fields."""
+"""Read and write delimited text tables: byte order mark, CRLF, quoted fields, and the delimiter found by itself."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,9 +14,17 @@ from trainer.common.errors import DataError
 from trainer.common.files import replacing
 
 SUFFIXES = (".csv", ".tsv", ".txt")
-DELIMITERS = (",", "\t", ";")
+DELIMITERS = (",", "\t", ";", "|", " ")
+"""Delimiters that are tried, the usual ones first. A blank stands for any run of blanks and tabs."""
 SNIFFED_ROWS = 50  # rows from which the delimiter is detected
 _BOM = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # Excel's own first line
+_BLANK_AFTER_QUOTE = r'"[ \t]+(?={delimiter}|[\r\n]|\Z)'
+_FIELD = re.compile(r'"((?:[^"]|"")*)"(?![^ \t])|([^ \t]+)')  # of a row whose delimiter is a blank
+_IMAGE_AT_END = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp)$", re.IGNORECASE)
+_OTHER_ENCODINGS = ("cp1252", "cp932")  # Excel's, in Western Europe and in Japan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +34,8 @@ class Table:
     rows: the rows that are not blank; each has ``width`` cells.
     numbers: row number of each of ``rows`` as a spreadsheet shows it: from 1, blank rows counted.
     newline: line ending of the file.
-    bom: whether the file starts with a byte order mark.
+    bom: whether the file starts with a byte order mark of UTF-8.
+    encoding: name of the file's encoding.
     """
 
     path: Path
@@ -34,6 +44,7 @@ class Table:
     delimiter: str
     newline: str
     bom: bool
+    encoding: str = "utf-8"
 
     @property
     def width(self) -> int:
@@ -45,21 +56,26 @@ class Table:
         return f"{self.path.name} row {self.numbers[index]}"
 
 
-def read_table(path: Path, delimiter: str | None = None) -> Table:
-    """Read a table in UTF-8.
+def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None = None) -> Table:
+    """Read a table in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
 
     Args:
-        delimiter: None detects it from the content, and from the file extension if the content fits several.
+        delimiter: None detects it from the content, and from the file extension if the content fits several. A first
+            line ``sep=;``, as Excel writes it, decides.
+        encoding: encoding of a table that is not UTF-8, such as ``cp1252``. None: such a table is refused.
 
     Raises:
-        DataError: the file cannot be read, is not UTF-8 text, or has no rows, an open quotation mark, or rows of
-            different lengths (every one is named).
+        DataError: the file cannot be read, is not text in a known encoding, or has no rows, an open quotation mark, or
+            rows of different lengths (every one is named).
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
-    text = _text(path, data)
+    text, used_encoding = _decoded(path, data, encoding)
+    if stated := _SEPARATOR_LINE.match(text):
+        text = text[stated.end() :]
+        delimiter = delimiter or stated[1]
     if delimiter is None:
         delimiter = _sniff(path, text)
     rows: list[tuple[str, ...]] = []
@@ -81,59 +97,159 @@ def read_table(path: Path, delimiter: str | None = None) -> Table:
     ]
     if ragged:
         raise DataError(ragged)
-    newline = "\r\n" if b"\r\n" in data else "\n"
     return Table(
         path=path,
         rows=tuple(rows),
         numbers=tuple(numbers),
         delimiter=delimiter,
-        newline=newline,
+        newline="\r\n" if "\r\n" in text else "\n",
         bom=data.startswith(_BOM),
+        encoding=used_encoding,
     )
+
+
+def first_rows(path: Path, count: int, *, encoding: str | None = None, most_bytes: int = 2**20) -> list[list[str]]:
+    """Up to ``count`` rows from the beginning of a table, without reading all of a large file.
+
+    Raises:
+        DataError: the file cannot be read or is not text in a known encoding.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes)
+            cut = bool(file.read(1))
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    if cut:
+        wide = data.startswith(_UTF_16) or b"\0" in data[:4]
+        data = path.read_bytes() if wide else data[: data.rfind(b"\n") + 1]
+    text, _ = _decoded(path, data, encoding)
+    stated = _SEPARATOR_LINE.match(text)
+    text = text[stated.end() :] if stated else text
+    rows: list[list[str]] = []
+    try:
+        for row in islice(_parse(text, stated[1] if stated else _sniff(path, text)), count):
+            rows.append(row)
+    except csv.Error:
+        pass  # the end of what was read may be inside of a quoted cell
+    return rows
 
 
 def write_table(
     path: Path, rows: Iterable[Sequence[str]], *, delimiter: str = ",", newline: str = "\n", bom: bool = False
 ) -> None:
-    """Write rows of cells, quoted only where needed. A failure leaves no partial file."""
+    """Write rows of cells, quoted only where `read_table` needs it. A failure leaves no partial file."""
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8-sig" if bom else "utf-8", newline="") as file,
     ):
-        csv.writer(file, delimiter=delimiter, lineterminator=newline).writerows(rows)
+        for row in rows:
+            file.write(delimiter.join(_written(cell, delimiter, alone=len(row) == 1) for cell in row) + newline)
 
 
-def _text(path: Path, data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path.name} is UTF-16 text; save it as CSV in UTF-8")
-    if b"\0" in data:
-        raise DataError(f"{path.name} is not a text table but a binary file; export it as CSV in UTF-8")
+def _written(cell: str, delimiter: str, *, alone: bool) -> str:
+    """A cell as text. A leading blank needs quotation marks, because `read_table` skips blanks after a delimiter."""
+    special = any(character in cell for character in (delimiter, '"', "\r", "\n"))
+    apart = delimiter == " " and (not cell or "\t" in cell)
+    if special or apart or cell.startswith(" ") or (alone and not cell):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, str]:
+    """The text of a file, without a byte order mark, and the name of its encoding."""
+    for marks, name in ((_UTF_32, "utf-32"), (_UTF_16, "utf-16")):
+        if data.startswith(marks):
+            try:
+                return data.decode(name), name
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path.name} is cut off or no {name.upper()} text; save it as CSV in UTF-8") from error
+    if b"\0" not in data:
+        try:
+            return data.decode("utf-8-sig"), "utf-8"
+        except UnicodeDecodeError as error:
+            start = error.start
+        if encoding is None:
+            raise DataError(_not_utf_8(path, data, start))
+    elif encoding is None:
+        raise DataError(
+            f"{path.name} is not a text table but a binary file, or UTF-16 text without a byte order mark; save it as "
+            "CSV in UTF-8"
+        )
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path.name} row {row} is not UTF-8 text; save the table as CSV in UTF-8") from error
+        return data.decode(encoding), encoding
+    except LookupError as error:
+        raise DataError(f"there is no encoding {encoding!r}; usual ones are cp1252, cp932, utf-16-le") from error
+    except UnicodeError as error:
+        raise DataError(f"{path.name} is neither UTF-8 nor {encoding} text; save it as CSV in UTF-8") from error
 
 
-def _parse(text: str, delimiter: str) -> Iterable[list[str]]:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def _not_utf_8(path: Path, data: bytes, start: int) -> str:
+    """Message for a file whose byte at ``start`` is not UTF-8, with the readings of other encodings."""
+    line = data[data.rfind(b"\n", 0, start) + 1 :].split(b"\n", 1)[0].rstrip(b"\r")
+    readings = []
+    for encoding in _OTHER_ENCODINGS:
+        try:
+            readings.append(f"{encoding} reads it as {line.decode(encoding)[:60]!r}")
+        except UnicodeDecodeError:
+            continue
+    row = data.count(b"\n", 0, start) + 1
+    return (
+        f"{path.name} row {row} is not UTF-8 text" + "".join(f"; {reading}" for reading in readings) + ". Add "
+        "--encoding NAME if one of these is right, or save the table as CSV in UTF-8"
+    )
+
+
+def _parse(text: str, delimiter: str) -> Iterator[list[str]]:
+    """The rows of a table, one at a time. Blanks beside a quoted field are no part of it.
+
+    Raises:
+        csv.Error: a quotation mark that is left open, or text after a closing one.
+    """
+    if delimiter == " ":
+        yield from (_blank_separated(line.rstrip("\r")) for line in text.split("\n"))
+        return
+    done = 0
+    try:
+        for row in _reader(text, delimiter):
+            yield row
+            done += 1
+        return
+    except csv.Error:
+        tidy = re.sub(_BLANK_AFTER_QUOTE.format(delimiter=re.escape(delimiter)), '"', text)
+        if tidy == text:
+            raise
+    yield from islice(_reader(tidy, delimiter), done, None)
+
+
+def _reader(text: str, delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+
+
+def _blank_separated(line: str) -> list[str]:
+    return [bare or quoted.replace('""', '"') for quoted, bare in _FIELD.findall(line)]
 
 
 def _sniff(path: Path, text: str) -> str:
     """The first delimiter that splits every row into the same number of fields, two or more.
 
-    The file extension decides which delimiter is tried first, so labels may hold other delimiters.
+    The file extension decides which delimiter is tried first, so labels may hold other delimiters. Blanks separate
+    fields only where nothing else does, and not where every row ends in the name of an image: such rows are file names
+    with blanks.
     """
     first = "\t" if path.suffix.lower() == ".tsv" else ","
     order = (first, *(other for other in DELIMITERS if other != first))
     splits_header = ""
     for delimiter in order:
         try:
-            widths = [len(row) for row in islice(_parse(text, delimiter), SNIFFED_ROWS) if any(row)]
+            rows = [row for row in islice(_parse(text, delimiter), SNIFFED_ROWS) if any(row)]
         except csv.Error:
             continue
+        if delimiter == " " and (splits_header or all(_IMAGE_AT_END.search(row[-1]) for row in rows)):
+            continue
+        widths = [len(row) for row in rows]
         if widths and widths[0] > 1:
             if len(set(widths)) == 1:
                 return delimiter
-            splits_header = splits_header or delimiter
+            splits_header = splits_header or delimiter if delimiter != " " else splits_header
     return splits_header or first

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,16 @@ from numpy.typing import NDArray
 from trainer.common.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?\d+")
+_POINTED = re.compile(r"[+-]?\d+\.0*")
+_MISSING = ("", "nan", "<na>", "null", "#n/a", "nat")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Control characters, unpaired surrogates, line and paragraph separators: tables, logs and web pages show the names.
 _REFUSED_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+
+
+SimilarLabels = Literal["ask", "merge", "keep"]
+SIMILAR_LABELS: tuple[SimilarLabels, ...] = get_args(SimilarLabels)
+"""What to do about labels that differ only in spelling; see `unify_labels`."""
 
 
 def is_integer(text: str) -> bool:
@@ -34,6 +43,66 @@ def text_problem(text: str) -> str | None:
     if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
         return f"holds a control character: {text!r}"
     return None
+
+
+def is_missing(text: str) -> bool:
+    """Whether a label is empty or is what programs write in place of a missing value, such as ``NaN``."""
+    return text.strip().lower() in _MISSING
+
+
+def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool = False) -> tuple[list[str], list[str]]:
+    """Decide about labels that are spelled alike: they differ in case, blanks, Unicode form, or as 1 and 1.0 do.
+
+    Args:
+        similar: ``ask`` refuses such labels, ``merge`` takes the most frequent spelling of each, ``keep`` leaves them.
+        whole: whether labels that are all whole numbers with a decimal point (1.0, where a program has read numbers)
+            lose it.
+
+    Returns:
+        The labels, and one sentence for each decision.
+
+    Raises:
+        DataError: ``ask``, and there are such labels. Each group of them is listed with its counts.
+    """
+    notes: list[str] = []
+    distinct = set(labels)
+    if whole and distinct and all(_POINTED.fullmatch(label) for label in distinct):
+        labels = [label.split(".")[0] for label in labels]
+        notes.append("labels such as 1.0 are read as whole numbers")
+        distinct = set(labels)
+    counts = Counter(labels)
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(distinct):
+        spellings[_spelling_key(label)].append(label)
+    alike = [group for group in spellings.values() if len(group) > 1]
+    for group in alike:
+        group.sort(key=lambda label: (-counts[label], not unicodedata.is_normalized("NFC", label)))
+    if not alike or similar == "keep":
+        return list(labels), notes
+    if similar == "ask":
+        raise DataError(
+            [f"labels that differ only in spelling: {' and '.join(_counted(group, counts))}" for group in alike],
+            "If they are one class, add --similar-labels merge (the most frequent spelling remains), else "
+            "--similar-labels keep (data.similar_labels)",
+        )
+    merged = {label: group[0] for group in alike for label in group}
+    notes += [f"merged as {group[0]!r}: {', '.join(_counted(group, counts))}" for group in alike]
+    return [merged.get(label, label) for label in labels], notes
+
+
+def _spelling_key(label: str) -> str:
+    """A text that is equal for labels that differ only in spelling."""
+    if is_number(label):
+        return repr(float(label))
+    text = unicodedata.normalize("NFKC", label).casefold()
+    return "".join(c for c in text if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
+
+
+def _counted(group: Sequence[str], counts: Counter[str]) -> list[str]:
+    """The labels of a group with their counts; in escaped form where two of them look the same."""
+    forms = [unicodedata.normalize("NFC", label) for label in group]
+    show = repr if len(set(forms)) == len(forms) and all(label.isprintable() for label in group) else ascii
+    return [f"{show(label)} ({counts[label]} images)" for label in group]
 
 
 def order_classes(labels: Sequence[str]) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ column (a label, or the probability of the positive one of two classes) or one p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,6 +28,10 @@ per class. probability: one column with the probability of the positive one of t
 """
 
 
+NO_CLASS = -1
+"""In place of a class index: no training image has the class of this column, so that its probability is 0."""
+
+
 class SubmissionError(DataError):
     """A submission that cannot be written as requested, or a file that does not have the sample's format."""
 
@@ -42,7 +46,9 @@ class SubmissionFormat:
     id_position: position of the id column, from 0.
     delimiter, newline, bom: as in `trainer.formats.delimited.Table`.
     kind: contents of the prediction columns. None where the sample does not decide; `decide_kind` then asks the metric.
-    class_columns: class index of each prediction column, from left to right; empty for a single prediction column.
+    class_columns: class index of each prediction column, from left to right; `NO_CLASS` for a column whose class has no
+        training image; empty for a single prediction column.
+    fixed: cells of the columns that are neither ids nor predictions, by position; written as the sample has them.
     """
 
     source: str | None
@@ -54,6 +60,7 @@ class SubmissionFormat:
     bom: bool = False
     kind: Kind | None = None
     class_columns: tuple[int, ...] = ()
+    fixed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def default_format(
@@ -72,7 +79,9 @@ def default_format(
         header=(id_header, *class_columns),
         ids=tuple(ids),
         kind="probabilities",
-        class_columns=tuple(list(class_names).index(column) for column in class_columns),
+        class_columns=tuple(
+            list(class_names).index(column) if column in class_names else NO_CLASS for column in class_columns
+        ),
     )
 
 
@@ -138,9 +147,14 @@ def write_submission(
     if kind in ("label", "integer"):
         cells = [[class_names[best]] for best in proba.argmax(axis=1)]
     else:
-        cells = [[f"{value:.8g}" for value in row] for row in proba[:, list(classes)]]
-    for identifier, row_cells in zip(form.ids, cells, strict=True):
-        row_cells.insert(form.id_position, identifier)
+        cells = [["0" if c == NO_CLASS else f"{row[c]:.8g}" for c in classes] for row in proba]
+    fixed = _fixed(form, kind)
+    for index, (identifier, row_cells) in enumerate(zip(form.ids, cells, strict=True)):
+        others = {form.id_position: identifier} | {
+            column: column_cells[index] for column, column_cells in fixed.items()
+        }
+        for column in sorted(others):
+            row_cells.insert(column, others[column])
     rows = cells if header is None else [list(header), *cells]
     write_table(path, rows, delimiter=form.delimiter, newline=form.newline, bom=form.bom)
 
@@ -164,7 +178,8 @@ def check_submission(path: Path, form: SubmissionFormat, class_names: Sequence[s
         del rows[0], numbers[0]
     if len(rows) != len(form.ids):
         raise SubmissionError(f"{path.name} has {len(rows)} predictions, the sample has {len(form.ids)}")
-    width = 2 if kind in ("label", "integer") else 1 + len(classes)
+    fixed = _fixed(form, kind)
+    width = 1 + len(fixed) + (1 if kind in ("label", "integer") else len(classes))
     if table.width != width:
         raise SubmissionError(f"{path.name} has {table.width} columns, not {width}")
     known = set(class_names)
@@ -173,7 +188,7 @@ def check_submission(path: Path, form: SubmissionFormat, class_names: Sequence[s
         if row[form.id_position] != expected:
             problems.append(f"{path.name} row {number}: the id is {row[form.id_position]!r}, not {expected!r}")
         for column, cell in enumerate(row):
-            if column != form.id_position and (problem := _cell_problem(cell, kind, known)):
+            if column != form.id_position and column not in fixed and (problem := _cell_problem(cell, kind, known)):
                 problems.append(f"{path.name} row {number}{problem}")
     if problems:
         raise SubmissionError(problems)
@@ -191,13 +206,16 @@ def _cell_problem(cell: str, kind: Kind, known: Set[str]) -> str | None:
 def _layout(form: SubmissionFormat, class_names: Sequence[str], kind: Kind) -> tuple[tuple[str, ...] | None, list[int]]:
     """Header (None for a table without one) and class index of each prediction column (unused for labels)."""
     single = not form.class_columns
+    fixed = _fixed(form, kind)
     id_header = form.header[form.id_position] if form.header else None
 
     def header(names: Sequence[str]) -> tuple[str, ...] | None:
         if id_header is None:
             return None
         cells = list(names)
-        cells.insert(form.id_position, id_header)
+        named = {form.id_position: id_header} | {column: (form.header or ())[column] for column in fixed}
+        for column in sorted(named):
+            cells.insert(column, named[column])
         return tuple(cells)
 
     if kind == "probabilities":
@@ -208,6 +226,12 @@ def _layout(form: SubmissionFormat, class_names: Sequence[str], kind: Kind) -> t
     if single:
         return form.header, [positive]
     return header(["label"] if kind in ("label", "integer") else [class_names[positive]]), [positive]
+
+
+def _fixed(form: SubmissionFormat, kind: Kind) -> Mapping[int, tuple[str, ...]]:
+    """The fixed columns; none where the prediction columns are not those of the sample, so that positions differ."""
+    own_columns = (kind == "probabilities") == bool(form.class_columns)
+    return form.fixed if own_columns else {}
 
 
 def _positive_class(form: SubmissionFormat, class_names: Sequence[str]) -> int:

@@ -40,11 +40,10 @@ class Reader:
     """One data layout.
 
     layout: description of such a folder, shown in messages.
-    detect: whether a folder has this layout. Raises DataError where two files could have the same role.
-    read: reads tables and file names. Raises DataError where no image set can be made; problems of single rows or
-        files are collected in the `ReadResult` instead.
+    read: reads tables and file names. Returns None for a folder of another layout. Raises DataError where several
+        readings fit or no image set can be made; problems of single rows or files are collected in the `ReadResult`
+        instead.
     """
 
     layout: str
-    detect: Callable[[Path], bool]
-    read: Callable[[Path, DataOptions], ReadResult]
+    read: Callable[[Path, DataOptions], ReadResult | None]

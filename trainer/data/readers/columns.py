@@ -1,23 +1,35 @@
-"""Choose the columns of a training table that hold ids, image names, labels and groups."""
+"""Choose the columns of a training table that hold ids, image names, labels, groups and parts (train, test)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
+from trainer.data.readers.image_files import IMAGE_SUFFIXES
+from trainer.data.readers.label_columns import LABEL_NAMES, SampleHints, choose_labels, is_usual_label, plain_name
+from trainer.data.readers.match_images import ColumnMatch, ImageMatcher, composed
 from trainer.formats.delimited import Table
-from trainer.formats.labels import is_number
 
+_PIXEL_COLUMNS = 60  # columns from which a table that names no image may hold pixels
 PROBED_ROWS = 200  # rows read to decide what a column holds
-LABEL_NAMES = (
-    "label", "labels", "class", "class_name", "label_name", "class_id", "label_id", "category", "category_id",
-    "target", "y", "species", "diagnosis",
+ID_NAMES = (
+    "id", "ids", "image_id", "imageid", "image", "images", "img", "img_id", "filename", "file_name", "file", "name",
+    "path", "filepath", "file_path", "image_path", "img_path", "image_name", "img_name", "uuid",
 )  # fmt: skip
-"""Usual names of label columns, in order of preference."""
-ID_NAMES = ("id", "image_id", "image", "img", "filename", "file_name", "file", "name", "path", "image_name")
 """Usual names of id columns."""
+_COUNTER_NAMES = ("", "index", "idx", "no", "no.", "nr", "#", "row", "level_0")
+PARTS: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "val"),
+    **dict.fromkeys(("test", "testing", "holdout"), "test"),
+}
+"""Values of a column that divides the rows into parts, and the part that each stands for."""
+_PART_NAMES = ("split", "subset", "set", "partition", "phase", "part", "usage", "fold")
+_FLAGS = {"is_train": "train", "is_valid": "val", "is_val": "val", "is_validation": "val", "is_test": "test"}
+_TRUE, _FALSE = ("1", "true", "yes", "1.0"), ("0", "false", "no", "0.0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +37,10 @@ class Columns:
     """Positions of the columns, from 0.
 
     Either ``label`` is the column of labels, or ``label`` is None and ``classes`` are one-hot or probability columns,
-    one per class. ``image`` may equal ``id``. ``group`` is None without a group column.
+    one per class. ``image`` may equal ``id``. ``group`` and ``part`` are None without such a column.
+
+    parts: the part (train, val or test) of each value of the column ``part``.
+    notes: why a column was chosen where that is not obvious.
     """
 
     id: int
@@ -33,16 +48,43 @@ class Columns:
     label: int | None
     classes: tuple[int, ...]
     group: int | None
+    part: int | None = None
+    parts: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
 
-def has_header(table: Table, names_image: Callable[[str], bool]) -> bool:
-    """Whether the first row is a header, that is, none of its cells names an image."""
-    return not any(names_image(cell) for cell in table.rows[0])
+def has_header(table: Table, matcher: ImageMatcher) -> bool:
+    """Whether the first row is a header: it holds a usual column name, or none of its cells names an image.
+
+    A first row whose cells have the form of the cells below, such as numbers, is none.
+    """
+    first = [cell.strip() for cell in table.rows[0]]
+    below = [{row[column].strip() for row in table.rows[1:]} for column in range(table.width)]
+    if any(
+        plain_name(cell) in (*ID_NAMES, *LABEL_NAMES) and cell not in cells
+        for cell, cells in zip(first, below, strict=True)
+    ):
+        return True
+    if any(PurePosixPath(cell).suffix.lower() in IMAGE_SUFFIXES for cell in first):
+        return False
+    probed = [[row[column] for row in table.rows[:PROBED_ROWS]] for column in range(table.width)]
+    if any(matcher.match(cells).paths.get(cells[0]) for cells in probed):
+        return False
+    return not _continues(first, below)
+
+
+def _continues(first: Sequence[str], below: Sequence[set[str]]) -> bool:
+    """Whether the first row looks like the rows below: one cell is a label of several rows, another one a number."""
+    repeated = any(cell in cells and len(cells) > 1 for cell, cells in zip(first, below, strict=True))
+    numbers = any(cell.isdecimal() and all(map(str.isdecimal, cells)) for cell, cells in zip(first, below, strict=True))
+    return repeated and numbers
 
 
 def column_names(table: Table, header: bool) -> tuple[str, ...]:
-    """The header's cells, or ``1``, ``2``, ... for a table without a header."""
-    return tuple(cell.strip() for cell in table.rows[0]) if header else tuple(map(str, range(1, table.width + 1)))
+    """The header's cells, with ``Unnamed: N`` for an empty one; ``1``, ``2``, ... for a table without a header."""
+    if not header:
+        return tuple(map(str, range(1, table.width + 1)))
+    return tuple(composed(cell.strip()) or f"Unnamed: {column}" for column, cell in enumerate(table.rows[0]))
 
 
 def choose_columns(
@@ -50,8 +92,8 @@ def choose_columns(
     names: Sequence[str],
     rows: Sequence[Sequence[str]],
     options: DataOptions,
-    names_image: Callable[[str], bool],
-    sample_columns: Sequence[str],
+    matcher: ImageMatcher,
+    sample: SampleHints,
 ) -> Columns:
     """Choose the columns by the user's options, else the sample's header, else the cells, else usual column names.
 
@@ -60,11 +102,11 @@ def choose_columns(
         names: its column names.
         rows: its rows below the header.
         options: column names that the user gave.
-        names_image: whether a cell names a training image.
-        sample_columns: header of the sample submission; empty where it has none.
+        matcher: finds training images.
+        sample: what the sample submission says about the columns.
 
     Raises:
-        DataError: two columns have the same name, an option names no column, or the label column is ambiguous. The
+        DataError: two columns have the same name, an option names no column, or several columns fit equally well. The
             message lists the columns and names the option that decides.
     """
     file = table.path.name
@@ -72,70 +114,159 @@ def choose_columns(
         raise DataError(f"{file} has two columns with the same name: {listed(names)}")
 
     def position(name: str, option: str) -> int:
-        if name not in names:
-            raise DataError(f"{file} has no column {name!r} (data.{option}); it has {listed(names)}")
-        return list(names).index(name)
+        if composed(name) not in names:
+            flag = f"--{option.replace('_', '-')}"
+            raise DataError(f"{file} has no column {name!r} ({flag}, data.{option}); it has {listed(names)}")
+        return list(names).index(composed(name))
 
     probed = rows[:PROBED_ROWS]
-    # Count distinct images: a label column of 0 and 1 may name 0.png and 1.png too, but only these two.
-    n_images = [sum(map(names_image, {row[column] for row in probed})) for column in range(len(names))]
-    best = max(range(len(names)), key=lambda column: n_images[column])
-    if options.id_column is not None:
-        id_position = position(options.id_column, "id_column")
-    elif sample_columns and sample_columns[0] in names:
-        id_position = list(names).index(sample_columns[0])
-    elif n_images[best]:
-        id_position = best
-    else:
-        id_position = next((column for column, name in enumerate(names) if name.lower() in ID_NAMES), 0)
-    image = id_position if n_images[id_position] or not n_images[best] else best
+    matches = [matcher.match(row[column] for row in probed) for column in range(len(names))]
+    if len(names) > _PIXEL_COLUMNS and not any(match.paths for match in matches):
+        raise DataError(
+            f"{file}: none of its {len(names)} columns names an image. Tables of pixel values are not read: save each "
+            "row as an image file, and name the files in a table of ids and labels"
+        )
+    label = None if options.label_column is None else position(options.label_column, "label_column")
     group = None if options.group_column is None else position(options.group_column, "group_column")
-    label: int | None
-    classes: tuple[int, ...]
-    if options.label_column is not None:
-        label, classes = position(options.label_column, "label_column"), ()
+    asked = None if options.id_column is None else position(options.id_column, "id_column")
+    part, parts = _part_column(names, rows, taken={label, group, asked})
+    sampled = list(names).index(sample.header[0]) if sample.header and sample.header[0] in names else None
+    notes: list[str] = []
+    if asked is not None and matches[asked].paths:
+        image = asked
     else:
-        free = [column for column in range(len(names)) if column not in {id_position, image, group}]
-        label, classes = _labels(file, names, rows, free, sample_columns[1:])
-    return Columns(id=id_position, image=image, label=label, classes=classes, group=group)
-
-
-def _labels(
-    file: str, names: Sequence[str], rows: Sequence[Sequence[str]], free: Sequence[int], predicted: Sequence[str]
-) -> tuple[int | None, tuple[int, ...]]:
-    """The label column, or None and the class columns, out of the columns ``free``.
-
-    ``predicted`` are the sample submission's prediction columns; empty where it has no header.
-    """
-    by_name = {names[column]: column for column in free}
-    if len(predicted) == 1 and predicted[0] in by_name:
-        return by_name[predicted[0]], ()
-    if len(predicted) > 1:
-        if all(name in by_name for name in predicted):
-            return None, tuple(sorted(by_name[name] for name in predicted))
-        # The sample has one column per class: the label column holds exactly these class names.
-        holding = [column for column in free if {row[column].strip() for row in rows} == set(predicted)]
-        if len(holding) == 1:
-            return holding[0], ()
-    if len(free) == 1:
-        return free[0], ()
-    usual = [column for name in LABEL_NAMES for column in free if names[column].lower() == name]
-    if usual:
-        return usual[0], ()
-    if len(free) > 1 and _are_shares(rows, free):
-        return None, tuple(free)
-    raise DataError(
-        f"{file}: the label column is ambiguous; the columns are {listed(names)}. Choose one with "
-        "--set data.label_column=NAME"
+        free = [column for column in range(len(names)) if column not in {label, group, part, asked}]
+        image = _image_column(file, names, rows, free, matches, sampled, notes)
+    if asked is not None:
+        id_position = asked
+    elif sampled is not None:
+        id_position = sampled
+    elif matches[image].paths:
+        id_position = image
+    else:
+        usual = (column for column, name in enumerate(names) if plain_name(name) in ID_NAMES and column != label)
+        id_position = next(usual, next(column for column in range(len(names)) if column != label or len(names) == 1))
+    image = image if matches[image].paths else id_position
+    classes: tuple[int, ...] = ()
+    if label is None:
+        taken = {id_position, image, group, part}
+        free = [c for c in range(len(names)) if c not in taken and not _counts_rows(names, rows, c)]
+        folders = [PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed]
+        label, classes = choose_labels(file, names, rows, free, sample, folders, notes)
+    return Columns(
+        id=id_position,
+        image=image,
+        label=label,
+        classes=classes,
+        group=group,
+        part=part,
+        parts=parts,
+        notes=tuple(notes),
     )
 
 
-def _are_shares(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
-    """Whether the columns are one-hot or probabilities: numbers in 0..1 that add up to 1 in every probed row."""
+def _image_column(
+    file: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    free: Sequence[int],
+    matches: Sequence[ColumnMatch],
+    sampled: int | None,
+    notes: list[str],
+) -> int:
+    """The column that names the images.
+
+    Distinct images are counted: a column of labels 0 and 1 may name 0.png and 1.png too, but only these two. Among the
+    columns that name many, a file name or path goes before a number, the usual name of an id column before another
+    one, and a column that numbers the rows comes last.
+
+    Raises:
+        DataError: two columns of the same kind name different images.
+    """
+    found = {column: len(set(matches[column].paths.values())) for column in free}
+    most = max(found.values(), default=0)
+    if not most:
+        return free[0] if free else 0
+
+    def rank(column: int) -> int:
+        cells = list(matches[column].paths)
+        explicit = sum(_is_file_name(cell) for cell in cells) * 2 > len(cells)
+        usual = plain_name(names[column]) in ID_NAMES or column == sampled
+        if explicit:
+            return 0 if usual else 1
+        return 4 if _is_counter(names[column]) else 2 if usual else 3
+
+    many = [column for column in free if found[column] * 2 >= most]
+    many = [column for column in many if not is_usual_label(names[column])] or many
+    best = min(map(rank, many))
+    first = [column for column in many if rank(column) == best]
+    chosen = sampled if sampled in first else max(first, key=lambda column: found[column])
+    assert chosen is not None, "one column names images"
+    rivals = [column for column in first if column != chosen]
+    if _is_sequence([row[chosen] for row in rows]):
+        # The row number may have the usual name of an id column.
+        rivals += [c for c in many if rank(c) == best + 1 == 3 and c not in rivals]
+    rivals = [
+        column
+        for column in rivals
+        if found[column] * 10 >= found[chosen] * 9 and _differ(rows, matches, chosen, column)
+    ]
+    if rivals and chosen != sampled:
+        both = listed(names[column] for column in sorted((chosen, *rivals)))
+        raise DataError(
+            f"{file}: the columns {both} name images, but different ones in the same row. Choose one with "
+            "--id-column NAME (data.id_column)"
+        )
+    passed_over = [names[c] for c in many if c != chosen and _differ(rows, matches, chosen, c)]
+    if passed_over:
+        notes.append(f"the values of {listed(passed_over)} are not read as image names, though there are such files")
+    return chosen
+
+
+def _is_file_name(cell: str) -> bool:
+    return "/" in cell or "\\" in cell or PurePosixPath(cell.strip()).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _differ(rows: Sequence[Sequence[str]], matches: Sequence[ColumnMatch], one: int, other: int) -> bool:
+    """Whether two columns name different images in a probed row."""
     for row in rows[:PROBED_ROWS]:
-        cells = [row[column].strip() for column in columns]
-        if not all(is_number(cell) and 0 <= float(cell) <= 1 for cell in cells):
-            return False
-        if abs(sum(map(float, cells)) - 1) > 0.01:
-            return False
-    return bool(rows)
+        path, other_path = matches[one].paths.get(row[one]), matches[other].paths.get(row[other])
+        if path is not None and other_path is not None and path != other_path:
+            return True
+    return False
+
+
+def _counts_rows(names: Sequence[str], rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column without a telling name numbers the rows."""
+    return _is_counter(names[column]) and _is_sequence([row[column] for row in rows])
+
+
+def _is_counter(name: str) -> bool:
+    """Whether a column has no name, or one of a row number."""
+    return name.strip().lower() in _COUNTER_NAMES or name.startswith("Unnamed")
+
+
+def _is_sequence(cells: Sequence[str]) -> bool:
+    """Whether the cells are whole numbers that rise by one, from 0 or 1."""
+    if not cells or cells[0].strip() not in ("0", "1"):
+        return False
+    first = int(cells[0])
+    return all(cell.strip() == str(first + index) for index, cell in enumerate(cells))
+
+
+def _part_column(
+    names: Sequence[str], rows: Sequence[Sequence[str]], taken: set[int | None]
+) -> tuple[int | None, Mapping[str, str] | None]:
+    """The column that says which rows are for training and which for testing, and the part of each of its values."""
+    for column, name in enumerate(names):
+        if column in taken or is_usual_label(name):
+            continue
+        values = {row[column].strip().lower() for row in rows}
+        flag = _FLAGS.get(plain_name(name))
+        if flag and values <= {*_TRUE, *_FALSE}:
+            other = "test" if flag == "train" else "train"
+            return column, {**dict.fromkeys(_TRUE, flag), **dict.fromkeys(_FALSE, other)}
+        named = plain_name(name) in _PART_NAMES or plain_name(name).endswith("_split")
+        if values <= PARTS.keys() and (len(values) > 1 or named) and (named or "train" in map(PARTS.get, values)):
+            return column, PARTS
+    return None, None

@@ -1,54 +1,88 @@
-"""Find the tables of a data folder by name: training labels, list of test images, sample submission."""
+"""Find the tables of a data folder by name: possible training labels, list of test images, sample submission."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.data.readers.image_files import is_visible, split_of
-from trainer.formats.delimited import SUFFIXES
+from trainer.data.file_names import HELD_OUT, folder_split, is_data, is_own_table, split_of
+from trainer.formats.delimited import SUFFIXES, first_rows
+
+_MOST_TABLES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The tables directly in a data folder; None where there is none of that kind.
+    """The tables directly in a data folder by their names; None where there is none of that kind.
 
-    ``sure`` is true if the name of ``train`` says that it holds training labels. It is false if ``train`` is only the
-    last table left.
+    ``labels`` are the tables that may hold training labels.
     """
 
-    train: Path | None
     test: Path | None
     sample: Path | None
-    sure: bool
+    labels: tuple[Path, ...]
 
 
-def find_tables(folder: Path) -> Tables:
-    """Assign the tables of a folder to their roles by name.
+def find_tables(folder: Path, encoding: str | None = None) -> Tables:
+    """Assign the tables of a folder to their roles by name. Tables that Retable wrote are left out.
 
     Raises:
-        DataError: two tables could have the same role.
+        DataError: two tables could be the sample submission or the list of test images.
     """
     paths = sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and is_visible(path.name) and path.suffix.lower() in SUFFIXES
+        if path.is_file() and is_data(path) and path.suffix.lower() in SUFFIXES and not _is_own(path, encoding)
     )
-    samples = [path for path in paths if re.search(r"sample|submi", path.stem, re.IGNORECASE)]
+    if (folder / "MODEL_CARD.md").is_file():  # an export of ours, with --output
+        paths = [path for path in paths if path.name != "submission.csv"]
+    samples = [path for path in paths if _is_sample(path.stem.lower())]
     others = [path for path in paths if path not in samples]
     # The user's own submissions may be in the folder, too.
     sample = _one("sample submission", [p for p in samples if "sample" in p.stem.lower()] or samples)
     test = _one("list of test images", _preferred([path for path in others if split_of(path.stem) == "test"], "test"))
-    train_like = [path for path in others if split_of(path.stem) == "train"]
-    if not train_like:
-        train_like = [p for p in others if "label" in p.stem.lower() and split_of(p.stem) != "test"]
-    if train_like:
-        train = _one("table of training labels", _preferred(train_like, "train"))
-        return Tables(train=train, test=test, sample=sample, sure=True)
-    rest = [path for path in others if path != test and path.suffix.lower() != ".txt"]
-    return Tables(train=rest[0] if len(rest) == 1 else None, test=test, sample=sample, sure=False)
+    labels = tuple(path for path in others if split_of(path.stem) != "test")
+    return Tables(test=test, sample=sample, labels=labels)
+
+
+def _is_sample(stem: str) -> bool:
+    """Whether a table is a submission or a sample of one; ``sample_labels`` are labels of a sample of images."""
+    return "submi" in stem or ("sample" in stem and not re.search("label|train|meta", stem))
+
+
+def is_named_training(path: Path) -> bool:
+    """Whether the name of a table says that it holds training labels."""
+    return split_of(path.stem) == "train" or ("label" in path.stem.lower() and split_of(path.stem) != "test")
+
+
+def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
+    """Tables in the folders below, at most `_MOST_TABLES`, but for those beside test or validation images.
+
+    Text files there describe single images as a rule.
+    """
+    found: list[Path] = []
+    for here, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if is_data(Path(here) / name) and folder_split(name, subfolders) != "test" and name.lower() not in HELD_OUT
+        )
+        if Path(here) != folder:
+            found += [Path(here) / name for name in sorted(names) if name.lower().endswith((".csv", ".tsv"))]
+        if len(found) >= _MOST_TABLES:
+            break
+    return [path for path in found[:_MOST_TABLES] if is_data(path) and not _is_own(path, encoding)]
+
+
+def _is_own(path: Path, encoding: str | None) -> bool:
+    try:
+        rows = first_rows(path, 1, encoding=encoding, most_bytes=2**14)
+    except DataError:
+        return False
+    return bool(rows) and is_own_table(rows[0])
 
 
 def _preferred(paths: list[Path], stem: str) -> list[Path]:

@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
+from trainer.data.file_names import HELD_OUT, Split, folder_split, is_data, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult, SkippableProblem
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.find_tables import find_tables
-from trainer.data.readers.image_files import ImageFiles, is_data, split_of
+from trainer.data.readers.find_tables import Tables, find_tables, is_named_training
+from trainer.data.readers.image_files import ImageFiles
+from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.formats.delimited import read_table
-from trainer.formats.labels import encode, natural_key, text_problem
+from trainer.formats.labels import encode, natural_key, text_problem, unify_labels
 from trainer.inference.printable import name_problem, printable
 
-_HELD_OUT = ("val", "valid", "validation", "dev", "eval")
+_PART_WORDS = frozenset(
+    ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
+)
 
 
-def detect(folder: Path) -> bool:
-    """Whether there are at least two class folders, and one of them holds an image."""
-    root = _class_root(folder)
+def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
+    """Names of the folders that may be classes: two at least with images, and not numbered parts of one set."""
+    root = _class_root(folder, files)
     if root is None:
-        return False
-    prefixes = tuple(f"{path.relative_to(folder).as_posix()}/" for path in _class_folders(folder, root))
-    return len(prefixes) > 1 and any(path.startswith(prefixes) for path in ImageFiles.scan(folder).paths)
+        return []
+    folders = _class_folders(folder, root)
+    names = [path.name for path in folders]
+    if sum(_any_below(files, folder, path) for path in folders) < 2 or _are_numbered_parts(names):
+        return []
+    if all(name.lower() in HELD_OUT or folder_split(name) for name in names):
+        return []  # train/ and valid/ without folders for classes
+    return names
 
 
-def read(folder: Path, options: DataOptions) -> ReadResult:
-    """Read the class folders, then the test set. Training ids are ``CLASS/FILE``.
+def _are_numbered_parts(names: Sequence[str]) -> bool:
+    """Whether the names differ in a number only and speak of images or parts, as ``part_1``, ``part_2``."""
+    patterns = {re.sub(r"\d+", "0", name.lower()) for name in names}
+    words = set(re.split(r"[^a-z]+", next(iter(patterns))))
+    return len(patterns) == 1 and bool(words & _PART_WORDS)
+
+
+def read(folder: Path, options: DataOptions) -> ReadResult | None:
+    """Read the class folders, then the test set; None without class folders. Training ids are ``CLASS/FILE``.
 
     Raises:
         DataError: options that need a table, class folders that cannot be used, or a sample that cannot be used.
     """
-    given = [name for name in ("label_column", "group_column") if getattr(options, name) is not None]
-    if given:
-        raise DataError(f"{folder} has no training table: leave out {', '.join(f'data.{name}' for name in given)}")
-    root = _class_root(folder)
-    assert root is not None, "detect found class folders"
     files = ImageFiles.scan(folder)
+    root = _class_root(folder, files)
+    candidates = [] if root is None else [path.name for path in _class_folders(folder, root)]
+    if options.layout != "folders" and not class_folder_names(folder, files):
+        if root is not None and len(candidates) > 1 and _are_numbered_parts(candidates):
+            raise DataError(_parts_message(folder, candidates, options))
+        return None
+    if root is None or len(candidates) < 2:
+        return None
+    given = [name for name in ("id_column", "label_column", "group_column") if getattr(options, name) is not None]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')} (data.{name})" for name in given)
+        raise DataError(f"{folder} has no training table: leave out {flags}")
     problems: list[str] = []
     paths: list[str] = []
     labels: list[str] = []
@@ -58,18 +83,25 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
     problems += files.closed_problems()
     if problems:
         raise DataError(problems)
-    class_names, y = encode(labels)
-    tables = find_tables(folder)
+    labels, merged = unify_labels(labels, options.similar_labels)
+    tables = find_tables(folder, options.encoding)
+    sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
+    class_names, y = encode(spelled_as_in(sample, labels))
     conventions = TrainingConventions(
-        id_header="id", label_header="label", class_columns=(), class_names=class_names, ids_have_extension=True
+        id_header="id",
+        image_header=None,
+        label_header="label",
+        class_columns=(),
+        class_names=class_names,
+        ids_have_extension=True,
     )
     test_folder = _test_folder(folder)
     test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, ())
     test = read_test_set(
         test_files,
         conventions,
-        sample=read_table(tables.sample) if tables.sample else None,
-        test_table=read_table(tables.test) if tables.test else None,
+        sample=sample,
+        test_table=read_table(tables.test, encoding=options.encoding) if tables.test else None,
     )
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
     image_set = ImageSet(
@@ -85,10 +117,13 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
         submission=test.submission,
         notes=(
             f"labels are the names of the folders in {prefix or 'the data folder'}",
+            *_not_splits(candidates),
             *test.notes,
             *files.ignored_notes(),
         ),
         warnings=(
+            *merged,
+            *_unread_tables(tables),
             *_unread_warnings(folder, root, files, test_folder),
             *files.unread_warnings(
                 path.relative_to(folder).as_posix() for path in (*class_folders, test_folder) if path is not None
@@ -97,6 +132,20 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
         ),
     )
     return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(bad_names))
+
+
+def _parts_message(folder: Path, candidates: Sequence[str], options: DataOptions) -> str:
+    tables = find_tables(folder, options.encoding).labels
+    beside = f"; no table beside them ({listed(path.name for path in tables)}) names their images" if tables else ""
+    return (
+        f"the folders {listed(candidates, 4)} look like parts of one set, not like classes{beside}. If they "
+        "are the classes, add --layout folders (data.layout)"
+    )
+
+
+def _not_splits(names: Sequence[str]) -> list[str]:
+    """Notes on class folders that mention training or testing."""
+    return [f"the folder {name!r} is read as a class" for name in names if split_of(name) is not None]
 
 
 def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], files: ImageFiles) -> list[str]:
@@ -131,16 +180,23 @@ def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], f
     return problems
 
 
-def _class_root(folder: Path) -> Path | None:
-    """The folder that holds the class folders: the training folder, the data folder, or the only folder inside it."""
-    subfolders = [path for path in _subfolders(folder) if split_of(path.name) != "test"]
+def _class_root(folder: Path, files: ImageFiles) -> Path | None:
+    """The folder that holds the class folders: the training folder, the only folder with images, or the data folder."""
+    splits = _splits_of(folder)
+    subfolders = [path for path, split in splits.items() if split != "test"]
     # A folder "train" without subfolders is a class: images of trains.
-    train = [path for path in subfolders if split_of(path.name) == "train" and _subfolders(path)]
+    train = [path for path in subfolders if splits[path] == "train" and _subfolders(path)]
     if len(train) == 1:
         return _unwrapped(train[0])
-    if len(subfolders) == 1:
-        return _unwrapped(subfolders[0])
+    with_images = [path for path in subfolders if _any_below(files, folder, path)]
+    if len(subfolders) == 1 or len(with_images) == 1:
+        return _unwrapped((with_images or subfolders)[0])
     return folder if subfolders else None
+
+
+def _any_below(files: ImageFiles, folder: Path, inner: Path) -> bool:
+    prefix = f"{inner.relative_to(folder).as_posix()}/"
+    return any(path.startswith(prefix) for path in files.paths)
 
 
 def _unwrapped(folder: Path) -> Path:
@@ -151,11 +207,11 @@ def _unwrapped(folder: Path) -> Path:
 
 
 def _class_folders(folder: Path, root: Path) -> list[Path]:
-    return [path for path in _subfolders(root) if root != folder or split_of(path.name) != "test"]
+    return [path for path, split in _splits_of(root).items() if root != folder or split != "test"]
 
 
 def _test_folder(folder: Path) -> Path | None:
-    found = [path for path in _subfolders(folder) if split_of(path.name) == "test"]
+    found = [path for path, split in _splits_of(folder).items() if split == "test"]
     if len(found) > 1:
         raise DataError(
             f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them"
@@ -163,11 +219,24 @@ def _test_folder(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
+def _splits_of(folder: Path) -> dict[Path, Split | None]:
+    """The subfolders in natural order, and the split that each holds."""
+    subfolders = _subfolders(folder)
+    names = [path.name for path in subfolders]
+    return {path: folder_split(path.name, names) for path in subfolders}
+
+
 def _subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and is_data(path)]
     return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def _unread_tables(tables: Tables) -> list[str]:
+    """A warning about tables beside the class folders; a text file may be anything."""
+    names = [path.name for path in tables.labels if path.suffix.lower() != ".txt" or is_named_training(path)]
+    return [f"not read: {listed(names)}, because the folders give the labels"] if names else []
 
 
 def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:
@@ -180,13 +249,12 @@ def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: P
         top = root.relative_to(folder).parts[0]
         for path in _subfolders(folder):
             if path.name != top and path != test_folder and files.under(path.name).paths:
-                why = " (folds are cut from the training images)" if path.name.lower() in _HELD_OUT else ""
+                why = " (folds are cut from the training images)" if path.name.lower() in HELD_OUT else ""
                 warnings.append(f"not read: {len(files.under(path.name).paths)} images in {path.name}/{why}")
     return warnings
 
 
 READER = Reader(
     layout="DATA/CLASS/*.jpg or DATA/train/CLASS/*.jpg, one folder per class, with or without DATA/test/",
-    detect=detect,
     read=read,
 )

@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from trainer.common.errors import TrainerError
+from trainer.data.file_names import Split, folder_split, is_data, is_own_picture, split_of
 from trainer.formats.labels import natural_key, text_problem
-from trainer.inference.file_kinds import ARCHIVES, SUFFIXES, is_hidden
+from trainer.inference.file_kinds import ARCHIVES, SUFFIXES
 from trainer.inference.find_images import FoundFiles, find_images, ignored_message, unread_message
 from trainer.inference.printable import printable
 
 IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
 """Extensions of image files, in lower case."""
-Split = Literal["train", "test"]
-_SPLIT = re.compile(
-    r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE
-)
 _TABLES = (".csv", ".tsv", ".txt")  # never meant by an id
-OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
-
-
-def split_of(name: str) -> Split | None:
-    """The split that a file or folder name mentions: ``test_images`` -> test, ``Contest`` -> None."""
-    found = _SPLIT.search(name)
-    if found is None:
-        return None
-    return "train" if found.group(1).lower() == "train" else "test"
-
-
-def is_visible(name: str) -> bool:
-    """Whether a name may be data. Hidden files and leftovers of archivers and file managers are not."""
-    return not is_hidden(name)
-
-
-def is_data(path: Path) -> bool:
-    """Whether a path may be data: visible, and not Retable's own output folder."""
-    return is_visible(path.name) and path.absolute() != Path.cwd() / OUTPUT_FOLDER
 
 
 class ImageLookupError(TrainerError):
@@ -49,6 +26,21 @@ class ImageLookupError(TrainerError):
 
 class ImageMissingError(ImageLookupError):
     """An id that matches no image file at all."""
+
+
+class ImageOutsideError(ImageMissingError):
+    """An id that is a path out of the data folder."""
+
+
+class ImageAmbiguousError(ImageLookupError):
+    """An id that matches several files, ``paths``."""
+
+    def __init__(self, identifier: str, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        super().__init__(
+            f"{identifier!r} could be {' or '.join(paths[:3])}: move one of them out of the folder, or "
+            "write the path into the table"
+        )
 
 
 class ImageFiles:
@@ -74,17 +66,20 @@ class ImageFiles:
         """List the image files in ``root`` and all folders below it."""
         found = find_images(root, is_data)
         real_root = root.resolve()
+        images = [path for path in found.images if not is_own_picture(root / path)]
         escaping = [
             path
-            for path in found.images
+            for path in images
             if (root / path).is_symlink() and not (root / path).resolve().is_relative_to(real_root)
         ]
-        return ImageFiles(root, found.images, escaping=escaping, other=found)
+        return ImageFiles(root, images, escaping=escaping, other=found)
 
     def under(self, folder: str) -> ImageFiles:
         """Only the files inside ``folder`` (relative, no trailing slash). Their paths stay relative to ``root``."""
         inside = [path for path in self.paths if path.startswith(folder + "/")]
-        return ImageFiles(self.root, inside, escaping=self.escaping, other=self.other)
+        files = ImageFiles(self.root, inside, escaping=self.escaping, other=self.other)
+        files._split_folders = {path: self._split_folders[path] for path in inside}
+        return files
 
     def unread_warnings(self, folders: Iterable[str]) -> list[str]:
         """Warnings about the files in ``folders`` (relative) and below them that are not read as images."""
@@ -126,14 +121,33 @@ class ImageFiles:
                 table[key].append(path)
         return dict(table)
 
+    def below_split(self, path: str, split: Split) -> str | None:
+        """The part of one of ``paths`` below its folder of a split; None if it is not in such a folder."""
+        if self._splits[path] != split:
+            return None
+        folder = self._split_folders[path][1]
+        return str(PurePosixPath(path).relative_to(folder))
+
     @cached_property
     def _splits(self) -> dict[str, Split | None]:
-        """The split of each path by its folder names; the innermost folder that mentions a split decides."""
-        splits: dict[str, Split | None] = {}
+        return {path: split for path, (split, _) in self._split_folders.items()}
+
+    @cached_property
+    def _split_folders(self) -> dict[str, tuple[Split | None, PurePosixPath]]:
+        """The split of each path by its folder names, and the folder that decides: the innermost one of a split."""
+        siblings: dict[PurePosixPath, set[str]] = defaultdict(set)
         for path in self.paths:
-            mentioned = [split_of(folder) for folder in PurePosixPath(path).parts[:-1]]
-            splits[path] = next((split for split in reversed(mentioned) if split), None)
-        return splits
+            for folder in PurePosixPath(path).parents:
+                siblings[folder.parent].add(folder.name)
+        known: dict[PurePosixPath, tuple[Split | None, PurePosixPath]] = {PurePosixPath(): (None, PurePosixPath())}
+
+        def place(folder: PurePosixPath) -> tuple[Split | None, PurePosixPath]:
+            if folder not in known:
+                own = folder_split(folder.name, siblings[folder.parent])
+                known[folder] = (own, folder) if own else place(folder.parent)
+            return known[folder]
+
+        return {path: place(PurePosixPath(path).parent) for path in self.paths}
 
     @cached_property
     def _found_splits(self) -> set[Split | None]:
@@ -162,20 +176,17 @@ class ImageFiles:
             raise ImageLookupError(f"the id {problem}")
         pure = PurePosixPath(wanted)
         if pure.is_absolute() or ".." in pure.parts or re.match(r"[A-Za-z]:", wanted):
-            raise ImageLookupError(f"{identifier!r} leaves the data folder; ids are file names or paths inside it")
+            raise ImageOutsideError(f"{identifier!r} leaves the data folder; ids are file names or paths inside it")
+        if "/" in wanted and wanted in self._splits:
+            return self._inside(wanted)
         for key in (pure.name, "stem:" + pure.name, "fold:" + pure.name.casefold()):
-            candidates = self._of_split(
-                [path for path in self._by_key.get(key, ()) if _is_in(path, pure.parent)], split
-            )
+            candidates = self.of_split([path for path in self._by_key.get(key, ()) if _is_in(path, pure.parent)], split)
             if len(candidates) > 1:  # a folder and a link to it
                 candidates = [path for path in candidates if path not in self.other.linked] or candidates
             if len(candidates) > 1 and wanted in candidates:
                 return self._inside(wanted)
             if len(candidates) > 1:
-                raise ImageLookupError(
-                    f"{identifier!r} could be {' or '.join(candidates[:3])}: move one of them out of the folder, or "
-                    "write the path into the table"
-                )
+                raise ImageAmbiguousError(identifier, candidates)
             if candidates:
                 return self._inside(candidates[0])
         hint = self._unread_hint(pure)
@@ -196,11 +207,17 @@ class ImageFiles:
             raise ImageLookupError(f"{path} is a link that leaves the data folder; copy the image into it")
         return path
 
-    def _of_split(self, paths: list[str], split: Split) -> list[str]:
-        same_split = [path for path in paths if self._splits[path] == split]
-        if same_split:
-            return same_split
+    def of_split(self, paths: list[str], split: Split) -> list[str]:
+        """Those of ``paths`` that `find` considers for ``split``."""
+        if any(self._splits[path] == split for path in paths):
+            # A folder train_extra beside train may be meant as well: its name mentions the split.
+            return [path for path in paths if self._splits[path] == split or self._may_be(path, split)]
         return [path for path in paths if self._splits[path] is None or split not in self._found_splits]
+
+    def _may_be(self, path: str, split: Split) -> bool:
+        """Whether a folder of a path without a split mentions ``split``."""
+        folders = PurePosixPath(path).parts[:-1]
+        return self._splits[path] is None and any(split_of(folder) == split for folder in folders)
 
 
 def _is_in(path: str, folder: PurePosixPath) -> bool:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
+from trainer.data.file_names import Split, is_visible, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import ArrayImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.find_tables import find_tables
-from trainer.data.readers.image_files import Split, is_visible, split_of
 from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, is_integer, text_problem
@@ -29,14 +29,17 @@ def detect(folder: Path) -> bool:
     return any(split_of(path.stem) == "train" for path in _npz_files(folder))
 
 
-def read(folder: Path, options: DataOptions) -> ReadResult:
-    """Load the arrays. Training ids are 0 .. n-1. Test ids are those of the sample submission, else 0 .. m-1.
+def read(folder: Path, options: DataOptions) -> ReadResult | None:
+    """Load the arrays; None without any. Training ids are 0 .. n-1. Test ids are those of the sample submission, else
+    0 .. m-1.
 
     Raises:
         DataError: two files have the same role, an array cannot be read (pickled objects, cut off, too large), or the
             numbers of images, labels and ids differ.
     """
-    given = [name for name in ("id_column", "label_column", "group_column") if getattr(options, name) is not None]
+    if not detect(folder):
+        return None
+    given = [n for n in ("table", "id_column", "label_column", "group_column") if getattr(options, n) is not None]
     if given:
         raise DataError(
             f"{folder} holds arrays, which have no columns: leave out {', '.join(f'data.{n}' for n in given)}"
@@ -57,7 +60,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
         raise DataError(problems)
     class_names, y = encode(labels)
     test = _images(test_file) if test_file else train.subset(())
-    submission, warnings = _submission(folder, class_names, len(test))
+    submission, warnings = _submission(folder, class_names, len(test), options.encoding)
     image_set = ImageSet(
         root=folder,
         reader="npz",
@@ -119,15 +122,15 @@ def _labels(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _submission(
-    folder: Path, class_names: tuple[str, ...], n_test: int
+    folder: Path, class_names: tuple[str, ...], n_test: int, encoding: str | None
 ) -> tuple[SubmissionFormat | None, tuple[str, ...]]:
-    path = find_tables(folder).sample
+    path = find_tables(folder, encoding).sample
     if path is None:
         if not n_test:
             return None, ()
         ids = tuple(map(str, range(n_test)))
         return default_format(id_header="id", label_header="y", ids=ids, class_columns=(), class_names=class_names), ()
-    table = read_table(path)
+    table = read_table(path, encoding=encoding)
     header = len(table.rows) > n_test or (not is_integer(table.rows[0][0]) and is_integer(table.rows[-1][0]))
     if len(table.rows) - header != n_test:
         raise DataError(f"{path.name} has {len(table.rows) - header} ids, but there are {n_test} test images")
@@ -156,6 +159,5 @@ def _one(files: list[Path], split: Split, *, labels: bool) -> Path | None:
 READER = Reader(
     layout="DATA/NAME-train-imgs.npz, NAME-train-labels.npz, NAME-test-imgs.npz (key arr_0); a sample submission is "
     "optional",
-    detect=detect,
     read=read,
 )

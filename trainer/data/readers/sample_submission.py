@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable, Sequence
 
 from trainer.common.errors import DataError, listed
+from trainer.data.readers.label_columns import is_usual_label
+from trainer.data.readers.match_images import composed
 from trainer.formats.delimited import Table
-from trainer.formats.labels import is_integer
-from trainer.formats.submission import Kind, SubmissionFormat, is_probability
+from trainer.formats.labels import is_integer, is_number, natural_key
+from trainer.formats.submission import NO_CLASS, Kind, SubmissionFormat, is_probability
+
+_PREDICTED = ("prediction", "predictions", "predicted", "pred", "answer", "result")
 
 
 def read_sample(
-    table: Table, *, has_header: bool, id_column: str | None, class_names: Sequence[str]
+    table: Table, *, has_header: bool, id_column: str | None, class_names: Sequence[str], label_column: str = "label"
 ) -> tuple[SubmissionFormat, tuple[str, ...]]:
     """The format of a sample submission, and warnings about values that match no training label.
 
@@ -22,6 +26,8 @@ def read_sample(
         id_column: name of the training table's id column. Where the sample has this column, it holds the ids; else the
             first column does.
         class_names: the training labels.
+        label_column: name of the training table's label column. Of several columns besides the ids, the one with this
+            or another usual name holds the labels, if they are not one column per class; the others stay as they are.
 
     Raises:
         DataError: an id that is empty or occurs twice, no prediction column, or prediction columns that do not match
@@ -44,13 +50,24 @@ def read_sample(
         newline=table.newline,
         bom=table.bom,
     )
-    if table.width == 2:
-        values = {row[1 - id_position].strip() for row in table.rows[first:]} - {""}
+    recoded: tuple[str, ...] = (
+        () if table.encoding == "utf-8" else (f"{name} is {table.encoding} text; submissions are UTF-8",)
+    )
+    if table.width > 2 and header is not None:
+        predicted = _label_position(header, id_position, label_column, class_names)
+        if predicted is None:
+            columns = [cell for column, cell in enumerate(header) if column != id_position]
+            class_columns, warnings = _match(name, columns, class_names)
+            return dataclasses.replace(form, kind="probabilities", class_columns=class_columns), (*recoded, *warnings)
+        others = [column for column in range(table.width) if column not in (id_position, predicted)]
+        fixed = {column: tuple(row[column] for row in table.rows[first:]) for column in others}
+        form = dataclasses.replace(form, fixed=fixed)
+        recoded += (f"{name}: {listed(header[column] for column in others)} in a submission: as in the sample",)
+    if table.width == 2 or form.fixed:
+        position = next(column for column in range(table.width) if column != id_position and column not in form.fixed)
+        values = {row[position].strip() for row in table.rows[first:]} - {""}
         kind, warnings = _single_column_kind(name, values, class_names)
-        return dataclasses.replace(form, kind=kind), warnings
-    if header is not None:
-        columns = [cell for column, cell in enumerate(header) if column != id_position]
-        return dataclasses.replace(form, kind="probabilities", class_columns=_match(name, columns, class_names)), ()
+        return dataclasses.replace(form, kind=kind), (*recoded, *warnings)
     if table.width - 1 != len(class_names):
         raise DataError(
             f"{name} has no header and {table.width - 1} prediction columns, but there are "
@@ -58,7 +75,30 @@ def read_sample(
         )
     form = dataclasses.replace(form, kind="probabilities", class_columns=tuple(range(len(class_names))))
     order = f"{name} has no header: its columns are assumed to be {listed(class_names)}, in that order"
-    return form, (order,)
+    return form, (*recoded, order)
+
+
+def _label_position(
+    header: Sequence[str], id_position: int, label_column: str, class_names: Sequence[str]
+) -> int | None:
+    """The only column with a name for labels; None without one, or where columns have the names of classes."""
+    classes = {_plain(name) for name in class_names}
+    free = [column for column in range(len(header)) if column != id_position]
+    if any(_plain(header[column]) in classes for column in free):
+        return None
+    named = [column for column in free if header[column] == label_column]
+    usual = [column for column in free if is_usual_label(header[column]) or _plain(header[column]) in _PREDICTED]
+    found = named or usual
+    return found[0] if len(found) == 1 else None
+
+
+def spelled_as_in(sample: Table | None, labels: Sequence[str]) -> list[str]:
+    """The labels, in the sample's Unicode form where it holds them in another one, so that a submission has it, too."""
+    if sample is None:
+        return list(labels)
+    cells = {cell.strip() for row in sample.rows for cell in row}
+    forms = {composed(cell): cell for cell in cells}
+    return [label if label in cells else forms.get(composed(label), label) for label in labels]
 
 
 def _read_ids(table: Table, first: int, id_position: int) -> tuple[str, ...]:
@@ -92,6 +132,13 @@ def _single_column_kind(name: str, values: set[str], class_names: Sequence[str])
         unknown = sorted(values - classes)
         warning = f"{name} holds {listed(unknown)}, which is not a label of any training image"
         return ("integer" if all(is_integer(label) for label in classes) else "label"), (warning,)
+    numbers = sorted(values, key=natural_key)
+    if len(numbers) > 1 and all(map(is_integer, numbers)) and not all(map(is_number, classes)):
+        raise DataError(
+            f"{name} holds {listed(numbers, 3)}, which look like numbers of classes, but the training labels are "
+            f"{listed(class_names, 3)}. If a column of the training table holds these numbers, choose it with "
+            "--label-column NAME (data.label_column); else write one and the same value into all rows of the sample"
+        )
     warning = (
         f"{name} holds {listed(sorted(values), 3)}, which is not a label of any training image and counts as a "
         "placeholder: the submission will hold training labels, or the probability of "
@@ -100,20 +147,26 @@ def _single_column_kind(name: str, values: set[str], class_names: Sequence[str])
     return None, (warning,)
 
 
-def _match(name: str, columns: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
-    """The class of each column.
+def _match(name: str, columns: Sequence[str], class_names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The class of each column, and warnings.
 
     Columns and classes are matched by name, else by name without case and punctuation. If one side has bare numbers,
-    they are matched last by the number at the end (``Class_1`` for the label 1).
+    they are matched last by the number at the end (``Class_1`` for the label 1). If every class has its column, another
+    column is that of a class without a training image, and gets `NO_CLASS`.
     """
-    keys: list[Callable[[str], str]] = [str, _plain]
+    keys: list[Callable[[str], str]] = [str, composed, _plain]
     if all(map(is_integer, columns)) or all(map(is_integer, class_names)):
         keys.append(_number_at_end)
     for key in keys:
         index = {key(label): position for position, label in enumerate(class_names)}
-        found = [index[key(column)] for column in columns if key(column) in index]
-        if len(index) == len(set(found)) == len(found) == len(columns) == len(class_names):
-            return tuple(found)
+        found = [index.get(key(column), NO_CLASS) for column in columns]
+        matched = [position for position in found if position != NO_CLASS]
+        if len(index) == len(set(matched)) == len(matched) == len(class_names):
+            empty = [column for column, position in zip(columns, found, strict=True) if position == NO_CLASS]
+            if not empty:
+                return tuple(found), ()
+            warning = f"{name} has the columns {listed(empty)}, but no training image has such a label: always 0"
+            return tuple(found), (warning,)
     known = {_plain(label) for label in class_names}
     given = {_plain(column) for column in columns}
     problems = []
@@ -125,7 +178,7 @@ def _match(name: str, columns: Sequence[str], class_names: Sequence[str]) -> tup
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[\W_]+", "", text).casefold()
+    return re.sub(r"[\W_]+", "", composed(text)).casefold()
 
 
 def _number_at_end(text: str) -> str:

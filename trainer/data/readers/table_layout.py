@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.columns import Columns, choose_columns, column_names, has_header
+from trainer.data.readers.choose_table import choose_training_table
+from trainer.data.readers.columns import Columns, column_names
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
@@ -17,61 +19,57 @@ from trainer.data.readers.competition_test_set import (
     sample_has_header,
 )
 from trainer.data.readers.find_tables import find_tables
+from trainer.data.readers.folder_layout import class_folder_names
 from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles
-from trainer.data.readers.training_rows import read_training_rows
+from trainer.data.readers.label_columns import SampleHints, is_usual_label
+from trainer.data.readers.match_images import ImageMatcher, composed
+from trainer.data.readers.sample_submission import spelled_as_in
+from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
 
 
-def detect(folder: Path) -> bool:
-    """Whether a table is named as training labels, or is the only table and names images."""
-    tables = find_tables(folder)
-    if tables.train is None or tables.sure:
-        return tables.train is not None
-    try:
-        rows = read_table(tables.train).rows
-    except DataError:
-        return False  # a table without a training name may be something else, so this is no error
-    files = ImageFiles.scan(folder)
-    return any(files.has(cell, "train") for row in rows[:50] for cell in row)
-
-
-def read(folder: Path, options: DataOptions) -> ReadResult:
-    """Read the training table, then the test set.
+def read(folder: Path, options: DataOptions) -> ReadResult | None:
+    """Read the training table, then the test set; None if no table names images.
 
     Raises:
-        DataError: a table cannot be read, its columns are ambiguous, or no row can be used.
+        DataError: a table cannot be read, several tables or columns fit equally well, or no row can be used.
     """
-    tables = find_tables(folder)
-    if tables.train is None:
-        raise DataError(f"{folder} holds no table of training labels")
+    tables = find_tables(folder, options.encoding)
     files = ImageFiles.scan(folder)
-    table = read_table(tables.train)
-    sample = read_table(tables.sample) if tables.sample else None
-    test_table = read_table(tables.test) if tables.test else None
-
-    def names_image(cell: str) -> bool:
-        return files.has(cell, "train")
-
-    header = has_header(table, names_image)
-    names = column_names(table, header)
-    first = 1 if header else 0
-    sample_columns: tuple[str, ...] = ()
-    if sample is not None and sample_has_header(sample, files, test_table):
-        sample_columns = column_names(sample, True)
-    columns = choose_columns(table, names, table.rows[first:], options, names_image, sample_columns)
-    train = read_training_rows(table, first, names, columns, files)
-    class_names, y = encode([row.label for row in train.rows])
+    sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
+    test_table = read_table(tables.test, encoding=options.encoding) if tables.test else None
+    notes: list[str] = []
+    warnings: list[str] = []
+    hints = _hints(sample, ImageMatcher(files, "test"), test_table)
+    class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
+    chosen = choose_training_table(folder, tables, files, options, hints, class_folders, notes, warnings)
+    if chosen is None:
+        return None
+    names, columns, first, header = chosen.names, chosen.columns, chosen.first, chosen.header
+    table, test_part, part_warnings = _parts(chosen.table, first, columns)
+    if test_table is None and test_part is not None:
+        test_table = test_part
+    whole = not any("." in value for value in hints.values)
+    train = read_training_rows(table, first, names, columns, files, options.similar_labels, whole=whole)
     problems = list(train.problems)
+    try:
+        class_names, y = encode(spelled_as_in(sample, [row.label for row in train.rows]))
+    except DataError as error:
+        raise DataError([*error.problems, *problems, *(problem.message for problem in train.skippable)]) from error
+    if options.table is None and options.layout is None:
+        problems += _against_folders(train.rows, class_folders)
     conventions = TrainingConventions(
-        id_header=names[columns.id] if header else "id",
+        id_header=names[columns.id] if header and not names[columns.id].startswith("Unnamed") else "id",
+        image_header=names[columns.image] if header and columns.image != columns.id else None,
         label_header=names[columns.label] if header and columns.label is not None else "label",
         class_columns=() if problems else tuple(names[column] for column in columns.classes),
         class_names=class_names,
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in train.rows),
     )
-    test = _read_test_set(files, conventions, sample, test_table, problems)
-    both = sorted({row.path for row in train.rows}.intersection(test.images.paths))
+    paths = {row.path for row in train.rows}
+    test = _read_test_set(files, conventions, sample, test_table, problems, paths)
+    both = sorted(paths.intersection(test.images.paths))
     problems += [f"{path} is listed both as a training and as a test image" for path in both]
     image_set = ImageSet(
         root=folder,
@@ -88,8 +86,17 @@ def read(folder: Path, options: DataOptions) -> ReadResult:
         test_ids=test.ids,
         test_images=test.images,
         submission=test.submission,
-        notes=(_columns_note(table, names, columns), *test.notes, *files.ignored_notes()),
+        notes=(
+            _columns_note(folder, table, names, columns),
+            *columns.notes,
+            *train.notes,
+            *notes,
+            *test.notes,
+            *files.ignored_notes(),
+        ),
         warnings=(
+            *warnings,
+            *part_warnings,
             *train.warnings,
             *test.warnings,
             *files.unread_warnings(_image_folders([*(row.path for row in train.rows), *test.images.paths])),
@@ -105,10 +112,11 @@ def _read_test_set(
     sample: Table | None,
     test_table: Table | None,
     problems: list[str],
+    training_paths: Collection[str],
 ) -> CompetitionTestSet:
     """The test set. If its tables cannot be used, the error reports the ``problems`` of the training table, too."""
     try:
-        return read_test_set(files, conventions, sample=sample, test_table=test_table)
+        return read_test_set(files, conventions, sample=sample, test_table=test_table, training_paths=training_paths)
     except DataError as error:
         raise DataError([*problems, *error.problems]) from error
 
@@ -118,15 +126,63 @@ def _image_folders(paths: Iterable[str]) -> set[str]:
     return {PurePosixPath(path).parts[0] for path in paths if "/" in path}
 
 
-def _columns_note(table: Table, names: Sequence[str], columns: Columns) -> str:
+def _hints(sample: Table | None, matcher: ImageMatcher, test_table: Table | None) -> SampleHints:
+    if sample is None:
+        return SampleHints()
+    header = column_names(sample, True) if sample_has_header(sample, matcher, test_table) else ()
+    values: set[str] = set()
+    if sample.width == 2:
+        position = 1 if not header or not is_usual_label(header[0]) else 0
+        values = {composed(row[position].strip()) for row in sample.rows[1 if header else 0 :]}
+    return SampleHints(header=header, values=frozenset(values if len(values) > 1 else ()))
+
+
+def _parts(table: Table, first: int, columns: Columns) -> tuple[Table, Table | None, list[str]]:
+    """The rows for training, those of the test part (None without a column of parts), and warnings about the others."""
+    if columns.part is None or columns.parts is None:
+        return table, None, []
+    rows: dict[str, list[int]] = {part: list(range(first)) for part in ("train", "val", "test")}
+    for index in range(first, len(table.rows)):
+        rows[columns.parts[table.rows[index][columns.part].strip().lower()]].append(index)
+
+    def part(name: str) -> Table:
+        kept = rows[name]
+        return dataclasses.replace(
+            table, rows=tuple(table.rows[i] for i in kept), numbers=tuple(table.numbers[i] for i in kept)
+        )
+
+    if len(rows["train"]) == first:
+        raise DataError(f"{table.path.name} has no row whose part is train, so there is nothing to train on")
+    warnings = []
+    if left := len(rows["val"]) - first:
+        warnings.append(f"not read: {left} validation rows of {table.path.name} (folds are cut from the training rows)")
+    return part("train"), part("test") if len(rows["test"]) > first else None, warnings
+
+
+def _against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> list[str]:
+    """A problem if the labels are the names of the class folders, but some images lie in another class's folder."""
+    known = {composed(name).casefold() for name in class_folders}
+    if not known or not {composed(row.label).casefold() for row in rows} <= known:
+        return []
+    folders = {row: PurePosixPath(row.path).parent.name for row in rows}
+    wrong = [row for row in rows if composed(folders[row]).casefold() in known - {composed(row.label).casefold()}]
+    if not wrong:
+        return []
+    return [
+        f"{wrong[0].row} labels {wrong[0].path} as {wrong[0].label!r}: {len(wrong)} of {len(rows)} labels contradict "
+        "the folders of their images. Choose the table with --layout table, or the folders with --layout folders"
+    ]
+
+
+def _columns_note(folder: Path, table: Table, names: Sequence[str], columns: Columns) -> str:
     label = f"label column {names[columns.label]!r}" if columns.label is not None else "one column per class"
     image = "" if columns.image == columns.id else f", image names in {names[columns.image]!r}"
-    return f"{table.path.name}: id column {names[columns.id]!r}{image}, {label}"
+    part = f", parts in {names[columns.part]!r}" if columns.part is not None else ""
+    return f"{table.path.relative_to(folder).as_posix()}: id column {names[columns.id]!r}{image}, {label}{part}"
 
 
 READER = Reader(
     layout="DATA/train.csv (id, label), images in DATA/train/, train_images/ or images/ and test/ or test_images/, "
     "DATA/sample_submission.csv; also .tsv, one column per class, tables without a header",
-    detect=detect,
     read=read,
 )

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns import Columns
-from trainer.data.readers.image_files import (
-    IMAGE_SUFFIXES,
-    ImageFiles,
-    ImageLookupError,
-    ImageMissingError,
-)
+from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
+from trainer.data.readers.match_images import ImageMatcher
 from trainer.formats.delimited import Table
-from trainer.formats.labels import is_number, text_problem
+from trainer.formats.labels import SimilarLabels, is_missing, is_number, text_problem, unify_labels
 
+_DOUBTFUL = ("na", "n/a", "none", "?", "-", "unknown", "unlabeled", "unlabelled")  # perhaps no label at all
 SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 
 
@@ -39,75 +36,111 @@ class TrainingRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRows:
-    """The usable rows in the table's order, and the problems of the other rows, as in `ReadResult`."""
+    """The usable rows in the table's order, and the problems of the other rows, as in `ReadResult`.
+
+    notes: by which rules ids were matched with files.
+    """
 
     rows: tuple[TrainingRow, ...]
     problems: tuple[str, ...]
     skippable: tuple[SkippableProblem, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class _BadRowError(TrainerError):
     """A cell that cannot be used. The message is the cause alone, without the row's name."""
 
 
+class _NoLabelError(_BadRowError):
+    """A row without a label."""
+
+
 def read_training_rows(
-    table: Table, first: int, names: Sequence[str], columns: Columns, files: ImageFiles
+    table: Table,
+    first: int,
+    names: Sequence[str],
+    columns: Columns,
+    files: ImageFiles,
+    similar: SimilarLabels,
+    *,
+    whole: bool = True,
 ) -> TrainingRows:
     """Read the rows from index ``first`` on, and find the image file of each.
 
     Args:
         names: the column names.
         columns: the columns that hold ids, image names, labels and groups.
+        similar: what to do about labels that differ only in spelling.
+        whole: whether labels such as 1.0 lose the decimal point, if all are whole numbers.
 
     Raises:
-        DataError: no row can be used.
+        DataError: no row can be used, or labels differ only in spelling.
     """
-    labels, problems, ties = _read_labels(table, first, names, columns)
+    labels, problems, unlabelled, warnings = _read_labels(table, first, names, columns)
+    if columns.label is not None:
+        try:
+            unified, merged = unify_labels(list(labels.values()), similar, whole=whole)
+        except DataError as error:
+            raise DataError([*problems, *error.problems], error.advice) from error
+        labels = dict(zip(labels, unified, strict=True))
+        warnings += merged
+        doubtful = sorted({label for label in unified if label.lower() in _DOUBTFUL})
+        warnings += [f"{table.path.name}: the label {label!r} is read as a class of its own" for label in doubtful]
     kept, repeated, two_labels = _drop_repeated(table, columns, labels)
     usable: list[TrainingRow] = []
     unfound: list[SkippableProblem] = []
     labels_of_unfound: set[str] = set()
     all_missing = not repeated
+    match = ImageMatcher(files, "train").match(table.rows[index][columns.image] for index in kept)
     for index in kept:
         cells, row = table.rows[index], table.row_name(index)
         identifier = cells[columns.id]
-        try:
-            path = files.find(cells[columns.image], "train")
-        except ImageLookupError as error:
-            unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {error}"))
+        path = match.paths.get(cells[columns.image])
+        if path is None:
+            cause = match.errors[cells[columns.image]]
+            unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {cause}"))
             labels_of_unfound.add(labels[index])
-            all_missing &= isinstance(error, ImageMissingError)
+            all_missing &= isinstance(cause, ImageMissingError)
             continue
         group = "" if columns.group is None else cells[columns.group].strip()
         usable.append(TrainingRow(id=identifier, label=labels[index], path=path, row=row, group=group))
-    skippable = [*repeated, *unfound]
+    skippable = [*repeated, *unfound, *unlabelled]
     if not usable:
         if not problems and skippable and not all_missing:
             problems = [problem.message for problem in skippable]
         raise DataError(
-            problems or _nothing_found(table, names, columns, files, listed_rows=len(skippable)),
-            files.missing_hint(),
+            problems or _nothing_found(table, names, columns, files, listed_rows=len(unfound)), files.missing_hint()
         )
     found = {row.label for row in usable}
     classes = [names[column] for column in columns.classes]
-    empty = sorted(labels_of_unfound - found) + [name for name in classes if name not in found | labels_of_unfound]
-    problems += [f"{table.path.name}: the label {label!r} has no image" for label in empty]
+    problems += [
+        f"{table.path.name}: the label {label!r} has no image; add its images or remove its rows"
+        for label in sorted(labels_of_unfound - found)
+    ]
+    unused = [name for name in classes if name not in found | labels_of_unfound]
+    if unused:
+        warnings.append(
+            f"{table.path.name}: no image has the label {listed(unused)}: not trained, and always 0 in a submission"
+        )
     problems += _shared_files(usable)
     return TrainingRows(
         rows=tuple(usable),
         problems=tuple(problems),
         skippable=tuple(skippable),
-        warnings=(*ties, *two_labels),
+        warnings=(*warnings, *two_labels),
+        notes=match.notes,
     )
 
 
 def _read_labels(
     table: Table, first: int, names: Sequence[str], columns: Columns
-) -> tuple[dict[int, str], list[str], list[str]]:
-    """The label of each row with a usable id and label, by row index; then problems, then warnings about ties."""
+) -> tuple[dict[int, str], list[str], list[SkippableProblem], list[str]]:
+    """The label of each row with a usable id and label, by row index; problems; rows without a label; warnings."""
     labels: dict[int, str] = {}
     problems: list[str] = []
+    unlabelled: list[SkippableProblem] = []
+    stripped: dict[str, set[str]] = defaultdict(set)
     warnings: list[str] = []
     for index in range(first, len(table.rows)):
         cells, row = table.rows[index], table.row_name(index)
@@ -115,13 +148,21 @@ def _read_labels(
             label, tie = _label(cells, names, columns)
             if problem := text_problem(cells[columns.id]):
                 raise _BadRowError(f"the id {problem}")
+        except _NoLabelError as error:
+            unlabelled.append(SkippableProblem(lost_id=cells[columns.id], message=f"{row}: {error}"))
+            continue
         except _BadRowError as error:
             problems.append(f"{row}: {error}")
             continue
         labels[index] = label
+        if columns.label is not None:
+            stripped[label].add(cells[columns.label])
         if tie:
             warnings.append(f"{row}: two classes are equally probable; the first one becomes the label")
-    return labels, problems, warnings
+    padded = [f"{label!r} (also {max(cells, key=len)!r})" for label, cells in stripped.items() if len(cells) > 1]
+    if padded:
+        warnings.append(f"{table.path.name}: blanks around labels are removed: {', '.join(padded[:5])}")
+    return labels, problems, unlabelled, warnings
 
 
 def _drop_repeated(
@@ -148,6 +189,8 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
     """The label of a row, and whether another class is as probable."""
     if columns.label is not None:
         label = cells[columns.label].strip()
+        if is_missing(label):
+            raise _NoLabelError(f"the label is {'missing: ' + repr(label) if label else 'empty'}")
         if problem := text_problem(label):
             raise _BadRowError(f"the label {problem}")
         return label, False
@@ -155,6 +198,8 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
     if wrong := [share for share in shares if not is_number(share) or not 0 <= float(share) <= 1]:
         raise _BadRowError(f"{wrong[0]!r} in a class column is neither 0, 1 nor a probability")
     values = [float(share) for share in shares]
+    if not any(values):
+        raise _NoLabelError("it has no label: its classes add up to 0")
     if abs(sum(values) - 1) > SUM_TOLERANCE:
         hot = [names[column] for column, value in zip(columns.classes, values, strict=True) if value == 1]
         what = f"it has the labels {listed(hot)}" if len(hot) > 1 else f"its classes add up to {sum(values):g}"
@@ -204,5 +249,5 @@ def _nothing_found(
     return [
         f"{table.path.name}: no value of the column {names[columns.image]!r} names an image (the last value is "
         f"{table.rows[-1][columns.image]!r}); the folder holds {where}{links}. Put the images into train/, "
-        "train_images/ or images/; if another column holds the ids, choose it with --set data.id_column=NAME"
+        "train_images/ or images/; if another column holds the ids, choose it with --id-column NAME (data.id_column)"
     ]

@@ -12,6 +12,7 @@ from tests.trainer.images import labels_of, problems_of, sample_image, save
 from trainer.data.duplicates import find_duplicates
 from trainer.data.folds import fold_groups
 from trainer.data.read import DataOptions, read_images
+from trainer.formats.submission import check_submission, write_submission
 
 Kaggle = Callable[..., Path]
 
@@ -102,14 +103,26 @@ def test_several_labels_and_none_are_refused_with_their_rows(kaggle: Kaggle) -> 
     sample = [("id", "x", "y"), ("t0", "0.5", "0.5")]
     message = problems_of(kaggle(train, train_header=("id", "x", "y"), sample=sample))
     assert "train.csv row 3: it has the labels 'x', 'y'" in message
-    assert "train.csv row 4: its classes add up to 0" in message
+    assert "train.csv row 4: it has no label: its classes add up to 0" in message
     assert "row 2" not in message
 
 
-def test_a_class_column_without_an_image_is_refused(kaggle: Kaggle) -> None:
-    train = [("a", "1", "0", "0"), ("b", "0", "1", "0")]
-    sample = [("id", "x", "y", "z"), ("t0", "0", "0", "0")]
-    assert "the label 'z' has no image" in problems_of(kaggle(train, train_header=("id", "x", "y", "z"), sample=sample))
+@pytest.mark.parametrize("with_sample", [True, False])
+def test_a_class_column_without_an_image_is_not_trained_and_always_0(
+    kaggle: Kaggle, tmp_path: Path, with_sample: bool
+) -> None:
+    header = ("id", "z", "y", "x")
+    train = [("a", "0.0", "0.0", "1.0"), ("b", "0.0", "1.0", "0.0")]
+    sample = [header, *((f"t{i}", "0", "0", "0") for i in range(3))] if with_sample else None
+    found = read_images(kaggle(train, train_header=header, sample=sample))
+    assert found.class_names == ("x", "y")
+    assert any("no image has the label 'z'" in warning for warning in found.warnings)
+    assert found.submission is not None
+    submission = tmp_path / "submission.csv"
+    proba = np.array([[0.75, 0.25]] * 3)
+    write_submission(submission, found.submission, found.class_names, found.test_ids, proba, "probabilities")
+    assert submission.read_text() == "id,z,y,x\n" + "".join(f"t{i},0,0.25,0.75\n" for i in range(3))
+    check_submission(submission, found.submission, found.class_names, "probabilities")
 
 
 def test_the_sample_names_the_label_among_many_columns(kaggle: Kaggle) -> None:
@@ -123,7 +136,7 @@ def test_an_undecided_label_column_asks_for_the_option(kaggle: Kaggle) -> None:
     train = [("a", "3", "no"), ("b", "4", "yes"), ("c", "3", "no")]
     folder = kaggle(train, train_header=("id", "age", "sick"), sample=[("id", "answer"), ("t0", "no")])
     message = problems_of(folder)
-    assert "--set data.label_column=NAME" in message and "'age', 'sick'" in message
+    assert "--label-column NAME (data.label_column)" in message and "'age', 'sick'" in message
     assert read_images(folder, DataOptions(label_column="sick")).class_names == ("no", "yes")
     assert "no column 'sic'" in problems_of(folder, DataOptions(label_column="sic"))
 
@@ -301,7 +314,11 @@ def test_repeated_sample_ids(kaggle: Kaggle) -> None:
 
 def test_a_class_column_of_the_sample_without_training_images(kaggle: Kaggle) -> None:
     folder = kaggle(sample=[("id", "cat", "dog", "emu"), ("t0", "0", "0", "0")])
-    assert "columns 'emu', but no training image has such a label" in problems_of(folder)
+    assert any("columns 'emu', but no training" in warning for warning in read_images(folder).warnings)
+    (folder / "sample_submission.csv").write_text("id,cat,emu\nt0,0,0\n")
+    message = problems_of(folder)
+    assert "columns 'emu', but no training image has such a label" in message
+    assert "no column for the training labels 'dog'" in message
 
 
 def test_the_fingerprint_follows_content_and_not_place(kaggle: Kaggle, tmp_path: Path) -> None:

@@ -1,0 +1,208 @@
+"""Which columns hold ids, labels and parts: by evidence, and a question where two fit equally well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.read import DataOptions, ImageSet, read_images
+from trainer.formats.delimited import write_table
+
+Rows = Sequence[Sequence[object]]
+IDS = [7, 2, 11, 5, 0, 9, 3, 10, 1, 8, 4, 6]  # numbers that are no row numbers
+
+
+def label(i: int) -> str:
+    return ("cat", "dog")[i % 2]
+
+
+def folder_of(
+    root: Path, rows: Rows, *, files: Sequence[str] = (), sample: Rows = (), test: Sequence[str] = ()
+) -> Path:
+    """A data folder: train.csv, images 0.png to 11.png in train/, and a sample submission."""
+    for seed, name in enumerate(files or [f"{i}.png" for i in range(12)]):
+        save(root / "train" / name, seed, 8)
+    for seed, name in enumerate(test, 900):
+        save(root / "test" / name, seed, 8)
+    write_table(root / "train.csv", [[str(cell) for cell in row] for row in rows])
+    if sample:
+        write_table(root / "sample_submission.csv", [[str(cell) for cell in row] for row in sample])
+    return root
+
+
+def label_by_file(found: ImageSet) -> dict[str, str]:
+    names = [found.train_images.name(i).split(" ")[0] for i in range(len(found.y))]
+    return dict(zip(names, labels_of(found), strict=True))
+
+
+RIGHT = {f"train/{i}.png": label(i) for i in IDS}
+
+
+@pytest.mark.parametrize("counter", ["", "Unnamed: 0", "index"])
+@pytest.mark.parametrize("name", ["id", "image_id", "scan"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_numbers_the_rows_is_no_id(tmp_path: Path, counter: str, name: str, first: int) -> None:
+    rows = [(counter, name, "label"), *((row, i, label(i)) for row, i in enumerate(IDS, first))]
+    found = read_images(folder_of(tmp_path, rows), verify=False)
+    assert label_by_file(found) == RIGHT
+    assert f"train.csv: id column {name!r}, label column 'label'" in found.notes
+    assert any("not read as image names" in note for note in found.notes)
+
+
+@given(order=st.permutations(range(12)))
+@settings(max_examples=20, deadline=None)
+def test_the_labels_do_not_depend_on_the_order_of_rows(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int]
+) -> None:
+    rows = [("Unnamed: 0", "id", "label"), *((row, i, label(i)) for row, i in enumerate(order))]
+    root = tmp_path_factory.getbasetemp() / "orders"
+    assert label_by_file(read_images(folder_of(root, rows), verify=False)) == RIGHT
+
+
+@given(order=st.permutations(range(5)))
+@settings(max_examples=20, deadline=None)
+def test_the_labels_do_not_depend_on_the_order_of_columns(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int]
+) -> None:
+    header = ("", "id", "label", "fold", "age")
+    rows = [header, *((row, i, label(i), row % 3, 20 + row % 4) for row, i in enumerate(IDS))]
+    root = tmp_path_factory.getbasetemp() / "columns"
+    rows = [tuple(row[column] for column in order) for row in rows]
+    assert label_by_file(read_images(folder_of(root, rows), verify=False)) == RIGHT
+
+
+def test_file_names_go_before_numbers(tmp_path: Path) -> None:
+    rows = [("id", "filename", "label"), *((row, f"{i}.png", label(i)) for row, i in enumerate(IDS))]
+    sample = [("id", "label"), (100, "cat"), (101, "dog")]
+    root = folder_of(tmp_path, rows, sample=sample, test=["100.png", "101.png"])
+    found = read_images(root, verify=False)
+    assert label_by_file(found) == RIGHT
+    assert found.train_ids == tuple(map(str, range(12)))  # the sample asks for them
+
+
+@pytest.mark.parametrize("names", [("id", "image"), ("id", "photo_no"), ("scan", "shot")])
+def test_two_columns_that_name_different_images_are_a_question(tmp_path: Path, names: tuple[str, str]) -> None:
+    rows = [(*names, "label"), *((row, i, label(i)) for row, i in enumerate(IDS))]
+    root = folder_of(tmp_path, rows)
+    message = problems_of(root)
+    assert f"the columns {names[0]!r}, {names[1]!r} name images" in message and "--id-column NAME" in message
+    assert label_by_file(read_images(root, DataOptions(id_column=names[1]), verify=False)) == RIGHT
+
+
+def test_two_label_columns_are_a_question_unless_they_agree(tmp_path: Path) -> None:
+    rows = [("id", "label", "category"), *((i, label(i), "xyz"[i % 3]) for i in IDS)]
+    message = problems_of(folder_of(tmp_path, rows))
+    assert "it could be 'label', 'category'" in message and "--label-column NAME" in message
+    rows = [("id", "label", "class_name"), *((i, i % 2, label(i)) for i in IDS)]
+    assert read_images(folder_of(tmp_path, rows), verify=False).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize(("values", "classes"), [((0, 1), ("0", "1")), (("cat", "dog"), ("cat", "dog"))])
+def test_the_sample_shows_whether_labels_are_names_or_numbers(
+    tmp_path: Path, values: tuple[object, object], classes: tuple[str, str]
+) -> None:
+    rows = [("id", "label", "label_id"), *((i, label(i), i % 2) for i in IDS)]
+    sample = [("id", "answer"), ("a", values[0]), ("b", values[1])]
+    found = read_images(folder_of(tmp_path, rows, sample=sample, test=["a.png", "b.png"]), verify=False)
+    assert found.class_names == classes
+
+
+def test_numbers_in_the_sample_for_named_classes_are_refused(tmp_path: Path) -> None:
+    rows = [("id", "label"), *((i, label(i)) for i in IDS)]
+    sample = [("id", "label"), ("a", 0), ("b", 1)]
+    message = problems_of(folder_of(tmp_path, rows, sample=sample, test=["a.png", "b.png"]))
+    assert "holds '0', '1', which look like numbers of classes" in message
+
+
+@pytest.mark.parametrize(("written", "classes"), [("1", ("0", "1")), ("1.0", ("0.0", "1.0"))])
+def test_labels_with_a_decimal_point_follow_the_sample(tmp_path: Path, written: str, classes: tuple[str, str]) -> None:
+    rows = [("id", "label"), *((i, f"{i % 2}.0") for i in IDS)]
+    sample = [("id", "label"), ("a", written), ("b", written.replace("1", "0"))]
+    found = read_images(folder_of(tmp_path, rows, sample=sample, test=["a.png", "b.png"]), verify=False)
+    assert found.class_names == classes
+
+
+def test_columns_that_cannot_hold_labels(tmp_path: Path) -> None:
+    rows = [("id", "fold", "width", "remark", "breed"), *((i, i % 3, 8, f"r{i}", label(i)) for i in IDS)]
+    assert read_images(folder_of(tmp_path, rows), verify=False).class_names == ("cat", "dog")
+    rows = [("id", "remark"), *((i, f"r{i}") for i in IDS)]
+    assert "no column can hold the labels" in problems_of(folder_of(tmp_path, rows))
+
+
+def test_tables_of_pixels_are_refused(tmp_path: Path) -> None:
+    rows = [("label", *(f"pixel{i}" for i in range(70))), *((i % 2, *[0] * 70) for i in range(12))]
+    message = problems_of(folder_of(tmp_path, rows, files=["a.png"]))
+    assert "none of its 71 columns names an image. Tables of pixel values are not read" in message
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "n_test"),
+    [
+        ("split", ("train", "val", "test"), 4),
+        ("dataset", ("Training", "Test", "Test"), 8),
+        ("is_test", ("0", "1", "0"), 4),
+        ("is_valid", ("False", "True", "False"), 0),
+    ],
+)
+def test_one_table_for_all_parts(tmp_path: Path, column: str, values: tuple[str, ...], n_test: int) -> None:
+    rows = [("id", "label", column), *((i, label(i // 3), values[i % 3]) for i in range(12))]
+    found = read_images(folder_of(tmp_path, rows), verify=False)
+    training = [str(i) for i in range(12) if values[i % 3].lower() in ("train", "training", "0", "false")]
+    assert list(found.train_ids) == training
+    assert len(found.test_ids) == n_test and not set(found.test_ids) & set(training)
+    left_out = 12 - len(training) - n_test
+    assert any(f"not read: {left_out} validation rows" in warning for warning in found.warnings) == (left_out > 0)
+
+
+@pytest.mark.parametrize("first", ["7", "99"])
+def test_a_table_without_a_header_loses_no_row(tmp_path: Path, first: str) -> None:
+    rows = [(first, "dog"), *((i, label(i)) for i in IDS[1:])]
+    root = folder_of(tmp_path, rows)
+    if first == "99":
+        assert "train.csv row 1: there is no image '99'" in problems_of(root)
+    else:
+        assert len(read_images(root, verify=False).y) == 12
+
+
+def test_a_header_may_be_called_as_an_image_is(tmp_path: Path) -> None:
+    rows = [("image", "label"), *((i, label(i)) for i in IDS)]
+    files = ["image.png", *(f"{i}.png" for i in range(12))]
+    assert read_images(folder_of(tmp_path, rows, files=files), verify=False).class_names == ("cat", "dog")
+
+
+def test_rows_without_a_label_can_be_left_out(tmp_path: Path) -> None:
+    rows = [("id", "label"), *((i, "NaN" if i == 7 else "" if i == 2 else label(i)) for i in IDS)]
+    root = folder_of(tmp_path, rows)
+    message = problems_of(root)
+    assert "train.csv row 2: the label is missing: 'NaN'" in message and "row 3: the label is empty" in message
+    found = read_images(root, DataOptions(skip_bad=True), verify=False)
+    assert (len(found.y), sorted(found.skipped)) == (10, ["2", "7"])
+
+
+def test_spellings_of_a_label_are_a_question(tmp_path: Path) -> None:
+    rows = [("id", "label"), *((i, "Cat" if i == 2 else label(i)) for i in IDS)]
+    root = folder_of(tmp_path, rows)
+    assert "differ only in spelling: 'cat' (5 images) and 'Cat' (1 images)" in problems_of(root)
+    assert read_images(root, DataOptions(similar_labels="merge"), verify=False).class_names == ("cat", "dog")
+    assert read_images(root, DataOptions(similar_labels="keep"), verify=False).class_names == ("Cat", "cat", "dog")
+
+
+def test_blanks_around_labels_are_removed_aloud(tmp_path: Path) -> None:
+    rows = [("id", "label"), *((i, "cat " if i == 2 else label(i)) for i in IDS)]
+    found = read_images(folder_of(tmp_path, rows), verify=False)
+    assert found.class_names == ("cat", "dog")
+    assert any("blanks around labels are removed: 'cat' (also 'cat ')" in warning for warning in found.warnings)
+
+
+def test_further_columns_of_a_sample_stay(tmp_path: Path) -> None:
+    rows = [("id", "label"), *((i, label(i)) for i in IDS)]
+    sample = [("id", "file", "label"), (1, "a.png", "cat"), (2, "b.png", "cat")]
+    found = read_images(folder_of(tmp_path, rows, sample=sample, test=["a.png", "b.png"]), verify=False)
+    assert found.test_ids == ("1", "2") and found.test_images.name(1).startswith("test/b.png")
+    assert found.submission is not None
+    assert (found.submission.kind, found.submission.fixed) == ("label", {1: ("a.png", "b.png")})

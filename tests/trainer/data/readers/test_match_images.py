@@ -1,0 +1,159 @@
+"""Ids and file names that differ in form: matched by reported rules, and never to another id's image."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trainer.data.readers.image_files import ImageFiles
+from trainer.data.readers.match_images import ColumnMatch, ImageMatcher
+
+
+def match(paths: Sequence[str], cells: Sequence[str], root: Path = Path()) -> ColumnMatch:
+    return ImageMatcher(ImageFiles(root, paths), "train").match(cells)
+
+
+def test_unicode_forms_are_one_name() -> None:
+    name = "Übung_é"
+    decomposed = unicodedata.normalize("NFD", name)
+    for stored, cell in ((decomposed, name), (name, decomposed)):
+        found = match([f"images/{stored}.png"], [cell, f"{cell}.png", f"images/{cell}.png"])
+        assert set(found.paths.values()) == {f"images/{stored}.png"} and not found.errors
+    both = match([f"{name}.png", f"{decomposed}.png"], [name, decomposed])
+    assert both.paths == {name: f"{name}.png", decomposed: f"{decomposed}.png"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "cell"),
+    [
+        ("{:03d}.png", "{}"),
+        ("{:03d}.png", "{}.0"),
+        ("{:03d}.png", "{}.png"),
+        ("{}.png", "{:03d}"),
+    ],
+)
+def test_leading_zeros(stored: str, cell: str) -> None:
+    found = match([stored.format(i) for i in range(120)], [cell.format(i) for i in range(120)])
+    assert found.paths == {cell.format(i): stored.format(i) for i in range(120)}
+    assert any("leading zeros" in note for note in found.notes)
+
+
+def test_leading_zeros_that_fit_two_files_are_refused() -> None:
+    found = match(["01.png", "001.png", "02.png"], ["1", "2"])
+    assert found.paths == {"2": "02.png"}
+    assert "could be 001.png or 01.png" in str(found.errors["1"])
+
+
+def test_another_extension() -> None:
+    found = match(["a.png", "b.png"], ["a.jpg", "b.jpg", "c.jpg", "a.txt"])
+    assert found.paths == {"a.jpg": "a.png", "b.jpg": "b.png"}
+    assert "'a.jpg' for a.png" in found.notes[0]
+
+
+def test_a_mask_does_not_replace_a_missing_image() -> None:
+    found = match(["images/a.jpg", "masks/a.png", "masks/b.png"], ["a.jpg", "b.jpg"])
+    assert found.paths == {"a.jpg": "images/a.jpg"} and "no image 'b.jpg'" in str(found.errors["b.jpg"])
+
+
+TREE = ["224px/cat/1.jpg", "224px/cat/2.jpg", "224px/dog/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    "front", ["Datasets/{}", "/kaggle/input/comp/{}", "../input/{}", "C:\\Users\\me\\{}", "https://host/x/{}"]
+)
+def test_paths_of_another_machine(front: str) -> None:
+    cells = [front.format(path) for path in TREE]
+    found = match(TREE, cells)
+    assert found.paths == dict(zip(cells, TREE, strict=True))
+    assert len(found.notes) == 1 and found.notes[0].startswith("paths begin with")
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ("/x/224px/emu/1.jpg", "leaves the data folder"),  # not cat/1.jpg
+        ("/x/224px/emu/2.jpg", "leaves the data folder"),  # not cat/2.jpg, the only one of that name
+        ("/x/224px/../cat/1.jpg", "leaves the data folder"),
+        ("emu/2.jpg", "there is no image"),
+    ],
+)
+def test_a_folder_that_is_missing_is_not_replaced_by_another(cell: str, why: str) -> None:
+    found = match(TREE, [*(f"/x/{path}" for path in TREE), cell])
+    assert set(found.paths) == {f"/x/{path}" for path in TREE}
+    assert why in str(found.errors[cell])
+
+
+def test_an_ending_that_fits_two_files_is_refused() -> None:
+    found = match(["a/cat/1.jpg", "b/cat/1.jpg"], ["/x/cat/1.jpg"])
+    assert not found.paths and "could be a/cat/1.jpg or b/cat/1.jpg" in str(found.errors["/x/cat/1.jpg"])
+
+
+def test_paths_of_test_images_name_no_training_images() -> None:
+    assert not match(["train/1.jpg", "train/2.jpg"], ["/x/test/1.jpg", "/x/test/2.jpg"]).paths
+
+
+@pytest.mark.parametrize(("second", "fits"), [(b"same", True), (b"other", False)])
+def test_copies_of_one_file_are_no_question(tmp_path: Path, second: bytes, fits: bool) -> None:
+    for name, content in (("a", b"same"), ("b", second)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(content)
+    found = match(["a/1.png", "b/1.png"], ["1"], tmp_path)
+    assert found.paths == ({"1": "a/1.png"} if fits else {})
+    assert bool(found.notes) == fits
+
+
+def test_a_path_names_its_file_whatever_the_folders_are_called() -> None:
+    paths = ["images/car/1.png", "images/test/1.png", "images/steam train/1.png"]
+    assert match(paths, paths).paths == {path: path for path in paths}
+
+
+@pytest.mark.parametrize("change", [str.upper, str.title])
+def test_the_case_of_a_file_name_with_extension_is_ignored(change: Callable[[str], str]) -> None:
+    assert match(["a1.png"], [change("a1.png")]).paths == {change("a1.png"): "a1.png"}
+
+
+names = st.sampled_from(["1", "01", "001", "2", "10", "a", "é", "e\u0301", "b 1"])
+folders = st.lists(st.sampled_from(["cat", "dog", "train", "images", "x", "é", "e\u0301"]), max_size=3)
+suffixes = st.sampled_from([".png", ".jpg", ""])
+
+
+@st.composite
+def paths_of(draw: st.DrawFn, *, absolute: bool) -> str:
+    front = draw(st.sampled_from(["", "/", "../", "C:\\"])) if absolute else ""
+    suffix = draw(suffixes) if absolute else draw(suffixes.filter(bool))
+    return front + "/".join([*draw(folders), draw(names) + suffix])
+
+
+def _plain(path: str) -> tuple[str, ...]:
+    """Folders and name in one Unicode form; the name without extension and leading zeros."""
+    parts = PurePosixPath(unicodedata.normalize("NFC", path).replace("\\", "/")).parts
+    stem = parts[-1].removesuffix(".png").removesuffix(".jpg")
+    return (*parts[:-1], stem.lstrip("0") if stem.isdecimal() else stem)
+
+
+@given(
+    paths=st.lists(paths_of(absolute=False), max_size=8, unique=True),
+    cells=st.lists(paths_of(absolute=True), max_size=8, unique=True),
+)
+@example(paths=["1.png", "cat/01.png"], cells=["cat/1.png", "cat/cat/1.png"])
+def test_a_match_has_the_name_of_its_id_and_never_another_folder_of_the_column(
+    paths: list[str], cells: list[str]
+) -> None:
+    found = match(paths, cells)
+    assert found.paths.keys() | found.errors.keys() == set(cells)
+    assert found.paths.keys().isdisjoint(found.errors)
+    common = {cell: _common(_plain(cell), _plain(path)) for cell, path in found.paths.items()}
+    assert all(length >= 1 for length in common.values())
+    shortened = [cell for cell in found.paths if cell not in found.exact and common[cell] == 1 and "/" in cell]
+    if shortened:  # the file name alone: then no path of the column fits better
+        assert not any(common[cell] > 1 for cell in found.paths)
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,0 +1,63 @@
+"""Which folders hold training or test images, and what Retable wrote itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer.data.file_names import folder_split, is_data, is_own_table
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("test", "test"),
+        ("Testing", "test"),
+        ("test1", "test"),
+        ("test_images_512", "test"),
+        ("testimages", "test"),
+        ("TrainSet", "train"),
+        ("stage_1_train", "train"),
+        ("ISIC_2019_Test_Input", "test"),
+        ("test tubes", None),
+        ("test_tube", None),
+        ("steam train", None),
+        ("training shoes", None),
+        ("trainers", None),
+        ("contest", None),
+        ("train_test", None),
+        ("flowers_test", None),
+    ],
+)
+def test_a_folder_holds_a_split_only_if_its_name_says_nothing_else(name: str, split: str | None) -> None:
+    assert folder_split(name) == split
+
+
+def test_a_twin_makes_a_split_of_a_folder() -> None:
+    assert folder_split("flowers_test", ["flowers_train", "notes"]) == "test"
+    assert folder_split("flowers_train", ["flowers_test"]) == "train"
+    assert folder_split("test tubes", ["train"]) is None
+
+
+def test_tables_of_our_own() -> None:
+    assert is_own_table(["image_id", "label", "group", "fold"])
+    assert is_own_table(["image_id", "y_pred", "p_cat", "p_dog"])
+    assert is_own_table(["image_id", "fold", "seed", "y_true", "y_pred", "p_cat"])
+    assert not is_own_table(["image_id", "label"])
+    assert not is_own_table(["id", "p_cat"])
+
+
+def test_folders_and_figures_of_our_own(tmp_path: Path) -> None:
+    for name in ("home/.cache/identity", "export/submission.csv", "export/MODEL_CARD.md", "model/config.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "model" / "predict.py").write_text("x")
+    (tmp_path / "first" / "nothing").mkdir(parents=True)
+    (tmp_path / "provisional").mkdir()
+    (tmp_path / "provisional" / "submission.csv").write_text("id,label\n")
+    assert [path.name for path in sorted(tmp_path.iterdir()) if is_data(path)] == ["first"]
+    (tmp_path / "first" / "preview.png").write_bytes(b"\x89PNG tEXtSoftware Matplotlib")
+    (tmp_path / "first" / "compare.png").write_bytes(b"\x89PNG")
+    assert not is_data(tmp_path / "first" / "preview.png")
+    assert is_data(tmp_path / "first" / "compare.png")

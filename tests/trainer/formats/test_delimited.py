@@ -1,0 +1,62 @@
+"""Tables as spreadsheets and programs write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer.common.errors import DataError
+from trainer.formats.delimited import first_rows, read_table
+
+ROWS = (("id", "label"), ("0", "cat"), ("1", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "delimiter"),
+    [
+        ("a.csv", "id|label\n0|cat\n1|dog\n", "|"),
+        ("a.csv", "id label\n0 cat\n1 dog\n", " "),
+        ("a.txt", "id   label\n0  cat \n1\tdog\n", " "),
+        ("a.csv", "sep=;\nid;label\n0;cat\n1;dog\n", ";"),
+        ("a.csv", '"sep=|"\r\nid|label\r\n0|cat\r\n1|dog\r\n', "|"),
+        ("a.csv", 'id, label\n0, "cat"\n1, "dog"\n', ","),
+        ("a.csv", '"id" ; "label" \n"0" ; "cat" \n"1";"dog"\n', ";"),
+    ],
+)
+def test_delimiters_and_blanks(tmp_path: Path, name: str, text: str, delimiter: str) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    table = read_table(tmp_path / name)
+    assert (table.rows, table.delimiter, table.numbers) == (ROWS, delimiter, (1, 2, 3))
+    assert [tuple(row) for row in first_rows(tmp_path / name, 2)] == list(ROWS[:2])
+
+
+def test_file_names_with_blanks_are_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("my a.png\nmy b.png\n")
+    assert read_table(tmp_path / "a.csv").rows == (("my a.png",), ("my b.png",))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks_name_the_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes("id;label\n0;Übung\n".encode(encoding))
+    assert read_table(tmp_path / "a.csv").rows == (("id", "label"), ("0", "Übung"))
+
+
+@pytest.mark.parametrize(("encoding", "word"), [("cp1252", "café"), ("cp932", "猫")])
+def test_other_encodings_are_a_question(tmp_path: Path, encoding: str, word: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"id,label\n0,{word}\n".encode(encoding))
+    with pytest.raises(DataError, match=rf"row 2 is not UTF-8.*{encoding} reads it as '0,{word}'.*--encoding NAME"):
+        read_table(path)
+    assert read_table(path, encoding=encoding).rows[1] == ("0", word)
+    with pytest.raises(DataError, match="no encoding 'nothing'"):
+        read_table(path, encoding="nothing")
+    path.write_text(f"id,label\n0,{word}\n", encoding="utf-8")
+    assert read_table(path, encoding=encoding).rows[1] == ("0", word)
+
+
+def test_the_first_rows_of_a_long_table(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,label\n" + "".join(f"{i},cat\n" for i in range(1000)))
+    assert first_rows(path, 3, most_bytes=40) == [["id", "label"], ["0", "cat"], ["1", "cat"]]
+    assert len(first_rows(path, 100, most_bytes=40)) == 6

@@ -1,0 +1,49 @@
+"""Labels that are spelled alike are a question, and missing ones are none."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from trainer.common.errors import DataError
+from trainer.formats.labels import is_missing, unify_labels
+
+ALIKE = [
+    ("Cat", "cat"),
+    ("steam train", "steam_train"),
+    ("x y", "x  y"),
+    ("x y", "x\u00a0y"),
+    ("x", "x\u200b"),
+    ("café", unicodedata.normalize("NFD", "café")),
+    ("\uff21", "A"),
+    ("1", "1.0"),
+    ("01", "1"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_labels_that_differ_only_in_spelling_are_a_question(one: str, other: str) -> None:
+    labels = [one, other, "emu", one]
+    with pytest.raises(DataError, match=r"differ only in spelling.*2 images.*1 images[\s\S]*--similar-labels merge"):
+        unify_labels(labels, "ask")
+    merged, notes = unify_labels(labels, "merge")
+    assert merged == [one, one, "emu", one]
+    assert len(notes) == 1 and notes[0].startswith("merged as")
+    assert unify_labels(labels, "keep") == (labels, [])
+
+
+def test_the_composed_form_remains_where_both_are_as_frequent() -> None:
+    decomposed = unicodedata.normalize("NFD", "café")
+    assert unify_labels([decomposed, "café"], "merge")[0] == ["café", "café"]
+
+
+def test_whole_numbers_lose_their_decimal_point_together() -> None:
+    assert unify_labels(["1.0", "0.0"], "ask", whole=True)[0] == ["1", "0"]
+    assert unify_labels(["1.0", "0.5"], "ask", whole=True)[0] == ["1.0", "0.5"]
+    assert unify_labels(["1.0", "0.0"], "ask")[0] == ["1.0", "0.0"]
+
+
+def test_missing_labels() -> None:
+    assert all(map(is_missing, ("", " ", "nan", "NaN", "<NA>", "NULL")))
+    assert not any(map(is_missing, ("none", "NA", "0", "banana")))

@@ -1,0 +1,129 @@
+"""The meaning of file and folder names: training or test part, leftovers of other programs, Retable's own output."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+from trainer.inference.file_kinds import is_hidden
+
+Split = Literal["train", "test"]
+_SPLIT = re.compile(
+    r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")  # trainImages has two
+_SPLIT_WORD = re.compile(r"(train|test)(?:ing)?(?:imgs?|images?|sets?|data|pics?|files?)?")
+# fmt: off
+_KIND_WORDS = frozenset((
+    "image", "images", "img", "imgs", "pic", "pics", "picture", "pictures", "photo", "photos", "set", "sets", "data",
+    "dataset", "file", "files", "input", "inputs", "jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp",
+))
+_NEUTRAL_WORDS = _KIND_WORDS | {
+    "stage", "part", "split", "folder", "dir", "v", "x", "version", "raw", "original", "orig", "small", "full", "final",
+    "new", "resized", "cropped", "crop", "square", "px", "rgb", "gray", "grey", "color", "colour", "public", "private",
+    "release", "kaggle",
+}
+# fmt: on
+"""Words beside ``train`` or ``test`` that name no class."""
+HELD_OUT = ("val", "valid", "validation", "dev", "eval")
+"""Names of folders with images for validation, which are not read: folds are cut from the training images."""
+OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
+_PICTURES = ("preview.png", "compare.png", "confusion_matrix.png")
+_EXPORT_FILES = frozenset(
+    ("submission.csv", "test_proba.csv", "oof.csv", "folds.csv", "MODEL_CARD.md", "model", *_PICTURES)
+)
+_FOLDS_HEADER = ("image_id", "label", "group", "fold")
+_PREDICTION_COLUMNS = ("fold", "seed", "y_true", "y_pred")
+
+
+def split_of(name: str) -> Split | None:
+    """The split that the name of a table or an array mentions: ``my_test_labels`` -> test, ``Contest`` -> None."""
+    found = _SPLIT.search(name)
+    if found is None:
+        return None
+    return "train" if found.group(1).lower() == "train" else "test"
+
+
+def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
+    """The split that a folder holds by its name; None for a folder that only mentions one, such as ``test tubes``.
+
+    The name consists of the split and of words for images (``test_images``, ``stage_1_train``), or of a data set's
+    name before them (``ISIC_2019_Test_Input``), or has a twin for the other split among ``siblings``
+    (``flowers_train`` beside ``flowers_test``).
+    """
+    split, rest = _taken_apart(name)
+    if split is None:
+        return None
+    if all(word == "*" or word in _NEUTRAL_WORDS for word in rest):
+        return split
+    after = rest[rest.index("*") + 1 :]
+    if after and all(word in _KIND_WORDS for word in after) and not re.search(r"\s", name):
+        return split
+    own = _foreign(rest)
+    for sibling in siblings:
+        other, other_rest = _taken_apart(sibling)
+        if other not in (None, split) and _foreign(other_rest) == own:
+            return split
+    return None
+
+
+def _taken_apart(name: str) -> tuple[Split | None, list[str]]:
+    """The split whose words a name holds (None without, or with both), and all words, in place of the split's a *."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    named = {found[1] for word in words if (found := _SPLIT_WORD.fullmatch(word))}
+    if len(named) != 1:
+        return None, words
+    return ("train" if "train" in named else "test"), ["*" if _SPLIT_WORD.fullmatch(word) else word for word in words]
+
+
+def _foreign(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if word not in _NEUTRAL_WORDS)
+
+
+def is_visible(name: str) -> bool:
+    """Whether a name may be data. Hidden files and leftovers of archivers and file managers are not."""
+    return not is_hidden(name)
+
+
+def is_data(path: Path) -> bool:
+    """Whether a path may be data: visible, and not written by Retable."""
+    if not is_visible(path.name):
+        return False
+    if path.is_dir():
+        return path.absolute() != Path.cwd() / OUTPUT_FOLDER and not _is_own_folder(path)
+    return not is_own_picture(path)
+
+
+def is_own_table(header: Sequence[str]) -> bool:
+    """Whether a table with this header was written by Retable: folds, or predicted probabilities."""
+    if tuple(header) == _FOLDS_HEADER:
+        return True
+    probabilities = [name for name in header[1:] if name.startswith("p_")]
+    others = [name for name in header[1:] if name not in probabilities]
+    return header[:1] == ["image_id"] and bool(probabilities) and all(name in _PREDICTION_COLUMNS for name in others)
+
+
+def _is_own_folder(path: Path) -> bool:
+    """Whether a folder is Retable's home, an export or a model folder, by the files in it."""
+    if not os.access(path, os.R_OK | os.X_OK):
+        return False
+    if (path / ".cache" / "identity").is_file():
+        return True
+    if (path / "MODEL_CARD.md").is_file() and (path / "submission.csv").is_file():
+        return True
+    if (path / "config.json").is_file() and (path / "predict.py").is_file():
+        return True
+    if not (path / "submission.csv").is_file():
+        return False
+    return {entry.name for entry in path.iterdir() if is_visible(entry.name)} <= _EXPORT_FILES
+
+
+def is_own_picture(path: Path) -> bool:
+    """Whether a file is a figure that Retable drew: it has a usual name, and Matplotlib has signed it."""
+    if path.name not in _PICTURES or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b"Matplotlib" in file.read(512)

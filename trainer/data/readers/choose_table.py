@@ -1,0 +1,264 @@
+"""Choose the table that labels the training images among the tables of a data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from trainer.common.errors import DataError, listed
+from trainer.data.file_names import split_of
+from trainer.data.image_set import DataOptions
+from trainer.data.readers.columns import PROBED_ROWS, Columns, choose_columns, column_names, has_header
+from trainer.data.readers.find_tables import Tables, deeper_tables, is_named_training
+from trainer.data.readers.image_files import ImageAmbiguousError, ImageFiles
+from trainer.data.readers.label_columns import NoLabelColumnError, SampleHints, is_usual_label
+from trainer.data.readers.match_images import ImageMatcher, composed
+from trainer.formats.delimited import Table, first_rows, read_table
+
+_WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
+
+
+class TrainingTable:
+    """A table that may hold training labels, with its columns."""
+
+    def __init__(self, table: Table, options: DataOptions, matcher: ImageMatcher, sample: SampleHints) -> None:
+        self.table = table
+        self.header = has_header(table, matcher)
+        self.names = column_names(table, self.header)
+        self.first = 1 if self.header else 0
+        self._options, self._matcher, self._sample = options, matcher, sample
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The columns.
+
+        Raises:
+            DataError: they are ambiguous.
+        """
+        rows = self.table.rows[self.first :]
+        return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample)
+
+    @cached_property
+    def unclear(self) -> DataError | None:
+        """Why the columns are ambiguous; None if they are not."""
+        try:
+            _ = self.columns
+        except DataError as error:
+            return error
+        return None
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """The label of each image file that is found, as the table spells it. Needs `columns`."""
+        columns, rows = self.columns, self.table.rows[self.first :]
+        paths = self._matcher.match(row[columns.image] for row in rows).paths
+        return {paths[row[columns.image]]: self._label(row) for row in rows if row[columns.image] in paths}
+
+    def _label(self, row: Sequence[str]) -> str:
+        if self.columns.label is not None:
+            return composed(row[self.columns.label].strip())
+        return self.names[max(self.columns.classes, key=lambda column: _share(row[column]))]
+
+
+def _share(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return 0.0
+
+
+def choose_training_table(
+    folder: Path,
+    tables: Tables,
+    files: ImageFiles,
+    options: DataOptions,
+    sample: SampleHints,
+    class_folders: Sequence[str],
+    notes: list[str],
+    warnings: list[str],
+) -> TrainingTable | None:
+    """The table of training labels: the one whose cells name images beside a column of labels.
+
+    Args:
+        class_folders: names of the folders that could be the classes; empty if there are none.
+        notes: a sentence is added for every table that is not read, or
+        warnings: for a table that labels further images.
+
+    Returns:
+        None if no table names images, or tables that are no training labels do so.
+
+    Raises:
+        DataError: several tables fit equally well or contradict each other; a table with the name of training labels
+            names no image and no class.
+    """
+    matcher = ImageMatcher(files, "train")
+    if options.table is not None:
+        path = _named_table(folder, options.table, tables)
+        return TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample)
+    paths = tables.labels
+    if not class_folders and not any(map(is_named_training, paths)):
+        paths = (*paths, *deeper_tables(folder, options.encoding))
+    naming: list[TrainingTable] = []
+    for path in paths:
+        problem = None
+        try:
+            if _lists_classes(path, class_folders, options.encoding):
+                # The number of a class may be the name of an image, too.
+                notes.append(f"not read: {_where(folder, path)}, which lists the classes")
+                continue
+            if _names_images(path, matcher, options.encoding):
+                naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
+                continue
+        except DataError as error:
+            problem = error
+        if path.suffix.lower() == ".txt" and (problem or not is_named_training(path)):
+            continue
+        if problem and is_named_training(path):
+            raise problem
+        if not _may_label(path, files, class_folders, options.encoding):
+            notes.append(f"not read: {_where(folder, path)}, {'not a table' if problem else 'which names no image'}")
+        elif not class_folders:
+            naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
+        else:
+            raise DataError(
+                f"{path.name} names no image, and none of the folders {listed(class_folders, 4)}. If these folders are "
+                "the classes, add --layout folders (data.layout); else the table's ids have to name the images"
+            )
+    if len(naming) > 1 and any(_found(candidate) for candidate in naming):
+        naming = [candidate for candidate in naming if _found(candidate)]
+    return _best(folder, naming, class_folders, notes, warnings)
+
+
+def _best(
+    folder: Path,
+    naming: Sequence[TrainingTable],
+    class_folders: Sequence[str],
+    notes: list[str],
+    warnings: list[str],
+) -> TrainingTable | None:
+    """The table of labels among the tables that name images."""
+    if not naming:
+        return None
+    for candidate in list(naming):
+        path = candidate.table.path
+        optional = class_folders or path.suffix.lower() == ".txt" or len(naming) > 1
+        if optional and isinstance(candidate.unclear, NoLabelColumnError):
+            notes.append(f"not read: {_where(folder, path)}, which has no column of labels")
+            naming = [other for other in naming if other is not candidate]
+    if not naming:
+        return None
+    clear = [candidate for candidate in naming if candidate.unclear is None]
+    if not clear:
+        if len(naming) == 1 and (not class_folders or is_named_training(naming[0].table.path)):
+            return naming[0]
+        reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
+        folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
+        choices = "--table NAME with --label-column NAME" + ", or --layout folders" * bool(class_folders)
+        raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
+    weaker = min(_level(candidate.table.path) for candidate in clear)
+    for candidate in naming:
+        if candidate.unclear is not None and _level(candidate.table.path) < weaker:
+            raise candidate.unclear
+    level = min(_level(candidate.table.path) for candidate in clear)
+    first = [candidate for candidate in clear if _level(candidate.table.path) == level]
+    chosen = first[0] if len(naming) == 1 else max(first, key=lambda candidate: len(candidate.labels))
+    for other in naming:
+        if other is chosen:
+            continue
+        where = _where(folder, other.table.path)
+        if other.unclear is not None:
+            notes.append(f"not read: {where}, which names images but has no clear column of labels")
+            continue
+        _compare(folder, chosen, other, equal=other in first)
+        further = len(other.labels.keys() - chosen.labels.keys())
+        if further:
+            warnings.append(f"not read: {where}, which labels {further} further images; --table NAME chooses it")
+        else:
+            notes.append(f"not read: {where}")
+    return chosen
+
+
+def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal: bool) -> None:
+    """Refuse two tables that contradict each other, or of which neither is the obvious one."""
+    both = chosen.labels.keys() & other.labels.keys()
+    names = listed(_where(folder, candidate.table.path) for candidate in (chosen, other))
+    same_question = set(chosen.labels.values()) & set(other.labels.values())
+    differing = sorted(path for path in both if chosen.labels[path] != other.labels[path])
+    if differing and (same_question or equal):
+        path = differing[0]
+        raise DataError(
+            f"{names} label {len(differing)} of {len(both)} images differently, such as {path} as "
+            f"{chosen.labels[path]!r} and {other.labels[path]!r}. Choose one with --table NAME (data.table)"
+        )
+    if equal and other.labels.keys() - chosen.labels.keys():
+        raise DataError(
+            f"{names}: each of these could be the table of training labels. Choose one with --table NAME "
+            "(data.table), or join them into one table"
+        )
+
+
+def _level(path: Path) -> int:
+    """The claim of a table's name to hold training labels, 0 the strongest."""
+    stem = path.stem.lower()
+    if stem == "train":
+        return 0
+    return 1 if split_of(stem) == "train" else 2 if "label" in stem else 3
+
+
+def _found(candidate: TrainingTable) -> bool:
+    return candidate.unclear is not None or bool(candidate.labels)
+
+
+def _names_images(path: Path, matcher: ImageMatcher, encoding: str | None) -> bool:
+    """Whether a column of a table names images: among the first rows, or in any row if the table is narrow."""
+    rows = first_rows(path, PROBED_ROWS, encoding=encoding)
+    if _any_column_matches(rows, matcher):
+        return True
+    if len(rows) < PROBED_ROWS or len(rows[0]) > _WIDE:
+        return False
+    return _any_column_matches(read_table(path, encoding=encoding).rows, matcher)
+
+
+def _any_column_matches(rows: Sequence[Sequence[str]], matcher: ImageMatcher) -> bool:
+    """Whether a column names images; several files for a name count, too."""
+    for column in range(max(map(len, rows), default=0)):
+        match = matcher.match(row[column] for row in rows if column < len(row) and row[column].strip())
+        if match.paths or any(isinstance(error, ImageAmbiguousError) for error in match.errors.values()):
+            return True
+    return False
+
+
+def _may_label(path: Path, files: ImageFiles, class_folders: Sequence[str], encoding: str | None) -> bool:
+    """Whether a table that names no image may still be meant to label them: by its name, or by column and rows."""
+    if is_named_training(path):
+        return True
+    rows = [row for row in first_rows(path, len(files.paths), encoding=encoding) if any(row)]
+    labelled = bool(rows) and any(map(is_usual_label, rows[0])) and len(rows[0]) <= _WIDE
+    return bool(class_folders) and labelled and len(rows) * 2 > len(files.paths)
+
+
+def _lists_classes(path: Path, class_folders: Sequence[str], encoding: str | None) -> bool:
+    """Whether a table describes the classes: a column holds the names of class folders, each once."""
+    known = {composed(name).casefold() for name in class_folders}
+    rows = [row for row in first_rows(path, 2 * len(known) + PROBED_ROWS, encoding=encoding) if any(row)]
+    for column in range(max(map(len, rows), default=0)):
+        cells = [composed(row[column].strip()).casefold() for row in rows if column < len(row)]
+        found = len(known.intersection(cells))
+        if found and len(set(cells)) == len(cells) and found * 2 > min(len(known), len(cells)):
+            return True
+    return False
+
+
+def _named_table(folder: Path, name: str, tables: Tables) -> Path:
+    path = folder / name
+    inside = path.resolve().is_relative_to(folder.resolve())
+    if not inside or not path.is_file():
+        found = [entry.name for entry in tables.labels] + [_where(folder, p) for p in deeper_tables(folder, None)]
+        what = "no path inside of the data folder" if not inside else "no file of the data folder"
+        raise DataError(f"--table (data.table) is {name!r}, {what}; its tables are {listed(found) or 'none'}")
+    return path
+
+
+def _where(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()

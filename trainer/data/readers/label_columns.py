@@ -1,0 +1,153 @@
+"""Choose the column of labels, or the one-hot columns, of a training table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.match_images import composed
+from trainer.formats.labels import is_number
+
+LABEL_NAMES = (
+    "label", "labels", "class", "class_name", "classname", "label_name", "class_label", "class_id", "label_id",
+    "category", "category_id", "category_name", "target", "y", "species", "breed", "diagnosis", "dx",
+)  # fmt: skip
+"""Usual names of label columns, in order of preference."""
+_NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
+"""Names of columns that say something else about an image."""
+_PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
+_FEW_ROWS = 10  # up to this many rows, a column whose values all differ may hold labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleHints:
+    """What a sample submission says about the training table.
+
+    header: its column names; empty where it has none.
+    values: the values of its only prediction column; empty where it has several, or one value everywhere.
+    """
+
+    header: tuple[str, ...] = ()
+    values: frozenset[str] = frozenset()
+
+
+def plain_name(name: str) -> str:
+    """A column name in lower case, with _ for blanks, hyphens and the borders of words in camel case."""
+    return re.sub(r"[\s\-_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())).lower()
+
+
+def is_usual_label(name: str) -> bool:
+    """Whether a column has a usual name of label columns."""
+    return plain_name(name) in LABEL_NAMES
+
+
+class NoLabelColumnError(DataError):
+    """A table none of whose columns can hold labels."""
+
+
+def choose_labels(
+    file: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    free: Sequence[int],
+    sample: SampleHints,
+    folders: Sequence[str],
+    notes: list[str],
+) -> tuple[int | None, tuple[int, ...]]:
+    """The label column, or None and the class columns, out of the columns ``free``.
+
+    Args:
+        sample: what the sample submission says about the columns.
+        folders: name of the folder of the image of each of the first rows.
+        notes: a sentence is added where the choice is not obvious.
+
+    Raises:
+        NoLabelColumnError: no column can hold labels.
+        DataError: several columns fit equally well.
+    """
+    predicted = sample.header[1:]
+    by_name = {names[column]: column for column in free}
+    if len(predicted) == 1 and predicted[0] in by_name:
+        return by_name[predicted[0]], ()
+    if len(predicted) > 1 and all(name in by_name for name in predicted):
+        return None, tuple(sorted(by_name[name] for name in predicted))
+    values = {column: {composed(row[column].strip()) for row in rows} for column in free}
+    if len(predicted) > 1:
+        # The sample has one column per class: the label column holds these class names.
+        wanted = set(map(composed, predicted))
+        holding = [column for column in free if len(values[column] - {""}) > 1 and values[column] - {""} <= wanted]
+        if len(holding) == 1:
+            return holding[0], ()
+    if len(free) > 1 and _are_shares(rows, free):
+        return None, tuple(free)
+    usual = [column for name in LABEL_NAMES for column in free if plain_name(names[column]) == name]
+    usual = [column for column in usual if len(values[column]) > 1] or usual
+    if usual:
+        other = [column for column in usual[1:] if not _same_classes(rows, usual[0], column)]
+        if other:
+            raise _ambiguous(file, [names[column] for column in (usual[0], *other)])
+        # A label's name and its number: the sample shows which of them a submission takes.
+        as_sample = [
+            c for c in free if sample.values and sample.values <= values[c] and _same_classes(rows, usual[0], c)
+        ]
+        return (usual[0] if not as_sample or usual[0] in as_sample else as_sample[0]), ()
+    possible = [column for column in free if _may_be_labels(names[column], rows, values[column])]
+    as_folders = [
+        column
+        for column in possible
+        if all(composed(row[column].strip()) == composed(folder) for row, folder in zip(rows, folders, strict=False))
+    ]
+    if as_folders:
+        notes.append(f"{names[as_folders[0]]!r} equals the folder of each image")
+        return as_folders[0], ()
+    hot = [column for column in possible if {str(_number(value)) for value in values[column]} <= {"0.0", "1.0"}]
+    if len(hot) > 2 and _are_shares(rows, hot):
+        return None, tuple(hot)
+    if len(possible) == 1:
+        left = [names[column] for column in free if column != possible[0]]
+        if left:
+            notes.append(f"{listed(left)} cannot be labels")
+        return possible[0], ()
+    if len(possible) > 1:
+        raise _ambiguous(file, [names[column] for column in possible])
+    raise NoLabelColumnError(
+        f"{file}: no column can hold the labels; the columns are {listed(names)}. A column of labels has at least two "
+        "values, and several rows with the same one; --label-column NAME (data.label_column) names it"
+    )
+
+
+def _ambiguous(file: str, columns: Sequence[str]) -> DataError:
+    return DataError(
+        f"{file}: the label column is ambiguous; it could be {listed(columns)}. Choose one with --label-column NAME "
+        "(data.label_column)"
+    )
+
+
+def _may_be_labels(name: str, rows: Sequence[Sequence[str]], values: set[str]) -> bool:
+    """Whether a column has at least two values, and several rows with the same one."""
+    if plain_name(name) in _NOT_LABELS or len(values - {""}) < 2:
+        return False
+    return len(values) < len(rows) or len(rows) <= _FEW_ROWS
+
+
+def _same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
+    """Whether two columns divide the rows in the same way, such as a label's name and its number."""
+    pairs = {(row[one].strip(), row[other].strip()) for row in rows}
+    return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
+
+
+def _are_shares(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
+    """Whether the columns are one-hot or probabilities: numbers in 0..1 that add up to 1 in every probed row."""
+    for row in rows[:_PROBED_ROWS]:
+        cells = [_number(row[column]) for column in columns]
+        if not all(cell is not None and 0 <= cell <= 1 for cell in cells):
+            return False
+        if abs(sum(cell for cell in cells if cell is not None) - 1) > 0.01:
+            return False
+    return bool(rows)
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if is_number(cell.strip()) else None
