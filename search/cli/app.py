@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,12 @@ import typer
 from search.cli import control_commands, inspect_commands, run_commands
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
-from search.runtime.console import KEPT, accept_any_encoding
+from search.runtime.console import PrintableFormatter, accept_any_encoding, say_error
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
 from storage.errors import StorageError
 from studies.errors import StudyError
 from trainer.common.errors import TrainerError
 from trainer.inference.errors import InferenceError
-from trainer.inference.printable import printable
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
@@ -46,9 +46,9 @@ def _options(
     ] = False,
 ) -> None:
     """Set up logging. `main` reads ``--debug`` as well, since it handles the errors."""
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
     # Informational messages of libraries are of no use to the user.
     for library in ("alembic", "matplotlib", "urllib3", "filelock", "optuna", "timm", "waitress"):
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -93,11 +93,11 @@ def main() -> None:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     accept_any_encoding()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
-    if "--debug" in sys.argv:
+    debug = "--debug" in sys.argv
+    if debug:
         # Users append it to a command that has just failed, whereas typer expects it before the command's name.
         sys.argv.remove("--debug")
         sys.argv.insert(1, "--debug")
-        app()
     try:
         app()
     except KeyboardInterrupt:
@@ -107,17 +107,19 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except EXPECTED as error:
-        print(f"error: {printable(str(error), keep=KEPT)}", file=sys.stderr)
+        if debug:
+            say_error(traceback.format_exc())
+        say_error(f"error: {error}")
         sys.exit(getattr(error, "exit_code", EXIT_MISTAKE))
     except MemoryError as error:
-        print(
+        say_error(
             f"error: the memory does not suffice{f' ({error})' * bool(str(error))}: use smaller images, "
-            "fewer at a time, or a machine with more memory",
-            file=sys.stderr,
+            "fewer at a time, or a machine with more memory"
         )
         sys.exit(EXIT_MISTAKE)
     except Exception as error:
-        cause = printable(str(error), keep=KEPT)
-        print(f"error: {type(error).__name__}: {cause}", file=sys.stderr)
-        print("This is a bug in Retable. Run the command again with --debug for the traceback.", file=sys.stderr)
+        if debug:
+            say_error(traceback.format_exc())
+        say_error(f"error: {type(error).__name__}: {error}")
+        say_error("This is a bug in Retable. Run the command again with --debug for the traceback.")
         sys.exit(EXIT_BUG)

@@ -1,19 +1,21 @@
 """Terminal output: the console, and functions that print lines, notes and tables.
 
-A plain string is printed without markup, so text from outside (paths, class names, reasons of failures) is safe to
-pass. A line with styles is a `rich.text.Text`.
+A plain string is printed without markup, and `printable` replaces control characters, so text from outside (paths,
+class names, reasons of failures) is safe to pass. A line with styles is a `rich.text.Text`.
 """
 
 from __future__ import annotations
 
 import codecs
+import logging
 import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from trainer.inference.printable import printable
@@ -45,17 +47,39 @@ class Column:
     of other columns are never wrapped."""
 
 
+class _SafeConsole(Console):
+    """A console whose output holds no control characters but those of Rich itself."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text, keep=KEPT), segment.style)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records, with tracebacks, for a terminal or a log file that a terminal may show."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep=KEPT)
+
+
 def open_console() -> Console:
     """The console on standard output, without Rich's colours for numbers and paths."""
-    return Console(highlight=False)
+    return _SafeConsole(highlight=False)
+
+
+def say_error(message: str) -> None:
+    """Print a message, of one line or several, on standard error."""
+    print(printable(message, keep=KEPT), file=sys.stderr)
 
 
 def accept_any_encoding() -> None:
-    """Let standard output and standard error replace characters that their encoding lacks, instead of raising."""
+    """Let standard output and standard error replace characters that their encoding lacks, instead of raising.
+
+    UTF-8 lacks the surrogates, which stand for bytes of file names that are not UTF-8.
+    """
     codecs.register_error(_ERRORS, _replace)
     for stream in (sys.stdout, sys.stderr):
-        encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
-        if not encoding.startswith("utf") and hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ERRORS)
 
 
@@ -159,7 +183,7 @@ def print_table(
     """
     rows = [[printable(cell, keep=KEPT) for cell in row] for row in rows]
     if title:
-        say(console, Text(title, style="bold"))
+        say(console, Text(printable(title, keep=KEPT), style="bold"))
     fixed = [i for i, column in enumerate(columns) if not column.prose]
     widths = {
         i: max(cell_len(text) for text in (columns[i].name, *(row[i] for row in rows))) for i in range(len(columns))
