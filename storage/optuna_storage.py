@@ -7,6 +7,7 @@ break no other module.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from storage.database.connection import Database
 from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.database.outages import repeatable
+from storage.database.urls import url_text
 from storage.errors import SchemaError
 
 
@@ -45,10 +47,15 @@ class _SharedEngineStorage(RDBStorage):
         pool = database.engine.pool
         if isinstance(pool, QueuePool) and pool.checkedout() == 0:
             database.engine.dispose()
-        timeouts = {"timeout": BUSY_TIMEOUT} if database.is_sqlite else {"connect_timeout": CONNECT_TIMEOUT}
+        connecting: dict[str, Any] = (
+            # Optuna decodes the URL by itself, which fails for file names that are not UTF-8.
+            {"creator": partial(sqlite3.connect, str(database.url.database), timeout=BUSY_TIMEOUT)}
+            if database.is_sqlite
+            else {"connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
+        )
         super().__init__(
-            database.url.render_as_string(hide_password=False),
-            engine_kwargs={"poolclass": NullPool, "hide_parameters": True, "connect_args": timeouts},
+            url_text(database.url),
+            engine_kwargs={"poolclass": NullPool, "hide_parameters": True, **connecting},
             skip_table_creation=not create_tables,
         )
         self._database = database

@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]+(?=@)")
-_URL_PARAMETER = re.compile(r"([?&][^=&\s]*pass[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+from storage.database.urls import MASK, without_passwords
 
-
-def without_passwords(text: str) -> str:
-    """``text`` with ``***`` in place of the passwords in its URLs."""
-    return _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", text))
+_ARGUMENT = re.compile(r"(://[^:/]*:).+(?=@)", re.DOTALL)  # unlike in running text, a password may contain blanks
 
 
 def hide_passwords(arguments: Sequence[str]) -> None:
@@ -20,9 +16,8 @@ def hide_passwords(arguments: Sequence[str]) -> None:
     The password stays visible for the fraction of a second in which Python starts. The environment variable
     ``RETABLE_STORAGE`` and the file ``~/.pgpass`` are safer places for it.
     """
-    line = " ".join(arguments)
-    title = without_passwords(line)
-    if title != line:
+    title = " ".join(without_passwords(_ARGUMENT.sub(rf"\1{MASK}", argument)) for argument in arguments)
+    if title != " ".join(arguments):
         from setproctitle import setproctitle
 
         setproctitle(title)

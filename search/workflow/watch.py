@@ -24,6 +24,7 @@ from search.study_state.stages import refits_are_over, running_work
 from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
+from storage.database.urls import url_text
 from storage.stores import Stores
 
 REFRESH_INTERVAL = 1.0  # seconds
@@ -190,7 +191,7 @@ def make_fleet(
         return None
     command = WorkerCommand(
         study=study.name,
-        storage_url=stores.database.url.render_as_string(hide_password=False),
+        storage_url=url_text(stores.database.url),
         data=data,
         home=workers.home,
         weights=workers.weights,

@@ -1,12 +1,9 @@
-"""Checks whether a database exists. Fast, because the usual case does not import SQLAlchemy."""
+"""Checks whether a database exists. Fast, because it does not import SQLAlchemy."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from storage.database.urls import sqlite_file
 from storage.errors import StorageError
-
-SQLITE_PREFIX = "sqlite:///"
 
 
 class NoStudy(StorageError):
@@ -20,11 +17,6 @@ def check_database(url: str) -> None:
         StorageError: not a URL of SQLite or PostgreSQL.
         NoStudy: no such file.
     """
-    if url.startswith(SQLITE_PREFIX):
-        file = Path(url.removeprefix(SQLITE_PREFIX).partition("?")[0])
-        if not file.is_file():
-            raise NoStudy(f"there is no database {url} yet; `search start` creates it (or name another: --storage URL)")
-        return
-    from storage.database.urls import parse_url
-
-    parse_url(url)
+    file = sqlite_file(url)
+    if file is not None and not file.is_file():
+        raise NoStudy(f"there is no database {url} yet; `search start` creates it (or name another: --storage URL)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli.process_title import without_passwords
+from storage.database.urls import without_passwords
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,15 @@ def test_passwords_are_replaced_by_asterisks(text: str, shown: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_title_of_a_running_process_shows_no_password() -> None:
+@pytest.mark.parametrize("password", ["s3cret", "s3cret/a b@c:s3cret", "s3cret%40@ s3cret"])
+def test_the_title_of_a_running_process_shows_no_password(password: str) -> None:
     program = (
         "import sys; from search.cli.process_title import hide_passwords; hide_passwords(sys.argv)\n"
         "print(open('/proc/self/cmdline').read().replace(chr(0), ' '), flush=True)"
     )
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("this system has no /proc to look at")
-    url = "postgresql://me:s3cret@db.example/retable"
+    url = f"postgresql://me:{password}@db.example/retable"
     done = subprocess.run(
         [sys.executable, "-c", program, "--storage", url], capture_output=True, text=True, timeout=60, check=True
     )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
 from storage.database.connection import connect
-from storage.database.urls import parse_url, shown_url, without_secrets
+from storage.database.existing import NoStudy, check_database
+from storage.database.urls import parse_url, shown_url, sqlite_file, url_text, without_passwords, without_secrets
 from storage.errors import StorageError
+from storage.stores import open_stores
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
@@ -69,3 +73,74 @@ def test_no_representation_shows_the_password(password: str) -> None:
     assert password not in without_secrets(f"no luck with {password}", url)
     copy = pickle.loads(pickle.dumps(database))
     assert copy.url == database.url
+
+
+names = st.text(st.characters(exclude_characters="/\0", codec=None), min_size=1).filter(lambda n: n not in (".", ".."))
+"""Names of files: any text, with surrogates for bytes that are not UTF-8."""
+
+
+@given(parts=st.lists(names, min_size=1, max_size=4))
+def test_a_sqlite_url_survives_becoming_text(parts: list[str]) -> None:
+    path = "/" + "/".join(parts)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        assume(False)  # surrogates that no byte stands for: not the name of a file
+    url = URL.create("sqlite", database=path)
+    assert parse_url(url_text(url)) == parse_url(shown_url(url)) == url
+    assert str(sqlite_file(url_text(url))) == path
+    assert url_text(url).isascii() and url_text(url).isprintable() and shown_url(url).isprintable()
+
+
+@settings(deadline=None)
+@given(
+    user=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    password=st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+    host=st.sampled_from(["db", "db.example", "10.0.0.1", "::1", None]),
+    port=st.none() | st.integers(0, 65535),
+    database=st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    query=st.dictionaries(st.sampled_from(["host", "sslmode", "options"]), st.text("a/@:% ?&=", min_size=1)),
+)
+def test_a_postgresql_url_survives_becoming_text(
+    user: str, password: str | None, host: str | None, port: int | None, database: str | None, query: dict[str, str]
+) -> None:
+    url = URL.create("postgresql+psycopg", user, password, host, port, database, query)
+    assert parse_url(url_text(url)) == url
+
+
+@given(password=st.text("ab1@:/% #[]+&=é", min_size=1))
+def test_a_password_needs_no_encoding(password: str) -> None:
+    url = parse_url(f"postgresql://ann:{password}@db.example:5433/retable?sslmode=prefer")
+    assert url.password == unquote(password)
+    assert (url.username, url.host, url.port, url.database) == ("ann", "db.example", 5433, "retable")
+    assert parse_url(f"postgresql://ann%40company:{password}@[::1]/retable").username == "ann@company"
+    assert parse_url(f"postgresql://ann@company:{password}@db/retable").username == "ann@company"
+
+
+@pytest.mark.parametrize("shown", ["postgresql://ann:s3/c@ret@db/x", "connect postgresql://ann:s3c@ret@db/x failed"])
+def test_text_with_a_url_shows_no_password(shown: str) -> None:
+    assert not any(part in without_passwords(shown) for part in ("s3", "ret@"))
+    assert ":***@db/x" in without_passwords(shown)
+
+
+@pytest.mark.parametrize("name", ["a%20b.db", "a b.db", "50% off.db", "c#.db", "コンペ.db", "user@host.db", "[1].db"])
+def test_every_check_means_the_same_file(name: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/{name}"
+    with pytest.raises(NoStudy):
+        check_database(url)
+    with connect(url).writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE x (y INTEGER)")
+    check_database(url)
+    assert (tmp_path / unquote(name)).is_file()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_a_folder_whose_name_is_not_utf8_holds_a_study_database(tmp_path: Path, dialect: str) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path / "x") + "コンペ".encode("shift_jis")))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    stores = open_stores(url_text(URL.create("sqlite", database=str(folder / "x {y}%.db"))), create=True)
+    assert stores.optuna_storage.get_all_studies() == []
+    assert (folder / "x {y}%.db").is_file()
