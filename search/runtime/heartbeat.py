@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+from storage.database.waiting import has_given_up
 from storage.errors import StorageUnavailableError
 from storage.records.workers import Role, WorkerRecord, WorkerStore
 
@@ -62,6 +63,8 @@ class Heartbeat:
 
     def __exit__(self, *exc: object) -> None:
         self._done.set()
+        if has_given_up():
+            return  # the database does not answer; the entry expires
         self._thread.join()
         try:
             self._workers.sign_off(self._name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -10,10 +11,13 @@ from types import FrameType
 from typing import NoReturn
 
 from search.runtime.errors import EXIT_INTERRUPTED
+from storage.database.waiting import give_up, is_waiting, stop_waiting_when
 
 GRACE = 60.0
 """Seconds that the current epoch has to end after a stop was requested; then it is abandoned. Kubernetes and Slurm must
 wait longer than this before they kill a worker (see ``deploy/``)."""
+
+log = logging.getLogger(__name__)
 
 
 class StopSignals:
@@ -21,6 +25,8 @@ class StopSignals:
 
     After the first signal, `requested` is true; ``grace`` seconds later `overdue` is true as well. A worker finishes
     its epoch and writes a checkpoint, unless `overdue` becomes true before that; then it releases its trial.
+
+    While the main thread waits for a database that does not answer, the first signal raises KeyboardInterrupt there.
 
     The second signal ends the process immediately. Its lease then expires, and another worker continues the trial from
     its last checkpoint.
@@ -55,6 +61,7 @@ class StopSignals:
         """Install the signal handlers; only the main thread may."""
         for number in self.SIGNALS:
             signal.signal(number, self._receive)
+        stop_waiting_when(lambda: self.requested)
         return self
 
     @property
@@ -75,6 +82,10 @@ class StopSignals:
             self._since = self._clock()
         if self._received > 1:
             self._leave()
+        if is_waiting():
+            give_up()
+            log.warning("stopping without the database, which does not answer; stored results and checkpoints are kept")
+            raise KeyboardInterrupt
 
     def _leave(self) -> NoReturn:
         if self._before_exit is not None:

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 
+from storage.database.access import check_sqlite_access, refuse_for_good
 from storage.database.filesystems import network_mount
+from storage.database.waiting import has_given_up, waiting
 from storage.errors import StorageError
 
 BUSY_TIMEOUT = 60.0  # seconds that a connection waits for SQLite's one write lock
@@ -22,6 +25,8 @@ POOL_OVERFLOW = 1
 lease or sending a heartbeat takes milliseconds, so a worker's threads rarely compete, and then one waits."""
 POOL_TIMEOUT = 60.0  # seconds that a thread waits for a free connection of its process
 CONNECT_TIMEOUT = 10  # seconds
+_BUSY_SLICE = 1.0  # seconds of one attempt to get the write lock
+_BUSY_PRAGMA = "PRAGMA busy_timeout = {:.0f}"  # milliseconds
 READ_ONLY = "retable_read_only"
 """Execution option of connections whose transactions only read."""
 
@@ -66,7 +71,7 @@ def make_engine(url: URL) -> Engine:
         _check_sqlite_file(url)
         # Threads may share a connection, because the pool gives it to one thread at a time.
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}, **options)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", functools.partial(_prepare_sqlite, path=Path(str(url.database))))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     keepalive = {key: value for key, value in _POSTGRESQL_KEEPALIVE.items() if key not in url.query}
@@ -76,6 +81,7 @@ def make_engine(url: URL) -> Engine:
         )
     except ImportError as error:
         raise StorageError("PostgreSQL needs the package psycopg: pip install -e '.[postgres]'") from error
+    refuse_for_good(engine)
     event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
@@ -97,12 +103,16 @@ def _check_sqlite_file(url: URL) -> None:
         )
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object, *, path: Path) -> None:
     # SQLAlchemy begins the transactions (`_begin_sqlite`), so the driver must not.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
-    _switch_to_wal(cursor)
+    cursor.execute(_BUSY_PRAGMA.format(1000 * BUSY_TIMEOUT))
+    try:
+        _switch_to_wal(cursor)
+    except sqlite3.OperationalError as error:
+        check_sqlite_access(path, error)
+        raise
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
@@ -130,8 +140,23 @@ def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # In WAL mode reading needs no lock, so read-only transactions never delay a worker.
-    reads_only = connection.get_execution_options().get(READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    if connection.get_execution_options().get(READ_ONLY, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    with waiting():
+        deadline = time.monotonic() + BUSY_TIMEOUT
+        connection.exec_driver_sql(_BUSY_PRAGMA.format(1000 * _BUSY_SLICE))
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                # Python handles Ctrl-C only between two calls of SQLite.
+                busy = getattr(error.orig, "sqlite_errorname", "") == "SQLITE_BUSY"
+                if not busy or has_given_up() or time.monotonic() > deadline:
+                    raise
+            else:
+                break
+        connection.exec_driver_sql(_BUSY_PRAGMA.format(1000 * BUSY_TIMEOUT))
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

@@ -16,6 +16,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import sqlalchemy.exc
 
+from storage.database.waiting import must_stop, waiting
 from storage.errors import StorageUnavailableError
 
 OUTAGE_TIMEOUT = 1800.0
@@ -41,6 +42,8 @@ def retry(call: Callable[[], T], timeout: float, *, sleep: Callable[[float], Non
 
     Nested calls run once: only the outermost `retry` of a thread repeats, so that timeouts do not multiply.
 
+    A request to stop ends the wait (`storage.database.waiting`).
+
     Args:
         call: safe to run again after it has succeeded, see `repeatable`.
         timeout: raise the outage once the pauses add up to this many seconds; 0: ``call`` runs once.
@@ -56,16 +59,22 @@ def retry(call: Callable[[], T], timeout: float, *, sleep: Callable[[float], Non
     try:
         while True:
             try:
-                return call()
+                return call() if waited == 0 else _waiting_call(call)
             except Exception as error:
-                if waited >= timeout or not is_outage(error):
+                if waited >= timeout or must_stop(waited) or not is_outage(error):
                     raise
                 log.warning("the database does not answer; trying again in %.1f s", pause)
-            sleep(pause)
+            with waiting():
+                sleep(pause)
             waited += pause
             pause = min(2 * pause, LONGEST_PAUSE)
     finally:
         _retrying.reset(token)
+
+
+def _waiting_call(call: Callable[[], T]) -> T:
+    with waiting():
+        return call()
 
 
 class HasOutageTimeout(Protocol):

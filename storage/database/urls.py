@@ -137,7 +137,7 @@ def secrets_of(url: URL) -> tuple[str, ...]:
 def _split(text: str) -> tuple[str, str]:
     """The driver that a URL names, and what follows ``://``."""
     match = _SCHEME.fullmatch(text)
-    if match is None or "\0" in _decoded(text):
+    if match is None:
         raise _unreadable()
     if match["scheme"] not in _DRIVERS:
         raise StorageError(f"{match['scheme']} databases are not supported; {_VALID}")
@@ -165,15 +165,21 @@ def _sqlite_file(rest: str) -> Path:
     if host:
         raise StorageError(f"sqlite://{host}{slash} names a host; a SQLite URL has three slashes: sqlite:///FILE")
     path, parameters, _ = path.partition("?")
+    if "\0" in unquote(path):
+        raise _unreadable()
     if not path or path == ":memory:":
         raise StorageError(f"a SQLite database in memory cannot be shared by workers; {_VALID}")
     if parameters or path.startswith("file:"):
         raise StorageError(f"a SQLite URL takes no parameters; give sqlite:///FILE{_ENCODED}")
-    return Path(_decoded(path)).absolute()
+    return Path(unquote(path, errors="surrogateescape")).absolute()
 
 
 def _decoded(text: str) -> str:
-    return unquote(text, errors="surrogateescape")
+    """Percent-decoded text; as it is if that gives no UTF-8, because then the ``%`` is a character of its own."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _unreadable() -> StorageError:

@@ -155,11 +155,15 @@ class TestErrors:
         optuna_storage = open_optuna_storage(database)
         optuna_storage.get_all_studies()
         database.close()
-        postgres.drop(url)
+        admin = connect(postgres.url.render_as_string(hide_password=False))
+        with admin.writing() as connection:
+            connection.execute(text(f"ALTER DATABASE {database.url.database} ALLOW_CONNECTIONS false"))
+        admin.close()
         with pytest.raises(Exception) as caught:
             optuna_storage.get_all_studies()
         assert not isinstance(caught.value, StorageError)
         assert is_outage(caught.value)
+        postgres.drop(url)
 
     def test_a_locked_sqlite_file_is_an_outage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("storage.database.engine.BUSY_TIMEOUT", 0.0)

@@ -111,7 +111,7 @@ def test_a_postgresql_url_survives_becoming_text(
 @given(password=st.text("ab1@:/% #[]+&=é", min_size=1))
 def test_a_password_needs_no_encoding(password: str) -> None:
     url = parse_url(f"postgresql://ann:{password}@db.example:5433/retable?sslmode=prefer")
-    assert url.password == unquote(password)
+    assert url.password == (password if "\ufffd" in unquote(password) else unquote(password))
     assert (url.username, url.host, url.port, url.database) == ("ann", "db.example", 5433, "retable")
     assert parse_url(f"postgresql://ann%40company:{password}@[::1]/retable").username == "ann@company"
     assert parse_url(f"postgresql://ann@company:{password}@db/retable").username == "ann@company"
