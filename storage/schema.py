@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
 from storage.database.connection import Database
-from storage.database.engine import BUSY_TIMEOUT
+from storage.database.locks import Purpose, exclusive
 from storage.database.tables import TABLE_PREFIX
-from storage.errors import NotSetUpError, SchemaError, StorageUnavailableError
+from storage.errors import NotSetUpError, SchemaError
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 VERSION_TABLE = "retable_alembic_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-_ADVISORY_LOCK = 0x5E7AB1E  # an arbitrary number, the same in every process
 
 
 def create_schema(database: Database) -> None:
@@ -31,8 +27,7 @@ def create_schema(database: Database) -> None:
 
     Raises:
         SchemaError: the revision of the tables is unknown, or another release of Optuna made its tables.
-        StorageUnavailableError: the database does not answer, or another process has been creating tables for longer
-            than `storage.database.engine.BUSY_TIMEOUT`.
+        StorageUnavailableError: the database does not answer.
     """
     from alembic import command
 
@@ -41,7 +36,7 @@ def create_schema(database: Database) -> None:
     if _revision(database) == head_revision():
         open_optuna_storage(database)
         return
-    with _creation_lock(database):
+    with exclusive(database, Purpose.TABLES):
         _refuse_unknown_revision(database, _revision(database))
         # Optuna commits on its own connections. It comes first, so that our revision implies that both are complete.
         with database.translated_errors():
@@ -115,23 +110,3 @@ def _refuse_unknown_revision(database: Database, revision: str | None) -> None:
             f"the tables of {database.name} have revision {revision}, which this Retable does not know; install the "
             "Retable that made them, or name another database with --storage"
         )
-
-
-@contextmanager
-def _creation_lock(database: Database) -> Iterator[None]:
-    """Lock that only one process holds. For SQLite it is a lock file, because a lock inside the database would block
-    Optuna's own connection as well.
-    """
-    if not database.is_sqlite:
-        with database.writing() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            yield
-        return
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(f"{database.url.database}.lock", timeout=BUSY_TIMEOUT):
-            yield
-    except Timeout as error:
-        message = f"another process has been creating the tables of {database.name} for {BUSY_TIMEOUT:.0f} s"
-        raise StorageUnavailableError(message) from error

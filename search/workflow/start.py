@@ -21,7 +21,7 @@ from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
 from search.runtime.process_names import process_name
 from search.statistics.ranking import NothingFinished
-from search.study_setup.create_study import create_study, resume
+from search.study_setup.create_study import StudyPlan, create_study, resume
 from search.study_setup.deadline import set_deadline
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
@@ -35,6 +35,7 @@ from search.workflow.export_best import finish_export
 from search.workflow.final_training import export_is_due, plan_in_time, plan_of_finished
 from search.workflow.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import Interrupted, either_holds, make_fleet, no_worker_here, run_refits, stop_signals, watch
+from storage.database.locks import Purpose, exclusive
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
@@ -70,9 +71,7 @@ def start(request: StartRequest) -> None:
     name, images = study_plan.name, study_plan.competition.images
     home = Home(root=request.workers.home)
     stores = open_stores(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
-    stored = stores.studies.find(name)
-    verb = "begins" if stored is None else "continues"
-    study = create_study(stores, study_plan) if stored is None else resume(stores, Study.of(stored), study_plan)
+    study, verb = begin_or_continue(stores, study_plan)
     if request.priority is not None:
         stores.studies.set_priority(study.id, request.priority)
     say(console, Text.assemble("Study ", (name, "bold"), f" {verb}."))
@@ -134,6 +133,22 @@ def start(request: StartRequest) -> None:
         run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
     plan, ids = plan_of_finished(stores, plan, ids, home, console)
     finish_export(console, stores, plan, ids, images, home, request.output, None)
+
+
+def begin_or_continue(stores: Stores, study_plan: StudyPlan) -> tuple[Study, str]:
+    """Create the planned study, or resume the stored one of its name: of two first starts at once, the second resumes.
+
+    Returns:
+        The study, and what it does: ``begins`` or ``continues``.
+
+    Raises:
+        DataMismatch, StudyChanged: see `search.study_setup.create_study`.
+    """
+    with exclusive(stores.database, Purpose.STUDIES):
+        stored = stores.studies.find(study_plan.name)
+        if stored is None:
+            return create_study(stores, study_plan), "begins"
+        return resume(stores, Study.of(stored), study_plan), "continues"
 
 
 def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:

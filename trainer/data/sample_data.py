@@ -41,8 +41,7 @@ def write_digits(folder: Path) -> Path:
     train_rows = [("id", "label"), *((_name(i), str(labels[i])) for i in train)]
     sample_rows = [("id", "label"), *((_name(i), "0") for i in test)]
     if folder.exists() and any(folder.iterdir()):
-        table = folder / "train.csv"
-        if table.is_file() and list(read_table(table).rows) == train_rows:
+        if _holds(folder, train_rows):
             return folder
         raise DataError(f"{folder} holds something else than the sample digits; choose another folder or empty it")
     try:
@@ -60,8 +59,16 @@ def write_digits(folder: Path) -> Path:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
+        if _holds(folder, train_rows):
+            return folder  # another process was faster
         raise DataError(f"the sample digits cannot be written to {folder}: {error.strerror or error}") from error
     return folder
+
+
+def _holds(folder: Path, train_rows: list[tuple[str, str]]) -> bool:
+    """Whether the folder holds the sample."""
+    table = folder / "train.csv"
+    return table.is_file() and list(read_table(table).rows) == train_rows
 
 
 def _name(index: int) -> str:
