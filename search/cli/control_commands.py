@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from search.cli.options import DEFAULT_HOME, DEFAULT_STORAGE, Data, Gpus, HomeFolder, StoredIn, Study, Weights, Workers
+from search.cli.options import (
+    DEFAULT_HOME,
+    DEFAULT_STORAGE,
+    LARGEST,
+    Data,
+    Gpus,
+    HomeFolder,
+    StoredIn,
+    Study,
+    Weights,
+    Workers,
+)
 from search.cli.run_commands import run_export
 
 
@@ -57,7 +68,9 @@ def try_recipe(
     ] = None,
     like: Annotated[
         int | None,
-        typer.Option("--like", min=0, metavar="TRIAL", help="Trial that gives the fields without --set; default: 0."),
+        typer.Option(
+            "--like", min=0, max=LARGEST, metavar="TRIAL", help="Trial that gives the fields without --set; default: 0."
+        ),
     ] = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
 ) -> None:
@@ -69,14 +82,18 @@ def try_recipe(
 
 
 def retry(
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="TRIAL", help="Numbers of failed trials.")] = None,
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="TRIAL", min=0, max=LARGEST, help="Numbers of failed trials.")
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Repeat everything that failed.")] = False,
     study: Study = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
 ) -> None:
     """Repeat failed trainings (`search status --failed` lists them)."""
     if bool(numbers) == failed:
-        raise typer.BadParameter("give either --failed for everything that failed, or the numbers of trials")
+        raise typer.BadParameter(
+            "give either the numbers of trials or --failed, for everything that failed", param_hint="TRIAL, --failed"
+        )
     from search.workflow.control import retry as run
 
     run(study, storage_url, numbers or None)

@@ -10,6 +10,7 @@ import typer
 from search.cli.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
+    LARGEST,
     Data,
     Encoding,
     GroupColumn,
@@ -25,6 +26,7 @@ from search.cli.options import (
     Study,
     TrainingTable,
     Weights,
+    a_number,
     overrides_of,
 )
 from search.runtime.errors import EXIT_DIFFERENT
@@ -210,7 +212,7 @@ def predict(
 
 
 def replay(
-    trial: Annotated[int, typer.Argument(min=0, help="Number of a finished or pruned trial.")],
+    trial: Annotated[int, typer.Argument(min=0, max=LARGEST, help="Number of a finished or pruned trial.")],
     study: Study = None,
     data: Data = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
@@ -242,10 +244,13 @@ def backbones(
         list[str] | None, typer.Option("--family", help="cnn, transformer, hybrid or mlp; repeatable.")
     ] = None,
     max_params: Annotated[
-        float | None, typer.Option("--max-params", min=0.0, help="Maximum number of parameters, in millions.")
+        float | None,
+        typer.Option(
+            "--max-params", min=0.0, max=1e9, callback=a_number, help="Maximum number of parameters, in millions."
+        ),
     ] = None,
     max_size: Annotated[
-        int | None, typer.Option("--max-size", min=1, help="Maximum native image size, in pixels.")
+        int | None, typer.Option("--max-size", min=1, max=LARGEST, help="Maximum native image size, in pixels.")
     ] = None,
     measure: Annotated[
         bool | None,
@@ -279,13 +284,25 @@ def submissions(
     ] = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
     export: Annotated[
-        int | None, typer.Option("--export", help="Number of the export with this score; default: the latest.")
+        int | None,
+        typer.Option("--export", min=1, max=LARGEST, help="Number of the export with this score; default: the latest."),
     ] = None,
-    public: Annotated[float | None, typer.Option("--public", help="Record its public leaderboard score.")] = None,
-    private: Annotated[float | None, typer.Option("--private", help="Record its private leaderboard score.")] = None,
+    public: Annotated[
+        float | None,
+        typer.Option("--public", min=-1e9, max=1e9, callback=a_number, help="Record its public leaderboard score."),
+    ] = None,
+    private: Annotated[
+        float | None,
+        typer.Option("--private", min=-1e9, max=1e9, callback=a_number, help="Record its private leaderboard score."),
+    ] = None,
     public_images: Annotated[
         int | None,
-        typer.Option("--public-images", help="Number of test images behind public scores; stored with the data."),
+        typer.Option(
+            "--public-images",
+            min=1,
+            max=LARGEST,
+            help="Number of test images behind public scores; stored with the data.",
+        ),
     ] = None,
 ) -> None:
     """List all exports with their leaderboard scores, explain the differences, and recommend two."""

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+LARGEST = 2**31 - 1
+"""The largest number in a column of PostgreSQL's type integer."""
+
+
+def a_number(value: float | None) -> float | None:
+    """Option callback: the value, if it is a number. NaN passes the check of a range.
+
+    Raises:
+        typer.BadParameter: it is NaN.
+    """
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
+
 
 Study = Annotated[str | None, typer.Option("--study", "-s", help="Name of a stored study; default: the latest.")]
 Studies = Annotated[
@@ -84,6 +100,8 @@ Grace = Annotated[
     typer.Option(
         "--grace",
         min=0.0,
+        max=604_800.0,
+        callback=a_number,
         help="Seconds that the current epoch has to end after a stop is requested; then it is abandoned.",
     ),
 ]
@@ -92,6 +110,8 @@ Quota = Annotated[
     typer.Option(
         "--checkpoint-quota",
         min=0.0,
+        max=1e6,
+        callback=a_number,
         help="GiB for checkpoints of trials that wait for a worker; default: 20. Oldest go first.",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from search.cli.options import (
     TrainingTable,
     Weights,
     Workers,
+    a_number,
     overrides_of,
 )
 from search.runtime.signals import GRACE
@@ -47,7 +49,8 @@ def start(
     data: Data = None,
     storage_url: Storage = DEFAULT_STORAGE,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, help="Total number of trials, over all calls of `start`.")
+        int | None,
+        typer.Option("--trials", min=1, max=100_000, help="Total number of trials, over all calls of `start`."),
     ] = None,
     hours: Annotated[
         str | None,
@@ -60,11 +63,21 @@ def start(
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option("--patience", min=0, help="Stop after this many trials without a gain beyond noise; 0: never."),
+        typer.Option(
+            "--patience",
+            min=0,
+            max=100_000,
+            help="Stop after this many trials without a gain beyond noise; 0: never.",
+        ),
     ] = None,
     priority: Annotated[
         int | None,
-        typer.Option("--priority", help="Workers serve the study with the highest priority first; default: 0."),
+        typer.Option(
+            "--priority",
+            min=-1_000_000,
+            max=1_000_000,
+            help="Workers serve the study with the highest priority first; default: 0.",
+        ),
     ] = None,
     workers: Workers = None,
     gpus: Gpus = None,
@@ -80,10 +93,14 @@ def start(
         typer.Option(
             "--gpus-per-worker",
             min=0.0,
+            max=1000.0,
+            callback=a_number,
             help="On Ray; default: 1 if the cluster has GPUs. 0.5: two workers share a GPU.",
         ),
     ] = None,
-    cpus_per_worker: Annotated[float, typer.Option("--cpus-per-worker", min=0.1, help="On Ray.")] = 1.0,
+    cpus_per_worker: Annotated[
+        float, typer.Option("--cpus-per-worker", min=0.1, max=10_000.0, callback=a_number, help="On Ray.")
+    ] = 1.0,
     ship_data: Annotated[
         bool, typer.Option("--ship-data", help="On Ray: send the images even to nodes that have a folder of this name.")
     ] = False,
@@ -210,6 +227,8 @@ def worker(
         typer.Option(
             "--lease",
             min=1.0,
+            max=604_800.0,
+            callback=a_number,
             help="Seconds without a renewal after which another worker may take over the trial; default: 120.",
         ),
     ] = None,
@@ -353,7 +372,10 @@ def import_predictions(
 ) -> None:
     """Import the predictions of another model; `export-best` blends them in if that is a real gain."""
     if sum([oof is not None, remove is not None, list_them]) != 1:
-        raise typer.BadParameter("give one of: --oof FILE --test FILE to import, --list, --remove LABEL")
+        raise typer.BadParameter(
+            "give one of them: --oof FILE, with --test FILE, imports; --list lists; --remove LABEL removes",
+            param_hint="--oof, --list, --remove",
+        )
     from search.workflow.import_predictions import ImportRequest, list_imports, remove_import
     from search.workflow.import_predictions import import_predictions as run
 
@@ -373,6 +395,6 @@ def gpu_indices(text: str | None) -> list[int] | None:
     """
     if text is None:
         return None
-    if not all(part.strip().isdigit() for part in text.split(",")):
+    if not re.fullmatch(r"\s*[0-9]{1,4}\s*(,\s*[0-9]{1,4}\s*)*", text):
         raise typer.BadParameter(f"{text!r} is not a list of GPU indices such as 0,2", param_hint="--gpus")
     return [int(part) for part in text.split(",")]

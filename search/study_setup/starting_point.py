@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,7 +114,7 @@ def _parse_trial_name(given: str) -> tuple[str, int | None]:
     name, colon, number = given.rpartition(":")
     if not colon:
         return given, None
-    if not number.isascii() or not number.isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", number):
         raise NoSuchTrial(f"--from takes STUDY or STUDY:TRIAL, such as aug_tuning:12, not {given!r}")
     return name, int(number)
 
