@@ -11,7 +11,7 @@ from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.runtime.devices import list_gpus, place_workers
 from search.runtime.signals import GRACE
-from trainer.common.environment import usable_cores
+from trainer.common.environment import thread_limit, usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,9 @@ def _plan_local(workers: Workers) -> FleetPlan:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     placement = place_workers(workers.workers, workers.gpus, list_gpus(), visible, usable_cores(), workers.per_gpu)
     # An upper limit set by the user, for instance on a host with other jobs.
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if limit.isdecimal() and int(limit) > 0:
-        placement = replace(placement, threads=min(placement.threads, int(limit)))
+    limit = thread_limit()
+    if limit is not None:
+        placement = replace(placement, threads=min(placement.threads, limit))
     gpus = len({gpu for gpu in placement.gpus if gpu is not None})
     return FleetPlan(
         where=_counted(len(placement.gpus), f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "the CPU"),

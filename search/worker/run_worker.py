@@ -20,7 +20,7 @@ from search.worker.loop import work
 from search.worker.study_cache import StudyCache, WorkerResources
 from storage.database.outages import OUTAGE_TIMEOUT, retry
 from storage.stores import Stores, open_stores
-from trainer.common.environment import check_torch_pair, usable_cores
+from trainer.common.environment import check_torch_pair, thread_limit, usable_cores
 
 START_TIMEOUT = 300.0  # seconds that a worker waits at its start for a database that does not answer
 
@@ -89,13 +89,13 @@ def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: st
     from trainer.training.gpu_memory import limit_memory
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    threads = os.environ.get("OMP_NUM_THREADS")
-    if threads:
-        torch.set_num_threads(int(threads))
+    threads = thread_limit()
+    if threads is not None:
+        torch.set_num_threads(threads)
     share = os.environ.get(SHARE_VARIABLE)
     if share and device.type == "cuda":
         limit_memory(float(share))
-    cores = int(threads) if threads else usable_cores() // max(1, torch.cuda.device_count())
+    cores = threads or usable_cores() // max(1, torch.cuda.device_count())
     with BatchLoader(fitting_workers(device.type, cores)) as loader:
         yield WorkerResources(
             worker=name,

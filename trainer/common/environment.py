@@ -53,6 +53,15 @@ def usable_cores(quota: Path = CPU_QUOTA) -> int:
         return cores
 
 
+def thread_limit() -> int | None:
+    """The number of threads that ``OMP_NUM_THREADS`` allows; None: it is not set, or holds no number from 1 to 9999.
+
+    OpenMP also takes a list such as ``4,2``, one number for each level of nested parallelism. The first one counts.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if re.fullmatch(r"0*[1-9][0-9]{0,3}", first) else None
+
+
 def check_torch_pair(*, thorough: bool = False) -> None:
     """Check that torchvision was built for the installed torch; call it before the import of timm.
 

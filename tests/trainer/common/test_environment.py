@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.common.environment import check_torch_pair, library_versions, looks_unpaired
+from trainer.common.environment import check_torch_pair, library_versions, looks_unpaired, thread_limit
 
 ROOT = Path(__file__).parents[3]
 
@@ -108,3 +108,28 @@ def test_what_is_missing_is_named() -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert "not installed: torch and torchvision" in done.stderr
     assert "pip install torch torchvision" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [
+        ("2", 2),
+        ("2,1", 2),
+        (" 08 , 4,2", 8),
+        ("", None),
+        ("0", None),
+        ("-1", None),
+        ("two", None),
+        (",2", None),
+        ("²", None),
+        ("9" * 5000, None),
+        (None, None),
+    ],
+)
+def test_the_limit_of_threads_is_the_first_number_of_a_list(
+    value: str | None, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert thread_limit() == limit
