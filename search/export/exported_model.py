@@ -18,6 +18,7 @@ from search.export.plan import weight_files
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from trainer.data.image_set import ImageSet
+from trainer.inference.predict import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -47,10 +48,7 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
         }
 
     def __getitem__(self, name: str) -> Mapping[str, torch.Tensor]:
-        from safetensors.torch import load_file
-
-        state: Mapping[str, torch.Tensor] = load_file(self._files[name])
-        return state
+        return read_weights(self._files[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ from .pixel_values import Ranges
 from .predictions import Predictions, check_output, write_predictions
 from .printable import name_problem, printable
 from .views import predict_views
+
+if TYPE_CHECKING:
+    import torch
 
 LINE_BREAK = "\n"
 CHUNK_BYTES = 512 * 2**20  # bytes of resized images in memory at a time
@@ -56,7 +59,6 @@ def predict_member(
             finite.
     """
     import timm
-    from safetensors.torch import load_file
 
     total = np.zeros((len(images), member.classes))
     try:
@@ -64,7 +66,7 @@ def predict_member(
             member.backbone, pretrained=False, num_classes=member.classes, **member.model_args
         ).to(device)
         for path in member.weights:
-            network.load_state_dict(load_file(path))
+            network.load_state_dict(read_weights(path))
             views = predict_views(
                 network, images, mean=member.mean, std=member.std, views=member.views, batch_size=batch_size,
                 device=device,
@@ -82,6 +84,17 @@ def predict_member(
     if not np.isfinite(total).all():
         raise ModelError(f"the weights of {member.backbone} predict values that are not finite")
     return total / (len(member.weights) * len(member.views))
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a safetensors file."""
+    from safetensors.torch import load, load_file
+
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # safetensors opens no file whose path is not UTF-8
+        return load(path.read_bytes())
+    return load_file(path)
 
 
 Item = tuple[str, Path | NDArray[Any]]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.common.errors import BackboneError, suggest
-from trainer.networks.pretrained import SUFFIXES, read_state_dict
+from trainer.networks.pretrained import SUFFIXES, check_readable, read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +31,8 @@ def custom_weights_file(init: str, weights_dir: Path | None) -> Path:
     """The weights file that ``init`` names.
 
     Raises:
-        BackboneError: there is no weights folder, the folder has no such file (the message suggests similar names), or
-            the file is a link that leads out of the folder.
+        BackboneError: there is no weights folder, the folder has no such file (the message suggests similar names),
+            this user may not read it, or the file is a link that leads out of the folder.
     """
     wanted = " or ".join(f"{init}{suffix}" for suffix in SUFFIXES)
     if weights_dir is None:
@@ -43,6 +43,7 @@ def custom_weights_file(init: str, weights_dir: Path | None) -> Path:
         )
     if not weights_dir.is_dir():
         raise BackboneError(f"the weights folder {weights_dir} does not exist")
+    check_readable(weights_dir)
     folder = weights_dir.resolve()
     for suffix in SUFFIXES:
         file = weights_dir / f"{init}{suffix}"
@@ -51,6 +52,7 @@ def custom_weights_file(init: str, weights_dir: Path | None) -> Path:
         # The name may come from another person's study, so it must not open a file outside this folder.
         if file.resolve().parent != folder:
             raise BackboneError(f"{file} is a link out of the weights folder, to {file.resolve()}: put a copy there")
+        check_readable(file)
         return file
     there = sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES})
     raise BackboneError(

@@ -7,6 +7,8 @@ Face cache, and the hub if it can be reached, in this order. Random weights neve
 from __future__ import annotations
 
 import functools
+import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +66,7 @@ def missing_weights(names: Iterable[str], weights_dir: Path | None) -> tuple[str
     The hub is not asked again after it could not be reached.
 
     Raises:
-        BackboneError: as `find_pretrained_weights`.
+        BackboneError: as `find_pretrained_weights`, or a file cannot be read.
     """
     missing, ask_hub = [], True
     for name in names:
@@ -74,7 +76,22 @@ def missing_weights(names: Iterable[str], weights_dir: Path | None) -> tuple[str
             found, ask_hub = None, False
         if found is None:
             missing.append(name)
+        elif found.file is not None:
+            check_readable(found.file)
     return tuple(missing)
+
+
+def check_readable(path: Path) -> None:
+    """Check that this user may read a weights file or folder.
+
+    Raises:
+        BackboneError: this user may not.
+    """
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise BackboneError(
+            f"the weights {path} cannot be read by this user (no permission); its owner allows it: "
+            f"{shlex.join(['chmod', 'a+rX', str(path)])}"
+        )
 
 
 def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> str:
@@ -105,6 +122,7 @@ def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLocat
     if weights_dir is not None:
         if not weights_dir.is_dir():
             raise BackboneError(f"the weights folder {weights_dir} does not exist")
+        check_readable(weights_dir)
         full_name = f"{config.architecture}.{config.tag}" if config and config.tag else name
         for stem in (name, full_name):
             for suffix in SUFFIXES:

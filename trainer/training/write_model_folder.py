@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -159,6 +160,8 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)  # as the umask says; safetensors 0.8 lets only the owner read
         try:
             # Cloned because safetensors refuses tensors that share memory, as tied weights do.
             save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, temporary)
@@ -168,6 +171,7 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
             if code is None:
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        temporary.chmod(mode)
 
 
 def _write_weights(root: Path, name: str, state: Mapping[str, torch.Tensor]) -> dict[str, str]:

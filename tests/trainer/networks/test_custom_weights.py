@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +24,7 @@ from tests.trainer.training.support import SMALL, competition, run
 from trainer.common.errors import BackboneError
 from trainer.networks.build import create_backbone
 from trainer.networks.custom_weights import custom_weights_digest, custom_weights_file, missing_custom_weights_message
+from trainer.networks.pretrained import missing_weights
 from trainer.recipe.recipe import Recipe, RecipeError
 from trainer.training.write_model_folder import save_weights
 
@@ -164,3 +172,46 @@ def test_every_fold_begins_with_the_checkpoint(folder: Path) -> None:
     state = create_backbone(Recipe.from_flat({**SMALL, **frozen}), 3, weights_dir=folder).state_dict()
     for model in result.models:
         assert all(torch.allclose(model[name].float(), state[name].float(), atol=1e-6) for name in state)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that every user of this machine may enter, unlike pytest's."""
+    path = Path(tempfile.mkdtemp(prefix="retable-weights-"))
+    path.chmod(0o755)
+    yield path
+    path.chmod(0o755)
+    shutil.rmtree(path)
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """The block runs as a user without special rights."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("locked", ["mine.safetensors", "."])
+def test_weights_without_permission_are_found_before_anything_starts(shared_folder: Path, locked: str) -> None:
+    file = shared_folder / "mine.safetensors"
+    save_weights(file, {"a": torch.ones(2)})
+    save_weights(shared_folder / "test_resnet.safetensors", {"a": torch.ones(2)})
+    with another_user():
+        assert missing_custom_weights_message(["mine"], shared_folder) == ""
+    for path in (shared_folder / locked, shared_folder / "test_resnet.safetensors"):
+        path.chmod(0o0)
+    with another_user():
+        message = missing_custom_weights_message(["mine"], shared_folder)
+        with pytest.raises(BackboneError, match="no permission"):
+            missing_weights(["test_resnet"], shared_folder)
+    assert "no permission" in message
+    command = shlex.split(message.partition("its owner allows it: ")[2])
+    subprocess.run(command, check=True)
+    with another_user():
+        assert missing_custom_weights_message(["mine"], shared_folder) == ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from trainer import inference
 from trainer.inference.blend import Blend
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import load_model_folder
+from trainer.inference.predict import read_weights
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import Recipe
@@ -176,3 +179,19 @@ def test_what_safetensors_itself_refuses_is_passed_on(tmp_path: Path, monkeypatc
     with pytest.raises(SafetensorError, match="something else"):
         save_weights(tmp_path / "fold0.safetensors", {"a": torch.zeros(2)})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_weights_have_the_mode_that_the_umask_gives(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_weights(tmp_path / "fold0.safetensors", {"a": torch.ones(2)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "fold0.safetensors").stat().st_mode) == mode
+
+
+def test_weights_are_read_from_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode("コンペ".encode("shift_jis"))
+    save_weights(folder / "fold0.safetensors", {"a": torch.ones(2)})
+    assert torch.equal(read_weights(folder / "fold0.safetensors")["a"], torch.ones(2))
