@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName, members_named
+from trainer.common.errors import first_lines
 from trainer.inference.printable import printable
 from trainer.recipe.recipe import FIELDS, Scalar
 
@@ -80,7 +81,7 @@ def write_card(facts: CardFacts) -> str:
         _data(facts),
     ]
     if facts.warnings:
-        parts += ["## Warnings", "\n".join(f"- {_plain(line)}" for line in facts.warnings)]
+        parts += ["## Warnings", "\n".join(f"- {_plain(line)}" for line in first_lines(facts.warnings, 20))]
     parts += [
         "## Use it",
         "    python model/predict.py FOLDER_OF_IMAGES --output predictions.csv\n\n"

@@ -18,6 +18,7 @@ from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
 from storage.values import TrialStatus
+from trainer.common.errors import first_lines
 from trainer.data.description import duplicate_lines
 from trainer.evaluation.metrics import METRICS
 
@@ -59,7 +60,7 @@ def print_study(
     )
     for line in images.notes:
         say(console, f"  {line}")
-    for line in (*notes, *images.warnings, *duplicate_lines(images, competition.duplicates)):
+    for line in (*notes, *first_lines(images.warnings), *duplicate_lines(images, competition.duplicates)):
         if line.startswith(" "):
             say(console, line)
         else:

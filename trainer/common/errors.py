@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SHOWN = 20  # problems in a message; the others are counted
 
@@ -38,6 +38,12 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
     given = list(names)
     shown = ", ".join(repr(name) for name in given[:limit])
     return shown if len(given) <= limit else f"{shown} and {len(given) - limit} more"
+
+
+def first_lines(lines: Sequence[str], limit: int = 10) -> list[str]:
+    """The first ``limit`` lines, and a line that counts the others."""
+    rest = len(lines) - limit
+    return [*lines[:limit], *([f"... and {rest} more"] if rest > 0 else [])]
 
 
 def suggest(given: str, valid: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainer.common.errors import first_lines
 from trainer.data.duplicates import DuplicateReport
 from trainer.data.folds import fold_groups, fold_warnings
 from trainer.data.image_set import ImageSet
@@ -44,7 +45,8 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
     if image_set.skipped:
         lines.append(f"left out: {len(image_set.skipped)} training images")
     groups = fold_groups(image_set, duplicates.groups)
-    warnings = [*image_set.warnings, *fold_warnings(image_set.y, groups, image_set.class_names, n_folds)]
+    few = fold_warnings(image_set.y, groups, image_set.class_names, n_folds)
+    warnings = [*first_lines(image_set.warnings, _SHOWN), *few]
     return [*lines, *(f"warning: {warning}" for warning in warnings)]
 
 

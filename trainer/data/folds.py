@@ -12,6 +12,7 @@ from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet
 from trainer.formats.delimited import read_table, write_table
 
+SHOWN_CLASSES = 3  # rare classes that are named one by one
 COLUMNS = ("image_id", "label", "group", "fold")
 
 
@@ -99,16 +100,26 @@ def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, se
 def fold_warnings(
     y: NDArray[np.int64], groups: NDArray[np.int64], class_names: Sequence[str], n_folds: int
 ) -> list[str]:
-    """One sentence for each class that cannot be in every fold, because it has fewer groups than there are folds."""
-    warnings = []
+    """Sentences on the classes that cannot be in every fold, because they have fewer groups than there are folds.
+
+    Returns:
+        A sentence for each class, or one for all if there are more than `SHOWN_CLASSES`.
+    """
+    warnings, few = [], []
     for label, name in enumerate(class_names):
         n_images, n_groups = int((y == label).sum()), len(np.unique(groups[y == label]))
         if n_groups < n_folds:
+            few.append(f"{name!r} ({n_groups})")
             in_groups = f" in {n_groups} groups that stay together" if n_groups < n_images else ""
             warnings.append(
                 f"the class {name!r} has {n_images} image{'s' if n_images != 1 else ''}{in_groups}, fewer than the "
                 f"{n_folds} folds: some folds are scored without this class"
             )
+    if len(few) > SHOWN_CLASSES:
+        return [
+            f"{len(few)} classes have fewer images or groups than the {n_folds} folds, such as "
+            f"{', '.join(few[:SHOWN_CLASSES])}: some folds are scored without them"
+        ]
     return warnings
 
 

@@ -120,6 +120,15 @@ def test_rare_classes_are_named() -> None:
     assert "'alike' has 6 images in 2 groups" in second
 
 
+def test_many_rare_classes_share_a_sentence() -> None:
+    names = [f"class_{c}" for c in range(500)]
+    (sentence,) = fold_warnings(np.repeat(np.arange(500), 2), np.arange(1000), names, 5)
+    assert sentence == (
+        "500 classes have fewer images or groups than the 5 folds, such as 'class_0' (2), 'class_1' (2), 'class_2' "
+        "(2): some folds are scored without them"
+    )
+
+
 def test_a_table_of_folds_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "folds.csv"
     ids = ["b", "a", 'c,"d']

@@ -15,6 +15,8 @@ from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, is_missing, is_number, text_problem, unify_labels
 
 _DOUBTFUL = ("na", "n/a", "none", "?", "-", "unknown", "unlabeled", "unlabelled")  # perhaps no label at all
+SHOWN_IDS = 5  # repeated ids that are named one by one
+SHOWN_ROWS = 3  # row numbers in one message
 SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 
 
@@ -182,6 +184,10 @@ def _drop_repeated(
             repeated.append(SkippableProblem(lost_id=None, message=_given_again(table, identifier, indices, labels)))
         elif len(first_with) > 1:
             warnings.append(_two_labels(table, identifier, indices, labels))
+    if len(repeated) > SHOWN_IDS:
+        repeated = [SkippableProblem(lost_id=None, message=_many_given_again(table, by_id, labels, len(repeated)))]
+    if len(warnings) > SHOWN_IDS:
+        warnings = [*warnings[:SHOWN_IDS], f"... and {len(warnings) - SHOWN_IDS} more images with several labels"]
     return sorted(kept), repeated, warnings
 
 
@@ -217,14 +223,27 @@ def _given_again(table: Table, identifier: str, indices: Sequence[int], labels: 
     )
 
 
+def _many_given_again(table: Table, by_id: Mapping[str, Sequence[int]], labels: Mapping[int, str], count: int) -> str:
+    """Message for many ids of `_given_again`: a table of boxes, or a wrong join of tables."""
+    identifier, indices = max(by_id.items(), key=lambda entry: len(entry[1]))
+    return (
+        f"{table.path.name}: {count} ids are given several times with the same label, such as {identifier!r} in "
+        f"{len(indices)} rows ({_rows(table, indices)}). One row for each label is enough: if the table lists boxes or "
+        "crops, write one row for each image, with its main class; --skip-bad takes the first row of each label"
+    )
+
+
 def _two_labels(table: Table, identifier: str, indices: Sequence[int], labels: Mapping[int, str]) -> str:
     """Message for an id with different labels. Annotators may disagree, so both rows are kept."""
-    given = " and ".join(repr(labels[index]) for index in indices)
+    given = " and ".join(map(repr, dict.fromkeys(labels[index] for index in indices)))
     return f"{_rows(table, indices)}: the image {identifier!r} has the labels {given}; both rows are kept, in one fold"
 
 
 def _rows(table: Table, indices: Sequence[int]) -> str:
-    return f"{table.path.name} rows {' and '.join(str(table.numbers[index]) for index in indices)}"
+    numbers = [str(table.numbers[index]) for index in indices]
+    if len(numbers) > SHOWN_ROWS:
+        numbers = [", ".join(numbers[:SHOWN_ROWS]), f"{len(numbers) - SHOWN_ROWS} more"]
+    return f"{table.path.name} rows {' and '.join(numbers)}"
 
 
 def _shared_files(rows: Iterable[TrainingRow]) -> list[str]:

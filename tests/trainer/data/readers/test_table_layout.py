@@ -235,6 +235,24 @@ def test_a_repeated_row_is_refused_or_left_out(kaggle: Kaggle) -> None:
     assert found.skipped == ()
 
 
+def test_a_table_of_boxes_is_explained_in_one_line(kaggle: Kaggle) -> None:
+    rows = [(f"a{i}", "cd"[i % 2]) for i in range(8)]
+    folder = kaggle(rows * 100, sample=None)
+    message = problems_of(folder)
+    assert len(message) < 600
+    assert "8 ids are given several times" in message
+    assert "'a0' in 100 rows (train.csv rows 2, 10, 18 and 97 more)" in message
+    assert read_images(folder, DataOptions(skip_bad=True)).train_ids == tuple(f"a{i}" for i in range(8))
+
+
+def test_many_images_with_two_labels_are_counted(kaggle: Kaggle) -> None:
+    rows = [(f"a{i}", label) for i in range(20) for label in "cd"]
+    found = read_images(kaggle(rows, sample=None), DataOptions())
+    assert len(found.train_ids) == 40
+    assert len(found.warnings) == 6
+    assert found.warnings[-1] == "... and 15 more images with several labels"
+
+
 def test_an_image_with_two_labels_keeps_both_in_one_fold_and_is_reported(kaggle: Kaggle) -> None:
     folder = kaggle()
     with (folder / "train.csv").open("a") as table:
