@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.common.files import replacing
+from trainer.evaluation.fonts import fonts_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,12 +58,14 @@ def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -
     figure = Figure(figsize=(WIDTH, FRAME + ROW * len(marks)), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    fonts = fonts_for([title, metric, *(text for mark in marks for text in (mark.label, mark.note))])
     for row, mark in enumerate(marks):
         _draw_row(axes, row, mark)
     leader = marks[0]
     axes.axvline(leader.averaged, color=TIED, linewidth=0.8, linestyle=(0, (4, 4)), zorder=0)
-    axes.set_title(title, loc="left", fontsize=12, pad=22, parse_math=False)
-    axes.set_yticks(range(len(marks)), [mark.label for mark in marks], fontsize=9.5, parse_math=False)
+    axes.set_title(fonts.drawable(title), loc="left", fontsize=12, pad=22, parse_math=False, family=fonts.families)
+    labels = [fonts.drawable(mark.label) for mark in marks]
+    axes.set_yticks(range(len(marks)), labels, fontsize=9.5, parse_math=False, family=fonts.families)
     axes.set_ylim(len(marks) - 0.4, -0.6)
     axes.set_xlabel(
         f"{metric} of one network and of the average of the fold models, higher is better",

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.fonts import Fonts, fonts_for
+
 MAX_NUMBERED_CLASSES = 30  # with more classes the cells are too small for numbers
 MAX_LABEL = 24  # characters of a class name
 
@@ -41,10 +43,11 @@ def confusion_matrix_png(
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    labels = [name if len(name) <= MAX_LABEL else name[: MAX_LABEL - 1] + "…" for name in class_names]
+    fonts = fonts_for(class_names)
+    labels = [_label(fonts, number, name) for number, name in enumerate(class_names)]
     size = 9 if numbered else 7
-    axes.set_xticks(range(classes), labels, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(range(classes), labels, fontsize=size, parse_math=False)
+    axes.set_xticks(range(classes), labels, rotation=90, fontsize=size, parse_math=False, family=fonts.families)
+    axes.set_yticks(range(classes), labels, fontsize=size, parse_math=False, family=fonts.families)
     accuracy = float(np.trace(counts)) / max(int(counts.sum()), 1)
     axes.set(xlabel="predicted", ylabel="true", title=f"{int(counts.sum()):,} images, {accuracy:.1%} on the diagonal")
     if numbered:
@@ -57,3 +60,10 @@ def confusion_matrix_png(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _label(fonts: Fonts, number: int, name: str) -> str:
+    """A class name to draw; with the number of the class if not all of the name can be drawn."""
+    shown = fonts.drawable(name)
+    shown = shown if shown == name else f"{number}: {shown}"
+    return shown if len(shown) <= MAX_LABEL else shown[: MAX_LABEL - 1] + "…"

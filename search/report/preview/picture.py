@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.files import replacing
+from trainer.evaluation.fonts import fonts_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,8 +60,10 @@ def draw(path: Path, title: str, subtitle: str, rows: Sequence[PictureRow]) -> N
     height = HEAD + len(rows) * (CAPTION + CELL) + MARGIN
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(MARGIN / width, 1 - 0.2 / height, title, va="top", fontsize=15, parse_math=False)
-    figure.text(MARGIN / width, 1 - 0.54 / height, subtitle, va="top", fontsize=10, color="0.35", parse_math=False)
+    fonts = fonts_for([title, subtitle])
+    style: dict[str, Any] = {"va": "top", "parse_math": False, "family": fonts.families}
+    figure.text(MARGIN / width, 1 - 0.2 / height, fonts.drawable(title), fontsize=15, **style)
+    figure.text(MARGIN / width, 1 - 0.54 / height, fonts.drawable(subtitle), fontsize=10, color="0.35", **style)
     for number, row in enumerate(rows):
         _draw_row(figure, HEAD + number * (CAPTION + CELL), row)
     with replacing(path) as temporary:
