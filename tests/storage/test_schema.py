@@ -82,7 +82,7 @@ def test_downgrade_leaves_optunas_tables_alone(database: Database) -> None:
 
 def test_an_empty_database_is_not_ready(empty_url: str) -> None:
     database = connect(empty_url)
-    with pytest.raises(SchemaError, match="no Retable tables yet; `search start`"):
+    with pytest.raises(SchemaError, match="no Retable tables yet; `search start --study NAME`"):
         require_schema(database)
     with pytest.raises(SchemaError):
         open_optuna_storage(database)
