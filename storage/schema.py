@@ -55,12 +55,14 @@ def require_schema(database: Database) -> None:
     """
     revision = _revision(database)
     if revision is None:
-        raise NotSetUpError(f"the database {database.name} has no Retable tables yet; `search start` creates them")
+        raise NotSetUpError(
+            f"the database {database.name} has no Retable tables yet; `search start --study NAME` creates them"
+        )
     _refuse_unknown_revision(database, revision)
     if revision != head_revision():
         raise SchemaError(
             f"the tables of {database.name} have revision {revision}, this Retable needs {head_revision()}: stop its "
-            "workers, then `search start` upgrades them"
+            "workers, then `search start --study NAME` upgrades them"
         )
 
 

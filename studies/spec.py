@@ -217,11 +217,14 @@ class StudySpec:
             raise StudyError(f"the backbones of {self.title!r} are unknown until its filter is resolved")
 
     @staticmethod
-    def from_dict(stored: object) -> StudySpec:
+    def from_dict(stored: object, overrides: Sequence[str] = ()) -> StudySpec:
         """The reverse of `to_dict`; ``stored`` is checked like a study file.
 
+        Args:
+            overrides: as for `load_study`.
+
         Raises:
-            StudyError: ``stored`` is not a valid study; all problems are listed.
+            StudyError: ``stored`` is not a valid study, or an override is invalid; all problems are listed.
         """
         problems = Problems("the stored study")
         known = {"title", *TABLES, PORTFOLIO, "begun_from"}
@@ -248,6 +251,11 @@ class StudySpec:
             problems.add("", f"begun_from is STUDY:TRIAL, not {shown(begun_from)}")
         spec = _build(document, problems, lenient=False)
         spec._require_resolved()
+        if overrides:
+            # An override of one key of a range needs the range by itself.
+            single = {path: entry[0] if len(entry) == 1 else entry for path, entry in space.items()}
+            document = apply_overrides(dataclasses.replace(document, space=single), overrides)
+            spec = _build(document, Problems("the stored study", document.overridden), lenient=True)
         if removed is not None:
             spec = dataclasses.replace(spec, search_settings=dataclasses.replace(spec.search_settings, pruner=removed))
         return dataclasses.replace(spec, begun_from=begun_from)
@@ -343,7 +351,7 @@ def _dimension_to_dict(dimension: Dimension) -> dict[str, Any]:
     return entry
 
 
-def _stored_space(stored: object, problems: Problems) -> dict[str, object]:
+def _stored_space(stored: object, problems: Problems) -> dict[str, list[object]]:
     """Stored dimensions as entries of a study file's [space]: the tables of each field."""
     by_field: dict[str, list[object]] = {}
     for entry in stored if isinstance(stored, list) else [stored]:

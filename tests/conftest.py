@@ -17,6 +17,7 @@ import pytest
 # Set before torch is imported. Two torch threads on two cores slow each other down if other processes run.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from search.runtime import commands
 from storage.database.connection import connect
 from storage.schema import create_schema
 from tests.databases import PostgresServer
@@ -28,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         arguments = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         if "postgres" in getattr(item, "fixturenames", ()) or arguments.get("dialect") == "postgresql":
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def forget_storage() -> Iterator[None]:
+    """Let no test complete the commands in messages of a later test."""
+    yield
+    commands._options.clear()
 
 
 @pytest.fixture(scope="session")

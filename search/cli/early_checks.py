@@ -10,19 +10,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.runtime.errors import SearchError
-from studies.file.catalog import check_name, find_study
+from storage.database.existing import NoStudy, check_database
+from studies.file.catalog import check_name, find_study, is_study_file
 from studies.spec import load_study
 from trainer.common.errors import DataError, suggest
 
 
-def check_study(study: str, overrides: Sequence[str], name: str | None) -> None:
+def check_study(study: str, overrides: Sequence[str], name: str | None, storage_url: str) -> None:
     """Check a study file, its overrides and the name of the stored study.
+
+    What may be the name of a stored study is left to `search.study_setup.prepare`.
 
     Raises:
         StudyError: listing every problem.
+        StorageError: the database URL is invalid.
     """
+    if not is_study_file(study) and _has_database(storage_url):
+        return
     load_study(study, overrides)
     check_name(name or find_study(study).name)
+
+
+def _has_database(storage_url: str) -> bool:
+    try:
+        check_database(storage_url)
+    except NoStudy:
+        return False
+    return True
 
 
 ENGINES = ("local", "ray")

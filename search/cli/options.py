@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from search.runtime.commands import remember_storage
+
 LARGEST = 2**31 - 1
 """The largest number in a column of PostgreSQL's type integer."""
 
@@ -37,6 +39,23 @@ Studies = Annotated[
 StudyFile = Annotated[
     str, typer.Option("--study", "-s", help="A shipped study (see `search studies`) or the path of a .toml file.")
 ]
+
+
+def _existing(url: str) -> str:
+    """Option callback: the URL, if its database exists."""
+    from storage.database.existing import check_database
+
+    _remembered(url)
+    check_database(url)
+    return url
+
+
+def _remembered(url: str) -> str:
+    """Option callback: the URL, which commands in messages then name, too."""
+    remember_storage(url, DEFAULT_STORAGE)
+    return url
+
+
 Storage = Annotated[
     str,
     typer.Option(
@@ -45,18 +64,9 @@ Storage = Annotated[
         show_envvar=True,
         show_default="sqlite:///retable.db",
         help="Database URL: sqlite:///FILE or postgresql://USER@HOST/NAME.",
+        callback=_remembered,
     ),
 ]
-
-
-def _existing(url: str) -> str:
-    """Option callback: the URL, if its database exists."""
-    from storage.database.existing import check_database
-
-    check_database(url)
-    return url
-
-
 StoredIn = Annotated[
     str,
     typer.Option(
@@ -64,7 +74,7 @@ StoredIn = Annotated[
         envvar="RETABLE_STORAGE",
         show_envvar=True,
         show_default="sqlite:///retable.db",
-        help="URL of a database that `search start` has set up.",
+        help="URL of the database with the study.",
         callback=_existing,
     ),
 ]

@@ -156,7 +156,7 @@ def start(
         similar_labels=similar_labels,
         encoding=encoding,
     )
-    check_study(study, overrides, name)
+    check_study(study, overrides, name, storage_url)
     if data is not None:
         check_folder(data)
     check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)

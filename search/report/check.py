@@ -158,6 +158,6 @@ def _weighting(shift: Shift) -> str:
     values, effective = importance_weights(shift.train, len(shift.test))
     return (
         f"weighted by similarity to the test images, {len(values)} training images have the effective sample size "
-        f"{effective:.0f}. `search start --set {SETTING}` scores with these weights: closer to the test images, but "
-        "less precise"
+        f"{effective:.0f}. `search start --study NAME --set {SETTING}` scores with these weights: closer to the test "
+        "images, but less precise"
     )

@@ -82,7 +82,10 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console, f"{snapshot.waiting} trial(s) wait for a worker to continue them")
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
-        hint = "`search status --failed` shows the reasons, `search retry --failed` runs them again"
+        hint = (
+            f"`search status --failed --study {study.name}` shows the reasons, `search retry --failed --study "
+            f"{study.name}` runs them again"
+        )
         say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
     _print_workers(console, stores, study)
     _print_imports(console, stores, study)

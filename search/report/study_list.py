@@ -11,7 +11,6 @@ from rich.text import Text
 from search.report.status import state_of
 from search.runtime.console import SEPARATOR, Column, open_console, print_table, say
 from search.study_state.snapshot import read_snapshot
-from search.study_state.study import Study
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import SchemaError
@@ -64,19 +63,20 @@ def show_study(name: str, overrides: Sequence[str], url: str) -> None:
     """Explain the stored study of that name, else the study file.
 
     Args:
-        overrides: ``FIELD=VALUE`` changes; with any, the study file is explained.
+        overrides: ``FIELD=VALUE`` changes of either.
 
     Raises:
         StudyError: there is neither, or an override is invalid.
     """
     console = open_console()
-    spec = None if overrides else _stored_spec(name, url)
+    spec = _stored_spec(name, overrides, url)
     if spec is not None:
-        say(console, Text.assemble("Stored study ", (name, "bold"), ", as it runs:"))
+        how = "with the changes of --set:" if overrides else "as it runs:"
+        say(console, Text.assemble("Stored study ", (name, "bold"), f", {how}"))
     _print_explanation(console, explain(spec or load_study(name, overrides)))
 
 
-def _stored_spec(name: str, url: str) -> StudySpec | None:
+def _stored_spec(name: str, overrides: Sequence[str], url: str) -> StudySpec | None:
     try:
         check_database(url)
     except NoStudy:
@@ -84,11 +84,14 @@ def _stored_spec(name: str, url: str) -> StudySpec | None:
     from storage.database.connection import connect
     from storage.records.studies import StudyStore
 
+    database = connect(url)
     try:
-        stored = StudyStore(connect(url)).find(name)
+        stored = StudyStore(database).find(name)
     except SchemaError:
         return None  # a database of another program
-    return None if stored is None else Study.of(stored).spec
+    finally:
+        database.close()
+    return None if stored is None else StudySpec.from_dict(stored.spec, overrides)
 
 
 def _print_explanation(console: Console, explanation: Explanation) -> None:

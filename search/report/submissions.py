@@ -90,7 +90,7 @@ def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
     if not entries:
         say(
             console,
-            "Nothing has been exported yet. `search start` exports at its end; `search export-best` exports now.",
+            "Nothing has been exported yet. `search export-best` exports the best trials so far.",
         )
     print_submissions(console, stores, entries)
 

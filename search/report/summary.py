@@ -12,6 +12,7 @@ from rich.text import Text
 from search.export.files import Export
 from search.export.rationale import BLEND_NAMES
 from search.report.progress import difference, recipe_difference
+from search.runtime.commands import completed
 from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
@@ -139,7 +140,10 @@ def print_export(console: Console, export: Export, doubts: Sequence[str], *, stu
             say(console, line, prefix=Text("- ", style="yellow"))
     say(console)
     say(console, Text("Next", style="bold"))
-    steps = _next_steps(export, f" --study {study}" * bool(study), compared=compared)
+    steps = [
+        (completed(command), purpose)
+        for command, purpose in _next_steps(export, f" --study {study}" * bool(study), compared=compared)
+    ]
     short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
     width = max(len(command) for command, _ in short) + 2
     side_by_side = all(2 + width + len(purpose) <= console.width for _, purpose in short)

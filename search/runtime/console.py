@@ -18,6 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from search.runtime.commands import complete, insertions
 from trainer.inference.printable import printable
 
 KEPT = "\n\t"  # control characters that stay in printed text
@@ -69,7 +70,7 @@ def open_console() -> Console:
 
 def say_error(message: str) -> None:
     """Print a message, of one line or several, on standard error."""
-    print(printable(message, keep=KEPT), file=sys.stderr)
+    print(printable(complete(message), keep=KEPT), file=sys.stderr)
 
 
 def accept_any_encoding() -> None:
@@ -92,6 +93,8 @@ def say(console: Console, line: str | Text = "", *, prefix: str | Text = "", who
         whole: do not wrap the line, so that a command or path in it can be copied.
     """
     text, head = safe_text(line), safe_text(prefix)
+    for place, options in insertions(text.plain):
+        text = text[:place] + options + text[place:]
     if whole:
         console.print(head + text, soft_wrap=True)
         return

@@ -22,8 +22,9 @@ from search.study_setup.image_weights import Weighting, estimate_image_weights
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
 from search.study_state.study import Study
+from storage.records.studies import StoredStudy
 from storage.stores import stores_if_any
-from studies.file.catalog import check_name, find_study
+from studies.file.catalog import check_name, find_study, is_study_file
 from studies.resolve_backbones import backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
@@ -44,8 +45,9 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         NoSuchTrial, NothingFinished: the trial of ``--from`` does not exist or has not finished.
         CannotWeight: the study asks for scores weighted toward the test images, which is not possible.
     """
-    file_spec = load_study(request.study)
-    name = check_name(request.name or find_study(request.study).name)
+    by_name = _stored_by_name(request)
+    file_spec = load_study(request.study) if by_name is None else StudySpec.from_dict(by_name.file_spec)
+    name = by_name.name if by_name else check_name(request.name or find_study(request.study).name)
     stores = stores_if_any(request.storage_url, create=True)
     stored = stores.studies.find(name) if stores else None
     # Overrides of a stored study need not be given again.
@@ -53,7 +55,11 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     if request.patience is not None:
         overrides = [*(o for o in overrides if not o.startswith(PATIENCE)), f"{PATIENCE}{request.patience}"]
     start = find_starting_point(stores, Study.of(stored) if stored else None, request.begin_from)
-    spec = load_study(request.study, overrides, recipe=start.recipe if start else None)
+    if by_name is None:
+        spec = load_study(request.study, overrides, recipe=start.recipe if start else None)
+    else:
+        start = None  # the stored specification begins there already
+        spec = StudySpec.from_dict(by_name.spec, [text for text in overrides if text not in by_name.overrides])
     data, competition = request.data or (known_folder(stores, stored.fingerprint) if stores and stored else None), None
     if data is not None:
         competition = inspect_with_progress(data, spec.data.options, console)
@@ -80,6 +86,17 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         memory=request.memory,
         weighting=_weighting(spec, competition, request.workers.weights, console) if stored is None else None,
     )
+
+
+def _stored_by_name(request: StartRequest) -> StoredStudy | None:
+    """The stored study that ``--study`` names, if no study file has that name.
+
+    A study that was begun with ``--name`` is continued by that name, although its file has another one.
+    """
+    if is_study_file(request.study) or request.begin_from is not None or request.name not in (None, request.study):
+        return None
+    stores = stores_if_any(request.storage_url)
+    return stores.studies.find(request.study) if stores else None
 
 
 def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, console: Console) -> Weighting | None:

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from search.runtime.console import open_console, say
 from search.runtime.heartbeat import SEEN_WITHIN
-from search.study_state.study import read_study
+from search.study_state.study import Study, read_study
 from search.tuning.retry import retry_failed
+from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 from storage.values import StudyState
@@ -35,7 +36,7 @@ def resume(name: str | None, url: str) -> None:
     study = stores.study(name)
     stores.studies.set_state(study.id, StudyState.RUNNING)
     say(console, f"Study {study.name} continues.")
-    print_available_workers(stores, console, study.id)
+    print_available_workers(stores, console, study)
 
 
 def stop(name: str | None, url: str) -> bool:
@@ -74,7 +75,7 @@ def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
         stores.studies.set_state(study.id, StudyState.RUNNING)
     say(console, again.sentence(study.name))
     if again.total:
-        print_available_workers(stores, console, study.id)
+        print_available_workers(stores, console, study)
     if again.trials and not stores.queue.may_begin(study.id):
         say(
             console,
@@ -83,11 +84,11 @@ def retry(name: str | None, url: str, numbers: Collection[int] | None) -> None:
         )
 
 
-def print_available_workers(stores: Stores, console: Console, study_id: int) -> None:
+def print_available_workers(stores: Stores, console: Console, study: Study | StoredStudy) -> None:
     """Print the number of live workers for a study; without any, the commands that start one."""
     alive = [process for process in stores.workers.alive(SEEN_WITHIN) if process.role is Role.WORKER]
-    count = sum(process.study_id in (study_id, None) for process in alive)
+    count = sum(process.study_id in (study.id, None) for process in alive)
     if count:
         say(console, f"{count} worker(s) are available.")
     else:
-        say(console, "No worker is running. `search start` with the same study or `search worker` starts one.")
+        say(console, f"No worker is running. `search worker --study {study.name}` starts one.")

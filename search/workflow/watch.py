@@ -104,11 +104,12 @@ def expire_dead_workers(stores: Stores, fleet: Fleet) -> None:
 def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> str:
     """What runs at the moment, and what keeps it from running, as text."""
     if snapshot.paused:
-        return "paused; `search resume` continues" + (" (trials stop after their epoch)" if snapshot.running else "")
+        stopping = " (trials stop after their epoch)" if snapshot.running else ""
+        return f"paused; `search resume --study {snapshot.study.name}` continues{stopping}"
     doing = running_work(stores, snapshot)
     trouble = fleet.waits_for() if fleet is not None else ""
     if fleet is None and not snapshot.workers:
-        trouble = "no worker is running; `search worker` starts one"
+        trouble = f"no worker is running; `search worker --study {snapshot.study.name}` starts one"
     return " · ".join(part for part in (doing, trouble) if part)
 
 

@@ -135,7 +135,9 @@ class Database:
         if is_outage(error):
             return StorageUnavailableError(f"the database {self.name} does not answer: {text}")
         if "no such table" in text or sqlstate(cause) == _POSTGRESQL_NO_TABLE:
-            return SchemaError(f"the database {self.name} lacks a table ({text}); `search start` creates the tables")
+            return SchemaError(
+                f"the database {self.name} lacks a table ({text}); `search start --study NAME` creates the tables"
+            )
         return StorageError(f"the database {self.name} refused a statement: {text}")
 
 

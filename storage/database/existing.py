@@ -19,4 +19,7 @@ def check_database(url: str) -> None:
     """
     file = sqlite_file(url)
     if file is not None and not file.is_file():
-        raise NoStudy(f"there is no database {url} yet; `search start` creates it (or name another: --storage URL)")
+        raise NoStudy(
+            f"there is no database {url} yet. `search start --study NAME` begins a study in it; --storage URL names "
+            "another one"
+        )

@@ -55,6 +55,11 @@ def find_study(name_or_path: str | Path) -> StudyFile:
     raise StudyError(f"there is no study {given!r}{suggest(given, names)} (a file of your own is given by its path)")
 
 
+def is_study_file(given: str) -> bool:
+    """Whether `find_study` takes this for a path or the name of a bundled study, not for that of a stored study."""
+    return given.endswith(".toml") or "/" in given or os.sep in given or given in _bundled_names()
+
+
 def check_name(name: str) -> str:
     """Return ``name`` if it is a valid name of a stored study.
 

@@ -90,29 +90,26 @@ def preview(request: PreviewRequest) -> None:
 def _find_study(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
     """The specification of the study and, if the study is stored, the folder of its images.
 
-    The specification is that of the stored study. It is read from the study file if no study of that name is stored, or
-    if there are overrides.
+    The specification is that of the stored study. It is read from the study file if no study of that name is stored.
     """
-    file_spec = None
     try:
         check_database(request.storage_url)
     except NoStudy:
         return load_study(request.study, request.overrides), None
-    from search.study_state.study import Study
     from storage.errors import SchemaError
     from storage.stores import open_stores
 
     try:
         stores = open_stores(request.storage_url)
-        stored = stores.studies.find(request.study)
     except SchemaError:  # a database of another program
-        stored = None
-    if stored is None or request.overrides:
-        file_spec = load_study(request.study, request.overrides)
-    if stored is None:
-        assert file_spec is not None
-        return file_spec, None
-    return file_spec or Study.of(stored).spec, known_folder(stores, stored.fingerprint)
+        return load_study(request.study, request.overrides), None
+    try:
+        stored = stores.studies.find(request.study)
+        if stored is None:
+            return load_study(request.study, request.overrides), None
+        return StudySpec.from_dict(stored.spec, request.overrides), known_folder(stores, stored.fingerprint)
+    finally:
+        stores.database.close()
 
 
 def _write_sample(spec: StudySpec, home: Home) -> Path:

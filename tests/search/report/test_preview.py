@@ -180,7 +180,16 @@ def test_a_stored_study_is_drawn_with_its_settings(study: Path, data: Path, tmp_
     )
     create_study(open_stores(url, create=True), study_plan)
     preview(request(tmp_path, "mine", storage_url=url))
+    more = ["recipe.augment.erase=0"]  # the study has another name than its file
+    preview(request(tmp_path, "mine", storage_url=url, overrides=more, output=tmp_path / "changed.png"))
+    preview(request(tmp_path, study, data, overrides=[*overrides, *more], output=tmp_path / "changed_file.png"))
+    with pytest.raises(StudyError, match=r"recipe\.nothing"):
+        preview(request(tmp_path, "mine", storage_url=url, overrides=["recipe.nothing=1"]))
     preview(request(tmp_path, study, data, overrides=overrides, output=tmp_path / "file.png"))
     stored, file = (np.asarray(Image.open(tmp_path / name).convert("L")) for name in ("preview.png", "file.png"))
-    assert stored.shape == file.shape
-    assert np.array_equal(stored[110:], file[110:])  # below the title, which names the study
+    names = ("changed.png", "changed_file.png")
+    changed, changed_file = (np.asarray(Image.open(tmp_path / name).convert("L")) for name in names)
+    for one, other in ((stored, file), (changed, changed_file)):
+        assert one.shape == other.shape
+        assert np.array_equal(one[110:], other[110:])  # below the title, which names the study
+    assert changed.shape[0] <= stored.shape[0]

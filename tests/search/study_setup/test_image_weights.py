@@ -113,7 +113,7 @@ def test_a_weighted_score_is_closer_to_the_test_score(competition: Competition, 
 
 def test_check_names_the_setting_for_weighting(competition: Competition) -> None:
     lines = shift_lines(competition, backbone=None, weights=None, say=silent)
-    assert "`search start --set protocol.weighting=test_like`" in lines[-1]
+    assert "`search start --study NAME --set protocol.weighting=test_like`" in lines[-1]
 
 
 def test_too_few_or_too_different_test_images_are_refused(tmp_path: Path) -> None:

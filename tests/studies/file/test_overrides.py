@@ -150,3 +150,14 @@ def test_one_key_of_several_ranges_is_ambiguous() -> None:
 )
 def test_values_are_toml_or_text(text: str, value: object) -> None:
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["recipe.epochs=3", "space.augment.hflip=[0.0, 0.5]", "space.augment.rotate.high=25.0", "search.trials=7"],
+)
+def test_an_override_of_a_stored_study_is_one_of_its_file(override: str) -> None:
+    stored = load_study("aug_tuning").to_dict()
+    assert StudySpec.from_dict(stored, [override]) == load_study("aug_tuning", [override])
+    with pytest.raises(StudyError, match=r"recipe\.epochs"):
+        StudySpec.from_dict(stored, [override, "recipe.epochs=0"])
