@@ -79,7 +79,7 @@ def restore_if_gone(stores: Stores, stored: StoredStudy) -> bool:
         raise ForeignOptunaStudy(
             f"Optuna's study {stored.name!r} in {database.name} has {found[1]} trials, but Retable has recorded "
             f"{begun}: another program has replaced the study. Delete or rename that study in Optuna Dashboard "
-            "(`search dashboard --writable`); then `search start` restores the recorded trials"
+            f"(`search dashboard --writable`); then `search start --study {stored.name}` restores the recorded trials"
         )
     if found is not None and found[1] == 0 and begun:
         optuna.delete_study(study_name=stored.name, storage=stores.optuna_storage)

@@ -74,7 +74,7 @@ def options_of(command: str) -> dict[str, bool]:
     return found
 
 
-ALL_OPTIONS = {option for command, _ in COMMANDS for option in options_of(command)} | {"--debug", "--help"}
+ALL_OPTIONS = {option for command, _ in COMMANDS for option in options_of(command)} | {"--debug", "--help", "--version"}
 MESSAGES = list(messages())
 ADVISED = [
     (place, command)
