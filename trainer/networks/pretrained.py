@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.common.errors import BackboneError, TrainerError
+from trainer.common.errors import BackboneError, TrainerError, first_lines
 from trainer.networks.backbones import check_backbone
 
 if TYPE_CHECKING:
@@ -100,10 +100,12 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
 
     looked = f"the weights folder {weights_dir}" if weights_dir else "no weights folder (none was given)"
     lines = [f"pre-trained weights are not at hand (looked in {looked}, the Hugging Face cache, the hub) for:"]
+    sources = []
     for name in names:
         config = get_pretrained_cfg(name)
         source = f"https://huggingface.co/{config.hf_hub_id}" if config and config.hf_hub_id else config and config.url
-        lines.append(f"  {name}: {source or 'timm has no pre-trained weights of it'}")
+        sources.append(f"{name}: {source or 'timm has no pre-trained weights of it'}")
+    lines += [f"  {line}" for line in first_lines(sources)]
     lines += [
         "what can be done:",
         "  - start once where the hub can be reached, so that the cache holds them",

@@ -218,3 +218,9 @@ def test_the_hub_downloads_what_only_it_has(tmp_path: Path, monkeypatch: pytest.
         "fc.weight",
         "fc.bias",
     }
+
+
+def test_many_missing_backbones_are_counted() -> None:
+    message = missing_weights_message([f"test_resnet_{i}" for i in range(195)], None)
+    assert "... and 185 more" in message
+    assert len(message.splitlines()) < 20
