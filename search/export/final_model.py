@@ -267,6 +267,9 @@ def _views(
         records = [r for r in refits if r.split == member.trial.split and r.recipe == member.recipe.to_flat()]
         if not records:
             return ("identity",)
+    stored = [stores.trials.prediction_names(record.id) for record in records]
+    if not all(_key("oof", view) in names for names in stored for view in FLIPS):
+        return ("identity",)  # a trial that the deadline shortened predicts no other view
     by_view = {view: average([stores.trials.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
     return choose_views(targets, by_view, plan.metric)
 
@@ -279,7 +282,8 @@ def _over_views(
     Args:
         averaged: whether the stored predictions are this mean already, because the views are the recipe's own.
     """
-    if averaged:
+    # A recipe without views of its own is stored by its single view.
+    if averaged or tuple(views) == ("identity",):
         return stores.trials.prediction(record.id, name)
     return average([stores.trials.prediction(record.id, _key(name, view)) for view in views])
 

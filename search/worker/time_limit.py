@@ -13,7 +13,7 @@ from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.study_state.time_budget import LEAST_LENGTH, MARGIN, Costs, latest_end
 from search.study_state.time_left import EndedTrainings
-from search.study_state.training_costs import TrainingCost, length_ratio, predicted_cost, shortened
+from search.study_state.training_costs import SMALLEST_SIDE, TrainingCost, length_ratio, predicted_cost, shortened
 from storage.values import WorkKind
 from trainer.recipe.recipe import Recipe
 
@@ -28,6 +28,10 @@ LEAST_SECONDS = 2.0
 """The same in seconds."""
 EVALUATION = 1.1
 """Length of an epoch with the predictions of the held-out images, relative to its training alone."""
+FINAL_PREDICTIONS = 1.0
+"""Length of the predictions after the last epoch in epochs, for a few hundred test images and three views of each."""
+PLAIN_PREDICTIONS = 0.3
+"""The same for a single view, which is all that a shortened first trial predicts."""
 
 
 class TooSlow(SearchError):
@@ -143,8 +147,8 @@ class TimeLimit:
                 return
             self._next_estimate = 2 * progress
             epoch = EVALUATION * seconds / progress
-            # How long the last predictions take is not known yet: with test images, about as long as an epoch.
-            cost = TrainingCost(epoch=epoch, overhead=epoch)
+            predictions = PLAIN_PREDICTIONS if self.reason else FINAL_PREDICTIONS
+            cost = TrainingCost(epoch=epoch, overhead=predictions * epoch)
             self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs) - share * epoch)
 
     def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
@@ -187,14 +191,18 @@ class TimeLimit:
         left = self._latest_end(state, recipe, cost) - state.now
         if remaining <= left:
             return
-        shorter = shortened(recipe, cost, left / MARGIN)
-        useful = shorter is not None and (
-            not state.costs.finished
-            or (shorter.image_size == recipe.image_size and shorter.epochs >= LEAST_LENGTH * recipe.epochs)
-        )
-        if shorter is None or not useful:
-            self.missed = state.study.deadline
-            raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
+        if state.costs.finished:
+            shorter = shortened(recipe, cost, left / MARGIN)
+            useful = shorter is not None and shorter.image_size == recipe.image_size
+            if shorter is None or not useful or shorter.epochs < LEAST_LENGTH * recipe.epochs:
+                self.missed = state.study.deadline
+                raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
+        else:
+            plain = TrainingCost(epoch=cost.epoch, overhead=min(cost.overhead, PLAIN_PREDICTIONS * cost.epoch))
+            # There is nothing else to do with the time, so the shortest training is tried even if it seems too long.
+            shorter = shortened(recipe, plain, left / MARGIN) or recipe.replace(
+                {"epochs": 1, "image_size": min(SMALLEST_SIDE, recipe.image_size)}
+            )
         if shorter == recipe:
             return
         changes = [f"from {recipe.epochs} to {shorter.epochs} epochs"] * (shorter.epochs != recipe.epochs)

@@ -89,8 +89,8 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         checkpoint=context.artifacts.checkpoint(context.study.name, item.id),
         weights_dir=context.weights_dir,
         keep_models=True,
-        # The export chooses among these views, unless the recipe fixes them.
-        views=FLIPS if recipe.tta == "none" else ("identity",),
+        # The export chooses among these views, unless the recipe fixes them. A shortened trial has no time for them.
+        views=FLIPS if recipe.tta == "none" and not task.limit.reason else ("identity",),
         worth_keeping=worth_keeping if in_search else None,
         predict_test="if kept" if in_search and _has_many_test_images(context) else True,
         loader=context.loader,
