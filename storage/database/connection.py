@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase
 from storage.database.clock import Clock, database_clock
 from storage.database.engine import READ_ONLY, make_engine
 from storage.database.outages import is_outage, repeatable, retry, sqlstate
+from storage.database.tables import Identity
 from storage.database.urls import parse_url, shown_url, without_secrets
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
 
@@ -46,6 +48,7 @@ class Database:
         self.outage_timeout = outage_timeout
         """Seconds for which `storage.database.outages.repeatable` methods are repeated in an outage; 0: not at all."""
         self.engine: Engine = make_engine(url)
+        self._identity: str | None = None
 
     @property
     def name(self) -> str:
@@ -102,6 +105,27 @@ class Database:
         """The current time in Unix seconds on the database's clock."""
         with self.reading() as connection:
             return float(connection.execute(select(self.clock())).scalar_one())
+
+    @property
+    def identity(self) -> str:
+        """Random identifier, 32 hexadecimal digits, that the migrations stored. Copies of the database share it.
+
+        Raises:
+            StorageError: it is missing or invalid.
+        """
+        if self._identity is None:
+            self._identity = self._read_identity()
+        return self._identity
+
+    @repeatable
+    def _read_identity(self) -> str:
+        with self.reading() as connection:
+            stored = connection.execute(select(Identity.identity)).scalar_one_or_none()
+        if not isinstance(stored, str) or not re.fullmatch(r"[0-9a-f]{32}", stored):
+            raise StorageError(
+                f"the database {self.name} holds no valid identity (table {Identity.__tablename__}): restore a backup"
+            )
+        return stored
 
     @repeatable
     def size(self) -> int:

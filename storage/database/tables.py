@@ -62,6 +62,16 @@ def columns_of(table: type[Base]) -> tuple[Label[Any], ...]:
     return tuple(column.label(column.key) for column in table.__table__.columns)
 
 
+class Identity(Base):
+    """A random identifier of the database, in a single row. Copies of a database share it."""
+
+    __tablename__ = "retable_identity"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    identity: Mapped[str] = mapped_column(String(32))
+
+
 class Dataset(Base):
     """Labels and ids of a data set, under its fingerprint. The database does not hold the images."""
 
@@ -208,6 +218,7 @@ class Trial(Base):
     seconds: Mapped[float]
     overhead: Mapped[float | None]
     finished: Mapped[float]
+    networks: Mapped[dict[str, Any] | None]  # SHA-256 (hex) of each kept weights file by name; NULL: none kept
 
 
 class Curve(Base):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -16,7 +18,7 @@ from sqlalchemy import inspect, text
 from storage import schema
 from storage.database.connection import Database, connect
 from storage.database.tables import TABLE_PREFIX, Base
-from storage.errors import SchemaError
+from storage.errors import SchemaError, StorageError
 from storage.optuna_storage import open_optuna_storage
 from storage.records.exports import ExportStore
 from storage.records.studies import StudyStore
@@ -131,10 +133,30 @@ def test_a_database_of_the_first_revision_is_upgraded_once(empty_url: str) -> No
         require_schema(database)
     create_schema(database)
     require_schema(database)
+    identity = database.identity
     create_schema(database)
+    assert connect(empty_url).identity == identity
     assert set(Base.metadata.tables) <= tables(database)
     assert StudyStore(database).all() == [] and ExportStore(database).all(1) == []
     database.close()
+
+
+def test_each_database_has_an_identity_and_a_copy_shares_it(tmp_path: Path) -> None:
+    first, second = (connect(f"sqlite:///{tmp_path / name}") for name in ("first.db", "second.db"))
+    for database in (first, second):
+        create_schema(database)
+    assert first.identity != second.identity and len(first.identity) == 32
+    with closing(sqlite3.connect(tmp_path / "first.db")) as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+    assert connect(f"sqlite:///{tmp_path / 'copy.db'}").identity == first.identity
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM retable_identity", "UPDATE retable_identity SET identity = '../x'"])
+def test_a_damaged_identity_is_refused(database: Database, damage: str) -> None:
+    with database.writing() as connection:
+        connection.execute(text(damage))
+    with pytest.raises(StorageError, match="no valid identity"):
+        _ = database.identity
 
 
 def test_a_known_revision_is_refused_by_workers_and_upgraded_by_start(
