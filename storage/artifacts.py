@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore
 
+_IDENTITY_DIGITS = 12
 _NAME_LIMIT = 80  # characters; file systems allow 255 bytes
 
 
@@ -31,15 +34,26 @@ class Checkpoint:
 class ArtifactFolder:
     """A folder tree with the files of all studies.
 
-        checkpoints/STUDY/WORK_ID/checkpoint.pt
-        weights/STUDY/WORK_ID/
+        checkpoints/STUDY@DATABASE/WORK_ID/checkpoint.pt
+        weights/STUDY@DATABASE/WORK_ID/fold0.safetensors ...
         pictures/
 
-    `safe_name` turns study names into folder names, so that no name leads out of the tree.
+    `safe_name` turns study names into folder names, so that no name leads out of the tree. DATABASE is the beginning of
+    the database's identity, because databases that share a home may have studies of the same name.
+
+    Args:
+        identity: of the database (`storage.database.connection.Database.identity`). Empty: the layout of earlier
+            releases, without ``@DATABASE``.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, identity: str = "") -> None:
         self.root = root
+        self._suffix = f"@{identity[:_IDENTITY_DIGITS]}" if identity else ""
+
+    @property
+    def earlier(self) -> ArtifactFolder:
+        """The same tree in the layout of earlier releases."""
+        return ArtifactFolder(self.root)
 
     def checkpoint(self, study: str, work_id: int) -> Path:
         """The path of a work item's checkpoint, which need not exist. Creates its folder."""
@@ -61,7 +75,7 @@ class ArtifactFolder:
 
     def checkpoints(self, study: str) -> list[Checkpoint]:
         """The checkpoints of a study in this folder."""
-        folder = self.root / "checkpoints" / safe_name(study)
+        folder = self._study_folder("checkpoints", study)
         found = []
         for path in folder.glob("*/checkpoint.pt"):
             if not path.parent.name.isdigit():
@@ -87,6 +101,24 @@ class ArtifactFolder:
         """The weight files of a training's fold models, by fold; empty if this folder has none."""
         return sorted(self._weights_folder(study, work_id).glob("fold*.safetensors"))
 
+    def digests(self, study: str, work_id: int) -> dict[str, str]:
+        """SHA-256 (hex) of each of `kept_weights`, by its path in this tree.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        files = self.kept_weights(study, work_id)
+        return {file.relative_to(self.root).as_posix(): digest_of(file) for file in files}
+
+    def verified(self, networks: Mapping[str, str]) -> list[Path] | None:
+        """The files of `digests` that a record holds, by fold; None if one is missing, unreadable or changed."""
+        files = sorted(self.root / name for name in networks)
+        try:
+            unchanged = all(digest_of(file) == networks[file.relative_to(self.root).as_posix()] for file in files)
+        except OSError:
+            return None
+        return files if unchanged else None
+
     def remove_weights(self, study: str, work_id: int) -> None:
         """Remove the weights of a training's fold models, if there are any.
 
@@ -106,10 +138,29 @@ class ArtifactFolder:
         return FileSystemArtifactStore(folder)
 
     def _checkpoint_folder(self, study: str, work_id: int) -> Path:
-        return self.root / "checkpoints" / safe_name(study) / str(int(work_id))
+        return self._study_folder("checkpoints", study) / str(int(work_id))
 
     def _weights_folder(self, study: str, work_id: int) -> Path:
-        return self.root / "weights" / safe_name(study) / str(int(work_id))
+        return self._study_folder("weights", study) / str(int(work_id))
+
+    def _study_folder(self, kind: str, study: str) -> Path:
+        return self.root / kind / f"{safe_name(study)}{self._suffix}"
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 (hex) of a file. It is computed again only if size, time or inode have changed.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    stat = file.stat()
+    return _digest(file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest(file: Path, _inode: int, _size: int, _modified: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def safe_name(name: str) -> str:

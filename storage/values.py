@@ -134,6 +134,8 @@ class TrialOutcome:
     """One for each epoch."""
     predictions: Mapping[str, npt.NDArray[np.floating[Any]]] = field(default_factory=dict)
     """Class probabilities by name (``oof``, ``test``, ``oof.hflip`` ...), stored as float32 ``(images, classes)``."""
+    networks: Mapping[str, str] | None = None
+    """SHA-256 (hex) of each weights file that was kept (`storage.artifacts.ArtifactFolder.digests`); None: unknown."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", TrialStatus(self.status))
@@ -185,6 +187,8 @@ class TrialRecord:
     """Unix seconds on the database's clock."""
     overhead: float = 0.0
     """As in `TrialOutcome`; 0 in records of earlier releases."""
+    networks: dict[str, str] | None = None
+    """As in `TrialOutcome`; None if an earlier release trained it."""
 
     @property
     def cost(self) -> float:

@@ -18,7 +18,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,8 @@ from pathlib import Path
 from benchmarks.fleet.chaos_check import Verdict, compare
 from benchmarks.fleet.databases import KINDS, PostgresServer, open_databases
 from benchmarks.machine import describe_machine, one_line, table
-from search.runtime.process_names import name_prefix
+from search.runtime.process_names import full_name, new_suffix
+from search.runtime.worker_environment import SUFFIX_VARIABLE
 from search.study_setup.create_study import create_study
 from search.study_state.study import Study
 from search.tuning.suggest import sample
@@ -89,6 +89,7 @@ class WorkerProcesses:
             *("--home", str(folder / "home"), "--lease", f"{plan.lease:g}", "--stay"),
         ]
         self._rng = random.Random(plan.seed)  # noqa: S311 - no secret
+        self._suffix = new_suffix()
         self._workers: list[subprocess.Popen[bytes]] = []
         self._next_kill = 0.0
         self.events = Events()
@@ -137,8 +138,8 @@ class WorkerProcesses:
         return self._rng.choice(busy or all_places)
 
     def _has_trial(self, index: int, held: Callable[[], Sequence[HeldItem]]) -> bool:
-        prefix = name_prefix(socket.gethostname(), self._workers[index].pid)
-        return any(item.worker.startswith(prefix) and item.trial_number is not None for item in held())
+        name = full_name(self._workers[index].pid, self._suffix)
+        return any(item.worker == name and item.trial_number is not None for item in held())
 
     def _kill(self, index: int, held: Callable[[], Sequence[HeldItem]]) -> None:
         worker = self._workers[index]
@@ -160,6 +161,7 @@ class WorkerProcesses:
             "OMP_NUM_THREADS": "1",
             "CUDA_VISIBLE_DEVICES": "",
             "NO_ALBUMENTATIONS_UPDATE": "1",
+            SUFFIX_VARIABLE: self._suffix,
         }
         with self.logs[index].open("ab") as log:
             return subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)

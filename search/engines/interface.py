@@ -64,7 +64,7 @@ class Fleet(Protocol):
         """What workers wait for, such as ``worker 1 restarts in 8 s``; empty if all run."""
 
     def dead_workers(self) -> Collection[str]:
-        """Name prefixes (``HOST-PID-``) of the workers that died, or were lost with their machine, since the last call.
+        """Names of the workers that died, or were lost with their machine, since the last call.
 
         Their work items can be released immediately.
         """

@@ -60,7 +60,7 @@ class LocalFleet:
             )
             for place, gpu in enumerate(placement.gpus)
         ]
-        self._newly_dead: list[str] = []  # name prefixes
+        self._newly_dead: list[str] = []  # names
         self._stopping = False
 
     def __enter__(self) -> LocalFleet:
@@ -103,7 +103,7 @@ class LocalFleet:
         if code is not None:
             slot.reaped = True
             slot.restarts.ended(code)
-            self._newly_dead.append(slot.process.name_prefix)
+            self._newly_dead.append(slot.process.name)
 
     def waits_for(self) -> str:
         """The crashed workers that will be restarted, with the seconds left; empty if there are none."""
@@ -114,7 +114,7 @@ class LocalFleet:
         )
 
     def dead_workers(self) -> Collection[str]:
-        """Name prefixes of the workers that have ended since the last call."""
+        """Names of the workers that have ended since the last call."""
         newly_dead, self._newly_dead = self._newly_dead, []
         return newly_dead
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.engines.interface import WorkerCommand
-from search.runtime.process_names import name_prefix
-from search.runtime.worker_environment import PARENT_VARIABLE, PLACE_VARIABLE, SHARE_VARIABLE
+from search.runtime.process_names import full_name, new_suffix
+from search.runtime.worker_environment import PARENT_VARIABLE, PLACE_VARIABLE, SHARE_VARIABLE, SUFFIX_VARIABLE
 
 REAP_TIME = 5.0  # seconds that the kernel has to end a killed process
 LOG_LIMIT = 10 * 2**20  # bytes above which a log is rotated at the start of the next worker
@@ -50,6 +49,7 @@ class WorkerProcess:
             OSError: the interpreter cannot be started or the log cannot be written.
         """
         self._log = log
+        self._suffix = new_suffix()
         log.parent.mkdir(parents=True, exist_ok=True)
         rotate(log)
         with log.open("ab") as output:
@@ -59,14 +59,14 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(command, seat),
+                env=_environment(command, seat, self._suffix),
                 start_new_session=True,
             )
 
     @property
-    def name_prefix(self) -> str:
-        """Beginning of the worker's name in the database: ``HOST-PID-``."""
-        return name_prefix(socket.gethostname(), self._process.pid)
+    def name(self) -> str:
+        """The worker's name in the database."""
+        return full_name(self._process.pid, self._suffix)
 
     @property
     def log(self) -> Path:
@@ -102,13 +102,14 @@ class WorkerProcess:
         return tail(self._log)
 
 
-def _environment(command: WorkerCommand, seat: Seat) -> dict[str, str]:
+def _environment(command: WorkerCommand, seat: Seat, suffix: str) -> dict[str, str]:
     threads = str(seat.threads)
     environment = {
         **os.environ,
         "RETABLE_STORAGE": command.storage_url,
         PARENT_VARIABLE: str(os.getpid()),
         PLACE_VARIABLE: str(seat.place),
+        SUFFIX_VARIABLE: suffix,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "NO_ALBUMENTATIONS_UPDATE": "1",

@@ -60,8 +60,8 @@ class _Slot:
     """Ray's reference to the actor's pending answer."""
     node: NodeView | None = None
     """The actor's machine, once it is known."""
-    name_prefix: str | None = None
-    """Beginning of the running worker's name."""
+    worker: str | None = None
+    """Name of the running worker."""
     crash_report: str = ""
     """Last log lines of the latest worker if it ended with an error."""
 
@@ -174,7 +174,7 @@ class RayFleet:
     def _create_actor(self, slot: _Slot) -> None:
         """Request an actor; it answers once Ray has placed it."""
         slot.actor = self._actor_class.remote()
-        slot.stage, slot.node, slot.name_prefix, slot.crash_report = _Stage.PLACING, None, None, ""
+        slot.stage, slot.node, slot.worker, slot.crash_report = _Stage.PLACING, None, None, ""
         slot.call = slot.actor.look.remote(self._command.data)
         slot.restarts.started()
 
@@ -214,7 +214,7 @@ class RayFleet:
                 slot.node = answer
                 slot.stage = _Stage.STARTING if answer.has_data and not self._ship_data else _Stage.PACKING
             case WorkerStarted():
-                slot.name_prefix, slot.stage = answer.name_prefix, _Stage.RUNNING
+                slot.worker, slot.stage = answer.name, _Stage.RUNNING
                 # `_create_actor` called this too early: the worker's life begins after the unpacking.
                 slot.restarts.started()
             case WorkerState(code=None):
@@ -279,9 +279,9 @@ class RayFleet:
     def _remove_actor(self, slot: _Slot) -> None:
         """Kill the slot's actor, and with it a worker that still lives, and release its resources."""
         actor, slot.actor, slot.call = slot.actor, None, None
-        if slot.name_prefix is not None:
-            self._newly_dead.append(slot.name_prefix)
-            slot.name_prefix = None
+        if slot.worker is not None:
+            self._newly_dead.append(slot.worker)
+            slot.worker = None
         if actor is not None:
             with suppress(RayError):
                 ray.kill(actor)

@@ -30,8 +30,8 @@ class NodeView:
 class WorkerStarted:
     """The worker was started."""
 
-    name_prefix: str
-    """Beginning of its name in the database: ``HOST-PID-``."""
+    name: str
+    """Its name in the database."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class NodeWorker:
             command = replace(command, data=unpack(shipment, home.shipped, ray.get))
         log = home.logs(command.study) / f"ray-{seat.place}.log"
         self._process = WorkerProcess(command, seat, log, python=python)
-        return WorkerStarted(name_prefix=self._process.name_prefix)
+        return WorkerStarted(name=self._process.name)
 
     def poll(self) -> WorkerState:
         """The state of the worker."""

@@ -7,6 +7,7 @@ alone and a blend of their own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.export.final_model import MemberRefits, Refits
-from search.export.plan import weight_files
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
+from search.runtime.kept_networks import kept_networks
+from search.statistics.ranking import average
+from storage.artifacts import digest_of
+from storage.values import TrialRecord
 from trainer.data.image_set import ImageSet
+from trainer.data.images import Images
+from trainer.inference.errors import ModelError
+from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.predict import read_weights
 
 if TYPE_CHECKING:
@@ -31,6 +38,8 @@ TOLERANCE_OF_BLEND = 1e-6
 """Largest allowed difference between two blends of the same predictions, one in float32 and one in float64."""
 VERIFIED_IMAGES = 8
 """Number of test images, evenly spaced, that the check predicts."""
+HELD_OUT_IMAGES = 2
+"""Number of held-out training images that the check predicts with each network, where there are no test images."""
 
 
 class ExportBroken(SearchError):
@@ -42,19 +51,38 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
 
     def __init__(self, refit: MemberRefits, home: Home) -> None:
         self._files = {
-            f"{_prefix(refit)}trial{refit.member.number}-seed{record.seed}-{path.stem}": path
+            _network_name(refit, record, path): (path, _recorded_digest(home, record, path))
             for record in refit.records
-            for path in weight_files(home, refit.member.study, record.work_id)
+            for path in kept_networks(home, refit.member.study.name, record)
         }
 
     def __getitem__(self, name: str) -> Mapping[str, torch.Tensor]:
-        return read_weights(self._files[name])
+        path, digest = self._files[name]
+        try:
+            state = read_weights(path)
+            unchanged = digest is None or digest_of(path) == digest
+        except (OSError, ModelError) as error:
+            raise ExportBroken(f"the network {path} cannot be read: {error}; export again to train it again") from error
+        if not unchanged:
+            raise ExportBroken(f"the network {path} was replaced while it was exported: export again")
+        return state
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _network_name(refit: MemberRefits, record: TrialRecord, path: Path) -> str:
+    """Name of a network, which ends in ``-fold0``: unique in the export, and the stem of its file there."""
+    split = "" if len({r.split for r in refit.records}) == 1 else f"-split{record.split}"
+    return f"{_prefix(refit)}trial{refit.member.number}{split}-seed{record.seed}-{path.stem}"
+
+
+def _recorded_digest(home: Home, record: TrialRecord, path: Path) -> str | None:
+    networks = record.networks or {}
+    return networks.get(path.relative_to(home.artifacts).as_posix())
 
 
 def _prefix(refit: MemberRefits) -> str:
@@ -73,10 +101,10 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
     from trainer.training.write_model_folder import FolderMember, write_model_folder
 
     for refit in refits.members:
-        if not all(weight_files(home, refit.member.study, record.work_id) for record in refit.records):
+        if not all(kept_networks(home, refit.member.study.name, record) for record in refit.records):
             raise ExportBroken(
-                f"networks of {refit.member.name} were removed after this export was planned, because better trials "
-                "have ended: export again"
+                f"networks of {refit.member.name} were removed or replaced after this export was planned, perhaps "
+                "because better trials have ended: export again"
             )
     write_model_folder(
         folder,
@@ -96,39 +124,78 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
     )
 
 
-def verify_model(model: Path, refits: Refits, images: ImageSet) -> None:
-    """Predict a few test images with the folder alone, from the image files, as its users will.
+def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[int, NDArray[np.int64]]) -> None:
+    """Predict a few images with the folder alone, from the image files, as its users will.
 
-    Each member is compared with its own refits. The folder's blend of all test predictions is compared with the
-    export's.
+    Each member is compared with its own refits: on test images, or without them on training images that the network did
+    not train on. The blend is compared with the export's. Networks of all images without test images have nothing to be
+    compared with.
+
+    Args:
+        folds: fold of each training image, ``(n,)``, by split; of all trainings with out-of-fold predictions.
 
     Raises:
         ExportBroken: a probability differs by more than the tolerance.
     """
-    import torch
-
-    from trainer.inference.images import resize_image
     from trainer.inference.model_folder import load_model_folder
     from trainer.inference.predict import predict_member
 
-    blended = refits.model.test
-    assert blended is not None, "there is nothing to compare with"
     loaded = load_model_folder(model)
-    chosen = np.unique(np.linspace(0, len(blended) - 1, VERIFIED_IMAGES, dtype=np.int64))
-    pictures = [images.test_images.read(int(i)) for i in chosen]
     for member, refit in zip(loaded.members, refits.members, strict=True):
-        assert refit.test is not None, "all members have predictions of the test images, or none"
-        pixels = np.stack([resize_image(picture, *member.form) for picture in pictures])
-        trained_on = {str(record.machine.get("device", "cpu")) for record in refit.records}
-        device = "cuda" if torch.cuda.is_available() and "cpu" not in trained_on else "cpu"
-        device_name = torch.cuda.get_device_name() if device == "cuda" else device
-        tolerance = TOLERANCE if trained_on == {device_name} else TOLERANCE_ACROSS_DEVICES
+        device, tolerance = _device_of(refit)
+        if refit.test is None:
+            _verify_held_out(loaded, member, refit, images, folds)
+            continue
+        chosen = np.unique(np.linspace(0, len(refit.test) - 1, VERIFIED_IMAGES, dtype=np.int64))
+        pixels = _pixels(images.test_images, chosen, member)
         _compare(predict_member(loaded, member, pixels, device=device), refit.test[chosen], tolerance)
-    tests = np.stack([refit.test for refit in refits.members if refit.test is not None])
-    _compare(loaded.blend.probabilities(tests), blended, TOLERANCE_OF_BLEND)
+    blended = refits.model.test
+    if blended is not None:
+        tests = np.stack([refit.test for refit in refits.members if refit.test is not None])
+        _compare(loaded.blend.probabilities(tests), blended, TOLERANCE_OF_BLEND)
+    elif refits.has_oof:
+        oof = np.stack([average(refit.oof_by_training) for refit in refits.members])
+        _compare(loaded.blend.probabilities(oof), refits.model.blend.probabilities(oof), TOLERANCE_OF_BLEND)
 
 
-def _compare(exported: NDArray[np.floating[Any]], refitted: NDArray[np.float32], tolerance: float) -> None:
+def _verify_held_out(
+    loaded: ModelFolder,
+    member: Member,
+    refit: MemberRefits,
+    images: ImageSet,
+    folds: Mapping[int, NDArray[np.int64]],
+) -> None:
+    """Compare each network with the out-of-fold predictions of its training."""
+    from trainer.inference.predict import predict_member
+
+    device, tolerance = _device_of(refit)
+    files = {path.stem: path for path in member.weights}
+    for record, oof in zip(refit.records, refit.oof_by_training, strict=False):  # none, if trained on all images
+        for fold in np.unique(folds[record.split]):
+            chosen = np.flatnonzero(folds[record.split] == fold)[:HELD_OUT_IMAGES]
+            network = replace(member, weights=(files[_network_name(refit, record, Path(f"fold{fold}"))],))
+            pixels = _pixels(images.train_images, chosen, member)
+            _compare(predict_member(loaded, network, pixels, device=device), oof[chosen], tolerance)
+
+
+def _pixels(source: Images, chosen: NDArray[np.int64], member: Member) -> NDArray[np.uint8]:
+    """The images ``chosen``, uint8 ``(k, size, size, 3)``, resized as the member needs them."""
+    from trainer.inference.images import resize_image
+
+    return np.stack([resize_image(source.read(int(index)), *member.form) for index in chosen])
+
+
+def _device_of(refit: MemberRefits) -> tuple[str, float]:
+    """The device to predict on, and the tolerance there: smaller if the refits ran on the same one."""
+    import torch
+
+    trained_on = {str(record.machine.get("device", "cpu")) for record in refit.records}
+    device = "cuda" if torch.cuda.is_available() and "cpu" not in trained_on else "cpu"
+    device_name = torch.cuda.get_device_name() if device == "cuda" else device
+    return device, TOLERANCE if trained_on == {device_name} else TOLERANCE_ACROSS_DEVICES
+
+
+def _compare(exported: NDArray[np.floating[Any]], refitted: NDArray[np.floating[Any]], tolerance: float) -> None:
     difference = float(np.abs(exported - refitted).max())
     if not difference <= tolerance:
         raise ExportBroken(

@@ -101,13 +101,14 @@ def write_export(
         made = Path(scratch)
         write_model(refits, images, home, made / "model")
         submission_kind = None
+        trainings = {record.split for member in refits.members for record in member.records if refits.has_oof}
+        folds = {split: read_folds(stores, plan.study, split) for split in trainings}
+        verify_model(made / "model", refits, images, folds)
         if refits.test is not None:
-            verify_model(made / "model", refits, images)
             submission_kind = _write_submission(plan, refits, images, made / "submission.csv", kind)
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
         if refits.has_oof:
             write_folds(stores, plan.study, plan.split, made / "folds.csv")
-            folds = {split: read_folds(stores, plan.study, split) for split, _ in refits.shared_trainings}
             _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)

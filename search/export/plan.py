@@ -8,17 +8,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from search.export.members import ExportMember, ImportedMember
 from search.export.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
+from search.runtime.kept_networks import kept_networks
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
 from search.statistics.ranking import NothingFinished
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_targets
-from storage.artifacts import ArtifactFolder
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
 
@@ -153,7 +152,7 @@ def missing_refits(stores: Stores, plan: ExportPlan, home: Home) -> int:
         refits = stores.trials.records(member.study.id, kind=WorkKind.REFIT, status=TrialStatus.FINISHED)
         recipe = member.recipe.to_flat()
         own = [r for r in refits if r.recipe == recipe and r.split == plan.split]
-        done = {r.seed for r in own if len(weight_files(home, member.study, r.work_id)) == plan.networks_per_training}
+        done = {r.seed for r in own if len(kept_networks(home, member.study.name, r)) == plan.networks_per_training}
         missing += len(set(seeds) - done)
     return missing
 
@@ -199,7 +198,7 @@ def _kept(plan: ExportPlan, member: ExportMember, home: Home) -> tuple[TrialReco
 
 def _is_complete(record: TrialRecord, member: ExportMember, home: Home) -> bool:
     """Whether the networks of all folds of a training are in ``home``."""
-    return len(weight_files(home, member.study, record.work_id)) == member.study.protocol.folds
+    return len(kept_networks(home, member.study.name, record)) == member.study.protocol.folds
 
 
 def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: int, home: Home) -> int:
@@ -212,12 +211,9 @@ def _queue_refit(stores: Stores, plan: ExportPlan, member: ExportMember, seed: i
         home=home.identity(),
     )
     record = stores.trials.record_of(work_id)
-    weights = weight_files(home, member.study, work_id)
-    if record is not None and (record.status is not TrialStatus.FINISHED or len(weights) < plan.networks_per_training):
+    if record is not None and (
+        record.status is not TrialStatus.FINISHED
+        or len(kept_networks(home, member.study.name, record)) < plan.networks_per_training
+    ):
         stores.queue.reopen(work_id, home=home.identity())
     return work_id
-
-
-def weight_files(home: Home, study: Study, work_id: int) -> list[Path]:
-    """Weight files of a training's fold models; empty if they are not on this host."""
-    return ArtifactFolder(home.artifacts).kept_weights(study.name, work_id)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from search.export.members import ExportMember, ImportedMember
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
+from search.runtime.kept_networks import kept_networks
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
@@ -26,7 +27,6 @@ from search.study_state.finalists import judge_finalists
 from search.study_state.study import Study
 from search.study_state.study_targets import read_image_weights
 from search.study_state.training_costs import final_recipe
-from storage.artifacts import ArtifactFolder
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL
 from studies.settings import FinalSettings
@@ -174,12 +174,13 @@ def _member(confirmation: Confirmation, number: int, names: dict[int, str], as_t
 
 def _kept(confirmation: Confirmation, names: dict[int, str], home: Home, as_trained: bool) -> Iterable[ExportMember]:
     """Finished, unconfirmed trials whose networks are in ``home``, the best first."""
-    artifacts, folds = ArtifactFolder(home.artifacts), confirmation.study.protocol.folds
+    folds = confirmation.study.protocol.folds
     confirmed = {finalist.number for finalist in confirmation.finalists}
     for candidate in confirmation.ranking:
         member = _member(confirmation, candidate.number, names, as_trained)
-        complete = len(artifacts.kept_weights(member.study.name, member.trial.work_id)) == folds
-        if candidate.number not in confirmed and complete and member.trainings:
+        if candidate.number in confirmed or not member.trainings:
+            continue
+        if len(kept_networks(home, member.study.name, member.trial)) == folds:
             yield member
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.runtime.home import Home
+from search.runtime.kept_networks import artifacts_of
 from storage.artifacts import ArtifactFolder, Checkpoint
 from storage.stores import Stores
 from storage.values import WorkState
@@ -19,8 +20,8 @@ TIDY_INTERVAL = 600.0  # seconds between two calls of `tidy` by a worker
 QUOTA = 20.0
 """Maximum size, in GiB, of the checkpoints of queued trials in one home folder."""
 UNTOUCHED = 900.0
-"""Seconds for which a checkpoint must be unchanged before it is removed. If two databases share a home by mistake, a
-study of the other one may be training into it."""
+"""Seconds for which a checkpoint must be unchanged before it is removed. A copy of the database may share the home, and
+its worker may be training into the same file."""
 GIB = 2**30  # bytes per GiB
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], 
     Returns:
         The number of removed checkpoints.
     """
-    folder = ArtifactFolder(home.artifacts)
+    folder = artifacts_of(stores, home)
     removed, queued = 0, []
     for checkpoint, state in _checkpoints(stores, folder):
         if now() - checkpoint.modified < UNTOUCHED:

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from search.runtime.errors import SearchError
+from storage.artifacts import safe_name
 from trainer.common.files import replacing
 
 
@@ -73,8 +74,8 @@ class Home:
 
     def logs(self, study: str) -> Path:
         """Folder of the logs of a study's workers."""
-        return self.root / ".cache" / "logs" / study
+        return self.root / ".cache" / "logs" / safe_name(study)
 
     def exports(self, study: str) -> Path:
         """Default folder of ``export-best``."""
-        return self.root / study
+        return self.root / safe_name(study)

@@ -10,3 +10,6 @@ PLACE_VARIABLE = "RETABLE_PLACE"
 
 SHARE_VARIABLE = "RETABLE_GPU_SHARE"
 """Share of the GPU's memory that the worker may use, such as 0.5; unset: all of it."""
+
+SUFFIX_VARIABLE = "RETABLE_NAME_SUFFIX"
+"""Random part of the worker's name (`search.runtime.process_names`), by which the engine knows the whole name."""

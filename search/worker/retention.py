@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from search.runtime.kept_networks import remove_networks
 from search.statistics.ranking import averaging_gain, objective, rank
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study
@@ -65,6 +66,6 @@ def remove_outranked_weights(stores: Stores, study: Study, artifacts: ArtifactFo
     for record in finished:
         if record.number not in best:
             try:
-                artifacts.remove_weights(study.name, record.work_id)
+                remove_networks(artifacts, study.name, record)
             except OSError as error:
                 log.warning("the networks of trial %d cannot be removed: %s", record.number, error)

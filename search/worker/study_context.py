@@ -13,6 +13,7 @@ import optuna
 from numpy.typing import NDArray
 
 from search.runtime.home import Home
+from search.runtime.kept_networks import artifacts_of
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_weights
 from search.tuning.pruners import Pruner
@@ -63,7 +64,7 @@ class StudyContext:
     @property
     def artifacts(self) -> ArtifactFolder:
         """The folder of checkpoints and model weights."""
-        return ArtifactFolder(self.home.artifacts)
+        return artifacts_of(self.stores, self.home)
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out."""

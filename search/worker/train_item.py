@@ -99,11 +99,11 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         raise LeaseLost
     if result.status == "stopped":
         return None
-    if result.models:
-        _save_networks(context, task, result)
+    networks = _save_networks(context, task, result) if result.models else {}
     outcome = outcome_of(result, context.study.metric, context.targets)
     reason = outcome.reason or task.limit.reason
-    return replace(outcome, reason=reason, overhead=max(0.0, time.monotonic() - begun - in_epochs))
+    overhead = max(0.0, time.monotonic() - begun - in_epochs)
+    return replace(outcome, reason=reason, overhead=overhead, networks=networks)
 
 
 def _shorten(context: StudyContext, task: Task, slow: TooSlow) -> Recipe:
@@ -150,8 +150,8 @@ def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callab
     return on_epoch
 
 
-def _save_networks(context: StudyContext, task: Task, result: CVResult) -> None:
-    """Save the fold models.
+def _save_networks(context: StudyContext, task: Task, result: CVResult) -> dict[str, str]:
+    """Save the fold models and return their digests (`storage.artifacts.ArtifactFolder.digests`).
 
     Raises:
         OSError: the models of a confirmation or refit cannot be written.
@@ -163,12 +163,14 @@ def _save_networks(context: StudyContext, task: Task, result: CVResult) -> None:
         folder = context.artifacts.weights(context.study.name, item.id)
         for fold, state in enumerate(result.models):
             save_weights(folder / weights_name(fold), state)
+        return context.artifacts.digests(context.study.name, item.id)
     except OSError as error:
         if item.kind is not WorkKind.SEARCH:
             raise
         # A finished trial counts without its networks: a refit can train them again.
         context.artifacts.remove_weights(context.study.name, item.id)
         log.warning("%s: its networks are not kept: %s", task.name, error)
+        return {}
 
 
 def weights_name(fold: int) -> str:

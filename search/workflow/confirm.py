@@ -15,6 +15,7 @@ from search.report.summary import print_interrupted
 from search.runtime.console import note, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
+from search.runtime.kept_networks import artifacts_of, remove_networks
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import trials_named
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
@@ -24,7 +25,6 @@ from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over
 from search.study_state.study import Study, read_study
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
-from storage.artifacts import ArtifactFolder
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialRecord, WorkKind
@@ -69,7 +69,7 @@ def run_confirmation(
         confirmation = read_confirmation(stores, study.name)
         _report_failures(console, confirmation.broken, reported)
         estimates = judge(stores, confirmation)
-        _remove_eliminated(confirmation, estimates, home)
+        _remove_eliminated(stores, confirmation, estimates, home)
         step = plan_step(stores, confirmation, estimates)
         if step.left_out:
             say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
@@ -91,17 +91,17 @@ def _withdraw(stores: Stores, confirmation: Confirmation, home: Home, *, everyth
     wanted = {} if everything else {n: confirmation.final_recipe(n) for n in confirmation.numbers}
     for item in stores.queue.waiting(study.id, WorkKind.CONFIRM):
         if wanted.get(item.note.get(TRIAL_NOTE, -1)) != item.recipe and stores.queue.withdraw(item.id):
-            ArtifactFolder(home.artifacts).remove_checkpoint(study.name, item.id)
+            artifacts_of(stores, home).remove_checkpoint(study.name, item.id)
 
 
-def _remove_eliminated(confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
+def _remove_eliminated(stores: Stores, confirmation: Confirmation, estimates: Estimates | None, home: Home) -> None:
     """Remove the weights of eliminated finalists: no export uses them, and they take much disk space."""
     eliminated = {row.number for row in estimates.rows if row.eliminated} if estimates is not None else set()
-    artifacts = ArtifactFolder(home.artifacts)
+    artifacts = artifacts_of(stores, home)
     for finalist in confirmation.finalists:
         if finalist.number in eliminated:
             for record in (finalist.trial, *finalist.rounds):
-                artifacts.remove_weights(confirmation.study.name, record.work_id)
+                remove_networks(artifacts, confirmation.study.name, record)
 
 
 def _report_failures(console: Console, broken: Sequence[TrialRecord], reported: set[int]) -> None:

@@ -73,13 +73,13 @@ class WorkRecovery:
         """End the leases of a worker that is certainly dead, so that its items need not wait for them to run out.
 
         Args:
-            name: of the worker, or the beginning of its name.
+            name: exactly that of the worker.
 
         Returns:
             The number of items that the worker held.
         """
         clock = self._database.clock
-        held = and_(Work.worker.startswith(name, autoescape=True), Work.state == WorkState.LEASED.value)
+        held = and_(Work.worker == name, Work.state == WorkState.LEASED.value)
         with self._database.writing() as connection:
             return len(
                 connection.execute(update(Work).where(held).values(lease_until=clock()).returning(Work.id)).all()

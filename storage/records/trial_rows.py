@@ -59,6 +59,7 @@ def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome
             seconds=outcome.seconds,
             overhead=outcome.overhead,
             finished=clock(),
+            networks=None if outcome.networks is None else dict(outcome.networks),
         )
         .returning(Trial.id)
     ).scalar_one()

@@ -95,12 +95,8 @@ class WorkerStore:
 
     @repeatable
     def remove(self, name: str) -> None:
-        """Remove a process that is certainly dead.
-
-        Args:
-            name: of the process, or the beginning of its name.
-        """
-        self._delete(Worker.name.startswith(name, autoescape=True))
+        """Remove a process that is certainly dead, by its exact name."""
+        self._delete(Worker.name == name)
 
     @repeatable
     def alive(self, within_seconds: float) -> list[WorkerRecord]:

@@ -1,7 +1,12 @@
-"""Checkpoints of a cross-validation: one file, replaced atomically, written in the background."""
+"""Checkpoints of a cross-validation: one file, replaced atomically, written in the background.
+
+The file is that of `torch.save`, followed by `MAGIC` and the SHA-256 of all bytes before it. torch verifies no checksum
+when it loads: without the digest, most damaged files would load, and the training would continue from wrong numbers.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import pickle
@@ -9,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from zipfile import BadZipFile
 
 import torch
@@ -18,7 +23,10 @@ from trainer.common.files import replacing
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+MAGIC = b"retable checkpoint sha256 "  # between the content and its digest
+_TRAILER = len(MAGIC) + hashlib.sha256().digest_size  # bytes
+_CHUNK = 2**22  # bytes that are hashed at a time
 
 SHORTEST_INTERVAL = 60.0  # seconds between two checkpoints
 LONGEST_INTERVAL = 180.0  # seconds of training that a kill may lose, if an epoch is shorter
@@ -50,11 +58,17 @@ class CheckpointFile:
             training: then the training starts again, which costs nothing but time.
         """
         try:
-            payload = torch.load(self._path, map_location="cpu", weights_only=True)
+            with self._path.open("rb") as file:
+                _verify(file)
+                payload = torch.load(file, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, BadZipFile) as error:
-            log.warning("Ignoring the damaged checkpoint %s: %s", self._path, str(error).partition("\n")[0])
+            log.warning(
+                "Ignoring the damaged checkpoint %s, the training starts again: %s",
+                self._path,
+                str(error).partition("\n")[0],
+            )
             return None
         if not isinstance(payload, dict) or payload.get("format") != FORMAT:
             log.warning("Ignoring the checkpoint %s: its format is unknown.", self._path)
@@ -123,9 +137,50 @@ class CheckpointFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # When a lease is lost, two workers may train the same trial for a moment: the last complete file wins.
         with replacing(self._path) as temporary, temporary.open("wb") as file:
-            torch.save({"format": FORMAT, "identity": self._identity, "content": content}, file)
+            digesting = _DigestingFile(file)
+            torch.save({"format": FORMAT, "identity": self._identity, "content": content}, cast("IO[bytes]", digesting))
+            file.write(MAGIC + digesting.digest())
             file.flush()
             os.fsync(file.fileno())
+
+
+class _DigestingFile:
+    """A file for `torch.save` that computes the SHA-256 of what is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.digest = self._hash.digest
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _verify(file: IO[bytes]) -> None:
+    """Check the digest at the end of an open checkpoint, and go back to its beginning.
+
+    Raises:
+        ValueError: the content is damaged, or has no digest.
+    """
+    size = file.seek(0, os.SEEK_END) - _TRAILER
+    file.seek(max(0, size))
+    trailer = file.read()
+    file.seek(0)
+    if size < 0 or not trailer.startswith(MAGIC):
+        raise ValueError("it does not end with its digest")
+    digest = hashlib.sha256()
+    while left := size - file.tell():
+        part = file.read(min(left, _CHUNK))
+        if not part:
+            raise ValueError("it became shorter while it was read")
+        digest.update(part)
+    if digest.digest() != trailer[len(MAGIC) :]:
+        raise ValueError("its content does not match its digest")
+    file.seek(0)
 
 
 def _copy_to_host(value: Any) -> Any:

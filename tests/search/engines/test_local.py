@@ -18,7 +18,8 @@ from search.engines.local import LocalFleet
 from search.engines.process import LOG_LIMIT
 from search.engines.restarts import SHORT_LIVES
 from search.runtime.devices import Placement
-from search.runtime.process_names import name_prefix
+from search.runtime.process_names import process_name
+from search.runtime.worker_environment import SUFFIX_VARIABLE
 
 pytestmark = pytest.mark.slow
 
@@ -109,8 +110,8 @@ def test_a_crashing_worker_is_restarted_after_growing_pauses_and_then_given_up(
     assert len(set(dead_workers)) == len(dead_workers) == SHORT_LIVES
 
 
-def test_a_dead_worker_is_reported_once_by_its_name_prefix(
-    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None]
+def test_a_dead_worker_is_reported_once_by_its_own_name(
+    tmp_path: Path, command: WorkerCommand, program: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(WAITING)
     with LocalFleet(command, TWO, tmp_path / "logs") as workers:
@@ -120,7 +121,12 @@ def test_a_dead_worker_is_reported_once_by_its_name_prefix(
         os.kill(pid, signal.SIGKILL)
         dead: list[str] = []
         eventually(lambda: (workers.poll() and dead.extend(workers.dead_workers())) or dead)
-        assert dead == [name_prefix(socket.gethostname(), pid)]
+        (name,) = dead
+        host, process, suffix = name.rsplit("-", 2)
+        assert (host, process) == (socket.gethostname(), str(pid))
+        monkeypatch.setenv(SUFFIX_VARIABLE, suffix)
+        monkeypatch.setattr(os, "getpid", lambda: pid)
+        assert process_name() == name, "the worker gives itself the same name"
         assert workers.poll() and not workers.dead_workers()
 
 

@@ -74,13 +74,14 @@ class TestSweeping:
     def test_the_items_of_a_dead_worker_can_be_taken_at_once(
         self, queue: WorkQueue, recovery: WorkRecovery, study: StoredStudy
     ) -> None:
-        held = take_assigned(queue, study, 0, "host-12-abc")
-        other = take_assigned(queue, study, 1, "host-123-abc")
-        assert recovery.expire_worker("host-12-") == 1
+        held = take_assigned(queue, study, 0, "worker-1")
+        other = take_assigned(queue, study, 1, "worker-12")
+        assert recovery.expire_worker("worker-") == 0, "a name is matched as a whole"
+        assert recovery.expire_worker("worker-1") == 1
         adopted = take(queue, study, "w2")
         assert (adopted.id, adopted.attempt) == (held.id, 2)
         assert queue.renew(other, LEASE)
-        assert recovery.expire_worker("host_123-") == 0, "names are not LIKE patterns"
+        assert recovery.expire_worker("worker_12") == 0, "names are not LIKE patterns"
 
 
 class TestOrphans:

@@ -160,6 +160,8 @@ class TestWorkers:
         workers.heartbeat("host-1-x", host="h", pid=1, device="cpu", role=Role.SUPERVISOR, home="here")
         assert [(w.role, w.home) for w in workers.alive(1)] == [(Role.WORKER, None), (Role.SUPERVISOR, "here")]
         workers.remove("host-1-")
+        assert len(workers.alive(1)) == 2, "a name is matched as a whole"
+        workers.remove("host-1-x")
         assert [worker.name for worker in workers.alive(1)] == ["b"]
         clock.forward(FORGET_AFTER + 1)
         workers.heartbeat("c", host="h", pid=1, device="cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.common.files import LEFTOVER_AGE, remove_leftovers, replacing
+from trainer.common.files import LEFTOVER_AGE, process_space, remove_leftovers, replacing
 
 OLD = LEFTOVER_AGE + 60.0  # seconds
 
@@ -82,6 +82,31 @@ def test_all_else_stays(tmp_path: Path, dead: int) -> None:
     }
     assert remove_leftovers(tmp_path) == 0
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept
+
+
+def test_two_writers_of_one_file_have_different_temporary_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also threads of one process, and processes with the same id and host name in two containers."""
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with replacing(path) as first, replacing(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first", "the last rename wins"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
+def test_process_ids_count_in_their_own_container_alone(tmp_path: Path, dead: int) -> None:
+    here, other = process_space(), "0123abcd"
+    kept = leave(tmp_path / f".a.npy.{here}-{os.getpid()}-00000000.tmp")
+    leave(tmp_path / f".a.npy.{here}-{dead}-00000000.tmp")
+    leave(tmp_path / f".a.npy.{other}-{os.getpid()}-00000000.tmp")
+    fresh = leave(tmp_path / f".a.npy.{other}-{dead}-00000000.tmp", age=LEFTOVER_AGE - 60.0)
+    assert remove_leftovers(tmp_path) == 2
+    assert set(tmp_path.iterdir()) == {kept, fresh}
 
 
 def test_no_folder_has_no_leftovers(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,6 +59,42 @@ class Attack:
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (exec, ("raise SystemExit('unpickled')",))
+
+
+def test_each_of_300_damaged_files_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One byte is changed at a random place. torch itself loads most of these files."""
+    path = tmp_path / "trial.pt"
+    CheckpointFile(path, "a").save(CONTENT)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    places = random.choice(len(whole), 300, replace=False)
+    loaded_by_torch = 0
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= int(random.integers(1, 256))
+        path.write_bytes(damaged)
+        assert CheckpointFile(path, "a").load() is None
+        with suppress(Exception):
+            torch.load(path, weights_only=True)
+            loaded_by_torch += 1
+    assert len(caplog.records) == 300 and loaded_by_torch > 150
+
+
+@pytest.mark.parametrize("cut", [1, 10, 40, 60, 1000])
+def test_a_shorter_or_longer_file_is_refused(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "trial.pt"
+    CheckpointFile(path, "a").save(CONTENT)
+    whole = path.read_bytes()
+    for damaged in (whole[:-cut], whole[cut:], whole + bytes(cut)):
+        path.write_bytes(damaged)
+        assert CheckpointFile(path, "a").load() is None
+
+
+def test_a_file_without_a_digest_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "trial.pt"
+    torch.save({"format": 1, "identity": "a", "content": CONTENT}, path)
+    assert CheckpointFile(path, "a").load() is None
+    assert "the training starts again" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "flipped", "foreign", "hostile", "folder"])
