@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from search.export.final_model import Imported, MemberRefits, Refits
 from search.export.members import ExportMember, ImportedMember
 from search.export.model_card import CardFacts, CardMember, write_card
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
+from search.export.output.folder import Owner, writing
+from search.export.output.manifest import manifest_of, write_manifest
+from search.export.output.replacement import replace_export
 from search.export.plan import ExportPlan
 from search.export.rationale import chances_line, forecast_line, reasons, warnings
 from search.runtime.home import Home
@@ -86,7 +88,8 @@ def write_export(
 ) -> Export:
     """Write submission, predictions, model folder and report into ``folder``, and record the export.
 
-    All files are written and checked in a scratch folder beside ``folder``, then moved. Other files in ``folder`` stay.
+    All files are written and checked in a temporary folder, which then replaces an earlier export in one step
+    (`search.export.output.replacement`). Other files in ``folder`` stay.
 
     Args:
         kind: what the submission holds; None: as the sample submission and the metric imply.
@@ -95,10 +98,10 @@ def write_export(
     Raises:
         SubmissionError: the submission would not be valid; nothing was written.
         ExportBroken: the model folder fails its check; nothing was written.
+        OutputNotOurs, OutputNotWritable, OutputBusy: as `search.export.output.folder.check_output`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        made = Path(scratch)
+    owner = Owner.of(stores, plan.study.name)
+    with writing(folder, owner) as (target, made):
         write_model(refits, images, home, made / "model")
         submission_kind = None
         trainings = {record.split for member in refits.members for record in member.records if refits.has_oof}
@@ -115,16 +118,17 @@ def write_export(
         facts = _facts(stores, plan, refits, images, warnings(stores, plan, refits), forecast)
         (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
-        _move_into(made, folder)
-    stores.exports.add(
-        plan.study.id,
-        folder=str(folder.resolve()),
-        recipe=plan.leader.recipe.to_flat(),
-        score=facts.score,
-        score_se=facts.score_error,
-        notes=_notes(plan, refits).to_json(),
-        forecast=forecast,
-    )
+        write_manifest(made, manifest_of(made, database=owner.database, study=owner.study))
+        replace_export(made, target)
+        stores.exports.add(
+            plan.study.id,
+            folder=str(target),
+            recipe=plan.leader.recipe.to_flat(),
+            score=facts.score,
+            score_se=facts.score_error,
+            notes=_notes(plan, refits).to_json(),
+            forecast=forecast,
+        )
     return Export(
         folder=folder,
         files=tuple(names),
@@ -289,17 +293,6 @@ def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
             )
         )
     return members
-
-
-def _move_into(made: Path, folder: Path) -> None:
-    """Move everything from ``made`` into ``folder``, replacing entries of the same name."""
-    folder.mkdir(exist_ok=True)
-    for path in sorted(made.iterdir()):
-        target = folder / path.name
-        if target.is_dir():
-            # A folder cannot be replaced in one step, so the old one moves into the scratch folder first.
-            target.rename(made / f".old-{path.name}")
-        path.replace(target)
 
 
 def write_folds(stores: Stores, study: Study, split: int, path: Path) -> None:

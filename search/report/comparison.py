@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.export.output.folder import Owner, output_folder
 from search.report.forest_plot import Mark, draw_forest
 from search.report.progress import recipe_difference
 from search.runtime.console import Column, note, open_console, print_table, say
@@ -67,20 +68,24 @@ def compare(name: str | None, url: str, home: Path, picture: Path | None) -> Non
         raise PictureNotWritable(f"{picture} has to end in one of {', '.join(FORMATS)}")
     console, stores = open_console(), open_stores(url)
     study = stores.study(name)
-    path = Home(root=home).exports(study.name) / PICTURE if picture is None else picture
+    path = _picture_of(stores, study.name, Home(root=home)) if picture is None else picture
     _show(console, compare_finalists(stores, study.name), path)
 
 
 def show_comparison(console: Console, stores: Stores, name: str, home: Home) -> None:
     """Print the comparison and draw it into the folder of the exports, if any trial was confirmed."""
     with suppress(NothingConfirmed):
-        _show(console, compare_finalists(stores, name), home.exports(name) / PICTURE)
+        _show(console, compare_finalists(stores, name), _picture_of(stores, name, home))
 
 
 def draw_finalists(stores: Stores, name: str, home: Home) -> None:
     """Draw the comparison into the folder of the exports, if any trial was confirmed; print nothing."""
     with suppress(NothingConfirmed):
-        draw_comparison(home.exports(name) / PICTURE, compare_finalists(stores, name))
+        draw_comparison(_picture_of(stores, name, home), compare_finalists(stores, name))
+
+
+def _picture_of(stores: Stores, name: str, home: Home) -> Path:
+    return output_folder(Owner.of(stores, name), home) / PICTURE
 
 
 def _show(console: Console, comparison: Comparison, path: Path) -> None:

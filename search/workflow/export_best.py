@@ -13,6 +13,7 @@ from search.export.doubts import doubts_of_export
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import gather_refits
+from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_comparable
 from search.report.dashboard.publish import publish
@@ -52,6 +53,7 @@ def export_best(request: ExportRequest) -> None:
     Raises:
         StudiesDiffer: the studies cannot be blended; nothing was started.
         NothingFinished, RefitFailed: there is nothing to export.
+        OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was started.
         SubmissionError, ExportBroken: the export would not be valid; nothing was written.
         NoData, DataMismatch, DataError: there are no images, or not the study's.
     """
@@ -62,6 +64,8 @@ def export_best(request: ExportRequest) -> None:
     study, *other_studies = named or [read_study(stores, None)]
     check_comparable([study, *other_studies])
     home = Home(root=request.workers.home)
+    owner = Owner.of(stores, study.name)
+    check_output(output_folder(owner, home, request.output), owner)
     data = request.data or known_folder(stores, study.fingerprint)
     if data is None:
         raise NoData
@@ -99,7 +103,7 @@ def finish_export(
         RefitFailed, SubmissionError, ExportBroken: as `export_best`.
     """
     refits = gather_refits(stores, plan, ids)
-    folder = output or home.exports(plan.study.name)
+    folder = output_folder(Owner.of(stores, plan.study.name), home, output)
     predicted = forecast_export(stores, plan, refits)
     forecast = None if predicted is None else predicted.to_json()
     export = write_export(stores, plan, refits, images, home, folder, submission_kind, forecast=forecast)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from search.engines.local import LocalFleet
 from search.engines.plan import plan_fleet
+from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
 from search.report.progress import ScheduleView
@@ -38,7 +39,7 @@ from search.workflow.watch import Interrupted, either_holds, make_fleet, no_work
 from storage.database.locks import Purpose, exclusive
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.workers import Role
-from storage.stores import Stores, open_stores
+from storage.stores import Stores, open_stores, stores_if_any
 
 
 class DeadlineTooShort(SearchError):
@@ -60,6 +61,7 @@ def start(request: StartRequest) -> None:
     Raises:
         StudyError, BackboneError, DataError, EnvironmentProblem, DeviceError, StorageError: bad input; nothing was
             written.
+        OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was written.
         DataMismatch, StudyChanged: the stored study of that name has other images or settings.
         WorkersLost: the workers died; the results of finished trials are kept.
         EngineError: the workers cannot be placed as requested.
@@ -70,6 +72,8 @@ def start(request: StartRequest) -> None:
     study_plan = prepare(request, console)
     name, images = study_plan.name, study_plan.competition.images
     home = Home(root=request.workers.home)
+    owner = Owner.of(stores_if_any(request.storage_url), name)
+    check_output(output_folder(owner, home, request.output), owner)
     stores = open_stores(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     study, verb = begin_or_continue(stores, study_plan)
     if request.priority is not None:
@@ -94,7 +98,8 @@ def start(request: StartRequest) -> None:
         signals = stop_signals(fleet, request.workers)
         due = export_is_due(stores)
         try:
-            provisional = ProvisionalSubmission(stores, study, images, request.output or home.exports(name), console)
+            folder = output_folder(Owner.of(stores, name), home, request.output)
+            provisional = ProvisionalSubmission(stores, study, images, folder, console)
             schedule = ScheduleView(stores, console)
 
             def look(snapshot: StudySnapshot) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from search.export.output.manifest import MANIFEST
 from search.study_state.snapshot import read_snapshot
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
@@ -59,7 +60,7 @@ def test_each_better_trial_replaces_it_and_it_is_announced_once(
         seen.append(submission.read_bytes())
     assert seen[0] != seen[1] == seen[2]
     assert output.getvalue().count(str(submission)) == 1
-    assert [path.name for path in submission.parent.iterdir()] == ["submission.csv"]
+    assert {path.name for path in submission.parent.iterdir()} == {"submission.csv", MANIFEST}
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
 
 
@@ -102,4 +103,30 @@ def test_a_problem_is_printed_once_and_does_not_end_the_search(
     for _ in range(2):
         provisional.update(read_snapshot(stores, "colours"))
     assert output.getvalue().count("no provisional submission: ") == 1 and "ids" in output.getvalue()
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_submission_of_other_origin_is_never_overwritten(
+    context: StudyContext, stores: Stores, provisional: ProvisionalSubmission, tmp_path: Path, output: io.StringIO
+) -> None:
+    submission = tmp_path / "out" / "submission.csv"
+    submission.parent.mkdir()
+    submission.write_text("my own")
+    work_on(pretending(context, lambda task: 0.7))
+    provisional.update(read_snapshot(stores, "colours"))
+    assert submission.read_text() == "my own" and list(submission.parent.iterdir()) == [submission]
+    assert "submission.csv is not of an export" in output.getvalue()
+
+
+def test_a_submission_that_the_user_edits_stays(
+    context: StudyContext, stores: Stores, provisional: ProvisionalSubmission, tmp_path: Path, output: io.StringIO
+) -> None:
+    submission = tmp_path / "out" / "submission.csv"
+    for budget, quality in ((1, 0.2), (2, 0.95)):
+        stores.studies.set_budget(context.study.id, budget)
+        work_on(pretending(context, lambda task: quality))  # noqa: B023 - called at once
+        provisional.update(read_snapshot(stores, "colours"))
+        if budget == 1:
+            submission.write_text("edited")
+    assert submission.read_text() == "edited"
+    assert "was changed after it was exported" in output.getvalue()

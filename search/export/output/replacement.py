@@ -1,0 +1,149 @@
+"""Replaces an export in one step: a killed process leaves the old one or the new one.
+
+A folder that does not exist yet appears by one rename. A folder that holds nothing but files is exchanged with the new
+one by one system call (``renameat2``); files of other origin are in both, as hard links.
+
+Any other folder (a mount point, the current folder, one with folders of other origin, a file system without exchange)
+gets the new export as a hidden folder `COMMITTED`, by one rename. Its entries then move to their places, which takes
+milliseconds. A process that is killed meanwhile leaves the rest to `finish_interrupted`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from search.export.output.lock import scratch_name
+from search.export.output.manifest import MANIFEST, NAMES, OutputNotOurs, foreign_entries, read_manifest
+
+COMMITTED = ".retable-committed"
+OLD = ".old"
+MOST_LINKS = 256
+"""A folder with more files of other origin is not exchanged."""
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def replace_export(made: Path, target: Path) -> None:
+    """Put the export ``made``, with its manifest, in the place of the one in ``target``, if there is one.
+
+    Args:
+        made: on the file system of ``target``. Afterwards it holds what was replaced, or nothing.
+        target: checked, and locked by the caller.
+
+    Raises:
+        OSError: ``target`` cannot be written to.
+    """
+    _write_to_disk(made)
+    if not target.exists():
+        made.rename(target)
+        return
+    if _may_be_exchanged(made, target) and _exchange_folders(made, target):
+        return
+    try:
+        made.rename(target / COMMITTED)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = target / scratch_name(target)
+        shutil.copytree(made, copy)
+        copy.rename(target / COMMITTED)
+    finish_interrupted(target)
+
+
+def finish_interrupted(target: Path) -> None:
+    """Finish the replacement that a killed process began in ``target``, if there is one. The caller holds the lock.
+
+    Raises:
+        OutputNotOurs: the folder holds something of other origin now under a name of the export.
+    """
+    committed = target / COMMITTED
+    if committed.is_symlink() or not committed.is_dir():
+        return
+    new, old = read_manifest(committed), read_manifest(target)
+    if new is not None:
+        manifests = [new] if old is None else [new, old]
+        replaced = new.names | (set() if old is None else old.names)
+        problems = [line for name in NAMES for line in foreign_entries(target, name, *manifests)]
+        if problems:
+            raise OutputNotOurs(target, problems)
+        trash = committed / OLD
+        trash.mkdir(exist_ok=True)
+        for name in NAMES:
+            if name not in replaced or (name in new.names and not (committed / name).exists()):
+                continue  # in its place already
+            if (target / name).exists():
+                shutil.rmtree(trash / name, ignore_errors=True)
+                (target / name).rename(trash / name)
+            if name in new.names:
+                (committed / name).rename(target / name)
+        (committed / MANIFEST).replace(target / MANIFEST)
+    shutil.rmtree(committed, ignore_errors=True)
+
+
+def _may_be_exchanged(made: Path, target: Path) -> bool:
+    """Whether no process would notice that the folder is another one: it holds only files, and nobody works in it."""
+    try:
+        cwd = Path.cwd()
+    except FileNotFoundError:  # removed
+        return False
+    if target.is_mount() or target in (cwd, *cwd.parents) or made.parent != target.parent:
+        return False
+    ours, theirs = made.stat(), target.stat()
+    if (ours.st_uid, ours.st_gid) != (theirs.st_uid, theirs.st_gid):
+        return False
+    others = [path for path in target.iterdir() if path.name not in (*NAMES, MANIFEST)]
+    return len(others) <= MOST_LINKS and all(path.is_file() and not path.is_symlink() for path in others)
+
+
+def _exchange_folders(made: Path, target: Path) -> bool:
+    """Exchange both folders, with the files of other origin in both; False, and nothing changed, if that fails."""
+    linked: list[Path] = []
+    try:
+        for path in target.iterdir():
+            if path.name not in (*NAMES, MANIFEST):
+                os.link(path, made / path.name)
+                linked.append(made / path.name)
+        shutil.copystat(target, made)
+        _rename_exchange(made, target)
+    except OSError:
+        for path in linked:
+            path.unlink()
+        return False
+    # What another program wrote into the old folder meanwhile follows.
+    for path in made.iterdir():
+        if path.name not in (*NAMES, MANIFEST):
+            now = target / path.name
+            if not now.exists() or not os.path.samestat(now.stat(), path.stat()):
+                path.replace(now)
+    return True
+
+
+def _rename_exchange(one: Path, other: Path) -> None:
+    """Exchange the names of two folders in one step.
+
+    Raises:
+        OSError: this system or file system cannot do that.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        raise OSError("this system has no renameat2")
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _write_to_disk(folder: Path) -> None:
+    """Wait until all files of a folder are on the disk, so that a power cut leaves no empty ones."""
+    for path in (*folder.rglob("*"), folder):
+        with suppress(OSError):  # a file system that cannot do that, as some network disks
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
