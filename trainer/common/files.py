@@ -54,7 +54,7 @@ def remove_leftovers(folder: Path) -> int:
                 named
                 and path.is_file()
                 and is_old(path)
-                and not (named[1] in (None, process_space()) and _lives(int(named[2])))
+                and not (named[1] in (None, process_space()) and lives(int(named[2])))
             ):
                 path.unlink()
                 removed += 1
@@ -78,7 +78,7 @@ def is_old(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > LEFTOVER_AGE
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Whether a process with this id, of any user, lives on this host."""
     try:
         os.kill(pid, 0)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
-from trainer.common.files import is_old, process_space
+from trainer.common.files import is_old, lives, process_space
 
 WAIT = 600.0  # seconds that an export waits for another one
 _POLL = 0.2  # seconds
@@ -74,14 +74,17 @@ def scratch_name(folder: Path) -> str:
 
 
 def remove_scratch(folder: Path) -> None:
-    """Remove the temporary folders of killed exports into ``folder``, an hour after their last change.
+    """Remove the temporary folders of killed exports into ``folder``. The caller holds the lock.
 
-    The caller holds the lock.
+    A folder stays for `trainer.common.files.LEFTOVER_AGE` after its last change, unless its process is known to be dead.
     """
-    name = re.compile(rf"\.{re.escape(folder.name)}\.retable-[0-9a-f]{{8}}-\d+-[0-9a-f]{{8}}")
+    name = re.compile(rf"\.{re.escape(folder.name)}\.retable-([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}")
     for place in (folder.parent, folder):
         for path in place.iterdir() if place.is_dir() else ():
-            if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink() and is_old(path):
+            named = name.fullmatch(path.name)
+            if named is None or path.is_symlink() or not path.is_dir():
+                continue
+            if is_old(path) or (named[1] == process_space() and not lives(int(named[2]))):
                 shutil.rmtree(path, ignore_errors=True)
 
 

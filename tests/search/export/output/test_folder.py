@@ -17,7 +17,7 @@ from search.export.output.lock import OutputBusy, locked
 from search.export.output.manifest import MANIFEST, OutputNotOurs, read_manifest
 from search.runtime.home import Home
 from tests.search.export.output.test_replacement import NEW, OLD, OWNER, export, read
-from trainer.common.files import LEFTOVER_AGE
+from trainer.common.files import LEFTOVER_AGE, process_space
 
 Change = Callable[[Path], object]
 
@@ -166,6 +166,7 @@ def test_a_second_process_is_refused_until_the_first_dies(tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_leftovers_of_killed_exports_go_by_age(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     export(folder, OLD)
@@ -175,9 +176,14 @@ def test_leftovers_of_killed_exports_go_by_age(tmp_path: Path) -> None:
         write(path / "submission.csv")
         written = time.time() - (0 if path == young else LEFTOVER_AGE + 60.0)
         os.utime(path, (written, written))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    killed, alive = (tmp_path / f".out.retable-{process_space()}-{pid}-00000000" for pid in (dead.pid, os.getpid()))
+    for path in (killed, alive):
+        write(path / "submission.csv")
     export(folder, NEW)
-    assert not old.exists()
-    assert young.exists() and all(path.exists() for path in similar)
+    assert not old.exists() and not killed.exists()
+    assert alive.exists() and young.exists() and all(path.exists() for path in similar)
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
