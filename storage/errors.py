@@ -24,6 +24,10 @@ class NotSetUpError(SchemaError):
     """The database has no Retable tables yet."""
 
 
+class DamagedRowError(StorageError):
+    """A row of the database holds a value that no release writes. Nothing is done with the row."""
+
+
 class UnknownStudyError(StorageError):
     """No study has that name or id."""
 

@@ -38,6 +38,8 @@ def unpack(blob: bytes) -> npt.NDArray[np.generic]:
     Raises:
         StorageError: damaged, of another format, or larger than `MAX_BYTES` after decompression.
     """
+    if not isinstance(blob, bytes):
+        raise StorageError(f"a stored array is {type(blob).__name__} instead of bytes")
     decompressor = zlib.decompressobj()
     try:
         # One byte more than allowed shows that a blob is too large without decompressing all of it.
@@ -45,7 +47,7 @@ def unpack(blob: bytes) -> npt.NDArray[np.generic]:
         if len(content) > MAX_BYTES + _HEADER_LIMIT or not decompressor.eof:
             raise StorageError(f"a stored array is cut off, or decompresses to more than {MAX_BYTES:,} bytes")
         return _read(content)
-    except (zlib.error, ValueError, EOFError) as error:
+    except (zlib.error, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
         raise StorageError(f"a stored array is damaged: {error}") from error
 
 

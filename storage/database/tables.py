@@ -12,12 +12,14 @@ The value types of `storage.values` and `storage.records` explain most columns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -26,13 +28,43 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from storage.errors import DamagedRowError
+
 TABLE_PREFIX = "retable_"
 
-_Json = JSON(none_as_null=True)
+
+class Json(TypeDecorator[Any]):
+    """JSON whose invalid texts raise a `StorageError`, because a database may be damaged."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Reads a stored text; None: the driver does."""
+        read = super().result_processor(dialect, coltype)
+        if read is None:
+            return None
+
+        def process(stored: Any) -> Any:
+            try:
+                return read(stored)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise DamagedRowError(
+                    f"the database is damaged: {str(stored)[:60]!r} is not JSON ({error}). Restore a backup of it"
+                ) from error
+
+        return process
+
+
+_Json = Json()
 
 
 class Base(DeclarativeBase):

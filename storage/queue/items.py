@@ -7,7 +7,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from storage.values import WorkKind
+from storage.database import rows
+from storage.database.rows import check_row
+from storage.database.tables import Work
+from storage.values import WorkKind, WorkState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +56,40 @@ class WaitingItem:
     note: dict[str, Any]
 
 
+WORK_RULES = {
+    **dict.fromkeys(("id", "study_id"), rows.integer(0)),
+    "kind": rows.one_of(WorkKind),
+    "split": rows.integer(-1, rows.COUNT),
+    "seed": rows.integer(),
+    "recipe": rows.optional(rows.recipe()),
+    "trial_number": rows.optional(rows.integer(0, rows.COUNT)),
+    "attempt": rows.integer(0, rows.COUNT),
+    "lost_workers": rows.integer(0, rows.COUNT),
+    "worker": rows.optional(rows.text()),
+    "state": rows.one_of(WorkState),
+    "note": rows.document(),
+}
+"""What is valid in a row of ``retable_work``."""
+
+
+def checked_work(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    """The values of a row with any of the columns of `WORK_RULES`.
+
+    Raises:
+        DamagedRowError: a value is not valid.
+    """
+    return check_row(
+        Work.__tablename__, row._mapping, {name: rule for name, rule in WORK_RULES.items() if name in row._mapping}
+    )
+
+
 def leased_item(row: Row[Any], *, attempt: int, worker: str) -> WorkItem:
-    """The item of a row of ``retable_work`` that was just leased to ``worker``."""
+    """The item of a row of ``retable_work`` that was just leased to ``worker``.
+
+    Raises:
+        DamagedRowError: a value is not valid.
+    """
+    checked_work(row)
     return WorkItem(
         id=row.id,
         study_id=row.study_id,

@@ -11,7 +11,7 @@ from storage.database.outages import repeatable
 from storage.database.tables import Study, Trial, Work
 from storage.errors import UnknownStudyError
 from storage.queue.conditions import is_expired, is_for_home, is_live, is_waiting, may_begin_trial
-from storage.queue.items import HeldItem, WaitingItem
+from storage.queue.items import HeldItem, WaitingItem, checked_work
 from storage.records.trial_rows import TRIAL_COLUMNS, trial_record
 from storage.values import StudyState, TrialRecord, WorkKind, WorkState
 
@@ -78,7 +78,7 @@ class QueueReader:
                 .where(Work.recipe.is_not(None))
                 .order_by(Work.id)
             )
-            return [WaitingItem(**row._mapping) for row in rows]
+            return [WaitingItem(**checked_work(row)) for row in rows]
 
     @repeatable
     def held(self, study_id: int) -> list[HeldItem]:
@@ -89,7 +89,7 @@ class QueueReader:
                 .where(Work.study_id == study_id, is_live(self._database.clock))
                 .order_by(Work.id)
             )
-            return [HeldItem(**{**row._mapping, "kind": WorkKind(row.kind)}) for row in rows]
+            return [HeldItem(**{**checked_work(row), "kind": WorkKind(row.kind)}) for row in rows]
 
     @repeatable
     def assigned_trials(self, study_id: int) -> dict[int, dict[str, Any]]:
@@ -112,7 +112,7 @@ class QueueReader:
         """The state of every item of a study by id. An item keeps its state when its lease runs out."""
         with self._database.reading() as connection:
             rows = connection.execute(select(Work.id, Work.state).where(Work.study_id == study_id))
-            return {row.id: WorkState(row.state) for row in rows}
+            return {row.id: WorkState(checked_work(row)["state"]) for row in rows}
 
     @repeatable
     def counts(self, study_id: int) -> dict[WorkKind, dict[WorkState, int]]:

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select, update
 
+from storage.database import rows
 from storage.database.blobs import pack, unpack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row, damaged
 from storage.database.tables import Dataset, FoldSet, columns_of
 from storage.errors import StorageError
 
@@ -32,6 +34,14 @@ class StoredDataset:
     """Further facts for reports; plain JSON."""
     public_images: int | None = None
     """How many test images the competition's public scores are computed on; None: unknown."""
+
+
+_DATASET_RULES = {
+    "fingerprint": rows.text(64),
+    **dict.fromkeys(("class_names", "train_ids", "test_ids"), rows.texts()),
+    "summary": rows.document(),
+    "public_images": rows.optional(rows.integer(1, rows.COUNT)),
+}
 
 
 class DatasetStore:
@@ -83,16 +93,19 @@ class DatasetStore:
             ).one_or_none()
         if row is None:
             raise StorageError(f"no data set has the fingerprint {fingerprint} in {self._database.name}")
-        return StoredDataset(
+        check_row(Dataset.__tablename__, row._mapping, _DATASET_RULES)
+        dataset = StoredDataset(
             fingerprint=row.fingerprint,
             class_names=tuple(row.class_names),
             train_ids=tuple(row.train_ids),
             test_ids=tuple(row.test_ids),
-            y=unpack(row.y).astype(np.int64, copy=False),
-            groups=None if row.groups is None else unpack(row.groups).astype(np.int64, copy=False),
+            y=_integers(row.y, fingerprint),
+            groups=None if row.groups is None else _integers(row.groups, fingerprint),
             summary=row.summary,
             public_images=row.public_images,
         )
+        _check_arrays(dataset)
+        return dataset
 
     @repeatable
     def set_public_images(self, fingerprint: str, public_images: int) -> None:
@@ -116,15 +129,22 @@ class DatasetStore:
     def folds(self, fingerprint: str, *, n_folds: int, split: int, seed: int) -> npt.NDArray[np.int64] | None:
         """The fold of each training image, int64 ``(n,)`` in the order of ``train_ids``; None if none is stored."""
         with self._database.reading() as connection:
-            blob = connection.execute(
-                select(FoldSet.folds).where(
+            row = connection.execute(
+                select(FoldSet.id, FoldSet.folds, Dataset.y)
+                .join(Dataset, Dataset.fingerprint == FoldSet.fingerprint)
+                .where(
                     FoldSet.fingerprint == fingerprint,
                     FoldSet.n_folds == n_folds,
                     FoldSet.split == split,
                     FoldSet.seed == seed,
                 )
-            ).scalar_one_or_none()
-        return None if blob is None else unpack(blob).astype(np.int64, copy=False)
+            ).one_or_none()
+        if row is None:
+            return None
+        folds, images = unpack(row.folds), unpack(row.y).size
+        if folds.shape != (images,) or not _are_indices(folds, n_folds):
+            raise damaged(FoldSet.__tablename__, row.id, f"folds are not {images} numbers from 0 to {n_folds - 1}")
+        return folds.astype(np.int64, copy=False)
 
     @repeatable
     def freeze_folds(
@@ -155,3 +175,28 @@ class DatasetStore:
         stored = self.folds(fingerprint, n_folds=n_folds, split=split, seed=seed)
         assert stored is not None
         return stored
+
+
+def _check_arrays(dataset: StoredDataset) -> None:
+    """
+    Raises:
+        DamagedRowError: labels or groups do not fit the images and classes.
+    """
+    table, train, test = Dataset.__tablename__, len(dataset.train_ids), len(dataset.test_ids)
+    classes = len(dataset.class_names)
+    if dataset.y.shape != (train,) or not _are_indices(dataset.y, classes):
+        raise damaged(table, dataset.fingerprint, f"y are not {train} numbers from 0 to {classes - 1}")
+    if dataset.groups is not None and dataset.groups.shape != (train + test,):
+        raise damaged(table, dataset.fingerprint, f"groups are not {train + test} numbers")
+
+
+def _integers(blob: bytes, fingerprint: str) -> npt.NDArray[np.int64]:
+    array = unpack(blob)
+    if array.dtype.kind not in "iu":
+        raise damaged(Dataset.__tablename__, fingerprint, f"labels or groups are {array.dtype}, not whole numbers")
+    return array.astype(np.int64, copy=False)
+
+
+def _are_indices(array: npt.NDArray[Any], count: int) -> bool:
+    """Whether all values are whole numbers of 0 to ``count`` - 1."""
+    return array.dtype.kind in "iu" and (not array.size or bool((array >= 0).all() and (array < count).all()))

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, insert, select, update
 
+from storage.database import rows
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row
 from storage.database.tables import Export, columns_of
 from storage.errors import StorageError
 from storage.values import finite_or_none
@@ -88,10 +90,10 @@ class ExportStore:
     def all(self, study_id: int) -> list[ExportRecord]:
         """Exports of a study, oldest first."""
         with self._database.reading() as connection:
-            rows = connection.execute(
+            found = connection.execute(
                 select(*columns_of(Export)).where(Export.study_id == study_id).order_by(Export.id)
             )
-            return [ExportRecord(**row._mapping) for row in rows]
+            return [_export(row) for row in found]
 
     def record_scores(
         self, export_id: int, *, public: float | None = None, private: float | None = None
@@ -116,7 +118,23 @@ class ExportStore:
                 raise StorageError(f"no export has the number {export_id} in {self._database.name}")
             if changes:
                 connection.execute(update(Export).where(Export.id == export_id).values(**changes))
-        return ExportRecord(**row._mapping)
+        return _export(row)
+
+
+_EXPORT_RULES = {
+    **dict.fromkeys(("id", "study_id"), rows.integer(0)),
+    "created": rows.number(),
+    "folder": rows.text(),
+    "recipe": rows.recipe(),
+    **dict.fromkeys(("score", "public_score", "private_score"), rows.optional(rows.number())),
+    "score_se": rows.optional(rows.number(0.0)),
+    "notes": rows.document(),
+    "forecast": rows.optional(rows.document()),
+}
+
+
+def _export(row: Row[Any]) -> ExportRecord:
+    return ExportRecord(**check_row(Export.__tablename__, row._mapping, _EXPORT_RULES))
 
 
 def _check_forecast(forecast: Mapping[str, Any] | None) -> None:

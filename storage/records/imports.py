@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import delete, select
+from sqlalchemy import Row, delete, select
 
-from storage.database.blobs import pack, unpack
+from storage.database import rows
+from storage.database.blobs import pack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row
 from storage.database.tables import Import
 from storage.errors import StorageError
+from storage.records.sizes import SizeReader, checked_probabilities
 from storage.values import finite_or_none
 
 
@@ -70,6 +73,19 @@ class ImportRecord:
 
 
 _RECORD_COLUMNS = tuple(getattr(Import, name) for name in ImportRecord.__dataclass_fields__)
+_IMPORT_RULES = {
+    **dict.fromkeys(("id", "study_id"), rows.integer(0)),
+    "label": rows.name(),
+    "digest": rows.text(64),
+    "value": rows.optional(rows.number()),
+    "value_se": rows.optional(rows.number(0.0)),
+    "notes": rows.document(),
+    "created": rows.number(),
+}
+
+
+def _import(row: Row[Any]) -> ImportRecord:
+    return ImportRecord(**check_row(Import.__tablename__, row._mapping, _IMPORT_RULES))
 
 
 class ImportStore:
@@ -81,6 +97,7 @@ class ImportStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._sizes = SizeReader(database)
 
     def add(
         self,
@@ -123,14 +140,14 @@ class ImportStore:
             ).one_or_none()
         if stored is None:
             raise LabelTakenError(f"the study has other predictions under the label {label!r}")
-        return ImportRecord(**stored._mapping), added is not None
+        return _import(stored), added is not None
 
     @repeatable
     def all(self, study_id: int) -> list[ImportRecord]:
         """Imports of a study, oldest first."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(*_RECORD_COLUMNS).where(Import.study_id == study_id).order_by(Import.id))
-            return [ImportRecord(**row._mapping) for row in rows]
+            found = connection.execute(select(*_RECORD_COLUMNS).where(Import.study_id == study_id).order_by(Import.id))
+            return [_import(row) for row in found]
 
     @repeatable
     def predictions(self, import_id: int) -> ImportedPredictions:
@@ -140,12 +157,16 @@ class ImportStore:
             StorageError: no such import; it may have been removed.
         """
         with self._database.reading() as connection:
-            row = connection.execute(select(Import.oof, Import.test).where(Import.id == import_id)).one_or_none()
+            query = select(Import.oof, Import.test, Import.study_id).where(Import.id == import_id)
+            row = connection.execute(query).one_or_none()
         if row is None:
             raise StorageError(f"imported predictions {import_id} are not stored in {self._database.name} (any more)")
+        sizes, table = self._sizes.of_study(row.study_id), Import.__tablename__
         return ImportedPredictions(
-            oof=unpack(row.oof).astype(np.float32, copy=False),
-            test=None if row.test is None else unpack(row.test).astype(np.float32, copy=False),
+            oof=checked_probabilities(row.oof, sizes.train, sizes.classes, table, import_id),
+            test=None
+            if row.test is None
+            else checked_probabilities(row.test, sizes.test, sizes.classes, table, import_id),
         )
 
     def remove(self, study_id: int, label: str) -> bool:

@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Row, insert, select, update
 
+from storage.database import rows
 from storage.database.blobs import pack, unpack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row, damaged
 from storage.database.tables import Study, StudyWeights
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
+from storage.records.sizes import SizeReader
 from storage.values import StudyState, storable_text
 
 
@@ -78,6 +81,22 @@ class ImageWeights:
 
 
 _STUDY_COLUMNS = tuple(getattr(Study, name) for name in StoredStudy.__dataclass_fields__)
+_STUDY_RULES = {
+    "id": rows.integer(0),
+    "name": rows.name(),
+    "fingerprint": rows.text(64),
+    "spec": rows.document(),
+    "spec_hash": rows.text(64),
+    "file_spec": rows.document(),
+    "overrides": rows.texts(),
+    "budget": rows.optional(rows.integer(0, rows.COUNT)),
+    "deadline": rows.optional(rows.number()),
+    "state": rows.one_of(StudyState),
+    "state_reason": rows.text(),
+    "priority": rows.integer(),
+    **dict.fromkeys(("served", "swept", "running_since"), rows.optional(rows.number())),
+    "created": rows.number(),
+}
 
 
 class StudyStore:
@@ -89,6 +108,7 @@ class StudyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._sizes = SizeReader(database)
 
     def create(
         self,
@@ -111,8 +131,9 @@ class StudyStore:
 
         Raises:
             StudyExistsError: the name is taken, perhaps since a moment ago by another process.
-            StorageError: the data set is not stored.
+            StorageError: the data set is not stored, or the name cannot be one of a folder.
         """
+        check_row(Study.__tablename__, {"name": name}, {"name": _STUDY_RULES["name"]})
         with self._database.writing() as connection:
             created = connection.execute(
                 self._database.insert(Study)
@@ -177,7 +198,14 @@ class StudyStore:
             ).one_or_none()
         if row is None:
             return None
-        return ImageWeights(values=unpack(row.weights).astype(np.float64, copy=False), about=row.about)
+        check_row(StudyWeights.__tablename__, {**row._mapping, "id": study_id}, {"about": rows.document()})
+        weights = ImageWeights(values=unpack(row.weights).astype(np.float64, copy=False), about=row.about)
+        images = self._sizes.of_study(study_id).train
+        if len(weights.values) != images:
+            raise damaged(
+                StudyWeights.__tablename__, study_id, f"there are {len(weights.values)} weights, not {images}"
+            )
+        return weights
 
     @repeatable
     def state(self, study_id: int) -> StudyState:
@@ -190,6 +218,7 @@ class StudyStore:
             state = connection.execute(select(Study.state).where(Study.id == study_id)).scalar_one_or_none()
         if state is None:
             raise UnknownStudyError(f"no study has the id {study_id} in {self._database.name}")
+        check_row(Study.__tablename__, {"id": study_id, "state": state}, {"state": _STUDY_RULES["state"]})
         return StudyState(state)
 
     @repeatable
@@ -244,5 +273,5 @@ class StudyStore:
 
 
 def _study(row: Row[Any]) -> StoredStudy:
-    values = dict(row._mapping)
+    values = check_row(Study.__tablename__, row._mapping, _STUDY_RULES)
     return StoredStudy(**{**values, "overrides": tuple(row.overrides), "state": StudyState(row.state)})

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import Connection, Row, delete, insert, select
 
+from storage.database import rows
 from storage.database.blobs import pack, unpack
 from storage.database.clock import Clock
+from storage.database.rows import check_row, damaged
 from storage.database.tables import Curve, Prediction, Trial, columns_of
 from storage.values import (
     EpochCurve,
@@ -24,6 +28,40 @@ from storage.values import (
 
 TRIAL_COLUMNS = tuple(getattr(Trial, name).label(name) for name in TrialRecord.__dataclass_fields__)
 """The columns that `trial_record` reads."""
+
+_INDEX = rows.integer(0, rows.COUNT)
+_TRIAL_RULES = {
+    **dict.fromkeys(("id", "work_id", "study_id"), rows.integer(0)),
+    "kind": rows.one_of(WorkKind),
+    "number": rows.optional(_INDEX),
+    "split": rows.integer(-1, rows.COUNT),
+    "seed": rows.integer(),
+    "recipe": rows.optional(rows.recipe()),
+    "machine": rows.document(),
+    "note": rows.document(),
+    "worker": rows.optional(rows.text()),
+    "attempt": _INDEX,
+    "status": rows.one_of(TrialStatus),
+    "failure": rows.optional(rows.one_of(Failure)),
+    "reason": rows.text(),
+    "value": rows.optional(rows.number()),
+    "value_se": rows.optional(rows.number(0.0)),
+    "mean_true_probability": rows.optional(rows.number()),
+    "brier": rows.optional(rows.number()),
+    "ambiguity": rows.optional(rows.number()),
+    "temperature": rows.optional(rows.number(0.0, above=True)),
+    "epochs_done": _INDEX,
+    "seconds": rows.number(0.0),
+    "finished": rows.number(),
+    "networks": rows.optional(rows.networks()),
+}
+_CURVE_RULES = {
+    "epoch": rows.integer(1, rows.COUNT),
+    **dict.fromkeys(("metric", "mean_true_probability", "train_loss"), rows.optional(rows.number())),
+    "seconds": rows.number(0.0),
+    "fold_metrics": rows.numbers(),
+    "true_class": rows.blob(),
+}
 
 
 def insert_outcome(connection: Connection, work: Row[Any], outcome: TrialOutcome, clock: Clock) -> None:
@@ -85,24 +123,40 @@ def delete_outcome(connection: Connection, work_id: int) -> None:
 
 def select_curves(connection: Connection, trial_id: int) -> tuple[EpochCurve, ...]:
     """All epochs of a trial, in order."""
-    rows = connection.execute(select(*columns_of(Curve)).where(Curve.trial_id == trial_id).order_by(Curve.epoch))
+    found = connection.execute(select(*columns_of(Curve)).where(Curve.trial_id == trial_id).order_by(Curve.epoch))
     return tuple(
         EpochCurve(
-            epoch=row.epoch,
+            epoch=check_row(Curve.__tablename__, row._mapping, _CURVE_RULES)["epoch"],
             metric=_number(row.metric),
             mean_true_probability=_number(row.mean_true_probability),
             train_loss=_number(row.train_loss),
             seconds=row.seconds,
             fold_metrics=tuple(_number(value) for value in row.fold_metrics),
-            true_class=unpack(row.true_class).astype(np.float16, copy=False),
+            true_class=_true_class(row),
         )
-        for row in rows
+        for row in found
     )
 
 
+def _true_class(row: Row[Any]) -> npt.NDArray[np.float16]:
+    stored = unpack(row.true_class)
+    if stored.ndim != 1 or stored.dtype.kind != "f":
+        raise damaged(Curve.__tablename__, row.trial_id, f"true_class is {stored.dtype} of shape {stored.shape}")
+    return stored.astype(np.float16, copy=False)
+
+
 def trial_record(row: Row[Any]) -> TrialRecord:
-    """The record of a row with the columns `TRIAL_COLUMNS`."""
-    values = dict(row._mapping)
+    """The record of a row with the columns `TRIAL_COLUMNS`.
+
+    Raises:
+        DamagedRowError: a value is not valid.
+    """
+    values = check_row(Trial.__tablename__, row._mapping, _TRIAL_RULES)
+    own_folder = re.compile(rf"weights/[^/]+/{row.work_id}/[^/]+")
+    if not all(own_folder.fullmatch(name) for name in row.networks or ()):
+        raise damaged(Trial.__tablename__, row.id, "networks are those of another work item")
+    if (row.status == TrialStatus.FAILED) != (row.failure is not None):
+        raise damaged(Trial.__tablename__, row.id, f"status is {row.status!r} and failure is {row.failure!r}")
     failure = None if row.failure is None else Failure(row.failure)
     return TrialRecord(
         **{

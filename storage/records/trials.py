@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import and_, func, select
 
-from storage.database.blobs import unpack
+from storage.database import rows
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row
 from storage.database.tables import Prediction, Study, Trial
 from storage.errors import StorageError
+from storage.records.sizes import SizeReader, checked_probabilities
 from storage.records.trial_rows import TRIAL_COLUMNS, select_curves, trial_record
 from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind
 
@@ -23,6 +25,7 @@ class TrialStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._sizes = SizeReader(database)
 
     @repeatable
     def records(
@@ -75,7 +78,10 @@ class TrialStore:
         """Names of the predictions of a record, sorted."""
         with self._database.reading() as connection:
             names = select(Prediction.name).where(Prediction.trial_id == record_id).order_by(Prediction.name)
-            return tuple(connection.execute(names).scalars())
+            found = tuple(connection.execute(names).scalars())
+        for name in found:
+            check_row(Prediction.__tablename__, {"id": record_id, "name": name}, {"name": rows.text(64)})
+        return found
 
     @repeatable
     def prediction(self, record_id: int, name: str) -> npt.NDArray[np.float32]:
@@ -83,12 +89,17 @@ class TrialStore:
 
         Raises:
             StorageError: the record has no predictions of that name. The message lists the names that it has.
+            DamagedRowError: they are no probabilities of the study's images and classes.
         """
         with self._database.reading() as connection:
-            blob = connection.execute(
-                select(Prediction.proba).where(Prediction.trial_id == record_id, Prediction.name == name)
-            ).scalar_one_or_none()
-        if blob is None:
+            row = connection.execute(
+                select(Prediction.proba, Trial.study_id)
+                .join(Trial, Trial.id == Prediction.trial_id)
+                .where(Prediction.trial_id == record_id, Prediction.name == name)
+            ).one_or_none()
+        if row is None:
             stored = ", ".join(self.prediction_names(record_id)) or "none"
             raise StorageError(f"trial record {record_id} has no predictions {name!r}; stored: {stored}")
-        return unpack(blob).astype(np.float32, copy=False)
+        sizes = self._sizes.of_study(row.study_id)
+        images = {"oof": sizes.train, "test": sizes.test}.get(name.partition(".")[0])
+        return checked_probabilities(row.proba, images, sizes.classes, Prediction.__tablename__, f"{record_id} {name}")

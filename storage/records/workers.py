@@ -7,8 +7,10 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, delete, select
 
+from storage.database import rows
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row
 from storage.database.tables import Worker, columns_of
 
 FORGET_AFTER = 86_400.0
@@ -41,6 +43,16 @@ class WorkerRecord:
     """Its first heartbeat."""
     seen: float
     """Its latest heartbeat."""
+
+
+_WORKER_RULES = {
+    **dict.fromkeys(("name", "host", "device"), rows.text()),
+    "study_id": rows.optional(rows.integer(0)),
+    "pid": rows.integer(0),
+    "role": rows.one_of(Role),
+    "home": rows.optional(rows.text()),
+    **dict.fromkeys(("started", "seen"), rows.number()),
+}
 
 
 class WorkerStore:
@@ -102,12 +114,15 @@ class WorkerStore:
     def alive(self, within_seconds: float) -> list[WorkerRecord]:
         """Processes with a heartbeat in the last ``within_seconds``, by name."""
         with self._database.reading() as connection:
-            rows = connection.execute(
+            found = connection.execute(
                 select(*columns_of(Worker))
                 .where(Worker.seen >= self._database.clock() - within_seconds)
                 .order_by(Worker.name)
             )
-            return [WorkerRecord(**{**row._mapping, "role": Role(row.role)}) for row in rows]
+            return [
+                WorkerRecord(**{**check_row(Worker.__tablename__, row._mapping, _WORKER_RULES), "role": Role(row.role)})
+                for row in found
+            ]
 
     def _delete(self, condition: ColumnElement[bool]) -> None:
         with self._database.writing() as connection:

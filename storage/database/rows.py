@@ -1,0 +1,148 @@
+"""Checks of database rows before they become values.
+
+A database may be damaged or come from elsewhere, and SQLite stores any type in any column. So a row is checked like any
+other input: `check_row` accepts it or raises one `DamagedRowError` that names table, row, column and value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from storage.errors import DamagedRowError
+
+Check = Callable[[Any], bool]
+Rule = tuple[Check, str]
+"""Whether a value is valid, and what is valid in words."""
+
+LARGEST = 2**63 - 1
+"""Largest integer of a column."""
+COUNT = 2**31 - 1
+"""Largest count, index or number of epochs."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,199}")
+_SHOWN = 60  # characters of a value in a message
+
+
+def integer(low: int = -LARGEST - 1, high: int = LARGEST) -> Rule:
+    """A whole number from ``low`` to ``high``."""
+    return lambda v: type(v) is int and low <= v <= high, f"a whole number from {low} to {high}"
+
+
+def number(low: float = -math.inf, *, above: bool = False) -> Rule:
+    """A finite number of at least ``low``, or ``above`` it."""
+    words = "a finite number" + ("" if low == -math.inf else f" {'above' if above else 'of at least'} {low:g}")
+    return lambda v: _is_number(v) and (v > low if above else v >= low), words
+
+
+def text(limit: int = 10_000, pattern: str = "") -> Rule:
+    """A text of at most ``limit`` characters, without NUL, that matches ``pattern``."""
+    words = f"a text of at most {limit} characters" + (f" like {pattern}" if pattern else "")
+    return (
+        lambda v: (
+            isinstance(v, str) and len(v) <= limit and "\0" not in v and (not pattern or bool(re.fullmatch(pattern, v)))
+        ),
+        words,
+    )
+
+
+def name() -> Rule:
+    """A name that may become a part of a path: of a study or of imported predictions."""
+    return lambda v: isinstance(v, str) and bool(_NAME.fullmatch(v)), (
+        "a name: up to 200 letters, digits, dots, dashes, underscores and @, beginning with a letter or digit"
+    )
+
+
+def one_of(values: Any) -> Rule:
+    """One of the values of an enumeration."""
+    valid = [str(value) for value in values]
+    return lambda v: isinstance(v, str) and v in valid, f"one of {', '.join(valid)}"
+
+
+def texts() -> Rule:
+    """A list of texts without NUL."""
+    return lambda v: isinstance(v, list) and all(isinstance(t, str) and "\0" not in t for t in v), "a list of texts"
+
+
+def numbers() -> Rule:
+    """A list of finite numbers or NULL."""
+    return lambda v: isinstance(v, list) and all(x is None or _is_number(x) for x in v), "a list of numbers"
+
+
+def document() -> Rule:
+    """A JSON object."""
+    return lambda v: isinstance(v, dict), "a JSON object"
+
+
+def recipe() -> Rule:
+    """A flat recipe. `trainer.recipe.recipe.Recipe.from_flat` checks its fields."""
+    return lambda v: isinstance(v, dict) and all(_is_setting(value) for value in v.values()), (
+        "a recipe: a JSON object of texts, finite numbers and booleans"
+    )
+
+
+def blob() -> Rule:
+    """Bytes, of `storage.database.blobs`."""
+    return lambda v: isinstance(v, bytes), "bytes"
+
+
+def networks() -> Rule:
+    """Digests of weights files (`storage.artifacts.ArtifactFolder.digests`)."""
+    path = re.compile(r"weights/[A-Za-z0-9][A-Za-z0-9._@-]*/\d{1,19}/fold\d{1,4}\.safetensors")
+    return (
+        lambda v: (
+            isinstance(v, dict)
+            and all(
+                path.fullmatch(file) and isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
+                for file, digest in v.items()
+            )
+        ),
+        "a JSON object of weights files and their SHA-256",
+    )
+
+
+def optional(rule: Rule) -> Rule:
+    """NULL, or as ``rule``."""
+    check, words = rule
+    return lambda v: v is None or check(v), f"{words}, or NULL"
+
+
+def check_row(table: str, row: Mapping[Any, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """The values of a row, if all are valid.
+
+    Args:
+        row: values by attribute; those without a rule are not checked.
+
+    Raises:
+        DamagedRowError: a value is not valid.
+    """
+    for column, (check, words) in rules.items():
+        if not check(row[column]):
+            key = row.get("id", row.get("name", row.get("fingerprint", "")))
+            raise damaged(table, key, f"{column} is {_shown(row[column])}, not {words}")
+    return dict(row)
+
+
+def damaged(table: str, key: object, problem: str) -> DamagedRowError:
+    """The error for an invalid row. ``key`` identifies the row in the table."""
+    return DamagedRowError(
+        f"the database is damaged: in {table}, row {_shown(key)}, {problem}. Restore a backup of the database, or "
+        "correct the row"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= LARGEST)
+
+
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, (str, bool)) or _is_number(value)
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except RecursionError:
+        return "deeply nested"
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
