@@ -13,6 +13,7 @@ from search.study_state.confirmation import read_confirmation, why_skipped
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, StudyState, TrialStatus, WorkKind
+from trainer.data.formulas import formula_warnings
 
 
 def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[str]:
@@ -68,7 +69,10 @@ def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
 
 
 def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
-    """Test images with near-duplicates in the training set, and near-duplicates with two labels, a line each."""
+    """Names that look like formulas, test images with near-duplicates in the training set, and near-duplicates with two
+    labels, a line each.
+    """
+    yield from formula_warnings((*dataset.train_ids, *dataset.test_ids), dataset.class_names)
     if dataset.groups is None:
         return
     n = len(dataset.y)

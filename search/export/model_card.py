@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,10 @@ from search.statistics.member_names import MemberName, members_named
 from trainer.common.errors import first_lines
 from trainer.inference.printable import printable
 from trainer.recipe.recipe import FIELDS, Scalar
+
+_SPECIAL = re.compile(r"[&<>\\`*\[\]|~$]|^[-+=#]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""Characters that Markdown, GitHub's extensions of it or HTML interpret. An entity also breaks addresses of pages."""
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;", ".": "&#46;"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +72,12 @@ class CardFacts:
 
 
 def write_card(facts: CardFacts) -> str:
-    """The card as Markdown. Class names come from the data, so they are escaped."""
+    """The card as Markdown. Names come from the data and the database, so they are escaped."""
     members = members_named(member.name for member in facts.members)
-    origin = ("study " if len(facts.studies) == 1 else "studies ") + ", ".join(f"`{name}`" for name in facts.studies)
+    origin = ("study " if len(facts.studies) == 1 else "studies ") + ", ".join(map(_code, facts.studies))
     parts = [
         f"# {_plain(facts.title)}",
-        f"Made by Retable from {origin}, {members}, on {datetime.date.today().isoformat()}.",
+        f"Made by Retable from {origin}, {_plain(members)}, on {datetime.date.today().isoformat()}.",
         "## How good it is",
         _how_good(facts),
         "## What it is",
@@ -92,7 +97,7 @@ def write_card(facts: CardFacts) -> str:
         if not member.recipe:
             continue
         parts += [
-            f"## Recipe of {member.name}" if len(facts.members) > 1 else "## Recipe",
+            f"## Recipe of {_plain(str(member.name))}" if len(facts.members) > 1 else "## Recipe",
             "Settings that differ from their defaults come first.\n\n" + _recipe_table(member.recipe),
         ]
     parts += ["## Made with", "\n".join(f"- {name} {value}" for name, value in facts.versions.items())]
@@ -116,9 +121,9 @@ def _how_good(facts: CardFacts) -> str:
             + (" This score is optimistic, because the same images chose the recipe." * (facts.estimate is not None))
         )
     if facts.weighting:
-        lines.append(f"- {facts.weighting}")
+        lines.append(f"- {_plain(facts.weighting)}")
     if facts.expected:
-        lines += [f"- {line}" for line in (facts.expected, facts.chances) if line]
+        lines += [f"- {_plain(line)}" for line in (facts.expected, facts.chances) if line]
     lines.append(f"- In the search, {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
     best = (
         f"- It is the best of {facts.trials_finished} finished trials ({facts.trials_pruned} more were stopped early). "
@@ -140,7 +145,7 @@ def _what(facts: CardFacts) -> str:
     trained = f"all images with {facts.seeds} seed{'s' * (facts.seeds > 1)}"
     trained = trained if facts.full_data else f"all but one of {facts.folds} folds each"
     rows = [
-        f"| {m.name.short} | `{m.backbone}` | {'regression' if m.weight is None else f'{m.weight:.3f}'} "
+        f"| {_plain(m.name.short)} | {_code(m.backbone)} | {'regression' if m.weight is None else f'{m.weight:.3f}'} "
         f"| {m.networks or '-'} | {_input(m.recipe)} | {', '.join(m.views) or '-'} |"
         for m in facts.members
     ]
@@ -149,7 +154,7 @@ def _what(facts: CardFacts) -> str:
         [
             f"- {networks} network{'s' * (networks > 1)}, trained on {trained}. The probabilities of a recipe's "
             "networks are averaged.",
-            *(f"- {line}" for line in facts.reasons),
+            *(f"- {_plain(line)}" for line in facts.reasons),
             "",
             head,
             *rows,
@@ -171,13 +176,21 @@ def _data(facts: CardFacts) -> str:
 def _recipe_table(recipe: Mapping[str, Scalar]) -> str:
     changed = [name for name in recipe if recipe[name] != FIELDS[name].default]
     rest = [name for name in recipe if name not in changed]
-    rows = [f"| `{name}` | {recipe[name]} | {FIELDS[name].doc.replace('|', '/')} |" for name in changed + rest]
+    rows = [
+        f"| `{name}` | {_plain(str(recipe[name]))} | {FIELDS[name].doc.replace('|', '/')} |" for name in changed + rest
+    ]
     return "| setting | value | meaning |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
 def _plain(text: str) -> str:
-    """Escape text from outside for Markdown tables and for HTML in Markdown."""
-    text = printable(text, keep="\n")
-    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(character, escaped)
-    return text
+    """Escape text from outside, so that Markdown and HTML show it as it is, on one line.
+
+    Neither emphasis, code, links, tags, table cells nor headings come of it.
+    """
+    shown = printable(" ".join(text.split()))
+    return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), shown)
+
+
+def _code(text: str) -> str:
+    """Text from outside as code."""
+    return f"<code>{_plain(text)}</code>" if re.search(r"[`|\s]|[^ -~]", text) else f"`{text}`"

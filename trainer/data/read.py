@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.file_names import is_data
+from trainer.data.formulas import formula_warnings
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
@@ -64,6 +65,7 @@ def read_images(
         raise DataError(f"the memory does not suffice to read the tables or arrays in {folder}") from error
     problems = list(result.problems)
     image_set = measure_ranges(result.image_set) if ranges is None else with_ranges(result.image_set, ranges)
+    image_set = _with_formula_warnings(image_set)
     bad_train: dict[int, str] = {}
     if verify or data_options.skip_bad:
         image_set, bad_train, bad_test = _inspect(image_set, progress)
@@ -76,6 +78,11 @@ def read_images(
         advice = "" if problems else f"To continue without {'it' if len(skippable) == 1 else 'them'}, add --skip-bad"
         raise DataError([*problems, *([] if data_options.skip_bad else skippable)], advice)
     return image_set
+
+
+def _with_formula_warnings(image_set: ImageSet) -> ImageSet:
+    formulas = formula_warnings((*image_set.train_ids, *image_set.test_ids), image_set.class_names)
+    return dataclasses.replace(image_set, warnings=(*image_set.warnings, *formulas)) if formulas else image_set
 
 
 def _inspect(image_set: ImageSet, progress: Progress | None) -> tuple[ImageSet, dict[int, str], dict[int, str]]:

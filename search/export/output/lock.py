@@ -76,7 +76,7 @@ def scratch_name(folder: Path) -> str:
 def remove_scratch(folder: Path) -> None:
     """Remove the temporary folders of killed exports into ``folder``. The caller holds the lock.
 
-    A folder stays for `trainer.common.files.LEFTOVER_AGE` after its last change, unless its process is known to be dead.
+    A folder stays for `trainer.common.files.LEFTOVER_AGE` after its last change, unless its process is seen to be dead.
     """
     name = re.compile(rf"\.{re.escape(folder.name)}\.retable-([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}")
     for place in (folder.parent, folder):

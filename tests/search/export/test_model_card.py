@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
+
+import markdown_it
+import pytest
 
 from search.export.model_card import CardFacts, CardMember, write_card
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
+from trainer.inference.printable import printable
 from trainer.recipe.recipe import Recipe
 
 MEMBER = CardMember(
@@ -62,6 +68,37 @@ def test_class_names_and_warnings_are_escaped() -> None:
     assert "<script>" not in card and "&lt;script&gt;" in card
     assert "a\\|b" in card
     assert "<b>" not in card
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a|b\n| x | y |",
+    "`code`",
+    "[click](https://evil.example)",
+    "![](https://evil.example/x.png)",
+    "www.evil.example",
+    "**bold** _it_ ~~gone~~ $x$",
+    "# heading",
+    "a\r\n\r\n# heading",
+    "back\\slash",
+    "\u202ereversed",
+    "nul\0 bell\a",
+    "&lt;b&gt;",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_from_outside_are_shown_as_they_are(name: str) -> None:
+    """Rendered as Markdown, every name is plain text in its cell: no tag, link, picture or second row."""
+    card = write_card(replace(FACTS, class_names=(name, "b"), warnings=(name,), title=name, studies=(name,)))
+    plain = write_card(replace(FACTS, class_names=("a", "b"), warnings=("a",), title="a", studies=("a",)))
+    assert len(card.splitlines()) == len(plain.splitlines()), "one line each"
+    markdown = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    rendered, expected = markdown.render(card), markdown.render(plain)
+    tags = re.findall(r"<[^>]*>", rendered.replace("<code>", "").replace("</code>", ""))
+    assert tags == re.findall(r"<[^>]*>", expected.replace("<code>", "").replace("</code>", ""))
+    shown = printable(" ".join(name.split()))
+    assert html.unescape(rendered).count(shown) == 4
 
 
 def test_models_of_all_images_have_no_score_of_their_own() -> None:
