@@ -167,12 +167,14 @@ def folds(
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
     from search.export.files import write_folds
     from search.runtime.console import open_console, say
+    from search.runtime.output_files import creating
     from search.study_state.study import read_study
     from storage.stores import open_stores
     from storage.values import SEARCH_SPLIT
 
     stores = open_stores(storage_url)
-    write_folds(stores, read_study(stores, study), SEARCH_SPLIT, output)
+    with creating(output) as temporary:
+        write_folds(stores, read_study(stores, study), SEARCH_SPLIT, temporary)
     say(open_console(), f"The folds are written to {output}", whole=True)
 
 

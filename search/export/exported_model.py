@@ -23,7 +23,6 @@ from storage.artifacts import digest_of
 from storage.values import TrialRecord
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
-from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.predict import read_weights
 
@@ -57,11 +56,13 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
         }
 
     def __getitem__(self, name: str) -> Mapping[str, torch.Tensor]:
+        from safetensors import SafetensorError
+
         path, digest = self._files[name]
         try:
             state = read_weights(path)
             unchanged = digest is None or digest_of(path) == digest
-        except (OSError, ModelError) as error:
+        except (OSError, SafetensorError) as error:
             raise ExportBroken(f"the network {path} cannot be read: {error}; export again to train it again") from error
         if not unchanged:
             raise ExportBroken(f"the network {path} was replaced while it was exported: export again")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from search.report.progress import recipe_difference
 from search.runtime.console import Column, note, open_console, print_table, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
+from search.runtime.output_files import FileNotOurs, check_picture
 from search.statistics.estimates import Estimate, Estimates
 from search.statistics.member_names import trials_named
 from search.study_setup.image_weights import weights_lines
@@ -26,6 +29,8 @@ PICTURE = "compare.png"
 """Default name of the picture."""
 FORMATS = (".png", ".pdf", ".svg")
 """Formats of the picture, by the ending of its name."""
+
+log = logging.getLogger(__name__)
 
 
 class PictureNotWritable(SearchError):
@@ -62,26 +67,36 @@ def compare(name: str | None, url: str, home: Path, picture: Path | None) -> Non
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
         NothingConfirmed: no trial was confirmed; names the command that confirms.
-        PictureNotWritable: ``picture`` cannot be written.
+        PictureNotWritable, FileNotOurs: ``picture`` cannot be written.
     """
     if picture is not None and picture.suffix.lower() not in FORMATS:
         raise PictureNotWritable(f"{picture} has to end in one of {', '.join(FORMATS)}")
     console, stores = open_console(), open_stores(url)
     study = stores.study(name)
     path = _picture_of(stores, study.name, Home(root=home)) if picture is None else picture
+    check_picture(path)
     _show(console, compare_finalists(stores, study.name), path)
 
 
 def show_comparison(console: Console, stores: Stores, name: str, home: Home) -> None:
     """Print the comparison and draw it into the folder of the exports, if any trial was confirmed."""
-    with suppress(NothingConfirmed):
+    with suppress(NothingConfirmed), _foreign_pictures_logged():
         _show(console, compare_finalists(stores, name), _picture_of(stores, name, home))
 
 
 def draw_finalists(stores: Stores, name: str, home: Home) -> None:
     """Draw the comparison into the folder of the exports, if any trial was confirmed; print nothing."""
-    with suppress(NothingConfirmed):
+    with suppress(NothingConfirmed), _foreign_pictures_logged():
         draw_comparison(_picture_of(stores, name, home), compare_finalists(stores, name))
+
+
+@contextmanager
+def _foreign_pictures_logged() -> Iterator[None]:
+    """A picture of other origin is no reason to end a search."""
+    try:
+        yield
+    except FileNotOurs as problem:
+        log.warning("%s", problem)
 
 
 def _picture_of(stores: Stores, name: str, home: Home) -> Path:

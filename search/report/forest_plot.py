@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.common.files import replacing
+from search.runtime.output_files import save_picture
 from trainer.evaluation.fonts import fonts_for
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -
         marks: one for each finalist, one at least, the leader first.
 
     Raises:
+        FileNotOurs: a file of other origin has that name.
         OSError: the file cannot be written.
         ValueError: the ending is no known format.
     """
@@ -80,8 +81,7 @@ def draw_forest(path: Path, *, title: str, metric: str, marks: Sequence[Mark]) -
     axes.spines["bottom"].set_color("0.7")
     axes.text(1.01, 1.02, "chance best", transform=axes.transAxes, fontsize=8.5, color=HINT, va="bottom")
     _draw_legend(axes, averages=any(mark.averaged != mark.estimate for mark in marks))
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lstrip(".").lower())
+    save_picture(figure, path)
 
 
 def _draw_row(axes: Axes, row: int, mark: Mark) -> None:

@@ -13,6 +13,7 @@ from search.report.preview.rows import Row, Subject, example_settings, examples,
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
+from search.runtime.output_files import check_picture
 from search.study_setup.data_folder import NoData, known_folder
 from storage.database.existing import NoStudy, check_database
 from studies.resolve_backbones import check_backbones
@@ -64,12 +65,13 @@ def preview(request: PreviewRequest) -> None:
         StudyError: there is no such study, or it is invalid.
         NoData, DataError: there are no images, or invalid ones.
         NothingToPreview: the study has no augmentation.
-        PreviewNotWritable: the picture cannot be written.
+        PreviewNotWritable, FileNotOurs: the picture cannot be written.
     """
     if request.output.suffix.lower() not in FORMATS:
         raise PreviewNotWritable(f"{request.output} has to end in one of {', '.join(FORMATS)}")
     if not request.output.absolute().parent.is_dir():
         raise PreviewNotWritable(f"there is no folder {request.output.parent} to write {request.output.name} into")
+    check_picture(request.output)
     console = open_console()
     spec, stored_folder = _find_study(request)
     spec = check_backbones(spec)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.common.files import replacing
+from search.runtime.output_files import save_picture
 from trainer.evaluation.fonts import fonts_for
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def draw(path: Path, title: str, subtitle: str, rows: Sequence[PictureRow]) -> N
         subtitle: up to two lines.
 
     Raises:
+        FileNotOurs: a file of other origin has that name.
         OSError: the file cannot be written.
     """
     # Not pyplot, which keeps global state and may need a display.
@@ -66,8 +67,7 @@ def draw(path: Path, title: str, subtitle: str, rows: Sequence[PictureRow]) -> N
     figure.text(MARGIN / width, 1 - 0.54 / height, fonts.drawable(subtitle), fontsize=10, color="0.35", **style)
     for number, row in enumerate(rows):
         _draw_row(figure, HEAD + number * (CAPTION + CELL), row)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lstrip(".").lower())
+    save_picture(figure, path)
 
 
 def _draw_row(figure: Figure, top: float, row: PictureRow) -> None:
