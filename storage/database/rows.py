@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from storage.errors import DamagedRowError
+from storage.values import TRIAL_NOTE
 
 Check = Callable[[Any], bool]
 Rule = tuple[Check, str]
@@ -73,6 +74,13 @@ def numbers() -> Rule:
 def document() -> Rule:
     """A JSON object."""
     return lambda v: isinstance(v, dict), "a JSON object"
+
+
+def note() -> Rule:
+    """The note of a work item: a JSON object, in which the number of a trial is a whole number."""
+    return lambda v: isinstance(v, dict) and type(v.get(TRIAL_NOTE, 0)) is int, (
+        f"a JSON object with a whole number under {TRIAL_NOTE!r}, if anything"
+    )
 
 
 def recipe() -> Rule:

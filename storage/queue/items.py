@@ -67,7 +67,7 @@ WORK_RULES = {
     "lost_workers": rows.integer(0, rows.COUNT),
     "worker": rows.optional(rows.text()),
     "state": rows.one_of(WorkState),
-    "note": rows.document(),
+    "note": rows.note(),
 }
 """What is valid in a row of ``retable_work``."""
 

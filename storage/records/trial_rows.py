@@ -16,6 +16,7 @@ from storage.database.clock import Clock
 from storage.database.rows import check_row, damaged
 from storage.database.tables import Curve, Prediction, Trial, columns_of
 from storage.values import (
+    TRIAL_NOTE,
     EpochCurve,
     Failure,
     TrialOutcome,
@@ -38,7 +39,7 @@ _TRIAL_RULES = {
     "seed": rows.integer(),
     "recipe": rows.optional(rows.recipe()),
     "machine": rows.document(),
-    "note": rows.document(),
+    "note": rows.note(),
     "worker": rows.optional(rows.text()),
     "attempt": _INDEX,
     "status": rows.one_of(TrialStatus),
@@ -157,6 +158,11 @@ def trial_record(row: Row[Any]) -> TrialRecord:
         raise damaged(Trial.__tablename__, row.id, "networks are those of another work item")
     if (row.status == TrialStatus.FAILED) != (row.failure is not None):
         raise damaged(Trial.__tablename__, row.id, f"status is {row.status!r} and failure is {row.failure!r}")
+    ended_well = row.status != TrialStatus.FAILED
+    if ended_well and (row.recipe is None or (row.number is None and row.kind == WorkKind.SEARCH)):
+        raise damaged(Trial.__tablename__, row.id, f"a {row.status} trial lacks its recipe or its number")
+    if row.kind == WorkKind.CONFIRM and TRIAL_NOTE not in row.note:
+        raise damaged(Trial.__tablename__, row.id, "a confirmation does not say which trial it repeats")
     failure = None if row.failure is None else Failure(row.failure)
     return TrialRecord(
         **{
