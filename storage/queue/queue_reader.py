@@ -8,10 +8,11 @@ from sqlalchemy import case, exists, func, or_, select
 
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row
 from storage.database.tables import Study, Trial, Work
 from storage.errors import UnknownStudyError
 from storage.queue.conditions import is_expired, is_for_home, is_live, is_waiting, may_begin_trial
-from storage.queue.items import HeldItem, WaitingItem, checked_work
+from storage.queue.items import WORK_RULES, HeldItem, WaitingItem, checked_work
 from storage.records.trial_rows import TRIAL_COLUMNS, trial_record
 from storage.values import StudyState, TrialRecord, WorkKind, WorkState
 
@@ -96,8 +97,9 @@ class QueueReader:
         """The flat recipe of every search trial that has begun or ended, by Optuna's number."""
         assigned = (Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not(None))
         with self._database.reading() as connection:
-            rows = connection.execute(select(Work.trial_number, Work.recipe).where(*assigned))
-            return {row.trial_number: row.recipe for row in rows}
+            rows = connection.execute(select(Work.id, Work.trial_number, Work.recipe).where(*assigned))
+            checked = [checked_work(row) for row in rows]
+        return {row["trial_number"]: row["recipe"] for row in checked}
 
     @repeatable
     def trials_begun(self, study_id: int) -> int:
@@ -105,6 +107,11 @@ class QueueReader:
         last = select(func.max(Work.trial_number)).where(Work.study_id == study_id, Work.kind == WorkKind.SEARCH.value)
         with self._database.reading() as connection:
             number = connection.execute(last).scalar_one()
+        check_row(
+            Work.__tablename__,
+            {"id": "of the last trial", "trial_number": number},
+            {"trial_number": WORK_RULES["trial_number"]},
+        )
         return 0 if number is None else number + 1
 
     @repeatable

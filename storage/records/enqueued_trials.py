@@ -12,8 +12,10 @@ from typing import Any
 
 from sqlalchemy import select
 
+from storage.database import rows
 from storage.database.connection import Database
 from storage.database.outages import repeatable
+from storage.database.rows import check_row
 from storage.database.tables import EnqueuedTrial
 
 
@@ -29,6 +31,9 @@ class EnqueuedRecord:
     """User attributes that the trial was enqueued with; plain JSON."""
 
 
+_RULES = {"number": rows.integer(0, rows.COUNT), "params": rows.recipe(), "attributes": rows.document()}
+
+
 class EnqueuedTrialStore:
     """Keeps the enqueued trials of all studies of one database. Both methods are repeated during an outage."""
 
@@ -38,20 +43,20 @@ class EnqueuedTrialStore:
     @repeatable
     def add(self, study_id: int, trials: Iterable[EnqueuedRecord]) -> None:
         """Record trials, except those whose number is recorded already."""
-        rows = [
+        values = [
             {"study_id": study_id, "number": t.number, "params": t.params, "attributes": t.attributes} for t in trials
         ]
-        if not rows:
+        if not values:
             return
         with self._database.writing() as connection:
-            connection.execute(self._database.insert(EnqueuedTrial).values(rows).on_conflict_do_nothing())
+            connection.execute(self._database.insert(EnqueuedTrial).values(values).on_conflict_do_nothing())
 
     @repeatable
     def all(self, study_id: int) -> list[EnqueuedRecord]:
         """The recorded trials of a study, by number."""
         columns = (EnqueuedTrial.number, EnqueuedTrial.params, EnqueuedTrial.attributes)
         with self._database.reading() as connection:
-            rows = connection.execute(
+            found = connection.execute(
                 select(*columns).where(EnqueuedTrial.study_id == study_id).order_by(EnqueuedTrial.number)
             )
-            return [EnqueuedRecord(**row._mapping) for row in rows]
+            return [EnqueuedRecord(**check_row(EnqueuedTrial.__tablename__, row._mapping, _RULES)) for row in found]

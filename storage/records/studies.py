@@ -91,6 +91,8 @@ _STUDY_RULES = {
     "overrides": rows.texts(),
     "budget": rows.optional(rows.integer(0, rows.COUNT)),
     "deadline": rows.optional(rows.number()),
+    "hours": rows.optional(rows.number(0.0)),
+    "period_began": rows.optional(rows.number()),
     "state": rows.one_of(StudyState),
     "state_reason": rows.text(),
     "priority": rows.integer(),

@@ -54,6 +54,7 @@ _TRIAL_RULES = {
     "epochs_done": _INDEX,
     "seconds": rows.number(0.0),
     "finished": rows.number(),
+    "overhead": rows.optional(rows.number(0.0)),
     "networks": rows.optional(rows.networks()),
 }
 _CURVE_RULES = {

@@ -19,6 +19,7 @@ from storage.database.blobs import pack
 from storage.database.rows import check_row, integer, name, number, recipe, text
 from storage.database.tables import Base
 from storage.errors import DamagedRowError, StorageError
+from storage.records.enqueued_trials import EnqueuedRecord
 from storage.records.imports import ImportedPredictions
 from storage.records.studies import ImageWeights, StoredStudy
 from storage.stores import Stores, open_stores
@@ -56,6 +57,7 @@ def fill(stores: Stores) -> StoredStudy:
     even = np.full((4, 2), 0.5, dtype=np.float32)
     stores.imports.add(study.id, "other", ImportedPredictions(oof=even, test=even[:2]), value=0.5)
     stores.exports.add(study.id, folder="/out", recipe=RECIPE, score=0.5, score_se=0.1, forecast={"expected": 0.5})
+    stores.enqueued.add(study.id, [EnqueuedRecord(number=0, params={"lr": 0.1}, attributes={})])
     stores.workers.heartbeat("w1", host="h", pid=1, device="cpu")
     return study
 
@@ -78,6 +80,9 @@ READERS: tuple[Callable[[Stores], object], ...] = (
     lambda s: s.queue.held(1),
     lambda s: s.queue.states(1),
     lambda s: s.queue.unreported(1),
+    lambda s: s.queue.assigned_trials(1),
+    lambda s: s.queue.trials_begun(1),
+    lambda s: s.enqueued.all(1),
     lambda s: s.database.identity,
 )
 
