@@ -196,6 +196,18 @@ class TrialRecord:
         return self.seconds + self.overhead
 
     @property
+    def repeated_trial(self) -> int:
+        """Number of the search trial whose recipe a confirmation repeats.
+
+        Raises:
+            StorageError: the record does not say it.
+        """
+        number: object = self.note.get(TRIAL_NOTE)
+        if type(number) is not int:
+            raise StorageError(f"trial record {self.id} does not say which trial it repeats: the database is damaged")
+        return number
+
+    @property
     def counts(self) -> bool:
         """Whether it counts against the budget. Failures do not, because the sampler learns nothing from them."""
         return self.status is not TrialStatus.FAILED

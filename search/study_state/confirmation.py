@@ -129,7 +129,7 @@ def _contenders(confirmation: Confirmation, estimates: Estimates | None) -> list
     )
     rows = {} if estimates is None else {row.number: row for row in estimates.rows}
     order = [*[n for n in confirmation.numbers if n not in rows], *[n for n in rows if n in predicted]]
-    dropped = {record.note[TRIAL_NOTE] for record in confirmation.broken}
+    dropped = {record.repeated_trial for record in confirmation.broken}
     return [
         Contender(
             number=number,

@@ -11,7 +11,7 @@ from search.study_state.search_trials import averaging_gain_of
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord
+from storage.values import DEFAULT_TRIAL, TrialRecord
 from trainer.recipe.recipe import Recipe
 
 
@@ -49,7 +49,7 @@ def finalists_of(trials: Mapping[int, TrialRecord], confirmations: Iterable[Tria
     """
     rounds: dict[int, list[TrialRecord]] = {}
     for record in confirmations:
-        rounds.setdefault(record.note[TRIAL_NOTE], []).append(record)
+        rounds.setdefault(record.repeated_trial, []).append(record)
     return [
         Finalist(
             trial=trials[number],

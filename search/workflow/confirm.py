@@ -109,7 +109,7 @@ def _report_failures(console: Console, broken: Sequence[TrialRecord], reported: 
     for record in broken:
         if record.id not in reported:
             reported.add(record.id)
-            number = record.note[TRIAL_NOTE]
+            number = record.repeated_trial
             note(
                 console,
                 f"trial {number} is no longer a finalist: on split {record.split} it {record.status} ({record.reason})",

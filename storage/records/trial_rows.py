@@ -16,7 +16,6 @@ from storage.database.clock import Clock
 from storage.database.rows import check_row, damaged
 from storage.database.tables import Curve, Prediction, Trial, columns_of
 from storage.values import (
-    TRIAL_NOTE,
     EpochCurve,
     Failure,
     TrialOutcome,
@@ -162,8 +161,6 @@ def trial_record(row: Row[Any]) -> TrialRecord:
     ended_well = row.status != TrialStatus.FAILED
     if ended_well and (row.recipe is None or (row.number is None and row.kind == WorkKind.SEARCH)):
         raise damaged(Trial.__tablename__, row.id, f"a {row.status} trial lacks its recipe or its number")
-    if row.kind == WorkKind.CONFIRM and TRIAL_NOTE not in row.note:
-        raise damaged(Trial.__tablename__, row.id, "a confirmation does not say which trial it repeats")
     failure = None if row.failure is None else Failure(row.failure)
     return TrialRecord(
         **{

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Random, because containers that share a folder may have the same process ids.
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def _is_replaceable(path: Path) -> bool:
