@@ -11,9 +11,10 @@ then further seeds, each for as long as it gains more per second than another tr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from search.statistics.expected_gain import gain_of_training, gain_of_trial
 from search.study_state.confirmation_schedule import confirmation_budget, finalist_count
@@ -22,7 +23,9 @@ from search.study_state.training_costs import (
     device_of,
     final_cost,
     full_training_seconds,
+    length,
     length_ratio,
+    longest,
     upper_quantile,
     wall_seconds,
 )
@@ -38,7 +41,7 @@ EXPORT_SHARE = 0.05
 LONGEST_EXPORT = 180.0
 """Largest `EXPORT_SHARE`, in seconds."""
 LEAST_LENGTH = 0.5
-"""Least share of its epochs that a trial is shortened to, if another trial has finished."""
+"""Least length of a shortened trial, relative to the longest finished one; length is epochs times pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,15 +156,21 @@ def measure_costs(
 
 
 def _shortest_trial(finished: Sequence[TrialRecord], device: str | None) -> float:
-    """Predicted seconds of the shortest trial that is useful beside the ``finished`` ones."""
+    """Predicted seconds of the shortest trial that is useful beside the ``finished`` ones: of half their length."""
     own = [record for record in finished if device_of(record.machine) == device] or finished
+    longest_one = longest(own)
     shortest = [
-        record.seconds / record.epochs_done * math.ceil(LEAST_LENGTH * (record.recipe or {})["epochs"])
-        + record.overhead
+        record.seconds * _half(record.recipe or {}) + record.overhead
         for record in own
-        if record.epochs_done
+        if length(record.recipe or {}) == longest_one
     ]
     return upper_quantile(shortest) or 0.0
+
+
+def _half(recipe: Mapping[str, Any]) -> float:
+    """What is left of a training with half of its epochs, rounded up, or of a single epoch with half of its pixels."""
+    epochs = recipe["epochs"]
+    return math.ceil(LEAST_LENGTH * epochs) / epochs if epochs > 1 else LEAST_LENGTH
 
 
 def export_seconds(period: float) -> float:

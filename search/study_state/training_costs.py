@@ -70,6 +70,16 @@ def predicted_cost(
     return TrainingCost(epoch=epoch, overhead=upper_quantile(overheads) or 0.0) if epoch else None
 
 
+def length(recipe: Mapping[str, Any]) -> float:
+    """Length of a training by its recipe: epochs times pixels of an image."""
+    return float(recipe["epochs"]) * float(recipe["image_size"]) ** 2
+
+
+def longest(records: Sequence[TrialRecord]) -> float:
+    """The largest `length` of the finished trainings; 0 without any."""
+    return max((length(r.recipe) for r in records if r.status is TrialStatus.FINISHED and r.recipe), default=0.0)
+
+
 def shortened(recipe: Recipe, cost: TrainingCost, seconds: float) -> Recipe | None:
     """The recipe with as many epochs as ``seconds`` last, at most its own.
 
@@ -99,8 +109,8 @@ def final_recipe(recipe: Mapping[str, Any], final: FinalSettings) -> Recipe:
 
 def length_ratio(recipe: Mapping[str, Any], final: FinalSettings) -> float:
     """Ratio of a recipe's training time with the ``[final]`` table to that without it, by epochs and pixels."""
-    epochs, size = float(recipe["epochs"]), float(recipe["image_size"])
-    return (final.epochs or epochs) / epochs * ((final.image_size or size) / size) ** 2
+    changes = {"epochs": final.epochs, "image_size": final.image_size}
+    return length({**recipe, **{name: v for name, v in changes.items() if v is not None}}) / length(recipe)
 
 
 def final_cost(

@@ -13,7 +13,15 @@ from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.study_state.time_budget import LEAST_LENGTH, MARGIN, Costs, latest_end
 from search.study_state.time_left import EndedTrainings
-from search.study_state.training_costs import SMALLEST_SIDE, TrainingCost, length_ratio, predicted_cost, shortened
+from search.study_state.training_costs import (
+    SMALLEST_SIDE,
+    TrainingCost,
+    length,
+    length_ratio,
+    longest,
+    predicted_cost,
+    shortened,
+)
 from storage.values import WorkKind
 from trainer.recipe.recipe import Recipe
 
@@ -193,8 +201,8 @@ class TimeLimit:
             return
         if state.costs.finished:
             shorter = shortened(recipe, cost, left / MARGIN)
-            useful = shorter is not None and shorter.image_size == recipe.image_size
-            if shorter is None or not useful or shorter.epochs < LEAST_LENGTH * recipe.epochs:
+            least = LEAST_LENGTH * min(length(recipe.to_flat()), longest(state.ended.trials))
+            if shorter is None or length(shorter.to_flat()) < least:
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
         else:

@@ -205,6 +205,20 @@ class TestDivision:
         assert (costs("old GPU").trial, costs("old GPU").final) == (1000.0, 1000.0)
         assert costs("unknown").trial == 1000.0
 
+    def test_the_shortest_useful_trial_has_half_the_length_of_the_longest_one(self) -> None:
+        def shortest(*epochs: int) -> float:
+            records = [
+                replace(
+                    record(n, 100.0 * count, epochs_done=count),
+                    overhead=10.0,
+                    recipe={**SPEC.default_recipe(), "epochs": count},
+                )
+                for n, count in enumerate(epochs)
+            ]
+            return measure_costs(SPEC, records, records, (), workers=1).shortest_trial
+
+        assert [shortest(6), shortest(3), shortest(1), shortest(2, 6)] == [310.0, 210.0, 60.0, 310.0]
+
     def test_predictions_count(self) -> None:
         records = [replace(record(n, 100.0), overhead=50.0) for n in range(2)]
         costs = measure_costs(with_final(epochs=12), records, records, (), workers=1)

@@ -158,6 +158,20 @@ class TestLaterTrials:
         clock.deadline = EXPORT_SECONDS + 120.0
         clock.limit().fit(RECIPE)
 
+    def test_are_measured_by_the_longest_finished_one_if_that_was_shortened_itself(self) -> None:
+        first = dataclasses.replace(
+            record(0, 100.0, epochs_done=1), recipe={**RECIPE.to_flat(), "epochs": 1}, overhead=20.0
+        )
+        clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED, ended=EndedTrainings(trials=(first,)))
+        with pytest.raises(OutOfTime):  # 32 pixels have a quarter of the length
+            clock.limit().fit(RECIPE)
+        large = RECIPE.replace({"image_size": 224})
+        wide = dataclasses.replace(first, recipe={**large.to_flat(), "epochs": 1})
+        clock.ended = EndedTrainings(trials=(wide,))
+        with pytest.raises(TooSlow) as slow:
+            clock.limit().fit(large)
+        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (1, 160)
+
     def test_that_would_end_too_late_are_released_before_half_of_their_epochs(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED)
         early, late = clock.limit(), clock.limit()
