@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli import control_commands, inspect_commands, run_commands
+from search.cli import control_commands, inspect_commands, run_commands, start_command
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
 from search.runtime.console import PrintableFormatter, accept_any_encoding, say_error
@@ -58,7 +58,7 @@ COMMANDS = (
     ("check", inspect_commands.check),
     ("preview", inspect_commands.preview),
     ("studies", inspect_commands.studies),
-    ("start", run_commands.start),
+    ("start", start_command.start),
     ("worker", run_commands.worker),
     ("status", inspect_commands.status),
     ("pause", control_commands.pause),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -182,3 +183,16 @@ def overrides_of(assignments: list[str] | None, skip_bad: bool, **data: str | No
     """
     given = [f"data.{key}={value}" for key, value in data.items() if value is not None]
     return [*(assignments or []), *given, *(["data.skip_bad=true"] if skip_bad else [])]
+
+
+def gpu_indices(text: str | None) -> list[int] | None:
+    """Parse the value of ``--gpus``.
+
+    Raises:
+        typer.BadParameter: it is not a list of numbers separated by commas.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"\s*[0-9]{1,4}\s*(,\s*[0-9]{1,4}\s*)*", text):
+        raise typer.BadParameter(f"{text!r} is not a list of GPU indices such as 0,2", param_hint="--gpus")
+    return [int(part) for part in text.split(",")]

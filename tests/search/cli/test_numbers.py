@@ -13,8 +13,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from typer.testing import CliRunner
 
 from search.cli.app import COMMANDS, app
-from search.cli.options import LARGEST
-from search.cli.run_commands import gpu_indices
+from search.cli.options import LARGEST, gpu_indices
 from studies.errors import StudyError
 from studies.settings import SECTIONS, setting_names
 from studies.spec import load_study

@@ -1,0 +1,197 @@
+"""The command that begins or continues a study, with its many options."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.options import (
+    DEFAULT_HOME,
+    DEFAULT_STORAGE,
+    Data,
+    Encoding,
+    Gpus,
+    Grace,
+    GroupColumn,
+    HomeFolder,
+    IdColumn,
+    LabelColumn,
+    Layout,
+    PerGpu,
+    Quota,
+    Set,
+    SimilarLabels,
+    SkipBad,
+    Storage,
+    StudyFile,
+    TrainingTable,
+    Weights,
+    Workers,
+    a_number,
+    gpu_indices,
+    overrides_of,
+)
+from search.runtime.signals import GRACE
+
+
+def start(
+    study: StudyFile,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of the stored study; default: the name of the file.")
+    ] = None,
+    data: Data = None,
+    storage_url: Storage = DEFAULT_STORAGE,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", min=1, max=100_000, help="Total number of trials, over all calls of `start`."),
+    ] = None,
+    hours: Annotated[
+        str | None,
+        typer.Option(
+            "--hours",
+            metavar="HOURS",
+            help="Hours from the first start until the export is written; +2: two hours from now. Without --trials, "
+            "the deadline alone ends the search.",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience",
+            min=0,
+            max=100_000,
+            help="Stop after this many trials without a gain beyond noise; 0: never.",
+        ),
+    ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            "--priority",
+            min=-1_000_000,
+            max=1_000_000,
+            help="Workers serve the study with the highest priority first; default: 0.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    workers_per_gpu: PerGpu = 1,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where the workers run: local, or ray (needs the ray package).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Address of the Ray cluster, such as auto or ray://HOST:10001.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-worker",
+            min=0.0,
+            max=1000.0,
+            callback=a_number,
+            help="On Ray; default: 1 if the cluster has GPUs. 0.5: two workers share a GPU.",
+        ),
+    ] = None,
+    cpus_per_worker: Annotated[
+        float, typer.Option("--cpus-per-worker", min=0.1, max=10_000.0, callback=a_number, help="On Ray.")
+    ] = 1.0,
+    ship_data: Annotated[
+        bool, typer.Option("--ship-data", help="On Ray: send the images even to nodes that have a folder of this name.")
+    ] = False,
+    grace: Grace = GRACE,
+    checkpoint_quota: Quota = None,
+    assignments: Set = None,
+    begin_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STUDY[:TRIAL]",
+            help="Start a new study from the recipe of this trial, default: the best; it fixes all fields that are not "
+            "sampled.",
+        ),
+    ] = None,
+    memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory/--no-memory", help="Whether a new study first tries recipes that did well in other studies."
+        ),
+    ] = True,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    table: TrainingTable = None,
+    layout: Layout = None,
+    similar_labels: SimilarLabels = None,
+    encoding: Encoding = None,
+    skip_bad: SkipBad = False,
+    folds: Annotated[
+        Path | None, typer.Option("--folds", help="Table of folds to use, such as folds.csv: columns image_id, fold.")
+    ] = None,
+    weights: Weights = None,
+    home: HomeFolder = DEFAULT_HOME,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
+    ] = None,
+) -> None:
+    """Start or continue a study: search, then export the best recipes. Ctrl-C loses nothing."""
+    begun = time.monotonic()
+    from search.cli.early_checks import check_engine, check_folder, check_study
+    from search.study_setup.deadline import parse_hours
+
+    limit = None if hours is None else parse_hours(hours)
+    overrides = overrides_of(
+        assignments,
+        skip_bad,
+        id_column=id_column,
+        label_column=label_column,
+        group_column=group_column,
+        table=table,
+        layout=layout,
+        similar_labels=similar_labels,
+        encoding=encoding,
+    )
+    check_study(study, overrides, name, storage_url)
+    if data is not None:
+        check_folder(data)
+    check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
+    from search.engines.plan import RayCluster
+    from search.engines.plan import Workers as WorkersRequest
+    from search.study_setup.prepare import StartRequest
+    from search.workflow.start import start as run
+
+    run(
+        StartRequest(
+            study=study,
+            name=name,
+            data=data,
+            storage_url=storage_url,
+            trials=trials,
+            hours=limit,
+            begun=begun,
+            patience=patience,
+            priority=priority,
+            overrides=overrides,
+            begin_from=begin_from,
+            memory=memory,
+            folds=folds,
+            output=output,
+            workers=WorkersRequest(
+                engine=engine,
+                workers=workers,
+                gpus=gpu_indices(gpus),
+                per_gpu=workers_per_gpu,
+                weights=weights,
+                home=home,
+                grace=grace,
+                quota=checkpoint_quota,
+                ray=RayCluster(
+                    address=address,
+                    gpus_per_worker=gpus_per_worker,
+                    cpus_per_worker=cpus_per_worker,
+                    ship_data=ship_data,
+                ),
+            ),
+        )
+    )
