@@ -18,8 +18,8 @@ from search.cli.version import REPORTED, version_line
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("search", "storage", "studies", "trainer")
-EXTRAS = {"psycopg": "postgres", "ray": "ray"}
-"""Distributions that only an extra installs. Each is imported inside functions of the part that needs it."""
+EXTRAS = {"pillow-heif": "heic", "psycopg": "postgres", "ray": "ray"}
+"""Distributions that only an extra installs. Each is imported where it is needed, if it is there."""
 USED_BY_OTHERS = {"plotly": "optuna-dashboard", "torchvision": "timm"}
 """Requirements that no package imports, and the requirement that uses them."""
 
