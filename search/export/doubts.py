@@ -10,9 +10,10 @@ from search.export.files import Export
 from search.export.plan import ExportPlan
 from search.statistics.member_names import MemberName, members_named, trials_named
 from search.study_state.confirmation import read_confirmation, why_skipped
+from search.study_state.study import Study
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, StudyState, TrialStatus, WorkKind
+from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind
 from trainer.data.formulas import formula_warnings
 
 
@@ -20,7 +21,7 @@ def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[s
     """Reasons to doubt an export, the most important first."""
     dataset = stores.datasets.get(plan.study.fingerprint)
     return [
-        *_about_leader(plan, export),
+        *_about_leader(stores, plan, export),
         *export.warnings,
         *_about_scores(stores, plan, export),
         *_about_search(stores, plan),
@@ -28,10 +29,11 @@ def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[s
     ]
 
 
-def _about_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
+def _about_leader(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:
     """Recipes that tie with the leader. `Export.warnings` covers the default recipe."""
     if plan.leader.number == DEFAULT_TRIAL:
-        yield "the search found nothing better than the default recipe"
+        finished = sum(len(_finished(stores, study)) for study in plan.studies)
+        yield "the search found nothing better than the default recipe" if finished > 1 else "no other recipe was tried"
     if plan.estimates is None:
         return
     blended = {member.name for member in plan.members}
@@ -44,7 +46,8 @@ def _about_leader(plan: ExportPlan, export: Export) -> Iterator[str]:
 def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:
     """Scores with selection bias, and recipes that were never scored without it."""
     confirmation = read_confirmation(stores, plan.study.name)
-    if export.score is not None and not export.by_confirmations:
+    chosen = sum(len(_finished(stores, study)) for study in plan.studies) > 1
+    if export.score is not None and not export.by_confirmations and chosen:
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         yield f"out-of-fold {value} is optimistic: the same images chose the recipe"
     if plan.estimates is None:
@@ -55,6 +58,10 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     missing = [number for number in confirmation.numbers if number not in tested]
     if missing:
         yield f"among the best, but never tested on fresh splits: {trials_named(missing)}"
+
+
+def _finished(stores: Stores, study: Study) -> list[TrialRecord]:
+    return stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
 
 
 def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:

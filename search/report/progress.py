@@ -156,7 +156,7 @@ def status_line(snapshot: StudySnapshot, now: str) -> str:
         filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.counted / budget))
         head = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {snapshot.counted}/{budget} trials"
     else:
-        head = f"{snapshot.counted} trials"
+        head = f"{snapshot.counted} trial{'s' * (snapshot.counted != 1)}"
     parts = [head]
     left = snapshot.seconds_left()
     if left is not None and snapshot.counted < (budget or 0):
@@ -208,10 +208,10 @@ def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
     if plan is None:
         return ""
     number = plan.trials if study.budget is None else min(plan.trials, study.budget - snapshot.counted)
-    parts = [f"about {number} more trial{'s' * (number != 1)} until {clock(plan.confirmation)}"]
+    parts = [f"about {number} more trial{'s' * (number != 1)} until {clock(plan.confirmation)}"] * (number > 0)
     if plan.confirmation < plan.refits:
         parts.append(f"confirmation until {clock(plan.refits)}")
     if plan.number_of_refits:
         count = plan.number_of_refits
         parts.append(f"{count} refit{'s' * (count != 1)} until {clock(plan.export)}")
-    return f"Plan: {', then '.join(parts)}; export by {clock(study.deadline)}."
+    return f"Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."

@@ -72,12 +72,16 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         print_ranking(console, snapshot)
         say(console)
     say_facts(console, status_line(snapshot, running_work(stores, snapshot) if snapshot.workers else ""))
-    for line in (schedule_line(stores, snapshot), *optimism_lines(stores, snapshot)):
+    over = search_is_over(snapshot)
+    schedule = "" if over else schedule_line(stores, snapshot)
+    for line in (schedule, *optimism_lines(stores, snapshot)):
         if line:
             say(console, line)
     if snapshot.confirms_done or snapshot.confirms_open:
         progress = f"{snapshot.confirms_done} of {snapshot.confirms_done + snapshot.confirms_open} confirmations done"
         say(console, f"{progress}; `search compare --study {study.name}` shows them")
+    if over and not snapshot.workers and not stores.exports.all(study.id):
+        say(console, f"Nothing is exported yet: `search start --study {study.name}` continues with the next stage.")
     if snapshot.waiting:
         say(console, f"{snapshot.waiting} trial(s) wait for a worker to continue them")
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)

@@ -25,6 +25,7 @@ from trainer.evaluation.metrics import METRICS
 
 RANKED = 5  # trials in the ranking
 COMMAND = 40  # characters; the purpose of a longer command is on the next line
+LEAST_AVERAGING = 0.005  # gain from averaging that is named, because it lifts the forecast above the scores of trials
 LABEL = 10  # cells of the labels in the answer of an export
 
 OTHER_FILES: dict[str, str] = {
@@ -145,7 +146,7 @@ def print_export(console: Console, export: Export, doubts: Sequence[str], *, stu
         for command, purpose in _next_steps(export, f" --study {study}" * bool(study), compared=compared)
     ]
     short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
-    width = max(len(command) for command, _ in short) + 2
+    width = max((len(command) for command, _ in short), default=0) + 2
     side_by_side = all(2 + width + len(purpose) <= console.width for _, purpose in short)
     for command, purpose in steps:
         if side_by_side and (command, purpose) in short:
@@ -188,10 +189,12 @@ def _expected(export: Export) -> Text:
     metric, forecast = export.metric, export.forecast
     if forecast is not None:
         interval = f"{forecast['low']:.4f} to {forecast['high']:.4f}"
+        averaging = float(forecast.get("averaging") or 0.0)
+        added = f", of which averaging the networks adds {averaging:.4f}" * (averaging >= LEAST_AVERAGING)
         return Text.assemble(
             f"{metric} ",
             (f"{forecast['expected']:.4f}", "bold"),
-            f" on the {forecast['test_images']} test images ({forecast['level']:.0%} interval {interval})",
+            f" on the {forecast['test_images']} test images ({forecast['level']:.0%} interval {interval}){added}",
         )
     if export.estimate is not None:
         value = f"{export.estimate.shrunk:.4f} ± {export.estimate.error:.4f}"

@@ -19,6 +19,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from search.runtime.commands import complete, insertions
+from storage.database.urls import without_passwords
 from trainer.inference.printable import printable
 
 KEPT = "\n\t"  # control characters that stay in printed text
@@ -69,8 +70,8 @@ def open_console() -> Console:
 
 
 def say_error(message: str) -> None:
-    """Print a message, of one line or several, on standard error."""
-    print(printable(complete(message), keep=KEPT), file=sys.stderr)
+    """Print a message, of one line or several, on standard error, without the passwords of URLs in it."""
+    print(printable(without_passwords(complete(message)), keep=KEPT), file=sys.stderr)
 
 
 def accept_any_encoding() -> None:

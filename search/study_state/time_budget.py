@@ -44,6 +44,10 @@ LEAST_LENGTH = 0.5
 """Least length of a shortened trial, relative to the longest finished one; length is epochs times pixels."""
 
 
+PLAIN_OVERHEAD = 0.5
+"""Overhead of a shortened trial, which predicts a single test-time view, relative to that of other trials."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Costs:
     """Predicted training times of a study, in seconds, and the trainings that are left."""
@@ -160,7 +164,7 @@ def _shortest_trial(finished: Sequence[TrialRecord], device: str | None) -> floa
     own = [record for record in finished if device_of(record.machine) == device] or finished
     longest_one = longest(own)
     shortest = [
-        record.seconds * _half(record.recipe or {}) + record.overhead
+        record.seconds * _half(record.recipe or {}) + PLAIN_OVERHEAD * record.overhead
         for record in own
         if length(record.recipe or {}) == longest_one
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
-from search.study_state.time_budget import LEAST_LENGTH, MARGIN, Costs, latest_end
+from search.study_state.time_budget import LEAST_LENGTH, MARGIN, PLAIN_OVERHEAD, Costs, latest_end
 from search.study_state.time_left import EndedTrainings
 from search.study_state.training_costs import (
     SMALLEST_SIDE,
@@ -130,6 +130,7 @@ class TimeLimit:
         self._epoch_from: tuple[float, float] | None = None  # time and trained share at which this epoch was first seen
         self._judged = False  # whether the length of the training is known, from earlier ones or its own epochs
         self._next_estimate = LEAST_PROGRESS  # share of the epoch
+        self._original: Recipe | None = None  # before it was shortened
         self.reason = ""
         self.missed: float | None = None
         """The deadline that the training would miss, once it has been given up; else None."""
@@ -200,7 +201,8 @@ class TimeLimit:
         if remaining <= left:
             return
         if state.costs.finished:
-            shorter = shortened(recipe, cost, left / MARGIN)
+            plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
+            shorter = shortened(recipe, plain, left / MARGIN)
             least = LEAST_LENGTH * min(length(recipe.to_flat()), longest(state.ended.trials))
             if shorter is None or length(shorter.to_flat()) < least:
                 self.missed = state.study.deadline
@@ -213,9 +215,10 @@ class TimeLimit:
             )
         if shorter == recipe:
             return
-        changes = [f"from {recipe.epochs} to {shorter.epochs} epochs"] * (shorter.epochs != recipe.epochs)
-        smaller = f"from {recipe.image_size} to {shorter.image_size} pixels"
-        changes += [smaller] * (shorter.image_size != recipe.image_size)
+        whole = self._original = self._original or recipe
+        changes = [f"from {whole.epochs} to {shorter.epochs} epochs"] * (shorter.epochs != whole.epochs)
+        smaller = f"from {whole.image_size} to {shorter.image_size} pixels"
+        changes += [smaller] * (shorter.image_size != whole.image_size)
         self.reason = f"shortened {' and '.join(changes)} for the deadline"
         raise TooSlow(shorter, self.reason)
 

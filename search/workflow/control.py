@@ -8,6 +8,8 @@ from rich.console import Console
 
 from search.runtime.console import open_console, say
 from search.runtime.heartbeat import SEEN_WITHIN
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
 from search.study_state.study import Study, read_study
 from search.tuning.retry import retry_failed
 from storage.records.studies import StoredStudy
@@ -43,10 +45,14 @@ def stop(name: str | None, url: str) -> bool:
     """End the search: running trials end after their epoch, and no more start.
 
     Returns:
-        Whether a live ``search start`` will export the study.
+        Whether no export is needed: a live ``search start`` will export the study, or it is over and exported.
     """
     stores, console = open_stores(url), open_console()
     study = stores.study(name)
+    exports = stores.exports.all(study.id)
+    if exports and search_is_over(read_snapshot(stores, study.name)):
+        say(console, f"The search of study {study.name} is over already. Its export is in {exports[-1].folder}.")
+        return True
     stores.studies.set_state(study.id, StudyState.STOPPED, "stopped by hand")
     waiting = [
         process

@@ -109,7 +109,7 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
     lines += [
         "what can be done:",
         "  - start once where the hub can be reached, so that the cache holds them",
-        "  - put NAME.safetensors (or NAME.pth) into a weights folder and name that folder",
+        "  - put NAME.safetensors (or NAME.pth) into a folder and name it: --weights FOLDER",
         "  - start from random weights: --set recipe.init=scratch",
     ]
     return "\n".join(lines)

@@ -300,6 +300,13 @@ def test_an_export_prints_the_model_then_doubts_then_commands(screen: Screen) ->
         assert sum(doubt in line for line in lines for doubt in DOUBTS) == len(DOUBTS), "a line each"
 
 
+def test_commands_that_are_all_long_stand_above_their_purposes(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = " --storage sqlite:////srv/searches/a_competition_with_a_long_name.db"
+    monkeypatch.setattr("search.report.summary.completed", lambda command: command + storage)
+    text = shown(screen, lambda console: print_export(console, export(), (), compared=True))
+    assert f"search status{storage}" in text
+
+
 def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
     members = (MemberName(trial=7, study="aug_tuning"), MemberName(trial=12, study="full"), MemberName(label="big"))
     made = export(members=members, networks=12, blend_method="stack")

@@ -217,7 +217,7 @@ class TestDivision:
             ]
             return measure_costs(SPEC, records, records, (), workers=1).shortest_trial
 
-        assert [shortest(6), shortest(3), shortest(1), shortest(2, 6)] == [310.0, 210.0, 60.0, 310.0]
+        assert [shortest(6), shortest(3), shortest(1), shortest(2, 6)] == [305.0, 205.0, 55.0, 305.0]
 
     def test_predictions_count(self) -> None:
         records = [replace(record(n, 100.0), overhead=50.0) for n in range(2)]

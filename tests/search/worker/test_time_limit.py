@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from search.study_state.study import Study
-from search.study_state.time_budget import EXPORT_SECONDS, MARGIN, Costs
+from search.study_state.time_budget import EXPORT_SECONDS, MARGIN, PLAIN_OVERHEAD, Costs
 from search.study_state.time_left import EndedTrainings
 from search.worker.time_limit import NoLimit, OutOfTime, StudyTime, TimeLimit, TooSlow
 from storage.records.studies import StoredStudy
@@ -149,8 +149,8 @@ class TestLaterTrials:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
         with pytest.raises(TooSlow) as slow:
             clock.limit().fit(RECIPE)
-        assert slow.value.recipe.epochs == int((100.0 / MARGIN - 20.0) / 10.0) == 6
-        clock.deadline = EXPORT_SECONDS + 80.0
+        assert slow.value.recipe.epochs == int((100.0 / MARGIN - PLAIN_OVERHEAD * 20.0) / 10.0) == 7
+        clock.deadline = EXPORT_SECONDS + 70.0
         with pytest.raises(OutOfTime):
             clock.limit().fit(RECIPE)
         clock.limit(resumed=True).fit(RECIPE)  # its checkpoint fits no other recipe
@@ -170,7 +170,7 @@ class TestLaterTrials:
         clock.ended = EndedTrainings(trials=(wide,))
         with pytest.raises(TooSlow) as slow:
             clock.limit().fit(large)
-        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (1, 160)
+        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (1, 192)
 
     def test_that_would_end_too_late_are_released_before_half_of_their_epochs(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED)
