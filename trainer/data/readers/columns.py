@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.image_files import IMAGE_SUFFIXES
 from trainer.data.readers.label_columns import LABEL_NAMES, SampleHints, choose_labels, is_usual_label, plain_name
-from trainer.data.readers.match_images import ColumnMatch, ImageMatcher, composed
+from trainer.data.readers.match_images import ColumnMatch, ImageMatcher, composed, is_image_name
 from trainer.formats.delimited import Table
 
 _PIXEL_COLUMNS = 60  # columns from which a table that names no image may hold pixels
+_WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
 PROBED_ROWS = 200  # rows read to decide what a column holds
 ID_NAMES = (
     "id", "ids", "image_id", "imageid", "image", "images", "img", "img_id", "filename", "file_name", "file", "name",
@@ -181,7 +184,8 @@ def _image_column(
     one, and a column that numbers the rows comes last.
 
     Raises:
-        DataError: two columns of the same kind name different images.
+        DataError: two columns of the same kind name different images, or only numbers name images, while another
+            column holds file names.
     """
     found = {column: len(set(matches[column].paths.values())) for column in free}
     most = max(found.values(), default=0)
@@ -217,6 +221,15 @@ def _image_column(
             f"{file}: the columns {both} name images, but different ones in the same row. Choose one with "
             "--id-column NAME (data.id_column)"
         )
+    if chosen != sampled and all(_WHOLE.fullmatch(cell.strip()) for cell in matches[chosen].paths):
+        unfound = [c for c in free if found[c] * 2 < most and _unfound_names(rows, c)]
+        if unfound:
+            cell = next(row[unfound[0]] for row in rows if is_image_name(row[unfound[0]]))
+            raise DataError(
+                f"{file}: the numbers in {names[chosen]!r} name images, but the column {names[unfound[0]]!r} holds "
+                f"file names that the folder lacks, such as {cell!r}. Rename the files to these names, or choose the "
+                f"column of image names with --id-column NAME (data.id_column)"
+            )
     passed_over = [names[c] for c in many if c != chosen and _differ(rows, matches, chosen, c)]
     if passed_over:
         notes.append(f"the values of {listed(passed_over)} are not read as image names, though there are such files")
@@ -247,11 +260,18 @@ def _is_counter(name: str) -> bool:
 
 
 def _is_sequence(cells: Sequence[str]) -> bool:
-    """Whether the cells are whole numbers that rise by one, from 0 or 1."""
-    if not cells or cells[0].strip() not in ("0", "1"):
-        return False
-    first = int(cells[0])
-    return all(cell.strip() == str(first + index) for index, cell in enumerate(cells))
+    """Whether the cells are whole numbers that always rise, or always fall; rows that were removed leave gaps."""
+    found = [_WHOLE.fullmatch(cell.strip()) for cell in cells]
+    numbers = [int(number[1]) for number in found if number]
+    steps = [after - before for before, after in pairwise(numbers)]
+    return 0 < len(numbers) == len(cells) and (all(step > 0 for step in steps) or all(step < 0 for step in steps))
+
+
+def _unfound_names(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether most cells of a column are names of image files, and most of them differ."""
+    cells = [row[column] for row in rows[:PROBED_ROWS] if row[column].strip()]
+    named = {cell for cell in cells if is_image_name(cell)}
+    return len(named) * 2 > len(cells)
 
 
 def _part_column(

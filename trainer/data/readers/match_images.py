@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
+from urllib.parse import parse_qs, unquote
 
 from trainer.data.file_names import Split, folder_split
 from trainer.data.readers.image_files import (
@@ -20,6 +21,7 @@ from trainer.data.readers.image_files import (
 )
 
 _NUMBER = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)  # 7.0: a column of whole numbers with a gap
+_UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -51,7 +53,8 @@ class ImageMatcher:
 
         A cell is looked up as it is (`ImageFiles.find`), else in Unicode's composed form, because macOS decomposes file
         names. Then these rules follow: the file has another image extension; a number has lost or gained leading zeros;
-        a path begins with folders of another machine. Several files with the same content count as one.
+        a path begins with folders of another machine. Several files with the same content count as one. A web address
+        may end in a query, and file names may have the prefix that Label Studio gives to each upload.
         """
         paths: dict[str, str] = {}
         errors: dict[str, ImageLookupError] = {}
@@ -90,6 +93,7 @@ class ImageMatcher:
             apply(self._without_zeros, "{n} ids lack or add leading zeros, such as {cell!r} for {path}")
             self._match_ends(paths, errors, notes)
             self._match_copies(paths, errors, notes)
+            self._match_web_paths(paths, errors, notes)
         return ColumnMatch(paths=paths, exact=exact, errors=errors, notes=tuple(notes))
 
     def _in_composed_form(self, cell: str) -> str | None:
@@ -140,6 +144,31 @@ class ImageMatcher:
         if kept:
             shown = " or ".join(repr("/".join(front).replace("//", "/") + "/") for front in sorted(kept)[:3])
             notes.append(f"paths begin with {shown}, which the data folder lacks: the rest of each path names the file")
+
+    def _match_web_paths(self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]) -> None:
+        """Match what is left of web addresses without their query, and of Label Studio's uploads without their prefix.
+
+        The prefix is removed only where no cell names a file with it, and most cells have it.
+        """
+        sentences = {
+            _without_query: "{n} web addresses are read without their query, such as {cell!r} for {path}",
+            _without_upload_prefix: "{n} file names lack the prefix of Label Studio, such as {cell!r} for {path}",
+        }
+        for rule, sentence in sentences.items():
+            shorter = {cell: name for cell in errors if (name := rule(cell)) is not None}
+            if not shorter or (rule is _without_upload_prefix and (paths or len(shorter) * 2 <= len(errors))):
+                continue
+            found = self.match(shorter.values())
+            for cell, name in shorter.items():
+                if name in found.paths:
+                    paths[cell] = found.paths[name]
+                    del errors[cell]
+                else:
+                    errors[cell] = found.errors[name]
+            if found.paths:
+                cell = next(cell for cell, name in shorter.items() if name in found.paths)
+                notes.append(sentence.format(n=len(found.paths), cell=cell, path=paths[cell]))
+                notes += found.notes
 
     def _longest_ending(self, cell: str) -> tuple[list[str], tuple[str, ...], int] | None:
         """The files with the longest common ending, the parts in front of it, and its length; None without any."""
@@ -236,6 +265,28 @@ class ImageMatcher:
 def composed(text: str) -> str:
     """A text in Unicode's composed form (NFC)."""
     return unicodedata.normalize("NFC", text)
+
+
+def is_image_name(cell: str) -> bool:
+    """Whether a cell is the name, path or web address of an image file."""
+    return _has_image_suffix(_without_query(cell) or cell)
+
+
+def _without_query(cell: str) -> str | None:
+    """The path of a web address, or the file that Label Studio's address names in its query; None without a query."""
+    front, mark, query = cell.strip().partition("?")
+    front, fragment, _ = front.partition("#")
+    if not (mark or fragment or ("%" in front and "://" in front)):
+        return None
+    named = parse_qs(query).get("d", [])
+    return named[0] if named and front.endswith("/local-files/") else unquote(front)
+
+
+def _without_upload_prefix(cell: str) -> str | None:
+    """A path without the eight hexadecimal digits before its file name; None if it has none."""
+    folder, slash, name = _slashes(cell).rpartition("/")
+    found = _UPLOAD.fullmatch(name)
+    return f"{folder}{slash}{found[1]}" if found and _has_image_suffix(name) else None
 
 
 def _has_image_suffix(cell: str) -> bool:

@@ -94,6 +94,36 @@ def test_two_columns_that_name_different_images_are_a_question(tmp_path: Path, n
     assert label_by_file(read_images(root, DataOptions(id_column=names[1]), verify=False)) == RIGHT
 
 
+@pytest.mark.parametrize(
+    "numbers", [range(5, 17), range(11, -1, -1), range(100, 112), [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13]]
+)
+def test_a_row_number_from_any_start_is_a_question(tmp_path: Path, numbers: Sequence[int]) -> None:
+    rows = [("id", "photo", "label"), *((row, i, label(i)) for row, i in zip(numbers, reversed(IDS), strict=True))]
+    rows = [(row, i if isinstance(i, str) else sorted(numbers)[i], name) for row, i, name in rows]
+    root = folder_of(tmp_path, rows, files=[f"{i}.png" for i in numbers])
+    assert "the columns 'id', 'photo' name images" in problems_of(root)
+
+
+ADDRESSES = ["/data/upload/1/0000000a-{}.png", "https://host/x/{}.png?raw=true", "/data/local-files/?d=train/{}.png"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_go_before_task_numbers(tmp_path: Path, address: str) -> None:
+    rows = [("annotation_id", "choice", "id", "image")]
+    rows += [(100 + row, label(i), row, address.format(i)) for row, i in enumerate(IDS)]  # type: ignore[misc]
+    found = read_images(folder_of(tmp_path, rows), DataOptions(label_column="choice"), verify=False)
+    assert label_by_file(found) == RIGHT
+
+
+@pytest.mark.parametrize("name", ["IMG_{}.jpg", "https://host/x/IMG_{}.jpg?raw=true", "photos\\P{}.JPG"])
+def test_numbers_name_no_images_beside_file_names_that_are_missing(tmp_path: Path, name: str) -> None:
+    rows = [("id", "photo", "label"), *((i, name.format(i + 17), label(i)) for i in IDS)]
+    root = folder_of(tmp_path, rows)
+    message = problems_of(root)
+    assert "numbers in 'id'" in message and "column 'photo'" in message and "--id-column NAME" in message
+    assert label_by_file(read_images(root, DataOptions(id_column="id"), verify=False)) == RIGHT
+
+
 def test_two_label_columns_are_a_question_unless_they_agree(tmp_path: Path) -> None:
     rows = [("id", "label", "category"), *((i, label(i), "xyz"[i % 3]) for i in IDS)]
     message = problems_of(folder_of(tmp_path, rows))
