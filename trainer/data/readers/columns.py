@@ -14,6 +14,7 @@ from trainer.data.readers.image_files import IMAGE_SUFFIXES
 from trainer.data.readers.label_columns import LABEL_NAMES, SampleHints, choose_labels, is_usual_label, plain_name
 from trainer.data.readers.match_images import ColumnMatch, ImageMatcher, composed, is_image_name
 from trainer.formats.delimited import Table
+from trainer.formats.parts import divides_rows, is_part_column, part_of, parts_of_flag
 
 _PIXEL_COLUMNS = 60  # columns from which a table that names no image may hold pixels
 _WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
@@ -24,15 +25,6 @@ ID_NAMES = (
 )  # fmt: skip
 """Usual names of id columns."""
 _COUNTER_NAMES = ("", "index", "idx", "no", "no.", "nr", "#", "row", "level_0")
-PARTS: Mapping[str, str] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "val"),
-    **dict.fromkeys(("test", "testing", "holdout"), "test"),
-}
-"""Values of a column that divides the rows into parts, and the part that each stands for."""
-_PART_NAMES = ("split", "subset", "set", "partition", "phase", "part", "usage", "fold")
-_FLAGS = {"is_train": "train", "is_valid": "val", "is_val": "val", "is_validation": "val", "is_test": "test"}
-_TRUE, _FALSE = ("1", "true", "yes", "1.0"), ("0", "false", "no", "0.0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +124,7 @@ def choose_columns(
     label = None if options.label_column is None else position(options.label_column, "label_column")
     group = None if options.group_column is None else position(options.group_column, "group_column")
     asked = None if options.id_column is None else position(options.id_column, "id_column")
-    part, parts = _part_column(names, rows, taken={label, group, asked})
+    part, parts = _part_column(file, names, rows, taken={label, group, asked})
     sampled = list(names).index(sample.header[0]) if sample.header and sample.header[0] in names else None
     notes: list[str] = []
     if asked is not None and matches[asked].paths:
@@ -275,18 +267,31 @@ def _unfound_names(rows: Sequence[Sequence[str]], column: int) -> bool:
 
 
 def _part_column(
-    names: Sequence[str], rows: Sequence[Sequence[str]], taken: set[int | None]
+    file: str, names: Sequence[str], rows: Sequence[Sequence[str]], taken: set[int | None]
 ) -> tuple[int | None, Mapping[str, str] | None]:
-    """The column that says which rows are for training and which for testing, and the part of each of its values."""
+    """The column that says which rows are for training and which for testing, and the part of each of its values.
+
+    Raises:
+        DataError: the column has values whose part is unknown.
+    """
     for column, name in enumerate(names):
         if column in taken or is_usual_label(name):
             continue
         values = {row[column].strip().lower() for row in rows}
-        flag = _FLAGS.get(plain_name(name))
-        if flag and values <= {*_TRUE, *_FALSE}:
-            other = "test" if flag == "train" else "train"
-            return column, {**dict.fromkeys(_TRUE, flag), **dict.fromkeys(_FALSE, other)}
-        named = plain_name(name) in _PART_NAMES or plain_name(name).endswith("_split")
-        if values <= PARTS.keys() and (len(values) > 1 or named) and (named or "train" in map(PARTS.get, values)):
-            return column, PARTS
+        flags = parts_of_flag(plain_name(name)) or {}
+        parts = {value: part for value in values if (part := flags.get(value) or part_of(value))}
+        flagged = bool(values & flags.keys())
+        if flagged and len(values) == len(parts):
+            return column, parts
+        named = is_part_column(plain_name(name))
+        if len(values) == len(parts) and (len(values) > 1 or named) and (named or "train" in parts.values()):
+            return column, parts
+        if flagged or divides_rows(plain_name(name), values):
+            unknown = [cell for cell in dict.fromkeys(row[column].strip() for row in rows) if cell.lower() not in parts]
+            count = sum(row[column].strip().lower() not in parts for row in rows)
+            raise DataError(
+                f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
+                f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows; if the column says "
+                "something else, rename it, or choose it with --label-column or --group-column"
+            )
     return None, None

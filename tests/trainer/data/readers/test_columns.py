@@ -177,16 +177,49 @@ def test_tables_of_pixels_are_refused(tmp_path: Path) -> None:
         ("dataset", ("Training", "Test", "Test"), 8),
         ("is_test", ("0", "1", "0"), 4),
         ("is_valid", ("False", "True", "False"), 0),
+        ("Usage", ("Training", "PublicTest", "PrivateTest"), 8),
+        ("split", ("trn", "tst", "tst"), 8),
+        ("分割", ("学習", "評価", "検証"), 4),
+        ("is_training_image", ("1", "0", "0"), 8),
+        ("train", ("1", "0", "1"), 4),
+        ("data_split", ("train", "train_extra", "test"), 4),
     ],
 )
 def test_one_table_for_all_parts(tmp_path: Path, column: str, values: tuple[str, ...], n_test: int) -> None:
     rows = [("id", "label", column), *((i, label(i // 3), values[i % 3]) for i in range(12))]
     found = read_images(folder_of(tmp_path, rows), verify=False)
-    training = [str(i) for i in range(12) if values[i % 3].lower() in ("train", "training", "0", "false")]
+    known = ("train", "training", "trn", "学習", "train_extra", "false", "1" if "train" in column else "0")
+    training = [str(i) for i in range(12) if values[i % 3].lower() in known]
     assert list(found.train_ids) == training
     assert len(found.test_ids) == n_test and not set(found.test_ids) & set(training)
     left_out = 12 - len(training) - n_test
     assert any(f"not read: {left_out} validation rows" in warning for warning in found.warnings) == (left_out > 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("split", ("train", "test", "")),
+        ("split", ("train", "test", "unused")),
+        ("set", ("train", "A", "B")),
+        ("partition", ("0", "1", "2")),
+        ("is_train", ("1", "0", "")),
+        ("origin", ("train", "test", "other")),
+    ],
+)
+def test_unknown_parts_are_refused(tmp_path: Path, column: str, values: tuple[str, ...]) -> None:
+    rows = [("id", "label", column), *((i, label(i // 3), values[i % 3]) for i in range(12))]
+    root = folder_of(tmp_path, rows)
+    message = problems_of(root)
+    assert f"the column {column!r} seems to divide the rows" in message and "Write train, val or test" in message
+    found = read_images(root, DataOptions(group_column=column), verify=False)
+    assert found.groups is not None and len(found.train_ids) == 12
+
+
+@pytest.mark.parametrize(("column", "values"), [("fold", "012"), ("set", "AB"), ("vehicle", ("train", "bus"))])
+def test_other_columns_do_not_divide_the_rows(tmp_path: Path, column: str, values: Sequence[str]) -> None:
+    rows = [("id", "label", column), *((i, label(i // 3), values[i % len(values)]) for i in range(12))]
+    assert len(read_images(folder_of(tmp_path, rows), verify=False).train_ids) == 12
 
 
 @pytest.mark.parametrize("first", ["7", "99"])

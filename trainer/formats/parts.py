@@ -1,0 +1,65 @@
+"""Recognise columns that divide a table's rows into parts for training, validation and testing, and their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Literal
+
+Part = Literal["train", "val", "test"]
+
+_VALUES: dict[Part, tuple[str, ...]] = {
+    "train": ("train", "training", "trn", "tr", "trainval", "学習", "訓練", "学習用", "訓練用", "トレーニング"),
+    "val": ("val", "valid", "validation", "dev", "eval", "evaluation", "検証", "検証用"),
+    "test": ("test", "testing", "tst", "te", "holdout", "テスト", "テスト用", "評価", "評価用", "試験"),
+}
+_PARTS: dict[str, Part] = {value: part for part, values in _VALUES.items() for value in values}
+_NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split", "out")
+_COLUMNS = (
+    "split", "subset", "set", "partition", "phase", "part", "usage", "fold", "dataset", "data_set", "data_split",
+    "train_test", "train_val_test", "train_test_split", "分割", "区分", "データ区分", "用途",
+)  # fmt: skip
+"""Names of columns that divide the rows, with _ between words and in lower case."""
+_DIVIDING = ("split", "subset", "partition", "phase", "usage", "data_split", "train_test", "train_val_test", "分割")
+"""Those of `_COLUMNS` that mean nothing else."""
+_FLAG = re.compile(r"(?:is|in)_(train|test|val|valid)(?:ing|idation)?(?:_(?:image|img|set|data|row|sample))?")
+_BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample))?")
+_TRUE, _FALSE = ("1", "true", "yes", "1.0", "t", "y"), ("0", "false", "no", "0.0", "f", "n")
+
+
+def part_of(value: str) -> Part | None:
+    """The part that a value in lower case means, such as test for ``privatetest``; None if it means none."""
+    if value in _PARTS:
+        return _PARTS[value]
+    words = [re.sub("^(public|private)", "", word) or word for word in re.split(r"[\s_\-]+|(?<=\D)\d+$", value) if word]
+    parts = {_PARTS[word] for word in words if word in _PARTS}
+    known = all(word in _PARTS or word in _NEUTRAL for word in words)
+    return parts.pop() if known and len(parts) == 1 else None
+
+
+def parts_of_flag(name: str) -> dict[str, Part] | None:
+    """The part of each value of a column such as ``is_train``, which says yes or no; None for another column."""
+    found = _FLAG.fullmatch(name) or _BARE_FLAG.fullmatch(name)
+    if found is None:
+        return None
+    part: Part = "train" if found[1] == "train" else "test" if found[1] == "test" else "val"
+    other: Part = "test" if part == "train" else "train"
+    return {**dict.fromkeys(_TRUE, part), **dict.fromkeys(_FALSE, other)}
+
+
+def is_part_column(name: str) -> bool:
+    """Whether a column has a usual name of those that divide the rows. The name is in lower case with _."""
+    return name in _COLUMNS or name.endswith(("_split", "_partition", "_subset"))
+
+
+def divides_rows(name: str, values: Collection[str]) -> bool:
+    """Whether a column surely divides the rows, though some of its values may be unknown parts.
+
+    Numbers in a column that may hold folds do not.
+    """
+    parts = [part for value in values if (part := part_of(value))]
+    if is_part_column(name) and parts:
+        return True
+    if name in _DIVIDING or name.endswith(("_split", "_partition")):
+        return len(values) > 1
+    return len(set(parts)) > 1 and len(parts) * 2 >= len(values)
