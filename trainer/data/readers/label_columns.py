@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
@@ -26,7 +26,8 @@ class SampleHints:
     """What a sample submission says about the training table.
 
     header: its column names; empty where it has none.
-    values: the values of its only prediction column; empty where it has several, or one value everywhere.
+    values: the values of its only prediction column; empty where it has several columns, or the same single word
+        everywhere.
     """
 
     header: tuple[str, ...] = ()
@@ -82,6 +83,11 @@ def choose_labels(
             return holding[0], ()
     if len(free) > 1 and _are_shares(rows, free):
         return None, tuple(free)
+    if (ranked := _holding_ranked(rows, sample.values, values)) is not None:
+        notes.append(f"the sample submission lists values of {names[ranked]!r}, so these are the labels")
+        return ranked, ()
+    if {"x", "y"} <= set(map(plain_name, names)):
+        free = [column for column in free if plain_name(names[column]) not in ("x", "y")]
     usual = [column for name in LABEL_NAMES for column in free if plain_name(names[column]) == name]
     usual = [column for column in usual if len(values[column]) > 1] or usual
     if usual:
@@ -92,7 +98,18 @@ def choose_labels(
         as_sample = [
             c for c in free if sample.values and sample.values <= values[c] and _same_classes(rows, usual[0], c)
         ]
-        return (usual[0] if not as_sample or usual[0] in as_sample else as_sample[0]), ()
+        chosen = usual[0] if not as_sample or usual[0] in as_sample else as_sample[0]
+        left = [
+            names[c]
+            for c in free
+            if c not in usual and _may_be_labels(names[c], rows, values[c]) and not _same_classes(rows, chosen, c)
+        ]
+        if left:
+            notes.append(
+                f"the labels are {names[chosen]!r}, a usual name, but {listed(left)} could hold them, too: "
+                "--label-column NAME (data.label_column) chooses another column"
+            )
+        return chosen, ()
     possible = [column for column in free if _may_be_labels(names[column], rows, values[column])]
     as_folders = [
         column
@@ -116,6 +133,19 @@ def choose_labels(
         f"{file}: no column can hold the labels; the columns are {listed(names)}. A column of labels has at least two "
         "values, and several rows with the same one; --label-column NAME (data.label_column) names it"
     )
+
+
+def _holding_ranked(
+    rows: Sequence[Sequence[str]], sampled: frozenset[str], values: Mapping[int, set[str]]
+) -> int | None:
+    """The only column of which the sample holds several values a row, divided by blanks; None without such a column."""
+    words = {word for cell in sampled for word in cell.split()}
+    if any(sampled <= known for known in values.values()) or all(len(cell.split()) < 2 for cell in sampled):
+        return None
+    holding = [column for column, known in values.items() if words <= known and 1 < len(known) < len(rows)]
+    if not holding or any(not _same_classes(rows, holding[0], column) for column in holding[1:]):
+        return None
+    return holding[0]
 
 
 def _ambiguous(file: str, columns: Sequence[str]) -> DataError:

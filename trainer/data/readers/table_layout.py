@@ -134,7 +134,11 @@ def _hints(sample: Table | None, matcher: ImageMatcher, test_table: Table | None
     if sample.width == 2:
         position = 1 if not header or not is_usual_label(header[0]) else 0
         values = {composed(row[position].strip()) for row in sample.rows[1 if header else 0 :]}
-    return SampleHints(header=header, values=frozenset(values if len(values) > 1 else ()))
+    return SampleHints(header=header, values=frozenset(values if len(values) > 1 or _has_words(values) else ()))
+
+
+def _has_words(values: Collection[str]) -> bool:
+    return any(len(value.split()) > 1 for value in values)
 
 
 def _parts(table: Table, first: int, columns: Columns) -> tuple[Table, Table | None, list[str]]:

@@ -132,6 +132,26 @@ def test_two_label_columns_are_a_question_unless_they_agree(tmp_path: Path) -> N
     assert read_images(folder_of(tmp_path, rows), verify=False).class_names == ("0", "1")
 
 
+def test_a_coordinate_is_no_label(tmp_path: Path) -> None:
+    rows = [("filename", "x", "y", "kind"), *((f"{i}.png", i % 5, i % 3, label(i)) for i in IDS)]
+    assert read_images(folder_of(tmp_path, rows), verify=False).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("names", [("category", "variety"), ("breed", "adoption_speed"), ("label", "source")])
+def test_columns_that_a_usual_name_passes_over_are_noted(tmp_path: Path, names: tuple[str, str]) -> None:
+    rows = [("id", *names), *((i, label(i), "xyz"[i % 3]) for i in IDS)]
+    found = read_images(folder_of(tmp_path, rows), verify=False)
+    assert any(f"are {names[0]!r}, a usual name, but {names[1]!r} could hold them" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("predictions", [("w0 w1 w2",) * 2, ("w0 w1 w2", "w2 w1 w0"), ("w0", "w1 w2")])
+def test_a_sample_with_several_values_a_row_shows_the_labels(tmp_path: Path, predictions: tuple[str, str]) -> None:
+    rows = [("image", "species", "individual_id"), *((f"{i}.png", label(i), f"w{i % 3}") for i in IDS)]
+    sample = [("image", "predictions"), *zip(("a.png", "b.png"), predictions, strict=True)]
+    root = folder_of(tmp_path, rows, sample=sample, test=["a.png", "b.png"])
+    assert read_images(root, verify=False).class_names == ("w0", "w1", "w2")
+
+
 @pytest.mark.parametrize(("values", "classes"), [((0, 1), ("0", "1")), (("cat", "dog"), ("cat", "dog"))])
 def test_the_sample_shows_whether_labels_are_names_or_numbers(
     tmp_path: Path, values: tuple[object, object], classes: tuple[str, str]
