@@ -7,13 +7,20 @@ from functools import cached_property
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import split_of
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns import PROBED_ROWS, Columns, choose_columns, column_names, has_header
-from trainer.data.readers.find_tables import Tables, deeper_tables, is_named_training
+from trainer.data.readers.find_tables import (
+    Tables,
+    claim_level,
+    deeper_tables,
+    is_named_training,
+    is_unlabelled,
+    named_table,
+)
 from trainer.data.readers.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.label_columns import NoLabelColumnError, SampleHints, is_usual_label
 from trainer.data.readers.match_images import ImageMatcher, composed
+from trainer.formats.class_lists import labels_names, listing_column, lists_values
 from trainer.formats.delimited import Table, first_rows, read_table
 
 _WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
@@ -94,18 +101,27 @@ def choose_training_table(
     """
     matcher = ImageMatcher(files, "train")
     if options.table is not None:
-        path = _named_table(folder, options.table, tables)
+        path = named_table(folder, options.table, tables)
         return TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample)
     paths = tables.labels
     if not class_folders and not any(map(is_named_training, paths)):
         paths = (*paths, *deeper_tables(folder, options.encoding))
     naming: list[TrainingTable] = []
+    nameless: list[TrainingTable] = []
+    of_folders: list[Path] = []
     for path in paths:
         problem = None
+        if is_unlabelled(path):
+            notes.append(f"not read: {_where(folder, path)}, whose name says that it holds no labels")
+            continue
         try:
-            if _lists_classes(path, class_folders, options.encoding):
+            rows = _first_filled_rows(path, 2 * len(class_folders) + PROBED_ROWS, options.encoding)
+            if (listing := listing_column(rows, class_folders)) is not None:
                 # The number of a class may be the name of an image, too.
-                notes.append(f"not read: {_where(folder, path)}, which lists the classes")
+                if labels_names(rows, listing, class_folders):
+                    of_folders.append(path)
+                else:
+                    notes.append(f"not read: {_where(folder, path)}, which lists the classes")
                 continue
             if _names_images(path, matcher, options.encoding):
                 naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
@@ -118,13 +134,23 @@ def choose_training_table(
             raise problem
         if not _may_label(path, files, class_folders, options.encoding):
             notes.append(f"not read: {_where(folder, path)}, {'not a table' if problem else 'which names no image'}")
-        elif not class_folders:
-            naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
         else:
-            raise DataError(
-                f"{path.name} names no image, and none of the folders {listed(class_folders, 4)}. If these folders are "
-                "the classes, add --layout folders (data.layout); else the table's ids have to name the images"
-            )
+            unnamed = naming if not class_folders else nameless
+            unnamed.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
+    naming = _without_class_lists(folder, naming, naming, notes)
+    for candidate in _without_class_lists(folder, nameless, naming, notes):
+        raise DataError(
+            f"{candidate.table.path.name} names no image, and none of the folders {listed(class_folders, 4)}. If these "
+            "folders are the classes, add --layout folders (data.layout); else the table's ids have to name the images"
+        )
+    if of_folders and not naming:
+        raise DataError(
+            f"{_where(folder, of_folders[0])} labels folders, not images: it has one row for each of the folders "
+            f"{listed(class_folders, 4)}, and several have the same value. To train on its labels, write a table with "
+            "one row for each image: its path, its label, and its folder as --group-column. If the folders are the "
+            "classes, add --layout folders (data.layout)"
+        )
+    notes += [f"not read: {_where(folder, path)}, which describes folders" for path in of_folders]
     if len(naming) > 1 and any(_found(candidate) for candidate in naming):
         naming = [candidate for candidate in naming if _found(candidate)]
     return _best(folder, naming, class_folders, notes, warnings)
@@ -156,12 +182,12 @@ def _best(
         folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
         choices = "--table NAME with --label-column NAME" + ", or --layout folders" * bool(class_folders)
         raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
-    weaker = min(_level(candidate.table.path) for candidate in clear)
+    weaker = min(claim_level(candidate.table.path) for candidate in clear)
     for candidate in naming:
-        if candidate.unclear is not None and _level(candidate.table.path) < weaker:
+        if candidate.unclear is not None and claim_level(candidate.table.path) < weaker:
             raise candidate.unclear
-    level = min(_level(candidate.table.path) for candidate in clear)
-    first = [candidate for candidate in clear if _level(candidate.table.path) == level]
+    level = min(claim_level(candidate.table.path) for candidate in clear)
+    first = [candidate for candidate in clear if claim_level(candidate.table.path) == level]
     chosen = first[0] if len(naming) == 1 else max(first, key=lambda candidate: len(candidate.labels))
     for other in naming:
         if other is chosen:
@@ -198,14 +224,6 @@ def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal
         )
 
 
-def _level(path: Path) -> int:
-    """The claim of a table's name to hold training labels, 0 the strongest."""
-    stem = path.stem.lower()
-    if stem == "train":
-        return 0
-    return 1 if split_of(stem) == "train" else 2 if "label" in stem else 3
-
-
 def _found(candidate: TrainingTable) -> bool:
     return candidate.unclear is not None or bool(candidate.labels)
 
@@ -233,31 +251,47 @@ def _may_label(path: Path, files: ImageFiles, class_folders: Sequence[str], enco
     """Whether a table that names no image may still be meant to label them: by its name, or by column and rows."""
     if is_named_training(path):
         return True
-    rows = [row for row in first_rows(path, len(files.paths), encoding=encoding) if any(row)]
+    rows = _first_filled_rows(path, len(files.paths), encoding)
     labelled = bool(rows) and any(map(is_usual_label, rows[0])) and len(rows[0]) <= _WIDE
     return bool(class_folders) and labelled and len(rows) * 2 > len(files.paths)
 
 
-def _lists_classes(path: Path, class_folders: Sequence[str], encoding: str | None) -> bool:
-    """Whether a table describes the classes: a column holds the names of class folders, each once."""
-    known = {composed(name).casefold() for name in class_folders}
-    rows = [row for row in first_rows(path, 2 * len(known) + PROBED_ROWS, encoding=encoding) if any(row)]
-    for column in range(max(map(len, rows), default=0)):
-        cells = [composed(row[column].strip()).casefold() for row in rows if column < len(row)]
-        found = len(known.intersection(cells))
-        if found and len(set(cells)) == len(cells) and found * 2 > min(len(known), len(cells)):
-            return True
-    return False
+def _without_class_lists(
+    folder: Path, candidates: Sequence[TrainingTable], naming: Sequence[TrainingTable], notes: list[str]
+) -> list[TrainingTable]:
+    """The candidates that do not list the classes of a longer table of labels. A class number may name an image."""
+    kept = []
+    for candidate in candidates:
+        labelled = next((table for table in naming if _lists_classes_of(candidate, table)), None)
+        if labelled is None:
+            kept.append(candidate)
+        else:
+            notes.append(
+                f"not read: {_where(folder, candidate.table.path)}, which lists the classes of "
+                f"{_where(folder, labelled.table.path)}"
+            )
+    return kept
 
 
-def _named_table(folder: Path, name: str, tables: Tables) -> Path:
-    path = folder / name
-    inside = path.resolve().is_relative_to(folder.resolve())
-    if not inside or not path.is_file():
-        found = [entry.name for entry in tables.labels] + [_where(folder, p) for p in deeper_tables(folder, None)]
-        what = "no path inside of the data folder" if not inside else "no file of the data folder"
-        raise DataError(f"--table (data.table) is {name!r}, {what}; its tables are {listed(found) or 'none'}")
-    return path
+def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
+    rows, longer = candidate.table.rows[candidate.first :], table.table.rows[table.first :]
+    if len(rows) >= len(longer) or not _found(table):
+        return False
+    if candidate.unclear is None and candidate.columns.label is not None:
+        column = candidate.columns.label
+        if len({row[column] for row in rows}) < len(rows):  # several images of a class
+            return False
+    elif claim_level(candidate.table.path) < 2:
+        return False
+    if table.unclear is None and table.columns.label is None:
+        return lists_values(rows, [table.names[column] for column in table.columns.classes])
+    columns = range(len(table.names)) if table.unclear else [table.columns.label or 0]
+    values = [{row[column] for row in longer} for column in columns]
+    return any(len(known) < len(longer) and lists_values(rows, known) for known in values)
+
+
+def _first_filled_rows(path: Path, count: int, encoding: str | None) -> list[Sequence[str]]:
+    return [row for row in first_rows(path, count, encoding=encoding) if any(row)]
 
 
 def _where(folder: Path, path: Path) -> str:

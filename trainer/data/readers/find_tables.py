@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.file_names import HELD_OUT, folder_split, is_data, is_own_table, split_of
 from trainer.formats.delimited import SUFFIXES, first_rows
 
@@ -55,7 +55,22 @@ def _is_sample(stem: str) -> bool:
 
 def is_named_training(path: Path) -> bool:
     """Whether the name of a table says that it holds training labels."""
+    if is_unlabelled(path):
+        return False
     return split_of(path.stem) == "train" or ("label" in path.stem.lower() and split_of(path.stem) != "test")
+
+
+def is_unlabelled(path: Path) -> bool:
+    """Whether the name of a table says that it lists images without labels."""
+    return re.search(r"(un|non|no|not|without)[\s_\-]*label", path.stem.lower()) is not None
+
+
+def claim_level(path: Path) -> int:
+    """The claim of a table's name to hold training labels, 0 the strongest."""
+    stem = path.stem.lower()
+    if stem == "train":
+        return 0
+    return 1 if split_of(stem) == "train" else 2 if "label" in stem else 3
 
 
 def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
@@ -75,6 +90,23 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
         if len(found) >= _MOST_TABLES:
             break
     return [path for path in found[:_MOST_TABLES] if is_data(path) and not _is_own(path, encoding)]
+
+
+def named_table(folder: Path, name: str, tables: Tables) -> Path:
+    """The table that ``--table`` names by its path in the data folder.
+
+    Raises:
+        DataError: there is no such file in the folder.
+    """
+    path = folder / name
+    inside = path.resolve().is_relative_to(folder.resolve())
+    if not inside or not path.is_file():
+        found = [entry.name for entry in tables.labels] + [
+            p.relative_to(folder).as_posix() for p in deeper_tables(folder, None)
+        ]
+        what = "no path inside of the data folder" if not inside else "no file of the data folder"
+        raise DataError(f"--table (data.table) is {name!r}, {what}; its tables are {listed(found) or 'none'}")
+    return path
 
 
 def _is_own(path: Path, encoding: str | None) -> bool:

@@ -226,3 +226,53 @@ def test_an_export_into_the_data_folder_is_no_sample(tmp_path: Path) -> None:
     assert "there is no image 't'" in problems_of(root)
     (root / "MODEL_CARD.md").write_text("a model")
     assert read_images(root, verify=False).test_ids == ("u",)
+
+
+@pytest.mark.parametrize("images", ["annotations.csv", "data.csv", "metadata.csv"])
+@pytest.mark.parametrize("classes", ["labels.csv", "label_map.csv", "category_labels.csv"])
+@pytest.mark.parametrize("columns", [("id", "label"), ("class_id", "name"), ("number", "name", "about")])
+def test_a_list_of_classes_is_no_table_of_labels(
+    tmp_path: Path, images: str, classes: str, columns: tuple[str, ...]
+) -> None:
+    for i in range(20):
+        save(tmp_path / "images" / f"{i}.png", i, 8)
+    write_table(tmp_path / images, [("image_id", "class_id"), *((str(i), str(i * 7 % 5)) for i in range(20))])
+    names = [(str(i), f"name{i}", f"about {i // 2}")[: len(columns)] for i in range(5)]
+    write_table(tmp_path / classes, [columns, *names])
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.train_ids), found.class_names) == (20, ("0", "1", "2", "3", "4"))
+    assert f"not read: {classes}, which lists the classes of {images}" in found.notes
+
+
+def test_the_classes_of_an_unclear_table_are_not_read_in_its_place(tmp_path: Path) -> None:
+    for i in range(20):
+        save(tmp_path / "images" / f"{i}.png", i, 8)
+    rows = [(str(i), str(i * 7 % 5), "ab"[i % 2]) for i in range(20)]
+    write_table(tmp_path / "data.csv", [("image_id", "kind", "annotator"), *rows])
+    write_table(tmp_path / "labels.csv", [("id", "label"), *((str(i), f"name{i}") for i in range(5))])
+    assert "it could be 'kind', 'annotator'" in problems_of(tmp_path)
+
+
+def test_a_table_that_labels_folders_is_a_question(tmp_path: Path) -> None:
+    patients = [f"P{i:03}" for i in range(6)]
+    for i in range(12):
+        save(tmp_path / "train" / patients[i % 6] / f"{i}.png", i, 8)
+    rows = [(patient, str(i % 2)) for i, patient in enumerate(patients)]
+    write_table(tmp_path / "train_labels.csv", [("BraTS21ID", "MGMT_value"), *rows])
+    message = problems_of(tmp_path)
+    assert "train_labels.csv labels folders, not images" in message and "--layout folders" in message
+    assert read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names == tuple(patients)
+    rows = [(f"{patients[i % 6]}/{i}.png", str(i % 2), patients[i % 6]) for i in range(12)]
+    write_table(tmp_path / "train.csv", [("image", "label", "patient"), *rows])
+    found = read_images(tmp_path, DataOptions(group_column="patient"), verify=False)
+    assert found.class_names == ("0", "1") and "not read: train_labels.csv, which describes folders" in found.notes
+
+
+@pytest.mark.parametrize("name", ["unlabeled.csv", "train_unlabelled.csv", "no_labels.csv"])
+def test_a_table_of_unlabelled_images_is_not_read(tmp_path: Path, name: str) -> None:
+    others = [("id", "source"), *((f"b{i}", "xy"[i % 2]) for i in range(8))]
+    root = folder_of(tmp_path, {"data.csv": LABELS, name: others})
+    for i in range(8):
+        save(root / "images" / f"b{i}.png", 50 + i, 8)
+    found = read_images(root, verify=False)
+    assert found.class_names == ("cat", "dog") and len(found.train_ids) == 8
