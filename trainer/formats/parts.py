@@ -9,19 +9,31 @@ from typing import Literal
 Part = Literal["train", "val", "test"]
 
 _VALUES: dict[Part, tuple[str, ...]] = {
-    "train": ("train", "training", "trn", "tr", "trainval", "学習", "訓練", "学習用", "訓練用", "トレーニング"),
+    "train": ("train", "training", "trn", "trainval", "学習", "訓練", "学習用", "訓練用", "トレーニング"),
     "val": ("val", "valid", "validation", "dev", "eval", "evaluation", "検証", "検証用"),
-    "test": ("test", "testing", "tst", "te", "holdout", "テスト", "テスト用", "評価", "評価用", "試験"),
+    "test": (
+        "test",
+        "testing",
+        "tst",
+        "holdout",
+        "hold-out",
+        "hold_out",
+        "テスト",
+        "テスト用",
+        "評価",
+        "評価用",
+        "試験",
+    ),
 }
 _PARTS: dict[str, Part] = {value: part for part, values in _VALUES.items() for value in values}
-_NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split", "out")
+_NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split")
 _COLUMNS = (
     "split", "subset", "set", "partition", "phase", "part", "usage", "fold", "dataset", "data_set", "data_split",
     "train_test", "train_val_test", "train_test_split", "分割", "区分", "データ区分", "用途",
 )  # fmt: skip
 """Names of columns that divide the rows, with _ between words and in lower case."""
-_DIVIDING = ("split", "subset", "partition", "phase", "usage", "data_split", "train_test", "train_val_test", "分割")
-"""Those of `_COLUMNS` that mean nothing else."""
+_DIVIDING = ("split", "subset", "partition", "data_split", "train_test", "train_val_test", "分割")
+"""Those of `_COLUMNS` that mean nothing else, as a phase may be one of a disease."""
 _FLAG = re.compile(r"(?:is|in)_(train|test|val|valid)(?:ing|idation)?(?:_(?:image|img|set|data|row|sample))?")
 _BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample))?")
 _TRUE, _FALSE = ("1", "true", "yes", "1.0", "t", "y"), ("0", "false", "no", "0.0", "f", "n")

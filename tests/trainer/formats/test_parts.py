@@ -16,7 +16,9 @@ from trainer.formats.parts import part_of
         ("privatetest", "test"),
         ("public test", "test"),
         ("検証", "val"),
+        ("hold-out", "test"),
         ("not_train", None),
+        ("tr", None),  # Turkish
         ("train_test", None),
         ("unused", None),
         ("0", None),

@@ -213,14 +213,14 @@ def _image_column(
             f"{file}: the columns {both} name images, but different ones in the same row. Choose one with "
             "--id-column NAME (data.id_column)"
         )
-    if chosen != sampled and all(_WHOLE.fullmatch(cell.strip()) for cell in matches[chosen].paths):
+    if all(_WHOLE.fullmatch(cell.strip()) for cell in matches[chosen].paths):
         unfound = [c for c in free if found[c] * 2 < most and _unfound_names(rows, c)]
         if unfound:
             cell = next(row[unfound[0]] for row in rows if is_image_name(row[unfound[0]]))
             raise DataError(
                 f"{file}: the numbers in {names[chosen]!r} name images, but the column {names[unfound[0]]!r} holds "
                 f"file names that the folder lacks, such as {cell!r}. Rename the files to these names, or choose the "
-                f"column of image names with --id-column NAME (data.id_column)"
+                "column of image names with --id-column NAME (data.id_column)"
             )
     passed_over = [names[c] for c in many if c != chosen and _differ(rows, matches, chosen, c)]
     if passed_over:

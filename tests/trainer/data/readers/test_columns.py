@@ -118,7 +118,8 @@ def test_addresses_go_before_task_numbers(tmp_path: Path, address: str) -> None:
 @pytest.mark.parametrize("name", ["IMG_{}.jpg", "https://host/x/IMG_{}.jpg?raw=true", "photos\\P{}.JPG"])
 def test_numbers_name_no_images_beside_file_names_that_are_missing(tmp_path: Path, name: str) -> None:
     rows = [("id", "photo", "label"), *((i, name.format(i + 17), label(i)) for i in IDS)]
-    root = folder_of(tmp_path, rows)
+    sample = [("id", "label"), (100, "cat"), (101, "dog")]
+    root = folder_of(tmp_path, rows, sample=sample, test=["100.png", "101.png"])
     message = problems_of(root)
     assert "numbers in 'id'" in message and "column 'photo'" in message and "--id-column NAME" in message
     assert label_by_file(read_images(root, DataOptions(id_column="id"), verify=False)) == RIGHT
@@ -236,7 +237,10 @@ def test_unknown_parts_are_refused(tmp_path: Path, column: str, values: tuple[st
     assert found.groups is not None and len(found.train_ids) == 12
 
 
-@pytest.mark.parametrize(("column", "values"), [("fold", "012"), ("set", "AB"), ("vehicle", ("train", "bus"))])
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("fold", "012"), ("set", "AB"), ("vehicle", ("train", "bus")), ("phase", ("venous", "arterial"))],
+)
 def test_other_columns_do_not_divide_the_rows(tmp_path: Path, column: str, values: Sequence[str]) -> None:
     rows = [("id", "label", column), *((i, label(i // 3), values[i % len(values)]) for i in range(12))]
     assert len(read_images(folder_of(tmp_path, rows), verify=False).train_ids) == 12
