@@ -31,10 +31,10 @@ def labels_names(rows: Rows, column: int, names: Collection[str]) -> bool:
     return False
 
 
-def lists_values(rows: Rows, values: Collection[str]) -> bool:
-    """Whether a column of a table holds all these values, each once, and not many others."""
+def lists_values(rows: Rows, values: Collection[str], most_unused: float) -> bool:
+    """Whether a column of a table holds all these values, each once, and at most so many others for each of them."""
     known = set(map(_plain, values)) - {""}
-    if len(known) < 2 or len(rows) > 2 * len(known):
+    if len(known) < 2 or len(rows) > (1 + most_unused) * len(known):
         return False
     for column in zip(*rows, strict=False):
         cells = list(map(_plain, column))

@@ -277,17 +277,18 @@ def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
     rows, longer = candidate.table.rows[candidate.first :], table.table.rows[table.first :]
     if len(rows) >= len(longer) or not _found(table):
         return False
+    most_unused = 1.0
     if candidate.unclear is None and candidate.columns.label is not None:
-        column = candidate.columns.label
-        if len({row[column] for row in rows}) < len(rows):  # several images of a class
+        most_unused = float("inf")
+        if len({row[candidate.columns.label] for row in rows}) < len(rows):  # several images of a class
             return False
     elif claim_level(candidate.table.path) < 2:
         return False
     if table.unclear is None and table.columns.label is None:
-        return lists_values(rows, [table.names[column] for column in table.columns.classes])
+        return lists_values(rows, [table.names[column] for column in table.columns.classes], most_unused)
     columns = range(len(table.names)) if table.unclear else [table.columns.label or 0]
     values = [{row[column] for row in longer} for column in columns]
-    return any(len(known) < len(longer) and lists_values(rows, known) for known in values)
+    return any(len(known) < len(longer) and lists_values(rows, known, most_unused) for known in values)
 
 
 def _first_filled_rows(path: Path, count: int, encoding: str | None) -> list[Sequence[str]]:

@@ -244,6 +244,14 @@ def test_a_list_of_classes_is_no_table_of_labels(
     assert f"not read: {classes}, which lists the classes of {images}" in found.notes
 
 
+def test_a_list_of_classes_may_hold_many_that_no_image_has(tmp_path: Path) -> None:
+    for i in range(20):
+        save(tmp_path / "images" / f"{i}.png", i, 8)
+    write_table(tmp_path / "data.csv", [("image_id", "class_id"), *((str(i), str(i % 2)) for i in range(20))])
+    write_table(tmp_path / "labels.csv", [("id", "label"), *((str(i), f"name{i}") for i in range(10))])
+    assert read_images(tmp_path, verify=False).class_names == ("0", "1")
+
+
 def test_the_classes_of_an_unclear_table_are_not_read_in_its_place(tmp_path: Path) -> None:
     for i in range(20):
         save(tmp_path / "images" / f"{i}.png", i, 8)
