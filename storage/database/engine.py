@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from storage.database.access import check_sqlite_access, refuse_for_good
 from storage.database.filesystems import network_mount
 from storage.database.waiting import has_given_up, waiting
-from storage.errors import StorageError
+from storage.errors import DamagedRowError, StorageError
 
 BUSY_TIMEOUT = 60.0  # seconds that a connection waits for SQLite's one write lock
 POOL_SIZE = 1
@@ -27,6 +28,8 @@ POOL_TIMEOUT = 60.0  # seconds that a thread waits for a free connection of its 
 CONNECT_TIMEOUT = 10  # seconds
 _BUSY_SLICE = 1.0  # seconds of one attempt to get the write lock
 _BUSY_PRAGMA = "PRAGMA busy_timeout = {:.0f}"  # milliseconds
+_NOT_UTF8 = re.compile(r"Could not decode to UTF-8 (column '[^']*')")  # of Python's sqlite3, which gives it no code
+_FIRST_TABLE = re.compile(r"\bFROM ([A-Za-z_]\w*)")
 READ_ONLY = "retable_read_only"
 """Execution option of connections whose transactions only read."""
 
@@ -73,6 +76,7 @@ def make_engine(url: URL) -> Engine:
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}, **options)
         event.listen(engine, "connect", functools.partial(_prepare_sqlite, path=Path(str(url.database))))
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", _refuse_undecodable_text)
         return engine
     keepalive = {key: value for key, value in _POSTGRESQL_KEEPALIVE.items() if key not in url.query}
     try:
@@ -157,6 +161,22 @@ def _begin_sqlite(connection: Connection) -> None:
             else:
                 break
         connection.exec_driver_sql(_BUSY_PRAGMA.format(1000 * BUSY_TIMEOUT))
+
+
+def _refuse_undecodable_text(context: ExceptionContext) -> None:
+    """
+    Raises:
+        DamagedRowError: the error means that a row holds text that is not UTF-8.
+    """
+    found = _NOT_UTF8.match(str(context.original_exception))
+    if found is None or not isinstance(context.original_exception, sqlite3.Error):
+        return
+    execution = context.execution_context
+    table = _FIRST_TABLE.search(str(getattr(execution, "statement", None) or ""))
+    raise DamagedRowError(
+        f"the database is damaged: in {table[1] if table else 'a table'}, {found[1]} holds text that is not UTF-8. "
+        "Restore a backup of the database, or correct the row"
+    )
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

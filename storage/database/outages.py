@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -134,9 +135,9 @@ def is_outage(error: BaseException) -> bool:
 
 
 def _is_driver_outage(error: sqlalchemy.exc.DBAPIError) -> bool:
-    sqlite_name = getattr(error.orig, "sqlite_errorname", None)
-    if sqlite_name is not None:
-        return str(sqlite_name).startswith(_SQLITE_OUTAGES)
+    if isinstance(error.orig, sqlite3.Error):
+        # Errors of the driver itself, such as text that is not UTF-8, have no name. They are no outages.
+        return str(getattr(error.orig, "sqlite_errorname", "")).startswith(_SQLITE_OUTAGES)
     state = sqlstate(error.orig)
     if state is None:
         # psycopg gives no SQLSTATE where connecting failed or the connection broke.

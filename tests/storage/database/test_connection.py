@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy.exc
 from sqlalchemy import insert, select, text
 
 from storage.database.connection import Database, connect
@@ -190,3 +191,8 @@ class TestErrors:
 
     def test_other_errors_are_no_outage(self) -> None:
         assert not is_outage(ValueError("x"))
+
+
+def test_errors_of_the_sqlite_driver_without_a_name_are_no_outages() -> None:
+    for error in (sqlite3.OperationalError("Could not decode to UTF-8"), sqlite3.InterfaceError("bad parameter")):
+        assert not is_outage(sqlalchemy.exc.OperationalError("SELECT 1", None, error))

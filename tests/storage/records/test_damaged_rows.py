@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.database.blobs import pack
+from storage.database.outages import is_outage, retry
 from storage.database.rows import check_row, integer, name, number, recipe, text
 from storage.database.tables import Base
 from storage.errors import DamagedRowError, StorageError
@@ -203,3 +204,21 @@ def test_a_rule_accepts_only_what_it_says(value: Any) -> None:
             assert accepted == valid[key]
         if key == "name" and accepted:
             assert Path("x", value).parent == Path("x")
+
+
+def test_text_that_is_not_utf8_is_a_damaged_row_and_no_outage(tmp_path: Path) -> None:
+    stores = open_stores(f"sqlite:///{tmp_path}/retable.db", create=True, outage_timeout=3600.0)
+    fill(stores)
+    waits: list[float] = []
+    for table, column, reader in (
+        ("retable_study", "state_reason", lambda: stores.studies.get("tune")),
+        ("retable_worker", "host", lambda: stores.workers.alive(1e12)),
+        ("retable_export", "notes", lambda: stores.exports.all(1)),
+    ):
+        with stores.database.writing() as connection:
+            connection.exec_driver_sql(f"UPDATE {table} SET {column} = CAST(x'ff41' AS TEXT)")
+        with pytest.raises(DamagedRowError, match=f"in {table}, column '{column}' .*not UTF-8") as raised:
+            retry(reader, 3600.0, sleep=waits.append)
+        assert not is_outage(raised.value)
+    assert waits == []
+    stores.database.close()
