@@ -19,7 +19,7 @@ from search.export.output.manifest import (
     read_manifest,
     write_manifest,
 )
-from search.export.output.replacement import finish_interrupted
+from search.export.output.replacement import COMMITTED, finish_interrupted
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from storage.stores import Stores
@@ -112,6 +112,8 @@ def check_locked(target: Path, owner: Owner) -> None:
         manifest = read_manifest(target)
         is_of_earlier_release = manifest is None and str(target) in owner.recorded
         problems = list(_problems_of_earlier_release(target) if is_of_earlier_release else _problems(target))
+        if os.path.lexists(target / COMMITTED):
+            problems.append(f"{COMMITTED} is not of an export")
         if problems:
             raise OutputNotOurs(target, problems)
         if is_of_earlier_release and target.is_dir():

@@ -18,7 +18,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from search.export.output.lock import scratch_name
-from search.export.output.manifest import MANIFEST, NAMES, OutputNotOurs, foreign_entries, read_manifest
+from search.export.output.manifest import (
+    MANIFEST,
+    NAMES,
+    Manifest,
+    OutputNotOurs,
+    foreign_entries,
+    read_manifest,
+    write_manifest,
+)
 
 COMMITTED = ".retable-committed"
 OLD = ".old"
@@ -38,11 +46,13 @@ def replace_export(made: Path, target: Path) -> None:
 
     Raises:
         OSError: ``target`` cannot be written to.
+        OutputNotOurs: files of the old export were changed since the caller's check. The old export stays.
     """
     _write_to_disk(made)
     if not target.exists():
         made.rename(target)
         return
+    refuse_changes(target, target, read_manifest(target))
     if _may_be_exchanged(made, target) and _exchange_folders(made, target):
         return
     try:
@@ -56,8 +66,24 @@ def replace_export(made: Path, target: Path) -> None:
     finish_interrupted(target)
 
 
+def refuse_changes(folder: Path, shown: Path, *manifests: Manifest | None) -> None:
+    """
+    Args:
+        shown: the folder's name in the message.
+
+    Raises:
+        OutputNotOurs: ``folder`` holds something under a name of an export that none of the manifests names.
+    """
+    valid = [manifest for manifest in manifests if manifest is not None]
+    problems = [line for name in NAMES for line in foreign_entries(folder, name, *valid)]
+    if problems:
+        raise OutputNotOurs(shown, problems)
+
+
 def finish_interrupted(target: Path) -> None:
     """Finish the replacement that a killed process began in ``target``, if there is one. The caller holds the lock.
+
+    A folder `COMMITTED` without a valid manifest is none of an export, and stays.
 
     Raises:
         OutputNotOurs: the folder holds something of other origin now under a name of the export.
@@ -66,24 +92,24 @@ def finish_interrupted(target: Path) -> None:
     if committed.is_symlink() or not committed.is_dir():
         return
     new, old = read_manifest(committed), read_manifest(target)
-    if new is not None:
-        manifests = [new] if old is None else [new, old]
-        replaced = new.names | (set() if old is None else old.names)
-        problems = [line for name in NAMES for line in foreign_entries(target, name, *manifests)]
-        if problems:
-            raise OutputNotOurs(target, problems)
-        trash = committed / OLD
-        trash.mkdir(exist_ok=True)
-        for name in NAMES:
-            if name not in replaced or (name in new.names and not (committed / name).exists()):
-                continue  # in its place already
-            if (target / name).exists():
-                shutil.rmtree(trash / name, ignore_errors=True)
-                (target / name).rename(trash / name)
-            if name in new.names:
-                (committed / name).rename(target / name)
-        (committed / MANIFEST).replace(target / MANIFEST)
-    shutil.rmtree(committed, ignore_errors=True)
+    if new is None:
+        return
+    refuse_changes(target, target, new, old)
+    replaced = new.names | (set() if old is None else old.names)
+    trash = committed / OLD
+    trash.mkdir(exist_ok=True)
+    for name in NAMES:
+        if name not in replaced or (name in new.names and not (committed / name).exists()):
+            continue  # in its place already
+        if (target / name).exists():
+            shutil.rmtree(trash / name, ignore_errors=True)
+            (target / name).rename(trash / name)
+        if name in new.names:
+            (committed / name).rename(target / name)
+    write_manifest(target, new)
+    # A kill during the removal leaves a temporary folder, which the next export removes.
+    removed = committed.rename(target / scratch_name(target))
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def _may_be_exchanged(made: Path, target: Path) -> bool:
@@ -102,8 +128,13 @@ def _may_be_exchanged(made: Path, target: Path) -> bool:
 
 
 def _exchange_folders(made: Path, target: Path) -> bool:
-    """Exchange both folders, with the files of other origin in both; False, and nothing changed, if that fails."""
+    """Exchange both folders, with the files of other origin in both; False, and nothing changed, if that fails.
+
+    Raises:
+        OutputNotOurs: the old export was changed until the exchange, which was undone.
+    """
     linked: list[Path] = []
+    old = read_manifest(target)
     try:
         for path in target.iterdir():
             if path.name not in (*NAMES, MANIFEST):
@@ -115,13 +146,23 @@ def _exchange_folders(made: Path, target: Path) -> bool:
         for path in linked:
             path.unlink()
         return False
-    # What another program wrote into the old folder meanwhile follows.
+    try:
+        refuse_changes(made, target, old)
+    except OutputNotOurs:
+        _rename_exchange(made, target)
+        _move_others(made, target)
+        raise
+    _move_others(made, target)
+    return True
+
+
+def _move_others(made: Path, target: Path) -> None:
+    """Move what another program wrote into the displaced folder ``made`` during the exchange."""
     for path in made.iterdir():
         if path.name not in (*NAMES, MANIFEST):
             now = target / path.name
             if not now.exists() or not os.path.samestat(now.stat(), path.stat()):
                 path.replace(now)
-    return True
 
 
 def _rename_exchange(one: Path, other: Path) -> None:

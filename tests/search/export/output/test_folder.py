@@ -15,6 +15,7 @@ from search.export.output import lock
 from search.export.output.folder import OutputNotWritable, Owner, check_output, output_folder, writing
 from search.export.output.lock import OutputBusy, locked
 from search.export.output.manifest import MANIFEST, OutputNotOurs, read_manifest
+from search.export.output.replacement import COMMITTED
 from search.runtime.home import Home
 from tests.search.export.output.test_replacement import NEW, OLD, OWNER, export, read
 from trainer.common.files import LEFTOVER_AGE, process_space
@@ -37,6 +38,10 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     "a folder called oof.csv": (lambda f: (f / "oof.csv").mkdir(parents=True), "oof.csv is not a file"),
     "a link to a folder": (lambda f: link(f / "model", f.parent / "elsewhere"), "model is a link"),
     "a link to nothing": (lambda f: link(f / "MODEL_CARD.md", f / "nothing"), "MODEL_CARD.md is a link"),
+    "a folder with the name of an interrupted export": (
+        lambda f: write(f / COMMITTED / "mine.txt"),
+        f"{COMMITTED} is not of an export",
+    ),
     "an invalid manifest": (lambda f: write(f / MANIFEST), f"{MANIFEST} is not valid"),
 }
 

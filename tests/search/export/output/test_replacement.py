@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from search.export.output import replacement
 from search.export.output.folder import Owner, check_output, writing
-from search.export.output.manifest import NAMES, manifest_of, write_manifest
+from search.export.output.manifest import NAMES, OutputNotOurs, manifest_of, write_manifest
 from search.export.output.replacement import COMMITTED, replace_export
 
 OWNER = Owner(database="a" * 32, study="tune")
@@ -133,3 +134,28 @@ def test_the_current_folder_stays_the_same_folder(tmp_path: Path, monkeypatch: p
     before = folder.stat().st_ino
     export(Path(), NEW)
     assert folder.stat().st_ino == before and read(folder) == (NEW, {})
+
+
+CHANGES: dict[str, str] = {"submission.csv": "edited", "model/mine.pt": "mine", "oof.csv": "edited"}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("moment", ["_write_to_disk", "_rename_exchange"])
+def test_changes_during_the_writing_are_refused_and_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, moment: str
+) -> None:
+    """The first check has passed already when a program changes the old export."""
+    folder = tmp_path / "out"
+    export(folder, OLD)
+    (folder / "notes.txt").write_text("mine")
+    step = getattr(replacement, moment)
+
+    def changed(*arguments: Path) -> None:
+        (folder / name).write_text(CHANGES[name])
+        step(*arguments)
+
+    monkeypatch.setattr(replacement, moment, changed)
+    with pytest.raises(OutputNotOurs, match=name):
+        export(folder, NEW)
+    assert read(folder) == ({**OLD, name: CHANGES[name]}, {"notes.txt": "mine"})
+    assert list(tmp_path.iterdir()) == [folder]
