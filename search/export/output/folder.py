@@ -55,9 +55,13 @@ def output_folder(owner: Owner, home: Home, output: Path | None = None) -> Path:
     """The folder of a study's export: ``output`` if it is given, else one in ``home``.
 
     If the study's folder in ``home`` holds the export of another database, this database has a folder of its own.
+
+    Raises:
+        OutputNotWritable: ``output`` leads through ``..`` and cannot be a folder.
     """
     if output is not None:
-        return output
+        # The system cannot follow .. out of a folder that does not exist, so all later steps get the resolved path.
+        return real_folder(output) if ".." in output.parts else output
     folder = home.exports(owner.study)
     manifest = read_manifest(folder)
     if manifest is None or manifest.database == owner.database or not owner.database:

@@ -137,6 +137,14 @@ def test_another_databases_export_of_a_study_of_that_name_stays(tmp_path: Path) 
     assert output_folder(other, home, tmp_path / "given") == tmp_path / "given"
 
 
+def test_a_path_through_a_missing_folder_is_resolved(tmp_path: Path) -> None:
+    home = Home(root=tmp_path / "home")
+    folder = output_folder(OWNER, home, tmp_path / "missing" / ".." / "out")
+    export(folder, NEW)
+    assert (folder / "submission.csv").read_text() == "new" and read(tmp_path / "out") == (NEW, {})
+    assert output_folder(OWNER, home, Path("out")) == Path("out"), "shown as given"
+
+
 HOLDER = """
 import sys, time
 from pathlib import Path
