@@ -11,7 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from storage.errors import DamagedRowError
+import numpy as np
+import numpy.typing as npt
+
+from storage.database.blobs import unpack
+from storage.errors import DamagedRowError, StorageError
 from storage.values import TRIAL_NOTE
 
 Check = Callable[[Any], bool]
@@ -22,6 +26,10 @@ LARGEST = 2**63 - 1
 """Largest integer of a column."""
 COUNT = 2**31 - 1
 """Largest count, index or number of epochs."""
+LATEST = 253_339_228_800
+"""Latest time of a column, Unix seconds: the begin of the year 9998."""
+LONGEST = 10**10
+"""Longest duration of a column."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,199}")
 _SHOWN = 60  # characters of a value in a message
 
@@ -35,6 +43,16 @@ def number(low: float = -math.inf, *, above: bool = False) -> Rule:
     """A finite number of at least ``low``, or ``above`` it."""
     words = "a finite number" + ("" if low == -math.inf else f" {'above' if above else 'of at least'} {low:g}")
     return lambda v: _is_number(v) and (v > low if above else v >= low), words
+
+
+def moment() -> Rule:
+    """A time: Unix seconds from 1970 to `LATEST`, so that it has a date in every time zone."""
+    return lambda v: _is_number(v) and 0 <= v <= LATEST, f"a time from 0 to {LATEST} Unix seconds"
+
+
+def duration() -> Rule:
+    """Seconds, or hours, of at least 0 and at most `LONGEST`."""
+    return lambda v: _is_number(v) and 0 <= v <= LONGEST, f"a duration from 0 to {LONGEST}"
 
 
 def text(limit: int = 10_000, pattern: str = "") -> Rule:
@@ -130,6 +148,18 @@ def check_row(table: str, row: Mapping[Any, Any], rules: Mapping[str, Rule]) -> 
             key = row.get("id", row.get("name", row.get("fingerprint", "")))
             raise damaged(table, key, f"{column} is {_shown(row[column])}, not {words}")
     return dict(row)
+
+
+def unpacked(blob: bytes, table: str, key: object, column: str) -> npt.NDArray[np.generic]:
+    """The array of a column (`storage.database.blobs.unpack`).
+
+    Raises:
+        DamagedRowError: the bytes are damaged.
+    """
+    try:
+        return unpack(blob)
+    except StorageError as error:
+        raise damaged(table, key, f"{column} cannot be read: {error}") from error
 
 
 def damaged(table: str, key: object, problem: str) -> DamagedRowError:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from sqlalchemy import select, update
 
 from storage.database import rows
-from storage.database.blobs import pack, unpack
+from storage.database.blobs import pack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
-from storage.database.rows import check_row, damaged
+from storage.database.rows import check_row, damaged, unpacked
 from storage.database.tables import Dataset, FoldSet, columns_of
 from storage.errors import StorageError
 
@@ -141,7 +141,8 @@ class DatasetStore:
             ).one_or_none()
         if row is None:
             return None
-        folds, images = unpack(row.folds), unpack(row.y).size
+        folds = unpacked(row.folds, FoldSet.__tablename__, row.id, "folds")
+        images = unpacked(row.y, Dataset.__tablename__, fingerprint, "y").size
         if folds.shape != (images,) or not _are_indices(folds, n_folds):
             raise damaged(FoldSet.__tablename__, row.id, f"folds are not {images} numbers from 0 to {n_folds - 1}")
         return folds.astype(np.int64, copy=False)
@@ -191,7 +192,7 @@ def _check_arrays(dataset: StoredDataset) -> None:
 
 
 def _integers(blob: bytes, fingerprint: str) -> npt.NDArray[np.int64]:
-    array = unpack(blob)
+    array = unpacked(blob, Dataset.__tablename__, fingerprint, "y or groups")
     if array.dtype.kind not in "iu":
         raise damaged(Dataset.__tablename__, fingerprint, f"labels or groups are {array.dtype}, not whole numbers")
     return array.astype(np.int64, copy=False)

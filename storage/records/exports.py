@@ -123,7 +123,7 @@ class ExportStore:
 
 _EXPORT_RULES = {
     **dict.fromkeys(("id", "study_id"), rows.integer(0)),
-    "created": rows.number(),
+    "created": rows.moment(),
     "folder": rows.text(),
     "recipe": rows.recipe(),
     **dict.fromkeys(("score", "public_score", "private_score"), rows.optional(rows.number())),

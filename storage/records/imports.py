@@ -80,7 +80,7 @@ _IMPORT_RULES = {
     "value": rows.optional(rows.number()),
     "value_se": rows.optional(rows.number(0.0)),
     "notes": rows.document(),
-    "created": rows.number(),
+    "created": rows.moment(),
 }
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select
 
-from storage.database.blobs import unpack
 from storage.database.connection import Database
-from storage.database.rows import check_row, damaged, texts
+from storage.database.rows import check_row, damaged, texts, unpacked
 from storage.database.tables import Dataset, Study
 from storage.errors import StorageError
 
@@ -52,7 +51,7 @@ class SizeReader:
             if row is None:
                 raise StorageError(f"no data set of study {study_id} is stored in {self._database.name}")
             check_row(Dataset.__tablename__, row._mapping, _RULES)
-            labels = unpack(row.y)
+            labels = unpacked(row.y, Dataset.__tablename__, f"of study {study_id}", "y")
             if labels.ndim != 1:
                 raise damaged(Dataset.__tablename__, f"of study {study_id}", f"y has shape {labels.shape}")
             self._by_study[study_id] = Sizes(train=len(labels), test=len(row.test_ids), classes=len(row.class_names))
@@ -69,10 +68,9 @@ def checked_probabilities(
         table: for the message, like ``key``.
 
     Raises:
-        DamagedRowError: another shape, or values that are no probabilities.
-        StorageError: the bytes are damaged.
+        DamagedRowError: damaged bytes, another shape, or values that are no probabilities.
     """
-    proba = unpack(blob)
+    proba = unpacked(blob, table, key, "the array of predictions")
     rows = len(proba) if images is None and proba.ndim else images
     if proba.shape != (rows, classes):
         raise damaged(table, key, f"the predictions have shape {proba.shape}, not ({rows}, {classes})")

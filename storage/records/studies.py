@@ -11,10 +11,10 @@ import numpy.typing as npt
 from sqlalchemy import Row, insert, select, update
 
 from storage.database import rows
-from storage.database.blobs import pack, unpack
+from storage.database.blobs import pack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
-from storage.database.rows import check_row, damaged
+from storage.database.rows import check_row, damaged, unpacked
 from storage.database.tables import Study, StudyWeights
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.records.sizes import SizeReader
@@ -90,14 +90,14 @@ _STUDY_RULES = {
     "file_spec": rows.document(),
     "overrides": rows.texts(),
     "budget": rows.optional(rows.integer(0, rows.COUNT)),
-    "deadline": rows.optional(rows.number()),
-    "hours": rows.optional(rows.number(0.0)),
-    "period_began": rows.optional(rows.number()),
+    "deadline": rows.optional(rows.moment()),
+    "hours": rows.optional(rows.duration()),
+    "period_began": rows.optional(rows.moment()),
     "state": rows.one_of(StudyState),
     "state_reason": rows.text(),
     "priority": rows.integer(),
-    **dict.fromkeys(("served", "swept", "running_since"), rows.optional(rows.number())),
-    "created": rows.number(),
+    **dict.fromkeys(("served", "swept", "running_since"), rows.optional(rows.moment())),
+    "created": rows.moment(),
 }
 
 
@@ -201,7 +201,8 @@ class StudyStore:
         if row is None:
             return None
         check_row(StudyWeights.__tablename__, {**row._mapping, "id": study_id}, {"about": rows.document()})
-        weights = ImageWeights(values=unpack(row.weights).astype(np.float64, copy=False), about=row.about)
+        values = unpacked(row.weights, StudyWeights.__tablename__, study_id, "weights")
+        weights = ImageWeights(values=values.astype(np.float64, copy=False), about=row.about)
         images = self._sizes.of_study(study_id).train
         if len(weights.values) != images:
             raise damaged(

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from storage.database import rows
-from storage.database.blobs import pack, unpack
+from storage.database.blobs import pack
 from storage.database.clock import Clock
-from storage.database.rows import check_row, damaged
+from storage.database.rows import check_row, damaged, unpacked
 from storage.database.tables import Curve, Prediction, Trial, columns_of
 from storage.values import (
     EpochCurve,
@@ -51,15 +51,15 @@ _TRIAL_RULES = {
     "ambiguity": rows.optional(rows.number()),
     "temperature": rows.optional(rows.number(0.0, above=True)),
     "epochs_done": _INDEX,
-    "seconds": rows.number(0.0),
-    "finished": rows.number(),
-    "overhead": rows.optional(rows.number(0.0)),
+    "seconds": rows.duration(),
+    "finished": rows.moment(),
+    "overhead": rows.optional(rows.duration()),
     "networks": rows.optional(rows.networks()),
 }
 _CURVE_RULES = {
     "epoch": rows.integer(1, rows.COUNT),
     **dict.fromkeys(("metric", "mean_true_probability", "train_loss"), rows.optional(rows.number())),
-    "seconds": rows.number(0.0),
+    "seconds": rows.duration(),
     "fold_metrics": rows.numbers(),
     "true_class": rows.blob(),
 }
@@ -140,7 +140,7 @@ def select_curves(connection: Connection, trial_id: int) -> tuple[EpochCurve, ..
 
 
 def _true_class(row: Row[Any]) -> npt.NDArray[np.float16]:
-    stored = unpack(row.true_class)
+    stored = unpacked(row.true_class, Curve.__tablename__, row.trial_id, "true_class")
     if stored.ndim != 1 or stored.dtype.kind != "f":
         raise damaged(Curve.__tablename__, row.trial_id, f"true_class is {stored.dtype} of shape {stored.shape}")
     return stored.astype(np.float16, copy=False)

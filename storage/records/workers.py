@@ -51,7 +51,7 @@ _WORKER_RULES = {
     "pid": rows.integer(0),
     "role": rows.one_of(Role),
     "home": rows.optional(rows.text()),
-    **dict.fromkeys(("started", "seen"), rows.number()),
+    **dict.fromkeys(("started", "seen"), rows.moment()),
 }
 
 

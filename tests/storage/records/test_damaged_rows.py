@@ -222,3 +222,53 @@ def test_text_that_is_not_utf8_is_a_damaged_row_and_no_outage(tmp_path: Path) ->
         assert not is_outage(raised.value)
     assert waits == []
     stores.database.close()
+
+
+@pytest.mark.parametrize("value", [1e300, -1e18, -1.0, 1e12])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        *(("retable_study", name) for name in ("deadline", "period_began", "created", "served", "running_since")),
+        *(("retable_export", "created"), ("retable_import", "created"), ("retable_trial", "finished")),
+        *(("retable_trial", "seconds"), ("retable_worker", "started"), ("retable_study", "hours")),
+    ],
+)
+def test_times_that_have_no_date_are_refused(
+    filled: tuple[Stores, sqlite3.Connection], table: str, column: str, value: float
+) -> None:
+    stores, raw = filled
+    (before,) = raw.execute(f"SELECT {column} FROM {table} LIMIT 1").fetchone()
+    raw.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    try:
+        read: list[Callable[[], object]] = [stores.studies.all, lambda: stores.exports.all(1)]
+        read += [lambda: stores.imports.all(1), lambda: stores.trials.records(1), lambda: stores.workers.alive(1e300)]
+        refusals = []
+        for reader in read:
+            try:
+                reader()
+            except DamagedRowError as error:
+                refusals.append(str(error))
+        assert len(refusals) == 1 and f"in {table}, row" in refusals[0] and column in refusals[0]
+    finally:
+        raw.execute(f"UPDATE {table} SET {column} = ?", (before,))
+
+
+@pytest.mark.parametrize("blob", [b"", pack(np.zeros(4))[:-3], b"x" * 9])
+def test_a_damaged_array_is_named_with_its_row(filled: tuple[Stores, sqlite3.Connection], blob: bytes) -> None:
+    stores, raw = filled
+    for table, column, reader in (
+        ("retable_dataset", "y", lambda s: s.datasets.get("f" * 64)),
+        ("retable_fold_set", "folds", lambda s: s.datasets.folds("f" * 64, n_folds=2, split=0, seed=0)),
+        ("retable_study_weights", "weights", lambda s: s.studies.weights(1)),
+        ("retable_curve", "true_class", lambda s: s.trials.curves(1)),
+        ("retable_prediction", "predictions", lambda s: s.trials.prediction(1, "oof")),
+        ("retable_import", "predictions", lambda s: s.imports.predictions(1)),
+    ):
+        stored = {"retable_prediction": "proba", "retable_import": "oof"}.get(table, column)
+        before = raw.execute(f"SELECT rowid, {stored} FROM {table}").fetchall()
+        raw.execute(f"UPDATE {table} SET {stored} = ?", (blob,))
+        try:
+            with pytest.raises(DamagedRowError, match=rf"in {table}, row .*{column}"):
+                reader(_new_stores(stores))
+        finally:
+            raw.executemany(f"UPDATE {table} SET {stored} = ? WHERE rowid = ?", [(old, row) for row, old in before])
