@@ -30,6 +30,10 @@ _NEUTRAL_WORDS = _KIND_WORDS | {
 """Words beside ``train`` or ``test`` that name no class."""
 HELD_OUT = ("val", "valid", "validation", "dev", "eval")
 """Names of folders with images for validation, which are not read: folds are cut from the training images."""
+_HELD_OUT_WORDS = frozenset((*HELD_OUT, "evaluation", "holdout", "評価", "検証"))
+_MASK_WORDS = frozenset(
+    ("mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "superpixels")
+)
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
 _PICTURES = ("preview.png", "compare.png", "confusion_matrix.png")
 _EXPORT_FILES = frozenset(
@@ -68,6 +72,23 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
         if other not in (None, split) and _foreign(other_rest) == own:
             return split
     return None
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a folder holds images for validation by its name: ``valid``, ``val_images``, ``val2017``."""
+    return _speaks_of(name, _HELD_OUT_WORDS)
+
+
+def holds_masks(name: str) -> bool:
+    """Whether a folder holds masks or labels of images by its name: ``masks``, ``train_masks``, ``Annotations``."""
+    return _speaks_of(name, _MASK_WORDS)
+
+
+def _speaks_of(name: str, wanted: Collection[str]) -> bool:
+    """Whether a name consists of ``wanted`` words, at least one, and of words for images, training and testing."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    others = [word for word in words if word not in wanted]
+    return len(others) < len(words) and all(word in _NEUTRAL_WORDS or _SPLIT_WORD.fullmatch(word) for word in others)
 
 
 def _taken_apart(name: str) -> tuple[Split | None, list[str]]:

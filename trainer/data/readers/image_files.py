@@ -9,7 +9,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import TrainerError
-from trainer.data.file_names import Split, folder_split, is_data, is_own_picture, split_of
+from trainer.data.file_names import (
+    Split,
+    folder_split,
+    holds_masks,
+    is_data,
+    is_held_out,
+    is_own_picture,
+    split_of,
+)
 from trainer.formats.labels import natural_key, text_problem
 from trainer.inference.file_kinds import ARCHIVES, SUFFIXES
 from trainer.inference.find_images import FoundFiles, find_images, ignored_message, unread_message
@@ -165,8 +173,7 @@ class ImageFiles:
         """The path of the image with this id.
 
         The id may be a file name, a file name without extension, or the end of a path. Files in folders of ``split``
-        have precedence over files in folders that mention no split. Files of the other split count only if no folder
-        mentions ``split``.
+        have precedence over files in folders that mention no split. `of_split` says which files are no substitute.
 
         Raises:
             ImageLookupError: the id is a path that leaves the folder, or matches no file or several.
@@ -180,7 +187,8 @@ class ImageFiles:
         if "/" in wanted and wanted in self._splits:
             return self._inside(wanted)
         for key in (pure.name, "stem:" + pure.name, "fold:" + pure.name.casefold()):
-            candidates = self.of_split([path for path in self._by_key.get(key, ()) if _is_in(path, pure.parent)], split)
+            inside = [path for path in self._by_key.get(key, ()) if _is_in(path, pure.parent)]
+            candidates = self.of_split(inside, split, len(pure.parent.parts))
             if len(candidates) > 1:  # a folder and a link to it
                 candidates = [path for path in candidates if path not in self.other.linked] or candidates
             if len(candidates) > 1 and wanted in candidates:
@@ -189,7 +197,7 @@ class ImageFiles:
                 raise ImageAmbiguousError(identifier, candidates)
             if candidates:
                 return self._inside(candidates[0])
-        hint = self._unread_hint(pure)
+        hint = self._unread_hint(pure) or self._elsewhere_hint(pure)
         if not hint and self.linked_folders:
             hint = f" ({self.linked_folders[0]} is a link to a folder: such links are not followed)"
         raise ImageMissingError(f"there is no image {identifier!r}{hint}")
@@ -202,17 +210,56 @@ class ImageFiles:
                 return f" ({printable(path)} is there, but not read: {unread_message({path: kind})})"
         return ""
 
+    def _elsewhere_hint(self, wanted: PurePosixPath) -> str:
+        """Where a file with the name of an id lies that is no substitute; empty without one."""
+        found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + wanted.stem)
+        if not found:
+            return ""
+        return f" ({printable(found[0])} is another image; if it is meant, write this path into the table)"
+
     def _inside(self, path: str) -> str:
         if path in self.escaping:
             raise ImageLookupError(f"{path} is a link that leaves the data folder; copy the image into it")
         return path
 
-    def of_split(self, paths: list[str], split: Split) -> list[str]:
-        """Those of ``paths`` that `find` considers for ``split``."""
+    def of_split(self, paths: list[str], split: Split, named: int = 0) -> list[str]:
+        """Those of ``paths`` that `find` considers for ``split``.
+
+        Folders of masks are no substitute for a missing image. Folders of the other split and of validation images are
+        none for a training image, and none for a test image if there is a test folder. Then no other folder is a
+        substitute either, unless it mentions the split (``test_extra`` beside ``test``). A folder that the id names is
+        always considered.
+
+        Args:
+            named: number of the innermost folders of each path that the id names.
+        """
+        exclusive = split in self._found_splits
+        paths = [path for path in paths if not self._is_barred(path, split, named, split == "train" or exclusive)]
         if any(self._splits[path] == split for path in paths):
             # A folder train_extra beside train may be meant as well: its name mentions the split.
             return [path for path in paths if self._splits[path] == split or self._may_be(path, split)]
-        return [path for path in paths if self._splits[path] is None or split not in self._found_splits]
+        if split == "test" and exclusive:
+            level = min(len(folder.parts) for own, folder in self._split_folders.values() if own == split)
+            return [path for path in paths if self._may_be(path, split) or (named and path.count("/") - named < level)]
+        return paths
+
+    def beside_notes(self, paths: Sequence[str], split: Split) -> list[str]:
+        """A note if some of ``paths``, but not all, lie outside of the folders of ``split``."""
+        found = [path for path in paths if self._splits[path] is None and not self._may_be(path, split)]
+        if split not in self._found_splits or not 0 < len(found) < len(paths):
+            return []
+        return [f"{len(found)} images lie outside of the {split} folder, such as {found[0]}"]
+
+    def _is_barred(self, path: str, split: Split, named: int, exclusive: bool) -> bool:
+        """Whether a folder of the path that the id does not name says that the image is of another kind."""
+        folders = PurePosixPath(path).parts[:-1]
+        unnamed = folders[: len(folders) - named]
+        if any(map(holds_masks, unnamed)):
+            return True
+        own, folder = self._split_folders[path]
+        depth = len(folder.parts)
+        other = own not in (None, split) and depth <= len(unnamed)
+        return exclusive and (other or any(map(is_held_out, unnamed[depth:])))
 
     def _may_be(self, path: str, split: Split) -> bool:
         """Whether a folder of a path without a split mentions ``split``."""

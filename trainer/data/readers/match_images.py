@@ -86,14 +86,19 @@ class ImageMatcher:
 
         if errors:
             apply(self._in_composed_form, "")
-            if not any(_has_image_suffix(cell) for cell in exact):  # else a mask could replace a missing image
+            same_suffix = any(_has_image_suffix(cell) for cell in exact)
+            if not same_suffix:  # else a mask could replace a missing image
                 apply(
                     self._with_other_suffix, "{n} ids have another extension than the file, such as {cell!r} for {path}"
                 )
-            apply(self._without_zeros, "{n} ids lack or add leading zeros, such as {cell!r} for {path}")
+            apply(
+                lambda cell: self._without_zeros(cell, same_suffix),
+                "{n} ids lack or add leading zeros, such as {cell!r} for {path}",
+            )
             self._match_ends(paths, errors, notes)
             self._match_copies(paths, errors, notes)
             self._match_web_paths(paths, errors, notes)
+        notes += self._files.beside_notes(list(paths.values()), self._split)
         return ColumnMatch(paths=paths, exact=exact, errors=errors, notes=tuple(notes))
 
     def _in_composed_form(self, cell: str) -> str | None:
@@ -105,13 +110,16 @@ class ImageMatcher:
             return None
         return self._real(cell, self._composed.find(composed(str(pure.with_suffix(""))), self._split))
 
-    def _without_zeros(self, cell: str) -> str | None:
+    def _without_zeros(self, cell: str, same_suffix: bool) -> str | None:
         pure = PurePosixPath(_slashes(cell))
         stem = pure.stem if pure.suffix.lower() in IMAGE_SUFFIXES else pure.name
         number = _NUMBER.fullmatch(stem)
         if number is None or pure.is_absolute() or ".." in pure.parts:
             return None
         fitting = self._ending(self._by_number.get(int(number[1]), []), pure.parts[:-1])
+        fitting = [path for path in fitting if PurePosixPath(path).stem != stem]
+        if same_suffix and _has_image_suffix(cell):
+            fitting = [path for path in fitting if PurePosixPath(path).suffix.lower() == pure.suffix.lower()]
         return self._only(cell, fitting) if fitting else None
 
     def _match_ends(self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]) -> None:
@@ -212,7 +220,7 @@ class ImageMatcher:
         """Those of ``paths`` (composed) whose folders end in ``folders``, as far as the split allows them."""
         wanted = tuple(map(composed, folders))
         inside = [p for p in paths if not wanted or PurePosixPath(p).parts[:-1][-len(wanted) :] == wanted]
-        return self._composed.of_split(inside, self._split)
+        return self._composed.of_split(inside, self._split, len(wanted))
 
     def _only(self, cell: str, fitting: list[str]) -> str:
         """The only one of the ``fitting`` composed paths, as it is on disk."""

@@ -1,0 +1,73 @@
+"""An image of another part of the data never stands in for a missing one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.images import problems_of, save
+from trainer.data.read import read_images
+from trainer.formats.delimited import write_table
+
+IDS = tuple(map(str, range(8)))
+
+
+def folder_of(root: Path, folders: dict[str, Sequence[str]], *, ending: str = "") -> Path:
+    """A training table for the images 0 to 7, and images of these names in folders."""
+    for seed, (folder, names) in enumerate(folders.items()):
+        for name in names:
+            save(root / folder / f"{name}.png", 100 * seed + int(name), 8)
+    rows = [(f"{i}{ending}", ("cat", "dog")[int(i) % 2]) for i in IDS]
+    write_table(root / "train.csv", [("id", "label"), *rows])
+    return root
+
+
+@pytest.mark.parametrize("main", ["train", "images", "train/images"])
+@pytest.mark.parametrize(
+    "other", ["valid", "val_images", "val2017", "Validation", "test", "test_images", "masks", "train_masks", "labels"]
+)
+@pytest.mark.parametrize("ending", ["", ".png", ".jpg"])
+def test_folders_of_another_kind_are_no_substitute(tmp_path: Path, main: str, other: str, ending: str) -> None:
+    root = folder_of(tmp_path, {main: IDS[:7], other: IDS[6:]}, ending=ending)
+    message = problems_of(root)
+    assert f"train.csv row 9: there is no image '7{ending}'" in message
+    assert f"{other}/7.png is another image" in message or ending == ".jpg"
+    save(root / main / "7.png", 7, 8)
+    assert read_images(root, verify=False).train_images.paths == tuple(f"{main}/{i}.png" for i in IDS)
+
+
+@pytest.mark.parametrize("other", ["valid", "test", "test_images", "masks", "eval/images"])
+@pytest.mark.parametrize("prefix", ["", "train/", "/kaggle/input/train/"])
+def test_a_training_table_needs_training_images(tmp_path: Path, other: str, prefix: str) -> None:
+    root = folder_of(tmp_path, {other: IDS})
+    write_table(root / "train.csv", [("id", "label"), *((f"{prefix}{i}.png", "ab"[int(i) % 2]) for i in IDS)])
+    (root / "train_images.zip").write_bytes(b"PK\x03\x04")
+    message = problems_of(root)
+    assert "train.csv: no value of the column 'id' names an image" in message
+    assert "train_images.zip: unpack it first" in message
+
+
+@pytest.mark.parametrize("folder", ["valid", "test", "masks"])
+@pytest.mark.parametrize("above", ["", "data/"])
+def test_a_path_may_name_any_folder(tmp_path: Path, folder: str, above: str) -> None:
+    root = folder_of(tmp_path, {f"{above}{folder}": IDS, "train": ()})
+    write_table(root / "train.csv", [("id", "label"), *((f"{folder}/{i}.png", "ab"[int(i) % 2]) for i in IDS)])
+    assert len(read_images(root, verify=False).y) == 8
+
+
+@pytest.mark.parametrize("other", ["extra", "images", "valid", "masks"])
+def test_other_folders_are_no_substitute_for_a_test_image(tmp_path: Path, other: str) -> None:
+    root = folder_of(tmp_path, {"train": IDS, "test": ("1", "2", "3"), other: ("4",)})
+    rows = [(str(i), "cat") for i in range(1, 5)]
+    write_table(root / "sample_submission.csv", [("id", "label"), *rows])
+    assert "sample_submission.csv row 5: there is no image '4'" in problems_of(root)
+    rows[-1] = (f"{other}/4.png", "cat")
+    write_table(root / "sample_submission.csv", [("id", "label"), *rows])
+    assert read_images(root, verify=False).test_images.paths[-1] == f"{other}/4.png"
+
+
+def test_training_images_beside_the_training_folder_are_reported(tmp_path: Path) -> None:
+    found = read_images(folder_of(tmp_path, {"train": IDS[:6], "more": IDS[6:]}), verify=False)
+    assert "2 images lie outside of the train folder, such as more/6.png" in found.notes
