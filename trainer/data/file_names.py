@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from trainer.inference.file_kinds import is_hidden
@@ -34,6 +34,8 @@ _HELD_OUT_WORDS = frozenset((*HELD_OUT, "evaluation", "holdout", "評価", "検�
 _MASK_WORDS = frozenset(
     ("mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "superpixels")
 )
+_OTHER_SPLIT_WORDS = frozenset(("学習", "訓練", "テスト", "試験", "画像", "マスク"))
+_MASK_STEM = re.compile(r"(.+?)[_-](?:masks?|superpixels?|segmentations?|seg|annotations?)(?:[_-]?\d+)?", re.IGNORECASE)
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
 _PICTURES = ("preview.png", "compare.png", "confusion_matrix.png")
 _EXPORT_FILES = frozenset(
@@ -89,6 +91,20 @@ def _speaks_of(name: str, wanted: Collection[str]) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     others = [word for word in words if word not in wanted]
     return len(others) < len(words) and all(word in _NEUTRAL_WORDS or _SPLIT_WORD.fullmatch(word) for word in others)
+
+
+def names_no_class(name: str) -> bool:
+    """Whether a name only says which images a folder holds: ``images``, ``resized``, ``valid``, ``masks``, ``学習``."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS | _OTHER_SPLIT_WORDS
+    return bool(words) and all(word in known or _SPLIT_WORD.fullmatch(word) for word in words)
+
+
+def masks_among(paths: Sequence[str]) -> list[str]:
+    """Those of the paths that are masks of another one by their names: ``a_mask.png`` beside ``a.png``."""
+    stems = {str(PurePosixPath(path).with_suffix("")) for path in paths}
+    owners = {path: _MASK_STEM.fullmatch(PurePosixPath(path).stem) for path in paths}
+    return [path for path, owner in owners.items() if owner and str(PurePosixPath(path).with_name(owner[1])) in stems]
 
 
 def _taken_apart(name: str) -> tuple[Split | None, list[str]]:

@@ -76,6 +76,7 @@ def read_images(
         return image_set.without(bad_train, lost, skippable)
     if problems or skippable:
         advice = "" if problems else f"To continue without {'it' if len(skippable) == 1 else 'them'}, add --skip-bad"
+        advice = "\n".join(filter(None, (result.advice, advice)))
         raise DataError([*problems, *([] if data_options.skip_bad else skippable)], advice)
     return image_set
 

@@ -28,11 +28,13 @@ class ReadResult:
     image_set: the usable images. It does not hold the images of ``skippable``.
     problems: errors that forbid the use of the data, one sentence each.
     skippable: errors that forbid the use of the data unless `DataOptions.skip_bad` is set.
+    advice: what to do about missing images, a sentence; empty without advice.
     """
 
     image_set: ImageSet
     problems: tuple[str, ...] = ()
     skippable: tuple[SkippableProblem, ...] = ()
+    advice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

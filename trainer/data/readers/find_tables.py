@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import HELD_OUT, folder_split, is_data, is_own_table, split_of
 from trainer.formats.delimited import SUFFIXES, first_rows
+from trainer.inference.file_kinds import ARCHIVES
+from trainer.inference.printable import printable
 
 _MOST_TABLES = 200
+_OTHER_TABLES = (
+    *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
+    *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
+    *(f"{table}{packed}" for table in (".csv", ".tsv") for packed in (".gz", ".zip", ".bz2", ".xz", ".zst")),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,59 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
 def _is_sample(stem: str) -> bool:
     """Whether a table is a submission or a sample of one; ``sample_labels`` are labels of a sample of images."""
     return "submi" in stem or ("sample" in stem and not re.search("label|train|meta", stem))
+
+
+def other_tables(folder: Path) -> list[Path]:
+    """Files directly in a folder that may be tables of a kind that is not read."""
+    return [path for path in _files_in(folder) if path.name.lower().endswith(_OTHER_TABLES)]
+
+
+def may_give_labels(path: Path) -> bool:
+    """Whether the name of one of `other_tables` says that it holds labels of the images."""
+    return bool(re.search(r"label|annotation|metadata|train", path.name.lower())) and split_of(path.stem) != "test"
+
+
+def refuse_other_labels(paths: Sequence[Path], class_folders: Sequence[str]) -> None:
+    """Refuse to guess that folders are the classes while one of `other_tables` seems to hold the labels.
+
+    Raises:
+        DataError: the name of a file speaks of labels.
+    """
+    telling = [path for path in paths if may_give_labels(path)]
+    if telling:
+        raise DataError(
+            f"{printable(telling[0].name)} is not read, though it may hold the labels by its name: save it as CSV. "
+            f"If the folders {listed(class_folders, 4)} are the classes, add --layout folders (data.layout)"
+        )
+
+
+def packed_images(folder: Path) -> list[Path]:
+    """Archives directly in a folder, but for packed tables, and for those that are unpacked beside them."""
+    found = [path for path in _files_in(folder) if path.name.lower().endswith(ARCHIVES)]
+    return [
+        path
+        for path in found
+        if not path.name.lower().endswith(_OTHER_TABLES) and not (folder / path.name.split(".")[0]).is_dir()
+    ]
+
+
+def unread_tables(tables: Tables) -> list[str]:
+    """A warning about tables beside the class folders; a text file may be anything."""
+    names = [path.name for path in tables.labels if path.suffix.lower() != ".txt" or is_named_training(path)]
+    return [f"not read: {listed(names)}, because the folders give the labels"] if names else []
+
+
+def packed_warnings(folder: Path) -> list[str]:
+    """A warning about the archives in a data folder."""
+    names = [printable(path.name) for path in packed_images(folder)]
+    if not names:
+        return []
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return [f"not read: {shown}: unpack {'it' if len(names) == 1 else 'them'}"]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and is_data(path))
 
 
 def is_named_training(path: Path) -> bool:

@@ -7,12 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import HELD_OUT, Split, folder_split, is_data, split_of
+from trainer.data.file_names import (
+    HELD_OUT,
+    Split,
+    folder_split,
+    is_data,
+    masks_among,
+    names_no_class,
+    split_of,
+)
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult, SkippableProblem
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.find_tables import Tables, find_tables, is_named_training
+from trainer.data.readers.find_tables import (
+    find_tables,
+    other_tables,
+    packed_warnings,
+    refuse_other_labels,
+    unread_tables,
+)
 from trainer.data.readers.image_files import ImageFiles
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.formats.delimited import read_table
@@ -31,15 +45,17 @@ def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
         return []
     folders = _class_folders(folder, root)
     names = [path.name for path in folders]
-    if sum(_any_below(files, folder, path) for path in folders) < 2 or _are_numbered_parts(names):
+    if sum(_any_below(files, folder, path) for path in folders) < 2 or _are_parts(names):
         return []
     if all(name.lower() in HELD_OUT or folder_split(name) for name in names):
         return []  # train/ and valid/ without folders for classes
     return names
 
 
-def _are_numbered_parts(names: Sequence[str]) -> bool:
-    """Whether the names differ in a number only and speak of images or parts, as ``part_1``, ``part_2``."""
+def _are_parts(names: Sequence[str]) -> bool:
+    """Whether the names speak of images or parts: ``images`` and ``masks``, or ``part_1`` and ``part_2``."""
+    if all(map(names_no_class, names)):
+        return not all(name.lower() in HELD_OUT or folder_split(name) for name in names)
     patterns = {re.sub(r"\d+", "0", name.lower()) for name in names}
     words = set(re.split(r"[^a-z]+", next(iter(patterns))))
     return len(patterns) == 1 and bool(words & _PART_WORDS)
@@ -55,7 +71,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     root = _class_root(folder, files)
     candidates = [] if root is None else [path.name for path in _class_folders(folder, root)]
     if options.layout != "folders" and not class_folder_names(folder, files):
-        if root is not None and len(candidates) > 1 and _are_numbered_parts(candidates):
+        if root is not None and len(candidates) > 1 and _are_parts(candidates):
             raise DataError(_parts_message(folder, candidates, options))
         return None
     if root is None or len(candidates) < 2:
@@ -68,6 +84,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     paths: list[str] = []
     labels: list[str] = []
     bad_names: list[SkippableProblem] = []
+    masks: list[str] = []
     class_folders = _class_folders(folder, root)
     for class_folder in class_folders:
         inside = files.under(class_folder.relative_to(folder).as_posix()).paths
@@ -77,12 +94,17 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             SkippableProblem(lost_id=printable(path), message=f"{printable(path)}: the file name {problem}")
             for path, problem in unusable.items()
         ]
-        usable = [path for path in inside if path not in unusable]
+        own_masks = masks_among(inside)
+        masks += own_masks
+        usable = [path for path in inside if path not in unusable and path not in own_masks]
         paths += usable
         labels += [class_folder.name] * len(usable)
     problems += files.closed_problems()
     if problems:
         raise DataError(problems)
+    others = [table for place in {folder: None, root: None} for table in other_tables(place)]
+    if options.layout is None:
+        refuse_other_labels(others, [path.name for path in class_folders])
     labels, merged = unify_labels(labels, options.similar_labels)
     tables = find_tables(folder, options.encoding)
     sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
@@ -96,7 +118,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ids_have_extension=True,
     )
     test_folder = _test_folder(folder)
-    test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, ())
+    test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, (), other=files.other)
     test = read_test_set(
         test_files,
         conventions,
@@ -123,7 +145,11 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ),
         warnings=(
             *merged,
-            *_unread_tables(tables),
+            *_not_classes(candidates),
+            *_mask_warnings(masks),
+            *unread_tables(tables),
+            *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
+            *packed_warnings(folder),
             *_unread_warnings(folder, root, files, test_folder),
             *files.unread_warnings(
                 path.relative_to(folder).as_posix() for path in (*class_folders, test_folder) if path is not None
@@ -131,7 +157,23 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *test.warnings,
         ),
     )
-    return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(bad_names))
+    advice = files.packed_hint() if test.problems else ""
+    return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(bad_names), advice=advice)
+
+
+def _not_classes(names: Sequence[str]) -> list[str]:
+    """Warnings about class folders whose names say something else."""
+    return [
+        f"the folder {name!r} is read as a class; if it is none, move it out of the data"
+        for name in names
+        if names_no_class(name) and split_of(name) is None
+    ]
+
+
+def _mask_warnings(masks: Sequence[str]) -> list[str]:
+    if not masks:
+        return []
+    return [f"not read as images: masks ({len(masks)}), such as {printable(masks[0])}; rename those that are images"]
 
 
 def _parts_message(folder: Path, candidates: Sequence[str], options: DataOptions) -> str:
@@ -231,12 +273,6 @@ def _subfolders(folder: Path) -> list[Path]:
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and is_data(path)]
     return sorted(found, key=lambda path: natural_key(path.name))
-
-
-def _unread_tables(tables: Tables) -> list[str]:
-    """A warning about tables beside the class folders; a text file may be anything."""
-    names = [path.name for path in tables.labels if path.suffix.lower() != ".txt" or is_named_training(path)]
-    return [f"not read: {listed(names)}, because the folders give the labels"] if names else []
 
 
 def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:

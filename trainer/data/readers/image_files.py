@@ -90,24 +90,33 @@ class ImageFiles:
         return files
 
     def unread_warnings(self, folders: Iterable[str]) -> list[str]:
-        """Warnings about the files in ``folders`` (relative) and below them that are not read as images."""
+        """Warnings about the files in ``folders`` (relative) and below them that are not read as images.
+
+        Links to folders outside of the data are reported beside ``folders``, too.
+        """
         prefixes = tuple(f"{folder}/" for folder in folders)
         unread = {path: kind for path, kind in self.other.unread.items() if path.startswith(prefixes)}
         links = [
             f"not read: {printable(link)} {why}; copy the folder into the data"
             for link, why in sorted(self.other.unfollowed.items())
-            if link.startswith(prefixes)
+            if link.startswith(prefixes) or "/" not in link
         ]
         return [*([f"not read: {unread_message(unread)}"] if unread else []), *links]
 
     def missing_hint(self) -> str:
         """Where images may be that were not found, as a sentence: in archives, or in files that are not read."""
-        packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
-        if packed:
-            shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)
-            return f"The images may be in {shown}: unpack {'it' if len(packed) == 1 else 'them'} first"
+        if packed := self.packed_hint():
+            return packed
         unread = {path: kind for path, kind in self.other.unread.items() if kind not in _TABLES}
         return f"There are {unread_message(unread)}" if unread else ""
+
+    def packed_hint(self) -> str:
+        """The archives that may hold images that were not found, as a sentence; empty without archives."""
+        packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
+        if not packed:
+            return ""
+        shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)
+        return f"The images may be in {shown}: unpack {'it' if len(packed) == 1 else 'them'} first"
 
     def ignored_notes(self) -> list[str]:
         """A note that counts the hidden files and those of the operating system."""

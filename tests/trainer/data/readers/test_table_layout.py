@@ -316,7 +316,7 @@ def test_no_id_names_an_image(kaggle: Kaggle) -> None:
 def test_an_id_that_fits_two_files_is_refused(kaggle: Kaggle) -> None:
     folder = kaggle()
     save(folder / "train_extra" / "a0.png", 50)
-    assert "'a0' could be train_images/a0.png or train_extra/a0.png" in problems_of(folder)
+    assert "'a0' could be train_extra/a0.png or train_images/a0.png" in problems_of(folder)
 
 
 def test_binary_table(kaggle: Kaggle) -> None:

@@ -1,0 +1,94 @@
+"""What lies beside class folders: tables and archives that are not read, and folders and files that are no class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.images import problems_of, save
+from trainer.data.read import DataOptions, read_images
+from trainer.formats.delimited import write_table
+
+
+def classes(root: Path, *names: str) -> Path:
+    for seed, name in enumerate(names or ("left", "right")):
+        for i in range(3):
+            save(root / name / f"{i}.png", 10 * seed + i, 8)
+    return root
+
+
+ENDINGS = ("xlsx", "xls", "ods", "json", "jsonl", "parquet", "csv.gz", "csv.zip", "tab", "xml", "db", "coco.json")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("stem", ["labels", "_annotations", "metadata", "train", "my_labels"])
+def test_labels_in_a_file_that_is_not_read(tmp_path: Path, ending: str, stem: str) -> None:
+    (classes(tmp_path) / f"{stem}.{ending}").write_bytes(b"x")
+    message = problems_of(tmp_path)
+    assert f"{stem}.{ending} is not read" in message and "save it as CSV" in message and "--layout folders" in message
+    found = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
+    assert f"{stem}.{ending} is not read: save it as CSV" in found.warnings
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("place", [".", "train"])
+def test_another_file_that_may_be_a_table_is_named(tmp_path: Path, ending: str, place: str) -> None:
+    (classes(tmp_path / place) / f"notes.{ending}").write_bytes(b"x")
+    assert read_images(tmp_path, verify=False).warnings == (f"notes.{ending} is not read: save it as CSV",)
+
+
+def test_archives_are_named_unless_they_are_unpacked(tmp_path: Path) -> None:
+    for name in ("bird.zip", "test.tar.gz", "left.zip"):
+        (classes(tmp_path) / name).write_bytes(b"PK\x03\x04")
+    assert read_images(tmp_path, verify=False).warnings == ("not read: bird.zip, test.tar.gz: unpack them",)
+    (tmp_path / "bird.zip").unlink()
+    (tmp_path / "sample_submission.csv").write_text("id,label\na,left\nb,left\n")
+    assert "test.tar.gz: unpack" in problems_of(tmp_path)
+
+
+def test_an_archive_may_hold_the_last_images_of_a_table(tmp_path: Path) -> None:
+    classes(tmp_path, "train")
+    write_table(tmp_path / "train.csv", [("id", "label"), *((str(i), "ab"[i % 2]) for i in range(5))])
+    (tmp_path / "train_2.zip").write_bytes(b"PK\x03\x04")
+    message = problems_of(tmp_path)
+    assert "train.csv row 6: there is no image '4'" in message
+    assert message.count("The images may be in train_2.zip: unpack it first") == 1
+
+
+def test_a_linked_test_folder_outside_of_the_data_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "disk" / "0.png", 99)
+    (classes(tmp_path / "a") / "test").symlink_to(tmp_path / "disk")
+    table = [("id", "label"), *((str(i), "ab"[i % 2]) for i in range(3))]
+    write_table(classes(tmp_path / "b", "train") / "train.csv", table)
+    (tmp_path / "b" / "test").symlink_to(tmp_path / "disk")
+    for data in ("a", "b"):
+        (warning,) = read_images(tmp_path / data, verify=False).warnings
+        assert "test is a link to a folder outside of the data" in warning
+
+
+@pytest.mark.parametrize(
+    "names", [("images", "masks"), ("original", "resized"), ("学習", "評価"), ("images", "labels"), ("images", "val")]
+)
+def test_folders_of_images_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    message = problems_of(classes(tmp_path, *names))
+    assert "not like classes" in message and "--layout folders" in message
+    assert len(read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names) == 2
+
+
+@pytest.mark.parametrize("name", ["valid", "images", "masks", "評価"])
+def test_a_class_with_the_name_of_a_part_is_reported(tmp_path: Path, name: str) -> None:
+    found = read_images(classes(tmp_path, "cat", "dog", name), verify=False)
+    assert any(f"the folder {name!r} is read as a class" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("ending", ["_mask", "_mask_1", "_superpixels", "_segmentation", "_Segmentation"])
+def test_masks_beside_their_images_are_left_out(tmp_path: Path, ending: str) -> None:
+    classes(tmp_path)
+    save(tmp_path / "left" / "benign (1).jpg", 50)
+    save(tmp_path / "left" / f"benign (1){ending}.png", 51)
+    save(tmp_path / "right" / f"alone{ending}.png", 52)
+    found = read_images(tmp_path, verify=False)
+    assert "left/benign (1).jpg" in found.train_ids and f"right/alone{ending}.png" in found.train_ids
+    assert len(found.train_ids) == 8
+    assert any(f"masks (1), such as left/benign (1){ending}.png" in warning for warning in found.warnings)
