@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.file_names import is_data
 from trainer.data.formulas import formula_warnings
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.find_tables import OWN_HELP, find_tables
 from trainer.data.readers.image_files import ImageFiles
 from trainer.data.value_ranges import measure_ranges, with_ranges
 from trainer.inference.file_kinds import ARCHIVES
@@ -129,8 +130,15 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
                 return result
         entries = [path for path in inner.iterdir() if is_data(path)]
         if len(entries) != 1 or not entries[0].is_dir() or entries[0].is_symlink():
-            raise DataError(_unknown_layout(folder, layout), ImageFiles.scan(inner).missing_hint())
+            raise DataError(_unknown_layout(folder, layout), _advice(inner, options))
         inner = entries[0]
+
+
+def _advice(folder: Path, options: DataOptions) -> str:
+    """What to do about a folder without a known layout."""
+    own = find_tables(folder, options.encoding).own if options.layout in (None, "table") else ()
+    unread = f"Not read: {listed(path.name for path in own)}: {OWN_HELP}" if own else ""
+    return "\n".join(filter(None, (unread, ImageFiles.scan(folder).missing_hint())))
 
 
 def _unknown_layout(folder: Path, layout: str | None) -> str:

@@ -14,6 +14,9 @@ from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.printable import printable
 
+OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv")
+"""Usual names of the tables that Retable writes."""
+OWN_HELP = "the header is that of a table that Retable wrote; --table NAME (data.table) reads it"
 _MOST_TABLES = 200
 _OTHER_TABLES = (
     *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
@@ -26,12 +29,14 @@ _OTHER_TABLES = (
 class Tables:
     """The tables directly in a data folder by their names; None where there is none of that kind.
 
-    ``labels`` are the tables that may hold training labels.
+    labels: the tables that may hold training labels.
+    own: tables that are left out because Retable wrote them, by their headers.
     """
 
     test: Path | None
     sample: Path | None
     labels: tuple[Path, ...]
+    own: tuple[Path, ...] = ()
 
 
 def find_tables(folder: Path, encoding: str | None = None) -> Tables:
@@ -40,11 +45,9 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     Raises:
         DataError: two tables could be the sample submission or the list of test images.
     """
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and is_data(path) and path.suffix.lower() in SUFFIXES and not _is_own(path, encoding)
-    )
+    paths = [path for path in _files_in(folder) if path.suffix.lower() in SUFFIXES]
+    own = tuple(path for path in paths if _is_own(path, encoding))
+    paths = [path for path in paths if path not in own]
     if (folder / "MODEL_CARD.md").is_file():  # an export of ours, with --output
         paths = [path for path in paths if path.name != "submission.csv"]
     samples = [path for path in paths if _is_sample(path.stem.lower())]
@@ -53,7 +56,13 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     sample = _one("sample submission", [p for p in samples if "sample" in p.stem.lower()] or samples)
     test = _one("list of test images", _preferred([path for path in others if split_of(path.stem) == "test"], "test"))
     labels = tuple(path for path in others if split_of(path.stem) != "test")
-    return Tables(test=test, sample=sample, labels=labels)
+    return Tables(test=test, sample=sample, labels=labels, own=own)
+
+
+def own_warnings(tables: Tables) -> list[str]:
+    """A warning about the tables that are taken for Retable's own, but for those with their usual names."""
+    names = [path.name for path in tables.own if path.name not in OWN_TABLES]
+    return [f"not read: {listed(names, 4)}: {OWN_HELP}"] if names else []
 
 
 def _is_sample(stem: str) -> bool:
@@ -171,6 +180,9 @@ def named_table(folder: Path, name: str, tables: Tables) -> Path:
 
 
 def _is_own(path: Path, encoding: str | None) -> bool:
+    """Whether Retable wrote a table, by its header. A table called ``train`` or ``labels`` is the user's."""
+    if re.match("train|labels?(?![a-z])", path.stem.lower()):
+        return False
     try:
         rows = first_rows(path, 1, encoding=encoding, most_bytes=2**14)
     except DataError:

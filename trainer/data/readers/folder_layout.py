@@ -23,6 +23,7 @@ from trainer.data.readers.competition_test_set import TrainingConventions, read_
 from trainer.data.readers.find_tables import (
     find_tables,
     other_tables,
+    own_warnings,
     packed_warnings,
     refuse_other_labels,
     unread_tables,
@@ -149,6 +150,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *_mask_warnings(masks),
             *unread_tables(tables),
             *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
+            *own_warnings(tables),
             *packed_warnings(folder),
             *_unread_warnings(folder, root, files, test_folder),
             *files.unread_warnings(

@@ -18,7 +18,7 @@ from trainer.data.readers.competition_test_set import (
     read_test_set,
     sample_has_header,
 )
-from trainer.data.readers.find_tables import find_tables, packed_warnings
+from trainer.data.readers.find_tables import find_tables, own_warnings, packed_warnings
 from trainer.data.readers.folder_layout import class_folder_names
 from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.label_columns import SampleHints, is_usual_label
@@ -99,6 +99,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *part_warnings,
             *train.warnings,
             *test.warnings,
+            *own_warnings(tables),
             *packed_warnings(folder),
             *files.unread_warnings(_image_folders([*(row.path for row in train.rows), *test.images.paths])),
         ),

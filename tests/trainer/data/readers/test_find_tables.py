@@ -152,6 +152,31 @@ def test_our_own_tables_are_no_data(tmp_path: Path) -> None:
     }
     found = read_images(folder_of(tmp_path, {"data.csv": LABELS, **ours}), verify=False)
     assert found.class_names == ("cat", "dog") and len(found.notes) == 1
+    assert [warning for warning in found.warnings if "Retable wrote" in warning and "'my_labels.csv'" in warning]
+    assert not any("folds.csv" in warning or "predictions.csv" in warning for warning in found.warnings)
+
+
+OWN_HEADERS = [("image_id", "label", "group", "fold"), ("image_id", "p_cat", "p_dog")]
+
+
+@pytest.mark.parametrize("header", OWN_HEADERS)
+@pytest.mark.parametrize("name", ["train.csv", "labels.csv", "train_labels.csv", "labels_v2.csv"])
+def test_a_table_of_labels_may_have_the_columns_of_our_own(tmp_path: Path, header: Sequence[str], name: str) -> None:
+    def cells(i: int) -> tuple[str, ...]:
+        return (("cat", "dog")[i % 2], f"g{i // 2}", str(i // 4)) if "fold" in header else (str(i % 2), str(1 - i % 2))
+
+    found = read_images(folder_of(tmp_path, {name: [header, *((f"a{i}", *cells(i)) for i in range(8))]}), verify=False)
+    assert len(found.class_names) == 2 and len(found.y) == 8
+
+
+@pytest.mark.parametrize("header", OWN_HEADERS)
+def test_the_only_table_has_the_columns_of_our_own(tmp_path: Path, header: Sequence[str]) -> None:
+    rows = [(f"a{i}", str(i % 2), str(1 - i % 2), "0")[: len(header)] for i in range(8)]
+    root = folder_of(tmp_path, {"mine.csv": [header, *rows]})
+    message = problems_of(root)
+    assert "Not read: 'mine.csv'" in message and "--table NAME" in message
+    options = DataOptions(table="mine.csv", label_column="label" if "label" in header else None)
+    assert len(read_images(root, options, verify=False).y) == 8
 
 
 def test_classes_may_be_called_test_tubes_or_steam_train(tmp_path: Path) -> None:
