@@ -32,7 +32,19 @@ HELD_OUT = ("val", "valid", "validation", "dev", "eval")
 """Names of folders with images for validation, which are not read: folds are cut from the training images."""
 _HELD_OUT_WORDS = frozenset((*HELD_OUT, "evaluation", "holdout", "評価", "検証"))
 _MASK_WORDS = frozenset(
-    ("mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "superpixels")
+    (
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotation",
+        "annotations",
+        "segmentation",
+        "segmentations",
+        "superpixels",
+        "gt",
+        "seg",
+    )
 )
 _OTHER_SPLIT_WORDS = frozenset(("学習", "訓練", "テスト", "試験", "画像", "マスク"))
 _MASK_STEM = re.compile(r"(.+?)[_-](?:masks?|superpixels?|segmentations?|seg|annotations?)(?:[_-]?\d+)?", re.IGNORECASE)
@@ -90,7 +102,8 @@ def _speaks_of(name: str, wanted: Collection[str]) -> bool:
     """Whether a name consists of ``wanted`` words, at least one, and of words for images, training and testing."""
     words = [word.lower() for word in _WORD.findall(name)]
     others = [word for word in words if word not in wanted]
-    return len(others) < len(words) and all(word in _NEUTRAL_WORDS or _SPLIT_WORD.fullmatch(word) for word in others)
+    known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS
+    return len(others) < len(words) and all(word in known or _SPLIT_WORD.fullmatch(word) for word in others)
 
 
 def names_no_class(name: str) -> bool:

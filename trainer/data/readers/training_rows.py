@@ -13,6 +13,7 @@ from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMi
 from trainer.data.readers.match_images import ImageMatcher
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, is_missing, is_number, text_problem, unify_labels
+from trainer.inference.printable import printable
 
 _DOUBTFUL = ("na", "n/a", "none", "?", "-", "unknown", "unlabeled", "unlabelled")  # perhaps no label at all
 SHOWN_IDS = 5  # repeated ids that are named one by one
@@ -263,7 +264,11 @@ def _nothing_found(
     """One message for a table that names no image file of the folder."""
     if not listed_rows:
         return [f"{table.path.name} lists no images"]
-    where = f"{len(files.paths)} image files" if files.paths else f"no image files ({' '.join(IMAGE_SUFFIXES)})"
+    where = (
+        f"{len(files.paths)} image files, such as {printable(files.paths[0])}"
+        if files.paths
+        else f"no image files ({' '.join(IMAGE_SUFFIXES)})"
+    )
     links = f" and {files.linked_folders[0]}, a link to a folder, which is not followed" if files.linked_folders else ""
     return [
         f"{table.path.name}: no value of the column {names[columns.image]!r} names an image (the last value is "

@@ -26,7 +26,8 @@ def folder_of(root: Path, folders: dict[str, Sequence[str]], *, ending: str = ""
 
 @pytest.mark.parametrize("main", ["train", "images", "train/images"])
 @pytest.mark.parametrize(
-    "other", ["valid", "val_images", "val2017", "Validation", "test", "test_images", "masks", "train_masks", "labels"]
+    "other",
+    ["valid", "val_images", "val2017", "Validation", "test", "test_images", "masks", "train_masks", "val_masks", "gt"],
 )
 @pytest.mark.parametrize("ending", ["", ".png", ".jpg"])
 def test_folders_of_another_kind_are_no_substitute(tmp_path: Path, main: str, other: str, ending: str) -> None:
@@ -46,7 +47,7 @@ def test_a_training_table_needs_training_images(tmp_path: Path, other: str, pref
     (root / "train_images.zip").write_bytes(b"PK\x03\x04")
     message = problems_of(root)
     assert "train.csv: no value of the column 'id' names an image" in message
-    assert "train_images.zip: unpack it first" in message
+    assert f"such as {other}/0.png" in message and "train_images.zip: unpack it first" in message
 
 
 @pytest.mark.parametrize("folder", ["valid", "test", "masks"])
