@@ -259,11 +259,17 @@ class ImageFiles:
             return []
         return [f"{len(found)} images lie outside of the {split} folder, such as {found[0]}"]
 
+    @cached_property
+    def _masks_are_worn(self) -> bool:
+        """Whether a folder ``mask`` is a class, because another one is called ``no_mask`` or ``without_mask``."""
+        folders = {folder.name for path in self.paths for folder in PurePosixPath(path).parents}
+        return any(re.match(r"(no|non|without)[\W_]*mask", name, re.IGNORECASE) for name in folders)
+
     def _is_barred(self, path: str, split: Split, named: int, exclusive: bool) -> bool:
         """Whether a folder of the path that the id does not name says that the image is of another kind."""
         folders = PurePosixPath(path).parts[:-1]
         unnamed = folders[: len(folders) - named]
-        if any(map(holds_masks, unnamed)):
+        if not self._masks_are_worn and any(map(holds_masks, unnamed)):
             return True
         own, folder = self._split_folders[path]
         depth = len(folder.parts)

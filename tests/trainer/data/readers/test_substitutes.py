@@ -72,3 +72,8 @@ def test_other_folders_are_no_substitute_for_a_test_image(tmp_path: Path, other:
 def test_training_images_beside_the_training_folder_are_reported(tmp_path: Path) -> None:
     found = read_images(folder_of(tmp_path, {"train": IDS[:6], "more": IDS[6:]}), verify=False)
     assert "2 images lie outside of the train folder, such as more/6.png" in found.notes
+
+
+def test_masks_may_be_classes(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"mask": IDS[:4], "no_mask": IDS[4:]})
+    assert len(read_images(root, verify=False).y) == 8
