@@ -14,7 +14,7 @@ from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.find_tables import OWN_HELP, find_tables
 from trainer.data.readers.image_files import ImageFiles
-from trainer.data.value_ranges import measure_ranges, with_ranges
+from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
 from trainer.inference.printable import name_problem, printable
@@ -71,6 +71,7 @@ def read_images(
     if verify or data_options.skip_bad:
         image_set, bad_train, bad_test = _inspect(image_set, progress)
         problems += bad_test.values()
+        image_set = with_level_warning(image_set)
     skippable = [*(problem.message for problem in result.skippable), *bad_train.values()]
     if data_options.skip_bad and not problems and skippable:
         lost = [problem.lost_id for problem in result.skippable if problem.lost_id is not None]

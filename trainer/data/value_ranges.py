@@ -7,14 +7,19 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trainer.common.environment import usable_cores
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages, Images
 from trainer.inference.errors import ImageError
 from trainer.inference.images import ImageFacts, image_facts
-from trainer.inference.pixel_values import Range, Ranges, common_range
+from trainer.inference.pixel_values import STEPS, Range, Ranges, common_range, to_8_bit
 
 MUCH_DARKER = 16  # a range that is this many times smaller than the common one leaves 16 of 256 levels
+FEW_LEVELS = 16  # gray levels; images with fewer look nearly alike
+CONFIRMED = 20  # images that are decoded again before a warning on all of them
 
 
 def with_ranges(image_set: ImageSet, ranges: Ranges) -> ImageSet:
@@ -59,6 +64,7 @@ def measure_ranges(image_set: ImageSet) -> ImageSet:
                 f"{dark} of {len(measured)} images with {_NAMES[kind]} use less than 1/{MUCH_DARKER} of the range "
                 f"{low:g} to {high:g} that the others use: they keep few gray levels; scale them alike"
             )
+        warnings += _squeezed(kind, ranges[kind], [found for found in facts if found.kind == kind])
     animated = sum(found.animated for found in facts)
     if animated:
         warnings.append(
@@ -69,6 +75,75 @@ def measure_ranges(image_set: ImageSet) -> ImageSet:
         notes=(*image_set.notes, *notes),
         warnings=(*image_set.warnings, *warnings),
     )
+
+
+def with_level_warning(image_set: ImageSet) -> ImageSet:
+    """The set with a warning for training images, and one for test images, if half of them have few gray levels.
+
+    Args:
+        image_set: a set whose images were verified.
+    """
+    inspected = image_set.inspected
+    if inspected is None or image_set.value_ranges:  # `measure_ranges` reports images with more than 8 bits
+        return image_set
+    n = len(image_set.train_ids)
+    readable: NDArray[np.bool_] = inspected.sizes.min(axis=1) > 0
+    thumbnails = inspected.thumbnails
+    flat: NDArray[np.bool_] = thumbnails.max(axis=(1, 2)) - thumbnails.min(axis=(1, 2)) < FEW_LEVELS
+    warnings = []
+    for name, images, part in (
+        ("training", image_set.train_images, slice(0, n)),
+        ("test", image_set.test_images, slice(n, None)),
+    ):
+        few, usable = np.flatnonzero(flat[part] & readable[part]), int(readable[part].sum())
+        if not usable or 2 * len(few) < usable:
+            continue
+        ends = _ends(images, few)
+        if ends is not None:
+            low, high = ends
+            values = f"{low} and {high}" if high - low == 1 else f"{low} to {high}" if high > low else f"{low}"
+            warnings.append(
+                f"{len(few)} of {usable} {name} images have fewer than {FEW_LEVELS} gray levels (values {values} only, "
+                "of 0 to 255): they look nearly alike to a network and to the search for duplicates; scale them to "
+                "0 to 255"
+            )
+    return dataclasses.replace(image_set, warnings=(*image_set.warnings, *warnings)) if warnings else image_set
+
+
+def _ends(images: Images, few: NDArray[np.intp]) -> tuple[int, int] | None:
+    """The lowest and the highest value of a sample of images; None: one has more levels than its thumbnail shows."""
+    lows, highs = [], []
+    for place in np.unique(np.linspace(0, len(few) - 1, min(CONFIRMED, len(few))).round().astype(int)):
+        pixels = images.read(int(few[place]))
+        lows.append(int(pixels.min()))
+        highs.append(int(pixels.max()))
+        if highs[-1] - lows[-1] >= FEW_LEVELS:
+            return None
+    return min(lows), max(highs)
+
+
+def _squeezed(kind: str, given: Range, facts: list[ImageFacts]) -> list[str]:
+    """A warning if images use the whole range, but nearly all their values become the same few gray levels."""
+    low, high = given
+    squeezed = [
+        found
+        for found in facts
+        if found.range is not None
+        and (found.range[1] - found.range[0]) * MUCH_DARKER >= high - low
+        and 2 * len(found.distinct) >= STEPS
+        and len(np.unique(to_8_bit(np.array(found.distinct), kind, given))) < FEW_LEVELS
+    ]
+    if not squeezed:
+        return []
+    # Without its ends, which may be the no-data value.
+    inner = [value for found in squeezed for value in found.distinct[2:-2]]
+    bottom, top = min(inner), max(inner)
+    end = low if bottom - low > high - top else high
+    return [
+        f"{len(squeezed)} of {len(facts)} images with {_NAMES[kind]} keep fewer than {FEW_LEVELS} gray levels: most of "
+        f"their values lie in {bottom:g} to {top:g}, and {end:g} is probably a no-data value; replace it by a value of "
+        "that range"
+    ]
 
 
 _NAMES = {"integer": "more than 8 bits", "float": "floating-point values"}

@@ -21,7 +21,10 @@ _BOM = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # Excel's own first line
-_BLANK_AFTER_QUOTE = r'"[ \t]+(?={delimiter}|[\r\n]|\Z)'
+# Blanks of any kind beside a quoted field; csv skips only U+0020, and only before it.
+_BLANK = r"(?:(?!{delimiter})[^\S\r\n]|[\u200b\ufeff])+"
+_BLANK_BEFORE_QUOTE = rf'(^|{{delimiter}}){_BLANK}(?=")'
+_BLANK_AFTER_QUOTE = rf'"{_BLANK}(?={{delimiter}}|[\r\n]|\Z)'
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?![^ \t])|([^ \t]+)')  # of a row whose delimiter is a blank
 _IMAGE_AT_END = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp)$", re.IGNORECASE)
 _OTHER_ENCODINGS = ("cp1252", "cp932")  # Excel's, in Western Europe and in Japan
@@ -209,6 +212,7 @@ def _parse(text: str, delimiter: str) -> Iterator[list[str]]:
     if delimiter == " ":
         yield from (_blank_separated(line.rstrip("\r")) for line in text.split("\n"))
         return
+    text = re.sub(_BLANK_BEFORE_QUOTE.format(delimiter=re.escape(delimiter)), r"\1", text, flags=re.MULTILINE)
     done = 0
     try:
         for row in _reader(text, delimiter):

@@ -21,6 +21,24 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _REFUSED_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 
 
+# Characters that look or mean the same, beside those that NFKC makes equal.
+_LOOKALIKES = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe63\uff0d", "-"),
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u00b4\uff07`", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\uff02", '"'),
+        **dict.fromkeys("\u301c\u223c\uff5e", "~"),
+    }
+)
+_HYPHEN = re.compile(r"(?<=[^\W\d])-(?=\w)|(?<=\w)-(?=[^\W\d])")  # not that of 1-2, A- or -1
+_QUOTATION_MARKS = "\"'\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\u301d\u301e\u301f"
+# A label as programs and people quote it, also in the notations of Python: 'cat', \"cat\", b'cat', ['cat'].
+_QUOTED = re.compile(
+    rf"[\[(]?\s*[bru]?\\?([{_QUOTATION_MARKS}]+)(?P<inner>.*[^\s\\])\\?[{_QUOTATION_MARKS}]+\s*,?\s*[\])]?",
+    re.DOTALL,
+)
+
+
 SimilarLabels = Literal["ask", "merge", "keep"]
 SIMILAR_LABELS: tuple[SimilarLabels, ...] = get_args(SimilarLabels)
 """What to do about labels that differ only in spelling; see `unify_labels`."""
@@ -51,7 +69,9 @@ def is_missing(text: str) -> bool:
 
 
 def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool = False) -> tuple[list[str], list[str]]:
-    """Decide about labels that are spelled alike: they differ in case, blanks, Unicode form, or as 1 and 1.0 do.
+    """Decide about labels that are spelled alike.
+
+    They differ in case, blanks, hyphens, quotation marks, Unicode form, or as 1 and 1.0 do.
 
     Args:
         similar: ``ask`` refuses such labels, ``merge`` takes the most frequent spelling of each, ``keep`` leaves them.
@@ -59,7 +79,7 @@ def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool =
             lose it.
 
     Returns:
-        The labels, and one sentence for each decision.
+        The labels, and one sentence for each decision, and for quotation marks around every label.
 
     Raises:
         DataError: ``ask``, and there are such labels. Each group of them is listed with its counts.
@@ -70,6 +90,11 @@ def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool =
         labels = [label.split(".")[0] for label in labels]
         notes.append("labels such as 1.0 are read as whole numbers")
         distinct = set(labels)
+    if distinct and all(_unquoted(label) is not None for label in distinct):
+        notes.append(
+            f"every label stands in quotation marks, such as {min(distinct)}: they are part of the class names, and of "
+            "a submission; remove them from the labels if they do not belong there"
+        )
     counts = Counter(labels)
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in sorted(distinct):
@@ -92,15 +117,23 @@ def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool =
 
 def _spelling_key(label: str) -> str:
     """A text that is equal for labels that differ only in spelling."""
+    inner = _unquoted(label)
+    label = label if inner is None else inner
     if is_number(label):
         return repr(float(label))
-    text = unicodedata.normalize("NFKC", label).casefold()
+    text = _HYPHEN.sub("", unicodedata.normalize("NFKC", label.translate(_LOOKALIKES)).casefold())
     return "".join(c for c in text if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
+
+
+def _unquoted(label: str) -> str | None:
+    """The text between the quotation marks of a label; None without them."""
+    match = _QUOTED.fullmatch(label.translate(_LOOKALIKES))
+    return None if match is None else match["inner"]
 
 
 def _counted(group: Sequence[str], counts: Counter[str]) -> list[str]:
     """The labels of a group with their counts; in escaped form where two of them look the same."""
-    forms = [unicodedata.normalize("NFC", label) for label in group]
+    forms = [unicodedata.normalize("NFC", label.translate(_LOOKALIKES)) for label in group]
     show = repr if len(set(forms)) == len(forms) and all(label.isprintable() for label in group) else ascii
     return [f"{show(label)} ({counts[label]} images)" for label in group]
 

@@ -18,7 +18,17 @@ from PIL import Image, UnidentifiedImageError
 from .errors import ImageError
 from .file_kinds import FORMATS, HEAD, describe_tiff, kind_of_bytes, openable_formats
 from .memory import reserved
-from .pixel_values import Range, Ranges, WideValues, image_range, is_misread, to_8_bit, wide_kind, wide_values
+from .pixel_values import (
+    Range,
+    Ranges,
+    WideValues,
+    distinct_values,
+    image_range,
+    is_misread,
+    to_8_bit,
+    wide_kind,
+    wide_values,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -98,12 +108,14 @@ class ImageFacts:
 
     kind: of values with more than 8 bits, see `trainer.inference.pixel_values.KINDS`; None: 8 bits.
     range: of those values in this image; None: 8 bits.
+    distinct: different ones of those values, see `trainer.inference.pixel_values.distinct_values`.
     animated: whether there are several frames or pages.
     """
 
     kind: str | None
     range: Range | None
     animated: bool
+    distinct: tuple[float, ...] = ()
 
 
 def image_facts(source: str | os.PathLike[str] | bytes) -> ImageFacts:
@@ -119,8 +131,10 @@ def image_facts(source: str | os.PathLike[str] | bytes) -> ImageFacts:
     def look(image: Image.Image, data: bytes) -> ImageFacts:
         kind = wide_kind(image)
         animated = image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
-        measured = None if kind is None else image_range(wide_values(image, data).values)
-        return ImageFacts(kind=kind, range=measured, animated=animated)
+        if kind is None:
+            return ImageFacts(kind=None, range=None, animated=animated)
+        values = wide_values(image, data).values
+        return ImageFacts(kind=kind, range=image_range(values), animated=animated, distinct=distinct_values(values))
 
     return _opened(source, look)
 

@@ -29,6 +29,7 @@ KINDS = ("integer", "float")
 TAIL = 0.1  # percent of the pixels of an image, on each side, that its range leaves out: dead pixels, burnt-in marks
 LEAST_SHARE = 0.25  # of a range of whole bits: images that use less of it are scaled by their own range
 SAMPLE = 2**18  # pixels of one image that are measured; a larger image is subsampled on a grid
+STEPS = 64  # distinct values of an image that `distinct_values` keeps
 
 # Decoders of Pillow that keep the high byte of each value of 16 bits, and those that keep the low byte, on a
 # little-endian machine. Pillow itself has no colours of 16 bits.
@@ -105,12 +106,21 @@ def image_range(values: NDArray[Any]) -> Range:
     Raises:
         ImageError: values that are not finite.
     """
-    step = max(1, math.isqrt(values.shape[0] * values.shape[1] // SAMPLE))
-    sample = values[::step, ::step]
-    low, high = np.percentile(sample, [TAIL, 100 - TAIL], method="nearest").tolist()
+    low, high = np.percentile(_sample(values), [TAIL, 100 - TAIL], method="nearest").tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ImageError(_NOT_FINITE)
     return float(low), float(high)
+
+
+def distinct_values(values: NDArray[Any]) -> tuple[float, ...]:
+    """Up to `STEPS` different finite values of an image, ascending: the quantiles of its set of values.
+
+    A value of many pixels counts once, so that a large background does not hide how the other values are spread.
+    """
+    sample = _sample(values)
+    different = np.unique(sample[np.isfinite(sample)])
+    chosen = np.linspace(0, len(different) - 1, min(STEPS, len(different))).round().astype(int)
+    return tuple(float(value) for value in different[chosen])
 
 
 def common_range(kind: str, ranges: Iterable[Range]) -> Range:
@@ -172,6 +182,12 @@ def checked_ranges(stored: object) -> dict[str, Range]:
             raise ValueError(f"the {kind} range of value_ranges is not two ascending numbers")
         ranges[kind] = (float(pair[0]), float(pair[1]))
     return ranges
+
+
+def _sample(values: NDArray[Any]) -> NDArray[Any]:
+    step = max(1, math.isqrt(values.shape[0] * values.shape[1] // SAMPLE))
+    sample: NDArray[Any] = values[::step, ::step]
+    return sample
 
 
 _NOT_FINITE = "the image holds values that are not finite (NaN or infinity); replace them by a number"

@@ -76,3 +76,44 @@ def test_images_of_eight_bits_have_no_range(tmp_path: Path) -> None:
     found = read_images(tmp_path)
     assert found.value_ranges == {}
     assert isinstance(found.train_images, FileImages) and found.train_images.ranges == {}
+
+
+def _floats(folder: Path, no_data: float | None) -> Path:
+    for seed in range(6):
+        path = folder / ("sick" if seed % 2 else "well") / f"{seed}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = sample_image(seed)[..., 0].astype(np.float32) / 255
+        if no_data is not None:
+            pixels[:6] = no_data
+        Image.fromarray(pixels).save(path)
+    return folder
+
+
+@pytest.mark.parametrize("no_data", [-3.4e38, 3.4e38, -9999.0, -32768.0, 1e20])
+def test_a_no_data_value_that_takes_the_range_is_reported(tmp_path: Path, no_data: float) -> None:
+    (warning,) = read_images(_floats(tmp_path, no_data)).warnings
+    assert warning.startswith("6 of 6 images with floating-point values keep fewer than 16 gray levels")
+    assert f"{np.float32(no_data):g} is probably a no-data value" in warning
+
+
+def test_floats_without_a_no_data_value_are_not_reported(tmp_path: Path) -> None:
+    assert not read_images(_floats(tmp_path, None)).warnings
+
+
+def _eight_bits(folder: Path, levels: int, factor: int = 1) -> Path:
+    for seed in range(6):
+        path = folder / ("sick" if seed % 2 else "well") / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample_image(seed)[..., 0] // (256 // levels) * factor).save(path)
+    return folder
+
+
+@pytest.mark.parametrize(("levels", "values"), [(2, "0 and 1"), (8, "0 to 7")])
+def test_masks_that_are_nearly_black_are_reported(tmp_path: Path, levels: int, values: str) -> None:
+    (warning,) = read_images(_eight_bits(tmp_path, levels)).warnings
+    assert warning.startswith("6 of 6 training images have fewer than 16 gray levels")
+    assert f"values {values} only" in warning
+
+
+def test_black_and_white_drawings_are_not_reported(tmp_path: Path) -> None:
+    assert not read_images(_eight_bits(tmp_path, 2, factor=255)).warnings

@@ -21,6 +21,9 @@ ROWS = (("id", "label"), ("0", "cat"), ("1", "dog"))
         ("a.csv", "sep=;\nid;label\n0;cat\n1;dog\n", ";"),
         ("a.csv", '"sep=|"\r\nid|label\r\n0|cat\r\n1|dog\r\n', "|"),
         ("a.csv", 'id, label\n0, "cat"\n1, "dog"\n', ","),
+        ("a.csv", 'id,\u00a0"label"\n0,\t"cat"\n1,\u3000"dog"\u00a0\n', ","),
+        ("a.csv", '\u3000"id",\u200b"label"\n\u00a0"0",  \t"cat"\n1,"dog"\n', ","),
+        ("a.tsv", 'id\t\u00a0"label"\n0\t\u00a0"cat"\n1\t\u3000"dog"\n', "\t"),
         ("a.csv", '"id" ; "label" \n"0" ; "cat" \n"1";"dog"\n', ";"),
     ],
 )
@@ -29,6 +32,11 @@ def test_delimiters_and_blanks(tmp_path: Path, name: str, text: str, delimiter: 
     table = read_table(tmp_path / name)
     assert (table.rows, table.delimiter, table.numbers) == (ROWS, delimiter, (1, 2, 3))
     assert [tuple(row) for row in first_rows(tmp_path / name, 2)] == list(ROWS[:2])
+
+
+def test_empty_cells_beside_quoted_ones_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('id\tgroup\tlabel\n0\t\t"cat"\n1\t\t"dog" \n')
+    assert read_table(tmp_path / "a.tsv").rows[1:] == (("0", "", "cat"), ("1", "", "dog"))
 
 
 def test_file_names_with_blanks_are_no_columns(tmp_path: Path) -> None:

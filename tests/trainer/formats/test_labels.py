@@ -19,6 +19,14 @@ ALIKE = [
     ("\uff21", "A"),
     ("1", "1.0"),
     ("01", "1"),
+    ("tabby-cat", "tabby_cat"),
+    ("tabby-cat", "tabby\u2010cat"),
+    ("tabby-cat", "tabby\u2212cat"),
+    ("covid-19", "covid_19"),
+    ("A-", "A\u2212"),
+    ("child's", "child\u2019s"),
+    ("a\u301cb", "a\uff5eb"),
+    ("cat", "'cat'"),
 ]
 
 
@@ -47,3 +55,23 @@ def test_whole_numbers_lose_their_decimal_point_together() -> None:
 def test_missing_labels() -> None:
     assert all(map(is_missing, ("", " ", "nan", "NaN", "<NA>", "NULL")))
     assert not any(map(is_missing, ("none", "NA", "0", "banana")))
+
+
+@pytest.mark.parametrize(("one", "other"), [("A-", "A"), ("A-", "A+"), ("1-2", "12"), ("-1", "1"), ("5'", "5")])
+def test_signs_with_a_meaning_make_other_labels(one: str, other: str) -> None:
+    assert unify_labels([one, other], "ask") == ([one, other], [])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "'{}'", '"{}"', "\u201c{}\u201d", "\u2018{}\u2019", "\u201e{}\u201c", "\uff02{}\uff02", "\u300c{}\u300d",
+        "\u00ab{}\u00bb", '\\"{}\\"', "['{}']", "b'{}'", "('{}',)", "`{}`",
+    ],
+)  # fmt: skip
+def test_labels_that_all_stand_in_quotation_marks_are_doubted(form: str) -> None:
+    labels = [form.format(name) for name in ("cat", "dog", "cat")]
+    kept, (warning,) = unify_labels(labels, "ask")
+    assert kept == labels
+    assert warning.startswith("every label stands in quotation marks, such as " + labels[0])
+    assert unify_labels([*labels, "emu"], "ask") == ([*labels, "emu"], [])
