@@ -252,6 +252,16 @@ class ImageFiles:
             return [path for path in paths if self._may_be(path, split) or (named and path.count("/") - named < level)]
         return paths
 
+    def are_copies(self, paths: Sequence[str]) -> bool:
+        """Whether these files have the same content."""
+        files = [self.root / path for path in paths]
+        try:
+            if self.escaping.intersection(paths) or len({file.stat().st_size for file in files}) > 1:
+                return False
+            return len({file.read_bytes() for file in files}) == 1
+        except OSError:  # the reader's own check reports a file that cannot be read
+            return False
+
     def beside_notes(self, paths: Sequence[str], split: Split) -> list[str]:
         """A note if some of ``paths``, but not all, lie outside of the folders of ``split``."""
         found = [path for path in paths if self._splits[path] is None and not self._may_be(path, split)]

@@ -198,7 +198,7 @@ class ImageMatcher:
         """Take the first of several files with the same content."""
         found = {}
         for cell, error in errors.items():
-            if isinstance(error, ImageAmbiguousError) and self._are_copies(error.paths):
+            if isinstance(error, ImageAmbiguousError) and self._files.are_copies(error.paths):
                 found[cell] = error.paths[0]
         for cell, path in found.items():
             paths[cell] = path
@@ -206,15 +206,6 @@ class ImageMatcher:
         if found:
             cell, path = next(iter(found.items()))
             notes.append(f"{len(found)} ids name several files with the same content, such as {cell!r} for {path}")
-
-    def _are_copies(self, paths: tuple[str, ...]) -> bool:
-        files = [self._files.root / path for path in paths]
-        try:
-            if self._files.escaping.intersection(paths) or len({file.stat().st_size for file in files}) > 1:
-                return False
-            return len({file.read_bytes() for file in files}) == 1
-        except OSError:  # the reader's own check reports a file that cannot be read
-            return False
 
     def _ending(self, paths: list[str], folders: tuple[str, ...]) -> list[str]:
         """Those of ``paths`` (composed) whose folders end in ``folders``, as far as the split allows them."""
