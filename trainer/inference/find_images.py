@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .file_kinds import ARCHIVES, READS_HEIF, is_hidden, unread_kind
+from .file_kinds import ARCHIVES, HEAD, READS_HEIF, is_hidden, unread_kind
 from .printable import printable
 
 SHOWN = 10  # kinds in one message
+OWN_PICTURES = ("confusion_matrix.png", "compare.png")
+"""Names of the pictures that Retable draws into the folder of an export."""
+_MANIFEST = ".retable-export.json"  # lies in the folder of an export
+_DRAWN_BY = b"Software\0Matplotlib"  # a text chunk of PNG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,19 @@ def _walk(
                 found.images.append(path)
             else:
                 found.unread[path] = kind
+
+
+def is_own_picture(path: Path) -> bool:
+    """Whether an image is a picture that Retable has drawn, by its name and its folder or content."""
+    if path.name not in OWN_PICTURES:
+        return False
+    if (path.parent / _MANIFEST).is_file():
+        return True
+    try:
+        with path.open("rb") as file:
+            return _DRAWN_BY in file.read(HEAD)
+    except OSError:
+        return False  # decoding reports it
 
 
 def unread_message(unread: Mapping[str, str]) -> str:
