@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .file_kinds import ARCHIVES, HEAD, READS_HEIF, is_hidden, unread_kind
+from .file_kinds import ARCHIVE_PART, ARCHIVES, CONTAINERS, HEAD, NO_IMAGES, READS_HEIF, is_hidden, unread_kind
 from .printable import printable
 
 SHOWN = 10  # kinds in one message
@@ -124,12 +124,15 @@ def unread_message(unread: Mapping[str, str]) -> str:
     if len(counts) > SHOWN:
         kinds += f" and {sum(count for _, count in counts[SHOWN:])} of other kinds"
     files = "1 file" if len(unread) == 1 else f"{len(unread)} files"
-    advice = "; convert images among them to JPEG or PNG"
     endings = set(unread.values())
+    archives = {ending for ending in endings if ending in ARCHIVES or ARCHIVE_PART.fullmatch(ending)}
+    advice = "; convert images among them to JPEG or PNG" if endings - archives - CONTAINERS - NO_IMAGES else ""
     if not READS_HEIF and endings & {".heic", ".heif", ".hif"}:
         advice += ", or install pillow-heif (pip install pillow-heif), which reads HEIC"
-    if endings & set(ARCHIVES):
+    if archives:
         advice += "; unpack archives"
+    if endings & CONTAINERS:
+        advice += "; save the images in them as files of JPEG or PNG"
     return (
         f"{files} that {'is' if len(unread) == 1 else 'are'} no readable image ({kinds}), such as "
         f"{printable(next(iter(unread)))}{advice}"
