@@ -12,7 +12,7 @@ from studies.errors import Problems, shown
 from trainer.common.errors import suggest
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.labels import SIMILAR_LABELS, SimilarLabels
-from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar
+from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar, interval
 
 if TYPE_CHECKING:
     from trainer.data.read import DataOptions
@@ -174,7 +174,16 @@ def check_scalar(info: FieldInfo, value: object) -> Scalar:
     Raises:
         RecipeError: the field cannot take the value.
     """
-    if not isinstance(value, str | int | float) or (isinstance(value, int) and abs(value) > MAX_EXACT):
+    huge = isinstance(value, int) and abs(value) > MAX_EXACT
+    endless = isinstance(value, float) and math.isinf(value)  # also 1e400
+    if (
+        (huge or endless)
+        and isinstance(value, int | float)
+        and info.type in (int, float)
+        and not info.low <= value <= info.high
+    ):
+        raise RecipeError(f"{info.path} = {shown(value)} is outside {interval(info.low, info.high)}")
+    if huge or not isinstance(value, str | int | float):
         takes = {str: "takes a name", bool: "is true or false"}.get(info.type, "takes a number")
         raise RecipeError(f"{info.path} {takes}, not {shown(value)}")
     if isinstance(value, str) and (len(value) > MAX_TEXT or not value.isprintable()):

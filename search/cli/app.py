@@ -5,10 +5,13 @@ Heavy imports wait until a command needs them, so that ``search --help`` and mos
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +29,8 @@ from trainer.inference.errors import InferenceError
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a full or broken disk
 
 app = typer.Typer(
     name="search",
@@ -98,13 +103,19 @@ def main() -> None:
         # Users append it to a command that has just failed, whereas typer expects it before the command's name.
         sys.argv.remove("--debug")
         sys.argv.insert(1, "--debug")
+    if (number := _empty_argument(sys.argv)) is not None:
+        say_error(f"error: argument {number} is empty (after {sys.argv[number - 1]!r}): is a shell variable unset?")
+        sys.exit(EXIT_MISTAKE)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # an error at the exit of Python could not be explained
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # `search status | head`: no error. Python would write to the closed pipe again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `search status | head`: no error.
+        _discard_output()
         sys.exit(0)
     except EXPECTED as error:
         if debug:
@@ -120,6 +131,30 @@ def main() -> None:
     except Exception as error:
         if debug:
             say_error(traceback.format_exc())
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None and _output_fails():
+            say_error(f"error: the output cannot be written: {(error.strerror or str(error)).lower()}")
+            sys.exit(EXIT_MISTAKE)
         say_error(f"error: {type(error).__name__}: {error}")
         say_error("This is a bug in Retable. Run the command again with --debug for the traceback.")
         sys.exit(EXIT_BUG)
+
+
+def _empty_argument(arguments: Sequence[str]) -> int | None:
+    """The place of the first empty argument or option value; None without one. An empty path means `.` to Python."""
+    return next((i for i, text in enumerate(arguments) if i and re.fullmatch(r"(--[a-z-]+=)?", text)), None)
+
+
+def _output_fails() -> bool:
+    """Whether standard output takes no further line. If so, the rest is discarded."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+        return True
+    return False
+
+
+def _discard_output() -> None:
+    """Lead standard output to nowhere. Python would otherwise write to it again at exit, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -195,7 +195,7 @@ def compare(
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A model folder written by export-best.")],
-    images: Annotated[list[Path], typer.Argument(help="A folder of images, image files, or an .npz file.")],
+    images: Annotated[list[str], typer.Argument(help="A folder of images, image files, or an .npz file.")],
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("predictions.csv"),
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:

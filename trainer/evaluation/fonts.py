@@ -15,6 +15,9 @@ PREFERRED = ("Noto Sans CJK", "Noto Sans", "IPA", "Source Han Sans", "WenQuanYi"
 _PLACEHOLDERS = "Last Resort"  # beginning of the families that draw a box for every character
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "HALFWIDTH", "FULLWIDTH", "BOPOMOFO")
 
+# Matplotlib logs that a family has no file of the wanted weight, although it then takes the nearest one.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
 _advised: set[str] = set()  # packages
 
 log = logging.getLogger(__name__)

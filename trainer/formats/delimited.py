@@ -27,7 +27,7 @@ _BLANK_BEFORE_QUOTE = rf'(^|{{delimiter}}){_BLANK}(?=")'
 _BLANK_AFTER_QUOTE = rf'"{_BLANK}(?={{delimiter}}|[\r\n]|\Z)'
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?![^ \t])|([^ \t]+)')  # of a row whose delimiter is a blank
 _IMAGE_AT_END = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp)$", re.IGNORECASE)
-_OTHER_ENCODINGS = ("cp1252", "cp932")  # Excel's, in Western Europe and in Japan
+_OTHER_ENCODINGS = ("cp1252", "cp932", "euc_jp")  # Excel's, in Western Europe and in Japan; Unix's in Japan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,8 +33,24 @@ _NEVER_IMAGES = frozenset(
         *(".part", ".crdownload", ".download", ".aria2", ".tmp", ".bak", ".old", ".swp"),
     ]
 )
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-"""Extensions of archives, in lower case."""
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".tbz2", ".txz", ".001", ".z01")
+"""Extensions of archives and of first parts of archives, in lower case."""
+ARCHIVE_PART = re.compile(r"\.(\d{3}|[zr]\d\d)")
+"""Extension of one of several parts of an archive."""
+CONTAINERS = frozenset(
+    [
+        *(".tfrec", ".tfrecord", ".tfrecords", ".record", ".h5", ".hdf5", ".parquet", ".arrow", ".feather", ".lmdb"),
+        *(".mdb", ".npy", ".npz", ".pkl", ".pickle", ".mat", ".db", ".sqlite", ".pt", ".pth"),
+    ]
+)
+"""Extensions of files that may hold many images."""
+NO_IMAGES = frozenset(
+    [
+        *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".md", ".rst"),
+        *(".html", ".py", ".ipynb", ".sh", ".log", ".xlsx", ".xls", ".docx", ".pdf", ".md5", ".sha256", ".bib"),
+    ]
+)
+"""Extensions of files that hold no images, so that no advice is given on them."""
 _SYSTEM_FILES = frozenset(
     [
         *("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"),

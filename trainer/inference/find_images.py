@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .file_kinds import ARCHIVES, READS_HEIF, is_hidden, unread_kind
+from .file_kinds import ARCHIVE_PART, ARCHIVES, CONTAINERS, HEAD, NO_IMAGES, READS_HEIF, is_hidden, unread_kind
 from .printable import printable
 
 SHOWN = 10  # kinds in one message
+OWN_PICTURES = ("confusion_matrix.png", "compare.png")
+"""Names of the pictures that Retable draws into the folder of an export."""
+_MANIFEST = ".retable-export.json"  # lies in the folder of an export
+_DRAWN_BY = b"Software\0Matplotlib"  # a text chunk of PNG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,19 @@ def _walk(
                 found.unread[path] = kind
 
 
+def is_own_picture(path: Path) -> bool:
+    """Whether an image is a picture that Retable has drawn, by its name and its folder or content."""
+    if path.name not in OWN_PICTURES:
+        return False
+    if (path.parent / _MANIFEST).is_file():
+        return True
+    try:
+        with path.open("rb") as file:
+            return _DRAWN_BY in file.read(HEAD)
+    except OSError:
+        return False  # decoding reports it
+
+
 def unread_message(unread: Mapping[str, str]) -> str:
     """One sentence that counts the files that are not read, by kind, and says what to do.
 
@@ -107,12 +124,15 @@ def unread_message(unread: Mapping[str, str]) -> str:
     if len(counts) > SHOWN:
         kinds += f" and {sum(count for _, count in counts[SHOWN:])} of other kinds"
     files = "1 file" if len(unread) == 1 else f"{len(unread)} files"
-    advice = "; convert images among them to JPEG or PNG"
     endings = set(unread.values())
+    archives = {ending for ending in endings if ending in ARCHIVES or ARCHIVE_PART.fullmatch(ending)}
+    advice = "; convert images among them to JPEG or PNG" if endings - archives - CONTAINERS - NO_IMAGES else ""
     if not READS_HEIF and endings & {".heic", ".heif", ".hif"}:
         advice += ", or install pillow-heif (pip install pillow-heif), which reads HEIC"
-    if endings & set(ARCHIVES):
+    if archives:
         advice += "; unpack archives"
+    if endings & CONTAINERS:
+        advice += "; save the images in them as files of JPEG or PNG"
     return (
         f"{files} that {'is' if len(unread) == 1 else 'are'} no readable image ({kinds}), such as "
         f"{printable(next(iter(unread)))}{advice}"

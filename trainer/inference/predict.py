@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from .arrays import KEY, ArrayError, array_image, load_images
 from .errors import ImageError, InferenceError, ModelError
 from .file_kinds import ARCHIVES, SUFFIXES
-from .find_images import find_images, unread_message
+from .find_images import find_images, is_own_picture, unread_message
 from .images import read_image, resize_image
 from .model_folder import Member, ModelFolder, load_model_folder
 from .pixel_values import Ranges
@@ -112,17 +112,21 @@ class ListedImages:
 def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
     """The images to predict: given files, all image files below given folders (sorted), rows of given ``.npz`` files.
 
-    Hidden files and folders, which operating systems create, are skipped. An id is the name of a file, its path below
-    the given folder, or the number of a row. If two images had the same id, all ids begin with the path as given,
-    such as ``left/1.png`` and ``b.npz[0]``. An image that is given twice is listed once.
+    Hidden files and folders, which operating systems create, are skipped, and so are pictures that Retable has drawn.
+    An id is the name of a file, its path below the given folder, or the number of a row. If two images had the same
+    id, all ids begin with the path as given, such as ``left/1.png`` and ``b.npz[0]``. An image that is given twice is
+    listed once.
 
     Raises:
-        ModelError: there is no image, a folder cannot be listed, or an ``.npz`` file has no plain array ``arr_0``.
+        ModelError: there is no image, a path is empty, a folder cannot be listed, or an ``.npz`` file has no plain
+            array ``arr_0``.
         ImageError: file names that cannot be ids; the message names each one on its own line.
     """
     listed: dict[str, tuple[tuple[str, ...], Path | NDArray[Any]]] = {}
     notes: list[str] = []
     repeated = 0
+    if any(not os.fspath(path) for path in given):
+        raise ModelError("the path of the images is empty: is a shell variable unset? `.` is the working folder")
     for path in map(Path, given):
         for names, source in _images_in(path, notes):
             repeated += names[-1] in listed
@@ -159,7 +163,10 @@ def _images_in(path: Path, notes: list[str]) -> Iterator[tuple[tuple[str, ...], 
         if found.closed:
             folder, why = next(iter(found.closed.items()))
             raise ModelError(f"the folder {shown}/{printable(folder)} cannot be read: {why}")
-        for name in sorted(found.images):
+        own = {name for name in found.images if is_own_picture(path / name)}
+        if own:
+            notes.append(f"not predicted: pictures that Retable has drawn, such as {printable(min(own))}")
+        for name in sorted(set(found.images) - own):
             yield (name, f"{path.name}/{name}", str(path / name), str(whole / name)), path / name
         if found.unread:
             notes.append(f"not read: {unread_message(found.unread)}")

@@ -12,9 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InferenceError
-from .file_kinds import SUFFIXES
+from .file_kinds import ARCHIVES, SUFFIXES
 from .printable import printable
 
+_OTHER_FORMATS = frozenset(
+    [
+        *(".xlsx", ".xls", ".xlsm", ".ods", ".tsv", ".json", ".jsonl", ".parquet", ".feather", ".arrow"),
+        *(".npz", ".npy", ".pkl", ".pickle", ".h5", ".hdf5", ".db", ".sqlite", ".yaml", ".yml", ".xml", ".md"),
+        *(".html", ".pdf"),
+        *ARCHIVES,
+    ]
+)
+"""Extensions under which a program would not look for a CSV table."""
+_STREAMS = ("-", "/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2")
 _FIRST_COLUMNS = ("image_id", "y_pred")
 
 
@@ -46,6 +56,8 @@ def check_output(path: Path, model_dir: Path) -> None:
     """
     shown = printable(str(path))
     try:
+        if str(path) in _STREAMS:
+            raise OutputError(f"predictions are written to a file, not to {shown}: --output predictions.csv")
         if path.is_dir():
             raise OutputError(f"{shown} is a folder; --output names a file, such as {shown}/predictions.csv")
         if path.suffix.lower() in SUFFIXES:
@@ -53,6 +65,9 @@ def check_output(path: Path, model_dir: Path) -> None:
         target = path.resolve()
         if target.is_relative_to(model_dir.resolve()):
             raise OutputError(f"{shown} lies in the model folder, which an export replaces: give another --output")
+        if (suffix := path.suffix.lower()) in _OTHER_FORMATS:
+            better = printable(str(path.with_name(path.name.split(".")[0] or "predictions").with_suffix(".csv")))
+            raise OutputError(f"{shown} ends in {suffix}, but predictions are a CSV table: --output {better}")
         if target.exists() and not target.is_file():
             raise OutputError(f"{shown} is no regular file: give another --output")
         if target.exists() and not _is_replaceable(target):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import sys
 import unicodedata
 
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line and paragraph separators
@@ -26,10 +29,21 @@ def printable(text: str, keep: str = "") -> str:
 def name_problem(name: str) -> str | None:
     """Why a file name cannot be an id, as the end of a sentence; None if it can."""
     if any("\ud800" <= character <= "\udfff" for character in name):
+        if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8" and _is_utf_8(name):
+            return "cannot be read, because the locale is not UTF-8: set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
         return "is not UTF-8: unpack the archive again with `unzip -O cp932` (Japanese) or rename it with `convmv`"
     if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
         return "holds a control character: rename it"
     return None
+
+
+def _is_utf_8(name: str) -> bool:
+    """Whether the bytes of a file name, which Python decoded in another encoding, are UTF-8."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _is_unprintable(character: str) -> bool:

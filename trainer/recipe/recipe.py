@@ -70,11 +70,12 @@ class FieldInfo:
         if self.type is int and value != int(value):
             raise RecipeError(f"{self.path} takes a whole number, not {value!r}")
         if not self.low <= value <= self.high:
-            raise RecipeError(f"{self.path} = {value!r} is outside {_interval(self.low, self.high)}")
+            raise RecipeError(f"{self.path} = {value!r} is outside {interval(self.low, self.high)}")
         return int(value) if self.type is int else float(value)
 
 
-def _interval(low: float, high: float) -> str:
+def interval(low: float, high: float) -> str:
+    """The range of a field, as the end of a sentence."""
     if high == math.inf:
         return f"its range (at least {low:g})"
     return f"its range {low:g} .. {high:g}"

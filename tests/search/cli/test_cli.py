@@ -99,6 +99,8 @@ def test_help_and_mistakes_import_neither_torch_nor_timm(arguments: list[str], t
         (["start", "--study", "quickstart", "--gpus", "17"], ["17"]),
         (["worker", "--study", "quickstart"], ["search start"]),
         (["predict", "nowhere", "nothing"], ["nowhere"]),
+        (["predict", "nowhere", ""], ["argument 3 is empty", "shell variable"]),
+        (["check", "--id-column="], ["argument 2 is empty"]),
     ],
 )
 def test_mistakes_are_explained_on_stderr(run: Run, arguments: list[str], parts: list[str]) -> None:
@@ -107,6 +109,29 @@ def test_mistakes_are_explained_on_stderr(run: Run, arguments: list[str], parts:
     assert "Traceback" not in done.stderr and "secret" not in done.stderr
     for part in parts:
         assert part in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [["studies"], ["studies", "quickstart"], ["--help"], ["backbones"]])
+def test_a_full_disk_is_no_bug(arguments: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "search.cli", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: the output cannot be written: no space left on device\n"
+
+
+def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "search.cli", "studies"]
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT, check=False
+    )
+    os.close(write)
+    assert done.stderr == ""
 
 
 def test_missing_pretrained_weights_are_named_before_anything_is_written(

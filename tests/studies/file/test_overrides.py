@@ -116,6 +116,11 @@ def test_one_backbone_in_place_of_a_sweep_leaves_the_ranges_of_its_family() -> N
         ("recipe.freeze_embed=1", "--set recipe.freeze_embed=1: freeze_embed is true or false, not 1"),
         ("space.drop.off=7", "--set space.drop.off=7: drop: off: drop = 7 is outside its range"),
         ("search.trials=0", "trials = 0 is outside its range"),
+        ("protocol.folds=99999999999999999999", "folds = 99999999999999999999 is outside its range 2 .. 50"),
+        ("protocol.folds=1e400", "folds = inf is outside its range 2 .. 50"),
+        ("confirm.share=-1e400", "share = -inf is outside its range 0 .. 0.9"),
+        ("recipe.drop=99999999999999999999", "drop = 99999999999999999999 is outside its range 0 .. 0.95"),
+        ("space.drop.high=99999999999999999999", "is outside its range 0 .. 0.95"),
     ],
 )
 def test_an_error_names_the_override(override: str, expected: str, refused: Refused) -> None:

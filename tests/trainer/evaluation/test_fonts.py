@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import warnings
@@ -119,3 +120,13 @@ def test_control_characters_are_never_drawn(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw_all(tmp_path, ("a\x1b[31m", "b\x00\udc83", "c\u202e"))
+
+
+def test_a_font_without_the_wanted_weight_is_used_quietly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build_font(tmp_path / "odd.ttf", "Odd Weights", "a")
+    font_manager.fontManager.addfont(str(tmp_path / "odd.ttf"))
+    entry = font_manager.fontManager.ttflist[-1]
+    font_manager.fontManager.ttflist[-1] = dataclasses.replace(entry, weight=950)
+    found = font_manager.findfont(font_manager.FontProperties(family=["Odd Weights"], weight="normal"))
+    assert Path(found).name == "odd.ttf"
+    assert not caplog.records

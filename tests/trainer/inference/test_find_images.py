@@ -63,6 +63,21 @@ def test_the_message_counts_by_kind_and_says_what_to_do(tmp_path: Path) -> None:
     assert "\x1b" not in unread_message({"cat/\x1b[0m": ".\x1bx"})
 
 
+@pytest.mark.parametrize(
+    ("ending", "advice"),
+    [
+        *((ending, "unpack archives") for ending in (".001", ".002", ".z01", ".zst", ".zip")),
+        *((ending, "save the images in them") for ending in (".tfrec", ".h5", ".parquet")),
+        (".yaml", ""),
+    ],
+)
+def test_only_images_are_to_be_converted(ending: str, advice: str) -> None:
+    message = unread_message({f"a{ending}": ending})
+    assert "convert" not in message
+    assert advice in message and (";" in message) == bool(advice)
+    assert "convert" in unread_message({f"a{ending}": ending, "a.psd": ".psd"})
+
+
 def test_folders_that_cannot_be_listed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "dog" / "0.png", 0)
     (tmp_path / "shut").mkdir()

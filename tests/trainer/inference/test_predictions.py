@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.trainer.images import sample_image, save
+from trainer.evaluation.confusion_matrix import confusion_matrix_png
 from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.predict import list_images, predict_folder
 from trainer.inference.predictions import OutputError, Predictions, check_output, write_predictions
@@ -61,6 +62,24 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ModelError, match="unpack it first"):
         list_images([tmp_path / "a.zip"])
+
+
+def test_an_empty_path_is_not_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "1.png", 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="is empty: is a shell variable unset"):
+        list_images(["1.png", ""])
+    assert len(list_images(["."]).items) == 1
+
+
+def test_pictures_of_an_export_are_not_predicted(tmp_path: Path) -> None:
+    confusion_matrix_png(tmp_path / "confusion_matrix.png", np.array([0, 1]), np.array([0, 1]), ("x", "y"))
+    save(tmp_path / "study" / "compare.png", 1)
+    (tmp_path / "study" / ".retable-export.json").write_text("{}")
+    save(tmp_path / "mine" / "compare.png", 2)
+    listed = list_images([tmp_path])
+    assert [name for name, _ in listed.items] == ["mine/compare.png"]
+    assert listed.notes == ("not predicted: pictures that Retable has drawn, such as confusion_matrix.png",)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +144,11 @@ def test_an_output_that_cannot_be_is_refused(small_model: Path, tmp_path: Path) 
         *([(Path("/proc/p.csv"), "cannot be written")] if Path("/proc").is_dir() else []),  # read-only, even for root
         (tmp_path / ("x" * 300), "cannot be written"),
         (tmp_path / "a\0b", "cannot be written"),
+        (tmp_path / "out.xlsx", "predictions are a CSV table: --output .*out.csv"),
+        (tmp_path / "out.csv.gz", "predictions are a CSV table: --output .*out.csv"),
+        (tmp_path / "out.TSV", "predictions are a CSV table"),
+        (Path("-"), "written to a file, not to -"),
+        (Path("/dev/stdout"), "written to a file, not to /dev/stdout"),
     ):
         with pytest.raises(OutputError, match=why):
             check_output(output, small_model)

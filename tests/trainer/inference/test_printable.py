@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +30,18 @@ def test_names_stay_readable() -> None:
     assert printable("a\x1b[31mb\nc") == "a\\x1b[31mb\\nc"
     assert printable("a\x1b\nc", keep="\n") == "a\\x1b\nc"
     assert printable("\u202egpj.exe") == "\\u202egpj.exe"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("写真.png", "LC_ALL=C.UTF-8 or PYTHONUTF8=1"), (os.fsdecode(b"\x8e\xca.png"), "convmv")]
+)
+def test_a_locale_without_utf_8_is_the_cause_of_intact_names(name: str, why: str) -> None:
+    script = "import os, sys; from trainer.inference.printable import name_problem; print(name_problem(sys.argv[1]))"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, name], env=environment, capture_output=True, text=True, check=True
+    )
+    assert why in done.stdout
 
 
 def test_names_that_cannot_be_ids() -> None:

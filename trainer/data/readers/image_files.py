@@ -108,7 +108,7 @@ class ImageFiles:
         if packed := self.packed_hint():
             return packed
         unread = {path: kind for path, kind in self.other.unread.items() if kind not in _TABLES}
-        return f"There are {unread_message(unread)}" if unread else ""
+        return f"There {'is' if len(unread) == 1 else 'are'} {unread_message(unread)}" if unread else ""
 
     def packed_hint(self) -> str:
         """The archives that may hold images that were not found, as a sentence; empty without archives."""

@@ -17,6 +17,8 @@ LABEL_NAMES = (
 """Usual names of label columns, in order of preference."""
 _NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
 """Names of columns that say something else about an image."""
+_ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
+"""Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
 _PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
 _FEW_ROWS = 10  # up to this many rows, a column whose values all differ may hold labels
 
@@ -129,6 +131,11 @@ def choose_labels(
         return possible[0], ()
     if len(possible) > 1:
         raise _ambiguous(file, [names[column] for column in possible])
+    if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):
+        raise NoLabelColumnError(
+            f"{file}: its delimiter was not recognised, so {names[0]!r} is read as the only column; if {mark!r} "
+            "separates the columns, save the table with commas"
+        )
     raise NoLabelColumnError(
         f"{file}: no column can hold the labels; the columns are {listed(names)}. A column of labels has at least two "
         "values, and several rows with the same one; --label-column NAME (data.label_column) names it"

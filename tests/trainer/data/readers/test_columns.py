@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.images import labels_of, problems_of, save
-from trainer.data.read import DataOptions, ImageSet, read_images
+from trainer.data.read import DataError, DataOptions, ImageSet, read_images
 from trainer.formats.delimited import write_table
 
 Rows = Sequence[Sequence[object]]
@@ -293,3 +293,14 @@ def test_further_columns_of_a_sample_stay(tmp_path: Path) -> None:
     assert found.test_ids == ("1", "2") and found.test_images.name(1).startswith("test/b.png")
     assert found.submission is not None
     assert (found.submission.kind, found.submission.fixed) == ("label", {1: ("a.png", "b.png")})
+
+
+@pytest.mark.parametrize("mark", "\uff0c\u3001\uff1b:^~")
+def test_an_unknown_delimiter_is_named(tmp_path: Path, mark: str) -> None:
+    for i in range(4):
+        save(tmp_path / "train" / f"a{i}.png", i)
+    rows = [("id", "label"), *((f"a{i}", ["cat", "dog"][i % 2]) for i in range(4))]
+    (tmp_path / "train.csv").write_text("\n".join(map(mark.join, rows)), encoding="utf-8")
+    with pytest.raises(DataError, match="delimiter was not recognised") as caught:
+        read_images(tmp_path)
+    assert repr(mark) in str(caught.value)
