@@ -109,6 +109,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     labels, merged = unify_labels(labels, options.similar_labels)
     tables = find_tables(folder, options.encoding)
     sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
+    if bad_names and not labels:
+        raise DataError(problem.message for problem in bad_names)
     class_names, y = encode(spelled_as_in(sample, labels))
     conventions = TrainingConventions(
         id_header="id",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,12 @@ def test_progress_counts_all_images(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     read_images(tmp_path, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(done, 7) for done in range(1, 8)]
+
+
+def test_names_that_all_cannot_be_ids_are_the_problem(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        content = save(tmp_path / "some.png", 0).read_bytes()
+        (tmp_path / label / os.fsdecode(b"\x8e\xca.png")).write_bytes(content)
+        (tmp_path / "some.png").unlink()
+    assert "the file name is not UTF-8" in problems_of(tmp_path)
