@@ -43,6 +43,7 @@ def work(
     linger: bool = False,
     quota: float = QUOTA,
     on_study: Callable[[int | None], None] = lambda study_id: None,
+    device: str | None = None,
 ) -> None:
     """Take and run work items until no worker has any left or a stop is requested.
 
@@ -53,11 +54,13 @@ def work(
         linger: wait for further work until a stop is requested.
         quota: GiB for checkpoints, see `search.runtime.disk.QUOTA`.
         on_study: called with the study's id before an item runs, and with None when there is no work.
+        device: model of the device (`search.worker.deadline_guard.device_name`), whose training times decide what still
+            fits before a deadline; None: those of the fastest device.
 
     Raises:
         WorkerLeaves: see `search.runtime.failures`.
     """
-    _WorkerLoop(stores, open_context, signals, home, only, quota, on_study).run(linger)
+    _WorkerLoop(stores, open_context, signals, home, only, quota, on_study, device).run(linger)
 
 
 class _WorkerLoop:
@@ -72,11 +75,12 @@ class _WorkerLoop:
         only: StoredStudy | None,
         quota: float,
         on_study: Callable[[int | None], None],
+        device: str | None,
     ) -> None:
         self._stores, self._open_context, self._signals, self._home = stores, open_context, signals, home
         self._only, self._quota, self._on_study = only, quota, on_study
         self._identity = home.identity()
-        self._deadline_guard = DeadlineGuard(stores)
+        self._deadline_guard = DeadlineGuard(stores, device)
         self._failed_at: dict[int, float] = {}  # by study id, when opening the study failed last
         self._searched_at: dict[int, float] = {}  # by study id, when orphaned trials were looked for last
         self._swept_at = self._tidied_at = -float("inf")

@@ -15,6 +15,7 @@ from search.runtime.home import Home
 from search.runtime.process_names import process_name
 from search.runtime.signals import GRACE, StopSignals
 from search.runtime.worker_environment import PARENT_VARIABLE, SHARE_VARIABLE
+from search.worker.deadline_guard import device_name
 from search.worker.lease import LEASE
 from search.worker.loop import work
 from search.worker.study_cache import StudyCache, WorkerResources
@@ -77,6 +78,7 @@ def run_worker(request: WorkerRequest) -> None:
                 linger=request.stay or parent is not None,
                 quota=request.quota,
                 on_study=heartbeat.set_study,
+                device=device_name(resources.device),
             )
 
 

@@ -140,7 +140,7 @@ class TimeLimit:
             state = self._refresh()
             self._epoch_from, self._next_estimate = None, LEAST_PROGRESS
             cost = predicted_cost([*state.ended.trials, *state.ended.confirmations], recipe.to_flat(), self._device)
-            self._judged = cost is not None or self._resumed
+            self._judged = cost is not None or self._resumed or state.study.deadline is None
             if cost is not None and not self._resumed:
                 self._shorten(state, recipe, cost, cost.total(recipe.epochs))
 
@@ -184,14 +184,19 @@ class TimeLimit:
 
     def passed(self) -> bool:
         with self._lock:
-            # Read again before the answer is yes alone: an outage of the database must not hold up the training.
-            for state in (self._state, None):
-                state = state or self._refresh()
-                deadline = state.study.deadline
-                if deadline is None or state.now + self._clock() - self._read_at <= deadline - state.costs.export:
-                    return False
-            self.missed = deadline
+            if not self._is_due(self._state or self._refresh()):
+                return False
+            # The deadline is read again only now: before, an outage of the database would hold up the training.
+            state = self._refresh()
+            if not self._is_due(state):
+                return False
+            self.missed = state.study.deadline
             return True
+
+    def _is_due(self, state: StudyTime) -> bool:
+        """Whether the export has to begin, by a state that `_refresh` has read."""
+        deadline = state.study.deadline
+        return deadline is not None and state.now + self._clock() - self._read_at > deadline - state.costs.export
 
     def _shorten(self, state: StudyTime, recipe: Recipe, cost: TrainingCost, remaining: float) -> None:
         """Raise `TooSlow` or `OutOfTime` if the ``remaining`` seconds of the training are too many."""

@@ -72,7 +72,7 @@ class Lockstep:
     ) -> None:
         self._recipe, self._data, self._metric, self._seed = recipe, data, metric, seed
         self._device, self._loader, self._clock, self._abandon = device, loader, clock, abandon
-        self._on_batch, self._trained = on_batch, dict[int, float]()  # trained share of the epoch, by fold
+        self._on_batch = on_batch
         self._views = TTA[recipe.tta]
         self._folds = FoldGroup(
             recipe,
@@ -87,6 +87,7 @@ class Lockstep:
         self._init_digest = "" if recipe.init in BUILT_IN else custom_weights_digest(recipe.init, weights_dir)
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
         self._streams: dict[tuple[int, int], tuple[tuple[BatchPlan, ...], BatchStream]] = {}  # by (epoch, fold)
+        self._trained = [0.0] * len(self._folds)  # trained share of the epoch, by fold
         self.reports: list[EpochReport] = []
         """One for each complete epoch."""
 
@@ -104,7 +105,7 @@ class Lockstep:
             Why the training diverged, for people; empty if it did not.
         """
         begun = self._clock()
-        self._trained = {}
+        self._trained = [0.0] * len(self._folds)
         oof = np.full_like(self._oof, np.nan)
         losses: list[float] = []
         for fold, outcome in self._folds.run(lambda fold, model: self._train_fold(fold, model, epoch)):
@@ -171,7 +172,7 @@ class Lockstep:
             self._leave_if_abandoned()
             self._trained[fold] = number / len(plans)
             if self._on_batch is not None:
-                self._on_batch(sum(tuple(self._trained.values())) / len(self._folds))
+                self._on_batch(sum(self._trained) / len(self._folds))
             yield images, self._data.y[plan.indices]
         self._trained[fold] = 1.0
 

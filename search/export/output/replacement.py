@@ -113,7 +113,7 @@ def finish_interrupted(target: Path) -> None:
 
 
 def _may_be_exchanged(made: Path, target: Path) -> bool:
-    """Whether no process would notice that the folder is another one: it holds only files, and nobody works in it."""
+    """Whether the folder may be exchanged: it holds only files, and it is not the current folder of this process."""
     try:
         cwd = Path.cwd()
     except FileNotFoundError:  # removed

@@ -34,6 +34,7 @@ from search.study_state.time_left import refits_before_deadline
 from search.study_state.training_costs import (
     TrainingCost,
     correction_factor,
+    device_of,
     final_recipe,
     full_training_seconds,
     length_ratio,
@@ -42,7 +43,7 @@ from search.study_state.training_costs import (
     upper_quantile,
     wall_seconds,
 )
-from search.worker.deadline_guard import DeadlineGuard
+from search.worker.deadline_guard import DeadlineGuard, device_name
 from search.worker.study_context import StudyContext
 from search.worker.time_limit import TimeLimit
 from storage.queue.items import WorkItem
@@ -469,6 +470,35 @@ class TestAgainstADatabase:
         assert WorkKind.REFIT in guard.kinds_to_begin(read_study(stores, "colours"))
         stores.studies.set_deadline(study.id, stores.database.now() + EXPORT_SECONDS - 1.0)
         assert guard.kinds_to_begin(read_study(stores, "colours")) == ()
+
+    def test_a_worker_goes_by_the_costs_of_its_own_device(self, context: StudyContext, stores: Stores) -> None:
+        study = context.study
+        for number, (device, seconds) in enumerate([("new GPU", 10.0), ("old GPU", 10_000.0)]):
+            item = stores.queue.take(study.id, context.worker, 60.0)
+            assert item is not None
+            named = stores.queue.assign_trial(item, number, context.spec.default_recipe())
+            assert named is not None
+            ended = TrialOutcome(
+                status=TrialStatus.FINISHED,
+                value=0.5,
+                brier=0.5,
+                ambiguity=0.0,
+                epochs_done=3,
+                seconds=seconds,
+                machine={"device": device},
+            )
+            assert stores.queue.store(named, ended)
+        stores.studies.set_deadline(study.id, stores.database.now() + EXPORT_SECONDS + 1000.0)
+        begins = {
+            d: DeadlineGuard(stores, d).kinds_to_begin(read_study(stores, "colours")) for d in ("new GPU", "old GPU")
+        }
+        assert WorkKind.SEARCH in begins["new GPU"] and WorkKind.SEARCH not in begins["old GPU"]
+
+    def test_a_device_has_the_name_that_its_trainings_record(self, context: StudyContext, stores: Stores) -> None:
+        stores.studies.set_budget(context.study.id, 1)
+        work_on(context)
+        (trained,) = stores.trials.records(context.study.id)
+        assert device_name(context.device) == device_of(trained.machine) != ""
 
     def test_a_trial_that_would_end_too_late_is_released_and_not_taken_again(
         self, context: StudyContext, stores: Stores

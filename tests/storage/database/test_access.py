@@ -64,7 +64,7 @@ def server() -> Iterator[URL]:
         ("ann", "wrong-" + PASSWORD, "ann", 'password authentication failed for user "ann"; check user and password'),
         ("ann", None, "ann", "no password supplied; check user and password"),
         ("ann", PASSWORD, "absent", 'database "absent" does not exist; create it: createdb'),
-        ("nobody", None, "ann", 'role "nobody" does not exist; check the user'),
+        ("ghost", None, "ann", 'role "ghost" does not exist; check the user'),
         ("nologin", None, "ann", "not permitted to log in; check the user"),
         ("banned", None, "ann", "pg_hba.conf rejects connection"),
         ("ann", PASSWORD, "closed", 'permission denied for database "closed"'),
