@@ -170,14 +170,6 @@ class ImageFiles:
     def _found_splits(self) -> set[Split | None]:
         return set(self._splits.values())
 
-    def has(self, identifier: str, split: Split) -> bool:
-        """Whether `find` would succeed."""
-        try:
-            self.find(identifier, split)
-        except ImageLookupError:
-            return False
-        return True
-
     def find(self, identifier: str, split: Split) -> str:
         """The path of the image with this id.
 
