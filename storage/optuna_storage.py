@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
@@ -31,6 +31,10 @@ from storage.database.engine import BUSY_TIMEOUT, CONNECT_TIMEOUT
 from storage.database.outages import repeatable
 from storage.database.urls import url_text
 from storage.errors import SchemaError
+from storage.values import RENAMED_VALUES, current_value
+
+FIXED_PARAMS = "fixed_params"
+"""Optuna's system attribute of an enqueued trial: the values that it has to take, by parameter name."""
 
 
 class _SharedEngineStorage(RDBStorage):
@@ -64,6 +68,46 @@ class _SharedEngineStorage(RDBStorage):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen_shared, (self._database,)
+
+    def _build_frozen_trial_from_trial_model(self, trial: models.TrialModel) -> FrozenTrial:
+        """As Optuna's, with the values of today (`storage.values.current_value`) in place of renamed ones.
+
+        Optuna refuses trials of one study with different choices, so choices are renewed as well.
+        """
+        built = super()._build_frozen_trial_from_trial_model(trial)
+        built.params = _current_params(built.params)
+        built.distributions = {name: _current_choices(name, one) for name, one in built.distributions.items()}
+        fixed = built.system_attrs.get(FIXED_PARAMS)
+        if isinstance(fixed, dict):
+            built.system_attrs = {**built.system_attrs, FIXED_PARAMS: _current_params(fixed)}
+        return built
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Session,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        """As Optuna's, which would compare renewed choices with the stored ones of another trial."""
+        if previous_distribution is None and param_name.partition("@")[0] in {field for field, _ in RENAMED_VALUES}:
+            previous_distribution = distribution
+        super()._set_trial_param_without_commit(
+            session, trial_id, param_name, param_value_internal, distribution, previous_distribution
+        )
+
+
+def _current_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: current_value(name, value) for name, value in params.items()}
+
+
+def _current_choices(name: str, distribution: BaseDistribution) -> BaseDistribution:
+    if not isinstance(distribution, CategoricalDistribution):
+        return distribution
+    choices = [current_value(name, choice) for choice in distribution.choices]
+    return distribution if choices == list(distribution.choices) else CategoricalDistribution(choices)
 
 
 def _reopen_shared(database: Database) -> RDBStorage:

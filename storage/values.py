@@ -17,6 +17,9 @@ from storage.errors import StorageError
 
 _TEXT_LIMIT = 4000  # characters
 
+RENAMED_VALUES = {("init", "imagenet"): "pretrained"}
+"""New value by field and old value, as in `trainer.recipe.recipe`: rows may hold the old one."""
+
 
 class WorkKind(StrEnum):
     """The purpose of a work item."""
@@ -213,17 +216,32 @@ class TrialRecord:
         return self.status is not TrialStatus.FAILED
 
 
+def current_value(parameter: str, value: Any) -> Any:
+    """The value that stands for a stored one today (`RENAMED_VALUES`).
+
+    Args:
+        parameter: a field of a flat recipe, or a sampled parameter: the field, or the field, ``@`` and a word.
+    """
+    return RENAMED_VALUES.get((parameter.partition("@")[0], value), value) if isinstance(value, str) else value
+
+
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of a flat recipe, independent of the order of its fields.
+
+    A value and the one that it replaced (`RENAMED_VALUES`) have the same hash, so that stored hashes stay valid.
 
     Raises:
         StorageError: JSON cannot represent a value.
     """
     try:
-        text = json.dumps(dict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = json.dumps({**recipe, **_old_values(recipe)}, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StorageError(f"a recipe may hold only texts, finite numbers and booleans: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _old_values(recipe: Mapping[str, Any]) -> dict[str, str]:
+    return {field: old for (field, old), new in RENAMED_VALUES.items() if recipe.get(field) == new}
 
 
 def finite_or_none(number: float | None) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from studies.errors import Problems, StudyError, shown
 from studies.file.catalog import find_study
-from studies.file.document import PORTFOLIO, TABLES, Document, known_field, parse_document
+from studies.file.document import PORTFOLIO, TABLES, Document, known_field, parse_document, warn_of_renamed_values
 from studies.file.overrides import apply_overrides
 from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, settle_portfolio
 from studies.settings import (
@@ -280,6 +280,7 @@ def load_study(
     problems = Problems(file.label)
     document = parse_document(file, problems)
     spec = _build(document, problems, lenient=False)
+    warn_of_renamed_values(document)
     if not overrides and recipe is None:
         return spec
     if recipe is not None:

@@ -114,7 +114,7 @@ def _check_initial_weights(spec: StudySpec, weights: Path | None) -> None:
         BackboneError: weights are missing; names all of them.
     """
     inits = [str(name) for name in spec.values_of("init")]
-    missing = missing_weights(backbones_of(spec), weights) if "imagenet" in inits else ()
+    missing = missing_weights(backbones_of(spec), weights) if "pretrained" in inits else ()
     problems = [missing_weights_message(missing, weights)] if missing else []
     problems += [missing_custom_weights_message(inits, weights)]
     if any(problems):

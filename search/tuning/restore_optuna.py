@@ -21,7 +21,7 @@ from search.study_state.search_trials import objective_of
 from search.study_state.study import Study
 from search.tuning.report_to_optuna import STATES, attributes_of, reported_epochs, sibling_trial
 from search.tuning.suggest import distribution_of
-from storage.optuna_storage import find_optuna_study, restore_optuna_study, study_id_of
+from storage.optuna_storage import FIXED_PARAMS, find_optuna_study, restore_optuna_study, study_id_of
 from storage.records.enqueued_trials import EnqueuedRecord
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
@@ -31,9 +31,6 @@ from studies.spec import StudySpec
 
 NEVER_BEGAN = "Optuna's study was deleted before this trial began"
 """Reason of a trial that keeps the place of a number without any record."""
-
-FIXED_PARAMS = "fixed_params"
-"""Optuna's system attribute of an enqueued trial: the values that it has to take, by parameter name."""
 
 log = logging.getLogger(__name__)
 

@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from storage.errors import DamagedRowError
+from storage.values import current_value
 
 TABLE_PREFIX = "retable_"
 
@@ -60,6 +61,24 @@ class Json(TypeDecorator[Any]):
                 raise DamagedRowError(
                     f"the database is damaged: {str(stored)[:60]!r} is not JSON ({error}). Restore a backup of it"
                 ) from error
+
+        return process
+
+
+class RecipeJson(Json):
+    """A flat recipe, or sampled parameters by name, whose values `storage.values.current_value` renews."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Reads a stored recipe."""
+        read = super().result_processor(dialect, coltype) or (lambda stored: stored)
+
+        def process(stored: Any) -> Any:
+            recipe = read(stored)
+            if not isinstance(recipe, dict):
+                return recipe
+            return {name: current_value(name, value) for name, value in recipe.items()}
 
         return process
 
@@ -179,7 +198,7 @@ class EnqueuedTrial(Base):
 
     study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"), primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    params: Mapped[dict[str, Any]]
+    params: Mapped[dict[str, Any]] = mapped_column(RecipeJson())
     attributes: Mapped[dict[str, Any]]
 
 
@@ -202,7 +221,7 @@ class Work(Base):
     kind: Mapped[str] = mapped_column(String(16))
     split: Mapped[int]
     seed: Mapped[int] = mapped_column(BigInteger())
-    recipe: Mapped[dict[str, Any] | None]
+    recipe: Mapped[dict[str, Any] | None] = mapped_column(RecipeJson())
     recipe_hash: Mapped[str | None] = mapped_column(String(64))
     trial_number: Mapped[int | None]
     note: Mapped[dict[str, Any]]
@@ -232,7 +251,7 @@ class Trial(Base):
     number: Mapped[int | None]
     split: Mapped[int]
     seed: Mapped[int] = mapped_column(BigInteger())
-    recipe: Mapped[dict[str, Any] | None]
+    recipe: Mapped[dict[str, Any] | None] = mapped_column(RecipeJson())
     machine: Mapped[dict[str, Any]]
     note: Mapped[dict[str, Any]]
     worker: Mapped[str | None]
@@ -305,7 +324,7 @@ class Export(Base):
     study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"), index=True)
     created: Mapped[float]
     folder: Mapped[str]
-    recipe: Mapped[dict[str, Any]]
+    recipe: Mapped[dict[str, Any]] = mapped_column(RecipeJson())
     score: Mapped[float | None]
     score_se: Mapped[float | None]
     notes: Mapped[dict[str, Any]]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from studies.errors import Problems, StudyError, shown
 from studies.file.catalog import StudyFile
 from studies.settings import SECTIONS
 from trainer.common.errors import suggest
-from trainer.recipe.recipe import FIELDS, FieldInfo, field_info
+from trainer.recipe.recipe import FIELDS, RENAMED_VALUES, FieldInfo, field_info
 
 GROUPS = frozenset(path.partition(".")[0] for path in FIELDS if "." in path)
 """The groups of recipe fields, which a file may write as nested tables."""
@@ -19,6 +21,8 @@ TABLES = ("protocol", "recipe", "space", "search", "confirm", "final", "data")
 PORTFOLIO = "portfolio"
 """The one array of tables beside the tables; see `studies.portfolio`."""
 MAX_KEY = 80  # characters of an unknown key in a message
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,31 @@ def known_field(path: str) -> FieldInfo:
         RecipeError: no such field.
     """
     return field_info(shorten(path))
+
+
+def warn_of_renamed_values(document: Document) -> None:
+    """Log a line for each value of `trainer.recipe.recipe.RENAMED_VALUES` in the document: it is read as the new one.
+
+    Of the space, choices and defaults are looked at.
+    """
+    for (path, old), new in RENAMED_VALUES.items():
+        places = [document.recipe.get(path), *_leaves(document.space.get(path))]
+        places += [entry.get(path) for entry in _leaves(document.portfolio) if isinstance(entry, Mapping)]
+        if old in places:
+            _warn(f'{document.label}: {path} = "{old}" is now called "{new}"; please write "{new}"')
+
+
+@lru_cache(maxsize=100)
+def _warn(message: str) -> None:
+    """Log a warning once: a command reads its study several times."""
+    log.warning(message)
+
+
+def _leaves(entry: object) -> list[object]:
+    """What an entry of [space] holds: a list of choices, or tables with choices and defaults. Tables are included."""
+    tables = entry if isinstance(entry, list) else [entry]
+    within = [value for table in tables if isinstance(table, Mapping) for value in table.values()]
+    return [*tables, *within, *(item for value in within if isinstance(value, list) for item in value)]
 
 
 def shorten(key: str) -> str:

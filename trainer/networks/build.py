@@ -23,7 +23,7 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
     The initial weights depend on ``recipe.init``:
 
     - ``"scratch"``: all weights are random;
-    - ``"imagenet"``: pre-trained weights, see `trainer.networks.pretrained`;
+    - ``"pretrained"``: pre-trained weights, see `trainer.networks.pretrained`;
     - any other name: that of a custom checkpoint, see `trainer.networks.custom_weights`.
 
     The classifier is random, unless the pre-trained weights or the checkpoint have one of exactly ``num_classes``
@@ -44,7 +44,7 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
         arguments["drop_rate"] = recipe.drop
     if recipe.drop_path > 0.0:
         arguments["drop_path_rate"] = recipe.drop_path
-    state = load_pretrained_weights(name, weights_dir) if recipe.init == "imagenet" else None
+    state = load_pretrained_weights(name, weights_dir) if recipe.init == "pretrained" else None
     try:
         model = _create(name, num_classes, state, arguments)
         if recipe.init not in BUILT_IN:

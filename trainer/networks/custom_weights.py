@@ -18,7 +18,7 @@ from trainer.networks.pretrained import SUFFIXES, check_readable, read_state_dic
 if TYPE_CHECKING:
     import torch
 
-BUILT_IN = ("imagenet", "scratch")
+BUILT_IN = ("pretrained", "scratch")
 """Values of ``recipe.init`` that name no file."""
 
 WRAPPERS = ("model.", "net.", "network.", "backbone.")

@@ -27,6 +27,10 @@ Scalar = str | int | float | bool
 """A value of a flat recipe: TOML, JSON and Optuna all represent these types exactly."""
 
 
+RENAMED_VALUES = {("init", "imagenet"): "pretrained"}
+"""New value by field and old value: stored recipes, stored studies and study files may hold the old one."""
+
+
 class RecipeError(TrainerError):
     """An unknown field, or an invalid value of a field. The message names both, and what would be valid."""
 
@@ -48,12 +52,15 @@ class FieldInfo:
     def check(self, value: object) -> Scalar:
         """Check ``value`` and return it as this field's type: an ``int`` field takes 2.0 as 2.
 
+        Values of `RENAMED_VALUES` become the new ones.
+
         Raises:
             RecipeError: wrong type, not finite, out of range, or not among the choices.
         """
         if self.type is str:
             if not isinstance(value, str) or not value:
                 raise RecipeError(f"{self.path} takes a name, not {value!r}")
+            value = RENAMED_VALUES.get((self.path, value), value)
             if self.choices and value not in self.choices:
                 raise RecipeError(f"{self.path} cannot be {value!r}{suggest(value, self.choices)}")
             if self.pattern and not re.fullmatch(self.pattern, value):
@@ -174,8 +181,8 @@ class Recipe:
 
     backbone: str = _setting("tf_efficientnet_b0.ns_jft_in1k", "timm model name")
     init: str = _setting(
-        "imagenet",
-        "starting weights: imagenet (timm's pre-trained ones), scratch, or a checkpoint's name in the weights folder",
+        "pretrained",
+        "starting weights: pretrained (timm's), scratch, or a checkpoint's name in the weights folder",
         pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
     )
     image_size: int = _setting(224, "side of the square network input, in pixels", low=8, high=2048)

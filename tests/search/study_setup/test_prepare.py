@@ -54,7 +54,7 @@ def put(folder: Path, name: str) -> None:
 
 
 LEARNING_RATE = '"optimizer.lr" = { low = 1e-4, high = 1e-2, log = true }'
-INIT = 'init = ["imagenet", "scratch", "ssl-a", "ssl-b"]'
+INIT = 'init = ["pretrained", "scratch", "ssl-a", "ssl-b"]'
 CONDITIONAL = """
 "optimizer.name" = ["adamw", "sgd"]
 init = { choices = ["scratch", "ssl-a"], when = { "optimizer.name" = "sgd" } }
@@ -63,10 +63,10 @@ init = { choices = ["scratch", "ssl-a"], when = { "optimizer.name" = "sgd" } }
 
 def test_values_of_init_are_those_that_a_trial_can_have(tmp_path: Path) -> None:
     assert study(tmp_path, LEARNING_RATE, "ssl-a").values_of("init") == ["ssl-a"]
-    assert study(tmp_path, INIT).values_of("init") == ["imagenet", "scratch", "ssl-a", "ssl-b"]
+    assert study(tmp_path, INIT).values_of("init") == ["pretrained", "scratch", "ssl-a", "ssl-b"]
     # Without the condition, a trial has the fixed value, or else the default.
     assert study(tmp_path, CONDITIONAL, "scratch").values_of("init") == ["scratch", "ssl-a"]
-    assert study(tmp_path, CONDITIONAL, "").values_of("init") == ["scratch", "ssl-a", "imagenet"]
+    assert study(tmp_path, CONDITIONAL, "").values_of("init") == ["scratch", "ssl-a", "pretrained"]
 
 
 def test_all_missing_weights_are_named_together(tmp_path: Path, folder: Path) -> None:

@@ -28,7 +28,7 @@ folds = 3
 [recipe]
 backbone = "resnet18"
 epochs = 9
-init = "imagenet"
+init = "pretrained"
 
 [space]
 "optimizer.lr" = { low = 1e-4, high = 2e-3, log = true }

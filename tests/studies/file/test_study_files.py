@@ -242,7 +242,7 @@ def test_booleans_are_fixed_sampled_and_used_in_conditions(load: Load) -> None:
 
 
 def test_a_checkpoint_is_named_beside_the_other_starts(load: Load) -> None:
-    spec = load("[space]\ninit = ['imagenet', 'wikiart-2']")
+    spec = load("[space]\ninit = ['pretrained', 'wikiart-2']")
     assert spec.assemble({"init": "wikiart-2"})["init"] == "wikiart-2"
 
 

@@ -33,7 +33,7 @@ def test_every_backbone_of_the_bundled_studies_exists(name: str) -> None:
 
     spec = check_backbones(load_study(name))
     assert check_backbones(spec) == spec
-    if spec.recipe["init"] == "imagenet":
+    if spec.recipe["init"] == "pretrained":
         assert set(backbones_of(spec)) <= set(timm.list_pretrained()), "each needs weights"
 
 

@@ -152,13 +152,13 @@ def test_a_link_does_not_lead_out_of_the_folder(folder: Path, tmp_path: Path) ->
 def test_the_error_names_the_missing_file_and_the_folder(folder: Path) -> None:
     save_file(checkpoint(), folder / "pretext.safetensors")
     torch.save(checkpoint(), folder / "old.pth")
-    assert missing_custom_weights_message(["imagenet", "scratch", "pretext", "old"], folder) == ""
-    message = missing_custom_weights_message(["pretex", "imagenet", "nothing.like.it", "pretex"], folder)
+    assert missing_custom_weights_message(["pretrained", "scratch", "pretext", "old"], folder) == ""
+    message = missing_custom_weights_message(["pretex", "pretrained", "nothing.like.it", "pretex"], folder)
     assert len(message.splitlines()) == 2
-    assert f"init = 'pretex' is neither imagenet nor scratch, and the weights folder {folder} has no" in message
-    assert "pretex.safetensors or pretex.pth; did you mean pretext?" in message
+    assert f"init = 'pretex' is neither pretrained nor scratch, and the weights folder {folder} has no" in message
+    assert "pretex.safetensors or pretex.pth; did you mean pretext" in message
     assert "--weights" in missing_custom_weights_message(["pretext"], None)
-    assert "did you mean imagenet?" in missing_custom_weights_message(["imagnet"], None)
+    assert "did you mean pretrained?" in missing_custom_weights_message(["pretraind"], None)
     assert "does not exist" in missing_custom_weights_message(["pretext"], folder / "nowhere")
     with pytest.raises(BackboneError, match=re.escape(str(folder))):
         create_backbone(recipe("pretex"), 4, weights_dir=folder)

@@ -45,7 +45,7 @@ def checkpoint(name: str = NAME, classes: int = 1000) -> dict[str, torch.Tensor]
 
 
 def recipe(name: str = NAME) -> Recipe:
-    return Recipe.from_flat({"backbone": name, "init": "imagenet", "image_size": 64})
+    return Recipe.from_flat({"backbone": name, "init": "pretrained", "image_size": 64})
 
 
 def differing(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> set[str]:
