@@ -185,6 +185,11 @@ class Recipe:
         "starting weights: pretrained (timm's), scratch, or a checkpoint's name in the weights folder",
         pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
     )
+    method: str = _setting(
+        "fine_tune",
+        "what learns: fine_tune (the network), or linear_probe (only a linear classifier on its frozen features)",
+        choices=("fine_tune", "linear_probe"),
+    )
     image_size: int = _setting(224, "side of the square network input, in pixels", low=8, high=2048)
     resize: str = _setting("squash", "how an image becomes square", choices=("squash", "pad", "crop"))
     epochs: int = _setting(12, "passes over each fold's training images", low=1, high=10_000)

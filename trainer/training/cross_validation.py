@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from trainer.evaluation.ambiguity import Average
 from trainer.recipe.recipe import Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
+from trainer.training.linear_probe import cross_validate_probe
 from trainer.training.lockstep import Abandoned, Lockstep
 from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
@@ -49,6 +51,9 @@ def cross_validate(
     clock: Callable[[], float] = time.monotonic,
 ) -> CVResult:
     """Train one model per fold and predict every image with the model that has not seen it.
+
+    A recipe with ``method = "linear_probe"`` is one epoch, without checkpoints and further views
+    (`trainer.training.linear_probe`).
 
     The result is a function of (recipe, data, seed). On a CPU with the same number of threads it is the same bit for
     bit, whether the training ran undisturbed or resumed from a checkpoint, whatever ran before in this process, and
@@ -89,6 +94,22 @@ def cross_validate(
         gpus = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=gpus))
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
+        if recipe.method == "linear_probe":
+            return _probe(
+                recipe,
+                data,
+                abandon=abandon,
+                on_batch=on_batch,
+                metric=metric,
+                seed=seed,
+                device=device,
+                on_epoch=on_epoch,
+                weights_dir=weights_dir,
+                keep_models=keep_models,
+                worth_keeping=worth_keeping,
+                predict_test=predict_test,
+                clock=clock,
+            )
         if loader is None:
             loader = stack.enter_context(BatchLoader())
         run = Lockstep(
@@ -126,6 +147,29 @@ def cross_validate(
             if done < recipe.epochs:
                 return run.result("stopped", f"left in the middle of epoch {done + 1} of {recipe.epochs}")
             return run.result("stopped", "left while predicting after the last epoch")
+
+
+def _probe(
+    recipe: Recipe,
+    data: TrainingData,
+    *,
+    abandon: Callable[[], bool] | None,
+    on_batch: Callable[[float], None] | None,
+    **settings: Any,
+) -> CVResult:
+    """`cross_validate_probe`, ended as `cross_validate` promises."""
+
+    def before_batch(share: float) -> None:
+        if abandon is not None and abandon():
+            raise Abandoned
+        if on_batch is not None:
+            on_batch(share)
+
+    try:
+        return cross_validate_probe(recipe, data, before_batch=before_batch, **settings)
+    except Abandoned:
+        nothing = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
+        return CVResult(status="stopped", reason="left in the middle of the probe", reports=(), oof=nothing)
 
 
 def _train_epochs(

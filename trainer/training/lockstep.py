@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.common.arrays import Float32Array
-from trainer.common.environment import cpu_name
 from trainer.common.errors import TrainerError
 from trainer.evaluation.ambiguity import Average
-from trainer.evaluation.metrics import score, true_class_probability
 from trainer.inference.views import TTA
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
@@ -26,6 +22,8 @@ from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import FinalPredictions, PredictTest, predict_after_last_epoch
 from trainer.training.fold_group import FoldGroup
 from trainer.training.fold_model import FoldModel, training_precision
+from trainer.training.machine import machine_of
+from trainer.training.reporting import epoch_report
 from trainer.training.results import CVResult, EpochReport, Labels, Status, TrainingData
 
 MIB = 2**20
@@ -115,7 +113,17 @@ class Lockstep:
             oof[self._data.held_out(fold)] = outcome.proba
             losses.append(outcome.loss)
         self._oof = oof
-        self.reports.append(self._report(epoch, float(np.mean(losses)), self._clock() - begun))
+        self.reports.append(
+            epoch_report(
+                self._data,
+                oof,
+                metric=self._metric,
+                epoch=epoch,
+                epochs=self._recipe.epochs,
+                train_loss=float(np.mean(losses)),
+                seconds=self._clock() - begun,
+            )
+        )
         return ""
 
     def _train_fold(self, fold: int, model: FoldModel, epoch: int) -> _FoldEpoch:
@@ -179,29 +187,6 @@ class Lockstep:
     def _leave_if_abandoned(self) -> None:
         if self._abandon is not None and self._abandon():
             raise Abandoned
-
-    def _report(self, epoch: int, train_loss: float, seconds: float) -> EpochReport:
-        targets, folds = self._data.targets, self._data.folds
-        true_class = true_class_probability(targets.y, self._oof)
-        held_out = np.isfinite(self._oof[:, 0])
-        mean_true_probability = metric = float("nan")
-        if held_out.any():
-            metric = self._score(held_out)
-            mean_true_probability = targets.select(held_out).mean(true_class[held_out])
-        return EpochReport(
-            epoch=epoch,
-            epochs=self._recipe.epochs,
-            true_class=true_class,
-            metric=metric,
-            mean_true_probability=mean_true_probability,
-            fold_metrics=tuple(self._score(folds == fold) for fold in range(len(self._folds)) if np.any(folds == fold)),
-            train_loss=train_loss,
-            seconds=seconds,
-        )
-
-    def _score(self, rows: npt.NDArray[np.bool_]) -> float:
-        """The metric on the chosen images, by their weights."""
-        return score(self._metric, self._data.targets.select(rows), self._oof[rows])
 
     def content(self) -> dict[str, Any]:
         """What `restore` needs, for a checkpoint: dictionaries and lists of tensors and plain values."""
@@ -276,25 +261,16 @@ class Lockstep:
 
     def _machine(self) -> dict[str, Scalar]:
         machine: dict[str, Scalar] = {
-            "device": str(self._device),
-            "precision": str(training_precision(self._device)).removeprefix("torch."),
+            **machine_of(self._device),
             "micro_batch": self._micro_batch,
-            "torch": torch.__version__,
-            "timm": importlib.metadata.version("timm"),
-            "albumentations": importlib.metadata.version("albumentations"),
-            "threads": torch.get_num_threads(),
             "folds_abreast": self._folds.width,
             "seconds": sum(report.seconds for report in self.reports),
         }
-        if self._device.type == "cpu":
-            # Its vector instructions decide in which order sums are added up.
-            machine["cpu"] = f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
         if self._folds.plan.offload:
             machine["parked"] = True
         if self._init_digest:
             machine["init_sha256"] = self._init_digest
         if self._device.type == "cuda":
-            machine["device"] = torch.cuda.get_device_name(self._device)
             machine["memory_peak"] = -(-torch.cuda.max_memory_allocated(self._device) // MIB)
             machine["memory_planned"] = -(-self._folds.plan.need // MIB)
         return machine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -41,6 +42,9 @@ class TrainingData:
     image_weights: ImageWeights | None = None
     """How much each training image counts in every score: float64, shape (n,), finite, above 0. None: all count the
     same. The weights change no training, only its scores."""
+
+    features: Path | None = None
+    """Folder in which linear probes share the features of frozen backbones; None: they are not kept."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.

@@ -1,0 +1,1 @@
+"""Linear probes: features of a frozen backbone, and the linear classifiers that are fitted on them."""

@@ -1,0 +1,180 @@
+"""Linear heads: multinomial logistic regression on frozen features, one head for every fold.
+
+Features are standardised by the training part of each fold, and an L2 penalty on the weights is chosen inside that part
+by cross-validation, so that a held-out label affects nothing.
+
+The fits minimise cross-entropy by L-BFGS (Liu & Nocedal 1989) in the basis of the principal components. There the
+curvature of the loss is nearly diagonal, and dividing by its square root makes a few dozen steps suffice. The penalty
+and therefore the minimum are the same in every orthonormal basis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.common.arrays import Float32Array
+from trainer.data.folds import make_folds
+
+Labels = NDArray[np.int64]
+
+PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+"""L2 penalties that are tried, the strongest first, relative to the mean cross-entropy of the images."""
+INNER_FOLDS = 5
+"""Folds of a training part in which the penalty is chosen, where the folds themselves cannot serve."""
+
+_WORSE = 1.05  # ratio to the best validation loss so far at which weaker penalties are no longer tried
+_SMALLEST_DEVIATION = 1e-6  # of a feature; smaller ones, of dead units, are not enlarged to 1
+_SMALLEST_VARIANCE = 1e-6  # of a principal component, relative to the largest
+_CURVATURE = 0.1  # typical second derivative of the cross-entropy by a logit
+_TOLERANCE = 1e-3  # of the gradient, in the scaled basis
+_STEPS = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinearHead:
+    """A linear classifier of d features: logits ``features @ weight.T + bias``."""
+
+    weight: torch.Tensor
+    """float32, shape (C, d)."""
+    bias: torch.Tensor
+    """float32, shape (C,)."""
+    penalty: float
+    """The chosen one of `PENALTIES`."""
+
+    def predict_proba(self, features: Float32Array) -> Float32Array:
+        """Softmax probabilities of features (n, d): float32, shape (n, C)."""
+        values = torch.from_numpy(np.array(features)).to(self.weight.device)
+        proba: Float32Array = (values @ self.weight.T + self.bias).softmax(dim=1).cpu().numpy()
+        return proba
+
+
+def fit_heads(
+    features: Float32Array,
+    y: Labels,
+    folds: Labels,
+    *,
+    class_weights: Callable[[Labels], Float32Array],
+    device: torch.device | str = "cpu",
+) -> list[LinearHead]:
+    """Fit the head of every fold on the rows that the fold does not hold out.
+
+    The penalty of a fold is the one with the lowest cross-entropy on rows that were left out of its training part in
+    turn: those of each other fold, so that groups stay together. With fewer than three folds a training part is divided
+    into `INNER_FOLDS`.
+
+    Args:
+        features: float32, shape (n, d), finite.
+        y: class of each row: int64, shape (n,).
+        folds: fold that holds out each row: int64, shape (n,), 0 .. K - 1, or -1: always in the training part.
+        class_weights: given the classes of the training rows of a fit, how much a row of each class counts: float32,
+            shape (C,).
+        device: where the fits compute.
+
+    Returns:
+        K heads (one if no row is held out), on ``device``.
+    """
+    x, targets = torch.from_numpy(np.array(features)).to(device), torch.from_numpy(y).to(device)
+    count = max(1, int(folds.max(initial=-1)) + 1)
+
+    def problem(rows: Labels) -> _Problem:
+        return _Problem(x, targets, rows, torch.from_numpy(class_weights(y[rows])).to(device))
+
+    losses = np.zeros((count, len(PENALTIES)))
+    for train, judged in _inner_splits(y, folds, count):
+        for fold, of_penalty in zip(judged, _validation_losses(problem(train), list(judged.values())), strict=True):
+            losses[fold] += of_penalty
+    best = losses.argmin(axis=1)
+    return [problem(np.flatnonzero(folds != fold)).head(PENALTIES[best[fold]]) for fold in range(count)]
+
+
+def _inner_splits(y: Labels, folds: Labels, count: int) -> Iterator[tuple[Labels, dict[int, Labels]]]:
+    """Training rows, and by fold the rows on which its penalty is judged; every fold occurs in several splits."""
+    if count >= 3:
+        # One fit without folds a and b judges the penalty of a on b, and that of b on a.
+        for a, b in combinations(range(count), 2):
+            train = np.flatnonzero((folds != a) & (folds != b))
+            yield train, {a: np.flatnonzero(folds == b), b: np.flatnonzero(folds == a)}
+        return
+    for fold in range(count):
+        part = np.flatnonzero(folds != fold)
+        inner_count = min(INNER_FOLDS, len(part))
+        inner = make_folds(y[part], np.arange(len(part)), inner_count, seed=0)
+        for number in range(inner_count):
+            yield part[inner != number], {fold: part[inner == number]}
+
+
+def _validation_losses(problem: _Problem, judged: Sequence[Labels]) -> list[NDArray[np.float64]]:
+    """Summed cross-entropy on each of ``judged`` by penalty; infinite for penalties that are certainly too weak."""
+    losses = [np.full(len(PENALTIES), np.inf) for _ in judged]
+    for number, penalty in enumerate(PENALTIES):
+        head = problem.head(penalty)
+        for of_rows, rows in zip(losses, judged, strict=True):
+            of_rows[number] = problem.loss(head, rows)
+        if all(of_rows[number] > _WORSE * of_rows.min() for of_rows in losses):
+            break
+    return losses
+
+
+class _Problem:
+    """The fits on one set of training rows, by penalty; each begins at the solution of the one before."""
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, rows: Labels, class_weights: torch.Tensor) -> None:
+        self._x, self._all_y, self._class_weights = x, y, class_weights
+        own, self._y = x[rows], y[rows]
+        self._weights = class_weights[self._y]
+        self._mean, self._deviation = own.mean(dim=0), own.std(dim=0, correction=0).clamp_min(_SMALLEST_DEVIATION)
+        standardised = (own - self._mean) / self._deviation
+        self._scores, self._axes, self._variances = _principal_components(standardised)
+        classes = len(class_weights)
+        self._solution = x.new_zeros((len(self._variances), classes)), x.new_zeros(classes)
+
+    def loss(self, head: LinearHead, rows: Labels) -> float:
+        """Summed cross-entropy of ``head`` on any rows, by the class weights of this problem."""
+        y = self._all_y[rows]
+        losses = torch.nn.functional.cross_entropy(self._x[rows] @ head.weight.T + head.bias, y, reduction="none")
+        return float((losses * self._class_weights[y]).double().sum())
+
+    def head(self, penalty: float) -> LinearHead:
+        """The head of least penalised cross-entropy."""
+        scale = (_CURVATURE * self._variances + penalty).rsqrt()[:, None]
+        begin, begin_bias = self._solution
+        scaled = (begin / scale).requires_grad_()
+        bias = begin_bias.clone().requires_grad_()
+        optimizer = torch.optim.LBFGS(
+            [scaled, bias], max_iter=_STEPS, tolerance_grad=_TOLERANCE, history_size=20, line_search_fn="strong_wolfe"
+        )
+        total = self._weights.sum()
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            coefficients = scale * scaled
+            logits = self._scores @ coefficients + bias
+            losses = torch.nn.functional.cross_entropy(logits, self._y, reduction="none")
+            loss = (losses * self._weights).sum() / total + penalty / 2 * coefficients.square().sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        with torch.enable_grad():
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+        self._solution = (scale * scaled).detach(), bias.detach()
+        weight = ((self._axes @ self._solution[0]).T / self._deviation).contiguous()
+        return LinearHead(weight=weight, bias=self._solution[1] - weight @ self._mean, penalty=penalty)
+
+
+def _principal_components(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scores (n, r), axes (d, r) and variances (r,) of centred rows ``x`` (n, d), without components of no variance."""
+    n, d = x.shape
+    # The eigenvectors of the smaller of the two products; the others follow from them.
+    squares, vectors = torch.linalg.eigh(x @ x.T if n < d else x.T @ x)
+    kept = squares > squares[-1].clamp_min(torch.finfo(x.dtype).tiny) * _SMALLEST_VARIANCE
+    squares, vectors = squares[kept], vectors[:, kept]
+    if n < d:
+        lengths = squares.sqrt()
+        return vectors * lengths, x.T @ (vectors / lengths), squares / n
+    return x @ vectors, vectors, squares / n

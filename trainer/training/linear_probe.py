@@ -1,0 +1,186 @@
+"""Cross-validation of a linear probe: the backbone stays frozen, and only a linear classifier is fitted for each fold.
+
+The result is that of any other cross-validation. Each head is folded into the classifier of the backbone, so that a
+fold model is an ordinary network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from trainer.common.arrays import Float32Array
+from trainer.common.randomness import random_key
+from trainer.evaluation.ambiguity import Average, expected_average
+from trainer.inference.views import TTA
+from trainer.networks.build import create_backbone
+from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
+from trainer.networks.view_averaging import average_views
+from trainer.probing.features import open_features
+from trainer.probing.frozen_backbone import linear_classifier
+from trainer.probing.linear_head import Labels, LinearHead, fit_heads
+from trainer.recipe.recipe import Recipe, Scalar
+from trainer.training.final_predictions import AMBIGUITY_IMAGES, PredictTest
+from trainer.training.fold_model import training_precision
+from trainer.training.losses import compute_class_weights
+from trainer.training.machine import machine_of
+from trainer.training.reporting import epoch_report
+from trainer.training.results import CVResult, TrainingData
+
+if TYPE_CHECKING:
+    from trainer.training.results import EpochReport, Verdict
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fitted:
+    """The heads of all folds on features of one precision."""
+
+    heads: tuple[LinearHead, ...]
+    oof: Float32Array
+    """Out-of-fold probabilities, (n, C); NaN in rows that are never held out."""
+    test: tuple[Float32Array, ...]
+    """Of each head for the test images, (m, C)."""
+    train_loss: float
+    """Mean cross-entropy of the training parts."""
+
+
+def cross_validate_probe(
+    recipe: Recipe,
+    data: TrainingData,
+    *,
+    metric: str,
+    seed: int,
+    device: torch.device,
+    on_epoch: Callable[[EpochReport], Verdict],
+    weights_dir: Path | None,
+    keep_models: bool,
+    worth_keeping: Callable[[EpochReport, Average | None], bool] | None,
+    predict_test: PredictTest,
+    before_batch: Callable[[float], None],
+    clock: Callable[[], float],
+) -> CVResult:
+    """Fit a linear classifier on frozen features for every fold; it counts as one epoch.
+
+    The heads learn from features that are averaged over the views of ``recipe.tta``; predictions average the
+    probabilities of these views, as those of every network do. Of the loss, ``class_weight`` applies, and ``balance``
+    in the same way. No other setting of training changes a probe. Without random weights (``init = "scratch"``) the
+    seed changes nothing.
+
+    The features are computed in the precision of training. Networks that are worth keeping are fitted again on float32
+    features, because an exported model computes in float32.
+
+    Args:
+        before_batch: called before every batch with the share of the images that are done. What it raises is passed on.
+
+    The other arguments are those of `trainer.training.cross_validation.cross_validate`, which also restores torch's
+    generators.
+
+    Raises:
+        BackboneError: the backbone or its weights cannot be used, or its classifier is no linear layer.
+        torch.OutOfMemoryError: one image alone does not fit.
+    """
+    begun = clock()
+    torch.manual_seed(random_key(seed, "weights", 0) % 2**63)
+    model = create_backbone(recipe, data.num_classes, weights_dir=weights_dir)
+    model = model.to(device).to(memory_format=torch.channels_last).eval()
+    linear_classifier(model, recipe.image_size)
+    precision = training_precision(device)
+    fitted = _fit(model, recipe, data, precision, before_batch)
+    report = epoch_report(
+        data,
+        fitted.oof,
+        metric=metric,
+        epoch=1,
+        epochs=1,
+        train_loss=fitted.train_loss,
+        seconds=clock() - begun,
+    )
+    machine: dict[str, Scalar] = {**machine_of(device), "seconds": report.seconds}
+    if recipe.init not in BUILT_IN:
+        machine["init_sha256"] = custom_weights_digest(recipe.init, weights_dir)
+    on_epoch(report)
+    average = _expected_average(data, fitted)
+    kept = worth_keeping is None or worth_keeping(report, average)
+    if kept and precision is not torch.float32:
+        fitted = _fit(model, recipe, data, torch.float32, before_batch)
+    predicted = predict_test is True or (kept and predict_test == "if kept")
+    return CVResult(
+        status="finished",
+        reason="",
+        reports=(report,),
+        oof=fitted.oof,
+        test=_mean(fitted.test) if predicted else None,
+        average=average,
+        machine=machine,
+        models=_networks(model, recipe, fitted.heads) if keep_models and kept else (),
+    )
+
+
+def _fit(
+    model: torch.nn.Module,
+    recipe: Recipe,
+    data: TrainingData,
+    precision: torch.dtype,
+    before_batch: Callable[[float], None],
+) -> _Fitted:
+    views = TTA[recipe.tta]
+    features = open_features(
+        model,
+        data.pixels.train,
+        data.pixels.test,
+        views=views,
+        folder=data.features,
+        precision=precision,
+        before_batch=before_batch,
+    )
+
+    def class_weights(y: Labels) -> Float32Array:
+        powers = (recipe.loss.class_weight, recipe.balance)
+        by_loss, by_sampling = (compute_class_weights(y, data.num_classes, power) for power in powers)
+        return by_loss * by_sampling
+
+    mean = _mean([features.train[view] for view in views])
+    device = next(model.parameters()).device
+    heads = fit_heads(mean, data.y, data.folds, class_weights=class_weights, device=device)
+    oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
+    losses, test = [], []
+    for fold, head in enumerate(heads):
+        part, held_out = data.training_part(fold), data.held_out(fold)
+        oof[held_out] = average_views(
+            {view: head.predict_proba(features.train[view][held_out]) for view in views}, views
+        )
+        test.append(average_views({view: head.predict_proba(features.test[view]) for view in views}, views))
+        fitted = head.predict_proba(mean[part])[np.arange(len(part)), data.y[part]]
+        losses.append(float(-np.log(np.maximum(fitted, np.finfo(np.float32).tiny)).mean()))
+    return _Fitted(heads=tuple(heads), oof=oof, test=tuple(test), train_loss=float(np.mean(losses)))
+
+
+def _expected_average(data: TrainingData, fitted: _Fitted) -> Average | None:
+    held_out = np.isfinite(fitted.oof[:, 0])
+    if not held_out.any():
+        return None
+    num_test = len(data.pixels.test)
+    sample = np.linspace(0, num_test - 1, num=min(num_test, AMBIGUITY_IMAGES)).astype(np.int64)
+    members = [proba[sample] for proba in fitted.test] if num_test else []
+    return expected_average(data.targets.select(held_out), fitted.oof[held_out], members)
+
+
+def _mean(arrays: Sequence[Float32Array]) -> Float32Array:
+    """The mean of arrays of one shape, added up in float64."""
+    total = sum((array.astype(np.float64) for array in arrays[1:]), arrays[0].astype(np.float64))
+    return (total / len(arrays)).astype(np.float32)
+
+
+def _networks(
+    model: torch.nn.Module, recipe: Recipe, heads: tuple[LinearHead, ...]
+) -> tuple[dict[str, torch.Tensor], ...]:
+    """State dict of the network of each fold, on the CPU; they share the tensors below the classifier."""
+    classifier = linear_classifier(model, recipe.image_size)
+    state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+    path = next(name for name, module in model.named_modules() if module is classifier)
+    return tuple({**state, f"{path}.weight": head.weight.cpu(), f"{path}.bias": head.bias.cpu()} for head in heads)
