@@ -32,7 +32,7 @@ _WORSE = 1.05  # ratio to the best validation loss so far at which weaker penalt
 _SMALLEST_DEVIATION = 1e-6  # of a feature; smaller ones, of dead units, are not enlarged to 1
 _SMALLEST_VARIANCE = 1e-6  # of a principal component, relative to the largest
 _CURVATURE = 0.1  # typical second derivative of the cross-entropy by a logit
-_TOLERANCE = 1e-3  # of the gradient, in the scaled basis
+_TOLERANCE, _COARSE_TOLERANCE = 1e-5, 1e-3  # of the gradient in the scaled basis; coarse to choose a penalty
 _STEPS = 200
 
 
@@ -112,11 +112,14 @@ def _inner_splits(y: Labels, folds: Labels, count: int) -> Iterator[tuple[Labels
 def _validation_losses(problem: _Problem, judged: Sequence[Labels]) -> list[NDArray[np.float64]]:
     """Summed cross-entropy on each of ``judged`` by penalty; infinite for penalties that are certainly too weak."""
     losses = [np.full(len(PENALTIES), np.inf) for _ in judged]
+    open_ones = list(zip(losses, judged, strict=True))
     for number, penalty in enumerate(PENALTIES):
-        head = problem.head(penalty)
-        for of_rows, rows in zip(losses, judged, strict=True):
+        head = problem.head(penalty, _COARSE_TOLERANCE)
+        for of_rows, rows in open_ones:
             of_rows[number] = problem.loss(head, rows)
-        if all(of_rows[number] > _WORSE * of_rows.min() for of_rows in losses):
+        # Each by its own rows: those of another fold are not held out by this one.
+        open_ones = [(of_rows, rows) for of_rows, rows in open_ones if of_rows[number] <= _WORSE * of_rows.min()]
+        if not open_ones:
             break
     return losses
 
@@ -140,14 +143,14 @@ class _Problem:
         losses = torch.nn.functional.cross_entropy(self._x[rows] @ head.weight.T + head.bias, y, reduction="none")
         return float((losses * self._class_weights[y]).double().sum())
 
-    def head(self, penalty: float) -> LinearHead:
+    def head(self, penalty: float, tolerance: float = _TOLERANCE) -> LinearHead:
         """The head of least penalised cross-entropy."""
         scale = (_CURVATURE * self._variances + penalty).rsqrt()[:, None]
         begin, begin_bias = self._solution
         scaled = (begin / scale).requires_grad_()
         bias = begin_bias.clone().requires_grad_()
         optimizer = torch.optim.LBFGS(
-            [scaled, bias], max_iter=_STEPS, tolerance_grad=_TOLERANCE, history_size=20, line_search_fn="strong_wolfe"
+            [scaled, bias], max_iter=_STEPS, tolerance_grad=tolerance, history_size=20, line_search_fn="strong_wolfe"
         )
         total = self._weights.sum()
 

@@ -12,123 +12,60 @@ Nothing here imports torch, so that a study file is checked in milliseconds.
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from trainer.common.errors import TrainerError, suggest
+from trainer.common.errors import suggest
 from trainer.inference.views import TTA
 from trainer.recipe.augmentation_table import AUGMENTATIONS, POLICIES
+from trainer.recipe.field_info import RENAMED_VALUES, FieldInfo, RecipeError, Scalar, interval, setting
 from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 
-Scalar = str | int | float | bool
-"""A value of a flat recipe: TOML, JSON and Optuna all represent these types exactly."""
-
-
-RENAMED_VALUES = {("init", "imagenet"): "pretrained"}
-"""New value by field and old value: stored recipes, stored studies and study files may hold the old one."""
-
-
-class RecipeError(TrainerError):
-    """An unknown field, or an invalid value of a field. The message names both, and what would be valid."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldInfo:
-    """The declaration of one flat field. ``type`` is ``str``, ``bool``, ``int`` or ``float``; ranges are closed."""
-
-    path: str
-    type: type
-    default: Scalar
-    doc: str
-    low: float = -math.inf
-    high: float = math.inf
-    choices: tuple[str, ...] = ()
-    pattern: str = ""
-    """Regular expression that the whole name has to match, of fields without choices."""
-
-    def check(self, value: object) -> Scalar:
-        """Check ``value`` and return it as this field's type: an ``int`` field takes 2.0 as 2.
-
-        Values of `RENAMED_VALUES` become the new ones.
-
-        Raises:
-            RecipeError: wrong type, not finite, out of range, or not among the choices.
-        """
-        if self.type is str:
-            if not isinstance(value, str) or not value:
-                raise RecipeError(f"{self.path} takes a name, not {value!r}")
-            value = RENAMED_VALUES.get((self.path, value), value)
-            if self.choices and value not in self.choices:
-                raise RecipeError(f"{self.path} cannot be {value!r}{suggest(value, self.choices)}")
-            if self.pattern and not re.fullmatch(self.pattern, value):
-                raise RecipeError(
-                    f"{self.path} cannot be {value!r}: a name of letters, digits, dots and dashes, no path"
-                )
-            return value
-        if self.type is bool:
-            if not isinstance(value, bool):
-                raise RecipeError(f"{self.path} is true or false, not {value!r}")
-            return value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
-            raise RecipeError(f"{self.path} takes a number, not {value!r}")
-        if self.type is int and value != int(value):
-            raise RecipeError(f"{self.path} takes a whole number, not {value!r}")
-        if not self.low <= value <= self.high:
-            raise RecipeError(f"{self.path} = {value!r} is outside {interval(self.low, self.high)}")
-        return int(value) if self.type is int else float(value)
-
-
-def interval(low: float, high: float) -> str:
-    """The range of a field, as the end of a sentence."""
-    if high == math.inf:
-        return f"its range (at least {low:g})"
-    return f"its range {low:g} .. {high:g}"
-
-
-def _setting(
-    default: Scalar,
-    doc: str,
-    *,
-    low: float = -math.inf,
-    high: float = math.inf,
-    choices: Iterable[str] = (),
-    pattern: str = "",
-) -> Any:
-    metadata = {"doc": doc, "low": low, "high": high, "choices": tuple(choices), "pattern": pattern}
-    return field(default=default, metadata=metadata)
+__all__ = [
+    "FIELDS",
+    "RENAMED_VALUES",
+    "Augment",
+    "FieldInfo",
+    "Loss",
+    "Optimizer",
+    "Recipe",
+    "RecipeError",
+    "Scalar",
+    "Schedule",
+    "field_info",
+    "interval",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """Settings of the optimizer."""
 
-    name: str = _setting("adamw", "optimizer", choices=OPTIMIZERS)
-    lr: float = _setting(3e-4, "peak learning rate", low=1e-8, high=10.0)
-    weight_decay: float = _setting(0.01, "weight decay; biases and norms are left out", low=0.0, high=1.0)
-    momentum: float = _setting(0.9, "momentum of SGD and RMSprop, first beta of the Adam family", low=0.0, high=0.999)
-    beta2: float = _setting(
+    name: str = setting("adamw", "optimizer", choices=OPTIMIZERS)
+    lr: float = setting(3e-4, "peak learning rate", low=1e-8, high=10.0)
+    weight_decay: float = setting(0.01, "weight decay; biases and norms are left out", low=0.0, high=1.0)
+    momentum: float = setting(0.9, "momentum of SGD and RMSprop, first beta of the Adam family", low=0.0, high=0.999)
+    beta2: float = setting(
         0.0, "second beta of the Adam family; 0 = the optimizer's own: mostly 0.999", low=0.0, high=0.99999
     )
-    layer_decay: float = _setting(
+    layer_decay: float = setting(
         1.0,
         "learning rate factor from a layer group to the one below (BEiT); 1 = same everywhere",
         low=0.1,
         high=1.0,
     )
-    head_lr: float = _setting(1.0, "the classifier's learning rate as a multiple of the others'", low=0.01, high=1000.0)
-    clip_grad: float = _setting(0.0, "gradients are scaled down to this norm; 0 = never", low=0.0, high=1000.0)
+    head_lr: float = setting(1.0, "the classifier's learning rate as a multiple of the others'", low=0.01, high=1000.0)
+    clip_grad: float = setting(0.0, "gradients are scaled down to this norm; 0 = never", low=0.0, high=1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """Settings of the learning-rate schedule."""
 
-    name: str = _setting("cosine", "shape after the warm-up", choices=SCHEDULES)
-    warmup: float = _setting(0.1, "fraction of all steps in which the rate rises to its peak", low=0.0, high=0.9)
-    floor: float = _setting(0.0, "share of the peak that the rate never falls below after it", low=0.0, high=1.0)
+    name: str = setting("cosine", "shape after the warm-up", choices=SCHEDULES)
+    warmup: float = setting(0.1, "fraction of all steps in which the rate rises to its peak", low=0.0, high=0.9)
+    floor: float = setting(0.0, "share of the peak that the rate never falls below after it", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,37 +74,37 @@ class Augment:
 
     strengths: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(AUGMENTATIONS, 0.0))
     """Strength by name of `trainer.recipe.augmentation_table.AUGMENTATIONS`, every name present. Treat as read-only."""
-    policy: str = _setting("none", "published mixture of augmentations, before all others", choices=POLICIES)
-    policy_prob: float = _setting(1.0, "share of the images that the policy changes; 0 = off", low=0.0, high=1.0)
-    policy_magnitude: float = _setting(
+    policy: str = setting("none", "published mixture of augmentations, before all others", choices=POLICIES)
+    policy_prob: float = setting(1.0, "share of the images that the policy changes; 0 = off", low=0.0, high=1.0)
+    policy_magnitude: float = setting(
         0.3, "RandAugment's magnitude as a share of the strongest: M / 30 of the paper", low=0.0, high=1.0
     )
-    policy_ops: int = _setting(2, "RandAugment's N: changes to each image", low=1, high=8)
-    mix: str = _setting("none", "blend pairs of images of a batch", choices=("none", "mixup", "cutmix"))
-    mix_alpha: float = _setting(0.4, "Beta(alpha, alpha) draws the share of the blend", low=0.01, high=10.0)
-    mix_prob: float = _setting(0.5, "share of the batches that are blended", low=0.0, high=1.0)
-    mix_off: float = _setting(0.2, "blending is off for this last part of the epochs", low=0.0, high=1.0)
+    policy_ops: int = setting(2, "RandAugment's N: changes to each image", low=1, high=8)
+    mix: str = setting("none", "blend pairs of images of a batch", choices=("none", "mixup", "cutmix"))
+    mix_alpha: float = setting(0.4, "Beta(alpha, alpha) draws the share of the blend", low=0.01, high=10.0)
+    mix_prob: float = setting(0.5, "share of the batches that are blended", low=0.0, high=1.0)
+    mix_off: float = setting(0.2, "blending is off for this last part of the epochs", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
     """Settings of the training loss."""
 
-    label_smoothing: float = _setting(0.0, "share of the target spread over all classes", low=0.0, high=0.9)
-    focal_gamma: float = _setting(0.0, "focal loss exponent (Lin et al. 2017); 0 = cross-entropy", low=0.0, high=10.0)
-    class_weight: float = _setting(
+    label_smoothing: float = setting(0.0, "share of the target spread over all classes", low=0.0, high=0.9)
+    focal_gamma: float = setting(0.0, "focal loss exponent (Lin et al. 2017); 0 = cross-entropy", low=0.0, high=10.0)
+    class_weight: float = setting(
         0.0,
         "class weights are (1 / class frequency) to this power; 0 = none, 1 = balanced",
         low=0.0,
         high=1.0,
     )
-    gce_q: float = _setting(
+    gce_q: float = setting(
         0.0,
         "generalized cross-entropy exponent (Zhang & Sabuncu 2018): forgives wrong labels; 0 = cross-entropy, 1 = MAE",
         low=0.0,
         high=1.0,
     )
-    bootstrap: float = _setting(
+    bootstrap: float = setting(
         0.0,
         "share of the target that is the network's own prediction (Reed et al. 2015): forgives wrong labels",
         low=0.0,
@@ -179,46 +116,46 @@ class Loss:
 class Recipe:
     """All settings of one training, defaults included, so that a stored recipe says exactly what ran."""
 
-    backbone: str = _setting("tf_efficientnet_b0.ns_jft_in1k", "timm model name")
-    init: str = _setting(
+    backbone: str = setting("tf_efficientnet_b0.ns_jft_in1k", "timm model name")
+    init: str = setting(
         "pretrained",
         "starting weights: pretrained (timm's), scratch, or a checkpoint's name in the weights folder",
         pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
     )
-    method: str = _setting(
+    method: str = setting(
         "fine_tune",
         "what learns: fine_tune (the network), or linear_probe (only a linear classifier on its frozen features)",
         choices=("fine_tune", "linear_probe"),
     )
-    image_size: int = _setting(224, "side of the square network input, in pixels", low=8, high=2048)
-    resize: str = _setting("squash", "how an image becomes square", choices=("squash", "pad", "crop"))
-    epochs: int = _setting(12, "passes over each fold's training images", low=1, high=10_000)
-    batch_size: int = _setting(32, "images per optimizer step", low=2, high=4096)
-    balance: float = _setting(
+    image_size: int = setting(224, "side of the square network input, in pixels", low=8, high=2048)
+    resize: str = setting("squash", "how an image becomes square", choices=("squash", "pad", "crop"))
+    epochs: int = setting(12, "passes over each fold's training images", low=1, high=10_000)
+    batch_size: int = setting(32, "images per optimizer step", low=2, high=4096)
+    balance: float = setting(
         0.0, "class sampling: 0 = as the data is, 1 = every class equally often", low=0.0, high=1.0
     )
-    drop: float = _setting(0.0, "dropout before the classifier", low=0.0, high=0.95)
-    drop_path: float = _setting(0.0, "stochastic depth, where the backbone has it", low=0.0, high=0.95)
-    freeze: float = _setting(
+    drop: float = setting(0.0, "dropout before the classifier", low=0.0, high=0.95)
+    drop_path: float = setting(0.0, "stochastic depth, where the backbone has it", low=0.0, high=0.95)
+    freeze: float = setting(
         0.0,
         "share of the layer groups, from the input up, that stay as they begin; 1 = only the classifier learns",
         low=0.0,
         high=1.0,
     )
-    freeze_embed: bool = _setting(False, "the patch embedding, or the stem of a CNN, stays as it begins")
-    ema: float = _setting(
+    freeze_embed: bool = setting(False, "the patch embedding, or the stem of a CNN, stays as it begins")
+    ema: float = setting(
         0.0,
         "decay of the averaged weights that are evaluated and kept; 0 = no averaging",
         low=0.0,
         high=0.99999,
     )
-    swa: float = _setting(
+    swa: float = setting(
         0.0,
         "share of the steps, at the end, whose weights are averaged (Izmailov et al. 2018); wants a schedule.floor",
         low=0.0,
         high=0.9,
     )
-    tta: str = _setting("none", "views of an image that a prediction averages", choices=TTA)
+    tta: str = setting("none", "views of an image that a prediction averages", choices=TTA)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augment = field(default_factory=Augment)

@@ -87,7 +87,7 @@ def cross_validate(
         BackboneError: the pre-trained weights are not at hand.
         LoaderError: a worker process of the loader died.
         torch.OutOfMemoryError: even one image at a time does not fit. In most cases this is raised before the first
-            epoch, with a message that says what is needed and what is free (`trainer.training.gpu_memory`).
+            epoch, with a message that says what is needed and what is free (`trainer.training.folds.gpu_memory`).
     """
     device = torch.device(device)
     with ExitStack() as stack:

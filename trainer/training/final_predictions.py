@@ -19,8 +19,8 @@ from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.networks.view_averaging import average_views
-from trainer.training.fold_group import FoldGroup
-from trainer.training.fold_model import FoldModel
+from trainer.training.folds.fold_group import FoldGroup
+from trainer.training.folds.fold_model import FoldModel
 from trainer.training.results import TrainingData
 
 PredictTest = bool | Literal["if kept"]

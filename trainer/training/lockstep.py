@@ -20,8 +20,8 @@ from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import FinalPredictions, PredictTest, predict_after_last_epoch
-from trainer.training.fold_group import FoldGroup
-from trainer.training.fold_model import FoldModel, training_precision
+from trainer.training.folds.fold_group import FoldGroup
+from trainer.training.folds.fold_model import FoldModel, training_precision
 from trainer.training.machine import machine_of
 from trainer.training.reporting import epoch_report
 from trainer.training.results import CVResult, EpochReport, Labels, Status, TrainingData

@@ -165,7 +165,7 @@ class CVResult:
     - "folds_abreast": how many folds trained in parallel;
     - "cpu": model and vector instructions, on a CPU;
     - "memory_peak": the most that this process's tensors took at once, in MiB, since this training began or resumed,
-      and "memory_planned", the peak that `trainer.training.gpu_memory` predicted, on a GPU;
+      and "memory_planned", the peak that `trainer.training.folds.gpu_memory` predicted, on a GPU;
     - "parked": True if idle folds were offloaded to host memory;
     - "init_sha256": the digest of a custom checkpoint (`trainer.networks.custom_weights`).
     """

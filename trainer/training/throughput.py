@@ -13,8 +13,8 @@ import torch
 from trainer.common.environment import cpu_name
 from trainer.common.errors import TrainerError
 from trainer.recipe.recipe import Recipe
-from trainer.training.fold_model import FoldModel
-from trainer.training.gpu_memory import tensor_bytes
+from trainer.training.folds.fold_model import FoldModel
+from trainer.training.folds.gpu_memory import tensor_bytes
 
 CLASSES = 10
 GPU_BATCH = 32  # images per step

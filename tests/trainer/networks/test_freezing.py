@@ -16,7 +16,7 @@ from trainer.common.errors import BackboneError
 from trainer.networks.freezing import freeze, frozen_tensors, train_mode
 from trainer.networks.layers import classifier_tensors, layer_groups
 from trainer.recipe.recipe import Recipe
-from trainer.training.fold_model import FoldModel
+from trainer.training.folds.fold_model import FoldModel
 
 TINY = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")
 # poolformer has no groups of its own; levit has batch normalisation in its classifier.

@@ -15,7 +15,7 @@ from trainer.common.errors import BackboneError
 from trainer.networks.backbones import BACKBONES, FAMILIES, check_backbone, family_of, preprocessing_of, size_arguments
 from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import Recipe
-from trainer.training.fold_model import FoldModel
+from trainer.training.folds.fold_model import FoldModel
 
 TINY = ("test_vit", "test_convnext", "test_efficientnet", "test_resnet")
 

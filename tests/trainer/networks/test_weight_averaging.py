@@ -14,7 +14,7 @@ from timm.utils import ModelEmaV3
 from tests.trainer.training.support import SMALL, competition, run
 from trainer.networks.weight_averaging import AveragedModel, averaged_model
 from trainer.recipe.recipe import Recipe
-from trainer.training.fold_model import FoldModel
+from trainer.training.folds.fold_model import FoldModel
 
 
 @pytest.fixture(autouse=True)

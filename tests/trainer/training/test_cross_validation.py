@@ -20,7 +20,7 @@ from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.views import TTA
 from trainer.recipe.recipe import Recipe
-from trainer.training import fold_model
+from trainer.training.folds import fold_model
 from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
 
 

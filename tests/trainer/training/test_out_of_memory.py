@@ -12,7 +12,7 @@ import torch
 
 from tests.trainer.training.support import after, run
 from trainer.recipe.recipe import Recipe
-from trainer.training import fold_model
+from trainer.training.folds import fold_model
 from trainer.training.results import Verdict
 
 

@@ -32,7 +32,7 @@ from typing import Any
 import torch
 
 from trainer.recipe.recipe import Recipe
-from trainer.training.fold_model import FoldModel
+from trainer.training.folds.fold_model import FoldModel
 
 log = logging.getLogger(__name__)
 

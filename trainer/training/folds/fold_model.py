@@ -24,8 +24,8 @@ from trainer.networks.freezing import freeze, train_mode
 from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.networks.weight_averaging import averaged_model
 from trainer.recipe.recipe import Recipe
+from trainer.training.folds.offloading import Offloader
 from trainer.training.losses import compute_class_weights, image_losses
-from trainer.training.offloading import Offloader
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from tests.trainer.training.support import SMALL, after, competition, run
 from trainer.recipe.optimizer_table import OPTIMIZERS
 from trainer.recipe.recipe import Recipe
-from trainer.training import fold_group, gpu_memory
-from trainer.training.fold_model import FoldModel
-from trainer.training.gpu_memory import (
+from trainer.training.folds import fold_group, gpu_memory
+from trainer.training.folds.fold_model import FoldModel
+from trainer.training.folds.gpu_memory import (
     FoldMemory,
     MemoryPlan,
     bytes_free,

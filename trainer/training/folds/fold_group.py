@@ -16,9 +16,9 @@ from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
 from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
-from trainer.training.fold_model import FoldModel
-from trainer.training.gpu_memory import plan_memory
-from trainer.training.parallel_folds import ParallelFolds
+from trainer.training.folds.fold_model import FoldModel
+from trainer.training.folds.gpu_memory import plan_memory
+from trainer.training.folds.parallel_folds import ParallelFolds
 from trainer.training.results import TrainingData
 
 PREDICTION_FACTOR = 4  # images predicted at a time, in batches: no activations are kept for a backward pass
@@ -38,7 +38,7 @@ class FoldGroup:
 
     Raises:
         BackboneError: the pre-trained weights are not at hand.
-        torch.OutOfMemoryError: training on one image at a time does not fit (`trainer.training.gpu_memory`).
+        torch.OutOfMemoryError: training on one image at a time does not fit (`trainer.training.folds.gpu_memory`).
     """
 
     def __init__(

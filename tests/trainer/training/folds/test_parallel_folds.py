@@ -12,8 +12,8 @@ import torch
 
 from tests.trainer.training.support import SMALL, after, run
 from trainer.recipe.recipe import Recipe
-from trainer.training.fold_model import FoldModel
-from trainer.training.parallel_folds import ParallelFolds
+from trainer.training.folds.fold_model import FoldModel
+from trainer.training.folds.parallel_folds import ParallelFolds
 from trainer.training.results import CVResult, Verdict
 
 
