@@ -313,6 +313,24 @@ def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     return optuna.Trial(study, trial_id_of(study, number))
 
 
+def begin_waiting(study: optuna.Study, number: int) -> optuna.Trial | None:
+    """Begin the waiting trial ``number`` of a study; None if another process has begun or ended it."""
+    trial_id = trial_id_of(study, number)
+    try:
+        begun = study._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return None
+    return running_trial(study, number) if begun else None
+
+
+def end_waiting(study: optuna.Study, number: int, reason: str) -> None:
+    """End the waiting trial ``number`` of a study as failed, with the attribute ``reason``, unless it has begun."""
+    trial = begin_waiting(study, number)
+    if trial is not None:
+        trial.set_user_attr("reason", reason)
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+
 def stored_trial(trial: optuna.Trial) -> FrozenTrial:
     """The stored state of a running trial. It is not a copy: do not change it."""
     return trial.storage.get_trial(trial._trial_id)

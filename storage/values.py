@@ -212,8 +212,13 @@ class TrialRecord:
 
     @property
     def counts(self) -> bool:
-        """Whether it counts against the budget. Failures do not, because the sampler learns nothing from them."""
-        return self.status is not TrialStatus.FAILED
+        """Whether it counts against the budget. Failures and probes do not: the sampler learns nothing from them."""
+        return self.status is not TrialStatus.FAILED and not self.is_probe
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is one of the linear probes with which a study begins."""
+        return self.note.get(PROBE_NOTE) is True
 
 
 def current_value(parameter: str, value: Any) -> Any:
@@ -268,6 +273,10 @@ FULL_DATA_SPLIT = -1
 
 SEARCH_SPLIT = 0
 """The split that all search trials use. Confirmations use others."""
+
+
+PROBE_NOTE = "probe"
+"""Key in the note of a search item: true if its trial is one of the linear probes with which a study begins."""
 
 
 TRIAL_NOTE = "trial"

@@ -82,6 +82,17 @@ class SearchSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """[probe]: linear probes of the backbones on their frozen features, with which a search begins."""
+
+    enabled: bool = _setting(True, "begin with a probe of every backbone that has pre-trained weights")
+    keep: float = _setting(
+        3.0, "backbones are not fine-tuned whose probe is this many standard errors below the best", low=0.0, high=1e6
+    )
+    share: float = _setting(0.25, "maximum share of the time until a deadline for probes", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConfirmSettings:
     """[confirm]: how the best trials are evaluated again, on fresh splits, before one is exported
     (`search.study_state.confirmation_schedule`).
@@ -140,6 +151,7 @@ class DataSettings:
 SECTIONS: dict[str, type] = {
     "protocol": ProtocolSettings,
     "search": SearchSettings,
+    "probe": ProbeSettings,
     "confirm": ConfirmSettings,
     "final": FinalSettings,
     "data": DataSettings,

@@ -29,6 +29,7 @@ from studies.settings import (
     ConfirmSettings,
     DataSettings,
     FinalSettings,
+    ProbeSettings,
     ProtocolSettings,
     SearchSettings,
     check_scalar,
@@ -46,6 +47,7 @@ __all__ = [
     "ConfirmSettings",
     "DataSettings",
     "FinalSettings",
+    "ProbeSettings",
     "ProtocolSettings",
     "SearchSettings",
     "StudyError",
@@ -62,6 +64,7 @@ FREE_TO_CHANGE = (
     "search.reduction_factor",
     "search.startup_trials",
     "search.last_rung",
+    "probe",
     "confirm",
     "final",
     "portfolio",
@@ -84,6 +87,7 @@ class StudySpec:
     space: tuple[Dimension, ...]
     """Ordered: a dimension comes after the dimensions that its conditions refer to."""
     search_settings: SearchSettings
+    probe: ProbeSettings
     confirm: ConfirmSettings
     final: FinalSettings
     data: DataSettings
@@ -191,6 +195,7 @@ class StudySpec:
         return {
             "protocol": dataclasses.asdict(self.protocol),
             "search": dataclasses.asdict(self.search_settings),
+            "probe": dataclasses.asdict(self.probe),
             "confirm": dataclasses.asdict(self.confirm),
             "final": dataclasses.asdict(self.final),
             "data": dataclasses.asdict(self.data),
@@ -227,6 +232,9 @@ class StudySpec:
             StudyError: ``stored`` is not a valid study, or an override is invalid; all problems are listed.
         """
         problems = Problems("the stored study")
+        if isinstance(stored, Mapping):
+            # Studies of earlier releases began without probes.
+            stored = {"probe": {"enabled": False}, **stored}
         known = {"title", *TABLES, PORTFOLIO, "begun_from"}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
@@ -310,6 +318,7 @@ def _build(document: Document, problems: Problems, *, lenient: bool) -> StudySpe
         recipe=base,
         space=() if problems else space,
         search_settings=read_section("search", SearchSettings, sections.get("search", {}), problems),
+        probe=read_section("probe", ProbeSettings, sections.get("probe", {}), problems),
         confirm=read_section("confirm", ConfirmSettings, sections.get("confirm", {}), problems),
         final=read_section("final", FinalSettings, sections.get("final", {}), problems),
         data=read_section("data", DataSettings, sections.get("data", {}), problems),

@@ -112,6 +112,13 @@ def start(
             "sampled.",
         ),
     ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe/--no-probe",
+            help="Whether a new study first fits linear classifiers on the frozen features of its backbones.",
+        ),
+    ] = True,
     memory: Annotated[
         bool,
         typer.Option(
@@ -152,6 +159,8 @@ def start(
         similar_labels=similar_labels,
         encoding=encoding,
     )
+    if not probe:
+        overrides = [*overrides, "probe.enabled=false"]
     check_study(study, overrides, name, storage_url)
     if data is not None:
         check_folder(data)

@@ -20,6 +20,7 @@ from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
+from trainer.recipe.recipe import LINEAR_PROBE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,11 +184,13 @@ def _trainings(plan: ExportPlan, home: Home) -> list[tuple[tuple[TrialRecord, ..
     shared = set.intersection(*({(record.split, record.seed) for record in records} for records in kept))
     first = plan.leader.trial.seed
     trainings = []
-    for records in kept:
+    for member, records in zip(plan.members, kept, strict=True):
         done = {(record.split, record.seed) for record in records}
         common = [] if shared or not used or (plan.split, first) in done else [first]
         fresh = (seed for seed in itertools.count() if seed not in {*used, *common})
-        missing = max(0, plan.seeds - len(records) - len(common))
+        # The seed changes nothing in a linear probe.
+        seeds = 1 if member.recipe.method == LINEAR_PROBE else plan.seeds
+        missing = max(0, seeds - len(records) - len(common))
         trainings.append((records, [*common, *itertools.islice(fresh, missing)]))
     return trainings
 

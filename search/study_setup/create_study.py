@@ -19,8 +19,9 @@ from search.runtime.errors import SearchError
 from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import VALUE_RANGES, Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, SIBLINGS
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE, SIBLINGS
 from search.study_state.study import Study, read_study
+from search.tuning.probing.plan import plan_probes
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
@@ -84,7 +85,7 @@ class StudyPlan:
 
 
 def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
-    """Store data set, folds and study, and enqueue trial 0 and the other warm starts.
+    """Store data set, folds and study, and enqueue trial 0, the other warm starts and the probes.
 
     An interrupted creation may be repeated: the study's own row is written last.
 
@@ -155,17 +156,32 @@ def _enqueue_warm_starts(stores: Stores, study_plan: StudyPlan, planned: Sequenc
 
     Continues an interrupted creation; if the planned warm starts have changed, replaces them.
     """
-    epochs = study_plan.spec.recipe["epochs"]
+    waiting = _waiting_trials(study_plan.spec, planned)
     for suffix in ("", *SIBLINGS.values()):
         study = _optuna_study(stores, study_plan, suffix)
         enqueued = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
-        starts = [] if suffix else planned
-        if enqueued != [start.params for start in starts[: len(enqueued)]]:
+        starts = [] if suffix else waiting
+        if enqueued != [params for params, _ in starts[: len(enqueued)]]:
             optuna.delete_study(study_name=study.study_name, storage=stores.optuna_storage)
             study, enqueued = _optuna_study(stores, study_plan, suffix), []
-        for start in starts[len(enqueued) :]:
-            attributes = {EPOCHS_ATTRIBUTE: epochs, ORIGIN_ATTRIBUTE: start.origin}
-            study.enqueue_trial(dict(start.params), user_attrs=attributes)
+        for params, attributes in starts[len(enqueued) :]:
+            study.enqueue_trial(params, user_attrs=attributes)
+
+
+def _waiting_trials(
+    spec: StudySpec, warm_starts: Sequence[WarmStart]
+) -> list[tuple[dict[str, object], dict[str, object]]]:
+    """Parameters and attributes of the trials with which a study begins: warm starts, the first of them trial 0, and
+    probes. Workers take the probes first (`search.tuning.probing.next_trial`).
+    """
+    epochs = spec.recipe["epochs"]
+    trials: list[tuple[dict[str, object], dict[str, object]]] = [
+        (dict(start.params), {EPOCHS_ATTRIBUTE: epochs, ORIGIN_ATTRIBUTE: start.origin}) for start in warm_starts
+    ]
+    for probe in plan_probes(spec):
+        attributes = {EPOCHS_ATTRIBUTE: 1, ORIGIN_ATTRIBUTE: probe.origin, PROBE_ATTRIBUTE: True}
+        trials.append((dict(probe.params), attributes))
+    return trials
 
 
 def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.Study:

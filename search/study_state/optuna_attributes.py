@@ -13,6 +13,9 @@ ORIGIN_ATTRIBUTE = "origin"
 SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: ".final"}
 """Suffixes that turn the name of a study into the names of the Optuna studies with its confirmations and refits."""
 
+PROBE_ATTRIBUTE = "probe"
+"""Attribute of a trial that is one of the linear probes with which a study begins: true."""
+
 WORK_ATTRIBUTE = "work_item"
 """Attribute of every ended trial: the id of its work item."""
 

@@ -23,6 +23,7 @@ from search.study_state.training_costs import (
     device_of,
     final_cost,
     full_training_seconds,
+    is_fine_tuned,
     length,
     length_ratio,
     longest,
@@ -120,6 +121,10 @@ def measure_costs(
         period: seconds from the begin of the study to its deadline.
         device: of the worker that would train (`training_costs.device_of`); None: any.
     """
+    any_finished = any(record.status is TrialStatus.FINISHED for record in records)
+    counted = sum(record.counts for record in records)
+    # A linear probe costs a fraction of a training: it says nothing about the next one.
+    records = [record for record in records if is_fine_tuned(record)]
     finished = [record for record in records if record.status is TrialStatus.FINISHED and record.recipe]
     trial = upper_quantile(full_training_seconds(records, device))
     # Any of the best may be exported, so the slowest of them counts.
@@ -134,7 +139,7 @@ def measure_costs(
         known = [upper_quantile([final_cost(record, spec.final, records, device) for record in finished]) or 0.0]
     if trial is not None and not known:
         known = [trial * length_ratio(spec.default_recipe(), spec.final)]
-    finalists = finalist_count(sum(record.counts for record in records), spec.confirm)
+    finalists = finalist_count(counted, spec.confirm)
     search_seconds = sum(record.seconds for record in records) + (trial or 0.0)
     contenders = finalists + any(record.number == DEFAULT_TRIAL for record in finished) if finalists else 0
     final = max(known) if known else None
@@ -150,7 +155,7 @@ def measure_costs(
         final=final,
         shortest_trial=_shortest_trial(finished, device),
         mean_trial=fmean(record.cost for record in records) if records else None,
-        finished=bool(finished),
+        finished=any_finished,
         contenders=contenders,
         confirmation=max(0.0, min(budget, contenders * spec.confirm.rounds * (final or 0.0))),
         refits=_refits_in_plan(spec, records, final, done=done, kept=kept, period=period, workers=here),

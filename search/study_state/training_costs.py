@@ -13,7 +13,7 @@ from typing import Any
 
 from storage.values import TrialRecord, TrialStatus
 from studies.settings import FinalSettings
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, Recipe
 
 QUANTILE = 0.9
 """Quantile of the trials' seconds that predicts the next trial. About every second trial would exceed the mean."""
@@ -48,7 +48,7 @@ def device_of(machine: Mapping[str, Any]) -> str:
 def predicted_cost(
     records: Sequence[TrialRecord], recipe: Mapping[str, Any], device: str | None = None
 ) -> TrainingCost | None:
-    """Predicted cost of a recipe, from trainings of the same backbone; None if there are none.
+    """Predicted cost of a recipe, from trainings of the same backbone by the same method; None if there are none.
 
     Trainings with its image size count alone, if there are any. Others are scaled by the number of pixels. The same
     holds for trainings on the same device, except that nothing scales those on others.
@@ -57,7 +57,12 @@ def predicted_cost(
         recipe: flat recipe.
         device: as `device_of` returns it; None: any.
     """
-    begun = [r for r in records if r.epochs_done and r.recipe and r.recipe.get("backbone") == recipe["backbone"]]
+    same = {"backbone": recipe["backbone"], "method": method_of(recipe)}
+    begun = [
+        r
+        for r in records
+        if r.epochs_done and r.recipe and same == {"backbone": r.recipe["backbone"], "method": method_of(r.recipe)}
+    ]
     begun = [r for r in begun if device_of(r.machine) == device] or begun
     begun = [r for r in begun if (r.recipe or {})["image_size"] == recipe["image_size"]] or begun
     epochs, overheads = [], []
@@ -68,6 +73,16 @@ def predicted_cost(
             overheads.append(scale * record.overhead)
     epoch = upper_quantile(epochs)
     return TrainingCost(epoch=epoch, overhead=upper_quantile(overheads) or 0.0) if epoch else None
+
+
+def method_of(recipe: Mapping[str, Any]) -> str:
+    """The method of a flat recipe; those of earlier releases have no such field."""
+    return str(recipe.get("method", FIELDS["method"].default))
+
+
+def is_fine_tuned(record: TrialRecord) -> bool:
+    """Whether a record is that of a training of the network; a linear probe costs a fraction of it."""
+    return method_of(record.recipe or {}) != LINEAR_PROBE
 
 
 def length(recipe: Mapping[str, Any]) -> float:
@@ -103,14 +118,20 @@ def final_recipe(recipe: Mapping[str, Any], final: FinalSettings) -> Recipe:
         recipe: flat recipe of the trial.
         final: the ``[final]`` table of the study. A value of None keeps that of the recipe.
     """
+    return Recipe.from_flat(dict(recipe)).replace(_final_changes(recipe, final))
+
+
+def _final_changes(recipe: Mapping[str, Any], final: FinalSettings) -> dict[str, int]:
+    """The fields that the ``[final]`` table changes; none of a linear probe, which no longer training improves."""
     changes = {"epochs": final.epochs, "image_size": final.image_size}
-    return Recipe.from_flat(dict(recipe)).replace({name: v for name, v in changes.items() if v is not None})
+    if method_of(recipe) == LINEAR_PROBE:
+        return {}
+    return {name: value for name, value in changes.items() if value is not None}
 
 
 def length_ratio(recipe: Mapping[str, Any], final: FinalSettings) -> float:
     """Ratio of a recipe's training time with the ``[final]`` table to that without it, by epochs and pixels."""
-    changes = {"epochs": final.epochs, "image_size": final.image_size}
-    return length({**recipe, **{name: v for name, v in changes.items() if v is not None}}) / length(recipe)
+    return length({**recipe, **_final_changes(recipe, final)}) / length(recipe)
 
 
 def final_cost(
@@ -130,7 +151,7 @@ def final_cost(
         there = predicted_cost([r for r in records if device_of(r.machine) == device], exported)
         if there is not None:
             return there.total(int(exported["epochs"]))
-    pixels = ((final.image_size or recipe["image_size"]) / recipe["image_size"]) ** 2
+    pixels = (_final_changes(recipe, final).get("image_size", recipe["image_size"]) / recipe["image_size"]) ** 2
     # A training that the deadline ended has fewer epochs than its recipe.
     whole = recipe["epochs"] / record.epochs_done if record.epochs_done else 1.0
     return float(record.seconds * whole * length_ratio(recipe, final) + record.overhead * pixels)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.runtime.errors import SearchError
 from search.statistics.ranking import objective_name
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, SIBLINGS
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE, SIBLINGS
 from search.study_state.search_trials import objective_of
 from search.study_state.study import Study
 from search.tuning.report_to_optuna import STATES, attributes_of, reported_epochs, sibling_trial
@@ -128,7 +128,7 @@ def _search_trials(stores: Stores, study: Study) -> list[FrozenTrial]:
         if waiting is not None:
             trial.user_attrs, trial.system_attrs = waiting.attributes, {FIXED_PARAMS: waiting.params}
         if number in recipes:
-            _begin(trial, study, recipes[number])
+            _begin(trial, study, recipes[number], waiting)
         elif waiting is None:
             trial.state, trial.user_attrs = TrialState.FAIL, {"reason": NEVER_BEGAN}
         if number in records:
@@ -137,11 +137,14 @@ def _search_trials(stores: Stores, study: Study) -> list[FrozenTrial]:
     return _numbered(trials)
 
 
-def _begin(trial: FrozenTrial, study: Study, recipe: Mapping[str, Any]) -> None:
+def _begin(trial: FrozenTrial, study: Study, recipe: Mapping[str, Any], enqueued: EnqueuedRecord | None) -> None:
     """Make it a running trial of a flat recipe. Its epochs so far are reported later, with its outcome."""
     trial.state = TrialState.RUNNING
     trial.datetime_start = datetime.datetime.now()
     trial.user_attrs[EPOCHS_ATTRIBUTE] = recipe["epochs"]
+    if enqueued is not None and PROBE_ATTRIBUTE in enqueued.attributes:
+        # The recipe of a probe differs from its parameters.
+        recipe = study.spec.assemble(enqueued.params)
     trial.params, trial.distributions = sampled_parts(study.spec, recipe)
 
 

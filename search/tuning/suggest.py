@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import optuna
 
+from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
+from search.tuning.probing.plan import as_probe
 from studies.space.dimension import Dimension, choose
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, Scalar
@@ -25,10 +27,12 @@ def distribution_of(dimension: Dimension) -> optuna.distributions.BaseDistributi
 def sample(trial: optuna.Trial, spec: StudySpec) -> Recipe:
     """Sample a recipe: Optuna suggests the active dimensions, the study fixes the other settings.
 
-    Values that the trial has already (trial 0, a trial of another worker) are used again.
+    Values that the trial has already (trial 0, a trial of another worker) are used again. The recipe of a probe is the
+    linear probe of its backbone.
     """
     params = choose(spec.space, spec.recipe, lambda parameter: _suggest(trial, parameter))
-    return Recipe.from_flat(spec.assemble(params))
+    recipe = Recipe.from_flat(spec.assemble(params))
+    return as_probe(recipe) if PROBE_ATTRIBUTE in trial.user_attrs else recipe
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Scalar:

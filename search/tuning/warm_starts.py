@@ -145,7 +145,7 @@ def _read_earlier_study(
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     recipes = {record.number: record.recipe for record in records}
     trials = []
-    for result in candidates(records, metric):
+    for result in candidates([record for record in records if not record.is_probe], metric):
         try:
             recipe = Recipe.from_flat(recipes[result.number] or {}).to_flat()
         except RecipeError as error:

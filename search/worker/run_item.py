@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE
+from search.tuning.probing.next_trial import begin_next_trial
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import is_replaced, optuna_study
 from search.tuning.stagnation import stop_if_stagnant
@@ -25,7 +26,7 @@ from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage import running_trial
 from storage.queue.items import WorkItem
-from storage.values import Failure, TrialOutcome, TrialStatus, WorkKind
+from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
 
 if TYPE_CHECKING:
     pass
@@ -178,9 +179,10 @@ def _assign_trial(
             raise
         except (StorageError, optuna.exceptions.UpdateFinishedTrialError):
             log.info("trial %d was handled by another process first", number)
-    # Other workers' trials are read once. If an outage loses the answer of `ask`, its trial becomes an orphan.
+    # Other workers' trials are read once. If an outage loses the answer, the begun trial becomes an orphan.
     with context.stores.optuna_storage.reading_once():
-        return _assign_recipe(context, item, study.ask())
+        trial = begin_next_trial(context.stores, context.study, study, context.probes)
+        return _assign_recipe(context, item, trial)
 
 
 def _assign_recipe(context: StudyContext, item: WorkItem, trial: optuna.Trial) -> tuple[WorkItem | None, optuna.Trial]:
@@ -195,7 +197,8 @@ def _assign_recipe(context: StudyContext, item: WorkItem, trial: optuna.Trial) -
         trial.set_user_attr(EPOCHS_ATTRIBUTE, recipe.epochs)
     if not backend.write(writes):
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was ended by another process")
-    return context.stores.queue.assign_trial(item, trial.number, recipe.to_flat()), trial
+    note = {PROBE_NOTE: True} if PROBE_ATTRIBUTE in trial.user_attrs else None
+    return context.stores.queue.assign_trial(item, trial.number, recipe.to_flat(), note), trial
 
 
 def _reason(error: Exception) -> str:

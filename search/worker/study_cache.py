@@ -15,6 +15,8 @@ from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
 from search.study_state.study import Study
+from search.tuning.probing.backbones import ProbeResults
+from search.tuning.probing.sampler import ProbedSampler
 from search.tuning.pruners import make_pruner
 from search.tuning.restore_optuna import is_replaced, optuna_study
 from search.tuning.samplers import make_sampler, sampler_seed
@@ -87,7 +89,11 @@ class StudyCache:
         images = self._images(study)
         trials_so_far = len(optuna_study(resources.stores, stored).get_trials(deepcopy=False))
         seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials_so_far)
-        sampler = make_sampler(settings, seed, study.budget or settings.trials)
+        probes = ProbeResults(resources.stores, study.id, study.spec.probe.keep)
+        probes.read()
+        sampler = ProbedSampler(
+            make_sampler(settings, seed, study.budget or settings.trials), lambda: probes.kept, seed=seed
+        )
         backend = resources.stores.optuna_study(study.name, sampler)
         # `StudyContext.pruner` decides instead, because it sees the whole report of an epoch. Optuna's pruners do not.
         backend.pruner = optuna.pruners.NopPruner()
@@ -98,6 +104,7 @@ class StudyCache:
             study=study,
             optuna_study=backend,
             pruner=make_pruner(settings),
+            probes=probes,
             images=images,
             home=resources.home,
             device=resources.device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_weights
+from search.tuning.probing.backbones import ProbeResults
 from search.tuning.pruners import Pruner
 from search.worker.lease import LEASE
 from search.worker.task import Task
@@ -45,6 +46,7 @@ class StudyContext:
     study: Study
     optuna_study: optuna.Study
     pruner: Pruner
+    probes: ProbeResults
     images: ImageSet
     home: Home
     device: torch.device
@@ -71,7 +73,8 @@ class StudyContext:
         folds = (
             np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
         )
-        return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights)
+        data = training_data(self.images, recipe, folds, self.home.pixels, self.image_weights)
+        return replace(data, features=self.home.features)
 
     @cached_property
     def image_weights(self) -> ImageWeights | None:

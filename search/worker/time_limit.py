@@ -16,6 +16,7 @@ from search.study_state.time_left import EndedTrainings
 from search.study_state.training_costs import (
     SMALLEST_SIDE,
     TrainingCost,
+    is_fine_tuned,
     length,
     length_ratio,
     longest,
@@ -23,7 +24,7 @@ from search.study_state.training_costs import (
     shortened,
 )
 from storage.values import WorkKind
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 if TYPE_CHECKING:
     from trainer.training.results import EpochReport, Verdict
@@ -40,6 +41,8 @@ FINAL_PREDICTIONS = 1.0
 """Length of the predictions after the last epoch in epochs, for a few hundred test images and three views of each."""
 PLAIN_PREDICTIONS = 0.3
 """The same for a single view, which is all that a shortened first trial predicts."""
+PROBE_PREDICTIONS = 0.1
+"""The same for a linear probe, whose features are those of all images: what is left are the fits."""
 
 
 class TooSlow(SearchError):
@@ -157,6 +160,8 @@ class TimeLimit:
             self._next_estimate = 2 * progress
             epoch = EVALUATION * seconds / progress
             predictions = PLAIN_PREDICTIONS if self.reason else FINAL_PREDICTIONS
+            if recipe.method == LINEAR_PROBE:
+                predictions = PROBE_PREDICTIONS
             cost = TrainingCost(epoch=epoch, overhead=predictions * epoch)
             self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs) - share * epoch)
 
@@ -208,7 +213,8 @@ class TimeLimit:
         if state.costs.finished:
             plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
             shorter = shortened(recipe, plain, left / MARGIN)
-            least = LEAST_LENGTH * min(length(recipe.to_flat()), longest(state.ended.trials))
+            trained = [record for record in state.ended.trials if is_fine_tuned(record)]
+            least = LEAST_LENGTH * min(length(recipe.to_flat()), longest(trained))
             if shorter is None or length(shorter.to_flat()) < least:
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select
 
 from storage.database.clock import Clock
 from storage.database.tables import Study, Work
 from storage.queue.items import WorkItem
-from storage.values import StudyState, WorkKind, WorkState
+from storage.values import PROBE_NOTE, StudyState, WorkKind, WorkState
 
 
 def is_held_by(item: WorkItem) -> tuple[ColumnElement[bool], ...]:
@@ -51,10 +51,14 @@ def is_for_home(home: str | None) -> ColumnElement[bool]:
 def may_begin_trial(clock: Clock) -> ColumnElement[bool]:
     """SQL condition: a row of `Study` may get a new search item.
 
-    The study runs, its deadline is ahead, and it has fewer search items than its budget, failed ones not counted.
+    The study runs, its deadline is ahead, and it has fewer search items than its budget. Failed ones and probes do not
+    count (`storage.values.TrialRecord.counts`).
     """
     counted = select(func.count()).where(
-        Work.study_id == Study.id, Work.kind == WorkKind.SEARCH.value, Work.state != WorkState.FAILED.value
+        Work.study_id == Study.id,
+        Work.kind == WorkKind.SEARCH.value,
+        Work.state != WorkState.FAILED.value,
+        func.coalesce(Work.note[PROBE_NOTE].as_boolean(), false()).is_(false()),
     )
     return and_(
         Study.state == StudyState.RUNNING.value,

@@ -127,8 +127,13 @@ class WorkQueue(QueueReader):
             return self._lease(connection, row, worker, lease_seconds)
 
     @repeatable
-    def assign_trial(self, item: WorkItem, number: int, recipe: Mapping[str, Any]) -> WorkItem | None:
+    def assign_trial(
+        self, item: WorkItem, number: int, recipe: Mapping[str, Any], note: Mapping[str, Any] | None = None
+    ) -> WorkItem | None:
         """Record the Optuna trial and the full recipe of a search item, before its training begins.
+
+        Args:
+            note: replaces the item's note; None: the note stays.
 
         Returns:
             The item with both. None if another worker has taken the item; then no item owns the trial, and
@@ -138,9 +143,10 @@ class WorkQueue(QueueReader):
             StorageError: another item of this study has that trial number.
         """
         recipe_hash(recipe)  # raises if JSON cannot represent the recipe
-        if not self._update_held(item, trial_number=number, recipe=dict(recipe)):
+        note = dict(item.note if note is None else note)
+        if not self._update_held(item, trial_number=number, recipe=dict(recipe), note=note):
             return None
-        return replace(item, trial_number=number, recipe=dict(recipe))
+        return replace(item, trial_number=number, recipe=dict(recipe), note=note)
 
     def renew(self, item: WorkItem, lease_seconds: float) -> bool:
         """Extend the lease to ``lease_seconds`` from now, even if it has run out, unless another worker took the item.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, false, func, select
 
 from storage.database import rows
 from storage.database.connection import Database
@@ -14,7 +14,7 @@ from storage.database.tables import Prediction, Study, Trial
 from storage.errors import StorageError
 from storage.records.sizes import SizeReader, checked_probabilities
 from storage.records.trial_rows import TRIAL_COLUMNS, select_curves, trial_record
-from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind
+from storage.values import PROBE_NOTE, EpochCurve, TrialRecord, TrialStatus, WorkKind
 
 
 class TrialStore:
@@ -57,9 +57,17 @@ class TrialStore:
 
     @repeatable
     def consecutive_failures(self, study_id: int) -> int:
-        """How many search trials failed after the last one that did not, and after the study was last set running."""
+        """How many search trials failed after the last one that did not, and after the study was last set running.
+
+        Probes do not count: a study may have backbones that cannot be probed.
+        """
         since = select(func.coalesce(Study.running_since, 0.0)).where(Study.id == study_id).scalar_subquery()
-        ended = and_(Trial.study_id == study_id, Trial.kind == WorkKind.SEARCH.value, Trial.finished >= since)
+        ended = and_(
+            Trial.study_id == study_id,
+            Trial.kind == WorkKind.SEARCH.value,
+            Trial.finished >= since,
+            func.coalesce(Trial.note[PROBE_NOTE].as_boolean(), false()).is_(false()),
+        )
         last_success = select(func.coalesce(func.max(Trial.id), 0)).where(
             ended, Trial.status != TrialStatus.FAILED.value
         )

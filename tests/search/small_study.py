@@ -14,6 +14,7 @@ from search.runtime.signals import StopSignals
 from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import inspect
 from search.study_state.study import Study
+from search.tuning.probing.backbones import ProbeResults
 from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
@@ -116,6 +117,7 @@ def make_context(stores: Stores, stored: Study, folder: Path, home: Path, worker
         study=stored,
         optuna_study=study,
         pruner=make_pruner(spec.search_settings),
+        probes=ProbeResults(stores, stored.id, spec.probe.keep),
         images=inspect(folder, spec.data.options).images,
         home=Home(root=home),
         device=torch.device("cpu"),

@@ -24,6 +24,7 @@ from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 
 __all__ = [
     "FIELDS",
+    "LINEAR_PROBE",
     "RENAMED_VALUES",
     "Augment",
     "FieldInfo",
@@ -36,6 +37,10 @@ __all__ = [
     "field_info",
     "interval",
 ]
+
+
+LINEAR_PROBE = "linear_probe"
+"""The `Recipe.method` that trains only a linear classifier (`trainer.training.linear_probe`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +130,7 @@ class Recipe:
     method: str = setting(
         "fine_tune",
         "what learns: fine_tune (the network), or linear_probe (only a linear classifier on its frozen features)",
-        choices=("fine_tune", "linear_probe"),
+        choices=("fine_tune", LINEAR_PROBE),
     )
     image_size: int = setting(224, "side of the square network input, in pixels", low=8, high=2048)
     resize: str = setting("squash", "how an image becomes square", choices=("squash", "pad", "crop"))

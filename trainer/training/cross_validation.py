@@ -21,7 +21,7 @@ import torch
 
 from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
 from trainer.training.linear_probe import cross_validate_probe
@@ -94,7 +94,7 @@ def cross_validate(
         gpus = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=gpus))
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
-        if recipe.method == "linear_probe":
+        if recipe.method == LINEAR_PROBE:
             return _probe(
                 recipe,
                 data,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.trainer.training.folds.test_gpu_memory import first_fold, same
 
+from tests.trainer.training.folds.test_gpu_memory import first_fold, same
 from tests.trainer.training.support import after, run
 from tests.trainer.training.test_resume import EVERYTHING, assert_same
 from trainer.recipe.optimizer_table import OPTIMIZERS

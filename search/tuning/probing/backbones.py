@@ -1,0 +1,95 @@
+"""The backbones by their probes: which are clearly worse than the best, and in which order to fine-tune the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.stores import Stores
+from storage.values import TrialRecord, TrialStatus, WorkKind
+
+LEAST_KEPT = 3
+"""Backbones that are fine-tuned in any case, the best by their probes: a probe is no fine-tuning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbedBackbone:
+    """A backbone by the best of its probes."""
+
+    name: str
+    score: float
+    """Mean probability of the true class of the images held out, 0 .. 1."""
+    behind: float
+    """By how many standard errors its images are predicted worse than by the best probe, paired image by image: 0 or
+    more; 0 for the best."""
+
+
+class ProbeResults:
+    """The probed backbones of a study, as one worker has read them last."""
+
+    def __init__(self, stores: Stores, study_id: int, keep: float) -> None:
+        """
+        Args:
+            keep: as `kept_backbones` takes it.
+        """
+        self._stores, self._study_id, self._keep = stores, study_id, keep
+        self._known: dict[int, tuple[str, NDArray[np.float64]]] = {}  # by record id
+        self.ranked: list[ProbedBackbone] = []
+        """The best first; empty before the first probe has finished."""
+        self.settled: frozenset[int] = frozenset()
+        """Numbers of the probes, once all have ended and their consequences are drawn; until then empty."""
+
+    @property
+    def kept(self) -> list[ProbedBackbone]:
+        """The backbones to fine-tune, the best probe first; empty: any."""
+        return kept_backbones(self.ranked, self._keep)
+
+    def read(self) -> list[TrialRecord]:
+        """Read the probes that have ended since the last call; the records of all ended probes are returned."""
+        ended = [r for r in self._stores.trials.records(self._study_id, kind=WorkKind.SEARCH) if r.is_probe]
+        for record in ended:
+            if record.status is TrialStatus.FINISHED and record.id not in self._known:
+                true_class = self._stores.trials.curves(record.id)[-1].true_class
+                backbone = str((record.recipe or {})["backbone"])
+                self._known[record.id] = backbone, np.asarray(true_class, dtype=np.float64)
+        self.ranked = rank_backbones(list(self._known.values()))
+        return ended
+
+
+def rank_backbones(probes: Sequence[tuple[str, NDArray[np.float64]]]) -> list[ProbedBackbone]:
+    """Rank backbones by the best of their probes.
+
+    Args:
+        probes: backbone, and probability of each image's true class, shape (n,), NaN where it was not held out.
+    """
+    best_of: dict[str, NDArray[np.float64]] = {}
+    for backbone, true_class in probes:
+        known = best_of.get(backbone)
+        if known is None or np.nanmean(true_class) > np.nanmean(known):
+            best_of[backbone] = true_class
+    if not best_of:
+        return []
+    best = max(best_of.values(), key=np.nanmean)
+    found = [
+        ProbedBackbone(name=name, score=float(np.nanmean(values)), behind=_standard_errors(best - values))
+        for name, values in best_of.items()
+    ]
+    return sorted(found, key=lambda backbone: (-backbone.score, backbone.name))
+
+
+def kept_backbones(probed: Sequence[ProbedBackbone], keep: float) -> list[ProbedBackbone]:
+    """Those of the ranked backbones that are fine-tuned: within ``keep`` standard errors, and at least `LEAST_KEPT`."""
+    return [backbone for rank, backbone in enumerate(probed) if rank < LEAST_KEPT or backbone.behind <= keep]
+
+
+def _standard_errors(differences: NDArray[np.float64]) -> float:
+    """Mean of paired differences in standard errors."""
+    known = differences[np.isfinite(differences)]
+    if len(known) < 2 or not known.any():
+        return 0.0
+    error = float(known.std(ddof=1)) / math.sqrt(len(known))
+    return max(0.0, float(known.mean()) / error) if error > 0.0 else math.inf

@@ -1,0 +1,106 @@
+"""The next trial of a study: first probes, then waiting trials by the probes of their backbones, then new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE
+from search.study_state.study import Study
+from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
+from search.tuning.probing.plan import PROBE
+from search.tuning.restore_optuna import record_enqueued
+from storage.database.locks import Purpose, exclusive
+from storage.optuna_storage import FIXED_PARAMS, begin_waiting, end_waiting
+from storage.stores import Stores
+from storage.values import DEFAULT_TRIAL, TrialRecord
+from studies.space.fit_recipe import fit
+from studies.spec import StudySpec
+
+NO_TIME = "the probes have had their share of the time until the deadline"
+"""Reason of a probe that never began."""
+CLEARLY_WORSE = "the probe of its backbone is clearly worse than the best"
+"""Reason of a trial that never began."""
+
+
+def begin_next_trial(stores: Stores, study: Study, optuna_study: optuna.Study, probes: ProbeResults) -> optuna.Trial:
+    """Begin the next trial.
+
+    Once all probes have ended, the study's default recipe is enqueued with each of the best-probed backbones
+    (`LEAST_KEPT`), and waiting trials of backbones that are not kept end. Trial 0 stays, because others are compared
+    with it.
+    """
+    trials = optuna_study.get_trials(deepcopy=False)
+    own = [trial for trial in trials if PROBE_ATTRIBUTE in trial.user_attrs]
+    if own and not all(trial.number in probes.settled for trial in own):
+        waiting = [trial for trial in own if trial.state is TrialState.WAITING]
+        ended = probes.read()
+        late = bool(waiting) and not _is_time_for_probe(stores, study, ended)
+        for trial in waiting:
+            if late:
+                end_waiting(optuna_study, trial.number, NO_TIME)
+            elif (begun := begin_waiting(optuna_study, trial.number)) is not None:
+                return begun
+        if not any(trial.state is TrialState.RUNNING for trial in own):
+            _enqueue_best(stores, study, optuna_study, probes.kept)
+            probes.settled = frozenset(trial.number for trial in own)
+    return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
+
+
+def _begin_waiting_trial(optuna_study: optuna.Study, probes: ProbeResults) -> optuna.Trial | None:
+    """Begin the first waiting trial, by the probe of its backbone and then by number; None if none waits."""
+    rank = {backbone.name: number for number, backbone in enumerate(probes.kept)}
+    waiting = optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+    def order(trial: FrozenTrial) -> tuple[int, int]:
+        return rank.get(backbone_of(trial), len(rank)), trial.number
+
+    for trial in sorted(waiting, key=order):
+        backbone = backbone_of(trial)
+        is_worse = bool(probes.settled) and bool(backbone) and bool(rank) and backbone not in rank
+        if is_worse and trial.number != DEFAULT_TRIAL:
+            end_waiting(optuna_study, trial.number, CLEARLY_WORSE)
+        elif (begun := begin_waiting(optuna_study, trial.number)) is not None:
+            return begun
+    return None
+
+
+def backbone_of(trial: FrozenTrial) -> str:
+    """The sampled backbone of a trial, which may wait; empty if it samples none."""
+    params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
+    return next((str(value) for name, value in params.items() if name.partition("@")[0] == "backbone"), "")
+
+
+def _enqueue_best(stores: Stores, study: Study, optuna_study: optuna.Study, kept: Sequence[ProbedBackbone]) -> None:
+    """Enqueue the default recipe with each of the best-probed backbones that no other trial has."""
+    if len(kept) < 2:
+        return
+    with exclusive(stores.database, Purpose.STUDIES):
+        tried = {
+            backbone_of(trial)
+            for trial in optuna_study.get_trials(deepcopy=False)
+            if PROBE_ATTRIBUTE not in trial.user_attrs
+        }
+        for number, backbone in enumerate(kept[:LEAST_KEPT], 1):
+            params = _default_with(study.spec, backbone.name) if backbone.name not in tried else None
+            if params is not None:
+                origin = f"{PROBE}: {backbone.name} has rank {number} of {len(kept)} by its probe"
+                attributes = {EPOCHS_ATTRIBUTE: study.spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
+                optuna_study.enqueue_trial(params, user_attrs=attributes)
+        record_enqueued(stores, study.id, optuna_study)
+
+
+def _default_with(spec: StudySpec, backbone: str) -> dict[str, object] | None:
+    """Parameters of the default recipe with another backbone; None if the study samples no such recipe."""
+    found = fit(spec.space, spec.recipe, {"backbone": backbone})
+    return None if found is None or found.misfits else dict(found.params)
+
+
+def _is_time_for_probe(stores: Stores, study: Study, ended: Sequence[TrialRecord]) -> bool:
+    """Whether the ended probes have had less than their share of the time until the deadline."""
+    if study.deadline is None:
+        return True
+    passed = stores.database.now() - study.period_began
+    return not ended or passed < study.spec.probe.share * (study.deadline - study.period_began)

@@ -1,0 +1,99 @@
+"""A sampler that keeps to the backbones whose probes are not clearly worse, and prefers those with the best probes.
+
+It wraps another sampler. That one never sees probes, because their scores are not those of the recipes that it samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
+from search.tuning.probing.backbones import ProbedBackbone
+
+BACKBONE = "backbone"
+
+
+class _WithoutProbes:
+    """A study as the inner sampler sees it."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._whole = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    def _get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
+        trials = self._whole._get_trials(*arguments, **options)
+        return [trial for trial in trials if PROBE_ATTRIBUTE not in trial.user_attrs]
+
+
+def _hide_probes(study: optuna.Study) -> optuna.Study:
+    return cast(optuna.Study, _WithoutProbes(study))
+
+
+class ProbedSampler(optuna.samplers.BaseSampler):
+    """Draws the backbone of a random trial by its probe, and replaces a proposed backbone that is not kept."""
+
+    def __init__(
+        self, inner: optuna.samplers.BaseSampler, kept: Callable[[], Sequence[ProbedBackbone]], *, seed: int
+    ) -> None:
+        """
+        Args:
+            kept: the backbones to fine-tune, the best probe first; empty: no probe has ended, and any may be drawn.
+        """
+        self._inner, self._kept, self._generator = inner, kept, np.random.default_rng(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._inner.infer_relative_search_space(_hide_probes(study), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        params = dict(self._inner.sample_relative(_hide_probes(study), trial, search_space))
+        for name, distribution in search_space.items():
+            names = self._names(distribution) if _is_backbone(name) else {}
+            if names and name in params and params[name] not in names:
+                params[name] = self._draw(names)
+        return params
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        names = self._names(param_distribution) if _is_backbone(param_name) else {}
+        if names:
+            return self._draw(names)
+        return self._inner.sample_independent(_hide_probes(study), trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._inner.before_trial(_hide_probes(study), trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(_hide_probes(study), trial, state, values)
+
+    def reseed_rng(self) -> None:
+        self._inner.reseed_rng()
+        self._generator = np.random.default_rng()
+
+    def _names(self, distribution: BaseDistribution) -> dict[str, float]:
+        """The kept backbones among the choices, with their distance from the best probe in standard errors."""
+        assert isinstance(distribution, CategoricalDistribution), "backbones are choices"
+        kept = {backbone.name: backbone.behind for backbone in self._kept()}
+        return {str(name): kept[str(name)] for name in distribution.choices if name in kept}
+
+    def _draw(self, names: dict[str, float]) -> str:
+        """One of the backbones; each standard error behind the best makes it less probable by a factor of e."""
+        weights = np.array([math.exp(-behind) for behind in names.values()])
+        return str(self._generator.choice(list(names), p=weights / weights.sum()))
+
+
+def _is_backbone(parameter: str) -> bool:
+    return parameter.partition("@")[0] == BACKBONE
