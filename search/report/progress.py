@@ -123,7 +123,7 @@ def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: 
     """The reason of a failure; else the origin, if there is one, and the settings that differ from trial 0."""
     if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) and record.reason:
         return record.reason
-    proposer = origin.partition(":")[0] if record.number else ""
+    proposer = origin.partition(":")[0] if record.number and not record.is_probe else ""
     limited = f"{record.reason}; " * (record.status is TrialStatus.FINISHED and bool(record.reason))
     return f"{proposer}: " * bool(proposer) + limited + recipe_difference(record, default)
 
@@ -132,7 +132,10 @@ def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str
     """The settings of a trial that differ from trial 0, in the order of the recipe's fields."""
     if record.number == 0:
         return "the default recipe"
-    return difference(record.recipe or {}, default)
+    recipe = record.recipe or {}
+    if record.is_probe:
+        return f"linear probe of {recipe['backbone']} at {recipe['image_size']} px"
+    return difference(recipe, default)
 
 
 def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> str:
@@ -158,6 +161,8 @@ def status_line(snapshot: StudySnapshot, now: str) -> str:
     else:
         head = f"{snapshot.counted} trial{'s' * (snapshot.counted != 1)}"
     parts = [head]
+    probes = sum(record.is_probe and record.status is TrialStatus.FINISHED for record in snapshot.records)
+    parts += [f"{probes} probe{'s' * (probes != 1)}"] * bool(probes)
     left = snapshot.seconds_left()
     if left is not None and snapshot.counted < (budget or 0):
         parts.append(f"about {clock_time(left)} left")

@@ -18,12 +18,14 @@ from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
+from search.tuning.probing.plan import PROBE
 from storage.values import TrialStatus
 from trainer.common.errors import first_lines
 from trainer.data.description import duplicate_lines
 from trainer.evaluation.metrics import METRICS
 
 RANKED = 5  # trials in the ranking
+MAX_PROBES = 3  # probes that are listed one by one
 COMMAND = 40  # characters; the purpose of a longer command is on the next line
 LEAST_AVERAGING = 0.005  # gain from averaging that is named, because it lifts the forecast above the scores of trials
 LABEL = 10  # cells of the labels in the answer of an export
@@ -70,10 +72,18 @@ def print_study(
 
 
 def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
-    """Print the trials that a new study begins with besides the default recipe, each with its origin."""
+    """Print the trials that a new study begins with besides the default recipe, each with its origin; of many probes
+    only their number.
+    """
+    probes = [number for number, origin in origins.items() if origin.startswith(f"{PROBE}: ")]
     for number, origin in origins.items():
-        if number:
+        if number and (number not in probes or len(probes) <= MAX_PROBES):
             say(console, origin, prefix=f"trial {number:3d}  planned   ")
+    if len(probes) > MAX_PROBES:
+        text = f"{len(probes)} linear probes of backbones, one after another"
+        say(console, text, prefix=f"trial {probes[0]:3d}  planned   ")
+    if probes:
+        say(console, "Workers begin with the probes, the others follow; --no-probe leaves probes out.")
 
 
 def print_ranking(console: Console, snapshot: StudySnapshot) -> None:

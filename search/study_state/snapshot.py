@@ -74,7 +74,7 @@ class StudySnapshot:
 
         None before the first trial has ended, without a budget, or after the search was stopped.
         """
-        ended = [record.seconds for record in self.records if record.status is not TrialStatus.FAILED]
+        ended = [record.seconds for record in self.records if record.counts]
         if not ended or self.study.budget is None or self.study.state is StudyState.STOPPED:
             return None
         left = max(0, self.study.budget - self.counted)

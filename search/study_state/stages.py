@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot
 from storage.queue.items import HeldItem
 from storage.stores import Stores
@@ -51,7 +51,13 @@ def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
         # Another program has deleted Optuna's study; the next sweep restores it.
         return f"{snapshot.running} trial(s)"
     trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return ", ".join(f"trial {trial.number} epoch {_epoch(trial)}" for trial in trials)
+    return ", ".join(_running_trial(trial) for trial in trials)
+
+
+def _running_trial(trial: FrozenTrial) -> str:
+    if PROBE_ATTRIBUTE in trial.user_attrs:
+        return f"trial {trial.number}, {trial.user_attrs.get(ORIGIN_ATTRIBUTE, 'a probe')}"
+    return f"trial {trial.number} epoch {_epoch(trial)}"
 
 
 def _epoch(trial: FrozenTrial) -> str:

@@ -1,0 +1,84 @@
+"""Which probes a study begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.tuning.probing.plan import as_probe, plan_probes
+from studies.spec import StudySpec, load_study
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
+
+STUDY = """
+title = "A sweep"
+
+[recipe]
+image_size = 64
+epochs = 9
+
+[space]
+backbone = ["test_resnet", "test_vit", "test_efficientnet"]
+"optimizer.lr" = [
+    { low = 1e-4, high = 1e-2, log = true, when = { "backbone.family" = "cnn" } },
+    { low = 1e-5, high = 1e-3, log = true, when = { "backbone.family" = "transformer" } },
+]
+"""
+
+
+def spec(tmp_path: Path, *overrides: str, text: str = STUDY) -> StudySpec:
+    file = tmp_path / "sweep.toml"
+    file.write_text(text)
+    return load_study(file, overrides)
+
+
+def planned(found: StudySpec) -> list[tuple[str, int, str]]:
+    return [(p.recipe.backbone, p.recipe.image_size, p.recipe.init) for p in plan_probes(found)]
+
+
+def test_every_backbone_is_probed_the_default_first_then_the_smallest(tmp_path: Path) -> None:
+    found = planned(spec(tmp_path, "space.backbone.default=test_vit"))
+    assert found == [
+        ("test_vit", 64, "pretrained"),
+        ("test_efficientnet", 64, "pretrained"),
+        ("test_resnet", 64, "pretrained"),
+    ]
+
+
+def test_a_probe_has_parameters_that_the_space_allows(tmp_path: Path) -> None:
+    sweep = spec(tmp_path)
+    for probe in plan_probes(sweep):
+        assert sweep.assemble(probe.params)["backbone"] == probe.recipe.backbone
+        assert probe.recipe.method == LINEAR_PROBE
+        assert probe.recipe.epochs == 1
+
+
+def test_image_sizes_to_choose_from_are_probed_of_a_range_only_the_default(tmp_path: Path) -> None:
+    choices = STUDY + "image_size = [64, 96]\n"
+    assert len(planned(spec(tmp_path, text=choices))) == 6
+    within = STUDY + "image_size = { low = 64, high = 128, step = 32, default = 96 }\n"
+    assert {size for _, size, _ in planned(spec(tmp_path, text=within))} == {96}
+
+
+def test_a_start_from_random_weights_is_not_probed(tmp_path: Path) -> None:
+    assert planned(spec(tmp_path, "recipe.init=scratch")) == []
+    both = STUDY + 'init = ["pretrained", "scratch"]\n'
+    assert {init for _, _, init in planned(spec(tmp_path, text=both))} == {"pretrained"}
+
+
+def test_probes_can_be_switched_off(tmp_path: Path) -> None:
+    assert planned(spec(tmp_path, "probe.enabled=false")) == []
+
+
+@pytest.mark.parametrize(
+    ("hflip", "tta", "expected"), [(0.5, "none", "hflip"), (0.0, "none", "none"), (0.5, "flips", "flips")]
+)
+def test_the_mirror_image_counts_where_training_mirrors(hflip: float, tta: str, expected: str) -> None:
+    assert as_probe(Recipe.from_flat({"augment.hflip": hflip, "tta": tta})).tta == expected
+
+
+def test_a_study_of_an_earlier_release_has_no_probes(tmp_path: Path) -> None:
+    stored = spec(tmp_path).to_dict()
+    before = StudySpec.from_dict({key: value for key, value in stored.items() if key != "probe"})
+    assert not before.probe.enabled
+    assert before.spec_hash == spec(tmp_path).spec_hash
