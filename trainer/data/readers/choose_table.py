@@ -8,7 +8,8 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.columns import PROBED_ROWS, Columns, choose_columns, column_names, has_header
+from trainer.data.readers.columns.choose_columns import PROBED_ROWS, Columns, choose_columns, column_names, has_header
+from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, is_usual_label
 from trainer.data.readers.find_tables import (
     Tables,
     claim_level,
@@ -17,9 +18,8 @@ from trainer.data.readers.find_tables import (
     is_unlabelled,
     named_table,
 )
-from trainer.data.readers.image_files import ImageAmbiguousError, ImageFiles
-from trainer.data.readers.label_columns import NoLabelColumnError, SampleHints, is_usual_label
-from trainer.data.readers.match_images import ImageMatcher, composed
+from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher, composed
 from trainer.formats.class_lists import labels_names, listing_column, lists_values
 from trainer.formats.delimited import Table, first_rows, read_table
 

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError
 from trainer.data.images import FileImages
-from trainer.data.readers.columns import column_names, has_header
-from trainer.data.readers.image_files import ImageFiles
-from trainer.data.readers.match_images import ImageMatcher
+from trainer.data.readers.columns.choose_columns import column_names, has_header
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import Table
 from trainer.formats.submission import SubmissionFormat, default_format

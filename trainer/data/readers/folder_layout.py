@@ -28,7 +28,7 @@ from trainer.data.readers.find_tables import (
     refuse_other_labels,
     unread_tables,
 )
-from trainer.data.readers.image_files import ImageFiles
+from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, natural_key, text_problem, unify_labels

@@ -11,7 +11,8 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.choose_table import choose_training_table
-from trainer.data.readers.columns import Columns, column_names
+from trainer.data.readers.columns.choose_columns import Columns, column_names
+from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
@@ -20,9 +21,8 @@ from trainer.data.readers.competition_test_set import (
 )
 from trainer.data.readers.find_tables import find_tables, own_warnings, packed_warnings
 from trainer.data.readers.folder_layout import class_folder_names
-from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles
-from trainer.data.readers.label_columns import SampleHints, is_usual_label
-from trainer.data.readers.match_images import ImageMatcher, composed
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher, composed
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table

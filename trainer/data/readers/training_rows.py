@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
-from trainer.data.readers.columns import Columns
-from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
-from trainer.data.readers.match_images import ImageMatcher
+from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, is_missing, is_number, text_problem, unify_labels
 from trainer.inference.printable import printable

@@ -10,9 +10,15 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.image_files import IMAGE_SUFFIXES
-from trainer.data.readers.label_columns import LABEL_NAMES, SampleHints, choose_labels, is_usual_label, plain_name
-from trainer.data.readers.match_images import ColumnMatch, ImageMatcher, composed, is_image_name
+from trainer.data.readers.columns.label_columns import (
+    LABEL_NAMES,
+    SampleHints,
+    choose_labels,
+    is_usual_label,
+    plain_name,
+)
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
+from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher, composed, is_image_name
 from trainer.formats.delimited import Table
 from trainer.formats.parts import divides_rows, is_part_column, part_of, parts_of_flag
 

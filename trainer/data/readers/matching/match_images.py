@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote
 
 from trainer.data.file_names import Split, folder_split
-from trainer.data.readers.image_files import (
+from trainer.data.readers.matching.image_files import (
     IMAGE_SUFFIXES,
     ImageAmbiguousError,
     ImageFiles,
