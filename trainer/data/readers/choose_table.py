@@ -18,8 +18,9 @@ from trainer.data.readers.find_tables import (
     is_unlabelled,
     named_table,
 )
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
-from trainer.data.readers.matching.match_images import ImageMatcher, composed
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.class_lists import labels_names, listing_column, lists_values
 from trainer.formats.delimited import Table, first_rows, read_table
 

@@ -16,6 +16,8 @@ from trainer.formats.delimited import Table
 from trainer.formats.submission import SubmissionFormat, default_format
 from trainer.inference.printable import name_problem, printable
 
+SHOWN_IDS = 5  # ids without an image whose nearest file name is searched
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompetitionTestSet:
@@ -127,7 +129,8 @@ def _find_images(
 
     ``rows`` names the ids' table rows.
     """
-    match = ImageMatcher(files, "test").match(image_names.get(identifier, identifier) for identifier in ids)
+    matcher = ImageMatcher(files, "test")
+    match = matcher.match(image_names.get(identifier, identifier) for identifier in ids)
     found: list[tuple[str, str, str]] = []
     problems: list[str] = []
     for identifier, row in zip(ids, rows, strict=True):
@@ -135,7 +138,9 @@ def _find_images(
         if name in match.paths:
             found.append((identifier, match.paths[name], row))
         else:
-            problems.append(f"{row}: {match.errors[name]}")
+            explained = len(problems) < SHOWN_IDS
+            error = match.errors[name]
+            problems.append(f"{row}: {matcher.explained(name, error) if explained else error}")
     if len(problems) == len(ids) > 1:
         raise DataError(
             f"{rows[0].split(' row ')[0]} lists {len(ids)} test images, but none of them is in the folder (the first: "

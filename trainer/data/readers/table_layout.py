@@ -21,8 +21,9 @@ from trainer.data.readers.competition_test_set import (
 )
 from trainer.data.readers.find_tables import find_tables, own_warnings, packed_warnings
 from trainer.data.readers.folder_layout import class_folder_names
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
-from trainer.data.readers.matching.match_images import ImageMatcher, composed
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table

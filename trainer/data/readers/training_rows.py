@@ -95,14 +95,16 @@ def read_training_rows(
     unfound: list[SkippableProblem] = []
     labels_of_unfound: set[str] = set()
     all_missing = not repeated
-    match = ImageMatcher(files, "train").match(table.rows[index][columns.image] for index in kept)
+    matcher = ImageMatcher(files, "train")
+    match = matcher.match(table.rows[index][columns.image] for index in kept)
     for index in kept:
         cells, row = table.rows[index], table.row_name(index)
         identifier = cells[columns.id]
         path = match.paths.get(cells[columns.image])
         if path is None:
             cause = match.errors[cells[columns.image]]
-            unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {cause}"))
+            why = matcher.explained(cells[columns.image], cause) if len(unfound) < SHOWN_IDS else str(cause)
+            unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {why}"))
             labels_of_unfound.add(labels[index])
             all_missing &= isinstance(cause, ImageMissingError)
             continue
@@ -113,7 +115,8 @@ def read_training_rows(
         if not problems and skippable and not all_missing:
             problems = [problem.message for problem in skippable]
         raise DataError(
-            problems or _nothing_found(table, names, columns, files, listed_rows=len(unfound)), files.missing_hint()
+            problems or _nothing_found(table, names, columns, files, matcher, listed_rows=len(unfound)),
+            files.missing_hint(),
         )
     found = {row.label for row in usable}
     classes = [names[column] for column in columns.classes]
@@ -259,7 +262,13 @@ def _shared_files(rows: Iterable[TrainingRow]) -> list[str]:
 
 
 def _nothing_found(
-    table: Table, names: Sequence[str], columns: Columns, files: ImageFiles, *, listed_rows: int
+    table: Table,
+    names: Sequence[str],
+    columns: Columns,
+    files: ImageFiles,
+    matcher: ImageMatcher,
+    *,
+    listed_rows: int,
 ) -> list[str]:
     """One message for a table that names no image file of the folder."""
     if not listed_rows:
@@ -269,9 +278,11 @@ def _nothing_found(
         if files.paths
         else f"no image files ({' '.join(IMAGE_SUFFIXES)})"
     )
+    last = table.rows[-1][columns.image]
+    nearest = matcher.explained(last, ImageMissingError()) if files.paths else ""
     links = f" and {files.linked_folders[0]}, a link to a folder, which is not followed" if files.linked_folders else ""
     return [
         f"{table.path.name}: no value of the column {names[columns.image]!r} names an image (the last value is "
-        f"{table.rows[-1][columns.image]!r}); the folder holds {where}{links}. Put the images into train/, "
+        f"{last!r}{nearest}); the folder holds {where}{links}. Put the images into train/, "
         "train_images/ or images/; if another column holds the ids, choose it with --id-column NAME (data.id_column)"
     ]

@@ -17,8 +17,9 @@ from trainer.data.readers.columns.label_columns import (
     is_usual_label,
     plain_name,
 )
+from trainer.data.readers.matching.id_spellings import composed, is_image_name
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
-from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher, composed, is_image_name
+from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 from trainer.formats.delimited import Table
 from trainer.formats.parts import divides_rows, is_part_column, part_of, parts_of_flag
 

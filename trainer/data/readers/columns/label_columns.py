@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.matching.match_images import composed
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import is_number
 
 LABEL_NAMES = (

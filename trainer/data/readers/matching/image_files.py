@@ -213,7 +213,8 @@ class ImageFiles:
 
     def _elsewhere_hint(self, wanted: PurePosixPath) -> str:
         """Where a file with the name of an id lies that is no substitute; empty without one."""
-        found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + wanted.stem)
+        stem = wanted.stem if wanted.suffix.lower() in IMAGE_SUFFIXES else wanted.name
+        found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + stem)
         if not found:
             return ""
         return f" ({printable(found[0])} is another image; if it is meant, write this path into the table)"
