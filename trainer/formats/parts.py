@@ -4,28 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Literal
 
-Part = Literal["train", "val", "test"]
+from trainer.formats.part_words import ENGLISH, KIND_WORDS, Part, foreign_part, without_accents
 
-_VALUES: dict[Part, tuple[str, ...]] = {
-    "train": ("train", "training", "trn", "trainval", "学習", "訓練", "学習用", "訓練用", "トレーニング"),
-    "val": ("val", "valid", "validation", "dev", "eval", "evaluation", "検証", "検証用"),
-    "test": (
-        "test",
-        "testing",
-        "tst",
-        "holdout",
-        "hold-out",
-        "hold_out",
-        "テスト",
-        "テスト用",
-        "評価",
-        "評価用",
-        "試験",
-    ),
-}
-_PARTS: dict[str, Part] = {value: part for part, values in _VALUES.items() for value in values}
 _NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split")
 _COLUMNS = (
     "split", "subset", "set", "partition", "phase", "part", "usage", "fold", "dataset", "data_set", "data_split",
@@ -41,12 +22,16 @@ _TRUE, _FALSE = ("1", "true", "yes", "1.0", "t", "y"), ("0", "false", "no", "0.0
 
 def part_of(value: str) -> Part | None:
     """The part that a value in lower case means, such as test for ``privatetest``; None if it means none."""
-    if value in _PARTS:
-        return _PARTS[value]
+    if part := _word_part(value):
+        return part
     words = [re.sub("^(public|private)", "", word) or word for word in re.split(r"[\s_\-]+|(?<=\D)\d+$", value) if word]
-    parts = {_PARTS[word] for word in words if word in _PARTS}
-    known = all(word in _PARTS or word in _NEUTRAL for word in words)
+    parts = {part for word in words if (part := _word_part(word))}
+    known = all(_word_part(word) or word in _NEUTRAL or without_accents(word) in KIND_WORDS for word in words)
     return parts.pop() if known and len(parts) == 1 else None
+
+
+def _word_part(word: str) -> Part | None:
+    return ENGLISH.get(word) or foreign_part(word)
 
 
 def parts_of_flag(name: str) -> dict[str, Part] | None:

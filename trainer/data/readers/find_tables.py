@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import HELD_OUT, folder_split, is_data, is_own_table, split_of
+from trainer.data.file_names import folder_split, is_data, is_held_out, is_own_table, split_of
 from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.printable import printable
@@ -153,7 +153,7 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if is_data(Path(here) / name) and folder_split(name, subfolders) != "test" and name.lower() not in HELD_OUT
+            if is_data(Path(here) / name) and folder_split(name, subfolders) != "test" and not is_held_out(name)
         )
         if Path(here) != folder:
             found += [Path(here) / name for name in sorted(names) if name.lower().endswith((".csv", ".tsv"))]

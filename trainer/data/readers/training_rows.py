@@ -279,10 +279,12 @@ def _nothing_found(
         else f"no image files ({' '.join(IMAGE_SUFFIXES)})"
     )
     last = table.rows[-1][columns.image]
-    nearest = matcher.explained(last, ImageMissingError()) if files.paths else ""
+    why = ""
+    if files.paths and (error := matcher.match([last]).errors.get(last)) is not None:
+        why = matcher.explained(last, error).removeprefix(f"there is no image {last!r}")
     links = f" and {files.linked_folders[0]}, a link to a folder, which is not followed" if files.linked_folders else ""
     return [
         f"{table.path.name}: no value of the column {names[columns.image]!r} names an image (the last value is "
-        f"{last!r}{nearest}); the folder holds {where}{links}. Put the images into train/, "
+        f"{last!r}{why}); the folder holds {where}{links}. Put the images into train/, "
         "train_images/ or images/; if another column holds the ids, choose it with --id-column NAME (data.id_column)"
     ]
