@@ -12,8 +12,8 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.find_tables import OWN_HELP, find_tables
 from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges

@@ -27,7 +27,9 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.find_tables import (
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.sample_submission import spelled_as_in
+from trainer.data.readers.tables.find_tables import (
     find_tables,
     other_tables,
     own_warnings,
@@ -35,8 +37,6 @@ from trainer.data.readers.find_tables import (
     refuse_other_labels,
     unread_tables,
 )
-from trainer.data.readers.matching.image_files import ImageFiles
-from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, text_problem, unify_labels
 from trainer.inference.printable import name_problem, printable

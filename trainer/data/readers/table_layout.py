@@ -10,7 +10,6 @@ from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.choose_table import choose_training_table
 from trainer.data.readers.class_folders import class_folder_names
 from trainer.data.readers.columns.choose_columns import Columns, column_names
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
@@ -20,11 +19,12 @@ from trainer.data.readers.competition_test_set import (
     read_test_set,
     sample_has_header,
 )
-from trainer.data.readers.find_tables import find_tables, own_warnings, packed_warnings
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import spelled_as_in
+from trainer.data.readers.tables.choose_table import choose_training_table
+from trainer.data.readers.tables.find_tables import find_tables, own_warnings, packed_warnings
 from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode

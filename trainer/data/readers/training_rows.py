@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.delimited import Table
-from trainer.formats.labels import SimilarLabels, is_missing, is_number, text_problem, unify_labels
+from trainer.formats.labels import SimilarLabels, is_missing, text_problem, unify_labels
+from trainer.formats.shares import share
 from trainer.inference.printable import printable
 
 _DOUBTFUL = ("na", "n/a", "none", "?", "-", "unknown", "unlabeled", "unlabelled")  # perhaps no label at all
 SHOWN_IDS = 5  # repeated ids that are named one by one
 SHOWN_ROWS = 3  # row numbers in one message
-SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,10 +205,14 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
         if problem := text_problem(label):
             raise _BadRowError(f"the label {problem}")
         return label, False
-    shares = [cells[column].strip() for column in columns.classes]
-    if wrong := [share for share in shares if not is_number(share) or not 0 <= float(share) <= 1]:
-        raise _BadRowError(f"{wrong[0]!r} in a class column is neither 0, 1 nor a probability")
-    values = [float(share) for share in shares]
+    values = []
+    for column in columns.classes:
+        value = share(cells[column])
+        if value is None:
+            raise _BadRowError(
+                f"{cells[column].strip()!r} in a class column is neither 0, 1, TRUE, FALSE nor a probability"
+            )
+        values.append(value)
     if not any(values):
         raise _NoLabelError("it has no label: its classes add up to 0")
     if abs(sum(values) - 1) > SUM_TOLERANCE:
