@@ -25,6 +25,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.choose_table import choose_training_table
 from trainer.data.readers.tables.find_tables import find_tables, own_warnings, packed_warnings
+from trainer.data.readers.tables.part_tables import divided, find_part_tables
 from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
@@ -44,11 +45,18 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     warnings: list[str] = []
     hints = _hints(sample, ImageMatcher(files, "test"), test_table)
     class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
-    chosen = choose_training_table(folder, tables, files, options, hints, class_folders, notes, warnings)
+    matcher = ImageMatcher(files, "train")
+    dividing = find_part_tables(tables.labels, matcher, options.encoding)
+    part_paths = [entry.path for entry in dividing]
+    chosen = choose_training_table(folder, tables, files, options, hints, class_folders, part_paths, notes, warnings)
     if chosen is None:
+        if dividing and not class_folders:
+            raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
         return None
-    names, columns, first, header = chosen.names, chosen.columns, chosen.first, chosen.header
-    table, test_part, part_warnings = _parts(chosen.table, first, columns)
+    first, header = chosen.first, chosen.header
+    others = [entry for entry in dividing if entry.path != chosen.table.path]
+    table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
+    table, test_part, part_warnings = _parts(table, first, columns)
     if test_table is None and test_part is not None:
         test_table = test_part
     whole = not any("." in value for value in hints.values)

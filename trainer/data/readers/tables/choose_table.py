@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
@@ -33,6 +33,7 @@ def choose_training_table(
     options: DataOptions,
     sample: SampleHints,
     class_folders: Sequence[str],
+    part_tables: Collection[Path],
     notes: list[str],
     warnings: list[str],
 ) -> TrainingTable | None:
@@ -40,6 +41,7 @@ def choose_training_table(
 
     Args:
         class_folders: names of the folders that could be the classes; empty if there are none.
+        part_tables: tables that divide the images into parts, and hold no labels.
         notes: a sentence is added for every table that is not read, or
         warnings: for a table that labels further images.
 
@@ -62,6 +64,8 @@ def choose_training_table(
     of_folders: list[Path] = []
     for path in paths:
         problem = None
+        if path in part_tables:
+            continue
         if is_unlabelled(path):
             notes.append(f"not read: {_where(folder, path)}, whose name says that it holds no labels")
             continue
