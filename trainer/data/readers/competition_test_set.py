@@ -142,6 +142,13 @@ def _find_images(
             error = match.errors[name]
             problems.append(f"{row}: {matcher.explained(name, error) if explained else error}")
     if len(problems) == len(ids) > 1:
+        folders = {name for path in files.paths for name in PurePosixPath(path).parts[:-1]}
+        if ids[0].strip() in folders:
+            where = rows[0].split(" row ")[0]
+            raise DataError(
+                f"{where} asks for one prediction for each folder of images, such as {ids[0]!r}. Predictions are made "
+                f"for single images: move {where} out of the data folder, and average the predictions of each folder"
+            )
         raise DataError(
             f"{rows[0].split(' row ')[0]} lists {len(ids)} test images, but none of them is in the folder (the first: "
             f"{ids[0]!r}); put them into test/ or test_images/",

@@ -10,7 +10,7 @@ from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.class_folders import class_folder_names
+from trainer.data.readers.class_folders import class_folder_names, class_root
 from trainer.data.readers.columns.choose_columns import Columns, column_names
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
 from trainer.data.readers.competition_test_set import (
@@ -25,6 +25,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.choose_table import choose_training_table
 from trainer.data.readers.tables.find_tables import find_tables, own_warnings, packed_warnings
+from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.part_tables import divided, find_part_tables
 from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table
@@ -48,7 +49,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     matcher = ImageMatcher(files, "train")
     dividing = find_part_tables(tables.labels, matcher, options.encoding)
     part_paths = [entry.path for entry in dividing]
-    chosen = choose_training_table(folder, tables, files, options, hints, class_folders, part_paths, notes, warnings)
+    beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
+    chosen = choose_training_table(
+        folder, tables, files, options, hints, class_folders, beside, part_paths, notes, warnings
+    )
     if chosen is None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
@@ -66,7 +70,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_names, y = encode(spelled_as_in(sample, [row.label for row in train.rows]))
     except DataError as error:
         raise DataError([*error.problems, *problems, *(problem.message for problem in train.skippable)]) from error
-    if options.table is None and options.layout is None:
+    if options.table is None and options.layout is None and chosen.of_folders is None:
         problems += _against_folders(train.rows, class_folders)
     conventions = TrainingConventions(
         id_header=names[columns.id] if header and not names[columns.id].startswith("Unnamed") else "id",

@@ -12,6 +12,7 @@ from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.folder_labels import MISSING
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, is_missing, text_problem, unify_labels
 from trainer.formats.shares import share
@@ -105,6 +106,8 @@ def read_training_rows(
         if path is None:
             cause = match.errors[cells[columns.image]]
             why = matcher.explained(cells[columns.image], cause) if len(unfound) < SHOWN_IDS else str(cause)
+            if cells[columns.image].endswith(MISSING):
+                why = f"there is no folder {cells[columns.image]!r} with images"
             unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {why}"))
             labels_of_unfound.add(labels[index])
             all_missing &= isinstance(cause, ImageMissingError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -11,14 +12,30 @@ from trainer.data.readers.columns.choose_columns import Columns, choose_columns,
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.formats.delimited import Table
 from trainer.formats.shares import share
 
 
 class TrainingTable:
-    """A table that may hold training labels, with its columns."""
+    """A table that may hold training labels, with its columns.
 
-    def __init__(self, table: Table, options: DataOptions, matcher: ImageMatcher, sample: SampleHints) -> None:
+    of_folders: the table that labels folders, of which ``table`` has one row for each image; None for another table.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        options: DataOptions,
+        matcher: ImageMatcher,
+        sample: SampleHints,
+        of_folders: FolderTable | None = None,
+    ) -> None:
+        self.of_folders = of_folders
+        if of_folders is not None:
+            table, folders = of_folders.expanded()
+            asked = None if options.id_column == folders else options.id_column
+            options = dataclasses.replace(options, id_column=asked, group_column=options.group_column or folders)
         self.table = table
         self.header = has_header(table, matcher)
         self.names = column_names(table, self.header)
@@ -32,7 +49,9 @@ class TrainingTable:
         Raises:
             DataError: they are ambiguous.
         """
-        rows = self.table.rows[self.first :]
+        rows: Sequence[Sequence[str]] = self.table.rows[self.first :]
+        if self.of_folders is not None:
+            rows = self.of_folders.representatives()
         return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample)
 
     @cached_property
