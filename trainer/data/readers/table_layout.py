@@ -26,7 +26,9 @@ from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.choose_table import choose_training_table
 from trainer.data.readers.tables.find_tables import find_tables, own_warnings, packed_warnings
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
+from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.part_tables import divided, find_part_tables
+from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
@@ -49,10 +51,18 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     matcher = ImageMatcher(files, "train")
     dividing = find_part_tables(tables.labels, matcher, options.encoding)
     part_paths = [entry.path for entry in dividing]
-    beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
-    chosen = choose_training_table(
-        folder, tables, files, options, hints, class_folders, beside, part_paths, notes, warnings
-    )
+    joined = None
+    if options.table is None:
+        joined = join_tables(tables.labels, matcher, options.encoding, class_folders)
+    if joined is not None:
+        notes += joined.notes
+        dividing = [joined.parts] if joined.parts is not None else []
+        chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
+    else:
+        beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
+        chosen = choose_training_table(
+            folder, tables, files, options, hints, class_folders, beside, part_paths, notes, warnings
+        )
     if chosen is None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")

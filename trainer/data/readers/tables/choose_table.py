@@ -151,7 +151,8 @@ def _best(
             return naming[0]
         reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
         folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
-        choices = "--table NAME with --label-column NAME" + ", or --layout folders" * bool(class_folders)
+        tables = listed(_where(folder, candidate.table.path) for candidate in naming)
+        choices = f"--table NAME (of {tables}) with --label-column NAME" + ", or --layout folders" * bool(class_folders)
         raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
     weaker = min(claim_level(candidate.table.path) for candidate in clear)
     for candidate in naming:
