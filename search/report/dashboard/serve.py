@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import signal
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from wsgiref.types import WSGIApplication
 
 from search.report.dashboard.access import TOKEN_PARAMETER, TOKEN_VARIABLE, TokenGate, chosen_token
 from search.report.dashboard.guard import Guard
+from search.runtime.console import say_error
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder
@@ -117,10 +117,9 @@ def check_exposure(host: str, allowed_hosts: Collection[str], *, writable: bool 
             "type into the browser: --allow-host NAME"
         )
     can = "read, change and delete" if writable else "read"
-    print(
+    say_error(
         f"WARNING: listening on {host}: everyone with the access token can {can} all studies. Without a proxy that "
-        "adds TLS, the token crosses the network in plain text.",
-        file=sys.stderr,
+        "adds TLS, the token crosses the network in plain text."
     )
 
 
@@ -142,7 +141,7 @@ def _restore_studies(stores: Stores) -> None:
         try:
             restore_if_gone(stores, study)
         except (ForeignOptunaStudy, StudyError) as problem:
-            print(f"warning: {problem}", file=sys.stderr)
+            say_error(f"warning: {problem}")
 
 
 def _address(server: Any, host: str) -> str:
