@@ -35,6 +35,11 @@ def excerpt(text: str, most: int = EXCERPT) -> str:
     return f"{text[: most - end]} … ({len(text) - most:,} characters left out) … {text[len(text) - end :]}"
 
 
+def cause_of(error: BaseException) -> str:
+    """The message of another library's error, in one line for a message of ours; the type if it has none."""
+    return excerpt(printable(" ".join(str(error).split())), 2 * EXCERPT) or type(error).__name__
+
+
 def name_problem(name: str) -> str | None:
     """Why a file name cannot be an id, as the end of a sentence; None if it can."""
     if any("\ud800" <= character <= "\udfff" for character in name):
