@@ -27,6 +27,7 @@ from storage.errors import StorageError
 from studies.errors import StudyError
 from trainer.common.errors import TrainerError
 from trainer.inference.errors import InferenceError
+from trainer.inference.printable import EXCERPT, excerpt
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
@@ -54,7 +55,7 @@ def _safe_usage_errors() -> Iterator[None]:
     try:
         yield
     except _USAGE_ERROR as error:
-        error.message = safe(error.message)
+        error.message = excerpt(safe(error.message), 2 * EXCERPT)
         raise
 
 

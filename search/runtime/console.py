@@ -23,10 +23,10 @@ from rich.text import Text
 from search.runtime.commands import complete, insertions
 from storage.database.urls import without_passwords
 from trainer.common.errors import first_lines
-from trainer.inference.printable import excerpt, printable
+from trainer.inference.printable import EXCERPT, excerpt, printable
 
-LONGEST = 4_000
-"""Characters of a printed line or cell, and of an error message that is printed as it is. Linux allows such paths."""
+LONGEST = 2_000
+"""Characters of a printed line or cell, and of an error message that is printed as it is."""
 MOST_LINES = 24  # of a longer error message
 KEPT = "\n\t"  # control characters that stay in printed text
 GAP = 2  # cells between the columns of a table
@@ -78,8 +78,11 @@ def open_console() -> Console:
 def say_error(message: str) -> None:
     """Print a message, of one line or several, on standard error. A very long one is shortened."""
     if len(message) > LONGEST:
-        message = "\n".join(excerpt(safe(line)) for line in first_lines(message.split("\n"), MOST_LINES))
-    print(safe(complete(message)), file=sys.stderr)
+        lines = first_lines(message.split("\n"), MOST_LINES)
+        most = max(EXCERPT, LONGEST // len(lines))
+        print("\n".join(excerpt(safe(complete(line)), most) for line in lines), file=sys.stderr)
+    else:
+        print(safe(complete(message)), file=sys.stderr)
 
 
 def say_traceback() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -192,6 +193,18 @@ def test_a_flood_in_a_stored_reason_is_bounded(
     show_failed(None, url)
     shown = capsys.readouterr().out
     assert "no room" in shown and 100 < shown.count("why") < 300
+
+
+def test_classes_with_texts_for_names_do_not_fill_the_screen(tmp_path: Path, capsys: Capture) -> None:
+    rows = ["id,label"]
+    for number in range(8):
+        Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{'ab'[number % 2]} {'a long report ' * 700}")
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    check(tmp_path, settings=DataSettings(), n_folds=2, shift=None)
+    shown = capsys.readouterr().out
+    assert "2 classes" in shown and "4 (50.0%)" in shown
+    assert len(shown) < 5_000
 
 
 def test_failed_trainings_are_listed_up_to_a_number(stores: Stores, stored: Study, url: str, capsys: Capture) -> None:
