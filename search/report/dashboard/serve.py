@@ -11,6 +11,7 @@ from wsgiref.types import WSGIApplication
 
 from search.report.dashboard.access import TOKEN_PARAMETER, TOKEN_VARIABLE, TokenGate, chosen_token
 from search.report.dashboard.guard import Guard
+from search.report.dashboard.request_check import RequestCheck
 from search.runtime.console import say_error
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
@@ -38,7 +39,7 @@ def make_app(
     token: str,
     writable: bool = False,
 ) -> WSGIApplication:
-    """Optuna Dashboard, protected by a `Guard` and a `TokenGate`.
+    """Optuna Dashboard, protected by a `RequestCheck`, a `Guard` and a `TokenGate`.
 
     Args:
         optuna_storage: Optuna storage with a cache, because the dashboard reads all trials for every page.
@@ -49,7 +50,8 @@ def make_app(
     from optuna_dashboard import wsgi
 
     dashboard = wsgi(optuna_storage, artifact_store=artifact_store)
-    guard = Guard(dashboard, optuna_storage, allowed_hosts, writable=writable)
+    checked = RequestCheck(dashboard, optuna_storage, artifact_store)
+    guard = Guard(checked, optuna_storage, allowed_hosts, writable=writable)
     # The host name comes first: a page of another site learns nothing, not even how to log in.
     return guard.checking_host(TokenGate(guard, token))
 
