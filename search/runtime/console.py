@@ -27,6 +27,7 @@ from trainer.inference.printable import EXCERPT, excerpt, printable
 
 LONGEST = 2_000
 """Characters of a printed line or cell, and of an error message that is printed as it is."""
+_LONG_WORD = re.compile(r"\S{500,}")  # longer than a path that anyone has typed
 MOST_LINES = 24  # of a longer error message
 KEPT = "\n\t"  # control characters that stay in printed text
 GAP = 2  # cells between the columns of a table
@@ -96,7 +97,8 @@ def safe(text: str) -> str:
     Control characters could recolour or overwrite the terminal, or forge a line.
     """
     # The first cut bounds the time; the second one removes what it may have left of a password.
-    return excerpt(printable(without_passwords(excerpt(text, 2 * LONGEST)), keep=KEPT), LONGEST)
+    masked = printable(without_passwords(excerpt(text, 2 * LONGEST)), keep=KEPT)
+    return excerpt(_LONG_WORD.sub(lambda word: excerpt(word[0]), masked), LONGEST)
 
 
 def accept_any_encoding() -> None:
