@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -15,7 +15,6 @@ from sqlalchemy import create_engine, make_url, text
 
 from search.cli.app import main
 from search.runtime.console import PrintableFormatter
-from storage.database.urls import _given
 from tests.databases import PostgresServer
 
 PASSWORD = "pa55-" + "w0rd-of-the-team"
@@ -85,9 +84,7 @@ def test_errors_do_not_show_the_password(secret_url: str, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., str]]:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs the program in this process; returns its output, of standard error as well."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RETABLE_STORAGE", raising=False)
@@ -101,8 +98,7 @@ def call(
         captured = capsys.readouterr()
         return captured.out + captured.err
 
-    yield run_main
-    _given.clear()
+    return run_main
 
 
 @pytest.mark.parametrize(
