@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from studies.errors import Problems, listed
 from studies.portfolio import settle_portfolio
-from studies.space.backbone_filter import find_backbones
+from studies.space.backbone_filter import find_backbones, none_found
 from studies.space.conditions import settle
 from studies.space.dimension import Dimension, branches, describe
 from studies.space.parse_dimensions import MAX_CHOICES
@@ -57,7 +57,7 @@ def _resolve(dimension: Dimension, problems: Problems) -> Dimension:
     assert dimension.match is not None, "only filters are resolved"
     names = find_backbones(dimension.match)
     if not names:
-        problems.add("space", f"backbone: there are no {describe(dimension)}")
+        problems.add("space", f"backbone: {none_found(dimension.match)}")
     elif len(names) > MAX_CHOICES:
         problems.add("space", f"backbone: {describe(dimension)} are {len(names)}; narrow them to {MAX_CHOICES}")
     elif dimension.default is not None and dimension.default not in names:

@@ -18,6 +18,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from search.runtime import commands
+from storage.database import urls
 from storage.database.connection import connect
 from storage.schema import create_schema
 from tests.databases import PostgresServer
@@ -33,9 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def forget_storage() -> Iterator[None]:
-    """Let no test complete the commands in messages of a later test."""
+    """Let no test complete the commands in messages of a later test, or mask parts of them."""
     yield
     commands._options.clear()
+    urls._given.clear()
 
 
 @pytest.fixture(scope="session")

@@ -10,30 +10,58 @@ import logging
 import os
 import re
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from search.cli import control_commands, inspect_commands, run_commands, start_command
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
-from search.runtime.console import PrintableFormatter, accept_any_encoding, say_error
+from search.runtime.console import PrintableFormatter, accept_any_encoding, safe, say_error, say_traceback
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
 from storage.errors import StorageError
 from studies.errors import StudyError
 from trainer.common.errors import TrainerError
 from trainer.inference.errors import InferenceError
+from trainer.inference.printable import EXCERPT, excerpt
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
 
+# Click's UsageError, which typer does not export.
+_USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.mro()[1])
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a full or broken disk
+
+
+class _Commands(TyperGroup):
+    """The group of all commands. Usage errors quote what the user typed, which may be a URL with a password."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _safe_usage_errors():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, *args: Any, **extra: Any) -> Any:
+        with _safe_usage_errors():
+            return super().invoke(*args, **extra)
+
+
+@contextmanager
+def _safe_usage_errors() -> Iterator[None]:
+    """Make the message of a usage error safe to print. Typer breaks its lines, so it is too late afterwards."""
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = excerpt(safe(error.message), 2 * EXCERPT)
+        raise
+
 
 app = typer.Typer(
     name="search",
+    cls=_Commands,
     help="Hyperparameter search for small image-classification data sets: from a folder of images to a submission.",
     no_args_is_help=True,
     add_completion=False,
@@ -119,7 +147,7 @@ def main() -> None:
         sys.exit(0)
     except EXPECTED as error:
         if debug:
-            say_error(traceback.format_exc())
+            say_traceback()
         say_error(f"error: {error}")
         sys.exit(getattr(error, "exit_code", EXIT_MISTAKE))
     except MemoryError as error:
@@ -130,7 +158,7 @@ def main() -> None:
         sys.exit(EXIT_MISTAKE)
     except Exception as error:
         if debug:
-            say_error(traceback.format_exc())
+            say_traceback()
         if isinstance(error, OSError) and error.errno in _FULL and error.filename is None and _output_fails():
             say_error(f"error: the output cannot be written: {(error.strerror or str(error)).lower()}")
             sys.exit(EXIT_MISTAKE)

@@ -148,13 +148,13 @@ def status(
     storage_url: StoredIn = DEFAULT_STORAGE,
     home: HomeFolder = DEFAULT_HOME,
     failed: Annotated[bool, typer.Option("--failed", help="List the failed trainings with reason and advice.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="List all trials, not only the latest.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List all of them, not only the latest.")] = False,
 ) -> None:
     """Show the state of a study: trials, the best so far, workers, failures, disk use."""
     from search.report.status import show_failed, show_status
 
     if failed:
-        show_failed(study, storage_url)
+        show_failed(study, storage_url, everything=everything)
     else:
         show_status(study, storage_url, home, everything=everything)
 

@@ -1,22 +1,21 @@
-"""Hides passwords of database URLs in the process title, which ``ps`` shows to every user."""
+"""Hides passwords of database URLs in the process title, which ``ps`` shows to every user, and in all output."""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Sequence
 
-from storage.database.urls import MASK, without_passwords
-
-_ARGUMENT = re.compile(r"(://[^:/]*:).+(?=@)", re.DOTALL)  # unlike in running text, a password may contain blanks
+from storage.database.urls import remember_passwords, without_passwords
 
 
 def hide_passwords(arguments: Sequence[str]) -> None:
-    """Replace the process title if the command line holds a password.
+    """Replace the process title if the command line holds a password, and let `search.runtime.console` recognise it.
 
     The password stays visible for the fraction of a second in which Python starts. The environment variable
     ``RETABLE_STORAGE`` and the file ``~/.pgpass`` are safer places for it.
     """
-    title = " ".join(without_passwords(_ARGUMENT.sub(rf"\1{MASK}", argument)) for argument in arguments)
+    remember_passwords([*arguments, os.environ.get("RETABLE_STORAGE", "")])
+    title = " ".join(map(without_passwords, arguments))
     if title != " ".join(arguments):
         from setproctitle import setproctitle
 

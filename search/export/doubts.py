@@ -66,10 +66,10 @@ def _finished(stores: Stores, study: Study) -> list[TrialRecord]:
 
 def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
     for study in plan.studies:
-        stored = stores.studies.get(study.name)
+        now = Study.of(stores.studies.get(study.name))
         prefix = f"study {study.name}: " * (len(plan.studies) > 1)
-        if stored.state is StudyState.STOPPED:
-            yield f"{prefix}the search stopped early: {stored.state_reason or 'no reason is recorded'}"
+        if now.state is StudyState.STOPPED:
+            yield f"{prefix}the search stopped early: {now.state_reason or 'no reason is recorded'}"
         failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
         if failed:
             yield f"{prefix}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"

@@ -25,6 +25,7 @@ from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.predict import read_weights
+from trainer.inference.printable import cause_of
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,9 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
             state = read_weights(path)
             unchanged = digest is None or digest_of(path) == digest
         except (OSError, SafetensorError) as error:
-            raise ExportBroken(f"the network {path} cannot be read: {error}; export again to train it again") from error
+            raise ExportBroken(
+                f"the network {path} cannot be read: {cause_of(error)}; export again to train it again"
+            ) from error
         if not unchanged:
             raise ExportBroken(f"the network {path} was replaced while it was exported: export again")
         return state

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.export.earlier_export import compare_with_earlier, networks_of
 from search.export.exported_model import verify_model, write_model
 from search.export.final_model import Imported, MemberRefits, Refits
 from search.export.members import ExportMember, ImportedMember
@@ -85,6 +86,7 @@ def write_export(
     kind: str | None,
     *,
     forecast: Mapping[str, Any] | None = None,
+    keep_better: bool = False,
 ) -> Export:
     """Write submission, predictions, model folder and report into ``folder``, and record the export.
 
@@ -94,14 +96,17 @@ def write_export(
     Args:
         kind: what the submission holds; None: as the sample submission and the metric imply.
         forecast: of the score on the test images, as stored (see `search.export.rationale.forecast_line`).
+        keep_better: do not replace an export that averages more networks and is no worse.
 
     Raises:
+        EarlierExportStays: there is such an export; nothing was written.
         SubmissionError: the submission would not be valid; nothing was written.
         ExportBroken: the model folder fails its check; nothing was written.
         OutputNotOurs, OutputNotWritable, OutputBusy: as `search.export.output.folder.check_output`.
     """
     owner = Owner.of(stores, plan.study.name)
     with writing(folder, owner) as (target, made):
+        smaller = compare_with_earlier(stores, plan, refits, target, forecast, keep_better=keep_better)
         write_model(refits, images, home, made / "model")
         submission_kind = None
         trainings = {record.split for member in refits.members for record in member.records if refits.has_oof}
@@ -138,7 +143,7 @@ def write_export(
         score=facts.score,
         score_error=facts.score_error,
         by_confirmations=refits.by_confirmations,
-        networks=plan.networks_per_training * sum(len(part.records) for part in refits.members),
+        networks=networks_of(plan, refits),
         views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
         reasons=tuple(facts.reasons),
@@ -147,7 +152,7 @@ def write_export(
         blend_method=plan.choice.method if len(refits.all_members) > 1 else "equal",
         recipe=plan.leader.recipe.to_flat(),
         default=plan.leader.study.spec.default_recipe(),
-        warnings=tuple(facts.warnings[len(images.warnings) :]),
+        warnings=(*smaller, *facts.warnings[len(images.warnings) :]),
     )
 
 

@@ -24,6 +24,7 @@ from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.targets import Targets
 from trainer.inference.blend import Blend
+from trainer.inference.printable import excerpt
 
 
 class RefitFailed(SearchError):
@@ -183,7 +184,9 @@ def _finished(stores: Stores, work_id: int) -> TrialRecord:
         raise RefitFailed("a refit has not ended yet; `search export-best` continues it")
     if record.status is not TrialStatus.FINISHED:
         advice = f"; advice: {ADVICE[record.failure]}" if record.failure else ""
-        raise _Failed(f"the {record.kind} with seed {record.seed} ended as {record.status}: {record.reason}{advice}")
+        raise _Failed(
+            f"the {record.kind} with seed {record.seed} ended as {record.status}: {excerpt(record.reason)}{advice}"
+        )
     return record
 
 

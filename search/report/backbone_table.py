@@ -14,8 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from search.runtime.console import Column, open_console, print_table, say
 from search.runtime.home import Home, HomeNotWritable
 from studies.errors import StudyError
-from studies.space.backbone_filter import find_backbones, known_family, read_filter
-from studies.space.dimension import describe_filter
+from studies.space.backbone_filter import find_backbones, known_family, none_found, read_filter
 from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
 from trainer.recipe.recipe import RecipeError
@@ -95,7 +94,7 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
         raise StudyError(str(error)) from error
     names = find_backbones(filter_)
     if not names:
-        raise BackboneError(f"there are no {describe_filter(filter_)}; * stands for anything, as in 'resnet*'")
+        raise BackboneError(none_found(filter_))
     device = best_device()
     rows = []
     for name in names:

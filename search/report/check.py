@@ -13,7 +13,8 @@ from search.study_setup.data_folder import Competition, inspect_with_progress
 from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
 from search.study_setup.shift_features import Features, Say, shift_features, shift_groups
 from studies.settings import DataSettings
-from trainer.data.description import describe
+from trainer.data.description import LONGEST_LINE, describe
+from trainer.inference.printable import excerpt
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, shifted_classes
 from trainer.shift.descriptors import SCALARS
 from trainer.shift.leaks import metadata_features
@@ -46,14 +47,14 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftReq
         check_backbone(shift.backbone)
     competition = inspect_with_progress(folder, settings.options, console)
     for line in describe(competition.images, competition.duplicates, n_folds):
-        say(console, line)
+        say(console, excerpt(line, LONGEST_LINE))
     if shift is not None and len(competition.images.test_ids):
         from search.study_setup.shift_features import comparison_progress
 
         with comparison_progress(console) as progress:
             lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=progress)
         for line in lines:
-            say(console, line)
+            say(console, excerpt(line, LONGEST_LINE))
 
 
 CLEAR_SHIFT = 0.75

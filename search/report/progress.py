@@ -20,6 +20,7 @@ from search.study_state.time_budget import outline
 from search.study_state.time_left import read_costs
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus
+from trainer.inference.printable import excerpt
 from trainer.recipe.recipe import FIELDS, Scalar
 
 BAR_WIDTH = 24  # characters
@@ -122,9 +123,9 @@ def _trial_head(record: TrialRecord) -> Text:
 def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: str) -> str:
     """The reason of a failure; else the origin, if there is one, and the settings that differ from trial 0."""
     if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) and record.reason:
-        return record.reason
+        return excerpt(record.reason)
     proposer = origin.partition(":")[0] if record.number and not record.is_probe else ""
-    limited = f"{record.reason}; " * (record.status is TrialStatus.FINISHED and bool(record.reason))
+    limited = f"{excerpt(record.reason)}; " * (record.status is TrialStatus.FINISHED and bool(record.reason))
     return f"{proposer}: " * bool(proposer) + limited + recipe_difference(record, default)
 
 

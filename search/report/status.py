@@ -30,9 +30,12 @@ from search.tuning.warm_starts import origins_of
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
+from trainer.inference.printable import excerpt
 
 SHOWN_TRIALS = 30
 """Number of ended trials that are listed without ``--all``, the latest ones."""
+SHOWN_REASON = 1_000
+"""Characters of the reason of a failure in the list of failures."""
 SHOWN_EXPORTS = 3
 """Number of listed exports, the latest ones."""
 MIB = 2**20
@@ -101,11 +104,12 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console, f"No worker runs. `search start --study {study.name}` continues, `search worker` adds a worker.")
 
 
-def show_failed(name: str | None, url: str) -> None:
-    """Print every failed training of a study: time, worker, reason, and advice for each kind of failure.
+def show_failed(name: str | None, url: str, *, everything: bool = False) -> None:
+    """Print the failed trainings of a study: time, worker, reason, and advice for each kind of failure.
 
     Args:
         name: of the study; None: the latest.
+        everything: list all of them, not only the latest `SHOWN_TRIALS`.
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
@@ -118,12 +122,15 @@ def show_failed(name: str | None, url: str) -> None:
         say(console, f"No training of study {study.name} failed.")
         return
     say(console, Text.assemble("Study ", (study.name, "bold"), f": {_counted(failed)}"))
-    for record in failed:
+    left_out = 0 if everything else max(0, len(failed) - SHOWN_TRIALS)
+    if left_out:
+        say(console, f"... {left_out} earlier ones; --all lists them")
+    for record in failed[left_out:]:
         when = f"{datetime.datetime.fromtimestamp(record.finished):%Y-%m-%d %H:%M}"
         where = f"worker {record.worker}, attempt {record.attempt}"
         kind = (str(record.failure or Failure.BUG), "red")
         say(console, Text.assemble(f"{_training_of(record)}  ", kind, f"  {when}  {where}"))
-        say(console, f"    {record.reason}")
+        say(console, f"    {excerpt(record.reason, SHOWN_REASON)}")
     say(console, "Advice:")
     for failure in sorted({record.failure or Failure.BUG for record in failed}):
         say(console, ADVICE[failure], prefix=f"  {failure:8} ")

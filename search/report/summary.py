@@ -21,8 +21,9 @@ from search.study_state.study import Study
 from search.tuning.probing.plan import PROBE
 from storage.values import TrialStatus
 from trainer.common.errors import first_lines
-from trainer.data.description import duplicate_lines
+from trainer.data.description import LONGEST_LINE, duplicate_lines
 from trainer.evaluation.metrics import METRICS
+from trainer.inference.printable import excerpt
 
 RANKED = 5  # trials in the ranking
 MAX_PROBES = 3  # probes that are listed one by one
@@ -63,8 +64,9 @@ def print_study(
         f"{where}",
     )
     for line in images.notes:
-        say(console, f"  {line}")
-    for line in (*notes, *first_lines(images.warnings), *duplicate_lines(images, competition.duplicates)):
+        say(console, f"  {excerpt(line, LONGEST_LINE)}")
+    for full in (*notes, *first_lines(images.warnings), *duplicate_lines(images, competition.duplicates)):
+        line = excerpt(full, LONGEST_LINE)
         if line.startswith(" "):
             say(console, line)
         else:

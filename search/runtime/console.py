@@ -1,7 +1,8 @@
 """Terminal output: the console, and functions that print lines, notes and tables.
 
-A plain string is printed without markup, and `printable` replaces control characters, so text from outside (paths,
-class names, reasons of failures) is safe to pass. A line with styles is a `rich.text.Text`.
+A plain string is printed without markup, and `safe` replaces control characters, masks passwords and shortens what is
+far too long, so text from outside (paths, class names, reasons of failures) can be passed. A line with styles is a
+`rich.text.Text`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import codecs
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +22,13 @@ from rich.text import Text
 
 from search.runtime.commands import complete, insertions
 from storage.database.urls import without_passwords
-from trainer.inference.printable import printable
+from trainer.common.errors import first_lines
+from trainer.inference.printable import EXCERPT, excerpt, printable
 
+LONGEST = 2_000
+"""Characters of a printed line or cell, and of an error message that is printed as it is."""
+_LONG_WORD = re.compile(r"\S{500,}")  # longer than a path that anyone has typed
+MOST_LINES = 24  # of a longer error message
 KEPT = "\n\t"  # control characters that stay in printed text
 GAP = 2  # cells between the columns of a table
 INDENT = 4  # cells before running text that is printed below its row
@@ -54,14 +61,14 @@ class _SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text, keep=KEPT), segment.style)
+            yield segment if segment.control else Segment(safe(segment.text), segment.style)
 
 
 class PrintableFormatter(logging.Formatter):
     """Formats log records, with tracebacks, for a terminal or a log file that a terminal may show."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record), keep=KEPT)
+        return printable(without_passwords(super().format(record)), keep=KEPT)
 
 
 def open_console() -> Console:
@@ -70,8 +77,28 @@ def open_console() -> Console:
 
 
 def say_error(message: str) -> None:
-    """Print a message, of one line or several, on standard error, without the passwords of URLs in it."""
-    print(printable(without_passwords(complete(message)), keep=KEPT), file=sys.stderr)
+    """Print a message, of one line or several, on standard error. A very long one is shortened."""
+    if len(message) > LONGEST:
+        lines = first_lines(message.split("\n"), MOST_LINES)
+        most = max(EXCERPT, LONGEST // len(lines))
+        print("\n".join(excerpt(safe(complete(line)), most) for line in lines), file=sys.stderr)
+    else:
+        print(safe(complete(message)), file=sys.stderr)
+
+
+def say_traceback() -> None:
+    """Print the traceback of the error that is being handled on standard error."""
+    print(printable(without_passwords(traceback.format_exc()), keep=KEPT), file=sys.stderr)
+
+
+def safe(text: str) -> str:
+    """Text as it may be printed: with masked passwords, escapes for control characters, and of `LONGEST` at most.
+
+    Control characters could recolour or overwrite the terminal, or forge a line.
+    """
+    # The first cut bounds the time; the second one removes what it may have left of a password.
+    masked = printable(without_passwords(excerpt(text, 2 * LONGEST)), keep=KEPT)
+    return excerpt(_LONG_WORD.sub(lambda word: excerpt(word[0]), masked), LONGEST)
 
 
 def accept_any_encoding() -> None:
@@ -106,15 +133,12 @@ def say(console: Console, line: str | Text = "", *, prefix: str | Text = "", who
 
 
 def safe_text(line: str | Text) -> Text:
-    """The text with escapes for control characters, which names of files and classes may hold.
-
-    They could recolour or overwrite the terminal, or forge a line.
-    """
+    """The text as `safe` changes it; it keeps its styles if nothing has changed."""
     plain = line if isinstance(line, str) else line.plain
-    shown = printable(plain, keep=KEPT)
+    changed = safe(plain)
     if isinstance(line, str):
-        return Text(shown)
-    return line if shown == plain else Text(shown, style=line.style)
+        return Text(changed)
+    return line if changed == plain else Text(changed, style=line.style)
 
 
 def note(console: Console, line: str, label: str = "note:", style: str = "yellow") -> None:
@@ -185,9 +209,9 @@ def print_table(
         rows: plain text, one cell per column.
         dim: indices of rows to print dimmed.
     """
-    rows = [[printable(cell, keep=KEPT) for cell in row] for row in rows]
+    rows = [[safe(cell) for cell in row] for row in rows]
     if title:
-        say(console, Text(printable(title, keep=KEPT), style="bold"))
+        say(console, Text(safe(title), style="bold"))
     fixed = [i for i, column in enumerate(columns) if not column.prose]
     widths = {
         i: max(cell_len(text) for text in (columns[i].name, *(row[i] for row in rows))) for i in range(len(columns))

@@ -11,6 +11,7 @@ from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings
 from studies.spec import StudySpec
+from trainer.inference.printable import EXCERPT, excerpt
 
 KEPT_SPECS = 64
 """Specifications that a process keeps: a study is read again every second, and its specification hardly ever changes.
@@ -71,7 +72,7 @@ class Study:
     @property
     def state_reason(self) -> str:
         """Reason for the state, for people; may be empty."""
-        return self.stored.state_reason
+        return excerpt(self.stored.state_reason, 2 * EXCERPT)
 
     @property
     def begun(self) -> float:

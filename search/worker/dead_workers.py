@@ -15,6 +15,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 from studies.errors import StudyError
+from trainer.inference.printable import excerpt
 
 SWEEP_INTERVAL = 30.0  # seconds
 MAX_FAILURES = 5  # failed trials in a row after which a study stops: the cause is not the recipe
@@ -70,7 +71,7 @@ def stop_after_failures(stores: Stores, study_id: int) -> None:
     if failures >= MAX_FAILURES:
         kind, failed = WorkKind.SEARCH, TrialStatus.FAILED
         last = stores.trials.records(study_id, kind=kind, status=failed)[-1]
-        reason = f"{failures} trials in a row failed, the last one with: {last.reason}"
+        reason = f"{failures} trials in a row failed, the last one with: {excerpt(last.reason)}"
         stores.studies.set_state(study_id, StudyState.STOPPED, reason)
 
 

@@ -27,9 +27,12 @@ from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage import running_trial
 from storage.queue.items import WorkItem
 from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
+from trainer.inference.printable import excerpt
 
 if TYPE_CHECKING:
     pass
+
+MAX_REASON = 2_000  # characters of a stored message
 
 log = logging.getLogger(__name__)
 
@@ -204,5 +207,5 @@ def _assign_recipe(context: StudyContext, item: WorkItem, trial: optuna.Trial) -
 def _reason(error: Exception) -> str:
     """Type, message and place of an error, on one line."""
     where = traceback.extract_tb(error.__traceback__)[-1]
-    message = " ".join(str(error).split())
+    message = excerpt(" ".join(str(error).split()), MAX_REASON)
     return f"{type(error).__name__}: {message} ({where.name}, line {where.lineno})"

@@ -31,6 +31,7 @@ from storage.values import TRIAL_NOTE, TrialRecord, WorkKind
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
+from trainer.inference.printable import excerpt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,8 @@ def _report_failures(console: Console, broken: Sequence[TrialRecord], reported: 
             number = record.repeated_trial
             note(
                 console,
-                f"trial {number} is no longer a finalist: on split {record.split} it {record.status} ({record.reason})",
+                f"trial {number} is no longer a finalist: on split {record.split} it {record.status} "
+                f"({excerpt(record.reason)})",
             )
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from search.engines.plan import Workers
 from search.export.doubts import doubts_of_export
+from search.export.earlier_export import EarlierExportStays
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import gather_refits
@@ -18,7 +19,7 @@ from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_comparable
 from search.report.dashboard.publish import publish
 from search.report.summary import print_export
-from search.runtime.console import open_console
+from search.runtime.console import open_console, say
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.confirmation import read_confirmation
@@ -91,6 +92,8 @@ def finish_export(
     home: Home,
     output: Path | None,
     submission_kind: str | None,
+    *,
+    keep_better: bool = False,
 ) -> None:
     """Make the final model from the refits, write the export and print the result.
 
@@ -98,6 +101,7 @@ def finish_export(
         ids: work items by member, from `search.export.plan.queue_refits`.
         output: folder of the export; None: that of the study in ``home``.
         submission_kind: what the submission holds; None: as the sample submission and the metric imply.
+        keep_better: keep an earlier export that averages more networks and is no worse, and say so.
 
     Raises:
         RefitFailed, SubmissionError, ExportBroken: as `export_best`.
@@ -106,7 +110,13 @@ def finish_export(
     folder = output_folder(Owner.of(stores, plan.study.name), home, output)
     predicted = forecast_export(stores, plan, refits)
     forecast = None if predicted is None else predicted.to_json()
-    export = write_export(stores, plan, refits, images, home, folder, submission_kind, forecast=forecast)
+    try:
+        export = write_export(
+            stores, plan, refits, images, home, folder, submission_kind, forecast=forecast, keep_better=keep_better
+        )
+    except EarlierExportStays as reason:
+        say(console, str(reason))
+        return
     publish(stores, plan.study.name, home, export.folder)
     latest = stores.study(None).id == plan.study.id
     print_export(

@@ -37,6 +37,7 @@ from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, W
 from trainer.common.environment import check_torch_pair, usable_cores
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.targets import Targets
+from trainer.inference.printable import excerpt
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def replay(request: ReplayRequest) -> bool:
         say(
             console,
             f"{name} was {record.status} after {record.epochs_done} epochs; now it is {outcome.status} after "
-            f"{outcome.epochs_done}: {outcome.reason or 'no reason given'}",
+            f"{outcome.epochs_done}: {excerpt(outcome.reason) or 'no reason given'}",
         )
         return False
     now = _comparable(outcome.curves, outcome.predictions.get("oof"))
@@ -185,8 +186,8 @@ def _find_record(stores: Stores, study: Study, number: int) -> TrialRecord:
         raise CannotReplay(f"study {study.name} has no trial {number} that has ended; {known}")
     if record.status not in (TrialStatus.FINISHED, TrialStatus.PRUNED) or record.epochs_done == 0:
         raise CannotReplay(
-            f"trial {number} of study {study.name} {record.status} ({record.reason}) and has no predictions to compare "
-            "with; finished and pruned trials can be replayed"
+            f"trial {number} of study {study.name} {record.status} ({excerpt(record.reason)}) and has no predictions "
+            "to compare with; finished and pruned trials can be replayed"
         )
     return record
 

@@ -83,20 +83,27 @@ def start(request: StartRequest) -> None:
     if again.total:
         say(console, again.sentence(name))
     study, deadline = set_deadline(stores, study, request.hours, begun=_begin_of_command(stores, request))
+    due = export_is_due(stores)
+    late = due(read_snapshot(stores, name))
     notes = (*planned.notes, *weights_lines(stores, study))
-    print_study(console, study, study_plan.competition, planned.where, notes)
+    where = "no worker" if late else planned.where
+    print_study(console, study, study_plan.competition, where, notes)
     if verb == "begins":
         print_warm_starts(console, origins_of(stores, name))
     if deadline:
         say(console, deadline)
+    if late:
+        hint = "" if "`--hours +" in deadline else " `--hours +2` continues for two more hours."
+        say(console, f"No worker starts, because the export begins now. It holds what has finished.{hint}")
 
     with ExitStack() as stack:
         stack.enter_context(_supervising(stores, study, home))
-        fleet = make_fleet(planned, stores, study, study_plan.folder, request.workers, home)
+        fleet = None
+        if not late:
+            fleet = make_fleet(planned, stores, study, study_plan.folder, request.workers, home)
         if fleet is not None:
             stack.enter_context(fleet)
         signals = stop_signals(fleet, request.workers)
-        due = export_is_due(stores)
         try:
             folder = output_folder(Owner.of(stores, name), home, request.output)
             provisional = ProvisionalSubmission(stores, study, images, folder, console)
@@ -137,7 +144,7 @@ def start(request: StartRequest) -> None:
     if not refits_are_over(snapshot) and not due(snapshot):
         run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
     plan, ids = plan_of_finished(stores, plan, ids, home, console)
-    finish_export(console, stores, plan, ids, images, home, request.output, None)
+    finish_export(console, stores, plan, ids, images, home, request.output, None, keep_better=True)
 
 
 def begin_or_continue(stores: Stores, study_plan: StudyPlan) -> tuple[Study, str]:

@@ -7,6 +7,7 @@ All text that becomes a URL, and all URLs that become text, pass through this mo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote
@@ -37,9 +38,16 @@ _SERVER = re.compile(
         (?:\?(?P<query>[^=&]+=.*))?""",
     re.VERBOSE | re.DOTALL,
 )
-# The user's name may contain an @ (`ann@company`). A password reaches up to the last @ before a blank.
-_SHOWN_PASSWORD = re.compile(r"(://[^:/\s]*:)\S+(?=@)")
-_SHOWN_PARAMETER = re.compile(r"([?&][^=&\s]*pass[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+# What precedes USER:PASSWORD@. Users mistype it (`postgresql:://`), and a path has one slash of two (`postgresql:/`).
+_BEFORE_USER = r"(?:\w:+[/\\]+|\bpostg\w*[:/\\]+)"
+# The user's name may contain an @ (`ann@company`). A password reaches up to the last @ before a blank,
+# or to the end of a URL that a message has cut off.
+# PASSWORD stands for one in our own hints.
+_SHOWN_PASSWORD = re.compile(rf"({_BEFORE_USER}[^:/\s]*:)(?!(?-i:PASSWORD)@)(?:\S+(?=@)|\S+(?=…))", re.IGNORECASE)
+_SHOWN_PARAMETER = re.compile(r"((?:[?&][^=&\s]*pass|\b\w*passw(?:or)?d)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_GIVEN_PASSWORD = re.compile(rf"{_BEFORE_USER}[^:/]*(:.+@)", re.IGNORECASE | re.DOTALL)
+_given: dict[str, str] = {}
+"""Passwords of `remember_passwords` between ``:`` and ``@`` -> what replaces them."""
 
 
 def parse_url(text: str) -> URL:
@@ -120,8 +128,21 @@ def without_secrets(text: str, url: URL) -> str:
     return without_passwords(text)
 
 
+def remember_passwords(arguments: Iterable[str]) -> None:
+    """Let `without_passwords` recognise the passwords in these arguments, although they contain blanks.
+
+    In running text alone, a blank ends a URL.
+    """
+    for argument in arguments:
+        if match := _GIVEN_PASSWORD.search(argument):
+            for form in (match[1], repr(match[1])[1:-1], re.sub("/+", "/", match[1])):
+                _given[form] = f":{MASK}@"
+
+
 def without_passwords(text: str) -> str:
-    """``text`` with ``***`` in place of the passwords in all URLs that it contains."""
+    """``text`` with ``***`` in place of the passwords in all URLs that it contains, mistyped ones as well."""
+    for form, shown in _given.items():
+        text = text.replace(form, shown)
     return _SHOWN_PARAMETER.sub(rf"\1{MASK}", _SHOWN_PASSWORD.sub(rf"\1{MASK}", text))
 
 

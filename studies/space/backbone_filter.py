@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from studies.errors import shown
-from studies.space.dimension import BackboneFilter
+from studies.errors import listed, shown
+from studies.space.dimension import BackboneFilter, describe_filter
 from trainer.common.errors import BackboneError, suggest
 from trainer.networks.backbones import FAMILIES, family_of
 from trainer.recipe.recipe import RecipeError
@@ -30,6 +32,7 @@ FILTER_KEYS = (
 
 BACKBONE_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,100}")
 
+SHOWN_NAMES = 3  # models in a message
 MAX_PARAMS = 1e6  # largest value of min_params and max_params, in millions; no network has as many parameters
 MAX_SIZE = 1e5  # largest value of min_size and max_size, in pixels
 
@@ -70,6 +73,38 @@ def find_backbones(criteria: BackboneFilter) -> list[str]:
     )
     found = [name for name in names if _fits(name, get_pretrained_cfg(name), criteria)]
     return _one_per_architecture(found) if criteria.one_per_architecture else found
+
+
+def none_found(criteria: BackboneFilter) -> str:
+    """Message for a filter that finds no model: its criteria, and the nearest ones that find some. Imports timm."""
+    return f"there are no {describe_filter(criteria)}{_remedy(criteria)}"
+
+
+def _remedy(criteria: BackboneFilter) -> str:
+    import timm
+
+    if named := timm.list_models(list(criteria.match), pretrained=criteria.pretrained):
+        return f"; their names match {len(named)}, such as {named[0]}, but the other criteria leave none of these"
+    if criteria.pretrained and (named := timm.list_models(list(criteria.match))):
+        return f"; timm has no pre-trained weights of {listed(named[:SHOWN_NAMES])}"
+    for wider in _wider_patterns(criteria.match):
+        if found := find_backbones(replace(criteria, match=(wider,))):
+            return f"; {wider!r} finds {len(found)}, such as {found[0]} (* stands for anything)"
+        if named := timm.list_models(wider, pretrained=criteria.pretrained):
+            return f"; {wider!r} matches {len(named)}, such as {named[0]}, but the other criteria leave none of these"
+    words = [pattern.partition(".")[0].strip("*").lower() for pattern in criteria.match]
+    architectures = list({name.partition(".")[0] for name in timm.list_models(pretrained=criteria.pretrained)})
+    near = [found for word in words for found in difflib.get_close_matches(word, architectures, n=3, cutoff=0.6)]
+    if near:
+        return f"; did you mean {' or '.join(repr(f'{name}*') for name in near[:3])}?"
+    return "; * stands for anything, as in 'resnet*'"
+
+
+def _wider_patterns(patterns: Sequence[str]) -> Iterator[str]:
+    """Patterns for parts of names: ``*lite0*`` instead of ``lite0``, and in timm's spelling, without hyphens."""
+    for pattern in patterns:
+        word = pattern.strip("*").lower()
+        yield from dict.fromkeys(f"*{part}*" for part in (word, word.replace("-", "_"), word.replace("-", "")))
 
 
 def _fits(name: str, config: PretrainedCfg | None, criteria: BackboneFilter) -> bool:

@@ -10,6 +10,8 @@ from trainer.data.folds import fold_groups, fold_warnings
 from trainer.data.image_set import ImageSet
 from trainer.formats.submission import SubmissionFormat
 
+LONGEST_LINE = 500
+"""Characters of a line about the data: names of classes and columns may be far longer."""
 _SHOWN = 10  # classes, pairs or warnings listed in full
 _KIND_TEXT = {
     "label": "one label per image",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from trainer.formats.part_words import KIND_WORDS, Part, foreign_part, without_accents
 from trainer.inference.file_kinds import is_hidden
 
 Split = Literal["train", "test"]
@@ -31,23 +32,31 @@ _NEUTRAL_WORDS = _KIND_WORDS | {
 HELD_OUT = ("val", "valid", "validation", "dev", "eval")
 """Names of folders with images for validation, which are not read: folds are cut from the training images."""
 _HELD_OUT_WORDS = frozenset((*HELD_OUT, "evaluation", "holdout", "評価", "検証"))
-_MASK_WORDS = frozenset(
-    (
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "annotation",
-        "annotations",
-        "segmentation",
-        "segmentations",
-        "superpixels",
-        "gt",
-        "seg",
-    )
+# fmt: off
+_MASK_WORDS = frozenset((
+    "mask", "masks", "label", "labels", "labeltxt", "annotation", "annotations", "annotated", "segmentation",
+    "segmentations", "superpixels", "gt", "groundtruth", "seg", "segs", "segm", "trimap", "trimaps", "pred", "preds",
+    "predict", "prediction", "predictions", "predicted", "inference", "output", "outputs", "result", "results",
+    "overlay", "overlays", "heatmap", "heatmaps", "gradcam", "saliency", "detections", "vis", "viz", "visualization",
+    "visualizations", "visualisation", "visualisations", "マスク", "セグメンテーション", "アノテーション",
+    "予測", "予測結果", "推論", "推論結果", "正解",
+))
+"""Words for masks, annotations, and what other programs make of the images."""
+_MASK_COMPANIONS = frozenset((
+    "out", "txt", "class",
+    "classes", "object", "objects", "instance", "instances", "semantic", "panoptic", "binary", "map",
+    "maps", "prob", "probs", "model", "net", "unet", "nnunet", "sam", "yolo", "deeplab", "lung", "lesion", "tumor",
+    "tumour", "nuclei", "cell",
+))
+"""Words beside `_MASK_WORDS` in the names of such folders."""
+# fmt: on
+_NOT_WORN = r"(?:no|non|not|without|un|in?correct(?:ly)?|improper(?:ly)?|wrong(?:ly)?)[\W_]*mask"
+_WITHOUT_MASK = re.compile(rf"(?:^|[\W_]){_NOT_WORN}|mask(?:ed)?[\W_]*(?:off|less|\w*[\W_]+incorrect)", re.IGNORECASE)
+_MASK_STEM = re.compile(
+    r"(.+?)[_-](?:masks?|superpixels?|segmentations?|seg|annotations?|trimap|gt|pred(?:iction|icted)?s?|overlay|heatmap"
+    r"|gradcam)(?:[_-]?\d+)?",
+    re.IGNORECASE,
 )
-_OTHER_SPLIT_WORDS = frozenset(("学習", "訓練", "テスト", "試験", "画像", "マスク"))
-_MASK_STEM = re.compile(r"(.+?)[_-](?:masks?|superpixels?|segmentations?|seg|annotations?)(?:[_-]?\d+)?", re.IGNORECASE)
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
 _PICTURES = ("preview.png", "compare.png", "confusion_matrix.png")
 _EXPORT_FILES = frozenset(
@@ -70,15 +79,19 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
 
     The name consists of the split and of words for images (``test_images``, ``stage_1_train``), or of a data set's
     name before them (``ISIC_2019_Test_Input``), or has a twin for the other split among ``siblings``
-    (``flowers_train`` beside ``flowers_test``).
+    (``flowers_train`` beside ``flowers_test``). Words of other languages (``学習``, ``Testdaten``) need a folder of
+    another part among ``siblings``.
     """
     split, rest = _taken_apart(name)
     if split is None:
-        return None
+        return _foreign_split(name, siblings)
     if all(word == "*" or word in _NEUTRAL_WORDS for word in rest):
         return split
     after = rest[rest.index("*") + 1 :]
     if after and all(word in _KIND_WORDS for word in after) and not re.search(r"\s", name):
+        return split
+    beside_other = any(_part_of(sibling) not in (None, split) for sibling in siblings)
+    if all(word == "*" or word in _NEUTRAL_WORDS or (word in KIND_WORDS and beside_other) for word in rest):
         return split
     own = _foreign(rest)
     for sibling in siblings:
@@ -88,29 +101,79 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     return None
 
 
+def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
+    """The split that words of another language than English mean, if ``siblings`` hold another part.
+
+    ``評価`` is the test part, but for validation where another folder is the test part.
+    """
+    part = _foreign_part_of(name)
+    others = {sibling: _part_of(sibling) for sibling in siblings if sibling != name}
+    if part is None or part == "val" or not set(others.values()) - {None, part}:
+        return None
+    if "評価" in name and any(other == "test" and "評価" not in sibling for sibling, other in others.items()):
+        return None
+    return part
+
+
+def _part_of(name: str) -> Part | None:
+    """The part that a folder's name means in any language, if it says nothing else."""
+    split, rest = _taken_apart(name)
+    if split is not None and all(word == "*" or word in _NEUTRAL_WORDS | KIND_WORDS for word in rest):
+        return split
+    return _foreign_part_of(name) or ("val" if is_held_out(name) else None)
+
+
+def _foreign_part_of(name: str) -> Part | None:
+    words = _words(name)
+    parts = {part for word in words if (part := foreign_part(word))}
+    known = all(foreign_part(word) or word in _NEUTRAL_WORDS | KIND_WORDS for word in words)
+    return parts.pop() if known and len(parts) == 1 else None
+
+
 def is_held_out(name: str) -> bool:
-    """Whether a folder holds images for validation by its name: ``valid``, ``val_images``, ``val2017``."""
-    return _speaks_of(name, _HELD_OUT_WORDS)
+    """Whether a folder holds images for validation by its name: ``valid``, ``val_images``, ``検証``."""
+    return _speaks_of(name, _HELD_OUT_WORDS) or _foreign_part_of(name) == "val"
 
 
 def holds_masks(name: str) -> bool:
-    """Whether a folder holds masks or labels of images by its name: ``masks``, ``train_masks``, ``Annotations``."""
-    return _speaks_of(name, _MASK_WORDS)
+    """Whether a folder holds masks, or what programs make of images, by its name: ``train_masks``, ``seg_out``."""
+    name = re.sub(r"ground[\W_]*truth", "groundtruth", name, flags=re.IGNORECASE)
+    words = _words(name)
+    if len(words) > 1 and words[-1] in ("out", "maps", "txt"):  # unet_out, prob_maps, labelTxt
+        return _speaks_of(name, {*_MASK_WORDS, *_MASK_COMPANIONS}) and words[-2] not in _NEUTRAL_WORDS
+    return _speaks_of(name, _MASK_WORDS, _MASK_COMPANIONS)
 
 
-def _speaks_of(name: str, wanted: Collection[str]) -> bool:
+def masks_are_worn(names: Iterable[str]) -> bool:
+    """Whether ``mask`` is a class, because another folder is called ``no_mask``, ``unmasked`` or the like."""
+    return any(map(_WITHOUT_MASK.search, names))
+
+
+def _speaks_of(name: str, wanted: Collection[str], beside: Collection[str] = ()) -> bool:
     """Whether a name consists of ``wanted`` words, at least one, and of words for images, training and testing."""
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = _words(name)
     others = [word for word in words if word not in wanted]
-    known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS
+    known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS | set(beside)
     return len(others) < len(words) and all(word in known or _SPLIT_WORD.fullmatch(word) for word in others)
 
 
 def names_no_class(name: str) -> bool:
     """Whether a name only says which images a folder holds: ``images``, ``resized``, ``valid``, ``masks``, ``学習``."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS | _OTHER_SPLIT_WORDS
-    return bool(words) and all(word in known or _SPLIT_WORD.fullmatch(word) for word in words)
+    words = _words(name)
+    known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS
+    foreign = [word for word in words if not word.isascii() and (word in KIND_WORDS or foreign_part(word))]
+    known_alone = all(word in known or word in foreign or _SPLIT_WORD.fullmatch(word) for word in words)
+    return bool(words) and (known_alone or holds_masks(name))
+
+
+def are_parts(names: Collection[str]) -> bool:
+    """Whether folders are parts of one data set in any language: ``train`` and ``valid``, ``学習`` and ``評価``."""
+    return bool(names) and all(is_held_out(name) or folder_split(name, names) for name in names)
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in lower case and without accents; ``trainImages`` has two."""
+    return [word.lower() for word in _WORD.findall(without_accents(name))]
 
 
 def masks_among(paths: Sequence[str]) -> list[str]:
@@ -122,7 +185,7 @@ def masks_among(paths: Sequence[str]) -> list[str]:
 
 def _taken_apart(name: str) -> tuple[Split | None, list[str]]:
     """The split whose words a name holds (None without, or with both), and all words, in place of the split's a *."""
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = _words(name)
     named = {found[1] for word in words if (found := _SPLIT_WORD.fullmatch(word))}
     if len(named) != 1:
         return None, words

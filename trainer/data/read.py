@@ -12,8 +12,8 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.find_tables import OWN_HELP, find_tables
-from trainer.data.readers.image_files import ImageFiles
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables, other_tables
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
@@ -139,7 +139,15 @@ def _advice(folder: Path, options: DataOptions) -> str:
     """What to do about a folder without a known layout."""
     own = find_tables(folder, options.encoding).own if options.layout in (None, "table") else ()
     unread = f"Not read: {listed(path.name for path in own)}: {OWN_HELP}" if own else ""
-    return "\n".join(filter(None, (unread, ImageFiles.scan(folder).missing_hint())))
+    files = ImageFiles.scan(folder)
+    others = [path.name for path in other_tables(folder)]
+    hint = files.missing_hint()
+    if files.paths and others:
+        hint = (
+            f"The labels may be in {listed(others, 4)}, which is not read: write a table labels.csv with the columns "
+            f"image and label, and one row for each image, such as {printable(files.paths[0])}"
+        )
+    return "\n".join(filter(None, (unread, hint)))
 
 
 def _unknown_layout(folder: Path, layout: str | None) -> str:

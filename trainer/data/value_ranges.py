@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages, Images
 from trainer.inference.errors import ImageError
 from trainer.inference.images import ImageFacts, image_facts
-from trainer.inference.pixel_values import STEPS, Range, Ranges, common_range, to_8_bit
+from trainer.inference.pixel_values import STEPS, Range, Ranges, common_range, is_usual_no_data, to_8_bit
 
 MUCH_DARKER = 16  # a range that is this many times smaller than the common one leaves 16 of 256 levels
 FEW_LEVELS = 16  # gray levels; images with fewer look nearly alike
+SHOWN_VALUES = 3  # no-data values of one kind that are reported
 CONFIRMED = 20  # images that are decoded again before a warning on all of them
 
 
@@ -49,13 +52,14 @@ def measure_ranges(image_set: ImageSet) -> ImageSet:
     ]
     with ThreadPoolExecutor(usable_cores()) as pool:
         facts = [found for found in pool.map(_facts, paths) if found is not None]
+    facts, no_data_warnings = _without_no_data(facts)
     by_kind: dict[str, list[Range]] = defaultdict(list)
     for found in facts:
         if found.kind is not None and found.range is not None:
             by_kind[found.kind].append(found.range)
     ranges = {kind: common_range(kind, measured) for kind, measured in sorted(by_kind.items())}
     notes = [_note(kind, ranges[kind], len(measured)) for kind, measured in sorted(by_kind.items())]
-    warnings = []
+    warnings = no_data_warnings
     for kind, measured in sorted(by_kind.items()):
         low, high = ranges[kind]
         dark = sum((top - bottom) * MUCH_DARKER < high - low for bottom, top in measured)
@@ -135,15 +139,48 @@ def _squeezed(kind: str, given: Range, facts: list[ImageFacts]) -> list[str]:
     ]
     if not squeezed:
         return []
-    # Without its ends, which may be the no-data value.
+    # Without its ends, which may be extreme.
     inner = [value for found in squeezed for value in found.distinct[2:-2]]
-    bottom, top = min(inner), max(inner)
-    end = low if bottom - low > high - top else high
     return [
         f"{len(squeezed)} of {len(facts)} images with {_NAMES[kind]} keep fewer than {FEW_LEVELS} gray levels: most of "
-        f"their values lie in {bottom:g} to {top:g}, and {end:g} is probably a no-data value; replace it by a value of "
-        "that range"
+        f"their values lie in {min(inner):g} to {max(inner):g}, but the range is {low:g} to {high:g}; replace the "
+        "extreme values, or scale the images"
     ]
+
+
+def _without_no_data(facts: list[ImageFacts]) -> tuple[list[ImageFacts], list[str]]:
+    """The facts with ranges that leave out the no-data values of any image, and a warning for each such value."""
+    warnings = []
+    found_in = {kind: Counter(v for fact in facts if fact.kind == kind for v in fact.no_data) for kind in _NAMES}
+    kept = [_without(fact, found_in[fact.kind]) if fact.kind is not None else fact for fact in facts]
+    for kind, values in found_in.items():
+        own = [fact for fact in facts if fact.kind == kind]
+        others = [fact.range for fact in kept if fact.kind == kind and fact.range is not None]
+        for value, _ in values.most_common(SHOWN_VALUES) if others else ():
+            count = sum(_holds(fact, value) for fact in own)
+            low, high = min(low for low, _ in others), max(high for _, high in others)
+            what = "NaN" if math.isnan(value) else f"{value:g}, far from their other values {low:g} to {high:g}"
+            warnings.append(
+                f"{count} of {len(own)} images with {_NAMES[kind]} hold {what}: probably a no-data value. It is "
+                f"left out of the range and becomes {255 if value > high else 0}; write another value if it means "
+                "something"
+            )
+    return kept, warnings
+
+
+def _holds(fact: ImageFacts, value: float) -> bool:
+    return (math.isnan(value) and any(map(math.isnan, fact.no_data))) or value in (*fact.no_data, *fact.distinct)
+
+
+def _without(fact: ImageFacts, no_data: Collection[float]) -> ImageFacts:
+    """The facts of an image in which ``no_data``, found in another image, may be an end of the range."""
+    if fact.range is None:
+        return fact
+    constant = fact.range[0] == fact.range[1]
+    if not any(end in no_data and (constant or is_usual_no_data(end)) for end in fact.range):
+        return fact
+    others = [value for value in fact.distinct if value not in no_data]
+    return dataclasses.replace(fact, range=(others[0], others[-1]) if others else None)
 
 
 _NAMES = {"integer": "more than 8 bits", "float": "floating-point values"}

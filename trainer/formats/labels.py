@@ -90,7 +90,7 @@ def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool =
         labels = [label.split(".")[0] for label in labels]
         notes.append("labels such as 1.0 are read as whole numbers")
         distinct = set(labels)
-    if distinct and all(_unquoted(label) is not None for label in distinct):
+    if distinct and all(unquoted(label) is not None for label in distinct):
         notes.append(
             f"every label stands in quotation marks, such as {min(distinct)}: they are part of the class names, and of "
             "a submission; remove them from the labels if they do not belong there"
@@ -117,7 +117,7 @@ def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool =
 
 def _spelling_key(label: str) -> str:
     """A text that is equal for labels that differ only in spelling."""
-    inner = _unquoted(label)
+    inner = unquoted(label)
     label = label if inner is None else inner
     if is_number(label):
         return repr(float(label))
@@ -125,7 +125,7 @@ def _spelling_key(label: str) -> str:
     return "".join(c for c in text if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
 
 
-def _unquoted(label: str) -> str | None:
+def unquoted(label: str) -> str | None:
     """The text between the quotation marks of a label; None without them."""
     match = _QUOTED.fullmatch(label.translate(_LOOKALIKES))
     return None if match is None else match["inner"]

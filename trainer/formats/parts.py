@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Literal
+from collections.abc import Collection, Mapping
 
-Part = Literal["train", "val", "test"]
+from trainer.formats.part_words import ENGLISH, KIND_WORDS, Part, foreign_part, without_accents
 
-_VALUES: dict[Part, tuple[str, ...]] = {
-    "train": ("train", "training", "trn", "trainval", "学習", "訓練", "学習用", "訓練用", "トレーニング"),
-    "val": ("val", "valid", "validation", "dev", "eval", "evaluation", "検証", "検証用"),
-    "test": (
-        "test",
-        "testing",
-        "tst",
-        "holdout",
-        "hold-out",
-        "hold_out",
-        "テスト",
-        "テスト用",
-        "評価",
-        "評価用",
-        "試験",
-    ),
-}
-_PARTS: dict[str, Part] = {value: part for part, values in _VALUES.items() for value in values}
 _NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split")
 _COLUMNS = (
     "split", "subset", "set", "partition", "phase", "part", "usage", "fold", "dataset", "data_set", "data_split",
@@ -34,6 +15,8 @@ _COLUMNS = (
 """Names of columns that divide the rows, with _ between words and in lower case."""
 _DIVIDING = ("split", "subset", "partition", "data_split", "train_test", "train_val_test", "分割")
 """Those of `_COLUMNS` that mean nothing else, as a phase may be one of a disease."""
+_FOLDS = ("fold", "folds", "kfold", "set", "data_set")
+FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered parts may be folds
 _FLAG = re.compile(r"(?:is|in)_(train|test|val|valid)(?:ing|idation)?(?:_(?:image|img|set|data|row|sample))?")
 _BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample))?")
 _TRUE, _FALSE = ("1", "true", "yes", "1.0", "t", "y"), ("0", "false", "no", "0.0", "f", "n")
@@ -41,12 +24,16 @@ _TRUE, _FALSE = ("1", "true", "yes", "1.0", "t", "y"), ("0", "false", "no", "0.0
 
 def part_of(value: str) -> Part | None:
     """The part that a value in lower case means, such as test for ``privatetest``; None if it means none."""
-    if value in _PARTS:
-        return _PARTS[value]
+    if part := _word_part(value):
+        return part
     words = [re.sub("^(public|private)", "", word) or word for word in re.split(r"[\s_\-]+|(?<=\D)\d+$", value) if word]
-    parts = {_PARTS[word] for word in words if word in _PARTS}
-    known = all(word in _PARTS or word in _NEUTRAL for word in words)
+    parts = {part for word in words if (part := _word_part(word))}
+    known = all(_word_part(word) or word in _NEUTRAL or without_accents(word) in KIND_WORDS for word in words)
     return parts.pop() if known and len(parts) == 1 else None
+
+
+def _word_part(word: str) -> Part | None:
+    return ENGLISH.get(word) or foreign_part(word)
 
 
 def parts_of_flag(name: str) -> dict[str, Part] | None:
@@ -72,6 +59,35 @@ def divides_rows(name: str, values: Collection[str]) -> bool:
     parts = [part for value in values if (part := part_of(value))]
     if is_part_column(name) and parts:
         return True
-    if name in _DIVIDING or name.endswith(("_split", "_partition")):
+    if _surely_divides(name):
         return len(values) > 1
     return len(set(parts)) > 1 and len(parts) * 2 >= len(values)
+
+
+def numbered_parts(name: str, counts: Mapping[str, int]) -> dict[str, Part] | None:
+    """The parts of the numbers 0, 1 and 2 in a column such as ``partition``: train, val and test, as in CelebA.
+
+    Numbers of about the same frequency may be folds of a cross-validation, so that they mean no part.
+
+    Args:
+        name: the column's name in lower case with _.
+        counts: number of rows of each value.
+    """
+    plain = {value: value.removesuffix(".0") for value in counts}
+    if set(plain.values()) != {"0", "1", "2"} or len(plain) != 3 or not _surely_divides(name):
+        return None
+    if max(counts.values()) <= FOLD_RATIO * min(counts.values()):
+        return None
+    parts: dict[str, Part] = {"0": "train", "1": "val", "2": "test"}
+    return {value: parts[number] for value, number in plain.items()}
+
+
+def seems_numbered(name: str, counts: Mapping[str, int]) -> bool:
+    """Whether a column that is called as folds are holds 0, 1 and 2 in numbers that are usual for parts: mostly 0."""
+    first = counts.get("0", 0)
+    others = [counts.get("1", 0), counts.get("2", 0)]
+    return set(counts) == {"0", "1", "2"} and name in _FOLDS and first > 2 * max(others)
+
+
+def _surely_divides(name: str) -> bool:
+    return name in _DIVIDING or name.endswith(("_split", "_partition", "_subset"))

@@ -25,6 +25,7 @@ from .pixel_values import (
     distinct_values,
     image_range,
     is_misread,
+    no_data_values,
     to_8_bit,
     wide_kind,
     wide_values,
@@ -110,12 +111,15 @@ class ImageFacts:
     range: of those values in this image; None: 8 bits.
     distinct: different ones of those values, see `trainer.inference.pixel_values.distinct_values`.
     animated: whether there are several frames or pages.
+    no_data: values that stand for missing pixels, see `trainer.inference.pixel_values.no_data_values`; ``range`` leaves
+        them out.
     """
 
     kind: str | None
     range: Range | None
     animated: bool
     distinct: tuple[float, ...] = ()
+    no_data: tuple[float, ...] = ()
 
 
 def image_facts(source: str | os.PathLike[str] | bytes) -> ImageFacts:
@@ -134,7 +138,9 @@ def image_facts(source: str | os.PathLike[str] | bytes) -> ImageFacts:
         if kind is None:
             return ImageFacts(kind=None, range=None, animated=animated)
         values = wide_values(image, data).values
-        return ImageFacts(kind=kind, range=image_range(values), animated=animated, distinct=distinct_values(values))
+        missing = no_data_values(values)
+        found = image_range(values, missing)
+        return ImageFacts(kind=kind, range=found, animated=animated, distinct=distinct_values(values), no_data=missing)
 
     return _opened(source, look)
 

@@ -17,7 +17,7 @@ from .blend import Blend
 from .errors import ModelError
 from .images import INTERPOLATIONS, RESIZE_POLICIES
 from .pixel_values import Ranges, checked_ranges
-from .printable import name_problem, printable
+from .printable import cause_of, excerpt, name_problem, printable
 from .views import VIEWS
 
 CONFIG_FORMAT = 3
@@ -80,9 +80,9 @@ def load_model_folder(folder: str | os.PathLike[str]) -> ModelFolder:
     try:
         return _checked(root, config)
     except KeyError as error:
-        raise ModelError(f"{_shown(root)}/config.json: {error} is missing") from error
+        raise ModelError(f"{_shown(root)}/config.json: {cause_of(error)} is missing") from error
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError) as error:
-        raise ModelError(f"{_shown(root)}/config.json: {printable(str(error))}") from error
+        raise ModelError(f"{_shown(root)}/config.json: {cause_of(error)}") from error
 
 
 def _shown(path: Path) -> str:
@@ -107,10 +107,9 @@ def _read_config(root: Path) -> Any:
             path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
         )
     except (OSError, ValueError, RecursionError, MemoryError) as error:
-        cause = printable(str(error)) or type(error).__name__
         raise ModelError(
-            f"{_shown(root)} is not a model folder: its config.json cannot be read ({cause}). Give the folder `model/` "
-            "of an export"
+            f"{_shown(root)} is not a model folder: its config.json cannot be read ({cause_of(error)}). Give the "
+            "folder `model/` of an export"
         ) from error
 
 
@@ -150,7 +149,7 @@ def _checked(root: Path, config: Any) -> ModelFolder:
         class_names=tuple(names),
         members=tuple(_checked_member(root, member, len(names)) for member in members),
         blend=_checked_blend(blend, len(members), len(names)),
-        timm_version=printable(str(versions["timm"])),
+        timm_version=excerpt(printable(str(versions["timm"])), 40),
         value_ranges=checked_ranges(config.get("value_ranges", {})),
     )
 
@@ -159,7 +158,10 @@ def _checked_member(root: Path, config: Any, classes: int) -> Member:
     _require(isinstance(config, dict), "a member is not a table")
     backbone, args = config["backbone"], config["model_args"]
     # A plain architecture name, which timm cannot mistake for a hub repository or a local folder.
-    _require(isinstance(backbone, str) and bool(re.fullmatch(r"\w+(\.\w+)?", backbone)), "backbone is not a timm name")
+    _require(
+        isinstance(backbone, str) and bool(re.fullmatch(r"\w{1,100}(\.\w{1,100})?", backbone)),
+        "backbone is not a timm name",
+    )
     _require(isinstance(args, dict) and set(args) <= {"img_size"}, "model_args holds more than img_size")
     _require(all(type(value) is int and 0 < value <= MAX_SIZE for value in args.values()), "img_size is not in 1..4096")
     preprocessing, views = config["preprocessing"], config["views"]
@@ -225,10 +227,11 @@ def _weights_file(root: Path, entry: Any) -> Path:
     name, sha256 = entry["file"], entry["sha256"]
     _require(isinstance(name, str) and isinstance(sha256, str), "file or sha256 of weights is not a string")
     path: Path = (root / name).resolve()
+    shown = excerpt(repr(name))
     inside = path.is_relative_to(root.resolve()) and path.suffix == ".safetensors"
-    _require(inside, f"weights {name!r} are not a .safetensors file inside the folder")
-    _require(path.is_file(), f"there is no file {name!r} of weights; copy the whole folder again")
+    _require(inside, f"weights {shown} are not a .safetensors file inside the folder")
+    _require(path.is_file(), f"there is no file {shown} of weights; copy the whole folder again")
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise ValueError(f"{name!r} is not the exported file: its sha256 differs; copy the folder again")
+            raise ValueError(f"{shown} is not the exported file: its sha256 differs; copy the folder again")
     return path

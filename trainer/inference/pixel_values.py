@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,10 @@ KINDS = ("integer", "float")
 TAIL = 0.1  # percent of the pixels of an image, on each side, that its range leaves out: dead pixels, burnt-in marks
 LEAST_SHARE = 0.25  # of a range of whole bits: images that use less of it are scaled by their own range
 SAMPLE = 2**18  # pixels of one image that are measured; a larger image is subsampled on a grid
+NO_DATA = (-9999, -99999, -999, -32768, -32767, -(2**31), -3.4028235e38, -1e20, 32767, 65535, 9999, 99999, 2**31 - 1,
+           2**32 - 1, 3.4028235e38, 1e20, 9.96921e36)  # fmt: skip
+"""Usual values of pixels without a measurement, beside NaN."""
+FEWEST_VALUES = 8  # different ones beside the no-data value, so that masks of few values have none
 STEPS = 64  # distinct values of an image that `distinct_values` keeps
 
 # Decoders of Pillow that keep the high byte of each value of 16 bits, and those that keep the low byte, on a
@@ -100,15 +104,49 @@ def wide_values(image: Image.Image, data: bytes) -> WideValues:
     return WideValues(values=values, inverted=inverted)
 
 
-def image_range(values: NDArray[Any]) -> Range:
+def no_data_values(values: NDArray[Any]) -> tuple[float, ...]:
+    """The values of an image that stand for pixels without a measurement: NaN, and an end far from the other values.
+
+    An end is far if its distance is four times the spread of the other values, and more than `TAIL` percent of the
+    pixels have it. For the values in `NO_DATA` once the spread is enough, and half of it for negative ones.
+    """
+    sample = _sample(values)
+    different, counts = np.unique(sample[np.isfinite(sample)], return_counts=True)
+    finite = different.astype(np.float64)
+    found = [math.nan] if np.isnan(sample).any() else []
+    if len(finite) < FEWEST_VALUES + 2:
+        return tuple(found)
+    inner = finite[1:-1]
+    spread = inner[-1] - inner[0]
+    for place, gap in ((0, inner[0] - finite[0]), (-1, finite[-1] - inner[-1])):
+        end = float(finite[place])
+        usual = is_usual_no_data(end)
+        counts_in_range = usual or counts[place] * 100 > TAIL * sample.size
+        if counts_in_range and spread > 0 and gap >= spread * ((0.5 if end < 0 else 1) if usual else 4):
+            found.append(end)
+    return tuple(found)
+
+
+def is_usual_no_data(value: float) -> bool:
+    """Whether a value is one of `NO_DATA`, as far as 32 bits hold it."""
+    return any(math.isclose(value, known, rel_tol=1e-6) for known in NO_DATA)
+
+
+def image_range(values: NDArray[Any], no_data: Collection[float] = ()) -> Range:
     """The range of one image, without the `TAIL` percent of its pixels on each side.
 
+    Args:
+        no_data: values that do not count.
+
     Raises:
-        ImageError: values that are not finite.
+        ImageError: infinite values, or NaN alone.
     """
-    low, high = np.percentile(_sample(values), [TAIL, 100 - TAIL], method="nearest").tolist()
-    if not (math.isfinite(low) and math.isfinite(high)):
+    sample = _sample(values)
+    measured = sample[~np.isnan(sample)]
+    measured = measured[~np.isin(measured, [value for value in no_data if not math.isnan(value)])]
+    if not measured.size or np.isinf(measured).any():
         raise ImageError(_NOT_FINITE)
+    low, high = np.percentile(measured, [TAIL, 100 - TAIL], method="nearest").tolist()
     return float(low), float(high)
 
 
@@ -142,16 +180,19 @@ def common_range(kind: str, ranges: Iterable[Range]) -> Range:
 
 
 def to_8_bit(values: NDArray[Any], kind: str, given: Range | None) -> NDArray[np.uint8]:
-    """Scale values to 0..255.
+    """Scale values to 0..255. NaN, a pixel without a measurement, becomes 0 where the range is given.
 
     Args:
         given: the range of the data set. None: 0..65535 for integers, 0..1 or 0..255 for floats, or the image's minimum
             and maximum if it has values outside.
 
     Raises:
-        ImageError: values that are not finite.
+        ImageError: infinite values, NaN alone, or NaN without a range.
     """
     wide = values.astype(np.float64)
+    missing = np.isnan(wide)
+    if given is not None and not missing.all():
+        wide[missing] = given[0]
     if not np.isfinite(wide).all():
         raise ImageError(_NOT_FINITE)
     if given is None:

@@ -36,13 +36,15 @@ from .images import read_image, resize_image
 from .model_folder import Member, ModelFolder, load_model_folder
 from .pixel_values import Ranges
 from .predictions import Predictions, check_output, write_predictions
-from .printable import name_problem, printable
+from .printable import EXCERPT, cause_of, excerpt, name_problem, printable
 from .views import predict_views
 
 if TYPE_CHECKING:
     import torch
 
 LINE_BREAK = "\n"
+LONGEST = 4_000  # characters of a printed message
+SHOWN = 20  # images in a message; the others are counted
 CHUNK_BYTES = 512 * 2**20  # bytes of resized images in memory at a time
 
 
@@ -78,9 +80,7 @@ def predict_member(
         ) from error
     except Exception as error:  # timm and safetensors raise many types for settings and weights that do not fit
         hint = f"the model was exported with timm {model.timm_version}; timm {timm.__version__} is installed"
-        raise ModelError(
-            f"{member.backbone} cannot predict: {printable(str(error), keep=LINE_BREAK)} ({hint})"
-        ) from error
+        raise ModelError(f"{member.backbone} cannot predict: {cause_of(error)} ({hint})") from error
     if not np.isfinite(total).all():
         raise ModelError(f"the weights of {member.backbone} predict values that are not finite")
     return total / (len(member.weights) * len(member.views))
@@ -134,14 +134,14 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
     if repeated:
         notes.append(f"given twice and predicted once: {repeated} image{'s' * (repeated > 1)}")
     if not listed:
-        shown = ", ".join(printable(str(path)) for path in given)
+        shown = _listed([printable(str(path)) for path in given], ", ")
         causes = "".join(f"; {note}" for note in notes)
         raise ModelError(f"no image in {shown} (image files end in {' '.join(sorted(SUFFIXES))}){causes}")
     levels = zip(*(names for names, _ in listed.values()), strict=True)
     ids = next(level for level in levels if len(set(level)) == len(level))  # the last level is the key of `listed`
     problems = [f"{printable(name)}: the file name {problem}" for name in ids if (problem := name_problem(name))]
     if problems:
-        raise ImageError("\n".join(problems))
+        raise ImageError(_listed(problems, LINE_BREAK))
     return ListedImages(
         items=tuple((name, source) for name, (_, source) in zip(ids, listed.values(), strict=True)), notes=tuple(notes)
     )
@@ -212,7 +212,7 @@ def predict_folder(
             ]
             blended.append(model.blend.probabilities(np.stack(by_member)))
     if problems:
-        raise ImageError("\n".join(problems))
+        raise ImageError(_listed(problems, LINE_BREAK))
     proba = np.concatenate(blended)
     return Predictions(
         ids=tuple(name for name, _ in items),
@@ -223,13 +223,19 @@ def predict_folder(
     )
 
 
+def _listed(texts: Sequence[str], separator: str) -> str:
+    """The first `SHOWN` texts, and the number of the others."""
+    shown = [excerpt(text, 2 * EXCERPT) for text in texts[:SHOWN]]
+    return separator.join([*shown, *([f"... and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else [])])
+
+
 def _check_device(device: str) -> None:
     import torch
 
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"the device {excerpt(repr(device))} cannot be used: {cause_of(error)}") from error
 
 
 def _read_all(
@@ -267,7 +273,7 @@ def main(model_dir: Path) -> int:
         )
         write_predictions(arguments.output, predictions)
     except (InferenceError, OSError) as error:
-        sys.stderr.write(f"{printable(str(error), keep=LINE_BREAK)}\n")
+        sys.stderr.write(f"{excerpt(printable(str(error), keep=LINE_BREAK), LONGEST)}\n")
         return 1
     except MemoryError:
         sys.stderr.write(
@@ -276,7 +282,7 @@ def main(model_dir: Path) -> int:
         )
         return 1
     for note in predictions.notes:
-        sys.stderr.write(f"note: {note}\n")
+        sys.stderr.write(f"note: {excerpt(note, LONGEST)}\n")
     sys.stdout.write(f"{len(predictions.ids)} images -> {printable(str(arguments.output))}\n")
     return 0
 

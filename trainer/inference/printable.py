@@ -1,4 +1,4 @@
-"""Make names from outside safe to print, and say which names cannot be used."""
+"""Make text from outside safe and short enough to print, and say which names cannot be used."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import unicodedata
 
+EXCERPT = 200  # characters
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line and paragraph separators
 # Marks that reverse the direction of the text after them: "\u202egpj.exe" is shown as "exe.jpg".
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -24,6 +25,19 @@ def printable(text: str, keep: str = "") -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(c) if _is_unprintable(c) and c not in keep else c for c in text)
+
+
+def excerpt(text: str, most: int = EXCERPT) -> str:
+    """The text if it has at most ``most`` characters, else its beginning, its end and the number of the others."""
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end]} … ({len(text) - most:,} characters left out) … {text[len(text) - end :]}"
+
+
+def cause_of(error: BaseException) -> str:
+    """The message of another library's error, in one line for a message of ours; the type if it has none."""
+    return excerpt(printable(" ".join(str(error).split())), 2 * EXCERPT) or type(error).__name__
 
 
 def name_problem(name: str) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.common.errors import BackboneError
+from trainer.inference.printable import cause_of
 from trainer.networks.backbones import check_backbone, pretrained_config, size_arguments
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _create_from_custom_weights(
     try:
         return _create(recipe.backbone, num_classes, state, arguments)
     except Exception as error:  # models raise exceptions of any type for the weights of another network
-        raise BackboneError(f"init = {recipe.init!r} cannot be loaded into {recipe.backbone}: {error}") from error
+        raise BackboneError(
+            f"init = {recipe.init!r} cannot be loaded into {recipe.backbone}: {cause_of(error)}"
+        ) from error
 
 
 def _check_output(model: torch.nn.Module, size: int, num_classes: int) -> None:

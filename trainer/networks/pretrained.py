@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.common.errors import BackboneError, TrainerError, first_lines
+from trainer.inference.printable import cause_of
 from trainer.networks.backbones import check_backbone
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _read_state_dict(file: Path, changed: int, size: int) -> Mapping[str, torch.
     try:
         state = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # of pickle, zip or safetensors
-        raise BackboneError(f"the weights {file} cannot be loaded safely: {error}") from error
+        raise BackboneError(f"the weights {file} cannot be loaded safely: {cause_of(error)}") from error
     if not isinstance(state, Mapping) or not state:
         raise BackboneError(f"the weights {file} are not a state dict (tensors by name)")
     return dict(state)
@@ -206,7 +207,9 @@ def _download(weights: WeightsLocation) -> Path:
     try:
         return Path(hf_hub_download(repository, weights.hub_file, revision=revision or None, etag_timeout=HUB_TIMEOUT))
     except Exception as error:  # as in _hub_has: the exceptions of the HTTP client differ by hub version
-        raise BackboneError(f"downloading {weights.hub_file} of {weights.repository} failed: {error}") from error
+        raise BackboneError(
+            f"downloading {weights.hub_file} of {weights.repository} failed: {cause_of(error)}"
+        ) from error
 
 
 def create_pretrained(
@@ -241,7 +244,7 @@ def create_pretrained(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=file_classes, **arguments
         )
     except (RuntimeError, KeyError) as error:
-        raise BackboneError(f"the weights do not fit {name}: {error}") from error
+        raise BackboneError(f"the weights do not fit {name}: {cause_of(error)}") from error
     missing = set(model.state_dict()) - set(state) if name.startswith(LOOSE) else set()
     if missing:
         raise BackboneError(f"the weights do not fit {name}: {len(missing)} are missing, such as {min(missing)}")

@@ -6,6 +6,9 @@ one by one system call (``renameat2``); files of other origin are in both, as ha
 Any other folder (a mount point, the current folder, one with folders of other origin, a file system without exchange)
 gets the new export as a hidden folder `COMMITTED`, by one rename. Its entries then move to their places, which takes
 milliseconds. A process that is killed meanwhile leaves the rest to `finish_interrupted`.
+
+Either way the replaced files are checked once more where no program looks for them. If one was changed in the meantime,
+the old export returns to its place.
 """
 
 from __future__ import annotations
@@ -63,7 +66,13 @@ def replace_export(made: Path, target: Path) -> None:
         copy = target / scratch_name(target)
         shutil.copytree(made, copy)
         copy.rename(target / COMMITTED)
-    finish_interrupted(target)
+    try:
+        finish_interrupted(target)
+    except OutputNotOurs:
+        committed = target / COMMITTED
+        if not any((committed / OLD / name).exists() for name in NAMES):
+            _remove(committed, target)
+        raise
 
 
 def refuse_changes(folder: Path, shown: Path, *manifests: Manifest | None) -> None:
@@ -86,7 +95,8 @@ def finish_interrupted(target: Path) -> None:
     A folder `COMMITTED` without a valid manifest is none of an export, and stays.
 
     Raises:
-        OutputNotOurs: the folder holds something of other origin now under a name of the export.
+        OutputNotOurs: the folder holds something of other origin now under a name of the export, or did until its files
+            moved. They are back in their places.
     """
     committed = target / COMMITTED
     if committed.is_symlink() or not committed.is_dir():
@@ -98,6 +108,8 @@ def finish_interrupted(target: Path) -> None:
     replaced = new.names | (set() if old is None else old.names)
     trash = committed / OLD
     trash.mkdir(exist_ok=True)
+    if old is not None and not (trash / MANIFEST).exists():
+        write_manifest(trash, old)  # that of the folder is replaced before the trash is removed
     for name in NAMES:
         if name not in replaced or (name in new.names and not (committed / name).exists()):
             continue  # in its place already
@@ -106,8 +118,26 @@ def finish_interrupted(target: Path) -> None:
             (target / name).rename(trash / name)
         if name in new.names:
             (committed / name).rename(target / name)
+    try:
+        refuse_changes(trash, target, new, read_manifest(trash))
+    except OutputNotOurs:
+        _put_back(committed, target, new)
+        raise
     write_manifest(target, new)
-    # A kill during the removal leaves a temporary folder, which the next export removes.
+    _remove(committed, target)
+
+
+def _put_back(committed: Path, target: Path, new: Manifest) -> None:
+    """Move the entries of the new export back to ``committed``, and those of the old one to their places."""
+    for name in NAMES:
+        if name in new.names and (target / name).exists() and not (committed / name).exists():
+            (target / name).rename(committed / name)
+        if (committed / OLD / name).exists() and not (target / name).exists():
+            (committed / OLD / name).rename(target / name)
+
+
+def _remove(committed: Path, target: Path) -> None:
+    """Remove ``committed``. A kill meanwhile leaves a temporary folder, which the next export removes."""
     removed = committed.rename(target / scratch_name(target))
     shutil.rmtree(removed, ignore_errors=True)
 

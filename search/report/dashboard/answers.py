@@ -1,10 +1,10 @@
-"""Answers of the middleware itself."""
+"""What the middleware share: the path of a request, and answers of their own."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from wsgiref.types import StartResponse
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 
 def refuse(
@@ -27,3 +27,12 @@ def refuse(
         headers.append(("WWW-Authenticate", "Bearer"))
     start_response(status, headers)
     return [body]
+
+
+def path_of(environ: WSGIEnvironment) -> str:
+    """The path as the dashboard's framework reads it: bytes that are no UTF-8 are left out."""
+    path: str = environ.get("PATH_INFO", "")
+    try:
+        return path.encode("latin-1").decode("utf-8", "ignore")
+    except UnicodeEncodeError:
+        return path

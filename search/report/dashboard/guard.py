@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from search.report.dashboard.answers import refuse
+from search.report.dashboard.answers import path_of, refuse
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -74,7 +74,7 @@ class Guard:
         reason = self._host_refusal(environ) or self._refusal(environ)
         if reason is not None:
             return refuse(start_response, reason)
-        artifact = _path(environ).lstrip("/").startswith("artifacts/")
+        artifact = path_of(environ).lstrip("/").startswith("artifacts/")
         return self._app(environ, _with_headers(start_response, artifact=artifact))
 
     def checking_host(self, app: WSGIApplication) -> WSGIApplication:
@@ -106,7 +106,7 @@ class Guard:
                     "running workers. `search dashboard --writable` allows changes. `search pause`, `stop`, `try` and "
                     "`retry` change a study safely."
                 )
-        plot = _PLOT.fullmatch(_path(environ))
+        plot = _PLOT.fullmatch(path_of(environ))
         return self._plot_refusal(plot[1], plot[2]) if plot and plot[2] in EXPENSIVE_PLOTS else None
 
     def _plot_refusal(self, study_id: str, plot: str) -> str | None:
@@ -123,15 +123,6 @@ class Guard:
             "because it could take all memory of the machine. The slice plot shows one parameter at a time. The "
             "parallel coordinate plot shows all of them. The importance plot shows which of them matter."
         )
-
-
-def _path(environ: WSGIEnvironment) -> str:
-    """The path as the dashboard's framework reads it: bytes that are no UTF-8 are left out."""
-    path: str = environ.get("PATH_INFO", "")
-    try:
-        return path.encode("latin-1").decode("utf-8", "ignore")
-    except UnicodeEncodeError:
-        return path
 
 
 def _host_name(host: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import signal
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from wsgiref.types import WSGIApplication
 
 from search.report.dashboard.access import TOKEN_PARAMETER, TOKEN_VARIABLE, TokenGate, chosen_token
 from search.report.dashboard.guard import Guard
+from search.report.dashboard.request_check import RequestCheck
+from search.runtime.console import say_error
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from storage.artifacts import ArtifactFolder
@@ -38,7 +39,7 @@ def make_app(
     token: str,
     writable: bool = False,
 ) -> WSGIApplication:
-    """Optuna Dashboard, protected by a `Guard` and a `TokenGate`.
+    """Optuna Dashboard, protected by a `RequestCheck`, a `Guard` and a `TokenGate`.
 
     Args:
         optuna_storage: Optuna storage with a cache, because the dashboard reads all trials for every page.
@@ -49,7 +50,8 @@ def make_app(
     from optuna_dashboard import wsgi
 
     dashboard = wsgi(optuna_storage, artifact_store=artifact_store)
-    guard = Guard(dashboard, optuna_storage, allowed_hosts, writable=writable)
+    checked = RequestCheck(dashboard, optuna_storage, artifact_store)
+    guard = Guard(checked, optuna_storage, allowed_hosts, writable=writable)
     # The host name comes first: a page of another site learns nothing, not even how to log in.
     return guard.checking_host(TokenGate(guard, token))
 
@@ -117,10 +119,9 @@ def check_exposure(host: str, allowed_hosts: Collection[str], *, writable: bool 
             "type into the browser: --allow-host NAME"
         )
     can = "read, change and delete" if writable else "read"
-    print(
+    say_error(
         f"WARNING: listening on {host}: everyone with the access token can {can} all studies. Without a proxy that "
-        "adds TLS, the token crosses the network in plain text.",
-        file=sys.stderr,
+        "adds TLS, the token crosses the network in plain text."
     )
 
 
@@ -142,7 +143,7 @@ def _restore_studies(stores: Stores) -> None:
         try:
             restore_if_gone(stores, study)
         except (ForeignOptunaStudy, StudyError) as problem:
-            print(f"warning: {problem}", file=sys.stderr)
+            say_error(f"warning: {problem}")
 
 
 def _address(server: Any, host: str) -> str:

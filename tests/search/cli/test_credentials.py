@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from search.cli.app import main
+from search.runtime.console import PrintableFormatter
 from tests.databases import PostgresServer
 
 PASSWORD = "pa55-" + "w0rd-of-the-team"
+MISPLACED = f"postgresql://team:{PASSWORD}@host/db"
 
 
 @pytest.fixture
@@ -75,3 +81,76 @@ def test_errors_do_not_show_the_password(secret_url: str, tmp_path: Path) -> Non
         assert "does not answer" in output
     malformed = f"postgresql://team:{PASSWORD}@host:notaport/x"
     assert "cannot be read" in run("status", cwd=tmp_path, url=malformed, code=2)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs the program in this process; returns its output, of standard error as well."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RETABLE_STORAGE", raising=False)
+    monkeypatch.setattr("setproctitle.setproctitle", lambda title: None)
+
+    def run_main(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["search", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    return run_main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "data", MISPLACED),
+        ("check", MISPLACED),
+        ("--debug", "check", MISPLACED),
+        ("check", "data", "--layout", MISPLACED),
+        ("check", "data", "--layout", f"{MISPLACED}{'/longer' * 40}"),
+        ("check", f"--{MISPLACED}"),
+        (MISPLACED,),
+        ("start", "--study", MISPLACED),
+        ("start", "--study", "quickstart", "--data", MISPLACED),
+        ("start", "--study", "quickstart", "--engine", MISPLACED),
+        ("start", "--study", "quickstart", "--name", MISPLACED),
+        ("start", "--study", "quickstart", "--hours", MISPLACED),
+        ("start", "--study", "quickstart", "--set", MISPLACED),
+        ("start", "--study", "quickstart", "--set", f"postgresql://team:{PASSWORD * 20}@host/db"),
+        ("start", "--study", "quickstart", "--gpus", MISPLACED),
+        ("predict", MISPLACED, "images"),
+        ("studies", MISPLACED),
+        ("check", f"postgresql:://team:{PASSWORD}@host/db"),
+        ("check", f"postgresql//team:{PASSWORD}@host/db"),
+        ("check", f"postgresql://team:{PASSWORD} with 'blanks' and // slashes {PASSWORD}@host/db"),
+        ("check", "data", "--layout", f"postgresql://team:{PASSWORD} with 'blanks' {PASSWORD}@host/db"),
+        ("check", f"host=h password={PASSWORD}"),
+        ("check", f"postgresql://host/db?sslpassword={PASSWORD}"),
+    ],
+)
+def test_a_misplaced_url_keeps_its_password_secret(call: Callable[..., str], arguments: tuple[str, ...]) -> None:
+    output = call(*arguments)
+    # Typer breaks the lines of its messages.
+    assert PASSWORD[:6] not in output.replace("\n", "").replace("│", "").replace(" ", "")
+
+
+def test_hints_are_shown_as_they_are(call: Callable[..., str]) -> None:
+    assert "postgresql://USER:PASSWORD@HOST:PORT/DATABASE" in call("status", "--storage", "nonsense")
+
+
+def test_an_unexpected_error_keeps_the_password_secret(
+    call: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("search.cli.early_checks.check_folder", broken := Mock(side_effect=RuntimeError(MISPLACED)))
+    monkeypatch.setattr(sys, "argv", ["search", "start", "--study", "quickstart", "--data", "x", "--debug"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1 and broken.called
+    output = capsys.readouterr().err
+    assert "RuntimeError" in output and "Traceback" in output and PASSWORD not in output
+
+
+def test_logs_keep_the_password_secret() -> None:
+    record = logging.LogRecord("x", logging.INFO, "x.py", 1, "no answer from %s", (MISPLACED,), None)
+    assert PrintableFormatter("%(message)s").format(record) == "no answer from postgresql://team:***@host/db"

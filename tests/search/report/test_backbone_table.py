@@ -96,6 +96,15 @@ def test_options_filter_the_list(tmp_path: Path) -> None:
     ("arguments", "error", "expected"),
     [
         (["nosuch"], BackboneError, "there are no timm models nosuch"),
+        (["lite0"], BackboneError, r"'\*lite0\*' finds \d+, such as efficientnet_lite0"),
+        (["EfficientNet-Lite0"], BackboneError, r"'\*efficientnet_lite0\*' finds"),
+        (["lite0", "--family", "transformer"], BackboneError, r"'\*lite0\*' matches \d+, .*other criteria"),
+        (["resnet5O"], BackboneError, r"did you mean 'resnet50\*'"),
+        (
+            ["resnet18.*", "--family", "transformer"],
+            BackboneError,
+            r"names match \d+, such as resnet18.*other criteria",
+        ),
         (["resnet*", "--max-params", "0.1"], BackboneError, "at most 0.1 million parameters"),
         (["--family", "cn"], StudyError, "did you mean cnn"),
         (["a b"], StudyError, "'a b' is no pattern"),

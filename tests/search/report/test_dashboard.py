@@ -73,7 +73,7 @@ class Site:
         content = b"" if body is None else json.dumps(body).encode()
         environ |= {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(content)}
         environ |= {"QUERY_STRING": query, "CONTENT_LENGTH": str(len(content)), "CONTENT_TYPE": "application/json"}
-        environ |= {f"HTTP_{name.upper()}": value for name, value in {"accept_encoding": "", **headers}.items()}
+        environ |= {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         del environ["HTTP_HOST"]
         if host is not None:
             environ["HTTP_HOST"] = host
@@ -193,6 +193,67 @@ def test_pages_of_other_sites_change_nothing(site: Site) -> None:
         assert [answer.status for answer in (made, deleted, noted)] == [403, 403, 403], headers
     assert [study.study_name for study in site.storage.get_all_studies()] == ["paintings"]
     assert site.storage.get_study_system_attrs(study_id_of(site.study)) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/api/studies/1", "after=abc", 400),
+        ("/api/studies/1", "after=-1", 400),
+        ("/api/studies/1", "after=", 400),
+        ("/api/studies/1", f"after={'9' * 5000}", 400),
+        ("/api/studies/1", "after=%FF", 400),
+        ("/csv/1", "trial_ids=abc", 400),
+        ("/csv/1", "trial_ids=99", 404),
+        ("/api/studies/99", "", 404),
+        ("/api/studies/abc", "", 404),
+        (f"/api/studies/{'9' * 30}", "", 404),
+        (f"/api/studies/{'9' * 5000}", "", 404),
+        ("/api/studies/99/plot/slice", "", 404),
+        ("/api/studies/1/plot/pareto_front", "", 404),
+        ("/api/studies/1/plot/nonsense", "", 404),
+        (f"/csv/{'9' * 30}", "", 404),
+        ("/artifacts/99/abc", "", 404),
+        ("/artifacts/1/abc", "", 404),
+        ("/artifacts/1/1/abc", "", 404),
+        ("/artifacts/1/99/abc", "", 404),
+        (f"/artifacts/1/{'9' * 30}/abc", "", 404),
+    ],
+)
+def test_malformed_requests_are_answered_in_words(
+    site: Site, path: str, query: str, status: int, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = site.ask(path, query=query)
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
+    assert len(answer.reason) > 10
+    assert "Traceback" not in capfd.readouterr().err + caplog.text
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/nothing", "/static/nothing", "/api/studies/1/plot/a/b"])
+def test_unknown_paths_are_not_found(site: Site, path: str, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = site.ask(path)
+    assert answer.status == 404
+    assert capfd.readouterr().err == ""
+
+
+def test_files_are_served_to_programs_that_accept_no_encoding(site: Site) -> None:
+    icon = site.ask("/favicon.ico")
+    assert (icon.status, icon.headers["Content-Type"]) == (200, "image/vnd.microsoft.icon")
+    assert site.ask("/static/bundle.js").status == 200
+
+
+def test_an_artifact_whose_file_is_gone_is_not_found(site: Site, tmp_path: Path) -> None:
+    path = f"/artifacts/1/1/{site.artifact}"
+    assert site.ask(path).status == 200
+    for file in (tmp_path / "artifacts").rglob(f"*{site.artifact}*"):
+        file.unlink()
+    assert site.ask(path).status == 404
+
+
+@pytest.mark.parametrize("plot", ["slice", "parallel_coordinate", "edf", "timeline", "contour", "rank"])
+def test_plots_and_later_trials_are_still_answered(site: Site, plot: str) -> None:
+    assert site.ask(f"/api/studies/1/plot/{plot}").status == 200
+    assert len(json.loads(site.ask("/api/studies/1", query="after=2").body)["trials"]) == 1
 
 
 def test_the_contour_plot_of_many_trials_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

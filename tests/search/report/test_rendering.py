@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -22,7 +23,7 @@ from search.report.backbone_table import BackbonesRequest, show_backbones
 from search.report.check import check
 from search.report.comparison import compare, compare_finalists
 from search.report.progress import ProgressView, print_trial, recipe_difference
-from search.report.status import show_failed, show_status
+from search.report.status import SHOWN_TRIALS, show_failed, show_status
 from search.report.study_list import show_studies, show_study
 from search.report.submissions import ScoreRequest, submissions
 from search.report.summary import print_export, print_search_over
@@ -35,7 +36,7 @@ from search.study_state.study import Study
 from search.workflow.import_predictions import list_imports
 from storage.records.imports import ImportedPredictions
 from storage.stores import Stores, open_stores
-from storage.values import Failure
+from storage.values import Failure, StudyState, WorkKind
 from studies.settings import DataSettings
 from tests.search.report.test_comparison import confirmed
 from tests.search.small_study import STUDY, make_context, study_plan
@@ -177,6 +178,46 @@ def test_failed_trainings(stores: Stores, stored: Study, url: str, screen: Scree
     assert item is not None and stores.queue.fail(item, Failure.DISK, "no room on [this] device: " + "why " * 40)
     show_failed(None, url)
     holds(capsys.readouterr().out, screen, "no room on [this] device", "disk", "search retry --failed --study colours")
+
+
+def test_a_flood_in_a_stored_reason_is_bounded(
+    stores: Stores, stored: Study, url: str, tmp_path: Path, capsys: Capture
+) -> None:
+    flood = "no room " + "why " * 3000
+    item = stores.queue.take(stored.id, "worker", 60.0)
+    assert item is not None and stores.queue.fail(item, Failure.DISK, flood)
+    stores.studies.set_state(stored.id, StudyState.STOPPED, flood)
+    show_status(None, url, tmp_path)
+    shown = capsys.readouterr().out
+    assert shown.count("no room") >= 2 and shown.count("why") < 200
+    show_failed(None, url)
+    shown = capsys.readouterr().out
+    assert "no room" in shown and 100 < shown.count("why") < 300
+
+
+def test_classes_with_texts_for_names_do_not_fill_the_screen(tmp_path: Path, capsys: Capture) -> None:
+    rows = ["id,label"]
+    for number in range(8):
+        Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{'ab'[number % 2]} {'a long report ' * 700}")
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    check(tmp_path, settings=DataSettings(), n_folds=2, shift=None)
+    shown = capsys.readouterr().out
+    assert "2 classes" in shown and "4 (50.0%)" in shown
+    assert len(shown) < 5_000
+
+
+def test_failed_trainings_are_listed_up_to_a_number(stores: Stores, stored: Study, url: str, capsys: Capture) -> None:
+    for seed in range(SHOWN_TRIALS + 3):
+        recipe = stored.spec.default_recipe()
+        stores.queue.add(stored.id, WorkKind.REFIT, split=0, seed=seed, recipe=recipe)
+        item = stores.queue.take(stored.id, "worker", 60.0, kinds=(WorkKind.REFIT,))
+        assert item is not None and stores.queue.fail(item, Failure.DISK, "no room")
+    show_failed(None, url)
+    shown = capsys.readouterr().out
+    assert shown.count("no room") == SHOWN_TRIALS and "3 earlier ones; --all" in shown
+    show_failed(None, url, everything=True)
+    assert capsys.readouterr().out.count("no room") == SHOWN_TRIALS + 3
 
 
 def test_submissions(study: tuple[Stores, Study], screen: Screen, capsys: Capture) -> None:

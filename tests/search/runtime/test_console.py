@@ -89,3 +89,24 @@ def test_surrogates_print_in_any_encoding(encoding: str) -> None:
     out = done.stdout.decode(encoding)
     assert out[0] == "a" and "b" in out
     assert done.stderr.decode(encoding)[0] == "c"
+
+
+def test_text_that_is_far_too_long_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    flood = "beginning " + "x" * 100_000 + " end"
+    console = open_console()
+    say(console, flood)
+    say(console, flood, whole=True)
+    note(console, flood)
+    print_table(console, flood, [Column(name="a"), Column(name="b", prose=True)], [[flood, flood]])
+    say_error(flood)
+    say_error("\n".join(f"{number}: {flood}" for number in range(1000)))
+    captured = capsys.readouterr()
+    assert len(captured.out) < 6 * 3_000  # the wrapped lines are indented
+    assert len(captured.err) < 10_000
+    assert captured.out.count("beginning") == 6 and "... and 976 more" in captured.err
+
+
+def test_a_long_message_of_usual_size_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "\n".join(f"row {number}: {'x' * 70}" for number in range(22))
+    say_error(message)
+    assert capsys.readouterr().err == f"{message}\n"

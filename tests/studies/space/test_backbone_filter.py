@@ -74,6 +74,16 @@ def test_a_filter_that_finds_nothing_is_refused(load: Load) -> None:
         check_backbones(load("[space]\nbackbone = { match = 'resnet18000*' }"))
 
 
+def test_a_pattern_for_a_part_of_a_name_is_suggested(load: Load) -> None:
+    with pytest.raises(StudyError, match=r"'\*lite0\*' finds \d+, such as \S*lite0"):
+        check_backbones(load("[space]\nbackbone = { match = 'lite0' }"))
+
+
+def test_models_without_weights_are_named(load: Load) -> None:
+    with pytest.raises(StudyError, match=r"timm has no pre-trained weights of botnet50ts_256"):
+        check_backbones(load("[space]\nbackbone = { match = 'botnet50ts_256' }"))
+
+
 @pytest.mark.parametrize("entry", ["[recipe]\nbackbone = 'resnet17'", "[space]\nbackbone = ['resnet18', 'resnet17']"])
 def test_an_unknown_backbone_is_answered_with_the_nearest(load: Load, entry: str) -> None:
     with pytest.raises(StudyError, match=r"resnet17.*did you mean .*resnet1\d"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from trainer.data.file_names import folder_split, is_data, is_own_table
+from trainer.data.file_names import folder_split, is_data, is_held_out, is_own_table
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,36 @@ def test_folders_and_figures_of_our_own(tmp_path: Path) -> None:
     (tmp_path / "first" / "compare.png").write_bytes(b"\x89PNG")
     assert not is_data(tmp_path / "first" / "preview.png")
     assert is_data(tmp_path / "first" / "compare.png")
+
+
+PARTS = [
+    ("学習", "評価"),
+    ("訓練データ", "テストデータ"),
+    ("学習用画像", "評価用画像"),
+    ("入力_学習", "入力_評価"),
+    ("训练集", "测试集"),
+    ("학습", "시험"),
+    ("обучение", "тест"),
+    ("entrainement", "test"),
+    ("entraînement", "test"),
+    ("Trainingsdaten", "Testdaten"),
+    ("Training", "Prüfung"),
+    ("imagenes_entrenamiento", "imagenes_prueba"),
+    ("treino", "teste"),
+    ("addestramento", "prova"),
+    ("jeu_de_test", "jeu_d_apprentissage"),
+]
+
+
+@pytest.mark.parametrize("names", PARTS)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_parts_in_other_languages(names: tuple[str, str], form: Literal["NFC", "NFD"]) -> None:
+    siblings = [unicodedata.normalize(form, name) for name in names]
+    assert {folder_split(name, siblings) for name in siblings} == {"train", "test"}
+
+
+def test_a_word_of_another_language_needs_another_part_beside_it() -> None:
+    for names in (("prova", "prueba", "vino"), ("treino", "calcio"), ("学習",), ("uji", "uji 2")):
+        assert [folder_split(name, names) for name in names] == [None] * len(names)
+    assert folder_split("評価", ("学習", "評価", "テスト")) is None, "then it is for validation"
+    assert is_held_out("検証") and is_held_out("Validierung") and not is_held_out("学習")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.trainer.images import sample_image, save
+from tests.trainer.images import problems_of, sample_image, save
 from trainer.batches.pixel_cache import open_pixels
 from trainer.data.images import FileImages
 from trainer.data.read import read_images
@@ -89,11 +89,74 @@ def _floats(folder: Path, no_data: float | None) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("no_data", [-3.4e38, 3.4e38, -9999.0, -32768.0, 1e20])
-def test_a_no_data_value_that_takes_the_range_is_reported(tmp_path: Path, no_data: float) -> None:
-    (warning,) = read_images(_floats(tmp_path, no_data)).warnings
-    assert warning.startswith("6 of 6 images with floating-point values keep fewer than 16 gray levels")
-    assert f"{np.float32(no_data):g} is probably a no-data value" in warning
+@pytest.mark.parametrize("no_data", [-3.4e38, 3.4e38, -9999.0, -32768.0, 1e20, np.nan])
+def test_a_no_data_value_is_left_out_of_the_range(tmp_path: Path, no_data: float) -> None:
+    found = read_images(_floats(tmp_path, no_data))
+    (warning,) = found.warnings
+    shown = "NaN" if np.isnan(no_data) else f"{np.float32(no_data):g}, far from their other values 0 to 1"
+    assert warning.startswith(f"6 of 6 images with floating-point values hold {shown}: probably a no-data value")
+    assert found.value_ranges == {"float": (0.0, 1.0)}
+    image = found.train_images.read(0)
+    assert (image[:6] == (255 if no_data > 1 else 0)).all()
+    np.testing.assert_array_equal(image[6:, :, 0], sample_image(1)[6:, :, 0])  # "sick" comes first
+
+
+def _integers(folder: Path, no_data: int, images: int = 6, rows: int = 6, low: int = 0) -> Path:
+    """Six images with values in ``low`` to ``low`` + 1000, and in the first ``images`` a no-data value."""
+    for seed in range(6):
+        path = folder / ("sick" if seed % 2 else "well") / f"{seed}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = low + np.random.default_rng(seed).integers(0, 1001, (24, 24)).astype(np.int32)
+        pixels[:rows] = no_data if seed < images else pixels[:rows]
+        Image.fromarray(pixels if no_data < 0 else pixels.astype(np.uint16)).save(path)
+    return folder
+
+
+@pytest.mark.parametrize(("no_data", "becomes"), [(-9999, 0), (-999, 0), (-32768, 0), (65535, 255)])
+@pytest.mark.parametrize("images", [1, 6])
+def test_a_no_data_value_of_some_images(tmp_path: Path, no_data: int, becomes: int, images: int) -> None:
+    found = read_images(_integers(tmp_path, no_data, images))
+    assert found.value_ranges == {"integer": (0.0, 1023.0)}
+    (warning,) = found.warnings
+    assert warning.startswith(f"{images} of 6 images with more than 8 bits hold {no_data}, far from their other values")
+    assert f"becomes {becomes}" in warning
+    place = found.train_ids.index("well/0.tif")
+    assert (found.train_images.read(place)[:6] == becomes).all()
+
+
+def test_an_image_of_no_data_alone_does_not_take_the_range(tmp_path: Path) -> None:
+    Image.fromarray(np.full((24, 24), -9999, np.int32)).save(_integers(tmp_path, -9999) / "well" / "0.tif")
+    found = read_images(tmp_path)
+    assert found.value_ranges == {"integer": (0.0, 1023.0)} and found.warnings[0].startswith("6 of 6 images")
+
+
+def test_an_unusual_value_far_below_the_others_is_no_data(tmp_path: Path) -> None:
+    found = read_images(_integers(tmp_path, 0, low=5000))
+    assert found.value_ranges["integer"][0] == 5000 and "hold 0, far from" in found.warnings[0]
+
+
+def test_clipped_images_have_no_no_data_value(tmp_path: Path) -> None:
+    for seed in range(6):
+        path = tmp_path / ("sick" if seed % 2 else "well") / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(seed).integers(0, 100000, (24, 24)).clip(0, 65535)
+        Image.fromarray(values.astype(np.uint16)).save(path)
+    found = read_images(tmp_path)
+    assert not found.warnings and found.value_ranges == {"integer": (0.0, 65535.0)}
+
+
+def test_few_gray_levels_without_a_no_data_value_are_reported(tmp_path: Path) -> None:
+    for seed in range(6):
+        path = tmp_path / ("sick" if seed % 2 else "well") / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(seed).integers(0, 1001, (24, 24))
+        Image.fromarray(np.where(values > 500, 60000 + values, values).astype(np.uint16)).save(path)
+    (warning,) = read_images(tmp_path).warnings
+    assert warning.startswith("6 of 6 images with more than 8 bits keep fewer than 16 gray levels")
+
+
+def test_infinite_values_are_refused(tmp_path: Path) -> None:
+    assert "not finite" in problems_of(_floats(tmp_path, np.inf))
 
 
 def test_floats_without_a_no_data_value_are_not_reported(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from trainer.inference.errors import ModelError
+from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
 
@@ -95,6 +96,8 @@ MEMBER = ("members", 0)
         ((*MEMBER, "model_args"), []),
         ((*MEMBER, "backbone"), "../../etc"),
         ((*MEMBER, "backbone"), ["test_resnet"]),
+        ((*MEMBER, "backbone"), "resnet" * 2000),
+        ((*MEMBER, "preprocessing", "resize"), "x" * 9000),
         ((*MEMBER, "views"), [{"a": 1}]),
         ((*MEMBER, "views"), "identity"),
         ((*MEMBER, "weights"), ["only.safetensors"]),
@@ -123,6 +126,27 @@ def test_a_setting_of_a_wrong_form(path: tuple[Any, ...], value: object, small_m
         load_changed(small_model, tmp_path / "copy", path, value)
     str(caught.value).encode()
     assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value).removeprefix(str(tmp_path))) < 1000
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "x" * 100])
+def test_the_message_of_a_wrong_backbone_is_short(backbone: str, small_model: Path, tmp_path: Path) -> None:
+    """PyTorch would list every tensor that is missing, ten thousand characters of them."""
+    load_changed(small_model, tmp_path / "copy", (*MEMBER, "backbone"), backbone)
+    Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
+    with pytest.raises(ModelError, match=backbone) as caught:
+        predict_folder(tmp_path / "copy", [tmp_path / "0.png"])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_thousand_unreadable_images_are_counted(small_model: Path, tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError) as caught:
+        predict_folder(small_model, [tmp_path])
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21 and "980" in lines[-1]
 
 
 JSON = st.recursive(

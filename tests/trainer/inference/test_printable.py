@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.inference.printable import name_problem, printable
+from trainer.inference.printable import cause_of, excerpt, name_problem, printable
 
 # Every string that a file name can become in Python: text, and bytes that are not UTF-8.
 NAMES = st.binary(max_size=30).map(os.fsdecode) | st.text(max_size=30)
@@ -48,3 +48,21 @@ def test_names_that_cannot_be_ids() -> None:
     assert name_problem("cat/写真.png") is None
     assert "not UTF-8" in str(name_problem("cat/\udc8e.png"))
     assert "control character" in str(name_problem("a\nb.png"))
+
+
+@given(st.text(max_size=500), st.integers(1, 100))
+def test_an_excerpt_keeps_both_ends_and_counts_the_rest(text: str, most: int) -> None:
+    shown = excerpt(text, most)
+    if len(text) <= most:
+        assert shown == text
+    else:
+        assert f"({len(text) - most:,} characters left out)" in shown
+        assert shown.startswith(text[: most - most // 4])
+        assert shown.endswith(text[len(text) - most // 4 :])
+        assert len(shown) < most + 50
+
+
+def test_the_cause_of_an_error_is_one_short_line() -> None:
+    assert cause_of(RuntimeError("a\n\tb")) == "a b"
+    assert cause_of(RuntimeError()) == "RuntimeError"
+    assert len(cause_of(RuntimeError("tensor\n" * 5000))) < 500

@@ -8,13 +8,15 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError
 from trainer.data.images import FileImages
-from trainer.data.readers.columns import column_names, has_header
-from trainer.data.readers.image_files import ImageFiles
-from trainer.data.readers.match_images import ImageMatcher
+from trainer.data.readers.columns.choose_columns import column_names, has_header
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import Table
 from trainer.formats.submission import SubmissionFormat, default_format
 from trainer.inference.printable import name_problem, printable
+
+SHOWN_IDS = 5  # ids without an image whose nearest file name is searched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,8 @@ def _find_images(
 
     ``rows`` names the ids' table rows.
     """
-    match = ImageMatcher(files, "test").match(image_names.get(identifier, identifier) for identifier in ids)
+    matcher = ImageMatcher(files, "test")
+    match = matcher.match(image_names.get(identifier, identifier) for identifier in ids)
     found: list[tuple[str, str, str]] = []
     problems: list[str] = []
     for identifier, row in zip(ids, rows, strict=True):
@@ -135,8 +138,17 @@ def _find_images(
         if name in match.paths:
             found.append((identifier, match.paths[name], row))
         else:
-            problems.append(f"{row}: {match.errors[name]}")
+            explained = len(problems) < SHOWN_IDS
+            error = match.errors[name]
+            problems.append(f"{row}: {matcher.explained(name, error) if explained else error}")
     if len(problems) == len(ids) > 1:
+        folders = {name for path in files.paths for name in PurePosixPath(path).parts[:-1]}
+        if ids[0].strip() in folders:
+            where = rows[0].split(" row ")[0]
+            raise DataError(
+                f"{where} asks for one prediction for each folder of images, such as {ids[0]!r}. Predictions are made "
+                f"for single images: move {where} out of the data folder, and average the predictions of each folder"
+            )
         raise DataError(
             f"{rows[0].split(' row ')[0]} lists {len(ids)} test images, but none of them is in the folder (the first: "
             f"{ids[0]!r}); put them into test/ or test_images/",

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import (
-    HELD_OUT,
-    Split,
-    folder_split,
-    is_data,
+    holds_masks,
+    is_held_out,
     masks_among,
+    masks_are_worn,
     names_no_class,
     split_of,
 )
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult, SkippableProblem
+from trainer.data.readers.class_folders import (
+    class_folder_names,
+    class_folders,
+    class_root,
+    find_test_folder,
+    mask_folders_among,
+    seem_parts,
+    subfolders,
+)
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.find_tables import (
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.sample_submission import spelled_as_in
+from trainer.data.readers.tables.find_tables import (
     find_tables,
     other_tables,
     own_warnings,
@@ -28,38 +37,9 @@ from trainer.data.readers.find_tables import (
     refuse_other_labels,
     unread_tables,
 )
-from trainer.data.readers.image_files import ImageFiles
-from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.formats.delimited import read_table
-from trainer.formats.labels import encode, natural_key, text_problem, unify_labels
+from trainer.formats.labels import encode, text_problem, unify_labels
 from trainer.inference.printable import name_problem, printable
-
-_PART_WORDS = frozenset(
-    ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
-)
-
-
-def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
-    """Names of the folders that may be classes: two at least with images, and not numbered parts of one set."""
-    root = _class_root(folder, files)
-    if root is None:
-        return []
-    folders = _class_folders(folder, root)
-    names = [path.name for path in folders]
-    if sum(_any_below(files, folder, path) for path in folders) < 2 or _are_parts(names):
-        return []
-    if all(name.lower() in HELD_OUT or folder_split(name) for name in names):
-        return []  # train/ and valid/ without folders for classes
-    return names
-
-
-def _are_parts(names: Sequence[str]) -> bool:
-    """Whether the names speak of images or parts: ``images`` and ``masks``, or ``part_1`` and ``part_2``."""
-    if all(map(names_no_class, names)):
-        return not all(name.lower() in HELD_OUT or folder_split(name) for name in names)
-    patterns = {re.sub(r"\d+", "0", name.lower()) for name in names}
-    words = set(re.split(r"[^a-z]+", next(iter(patterns))))
-    return len(patterns) == 1 and bool(words & _PART_WORDS)
 
 
 def read(folder: Path, options: DataOptions) -> ReadResult | None:
@@ -69,10 +49,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         DataError: options that need a table, class folders that cannot be used, or a sample that cannot be used.
     """
     files = ImageFiles.scan(folder)
-    root = _class_root(folder, files)
-    candidates = [] if root is None else [path.name for path in _class_folders(folder, root)]
+    root = class_root(folder, files)
+    candidates = [] if root is None else [path.name for path in class_folders(folder, root)]
     if options.layout != "folders" and not class_folder_names(folder, files):
-        if root is not None and len(candidates) > 1 and _are_parts(candidates):
+        if root is not None and len(candidates) > 1 and seem_parts(candidates):
             raise DataError(_parts_message(folder, candidates, options))
         return None
     if root is None or len(candidates) < 2:
@@ -86,8 +66,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     labels: list[str] = []
     bad_names: list[SkippableProblem] = []
     masks: list[str] = []
-    class_folders = _class_folders(folder, root)
-    for class_folder in class_folders:
+    derived = mask_folders_among(folder, class_folders(folder, root), files) if options.layout is None else []
+    folders = [path for path in class_folders(folder, root) if path not in derived]
+    for class_folder in folders:
         inside = files.under(class_folder.relative_to(folder).as_posix()).paths
         problems += _class_problems(folder, class_folder, inside, files)
         unusable = {path: problem for path in inside if (problem := name_problem(path))}
@@ -105,7 +86,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         raise DataError(problems)
     others = [table for place in {folder: None, root: None} for table in other_tables(place)]
     if options.layout is None:
-        refuse_other_labels(others, [path.name for path in class_folders])
+        refuse_other_labels(others, [path.name for path in folders])
     labels, merged = unify_labels(labels, options.similar_labels)
     tables = find_tables(folder, options.encoding)
     sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
@@ -120,7 +101,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_names=class_names,
         ids_have_extension=True,
     )
-    test_folder = _test_folder(folder)
+    test_folder = find_test_folder(folder)
     test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, (), other=files.other)
     test = read_test_set(
         test_files,
@@ -148,15 +129,16 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ),
         warnings=(
             *merged,
-            *_not_classes(candidates),
+            *_not_classes([path.name for path in folders]),
             *_mask_warnings(masks),
+            *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables),
             *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
             *own_warnings(tables),
             *packed_warnings(folder),
             *_unread_warnings(folder, root, files, test_folder),
             *files.unread_warnings(
-                path.relative_to(folder).as_posix() for path in (*class_folders, test_folder) if path is not None
+                path.relative_to(folder).as_posix() for path in (*folders, test_folder) if path is not None
             ),
             *test.warnings,
         ),
@@ -170,7 +152,7 @@ def _not_classes(names: Sequence[str]) -> list[str]:
     return [
         f"the folder {name!r} is read as a class; if it is none, move it out of the data"
         for name in names
-        if names_no_class(name) and split_of(name) is None
+        if names_no_class(name) and split_of(name) is None and not (holds_masks(name) and masks_are_worn(names))
     ]
 
 
@@ -226,59 +208,6 @@ def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], f
     return problems
 
 
-def _class_root(folder: Path, files: ImageFiles) -> Path | None:
-    """The folder that holds the class folders: the training folder, the only folder with images, or the data folder."""
-    splits = _splits_of(folder)
-    subfolders = [path for path, split in splits.items() if split != "test"]
-    # A folder "train" without subfolders is a class: images of trains.
-    train = [path for path in subfolders if splits[path] == "train" and _subfolders(path)]
-    if len(train) == 1:
-        return _unwrapped(train[0])
-    with_images = [path for path in subfolders if _any_below(files, folder, path)]
-    if len(subfolders) == 1 or len(with_images) == 1:
-        return _unwrapped((with_images or subfolders)[0])
-    return folder if subfolders else None
-
-
-def _any_below(files: ImageFiles, folder: Path, inner: Path) -> bool:
-    prefix = f"{inner.relative_to(folder).as_posix()}/"
-    return any(path.startswith(prefix) for path in files.paths)
-
-
-def _unwrapped(folder: Path) -> Path:
-    """``folder``, or the folder inside it if it holds nothing else, repeatedly (``train/train/CLASS``)."""
-    while len(inside := [path for path in folder.iterdir() if is_data(path)]) == 1 and _subfolders(inside[0]):
-        folder = inside[0]
-    return folder
-
-
-def _class_folders(folder: Path, root: Path) -> list[Path]:
-    return [path for path, split in _splits_of(root).items() if root != folder or split != "test"]
-
-
-def _test_folder(folder: Path) -> Path | None:
-    found = [path for path, split in _splits_of(folder).items() if split == "test"]
-    if len(found) > 1:
-        raise DataError(
-            f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them"
-        )
-    return found[0] if found else None
-
-
-def _splits_of(folder: Path) -> dict[Path, Split | None]:
-    """The subfolders in natural order, and the split that each holds."""
-    subfolders = _subfolders(folder)
-    names = [path.name for path in subfolders]
-    return {path: folder_split(path.name, names) for path in subfolders}
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if path.is_dir() and is_data(path)]
-    return sorted(found, key=lambda path: natural_key(path.name))
-
-
 def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:
     """Warnings about images outside of the class and test folders."""
     warnings = []
@@ -287,9 +216,9 @@ def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: P
         warnings.append(f"not read: {len(loose)} images outside of the class folders, such as {loose[0]}")
     if root != folder:
         top = root.relative_to(folder).parts[0]
-        for path in _subfolders(folder):
+        for path in subfolders(folder):
             if path.name != top and path != test_folder and files.under(path.name).paths:
-                why = " (folds are cut from the training images)" if path.name.lower() in HELD_OUT else ""
+                why = " (folds are cut from the training images)" if is_held_out(path.name) else ""
                 warnings.append(f"not read: {len(files.under(path.name).paths)} images in {path.name}/{why}")
     return warnings
 

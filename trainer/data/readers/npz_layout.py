@@ -13,8 +13,8 @@ from trainer.data.file_names import Split, is_visible, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import ArrayImages
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.find_tables import find_tables
 from trainer.data.readers.sample_submission import read_sample
+from trainer.data.readers.tables.find_tables import find_tables
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, is_integer, text_problem
 from trainer.formats.submission import SubmissionFormat, default_format

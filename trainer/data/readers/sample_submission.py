@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.label_columns import is_usual_label
-from trainer.data.readers.match_images import composed
+from trainer.data.readers.columns.label_columns import is_usual_label
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_integer, is_number, natural_key
 from trainer.formats.submission import NO_CLASS, Kind, SubmissionFormat, is_probability

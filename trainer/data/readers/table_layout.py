@@ -10,20 +10,25 @@ from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.choose_table import choose_training_table
-from trainer.data.readers.columns import Columns, column_names
+from trainer.data.readers.class_folders import class_folder_names, class_root
+from trainer.data.readers.columns.choose_columns import Columns, column_names
+from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
     read_test_set,
     sample_has_header,
 )
-from trainer.data.readers.find_tables import find_tables, own_warnings, packed_warnings
-from trainer.data.readers.folder_layout import class_folder_names
-from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles
-from trainer.data.readers.label_columns import SampleHints, is_usual_label
-from trainer.data.readers.match_images import ImageMatcher, composed
+from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import spelled_as_in
+from trainer.data.readers.tables.choose_table import choose_training_table
+from trainer.data.readers.tables.find_tables import find_tables, own_warnings, packed_warnings
+from trainer.data.readers.tables.folder_labels import tables_beside_classes
+from trainer.data.readers.tables.joined_tables import join_tables
+from trainer.data.readers.tables.part_tables import divided, find_part_tables
+from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.data.readers.training_rows import TrainingRow, read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
@@ -43,11 +48,29 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     warnings: list[str] = []
     hints = _hints(sample, ImageMatcher(files, "test"), test_table)
     class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
-    chosen = choose_training_table(folder, tables, files, options, hints, class_folders, notes, warnings)
+    matcher = ImageMatcher(files, "train")
+    dividing = find_part_tables(tables.labels, matcher, options.encoding)
+    part_paths = [entry.path for entry in dividing]
+    joined = None
+    if options.table is None:
+        joined = join_tables(tables.labels, matcher, options.encoding, class_folders)
+    if joined is not None:
+        notes += joined.notes
+        dividing = [joined.parts] if joined.parts is not None else []
+        chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
+    else:
+        beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
+        chosen = choose_training_table(
+            folder, tables, files, options, hints, class_folders, beside, part_paths, notes, warnings
+        )
     if chosen is None:
+        if dividing and not class_folders:
+            raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
         return None
-    names, columns, first, header = chosen.names, chosen.columns, chosen.first, chosen.header
-    table, test_part, part_warnings = _parts(chosen.table, first, columns)
+    first, header = chosen.first, chosen.header
+    others = [entry for entry in dividing if entry.path != chosen.table.path]
+    table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
+    table, test_part, part_warnings = _parts(table, first, columns)
     if test_table is None and test_part is not None:
         test_table = test_part
     whole = not any("." in value for value in hints.values)
@@ -57,7 +80,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_names, y = encode(spelled_as_in(sample, [row.label for row in train.rows]))
     except DataError as error:
         raise DataError([*error.problems, *problems, *(problem.message for problem in train.skippable)]) from error
-    if options.table is None and options.layout is None:
+    if options.table is None and options.layout is None and chosen.of_folders is None:
         problems += _against_folders(train.rows, class_folders)
     conventions = TrainingConventions(
         id_header=names[columns.id] if header and not names[columns.id].startswith("Unnamed") else "id",

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 
 from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
-from trainer.data.readers.columns import Columns
-from trainer.data.readers.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
-from trainer.data.readers.match_images import ImageMatcher
+from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.folder_labels import MISSING
 from trainer.formats.delimited import Table
-from trainer.formats.labels import SimilarLabels, is_missing, is_number, text_problem, unify_labels
+from trainer.formats.labels import SimilarLabels, is_missing, text_problem, unify_labels
+from trainer.formats.shares import share
 from trainer.inference.printable import printable
 
 _DOUBTFUL = ("na", "n/a", "none", "?", "-", "unknown", "unlabeled", "unlabelled")  # perhaps no label at all
 SHOWN_IDS = 5  # repeated ids that are named one by one
 SHOWN_ROWS = 3  # row numbers in one message
-SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +97,18 @@ def read_training_rows(
     unfound: list[SkippableProblem] = []
     labels_of_unfound: set[str] = set()
     all_missing = not repeated
-    match = ImageMatcher(files, "train").match(table.rows[index][columns.image] for index in kept)
+    matcher = ImageMatcher(files, "train")
+    match = matcher.match(table.rows[index][columns.image] for index in kept)
     for index in kept:
         cells, row = table.rows[index], table.row_name(index)
         identifier = cells[columns.id]
         path = match.paths.get(cells[columns.image])
         if path is None:
             cause = match.errors[cells[columns.image]]
-            unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {cause}"))
+            why = matcher.explained(cells[columns.image], cause) if len(unfound) < SHOWN_IDS else str(cause)
+            if cells[columns.image].endswith(MISSING):
+                why = f"there is no folder {cells[columns.image]!r} with images"
+            unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {why}"))
             labels_of_unfound.add(labels[index])
             all_missing &= isinstance(cause, ImageMissingError)
             continue
@@ -113,7 +119,8 @@ def read_training_rows(
         if not problems and skippable and not all_missing:
             problems = [problem.message for problem in skippable]
         raise DataError(
-            problems or _nothing_found(table, names, columns, files, listed_rows=len(unfound)), files.missing_hint()
+            problems or _nothing_found(table, names, columns, files, matcher, listed_rows=len(unfound)),
+            files.missing_hint(),
         )
     found = {row.label for row in usable}
     classes = [names[column] for column in columns.classes]
@@ -201,10 +208,14 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
         if problem := text_problem(label):
             raise _BadRowError(f"the label {problem}")
         return label, False
-    shares = [cells[column].strip() for column in columns.classes]
-    if wrong := [share for share in shares if not is_number(share) or not 0 <= float(share) <= 1]:
-        raise _BadRowError(f"{wrong[0]!r} in a class column is neither 0, 1 nor a probability")
-    values = [float(share) for share in shares]
+    values = []
+    for column in columns.classes:
+        value = share(cells[column])
+        if value is None:
+            raise _BadRowError(
+                f"{cells[column].strip()!r} in a class column is neither 0, 1, TRUE, FALSE nor a probability"
+            )
+        values.append(value)
     if not any(values):
         raise _NoLabelError("it has no label: its classes add up to 0")
     if abs(sum(values) - 1) > SUM_TOLERANCE:
@@ -259,7 +270,13 @@ def _shared_files(rows: Iterable[TrainingRow]) -> list[str]:
 
 
 def _nothing_found(
-    table: Table, names: Sequence[str], columns: Columns, files: ImageFiles, *, listed_rows: int
+    table: Table,
+    names: Sequence[str],
+    columns: Columns,
+    files: ImageFiles,
+    matcher: ImageMatcher,
+    *,
+    listed_rows: int,
 ) -> list[str]:
     """One message for a table that names no image file of the folder."""
     if not listed_rows:
@@ -269,9 +286,13 @@ def _nothing_found(
         if files.paths
         else f"no image files ({' '.join(IMAGE_SUFFIXES)})"
     )
+    last = table.rows[-1][columns.image]
+    why = ""
+    if files.paths and (error := matcher.match([last]).errors.get(last)) is not None:
+        why = matcher.explained(last, error).removeprefix(f"there is no image {last!r}")
     links = f" and {files.linked_folders[0]}, a link to a folder, which is not followed" if files.linked_folders else ""
     return [
         f"{table.path.name}: no value of the column {names[columns.image]!r} names an image (the last value is "
-        f"{table.rows[-1][columns.image]!r}); the folder holds {where}{links}. Put the images into train/, "
+        f"{last!r}{why}); the folder holds {where}{links}. Put the images into train/, "
         "train_images/ or images/; if another column holds the ids, choose it with --id-column NAME (data.id_column)"
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from search.export.output import replacement
 from search.export.output.folder import Owner, check_output, writing
-from search.export.output.manifest import NAMES, OutputNotOurs, manifest_of, write_manifest
+from search.export.output.manifest import MANIFEST, NAMES, OutputNotOurs, manifest_of, write_manifest
 from search.export.output.replacement import COMMITTED, replace_export
 
 OWNER = Owner(database="a" * 32, study="tune")
@@ -159,3 +159,70 @@ def test_changes_during_the_writing_are_refused_and_stay(
         export(folder, NEW)
     assert read(folder) == ({**OLD, name: CHANGES[name]}, {"notes.txt": "mine"})
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("place", range(12))
+def test_changes_while_files_move_are_refused_and_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: int
+) -> None:
+    """Without an exchange of folders, the files move one by one. A program changes one of them before a move."""
+
+    def refuse(one: Path, other: Path) -> None:
+        raise OSError("this system has no renameat2")
+
+    moves = 0
+
+    def move(path: Path, to: Path) -> Path:
+        nonlocal moves
+        moves += 1
+        changed = folder / name
+        if moves > place and changed.parent.exists() and not done and not is_new(folder):
+            changed.write_text(CHANGES[name])
+            done.append(name)
+        return rename(path, to)
+
+    def is_new(folder: Path) -> bool:
+        top = folder / Path(name).parts[0]
+        inside = top / "config.json" if top.is_dir() else top
+        return not inside.exists() or inside.read_text() == "new"
+
+    folder = tmp_path / "out"
+    export(folder, OLD)
+    (folder / "notes.txt").write_text("mine")
+    done: list[str] = []
+    rename = Path.rename
+    monkeypatch.setattr(replacement, "_rename_exchange", refuse)
+    monkeypatch.setattr(Path, "rename", move)
+    try:
+        export(folder, NEW)
+    except OutputNotOurs as problem:
+        assert name in str(problem)
+        assert read(folder) == ({**OLD, name: CHANGES[name]}, {"notes.txt": "mine"})
+    else:
+        assert not done, "the program came too late: the file had moved already"
+        assert read(folder) == (NEW, {"notes.txt": "mine"})
+    assert not (folder / COMMITTED).exists()
+    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == {MANIFEST}
+    monkeypatch.undo()
+    if done:
+        (folder / name).unlink()
+        export(folder, NEW)
+        assert read(folder) == (NEW, {"notes.txt": "mine"})
+
+
+def test_a_replacement_that_was_killed_after_its_end_is_not_taken_for_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(committed: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "out"
+    export(folder, OLD)
+    (folder / "work").mkdir()
+    monkeypatch.setattr(replacement, "_remove", die)
+    with pytest.raises(KeyboardInterrupt):
+        export(folder, NEW)
+    monkeypatch.undo()
+    check_output(folder, OWNER)
+    assert read(folder) == (NEW, {}) and not (folder / COMMITTED).exists()

@@ -68,7 +68,7 @@ def test_a_linked_test_folder_outside_of_the_data_is_named(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "names", [("images", "masks"), ("original", "resized"), ("学習", "評価"), ("images", "labels"), ("images", "val")]
+    "names", [("images", "masks"), ("original", "resized"), ("images", "labels"), ("images", "val")]
 )
 def test_folders_of_images_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
     message = problems_of(classes(tmp_path, *names))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.trainer.images import labels_of, problems_of, sample_image, save
 from trainer.data.read import READERS, DataOptions, read_images
+from trainer.formats.delimited import write_table
 
 
 def classes(root: Path) -> Path:
@@ -160,3 +161,18 @@ def test_names_that_all_cannot_be_ids_are_the_problem(tmp_path: Path) -> None:
         (tmp_path / label / os.fsdecode(b"\x8e\xca.png")).write_bytes(content)
         (tmp_path / "some.png").unlink()
     assert "the file name is not UTF-8" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("学習", "評価", "検証"), ("entraînement", "test", "validation"), ("Trainingsdaten", "Testdaten", "dev")]
+)
+@pytest.mark.parametrize("as_table", [True, False])
+def test_part_folders_in_other_languages(tmp_path: Path, names: tuple[str, str, str], *, as_table: bool) -> None:
+    for i in range(12):
+        part = names[0] if i < 8 else names[1] if i < 10 else names[2]
+        inner = ("cat", "dog")[i % 2] if part == names[0] and not as_table else ""
+        save(tmp_path / part / inner / f"a{i}.png", i, 8)
+    if as_table:
+        write_table(tmp_path / "labels.csv", [("id", "label"), *((f"a{i}", "xy"[i % 2]) for i in range(8))])
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.y), found.test_ids) == (8, ("a8.png", "a9.png") if not as_table else ("a8", "a9"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import HELD_OUT, folder_split, is_data, is_own_table, split_of
+from trainer.data.file_names import folder_split, is_data, is_held_out, is_own_table, split_of
 from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.printable import printable
@@ -18,6 +18,8 @@ OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv")
 """Usual names of the tables that Retable writes."""
 OWN_HELP = "the header is that of a table that Retable wrote; --table NAME (data.table) reads it"
 _MOST_TABLES = 200
+_DEEPER_LISTS = ("list.txt", "trainval.txt", "train.txt", "labels.txt", "train_list.txt")
+"""Text files beside annotations that list all images, as in Oxford's pets."""
 _OTHER_TABLES = (
     *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
     *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
@@ -146,17 +148,21 @@ def claim_level(path: Path) -> int:
 def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
     """Tables in the folders below, at most `_MOST_TABLES`, but for those beside test or validation images.
 
-    Text files there describe single images as a rule.
+    Text files there describe single images as a rule, but for those in `_DEEPER_LISTS`.
     """
     found: list[Path] = []
     for here, subfolders, names in os.walk(folder):
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if is_data(Path(here) / name) and folder_split(name, subfolders) != "test" and name.lower() not in HELD_OUT
+            if is_data(Path(here) / name) and folder_split(name, subfolders) != "test" and not is_held_out(name)
         )
         if Path(here) != folder:
-            found += [Path(here) / name for name in sorted(names) if name.lower().endswith((".csv", ".tsv"))]
+            found += [
+                Path(here) / name
+                for name in sorted(names)
+                if name.lower().endswith((".csv", ".tsv")) or name.lower() in _DEEPER_LISTS
+            ]
         if len(found) >= _MOST_TABLES:
             break
     return [path for path in found[:_MOST_TABLES] if is_data(path) and not _is_own(path, encoding)]

@@ -10,11 +10,20 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.image_files import IMAGE_SUFFIXES
-from trainer.data.readers.label_columns import LABEL_NAMES, SampleHints, choose_labels, is_usual_label, plain_name
-from trainer.data.readers.match_images import ColumnMatch, ImageMatcher, composed, is_image_name
+from trainer.data.readers.columns.label_columns import (
+    LABEL_NAMES,
+    SampleHints,
+    choose_labels,
+    is_usual_label,
+    plain_name,
+)
+from trainer.data.readers.columns.part_columns import choose_part_column
+from trainer.data.readers.matching.id_spellings import composed, is_image_name
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
+from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 from trainer.formats.delimited import Table
-from trainer.formats.parts import divides_rows, is_part_column, part_of, parts_of_flag
+from trainer.formats.labels import unquoted
+from trainer.formats.part_words import Part
 
 _PIXEL_COLUMNS = 60  # columns from which a table that names no image may hold pixels
 _WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
@@ -44,7 +53,7 @@ class Columns:
     classes: tuple[int, ...]
     group: int | None
     part: int | None = None
-    parts: Mapping[str, str] | None = None
+    parts: Mapping[str, Part] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -56,7 +65,7 @@ def has_header(table: Table, matcher: ImageMatcher) -> bool:
     first = [cell.strip() for cell in table.rows[0]]
     below = [{row[column].strip() for row in table.rows[1:]} for column in range(table.width)]
     if any(
-        plain_name(cell) in (*ID_NAMES, *LABEL_NAMES) and cell not in cells
+        plain_name(unquoted(cell) or cell) in (*ID_NAMES, *LABEL_NAMES) and cell not in cells
         for cell, cells in zip(first, below, strict=True)
     ):
         return True
@@ -76,10 +85,17 @@ def _continues(first: Sequence[str], below: Sequence[set[str]]) -> bool:
 
 
 def column_names(table: Table, header: bool) -> tuple[str, ...]:
-    """The header's cells, with ``Unnamed: N`` for an empty one; ``1``, ``2``, ... for a table without a header."""
+    """The header's cells, with ``Unnamed: N`` for an empty one; ``1``, ``2``, ... for a table without a header.
+
+    Quotation marks around a name are no part of it, unless two columns would have one name.
+    """
     if not header:
         return tuple(map(str, range(1, table.width + 1)))
-    return tuple(composed(cell.strip()) or f"Unnamed: {column}" for column, cell in enumerate(table.rows[0]))
+    cells = [composed(cell.strip()) for cell in table.rows[0]]
+    bare = [unquoted(cell) or cell for cell in cells]
+    if len(set(bare)) == len(set(cells)):
+        cells = bare
+    return tuple(cell or f"Unnamed: {column}" for column, cell in enumerate(cells))
 
 
 def choose_columns(
@@ -124,9 +140,9 @@ def choose_columns(
     label = None if options.label_column is None else position(options.label_column, "label_column")
     group = None if options.group_column is None else position(options.group_column, "group_column")
     asked = None if options.id_column is None else position(options.id_column, "id_column")
-    part, parts = _part_column(file, names, rows, taken={label, group, asked})
-    sampled = list(names).index(sample.header[0]) if sample.header and sample.header[0] in names else None
     notes: list[str] = []
+    part, parts = choose_part_column(file, names, rows, {label, group, asked}, notes)
+    sampled = list(names).index(sample.header[0]) if sample.header and sample.header[0] in names else None
     if asked is not None and matches[asked].paths:
         image = asked
     else:
@@ -264,34 +280,3 @@ def _unfound_names(rows: Sequence[Sequence[str]], column: int) -> bool:
     cells = [row[column] for row in rows[:PROBED_ROWS] if row[column].strip()]
     named = {cell for cell in cells if is_image_name(cell)}
     return len(named) * 2 > len(cells)
-
-
-def _part_column(
-    file: str, names: Sequence[str], rows: Sequence[Sequence[str]], taken: set[int | None]
-) -> tuple[int | None, Mapping[str, str] | None]:
-    """The column that says which rows are for training and which for testing, and the part of each of its values.
-
-    Raises:
-        DataError: the column has values whose part is unknown.
-    """
-    for column, name in enumerate(names):
-        if column in taken or is_usual_label(name):
-            continue
-        values = {row[column].strip().lower() for row in rows}
-        flags = parts_of_flag(plain_name(name)) or {}
-        parts = {value: part for value in values if (part := flags.get(value) or part_of(value))}
-        flagged = bool(values & flags.keys())
-        if flagged and len(values) == len(parts):
-            return column, parts
-        named = is_part_column(plain_name(name))
-        if len(values) == len(parts) and (len(values) > 1 or named) and (named or "train" in parts.values()):
-            return column, parts
-        if flagged or divides_rows(plain_name(name), values):
-            unknown = [cell for cell in dict.fromkeys(row[column].strip() for row in rows) if cell.lower() not in parts]
-            count = sum(row[column].strip().lower() not in parts for row in rows)
-            raise DataError(
-                f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
-                f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows; if the column says "
-                "something else, rename it, or choose it with --label-column or --group-column"
-            )
-    return None, None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.columns import PROBED_ROWS, Columns, choose_columns, column_names, has_header
-from trainer.data.readers.find_tables import (
+from trainer.data.readers.columns.choose_columns import PROBED_ROWS
+from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, is_usual_label
+from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.find_tables import (
     Tables,
     claim_level,
     deeper_tables,
@@ -17,62 +19,12 @@ from trainer.data.readers.find_tables import (
     is_unlabelled,
     named_table,
 )
-from trainer.data.readers.image_files import ImageAmbiguousError, ImageFiles
-from trainer.data.readers.label_columns import NoLabelColumnError, SampleHints, is_usual_label
-from trainer.data.readers.match_images import ImageMatcher, composed
+from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders, refused
+from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import labels_names, listing_column, lists_values
-from trainer.formats.delimited import Table, first_rows, read_table
+from trainer.formats.delimited import first_rows, read_table
 
 _WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
-
-
-class TrainingTable:
-    """A table that may hold training labels, with its columns."""
-
-    def __init__(self, table: Table, options: DataOptions, matcher: ImageMatcher, sample: SampleHints) -> None:
-        self.table = table
-        self.header = has_header(table, matcher)
-        self.names = column_names(table, self.header)
-        self.first = 1 if self.header else 0
-        self._options, self._matcher, self._sample = options, matcher, sample
-
-    @cached_property
-    def columns(self) -> Columns:
-        """The columns.
-
-        Raises:
-            DataError: they are ambiguous.
-        """
-        rows = self.table.rows[self.first :]
-        return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample)
-
-    @cached_property
-    def unclear(self) -> DataError | None:
-        """Why the columns are ambiguous; None if they are not."""
-        try:
-            _ = self.columns
-        except DataError as error:
-            return error
-        return None
-
-    @cached_property
-    def labels(self) -> Mapping[str, str]:
-        """The label of each image file that is found, as the table spells it. Needs `columns`."""
-        columns, rows = self.columns, self.table.rows[self.first :]
-        paths = self._matcher.match(row[columns.image] for row in rows).paths
-        return {paths[row[columns.image]]: self._label(row) for row in rows if row[columns.image] in paths}
-
-    def _label(self, row: Sequence[str]) -> str:
-        if self.columns.label is not None:
-            return composed(row[self.columns.label].strip())
-        return self.names[max(self.columns.classes, key=lambda column: _share(row[column]))]
-
-
-def _share(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return 0.0
 
 
 def choose_training_table(
@@ -82,6 +34,8 @@ def choose_training_table(
     options: DataOptions,
     sample: SampleHints,
     class_folders: Sequence[str],
+    beside_classes: Sequence[Path],
+    part_tables: Collection[Path],
     notes: list[str],
     warnings: list[str],
 ) -> TrainingTable | None:
@@ -89,6 +43,8 @@ def choose_training_table(
 
     Args:
         class_folders: names of the folders that could be the classes; empty if there are none.
+        beside_classes: tables directly beside these folders, if these are not in ``folder`` itself.
+        part_tables: tables that divide the images into parts, and hold no labels.
         notes: a sentence is added for every table that is not read, or
         warnings: for a table that labels further images.
 
@@ -100,28 +56,44 @@ def choose_training_table(
             names no image and no class.
     """
     matcher = ImageMatcher(files, "train")
+
+    def of_whole_folders(found: FolderTable) -> TrainingTable:
+        notes.append(found.note(_where(folder, found.table.path)))
+        warnings.extend(found.warnings(files))
+        return TrainingTable(found.table, options, matcher, sample, found)
+
     if options.table is not None:
-        path = named_table(folder, options.table, tables)
-        return TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample)
-    paths = tables.labels
+        table = read_table(named_table(folder, options.table, tables), encoding=options.encoding)
+        labelled = folder_table(table, files, matcher)
+        if labelled is not None:
+            return of_whole_folders(labelled)
+        return TrainingTable(table, options, matcher, sample)
+    paths = (*tables.labels, *beside_classes)
     if not class_folders and not any(map(is_named_training, paths)):
         paths = (*paths, *deeper_tables(folder, options.encoding))
     naming: list[TrainingTable] = []
     nameless: list[TrainingTable] = []
-    of_folders: list[Path] = []
+    of_folders: list[FolderTable] = []
+    names = folder_names(files)
     for path in paths:
         problem = None
+        if path in part_tables:
+            continue
         if is_unlabelled(path):
             notes.append(f"not read: {_where(folder, path)}, whose name says that it holds no labels")
             continue
         try:
             rows = _first_filled_rows(path, 2 * len(class_folders) + PROBED_ROWS, options.encoding)
-            if (listing := listing_column(rows, class_folders)) is not None:
-                # The number of a class may be the name of an image, too.
-                if labels_names(rows, listing, class_folders):
-                    of_folders.append(path)
-                else:
-                    notes.append(f"not read: {_where(folder, path)}, which lists the classes")
+            listing = listing_column(rows, class_folders)
+            # The number of a class may be the name of an image, too.
+            if listing is not None and not labels_names(rows, listing, class_folders):
+                notes.append(f"not read: {_where(folder, path)}, which lists the classes")
+                continue
+            if (
+                may_name_folders(rows, names)
+                and (labelled := _labelled_folders(path, rows, files, matcher, options.encoding)) is not None
+            ):
+                of_folders.append(labelled)
                 continue
             if _names_images(path, matcher, options.encoding):
                 naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
@@ -143,14 +115,13 @@ def choose_training_table(
             f"{candidate.table.path.name} names no image, and none of the folders {listed(class_folders, 4)}. If these "
             "folders are the classes, add --layout folders (data.layout); else the table's ids have to name the images"
         )
+    sure = [found for found in of_folders if found.surely_labels() or options.layout == "table"]
+    if len(sure) == len(of_folders) == 1 and not any(map(_claims_labels, naming)):
+        notes += [f"not read: {_where(folder, other.table.path)}, which names images" for other in naming]
+        return of_whole_folders(sure[0])
     if of_folders and not naming:
-        raise DataError(
-            f"{_where(folder, of_folders[0])} labels folders, not images: it has one row for each of the folders "
-            f"{listed(class_folders, 4)}, and several have the same value. To train on its labels, write a table with "
-            "one row for each image: its path, its label, and its folder as --group-column. If the folders are the "
-            "classes, add --layout folders (data.layout)"
-        )
-    notes += [f"not read: {_where(folder, path)}, which describes folders" for path in of_folders]
+        raise refused(_where(folder, of_folders[0].table.path), of_folders[0])
+    notes += [f"not read: {_where(folder, found.table.path)}, which describes folders" for found in of_folders]
     if len(naming) > 1 and any(_found(candidate) for candidate in naming):
         naming = [candidate for candidate in naming if _found(candidate)]
     return _best(folder, naming, class_folders, notes, warnings)
@@ -180,7 +151,8 @@ def _best(
             return naming[0]
         reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
         folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
-        choices = "--table NAME with --label-column NAME" + ", or --layout folders" * bool(class_folders)
+        tables = listed(_where(folder, candidate.table.path) for candidate in naming)
+        choices = f"--table NAME (of {tables}) with --label-column NAME" + ", or --layout folders" * bool(class_folders)
         raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
     weaker = min(claim_level(candidate.table.path) for candidate in clear)
     for candidate in naming:
@@ -226,6 +198,22 @@ def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal
 
 def _found(candidate: TrainingTable) -> bool:
     return candidate.unclear is not None or bool(candidate.labels)
+
+
+def _claims_labels(candidate: TrainingTable) -> bool:
+    return is_named_training(candidate.table.path) or any(map(is_usual_label, candidate.names))
+
+
+def _labelled_folders(
+    path: Path, rows: Sequence[Sequence[str]], files: ImageFiles, matcher: ImageMatcher, encoding: str | None
+) -> FolderTable | None:
+    """The table as one that labels folders; None if it does not, or gives each folder another value."""
+    if not rows or len(rows[0]) > _WIDE or (path.suffix.lower() == ".txt" and not is_named_training(path)):
+        return None
+    found = folder_table(read_table(path, encoding=encoding), files, matcher)
+    if found is None or not labels_names(found.table.rows[found.first :], found.column, list(found.images)):
+        return None
+    return found
 
 
 def _names_images(path: Path, matcher: ImageMatcher, encoding: str | None) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.match_images import composed
-from trainer.formats.labels import is_number
+from trainer.data.readers.matching.id_spellings import composed
+from trainer.formats.shares import are_shares, share
 
 LABEL_NAMES = (
     "label", "labels", "class", "class_name", "classname", "label_name", "class_label", "class_id", "label_id",
@@ -20,6 +20,7 @@ _NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
 _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
 """Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
 _PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
+SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 _FEW_ROWS = 10  # up to this many rows, a column whose values all differ may hold labels
 
 
@@ -121,8 +122,10 @@ def choose_labels(
     if as_folders:
         notes.append(f"{names[as_folders[0]]!r} equals the folder of each image")
         return as_folders[0], ()
-    hot = [column for column in possible if {str(_number(value)) for value in values[column]} <= {"0.0", "1.0"}]
-    if len(hot) > 2 and _are_shares(rows, hot):
+    hot = _one_hot(rows, free, values)
+    if len(hot) > 2:
+        if left := [names[column] for column in free if column not in hot]:
+            notes.append(f"not among the one-hot columns: {listed(left)}")
         return None, tuple(hot)
     if len(possible) == 1:
         left = [names[column] for column in free if column != possible[0]]
@@ -140,6 +143,15 @@ def choose_labels(
         f"{file}: no column can hold the labels; the columns are {listed(names)}. A column of labels has at least two "
         "values, and several rows with the same one; --label-column NAME (data.label_column) names it"
     )
+
+
+def _one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:
+    """The columns of 0 and 1 that are together one-hot. One column of them may be something else."""
+    hot = [column for column in free if {share(value) for value in values[column]} == {0.0, 1.0}]
+    if _are_shares(rows, hot):
+        return hot
+    fitting = [others for left in hot if _are_shares(rows, others := [column for column in hot if column != left])]
+    return fitting[0] if len(fitting) == 1 else []
 
 
 def _holding_ranked(
@@ -176,15 +188,5 @@ def _same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
 
 
 def _are_shares(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
-    """Whether the columns are one-hot or probabilities: numbers in 0..1 that add up to 1 in every probed row."""
-    for row in rows[:_PROBED_ROWS]:
-        cells = [_number(row[column]) for column in columns]
-        if not all(cell is not None and 0 <= cell <= 1 for cell in cells):
-            return False
-        if abs(sum(cell for cell in cells if cell is not None) - 1) > 0.01:
-            return False
-    return bool(rows)
-
-
-def _number(cell: str) -> float | None:
-    return float(cell) if is_number(cell.strip()) else None
+    """Whether the columns are one-hot or probabilities in every probed row."""
+    return are_shares([[row[column] for column in columns] for row in rows[:_PROBED_ROWS]], SUM_TOLERANCE)

@@ -286,21 +286,6 @@ def test_the_classes_of_an_unclear_table_are_not_read_in_its_place(tmp_path: Pat
     assert "it could be 'kind', 'annotator'" in problems_of(tmp_path)
 
 
-def test_a_table_that_labels_folders_is_a_question(tmp_path: Path) -> None:
-    patients = [f"P{i:03}" for i in range(6)]
-    for i in range(12):
-        save(tmp_path / "train" / patients[i % 6] / f"{i}.png", i, 8)
-    rows = [(patient, str(i % 2)) for i, patient in enumerate(patients)]
-    write_table(tmp_path / "train_labels.csv", [("BraTS21ID", "MGMT_value"), *rows])
-    message = problems_of(tmp_path)
-    assert "train_labels.csv labels folders, not images" in message and "--layout folders" in message
-    assert read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names == tuple(patients)
-    rows = [(f"{patients[i % 6]}/{i}.png", str(i % 2), patients[i % 6]) for i in range(12)]
-    write_table(tmp_path / "train.csv", [("image", "label", "patient"), *rows])
-    found = read_images(tmp_path, DataOptions(group_column="patient"), verify=False)
-    assert found.class_names == ("0", "1") and "not read: train_labels.csv, which describes folders" in found.notes
-
-
 @pytest.mark.parametrize("name", ["unlabeled.csv", "train_unlabelled.csv", "no_labels.csv"])
 def test_a_table_of_unlabelled_images_is_not_read(tmp_path: Path, name: str) -> None:
     others = [("id", "source"), *((f"b{i}", "xy"[i % 2]) for i in range(8))]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.data.readers.image_files import ImageFiles
-from trainer.data.readers.match_images import ColumnMatch, ImageMatcher
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 
 
 def match(paths: Sequence[str], cells: Sequence[str], root: Path = Path()) -> ColumnMatch:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import PurePosixPath
-from urllib.parse import parse_qs, unquote
 
 from trainer.data.file_names import Split, folder_split
-from trainer.data.readers.image_files import (
+from trainer.data.readers.matching.id_spellings import (
+    REWRITES,
+    alike,
+    composed,
+    differ_in_one_number,
+    has_image_suffix,
+    slashes,
+    unpadded,
+    without_upload_prefix,
+)
+from trainer.data.readers.matching.image_files import (
     IMAGE_SUFFIXES,
     ImageAmbiguousError,
     ImageFiles,
     ImageLookupError,
     ImageMissingError,
 )
+from trainer.data.readers.matching.name_index import NameIndex
+from trainer.data.readers.matching.nearest_name import nearest_name_hint
 
-_NUMBER = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)  # 7.0: a column of whole numbers with a gap
-_UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -46,15 +52,17 @@ class ImageMatcher:
 
     def __init__(self, files: ImageFiles, split: Split) -> None:
         self._files = files
+        self._names = NameIndex(files)
         self._split: Split = split
 
     def match(self, cells: Iterable[str]) -> ColumnMatch:
         """Find the files of a column.
 
         A cell is looked up as it is (`ImageFiles.find`), else in Unicode's composed form, because macOS decomposes file
-        names. Then these rules follow: the file has another image extension; a number has lost or gained leading zeros;
-        a path begins with folders of another machine. Several files with the same content count as one. A web address
-        may end in a query, and file names may have the prefix that Label Studio gives to each upload.
+        names. Then these rules follow: the name differs in case, width or invisible characters; the file has another
+        image extension; a number has lost or gained leading zeros; a path begins with folders of another machine.
+        Several files with the same content count as one. At last the other spellings in
+        `trainer.data.readers.matching.id_spellings.REWRITES` are looked up.
         """
         paths: dict[str, str] = {}
         errors: dict[str, ImageLookupError] = {}
@@ -64,7 +72,7 @@ class ImageMatcher:
             except ImageLookupError as error:
                 errors[cell] = error
         exact = frozenset(paths)
-        notes: list[str] = []
+        notes = _case_notes(paths)
 
         def apply(rule: Callable[[str], str | None], sentence: str) -> None:
             found: dict[str, str] = {}
@@ -86,39 +94,61 @@ class ImageMatcher:
 
         if errors:
             apply(self._in_composed_form, "")
-            same_suffix = any(_has_image_suffix(cell) for cell in exact)
+            apply(
+                self._written_alike,
+                "{n} ids differ from the file name in case, width or invisible characters, such as {cell!r} for {path}",
+            )
+            same_suffix = any(has_image_suffix(cell) for cell in exact)
             if not same_suffix:  # else a mask could replace a missing image
                 apply(
                     self._with_other_suffix, "{n} ids have another extension than the file, such as {cell!r} for {path}"
                 )
             apply(
                 lambda cell: self._without_zeros(cell, same_suffix),
-                "{n} ids lack or add leading zeros, such as {cell!r} for {path}",
+                "{n} ids lack or add leading zeros or a decimal point, such as {cell!r} for {path}",
             )
             self._match_ends(paths, errors, notes)
             self._match_copies(paths, errors, notes)
-            self._match_web_paths(paths, errors, notes)
+            self._match_other_spellings(paths, errors, notes)
         notes += self._files.beside_notes(list(paths.values()), self._split)
         return ColumnMatch(paths=paths, exact=exact, errors=errors, notes=tuple(notes))
 
+    def explained(self, cell: str, error: ImageLookupError) -> str:
+        """The message of an error of `match`, with the nearest file name if the id names no file at all."""
+        message = str(error)
+        if type(error) is not ImageMissingError or message.endswith(")"):
+            return message
+        allowed = self._files.of_split(list(self._files.paths), self._split)
+        return message + nearest_name_hint(cell, allowed)
+
     def _in_composed_form(self, cell: str) -> str | None:
-        return self._real(cell, self._composed.find(composed(cell), self._split))
+        return self._real(cell, self._names.composed_files.find(composed(cell), self._split))
 
     def _with_other_suffix(self, cell: str) -> str | None:
-        pure = PurePosixPath(_slashes(cell))
-        if not _has_image_suffix(cell):
+        pure = PurePosixPath(slashes(cell))
+        if not has_image_suffix(cell):
             return None
-        return self._real(cell, self._composed.find(composed(str(pure.with_suffix(""))), self._split))
+        return self._real(cell, self._names.composed_files.find(composed(str(pure.with_suffix(""))), self._split))
+
+    def _written_alike(self, cell: str) -> str | None:
+        pure = PurePosixPath(alike(cell))
+        found = self._names.by_alike_name.get(pure.name, [])
+        wanted = pure.parts[:-1]
+        inside = [
+            path for path in found if not wanted or PurePosixPath(alike(path)).parts[:-1][-len(wanted) :] == wanted
+        ]
+        fitting = self._names.composed_files.of_split(inside, self._split, len(wanted))
+        return self._only(cell, fitting) if fitting else None
 
     def _without_zeros(self, cell: str, same_suffix: bool) -> str | None:
-        pure = PurePosixPath(_slashes(cell))
+        pure = PurePosixPath(slashes(cell))
         stem = pure.stem if pure.suffix.lower() in IMAGE_SUFFIXES else pure.name
-        number = _NUMBER.fullmatch(stem)
-        if number is None or pure.is_absolute() or ".." in pure.parts:
+        if pure.is_absolute() or ".." in pure.parts:
             return None
-        fitting = self._ending(self._by_number.get(int(number[1]), []), pure.parts[:-1])
-        fitting = [path for path in fitting if PurePosixPath(path).stem != stem]
-        if same_suffix and _has_image_suffix(cell):
+        fitting = self._ending(self._names.by_unpadded_stem.get(unpadded(stem), []), pure.parts[:-1])
+        stems = {path: PurePosixPath(path).stem for path in fitting}
+        fitting = [path for path in fitting if stems[path] != stem and differ_in_one_number(stems[path], stem)]
+        if same_suffix and has_image_suffix(cell):
             fitting = [path for path in fitting if PurePosixPath(path).suffix.lower() == pure.suffix.lower()]
         return self._only(cell, fitting) if fitting else None
 
@@ -136,7 +166,7 @@ class ImageMatcher:
                 found[cell] = ending
         fronts = {front for _, front, _ in found.values()}
         longest = max((length for _, _, length in found.values()), default=0)
-        if any("/" in _slashes(cell) for cell in paths):
+        if any("/" in slashes(cell) for cell in paths):
             fronts.add(())
         kept = set()
         for cell, (fitting, front, length) in found.items():
@@ -153,39 +183,37 @@ class ImageMatcher:
             shown = " or ".join(repr("/".join(front).replace("//", "/") + "/") for front in sorted(kept)[:3])
             notes.append(f"paths begin with {shown}, which the data folder lacks: the rest of each path names the file")
 
-    def _match_web_paths(self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]) -> None:
-        """Match what is left of web addresses without their query, and of Label Studio's uploads without their prefix.
+    def _match_other_spellings(
+        self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]
+    ) -> None:
+        """Match what is left in the spellings of `REWRITES`.
 
-        The prefix is removed only where no cell names a file with it, and most cells have it.
+        The prefix of an upload is removed only where no cell names a file with it, and most cells have it.
         """
-        sentences = {
-            _without_query: "{n} web addresses are read without their query, such as {cell!r} for {path}",
-            _without_upload_prefix: "{n} file names lack the prefix of Label Studio, such as {cell!r} for {path}",
-        }
-        for rule, sentence in sentences.items():
-            shorter = {cell: name for cell in errors if (name := rule(cell)) is not None}
-            if not shorter or (rule is _without_upload_prefix and (paths or len(shorter) * 2 <= len(errors))):
+        for rule, sentence in REWRITES.items():
+            other = {cell: name for cell in errors if (name := rule(cell)) is not None and name != cell}
+            if not other or (rule is without_upload_prefix and (paths or len(other) * 2 <= len(errors))):
                 continue
-            found = self.match(shorter.values())
-            for cell, name in shorter.items():
+            found = self.match(other.values())
+            for cell, name in other.items():
                 if name in found.paths:
                     paths[cell] = found.paths[name]
                     del errors[cell]
                 else:
                     errors[cell] = found.errors[name]
             if found.paths:
-                cell = next(cell for cell, name in shorter.items() if name in found.paths)
+                cell = next(cell for cell, name in other.items() if name in found.paths)
                 notes.append(sentence.format(n=len(found.paths), cell=cell, path=paths[cell]))
                 notes += found.notes
 
     def _longest_ending(self, cell: str) -> tuple[list[str], tuple[str, ...], int] | None:
         """The files with the longest common ending, the parts in front of it, and its length; None without any."""
-        parts = PurePosixPath(composed(_slashes(cell))).parts
+        parts = PurePosixPath(composed(slashes(cell))).parts
         inner = [part for part in parts if part not in ("..", "/") and not _DRIVE.fullmatch(part)]
         if len(parts) < 2 or tuple(inner) != parts[len(parts) - len(inner) :]:
             return None
         for length in range(len(inner), 0, -1):
-            fitting = self._ending(self._by_name.get(inner[-1], []), tuple(inner[-length:-1]))
+            fitting = self._ending(self._names.by_name.get(inner[-1], []), tuple(inner[-length:-1]))
             if fitting:
                 front = parts[: len(parts) - length]
                 named = [split for part in front if (split := folder_split(part))]
@@ -211,7 +239,7 @@ class ImageMatcher:
         """Those of ``paths`` (composed) whose folders end in ``folders``, as far as the split allows them."""
         wanted = tuple(map(composed, folders))
         inside = [p for p in paths if not wanted or PurePosixPath(p).parts[:-1][-len(wanted) :] == wanted]
-        return self._composed.of_split(inside, self._split, len(wanted))
+        return self._names.composed_files.of_split(inside, self._split, len(wanted))
 
     def _only(self, cell: str, fitting: list[str]) -> str:
         """The only one of the ``fitting`` composed paths, as it is on disk."""
@@ -221,76 +249,18 @@ class ImageMatcher:
 
     def _real(self, cell: str, path: str) -> str:
         """The path on disk with this composed form."""
-        real = self._by_form[path]
+        real = self._names.by_form[path]
         if len(real) > 1:
             raise ImageAmbiguousError(cell, real)
         if real[0] in self._files.escaping:
             raise ImageLookupError(f"{real[0]} is a link that leaves the data folder; copy the image into it")
         return real[0]
 
-    @cached_property
-    def _by_form(self) -> dict[str, list[str]]:
-        """The paths on disk by composed form."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for path in self._files.paths:
-            found[composed(path)].append(path)
-        return dict(found)
 
-    @cached_property
-    def _composed(self) -> ImageFiles:
-        """The files under their composed names."""
-        return ImageFiles(self._files.root, self._by_form)
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[str]]:
-        """Composed paths by file name, and by file name without extension."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for path in self._by_form:
-            pure = PurePosixPath(path)
-            for key in {pure.name, pure.stem}:
-                found[key].append(path)
-        return dict(found)
-
-    @cached_property
-    def _by_number(self) -> dict[int, list[str]]:
-        """Composed paths of the files whose name without extension is a number."""
-        found: dict[int, list[str]] = defaultdict(list)
-        for path in self._by_form:
-            if number := _NUMBER.fullmatch(PurePosixPath(path).stem):
-                found[int(number[1])].append(path)
-        return dict(found)
-
-
-def composed(text: str) -> str:
-    """A text in Unicode's composed form (NFC)."""
-    return unicodedata.normalize("NFC", text)
-
-
-def is_image_name(cell: str) -> bool:
-    """Whether a cell is the name, path or web address of an image file."""
-    return _has_image_suffix(_without_query(cell) or cell)
-
-
-def _without_query(cell: str) -> str | None:
-    """The path of a web address, or the file that Label Studio's address names in its query; None without a query."""
-    front, mark, query = cell.strip().partition("?")
-    front, fragment, _ = front.partition("#")
-    if not (mark or fragment or ("%" in front and "://" in front)):
-        return None
-    named = parse_qs(query).get("d", [])
-    return named[0] if named and front.endswith("/local-files/") else unquote(front)
-
-
-def _without_upload_prefix(cell: str) -> str | None:
-    """A path without the eight hexadecimal digits before its file name; None if it has none."""
-    folder, slash, name = _slashes(cell).rpartition("/")
-    found = _UPLOAD.fullmatch(name)
-    return f"{folder}{slash}{found[1]}" if found and _has_image_suffix(name) else None
-
-
-def _has_image_suffix(cell: str) -> bool:
-    return PurePosixPath(_slashes(cell)).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _slashes(cell: str) -> str:
-    return cell.strip().replace("\\", "/")
+def _case_notes(paths: Mapping[str, str]) -> list[str]:
+    """A note about ids that are found as they are, but for blanks around them or the case of letters."""
+    differing = [cell for cell, path in paths.items() if cell != cell.strip() or slashes(cell) not in path]
+    if not differing:
+        return []
+    cell = differing[0]
+    return [f"{len(differing)} ids differ from the file name in case or blanks, such as {cell!r} for {paths[cell]}"]

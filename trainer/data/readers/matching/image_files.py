@@ -12,12 +12,12 @@ from trainer.common.errors import TrainerError
 from trainer.data.file_names import (
     Split,
     folder_split,
-    holds_masks,
     is_data,
     is_held_out,
     is_own_picture,
     split_of,
 )
+from trainer.data.readers.matching.mask_folders import mask_folders
 from trainer.formats.labels import natural_key, text_problem
 from trainer.inference.file_kinds import ARCHIVES, SUFFIXES
 from trainer.inference.find_images import FoundFiles, find_images, ignored_message, unread_message
@@ -86,6 +86,7 @@ class ImageFiles:
         """Only the files inside ``folder`` (relative, no trailing slash). Their paths stay relative to ``root``."""
         inside = [path for path in self.paths if path.startswith(folder + "/")]
         files = ImageFiles(self.root, inside, escaping=self.escaping, other=self.other)
+        files._mask_folders = self._mask_folders
         files._split_folders = {path: self._split_folders[path] for path in inside}
         return files
 
@@ -213,7 +214,8 @@ class ImageFiles:
 
     def _elsewhere_hint(self, wanted: PurePosixPath) -> str:
         """Where a file with the name of an id lies that is no substitute; empty without one."""
-        found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + wanted.stem)
+        stem = wanted.stem if wanted.suffix.lower() in IMAGE_SUFFIXES else wanted.name
+        found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + stem)
         if not found:
             return ""
         return f" ({printable(found[0])} is another image; if it is meant, write this path into the table)"
@@ -262,16 +264,15 @@ class ImageFiles:
         return [f"{len(found)} images lie outside of the {split} folder, such as {found[0]}"]
 
     @cached_property
-    def _masks_are_worn(self) -> bool:
-        """Whether a folder ``mask`` is a class, because another one is called ``no_mask`` or ``without_mask``."""
-        folders = {folder.name for path in self.paths for folder in PurePosixPath(path).parents}
-        return any(re.match(r"(no|non|without)[\W_]*mask", name, re.IGNORECASE) for name in folders)
+    def _mask_folders(self) -> frozenset[str]:
+        return mask_folders(self.paths, may_be_packed=bool(self.packed_hint()))
 
     def _is_barred(self, path: str, split: Split, named: int, exclusive: bool) -> bool:
         """Whether a folder of the path that the id does not name says that the image is of another kind."""
-        folders = PurePosixPath(path).parts[:-1]
+        folders = path.split("/")[:-1]
         unnamed = folders[: len(folders) - named]
-        if not self._masks_are_worn and any(map(holds_masks, unnamed)):
+        masks = self._mask_folders
+        if masks and any("/".join(folders[: depth + 1]) in masks for depth in range(len(unnamed))):
             return True
         own, folder = self._split_folders[path]
         depth = len(folder.parts)

@@ -1,0 +1,117 @@
+"""`search start` after the deadline exports what has finished and starts no worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from search.cli.app import app
+from search.export.files import write_export
+from search.export.final_model import gather_refits
+from search.export.plan import plan_export, queue_refits
+from search.runtime.home import Home
+from search.study_setup.create_study import create_study
+from search.workflow.start import DeadlineTooShort
+from storage.stores import Stores
+from tests.search.small_study import make_context, study_plan, work_on
+
+Start = Callable[..., str]
+
+
+@pytest.fixture
+def start(
+    study_file: Path, competition_folder: Path, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> Start:
+    """Continues the study with ``--hours`` and returns what is printed; it must not start a worker."""
+
+    def no_fleet(*arguments: object) -> None:
+        raise AssertionError("a worker starts")
+
+    monkeypatch.setattr("search.workflow.start.make_fleet", no_fleet)
+
+    def run(*options: str) -> str:
+        home = ("--home", str(tmp_path / "home"))
+        arguments = ("--study", str(study_file), "--data", str(competition_folder), "--storage", url, *home, *options)
+        done = CliRunner().invoke(app, ["start", *arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    return run
+
+
+def begin(
+    stores: Stores,
+    study_file: Path,
+    folder: Path,
+    home: Path,
+    *,
+    trained: bool,
+    hours_ago: float = 5.0,
+    exported_seeds: int | None = None,
+) -> None:
+    """The study, with finished trials or not, whose time began some hours ago.
+
+    Args:
+        exported_seeds: trainings of the best recipe in an export; None: there is none.
+    """
+    study = create_study(stores, study_plan(study_file, folder))
+    context = make_context(stores, study, folder, home)
+    if trained:
+        work_on(context)
+    if exported_seeds is not None:
+        plan = plan_export(stores, study, seeds=exported_seeds, full_data=False, home=context.home)
+        ids = queue_refits(stores, plan, context.home)
+        work_on(context)
+        refits = gather_refits(stores, plan, ids)
+        write_export(stores, plan, refits, context.images, context.home, context.home.exports(study.name), None)
+    context.loader.close()
+    now = stores.database.now()
+    stores.studies.set_deadline(study.id, now - 3600.0, hours=1.0, period_began=now - hours_ago * 3600.0)
+
+
+@pytest.mark.slow
+def test_what_has_finished_is_exported_without_a_worker(
+    start: Start, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    begin(stores, study_file, competition_folder, tmp_path / "home", trained=True)
+    output = start("--hours", "1")
+    assert "nothing more is trained" in output and "--hours +1" in output
+    assert "No worker starts" in output and "Hand in" in output
+    folder = Home(root=tmp_path / "home").exports("colours")
+    assert (folder / "submission.csv").is_file()
+    assert len(stores.trials.records(stores.study("colours").id)) == 3
+    assert "Hand in" in start("--hours", "1"), "the same command again exports the same"
+
+
+@pytest.mark.slow
+def test_a_deadline_that_leaves_time_for_the_export_alone(
+    start: Start, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    begin(stores, study_file, competition_folder, tmp_path / "home", trained=True, hours_ago=1.0)
+    hours = 1.0 + 60.0 / 3600.0
+    output = start("--hours", f"{hours}")
+    assert "No worker starts" in output and "`--hours +2` continues" in output and "Hand in" in output
+
+
+@pytest.mark.slow
+def test_an_export_with_more_networks_stays(
+    start: Start, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    begin(stores, study_file, competition_folder, tmp_path / "home", trained=True, exported_seeds=7)
+    submission = Home(root=tmp_path / "home").exports("colours") / "submission.csv"
+    before = submission.stat()
+    output = start("--hours", "1")
+    assert "stays" in output and "14 networks" in output and "`search export-best --study colours --seeds 7" in output
+    assert submission.stat() == before and len(stores.exports.all(stores.study("colours").id)) == 1
+
+
+@pytest.mark.slow
+def test_without_a_finished_training_there_is_nothing_to_export(
+    start: Start, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    begin(stores, study_file, competition_folder, tmp_path / "home", trained=False)
+    with pytest.raises(DeadlineTooShort, match=r"--hours \+1"):
+        start("--hours", "1")

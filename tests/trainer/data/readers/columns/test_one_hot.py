@@ -1,0 +1,87 @@
+"""One-hot columns: quoted names, names with blanks, TRUE and FALSE, marks, and flags beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.read import ImageSet, read_images
+from trainer.formats.shares import are_shares, share
+
+CLASSES = ("sea lion", "polar bear", "emu")
+
+
+def table_of(root: Path, header: str, one: str = "1", zero: str = "0", end: str = "") -> Path:
+    """A table of six images whose class is the column of their number modulo 3."""
+    rows = []
+    for i in range(6):
+        save(root / "train" / f"{i}.png", i, 8)
+        rows.append(",".join([f"{i}.png", *(one if i % 3 == k else zero for k in range(3))]) + end.format(i % 2))
+    (root / "train.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    return root
+
+
+def check(found: ImageSet) -> None:
+    assert labels_of(found) == [CLASSES[i % 3] for i in range(6)]
+    assert found.notes[0] == "train.csv: id column 'id', one column per class"
+
+
+@pytest.mark.parametrize("quote", ["{}", '"{}"', "'{}'", '"""{}"""', "\u201c{}\u201d", " {} "])
+@pytest.mark.parametrize("id_quoted", [True, False])
+def test_names_of_one_hot_columns(tmp_path: Path, quote: str, *, id_quoted: bool) -> None:
+    header = ",".join([quote.format("id") if id_quoted else "id", *map(quote.format, CLASSES)])
+    check(read_images(table_of(tmp_path, header), verify=False))
+
+
+def test_quotation_marks_stay_in_a_submission(tmp_path: Path) -> None:
+    header = "id,'sea lion','polar bear','emu'"
+    save(tmp_path / "test" / "t.png", 99, 8)
+    (tmp_path / "sample_submission.csv").write_text(f"{header}\nt.png,0,0,0\n")
+    found = read_images(table_of(tmp_path, header), verify=False)
+    check(found)
+    assert found.submission is not None and found.submission.header == tuple(header.split(","))
+    assert found.submission.class_columns == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("one", "zero"),
+    [("TRUE", "FALSE"), ("True", "False"), ("1", "FALSE"), ("yes", "no"), ("T", "F"), ("WAHR", "FALSCH"), ("x", ""),
+     ("1", ""), ("\u2713", ""), ("1.0", "0.0"), ("'1'", "'0'"), (" 1", " 0")],
+)  # fmt: skip
+def test_values_of_one_hot_columns(tmp_path: Path, one: str, zero: str) -> None:
+    check(read_images(table_of(tmp_path, "id,sea lion,polar bear,emu", one, zero), verify=False))
+
+
+@pytest.mark.parametrize("end", [",{}", ",10{}"])
+def test_a_column_beside_the_one_hot_columns_is_named(tmp_path: Path, end: str) -> None:
+    found = read_images(table_of(tmp_path, "id,sea lion,polar bear,emu,flipped", end=end), verify=False)
+    check(found)
+    assert "not among the one-hot columns: 'flipped'" in found.notes
+
+
+@pytest.mark.parametrize(("cells", "bad"), [("TRUE,TRUE,FALSE", "labels"), ("maybe,TRUE,FALSE", "'maybe'")])
+def test_rows_that_are_not_one_hot_are_refused(tmp_path: Path, cells: str, bad: str) -> None:
+    root = table_of(tmp_path, "id,sea lion,polar bear,emu", "TRUE", "FALSE")
+    save(root / "test" / "t.png", 99, 8)
+    (root / "sample_submission.csv").write_text("id,sea lion,polar bear,emu\nt.png,0,0,0\n")
+    with (root / "train.csv").open("a") as table:
+        table.write(f"\n0.png,{cells}\n")
+    message = problems_of(root)
+    assert "train.csv row 8" in message and bad in message
+
+
+@given(st.floats(0, 1))
+def test_probabilities_are_shares(value: float) -> None:
+    text = f"{value:.12f}"
+    assert share(text) == float(text)
+    assert are_shares([[text, f"{1 - value:.12f}"]], 0.01)
+
+
+def test_other_cells_are_no_shares() -> None:
+    assert [share(cell) for cell in ("-1", "2", "nan", "cat")] == [None] * 4
+    assert not are_shares([], 0.01)
+    assert not are_shares([["1", ""], ["1", ""]], 0.01), "an empty column is no class"

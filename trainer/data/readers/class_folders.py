@@ -1,0 +1,130 @@
+"""Find the folders that may be classes, and the folder of test images beside them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from trainer.common.errors import DataError
+from trainer.data.file_names import (
+    Split,
+    are_parts,
+    folder_split,
+    holds_masks,
+    is_data,
+    masks_are_worn,
+    names_no_class,
+)
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.formats.labels import natural_key
+
+_PART_WORDS = frozenset(
+    ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
+)
+
+
+def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
+    """Names of the folders that may be classes: two at least with images, and not numbered parts of one set."""
+    root = class_root(folder, files)
+    if root is None:
+        return []
+    folders = class_folders(folder, root)
+    names = [path.name for path in folders]
+    if sum(_any_below(files, folder, path) for path in folders) < 2 or seem_parts(names):
+        return []
+    return [] if are_parts(names) else names  # train/ and valid/ without folders for classes
+
+
+def seem_parts(names: Sequence[str]) -> bool:
+    """Whether the names speak of images or parts: ``images`` and ``masks``, or ``part_1`` and ``part_2``."""
+    if all(map(names_no_class, names)):
+        return not are_parts(names)
+    patterns = {re.sub(r"\d+", "0", name.lower()) for name in names}
+    words = set(re.split(r"[^a-z]+", next(iter(patterns))))
+    return len(patterns) == 1 and bool(words & _PART_WORDS)
+
+
+def class_root(folder: Path, files: ImageFiles) -> Path | None:
+    """The folder that holds the class folders: the training folder, the only folder with images, or the data folder.
+
+    A folder of masks beside ``images`` or the like counts for nothing.
+    """
+    splits = splits_of(folder)
+    found = [path for path, split in splits.items() if split != "test"]
+    # A folder "train" without subfolders is a class: images of trains.
+    train = [path for path in found if splits[path] == "train" and subfolders(path)]
+    if len(train) == 1:
+        return _unwrapped(train[0])
+    with_images = [path for path in found if _any_below(files, folder, path)]
+    others = [path for path in with_images if not holds_masks(path.name)]
+    if len(others) == 1 and names_no_class(others[0].name) and subfolders(others[0]):
+        with_images = others
+    if len(found) == 1 or len(with_images) == 1:
+        return _unwrapped((with_images or found)[0])
+    return folder if found else None
+
+
+def class_folders(folder: Path, root: Path) -> list[Path]:
+    """The folders in ``root`` that may be classes, in natural order."""
+    return [path for path, split in splits_of(root).items() if root != folder or split != "test"]
+
+
+def find_test_folder(folder: Path) -> Path | None:
+    """The folder of test images; None without one.
+
+    Raises:
+        DataError: there are several.
+    """
+    found = [path for path, split in splits_of(folder).items() if split == "test"]
+    if len(found) > 1:
+        raise DataError(
+            f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them"
+        )
+    return found[0] if found else None
+
+
+def mask_folders_among(folder: Path, folders: Sequence[Path], files: ImageFiles) -> list[Path]:
+    """Those of the class folders that hold masks by their names, of which most have the stem of one other image.
+
+    Where each class numbers its images from 0, equal stems mean nothing.
+    """
+    if masks_are_worn(path.name for path in folders):
+        return []
+    masks = [path for path in folders if holds_masks(path.name)]
+    stems = {path: _stems_in(files, folder, path) for path in folders}
+    owners = Counter(stem for path in folders if path not in masks for stem in stems[path])
+    found = [path for path in masks if 2 * sum(owners[stem] == 1 for stem in stems[path]) > len(stems[path])]
+    return found if len(folders) - len(found) > 1 else []
+
+
+def _stems_in(files: ImageFiles, folder: Path, inner: Path) -> set[str]:
+    return {PurePosixPath(image).stem for image in files.under(inner.relative_to(folder).as_posix()).paths}
+
+
+def splits_of(folder: Path) -> dict[Path, Split | None]:
+    """The subfolders in natural order, and the split that each holds."""
+    found = subfolders(folder)
+    names = [path.name for path in found]
+    return {path: folder_split(path.name, names) for path in found}
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, in natural order; empty if it is no folder."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and is_data(path)]
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def _any_below(files: ImageFiles, folder: Path, inner: Path) -> bool:
+    prefix = f"{inner.relative_to(folder).as_posix()}/"
+    return any(path.startswith(prefix) for path in files.paths)
+
+
+def _unwrapped(folder: Path) -> Path:
+    """``folder``, or the folder inside it if it holds nothing else, repeatedly (``train/train/CLASS``)."""
+    while len(inside := [path for path in folder.iterdir() if is_data(path)]) == 1 and subfolders(inside[0]):
+        folder = inside[0]
+    return folder

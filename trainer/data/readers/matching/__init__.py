@@ -1,0 +1,1 @@
+"""Finding the image file that each id of a table means."""

@@ -1,0 +1,1 @@
+"""Finding the tables of a data folder, and choosing the one that labels the training images."""

@@ -1,0 +1,199 @@
+"""A table that labels folders, such as one row for each patient: each image of a folder gets the label of its row."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.choose_columns import column_names
+from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
+from trainer.data.readers.matching.id_spellings import composed, unpadded
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.find_tables import is_named_training
+from trainer.formats.delimited import Table
+
+MISSING = "/"  # end of the cell in place of a path, where a folder holds no images
+_PROBED_ROWS = 500
+_ID = re.compile(
+    r"(?:.*_)?(?:id|patient|subject|case|study|series|exam|person|participant|slide|specimen|lesion|animal|folder|dir"
+    r"|directory|video|clip|scene|session)(?:_(?:id|name|no|number|key))?|.*[a-z0-9]id"
+)
+_CLASSES = re.compile("class|categor|taxonom|species|breed|famil")
+_WORDNET = re.compile(r"n\d{8}")
+_RANDOM = re.compile(r"[0-9a-f]{8}[0-9a-f\-]*|[0-9.]{12,}")  # UUID, hash, DICOM's identifiers
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderTable:
+    """A table whose column ``column`` names folders of images.
+
+    table: as it is in the file.
+    first: index of the first row below the header.
+    images: the image files of each cell that names a folder.
+    """
+
+    table: Table
+    first: int
+    column: int
+    images: Mapping[str, Sequence[str]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names."""
+        return column_names(self.table, self.first == 1)
+
+    def surely_labels(self) -> bool:
+        """Whether names say that the table labels folders, and is no description of classes."""
+        folders = [PurePosixPath(cell).name for cell in self.images]
+        own = plain_name(self.names[self.column]) if self.first else ""
+        others = [name for column, name in enumerate(self.names) if column != self.column]
+        alike = len({re.sub(r"\d+", "0", name) for name in folders}) == 1 and any(map(str.isdigit, folders[0]))
+        ids = bool(_ID.fullmatch(own)) or alike or all(_RANDOM.fullmatch(name.lower()) for name in folders)
+        classes = is_usual_label(own) or _CLASSES.search(self.table.path.stem.lower())
+        if classes or all(_WORDNET.fullmatch(name) for name in folders):
+            return False
+        return ids and (is_named_training(self.table.path) or any(map(is_usual_label, others)))
+
+    def expanded(self) -> tuple[Table, str]:
+        """The table with one row for each image, whose path is the last cell, and the name of the folder column.
+
+        Raises:
+            DataError: two rows label one folder.
+        """
+        rows = list(self.table.rows[: self.first])
+        numbers = list(self.table.numbers[: self.first])
+        names = self.names
+        if self.first:
+            path_name = next(name for name in ("image", "image_path", "image path ") if name not in names)
+            rows = [(*rows[0], path_name)]
+        seen: dict[str, int] = {}
+        problems = []
+        for index in range(self.first, len(self.table.rows)):
+            row = self.table.rows[index]
+            cell = row[self.column]
+            if cell in seen and self.table.rows[seen[cell]] != row:
+                problems.append(
+                    f"{self.table.row_name(index)} describes the folder {cell!r} again, and otherwise than row "
+                    f"{self.table.numbers[seen[cell]]}: leave one row for each folder"
+                )
+            if cell in seen:
+                continue
+            seen[cell] = index
+            for path in self.images.get(cell, [f"{cell}{MISSING}"]):
+                rows.append((*row, path))
+                numbers.append(self.table.numbers[index])
+        if problems:
+            raise DataError(problems)
+        return dataclasses.replace(self.table, rows=tuple(rows), numbers=tuple(numbers)), names[self.column]
+
+    def representatives(self) -> list[tuple[str, ...]]:
+        """The expanded rows of the first image of each folder, by which columns are chosen."""
+        rows = self.table.rows[self.first :]
+        return [(*row, self.images[row[self.column]][0]) for row in rows if row[self.column] in self.images]
+
+    def note(self, where: str) -> str:
+        """What was read, for the user."""
+        count = sum(map(len, self.images.values()))
+        return (
+            f"{where} labels folders: the {count} images of {len(self.images)} folders named in "
+            f"{self.names[self.column]!r} get the label of their folder"
+        )
+
+    def warnings(self, files: ImageFiles) -> list[str]:
+        """A warning about images in folders without a row."""
+        read = {path for paths in self.images.values() for path in paths}
+        left = [path for path in files.of_split(list(files.paths), "train") if path not in read]
+        if not left:
+            return []
+        return [f"not read: {len(left)} images in folders without a row in {self.table.path.name}, such as {left[0]}"]
+
+
+def folder_names(files: ImageFiles) -> frozenset[str]:
+    """The names of all folders with images, as they are and without leading zeros."""
+    names = {name for path in files.paths for name in composed(path).split("/")[:-1]}
+    return frozenset(names | set(map(unpadded, names)))
+
+
+def may_name_folders(rows: Sequence[Sequence[str]], names: frozenset[str]) -> bool:
+    """Whether a column of the first rows of a table holds two `folder_names` at least."""
+    for column in range(max(map(len, rows), default=0)):
+        cells = {re.split(r"[/\\]", composed(row[column].strip()))[-1] for row in rows if column < len(row)}
+        if sum(cell in names or unpadded(cell) in names for cell in cells) > 1:
+            return True
+    return False
+
+
+def folder_table(table: Table, files: ImageFiles, matcher: ImageMatcher) -> FolderTable | None:
+    """The table as one that labels folders; None if no column names most of its rows' folders, each in one row."""
+    inside = _images_by_folder(files)
+    for column in range(table.width):
+        cells = [row[column] for row in table.rows]
+        images = _images_of(cells[:_PROBED_ROWS], inside)
+        if len(images) < 2 or len(images) * 2 <= len(cells[:_PROBED_ROWS]) - 1:
+            continue
+        images = _images_of(cells, inside)
+        if len(images) * 5 < sum(cell in images for cell in cells) * 4:  # the labels of images, named like folders
+            continue
+        owned = [path for paths in images.values() for path in paths]
+        if len(set(owned)) < len(owned) or _names_images(table, column, matcher, len(images), len(owned)):
+            continue
+        return FolderTable(table=table, first=0 if cells[0] in images else 1, column=column, images=images)
+    return None
+
+
+def refused(where: str, table: FolderTable) -> DataError:
+    """The question whether a table labels folders or describes classes."""
+    folders = listed(sorted(PurePosixPath(cell).name for cell in table.images), 4)
+    return DataError(
+        f"{where} may label folders of images, or describe classes: it has one row for each of the folders {folders}, "
+        f"and several have the same value. To give each image the label of its folder's row, add --table {where} "
+        "(data.table); if the folders are the classes, add --layout folders (data.layout)"
+    )
+
+
+def _names_images(table: Table, column: int, matcher: ImageMatcher, folders: int, images: int) -> bool:
+    """Whether a column names as many single images: another one, or the same one, if folders hold one image each."""
+    for other in range(table.width):
+        found = len(set(matcher.match(row[other] for row in table.rows).paths.values()))
+        if found >= (images if other == column else folders):
+            return True
+    return False
+
+
+def _images_by_folder(files: ImageFiles) -> dict[str, dict[str, list[str]]]:
+    """The training images by the name of each folder above them, then by the path of that folder."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in files.of_split(list(files.paths), "train"):
+        for folder in PurePosixPath(path).parents[:-1]:
+            for key in {composed(folder.name), "unpadded:" + unpadded(folder.name)}:
+                found[key][str(folder)].append(path)
+    return found
+
+
+def _images_of(cells: Sequence[str], inside: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """The images of each cell that names folders by a name, or by the end of a path."""
+    images = {}
+    for cell in dict.fromkeys(cells):
+        wanted = PurePosixPath(composed(cell.strip().replace("\\", "/")))
+        folders = inside.get(wanted.name) or {}
+        if not folders and wanted.name.replace(".", "").isdigit():
+            folders = inside.get("unpadded:" + unpadded(wanted.name)) or {}
+            folders = folders if len({PurePosixPath(folder).name for folder in folders}) == 1 else {}
+        ending = wanted.parts[:-1]
+        kept = [f for f in folders if not ending or PurePosixPath(composed(f)).parts[:-1][-len(ending) :] == ending]
+        if kept:
+            images[cell] = [path for folder in kept for path in folders[folder]]
+    return images
+
+
+def tables_beside_classes(root: Path | None, folder: Path, names: Sequence[str]) -> list[Path]:
+    """The tables directly in ``root``, the folder of the class folders, if it is not ``folder`` itself."""
+    if root is None or root == folder or not names:
+        return []
+    return sorted(path for path in root.iterdir() if path.is_file() and path.suffix.lower() in (".csv", ".tsv"))

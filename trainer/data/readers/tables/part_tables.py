@@ -1,0 +1,120 @@
+"""A table that divides the images into parts (train, val, test) without labelling them, such as CelebA's partition."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.choose_columns import Columns, column_names, has_header
+from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
+from trainer.data.readers.columns.part_columns import described
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.formats.delimited import Table, first_rows, read_table
+from trainer.formats.part_words import Part
+from trainer.formats.parts import numbered_parts, part_of
+
+_MOST_COLUMNS = 3  # an id, a part, and perhaps a number of the row
+_COLUMN = "part"  # name of the column that the parts become
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartTable:
+    """The part of each image that a table names.
+
+    parts: by the table's cell.
+    numbers: the meaning of the numbers 0, 1 and 2; empty where the table holds words.
+    """
+
+    path: Path
+    parts: Mapping[str, Part]
+    numbers: Mapping[str, Part]
+
+
+def find_part_tables(paths: Iterable[Path], matcher: ImageMatcher, encoding: str | None) -> list[PartTable]:
+    """Those of the tables that name images, and whose only other column holds parts."""
+    found = []
+    for path in paths:
+        try:
+            rows = first_rows(path, 2, encoding=encoding)
+            if rows and 1 < max(map(len, rows)) <= _MOST_COLUMNS:
+                found.append(_part_table(read_table(path, encoding=encoding), matcher))
+        except DataError:  # no table; the search for labels reports it where it matters
+            continue
+    return [table for table in found if table is not None]
+
+
+def _part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
+    header = has_header(table, matcher)
+    names = column_names(table, header)
+    rows = table.rows[1:] if header else table.rows
+    if not rows or any(map(is_usual_label, names)):
+        return None
+    found = [len(matcher.match(row[column] for row in rows[:200]).paths) for column in range(table.width)]
+    ids = max(range(table.width), key=lambda column: found[column])
+    if not found[ids]:
+        return None
+    for column in range(table.width):
+        if column == ids:
+            continue
+        counts = Counter(row[column].strip().lower() for row in rows)
+        name = plain_name(names[column] if header else table.path.stem)
+        numbers = numbered_parts(name, counts) or numbered_parts(plain_name(table.path.stem), counts) or {}
+        parts = numbers or {value: part for value in counts if (part := part_of(value))}
+        if len(parts) == len(counts) > 1 and "train" in parts.values():
+            given = {row[ids].strip(): parts[row[column].strip().lower()] for row in rows}
+            return PartTable(path=table.path, parts=given, numbers=numbers)
+    return None
+
+
+def divided(
+    table: Table,
+    first: int,
+    names: Sequence[str],
+    columns: Columns,
+    tables: Sequence[PartTable],
+    matcher: ImageMatcher,
+) -> tuple[Table, tuple[str, ...], Columns]:
+    """The training table with the parts of a part table as a further column; as it is without a part table.
+
+    Args:
+        first: index of the first row below the header.
+        names: the column names.
+        columns: the columns; those of a table that has a column of parts stay as they are.
+
+    Raises:
+        DataError: several part tables fit, or images have no part.
+    """
+    if columns.part is not None or not tables:
+        return table, tuple(names), columns
+    if len(tables) > 1:
+        given = listed(entry.path.name for entry in tables)
+        raise DataError(f"{given}: each divides the images into parts; move all but one out of the data folder")
+    (chosen,) = tables
+    by_path = {path: chosen.parts[cell] for cell, path in matcher.match(chosen.parts).paths.items()}
+    found = matcher.match(row[columns.image] for row in table.rows[first:]).paths
+    cells = [row[columns.image] for row in table.rows[first:]]
+    parts = [chosen.parts.get(cell.strip()) or by_path.get(found.get(cell, "")) for cell in cells]
+    if (missing := parts.count(None)) and missing < len(parts):
+        raise DataError(
+            f"{chosen.path.name} divides the images into parts, but names none for {missing} of {len(parts)} rows of "
+            f"{table.path.name}, such as {cells[parts.index(None)]!r}: add these rows, or move {chosen.path.name} out "
+            "of the data folder"
+        )
+    if missing:
+        return table, tuple(names), columns
+    rows = [*((*row, _COLUMN) for row in table.rows[:first])]
+    rows += [(*row, part or "") for row, part in zip(table.rows[first:], parts, strict=True)]
+    meaning = f" ({described(chosen.numbers)})" if chosen.numbers else ""
+    note = f"{chosen.path.name} divides the rows of {table.path.name}{meaning}: " + ", ".join(
+        f"{count} {part}" for part, count in Counter(part for part in parts if part).most_common()
+    )
+    known: dict[str, Part] = {"train": "train", "val": "val", "test": "test"}
+    return (
+        dataclasses.replace(table, rows=tuple(rows)),
+        (*names, _COLUMN),
+        dataclasses.replace(columns, part=len(names), parts=known, notes=(*columns.notes, note)),
+    )

@@ -1,0 +1,37 @@
+"""Cells of one-hot and probability columns: 0, 1, TRUE, FALSE, a mark, or a probability."""
+
+from __future__ import annotations
+
+from trainer.formats.labels import is_number
+
+_TRUE = frozenset(("true", "t", "yes", "y", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "x", "✓", "✔", "○", "●"))
+_FALSE = frozenset(("", "false", "f", "no", "n", "falsch", "faux", "falso", "-"))
+
+
+def share(cell: str) -> float | None:
+    """The value of a cell, 0 to 1: a number, or 1 for TRUE, yes or a mark, and 0 for FALSE, no or an empty cell.
+
+    None for another cell.
+    """
+    text = cell.strip().strip("'\"").lower()
+    if is_number(text):
+        value = float(text)
+        return value if 0 <= value <= 1 else None
+    return 1.0 if text in _TRUE else 0.0 if text in _FALSE else None
+
+
+def are_shares(rows: list[list[str]], tolerance: float) -> bool:
+    """Whether the cells are one-hot or probabilities: shares that add up to 1 in every row, in columns with content.
+
+    Args:
+        rows: the cells of the columns in question alone.
+        tolerance: largest distance from 1 of the sum of a row.
+    """
+    if not rows or not all(any(cell.strip() for cell in column) for column in zip(*rows, strict=True)):
+        return False
+    for row in rows:
+        values = [share(cell) for cell in row]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or abs(sum(known) - 1) > tolerance:
+            return False
+    return True
