@@ -15,7 +15,7 @@ from studies.space.dimension import Dimension, branches, describe
 from studies.space.parse_dimensions import MAX_CHOICES
 from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
-from trainer.networks.architectures import takes_size
+from trainer.networks.architectures import STEP, takes_size
 from trainer.networks.backbones import check_backbone
 
 SHOWN_NAMES = 8  # models in a message
@@ -72,6 +72,12 @@ def _resolve(dimension: Dimension, spec: StudySpec, problems: Problems) -> Dimen
         found = Found(names=[])
     sizes, left_out = _image_sizes(spec), dict(found.left_out)
     pretrained = dimension.match.pretrained and "pretrained" in spec.values_of("init")
+    untabled = [size for size in sizes if size % STEP] if pretrained else []
+    if untabled and len(found.names) > SHOWN_NAMES:
+        _say(
+            f"{len(found.names)} backbones are tried at {listed(untabled)} pixels, which may take minutes; for "
+            f"multiples of {STEP} a table says which of them can be used"
+        )
     for name in found.names if pretrained else ():
         unfit = [size for size in sizes if not takes_size(name, size)]
         if unfit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -11,13 +12,17 @@ from safetensors.torch import save_file
 from timm.models import get_pretrained_cfg
 
 from trainer.common.errors import BackboneError
-from trainer.networks.backbones import Preprocessing
+from trainer.inference.blend import Blend
+from trainer.inference.model_folder import load_model_folder
+from trainer.inference.predict import predict_member
+from trainer.networks.backbones import Preprocessing, preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.networks.freezing import freeze
 from trainer.networks.layers import classifier_tensors, layer_groups
 from trainer.networks.resampling import resample_positions
 from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
+from trainer.training.write_model_folder import FolderMember, write_model_folder
 
 CLASSES = 5
 PLAIN = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic")
@@ -71,6 +76,27 @@ def test_weights_of_another_size_are_loaded(name: str, tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (2, 128, 128, 3), dtype=torch.uint8).numpy()
     proba = predict_proba(model, pixels, preprocessing=PLAIN, views=("identity", "hflip"))
     assert all(rows.shape == (2, CLASSES) for rows in proba.values())
+
+
+EXPORTED = ("test_vit3.r160_in1k", "vit_tiny_patch16_dinov3_qkvb.eupe_lvd1689m", "hiera_tiny_224.mae")
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_exported_model_predicts_the_same(name: str, tmp_path: Path) -> None:
+    write_weights(name, tmp_path)
+    model = create_backbone(recipe(name), CLASSES, weights_dir=tmp_path)
+    preprocessing = preprocessing_of(name)
+    member = FolderMember(
+        recipe=recipe(name), preprocessing=preprocessing, views=("identity",), state_dicts={"fold0": model.state_dict()}
+    )
+    classes = [f"class {number}" for number in range(CLASSES)]
+    write_model_folder(
+        tmp_path / "model", class_names=classes, members=[member], blend=Blend(weights=(1.0,)), data_fingerprint="abc"
+    )
+    pixels = torch.randint(0, 256, (2, 128, 128, 3), dtype=torch.uint8).numpy()
+    folder = load_model_folder(tmp_path / "model")
+    exported = predict_member(folder, folder.members[0], pixels)
+    assert np.allclose(exported, predict_proba(model, pixels, preprocessing=preprocessing)["identity"], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", RESAMPLED)
