@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from studies.errors import Problems, listed
 from studies.portfolio import settle_portfolio
-from studies.space.backbone_filter import find_backbones, none_found
+from studies.space.backbone_filter import Found, find_backbones
+from studies.space.backbone_hints import none_found
 from studies.space.conditions import settle
 from studies.space.dimension import Dimension, branches, describe
 from studies.space.parse_dimensions import MAX_CHOICES
 from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
+from trainer.networks.architectures import STEP, takes_size
 from trainer.networks.backbones import check_backbone
 
 SHOWN_NAMES = 8  # models in a message
 
+log = logging.getLogger(__name__)
+
 
 def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
     """Check that timm has every backbone of a study, and replace a filter by the models that it finds.
+
+    Models whose weights cannot be used for images of the study's size are left out, and the log names them.
 
     Imports timm, which takes seconds: run all other checks first.
 
@@ -35,7 +44,9 @@ def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
             check_backbone(name)
         except BackboneError as error:
             problems.add("", str(error))
-    dimensions = [dimension if dimension.match is None else _resolve(dimension, problems) for dimension in spec.space]
+    dimensions = [
+        dimension if dimension.match is None else _resolve(dimension, spec, problems) for dimension in spec.space
+    ]
     problems.raise_if_any()
     if spec.is_resolved:
         return spec
@@ -53,14 +64,58 @@ def backbones_of(spec: StudySpec) -> list[str]:
     return [str(name) for name in spec.values_of("backbone")]
 
 
-def _resolve(dimension: Dimension, problems: Problems) -> Dimension:
+def _resolve(dimension: Dimension, spec: StudySpec, problems: Problems) -> Dimension:
     assert dimension.match is not None, "only filters are resolved"
-    names = find_backbones(dimension.match)
+    try:
+        found = find_backbones(dimension.match)
+    except BackboneError as error:
+        problems.add("space", f"backbone: {error}")
+        found = Found(names=[])
+    sizes, left_out = _image_sizes(spec), dict(found.left_out)
+    pretrained = dimension.match.pretrained and "pretrained" in spec.values_of("init")
+    untabled = [size for size in sizes if size % STEP] if pretrained else []
+    if untabled and len(found.names) > SHOWN_NAMES:
+        _say(
+            f"{len(found.names)} backbones are tried at {listed(untabled)} pixels, which may take minutes; for "
+            f"multiples of {STEP} a table says which of them can be used"
+        )
+    for name in found.names if pretrained else ():
+        unfit = [size for size in sizes if not takes_size(name, size)]
+        if unfit:
+            left_out[name] = f"unusable for images of {listed(unfit)} pixels"
+    names = [name for name in found.names if name not in left_out]
+    reasons = "; ".join(described_reasons(left_out))
+    if reasons and names:
+        _say(f"backbones that a study cannot use are left out: {reasons}")
     if not names:
-        problems.add("space", f"backbone: {none_found(dimension.match)}")
+        problems.add("space", f"backbone: {none_found(dimension.match, described_reasons(left_out))}")
     elif len(names) > MAX_CHOICES:
         problems.add("space", f"backbone: {describe(dimension)} are {len(names)}; narrow them to {MAX_CHOICES}")
     elif dimension.default is not None and dimension.default not in names:
-        found = f"{listed(names[:SHOWN_NAMES])}{' …' if len(names) > SHOWN_NAMES else ''}"
-        problems.add("space", f"backbone: the default {dimension.default} is not among {describe(dimension)}: {found}")
+        first = f"{listed(names[:SHOWN_NAMES])}{' …' if len(names) > SHOWN_NAMES else ''}"
+        problems.add("space", f"backbone: the default {dimension.default} is not among {describe(dimension)}: {first}")
     return replace(dimension, choices=tuple(names), match=None)
+
+
+def described_reasons(left_out: Mapping[str, str]) -> list[str]:
+    """A line for each reason in `studies.space.backbone_filter.Found.left_out`, with the models to which it applies."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"{listed(names[:SHOWN_NAMES])}{f' and {len(names) - SHOWN_NAMES} more' * (len(names) > SHOWN_NAMES)}: {reason}"
+        for reason, names in by_reason.items()
+    ]
+
+
+def _image_sizes(spec: StudySpec) -> list[int]:
+    """The sizes of a study that are known: the fixed one, or the choices; none of a range."""
+    if any(dimension.field == "image_size" and dimension.choices is None for dimension in spec.space):
+        return []
+    return [int(size) for size in spec.values_of("image_size")]
+
+
+@lru_cache(maxsize=100)
+def _say(message: str) -> None:
+    """Log a line once: a command resolves a study several times."""
+    log.info(message)

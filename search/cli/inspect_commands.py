@@ -252,7 +252,13 @@ def backbones(
         ),
     ] = None,
     max_size: Annotated[
-        int | None, typer.Option("--max-size", min=1, max=LARGEST, help="Maximum native image size, in pixels.")
+        int | None, typer.Option("--max-size", min=1, max=LARGEST, help="Largest side of the images, in pixels.")
+    ] = None,
+    license: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--license", help="Licence of the weights: mit, cc-*, '!cc-by-nc-4.0', permissive or unknown; repeatable."
+        ),
     ] = None,
     measure: Annotated[
         bool | None,
@@ -264,7 +270,7 @@ def backbones(
     weights: Weights = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """List backbones with pre-trained weights: family, size, available weights, training speed and memory here."""
+    """List backbones with pre-trained weights: family, licence, size, weights at hand, training speed and memory."""
     from search.report.backbone_table import BackbonesRequest, show_backbones
 
     show_backbones(
@@ -273,6 +279,7 @@ def backbones(
             families=tuple(family or ()),
             max_params=max_params,
             max_size=max_size,
+            licenses=tuple(license or ()),
             measure=measure,
             weights=weights,
             home=home,

@@ -14,9 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from search.runtime.console import Column, open_console, print_table, say
 from search.runtime.home import Home, HomeNotWritable
 from studies.errors import StudyError
-from studies.space.backbone_filter import find_backbones, known_family, none_found, read_filter
+from studies.resolve_backbones import described_reasons
+from studies.space.backbone_filter import find_backbones, known_family, read_filter
+from studies.space.backbone_hints import none_found
 from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
+from trainer.networks.backbones import PERMISSIVE, UNKNOWN_LICENSE, license_of
 from trainer.recipe.recipe import RecipeError
 
 LOOKED_UP = 60
@@ -27,12 +30,14 @@ MEASURED = 15
 
 @dataclass(frozen=True, kw_only=True)
 class BackbonesRequest:
-    """Options of ``search backbones``; ``pattern``, ``families``, ``max_params``, ``max_size`` as in a study file."""
+    """Options of ``search backbones``; ``pattern``, ``families``, ``max_params``, ``max_size``, ``licenses`` as in a
+    study file."""
 
     pattern: str
     families: Sequence[str]
     max_params: float | None
     max_size: int | None
+    licenses: Sequence[str]
     measure: bool | None
     """Whether to measure unknown architectures; None: if there are `MEASURED` or fewer in the list."""
     weights: Path | None
@@ -46,6 +51,8 @@ class _Listed:
     family: str
     parameters: int
     image_size: int
+    """Side, in pixels, of the images for which the weights were made."""
+    license: str
     setup: Setup
 
 
@@ -59,7 +66,7 @@ def show_backbones(request: BackbonesRequest) -> None:
     """
     from trainer.networks.pretrained import missing_weights
 
-    rows = _listed(request)
+    rows, reasons = _listed(request)
     console = open_console()
     measurements = Measurements(Home(root=request.home))
     setups = list(dict.fromkeys(row.setup for row in rows))
@@ -72,9 +79,12 @@ def show_backbones(request: BackbonesRequest) -> None:
     _print_listing(console, rows, known, problems, missing)
     for line in _notes(rows, known, problems, looked_up=look_up):
         say(console, line)
+    for reason in reasons:
+        say(console, f"Left out: {reason}")
 
 
-def _listed(request: BackbonesRequest) -> list[_Listed]:
+def _listed(request: BackbonesRequest) -> tuple[list[_Listed], list[str]]:
+    """The matching models, and a line for each reason why others are left out."""
     import timm
     import torch
     from timm.models import get_pretrained_cfg
@@ -87,17 +97,19 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
         "family": list(request.families),
         "max_params": request.max_params,
         "max_size": request.max_size,
+        "license": list(request.licenses),
     }
     try:
         filter_ = read_filter({key: value for key, value in table.items() if value not in (None, [])})
     except RecipeError as error:
         raise StudyError(str(error)) from error
-    names = find_backbones(filter_)
-    if not names:
-        raise BackboneError(none_found(filter_))
+    found = find_backbones(filter_)
+    reasons = described_reasons(found.left_out)
+    if not found.names:
+        raise BackboneError(none_found(filter_, reasons))
     device = best_device()
     rows = []
-    for name in names:
+    for name in found.names:
         config = get_pretrained_cfg(name)
         size = config.input_size[-1] if config is not None else 0
         architecture = name.partition(".")[0]
@@ -111,8 +123,11 @@ def _listed(request: BackbonesRequest) -> list[_Listed]:
         )
         parameters = architecture_of(architecture).parameters
         family = known_family(name) or "-"
-        rows.append(_Listed(name=name, family=family, parameters=parameters, image_size=size, setup=setup))
-    return rows
+        listed = _Listed(
+            name=name, family=family, parameters=parameters, image_size=size, license=license_of(name), setup=setup
+        )
+        rows.append(listed)
+    return rows, reasons
 
 
 def _measure(setups: Sequence[Setup], measurements: Measurements, console: Console) -> dict[Setup, str]:
@@ -154,6 +169,7 @@ def _print_listing(
         Column(name="name"),
         Column(name="family"),
         *(Column(name=name, number=True) for name in ("M params", "px", *(["images/s", "GiB"] * measured))),
+        Column(name="license"),
         *([Column(name="weights")] if missing is not None else []),
     ]
     cells = []
@@ -162,6 +178,7 @@ def _print_listing(
         found = known.get(row.setup)
         if measured:
             line += ["-", "-"] if found is None else [f"{found.images_per_second:.3g}", f"{found.memory / 2**30:.2f}"]
+        line.append(row.license)
         if missing is not None:
             line.append("no" if row.name in missing else "at hand")
         cells.append(line)
@@ -181,6 +198,11 @@ def _notes(
     unknown = {row.setup for row in rows} - known.keys() - problems.keys()
     if unknown:
         yield f"{len(unknown)} architectures are not measured on this machine yet; --measure measures them."
+    if any(row.license not in PERMISSIVE for row in rows):
+        yield (
+            "Some of these licences restrict the use of the weights; read them before you build a product. Permissive "
+            f"are {', '.join(PERMISSIVE)} (--license permissive). {UNKNOWN_LICENSE}: timm states none."
+        )
     if not looked_up:
         yield f"Narrow the pattern to {LOOKED_UP} names or fewer to see which weights are at hand."
 

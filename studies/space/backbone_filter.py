@@ -1,21 +1,22 @@
-"""Backbone filters: read one from a study file, and find its models in the installed timm."""
+"""Backbone filters: read one from a study file, and find its models in the installed timm.
+
+A licence in a filter is the name that timm gives to the licence of the weights, a pattern over these names (``cc-*``),
+`PERMISSIVE_LICENSE`, or ``unknown`` where timm states none. A leading ``!`` excludes.
+"""
 
 from __future__ import annotations
 
-import difflib
+import fnmatch
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from studies.errors import listed, shown
-from studies.space.dimension import BackboneFilter, describe_filter
+from studies.errors import shown
+from studies.space.dimension import BackboneFilter, describe_size
 from trainer.common.errors import BackboneError, suggest
-from trainer.networks.backbones import FAMILIES, family_of
+from trainer.networks.backbones import FAMILIES, PERMISSIVE, UNKNOWN_LICENSE, family_of, license_of
 from trainer.recipe.recipe import RecipeError
-
-if TYPE_CHECKING:
-    from timm.models import PretrainedCfg
 
 FILTER_KEYS = (
     "match",
@@ -26,13 +27,17 @@ FILTER_KEYS = (
     "max_params",
     "min_size",
     "max_size",
+    "license",
     "one_per_architecture",
 )
 """The keys of a filter in a study file; each is a field of `BackboneFilter`."""
 
+PERMISSIVE_LICENSE = "permissive"
+"""Stands for each of `trainer.networks.backbones.PERMISSIVE`."""
+
+LICENSE_PATTERN = re.compile(r"!?[a-z0-9.*-]{1,60}")
 BACKBONE_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,100}")
 
-SHOWN_NAMES = 3  # models in a message
 MAX_PARAMS = 1e6  # largest value of min_params and max_params, in millions; no network has as many parameters
 MAX_SIZE = 1e5  # largest value of min_size and max_size, in pixels
 
@@ -44,7 +49,7 @@ def read_filter(table: Mapping[str, object]) -> BackboneFilter:
         RecipeError: a key has an invalid value.
     """
     settings: dict[str, Any] = {key: table[key] for key in FILTER_KEYS if key in table}
-    for key in settings.keys() & {"match", "exclude", "family"}:
+    for key in settings.keys() & {"match", "exclude", "family", "license"}:
         settings[key] = _read_list(key, settings[key])
     for key in settings.keys() & {"pretrained", "one_per_architecture"}:
         if not isinstance(settings[key], bool):
@@ -60,64 +65,97 @@ def read_filter(table: Mapping[str, object]) -> BackboneFilter:
     return BackboneFilter(**settings)
 
 
-def find_backbones(criteria: BackboneFilter) -> list[str]:
-    """The classifiers of the installed timm that pass a filter, in timm's order.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a filter finds."""
+
+    names: list[str]
+    """The models that pass, in timm's order."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """The reason for each model that meets the other criteria but cannot be used: it is no classifier, or it cannot be
+    built for images of the wanted size."""
+
+
+def find_backbones(criteria: BackboneFilter) -> Found:
+    """The classifiers of the installed timm that pass a filter.
 
     Imports timm, which takes seconds.
+
+    Raises:
+        BackboneError: no weights have one of the filter's licences.
     """
     import timm
-    from timm.models import get_pretrained_cfg
 
+    _check_licenses(criteria)
     names = timm.list_models(
         list(criteria.match), pretrained=criteria.pretrained, exclude_filters=list(criteria.exclude)
     )
-    found = [name for name in names if _fits(name, get_pretrained_cfg(name), criteria)]
-    return _one_per_architecture(found) if criteria.one_per_architecture else found
+    names = [name for name in names if _fits(name, criteria)]
+    reasons = {name: reason for name in names if (reason := _obstacle(name, criteria))}
+    found = [name for name in names if name not in reasons]
+    return Found(names=_one_per_architecture(found) if criteria.one_per_architecture else found, left_out=reasons)
 
 
-def none_found(criteria: BackboneFilter) -> str:
-    """Message for a filter that finds no model: its criteria, and the nearest ones that find some. Imports timm."""
-    return f"there are no {describe_filter(criteria)}{_remedy(criteria)}"
-
-
-def _remedy(criteria: BackboneFilter) -> str:
-    import timm
-
-    if named := timm.list_models(list(criteria.match), pretrained=criteria.pretrained):
-        return f"; their names match {len(named)}, such as {named[0]}, but the other criteria leave none of these"
-    if criteria.pretrained and (named := timm.list_models(list(criteria.match))):
-        return f"; timm has no pre-trained weights of {listed(named[:SHOWN_NAMES])}"
-    for wider in _wider_patterns(criteria.match):
-        if found := find_backbones(replace(criteria, match=(wider,))):
-            return f"; {wider!r} finds {len(found)}, such as {found[0]} (* stands for anything)"
-        if named := timm.list_models(wider, pretrained=criteria.pretrained):
-            return f"; {wider!r} matches {len(named)}, such as {named[0]}, but the other criteria leave none of these"
-    words = [pattern.partition(".")[0].strip("*").lower() for pattern in criteria.match]
-    architectures = list({name.partition(".")[0] for name in timm.list_models(pretrained=criteria.pretrained)})
-    near = [found for word in words for found in difflib.get_close_matches(word, architectures, n=3, cutoff=0.6)]
-    if near:
-        return f"; did you mean {' or '.join(repr(f'{name}*') for name in near[:3])}?"
-    return "; * stands for anything, as in 'resnet*'"
-
-
-def _wider_patterns(patterns: Sequence[str]) -> Iterator[str]:
-    """Patterns for parts of names: ``*lite0*`` instead of ``lite0``, and in timm's spelling, without hyphens."""
-    for pattern in patterns:
-        word = pattern.strip("*").lower()
-        yield from dict.fromkeys(f"*{part}*" for part in (word, word.replace("-", "_"), word.replace("-", "")))
-
-
-def _fits(name: str, config: PretrainedCfg | None, criteria: BackboneFilter) -> bool:
+def _fits(name: str, criteria: BackboneFilter) -> bool:
     from trainer.networks.architectures import architecture_of
 
     if criteria.family and known_family(name) not in criteria.family:
         return False
-    limits_size = criteria.min_size is not None or criteria.max_size is not None
-    if limits_size and (config is None or not _within(config.input_size[-1], criteria.min_size, criteria.max_size)):
+    if criteria.license and not _has_license(name, criteria.license):
         return False
     # This check is last, because it builds a model that the table of architectures lacks.
-    architecture = architecture_of(name)
-    return architecture.classifies and _within(architecture.parameters / 1e6, criteria.min_params, criteria.max_params)
+    return _within(architecture_of(name).parameters / 1e6, criteria.min_params, criteria.max_params)
+
+
+def _obstacle(name: str, criteria: BackboneFilter) -> str:
+    """Why a model cannot be used that meets the other criteria; empty if it can."""
+    from trainer.networks.architectures import architecture_of
+
+    if not architecture_of(name).classifies:
+        return "no class scores (encoders)"
+    low, high = criteria.min_size, criteria.max_size
+    if (low is None and high is None) or _takes_size_within(name, low, high):
+        return ""
+    return f"unusable for images of {describe_size(criteria)}"
+
+
+def _takes_size_within(name: str, low: float | None, high: float | None) -> bool:
+    from timm.models import get_pretrained_cfg
+
+    from trainer.networks.architectures import TRIED_SIZES, takes_size
+
+    config = get_pretrained_cfg(name)
+    native = config.input_size[-1] if config is not None else TRIED_SIZES[0]
+    bounds = [round(bound) for bound in (low, high) if bound is not None and bound >= 1]
+    sizes = [size for size in (native, *TRIED_SIZES, *bounds) if _within(size, low, high)]
+    return config is not None and any(takes_size(name, size) for size in sizes)
+
+
+def _has_license(name: str, wanted: tuple[str, ...]) -> bool:
+    given = license_of(name)
+    excluded = [pattern[1:] for pattern in wanted if pattern.startswith("!")]
+    admitted = [pattern for pattern in wanted if not pattern.startswith("!")]
+    return not _is_license(given, excluded) and (not admitted or _is_license(given, admitted))
+
+
+def _is_license(given: str, patterns: list[str]) -> bool:
+    return any(
+        given in PERMISSIVE if pattern == PERMISSIVE_LICENSE else fnmatch.fnmatchcase(given, pattern)
+        for pattern in patterns
+    )
+
+
+def _check_licenses(criteria: BackboneFilter) -> None:
+    import timm
+
+    if not criteria.license:
+        return
+    known = sorted({license_of(name) for name in timm.list_models(pretrained=True)} | {UNKNOWN_LICENSE})
+    for pattern in criteria.license:
+        name = pattern.removeprefix("!")
+        if not any(_is_license(given, [name]) for given in known):
+            valid = [PERMISSIVE_LICENSE, *known]
+            raise BackboneError(f"no weights have the licence {name!r}{suggest(name, valid)}")
 
 
 def known_family(name: str) -> str | None:
@@ -149,13 +187,18 @@ def _one_per_architecture(names: list[str]) -> list[str]:
 
 def _read_list(key: str, raw: object) -> tuple[str, ...]:
     values = [raw] if isinstance(raw, str) else raw
-    example = "families such as 'cnn'" if key == "family" else "patterns such as 'resnet18*'"
+    examples = {"family": "families such as 'cnn'", "license": "licences such as 'mit' or 'permissive'"}
+    example = examples.get(key, "patterns such as 'resnet18*'")
     # An empty `exclude` is valid; an empty `match` or `family` would find no model.
     if not isinstance(values, list) or (key != "exclude" and not values):
         raise RecipeError(f"{key} is a list of {example}, not {shown(raw)}")
     for value in values:
         if key == "family" and value not in FAMILIES:
             raise RecipeError(f"there is no backbone family {shown(value)}{suggest(shown(value), FAMILIES)}")
+        if key == "license":
+            if not isinstance(value, str) or not LICENSE_PATTERN.fullmatch(value):
+                raise RecipeError(f"license: {shown(value)} is no name of a licence, such as 'mit' or 'permissive'")
+            continue
         if not isinstance(value, str) or not BACKBONE_PATTERN.fullmatch(value):
             raise RecipeError(f"{key}: {shown(value)} is no pattern over timm's names, such as 'resnet18*'")
     return tuple(values)

@@ -49,8 +49,10 @@ class BackboneFilter:
     """Minimum number of parameters, in millions, including a classifier of 1000 classes."""
     max_params: float | None = None
     min_size: float | None = None
-    """Minimum side, in pixels, of the images for which the network or its weights were made."""
+    """The network can be built from its weights for square images of a side, in pixels, from this to `max_size`."""
     max_size: float | None = None
+    license: tuple[str, ...] = ()
+    """Licences of the weights, of which one has to match; see `studies.space.backbone_filter`. Empty: all."""
     one_per_architecture: bool = False
     """Of several sets of weights, only timm's default, or the first if the default does not pass the filter."""
 
@@ -244,17 +246,28 @@ def describe_filter(chosen: BackboneFilter) -> str:
         words.append("with pre-trained weights")
     if chosen.family:
         words.append(f"of family {' or '.join(chosen.family)}")
-    for low, high, unit in (
-        (chosen.min_params, chosen.max_params, "million parameters"),
-        (chosen.min_size, chosen.max_size, "pixels"),
-    ):
-        bounds = [f"at least {low:g}"] if low is not None else []
-        bounds += [f"at most {high:g}"] if high is not None else []
-        if bounds:
-            words.append(f"{' and '.join(bounds)} {unit}")
+    if chosen.license:
+        words.append(f"under the licence {' or '.join(chosen.license)}".replace("!", "not "))
+    if bounds := _bounds(chosen.min_params, chosen.max_params):
+        words.append(f"{bounds} million parameters")
+    if _bounds(chosen.min_size, chosen.max_size):
+        words.append(f"for images of {describe_size(chosen)}")
     if chosen.one_per_architecture:
         words.append("one set of weights per architecture")
     return ", ".join(words)
+
+
+def describe_size(chosen: BackboneFilter) -> str:
+    """The limits of the image size in a filter: ``at most 224 pixels``; it has one at least."""
+    return f"{_bounds(chosen.min_size, chosen.max_size)} pixels"
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and low == high:
+        return f"{low:g}"
+    bounds = [f"at least {low:g}"] if low is not None else []
+    bounds += [f"at most {high:g}"] if high is not None else []
+    return " and ".join(bounds)
 
 
 def written(values: Iterable[Scalar], between: str = ", ") -> str:

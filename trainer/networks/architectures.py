@@ -1,9 +1,9 @@
-"""Size of timm's architectures, and which of them can classify: a shipped table and its generator.
+"""Size of timm's architectures, which of them classify, and for which images: a shipped table and its generator.
 
     python -m trainer.networks.architectures
 
-writes the table for the installed timm (about twenty minutes on one core). The table exists because building a network
-to count its weights takes a tenth of a second to ten seconds. If the table lacks an architecture of a newer timm, the
+writes the table for the installed timm (about an hour on one core). The table exists because building a network to
+count its weights takes a tenth of a second to ten seconds. If the table lacks an architecture of a newer timm, the
 network is built on torch's meta device, which takes no memory and computes nothing.
 """
 
@@ -15,17 +15,27 @@ import importlib.resources
 import logging
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trainer.common.files import replacing
-from trainer.networks.backbones import check_backbone
+from trainer.networks.backbones import check_backbone, pretrained_config, size_arguments
 
 TABLE = "architectures.csv"
-HEADER = ("architecture", "parameters", "classifies")
+HEADER = ("architecture", "parameters", "classifies", "sizes")
 CLASSES = 1000  # classes of the classifier that the number of parameters includes
+
+TRIED_SIZES = (64, 128, 224, 256, 384)
+"""Sides, in pixels, for which the table says whether an architecture takes them."""
+MAX_TRIED = 120_000_000
+"""Parameters up to which the table says so. Building a larger network takes too long; it is taken to accept what most
+smaller ones with the same first word in their names accept."""
+STEP = 32
+"""An architecture that takes all of `TRIED_SIZES` is taken to accept every larger multiple: networks reduce an image 32
+times at most, and fit their windows to the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +46,8 @@ class Architecture:
     """Number of trainable parameters, including a classifier of `CLASSES` classes."""
     classifies: bool
     """Whether it outputs class scores; encoders made for other purposes do not, and cannot be trained here."""
+    sizes: frozenset[int] | None = None
+    """Those of `TRIED_SIZES` for which it can be built from its pre-trained weights; None: unknown."""
 
 
 def architecture_of(name: str) -> Architecture:
@@ -53,9 +65,76 @@ def shipped_table() -> Mapping[str, Architecture]:
     """The shipped table: properties by name of the architecture."""
     text = importlib.resources.files("trainer.networks").joinpath(TABLE).read_text(encoding="utf-8")
     return {
-        row["architecture"]: Architecture(parameters=int(row["parameters"]), classifies=row["classifies"] == "yes")
+        row["architecture"]: Architecture(
+            parameters=int(row["parameters"]), classifies=row["classifies"] == "yes", sizes=_read_sizes(row["sizes"])
+        )
         for row in csv.DictReader(text.splitlines())
     }
+
+
+def _read_sizes(text: str) -> frozenset[int] | None:
+    if text in ("", "all"):
+        return frozenset(TRIED_SIZES) if text else None
+    return frozenset() if text == "none" else frozenset(map(int, text.split()))
+
+
+def _write_sizes(sizes: frozenset[int] | None) -> str:
+    if sizes is None or sizes == frozenset(TRIED_SIZES):
+        return "" if sizes is None else "all"
+    return " ".join(map(str, sorted(sizes))) or "none"
+
+
+def takes_size(name: str, size: int) -> bool:
+    """Whether a timm model can be built from its pre-trained weights for square images of ``size`` pixels.
+
+    Transformers are built for a size, and their position embeddings are resampled. Most convolutional networks take any
+    size. At the size for which the weights were made, every model can.
+
+    Raises:
+        BackboneError: timm has no such architecture.
+    """
+    if size == pretrained_config(name).input_size[-1]:
+        return True
+    architecture = architecture_of(name)
+    known = architecture.sizes
+    if known is None and architecture.parameters > MAX_TRIED:
+        known = _sizes_of_smaller(name.partition("_")[0])
+    if known is not None and size in TRIED_SIZES:
+        return size in known
+    if known == frozenset(TRIED_SIZES) and size >= TRIED_SIZES[0] and size % STEP == 0:
+        return True
+    return size in _taken(name.partition(".")[0], (size,))
+
+
+def _sizes_of_smaller(first_word: str) -> frozenset[int]:
+    """The sizes that most architectures of the table take whose names begin with this word; all if there are none."""
+    smaller = [row.sizes for name, row in shipped_table().items() if name.partition("_")[0] == first_word]
+    known = Counter(sizes for sizes in smaller if sizes is not None)
+    return known.most_common(1)[0][0] if known else frozenset(TRIED_SIZES)
+
+
+@functools.cache
+def _taken(architecture: str, sizes: tuple[int, ...]) -> frozenset[int]:
+    """Those of ``sizes`` for which the architecture can be built from weights of its own size; on the meta device."""
+    import timm
+    import torch
+
+    from trainer.networks.pretrained import create_pretrained
+
+    with torch.device("meta"), torch.no_grad():
+        native = timm.create_model(architecture, pretrained=False, num_classes=CLASSES).eval()
+        state = native.state_dict()
+
+        def takes(size: int) -> bool:
+            arguments = size_arguments(architecture, size)
+            try:
+                model = create_pretrained(architecture, state, CLASSES, arguments).eval() if arguments else native
+                scores = model(torch.zeros(1, 3, size, size))
+            except Exception:  # models raise exceptions of any type when a size does not fit
+                return False
+            return isinstance(scores, torch.Tensor) and scores.shape == (1, CLASSES)
+
+        return frozenset(filter(takes, sizes))
 
 
 @functools.cache
@@ -76,6 +155,13 @@ def _built(architecture: str) -> Architecture:
     return Architecture(parameters=sum(weight.numel() for weight in model.parameters()), classifies=classifies)
 
 
+def _with_sizes(name: str) -> Architecture:
+    built = _built(name)
+    if not built.classifies or built.parameters > MAX_TRIED:
+        return built
+    return replace(built, sizes=_taken(name, TRIED_SIZES))
+
+
 def write_table(path: Path) -> None:
     """Build every architecture of the installed timm and write the table, with progress on stderr."""
     import timm
@@ -85,8 +171,9 @@ def write_table(path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         for number, name in enumerate(names, 1):
-            built = _built(name)
-            writer.writerow([name, built.parameters, "yes" if built.classifies else "no"])
+            built = _with_sizes(name)
+            row = [name, built.parameters, "yes" if built.classifies else "no", _write_sizes(built.sizes)]
+            writer.writerow(row)
             print(f"\r{number}/{len(names)} {name:<60}", end="", file=sys.stderr)
     print(file=sys.stderr)
 

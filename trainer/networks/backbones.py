@@ -158,6 +158,23 @@ def size_arguments(name: str, image_size: int) -> dict[str, int]:
     return {"img_size": image_size} if pretrained_config(name).fixed_input_size else {}
 
 
+PERMISSIVE = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
+"""Licences of weights that allow any use, also commercial, if the authors are named."""
+UNKNOWN_LICENSE = "unknown"
+
+
+def license_of(name: str) -> str:
+    """The licence of a backbone's pre-trained weights, as timm states it, such as ``apache-2.0``.
+
+    Returns:
+        `UNKNOWN_LICENSE` if timm states none, or if there are no weights.
+    """
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    return (config and config.license) or UNKNOWN_LICENSE
+
+
 def pretrained_config(name: str) -> PretrainedCfg:
     """timm's configuration of a backbone.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainer.common.errors import BackboneError, TrainerError, first_lines
 from trainer.inference.printable import cause_of
 from trainer.networks.backbones import check_backbone
+from trainer.networks.resampling import resample_positions
 
 if TYPE_CHECKING:
     import torch
@@ -217,6 +218,8 @@ def create_pretrained(
 ) -> torch.nn.Module:
     """Build ``name`` with the weights in ``state``, which must be exactly those of the network.
 
+    For images of another size, position parameters are resampled: by timm, or else by `trainer.networks.resampling`.
+
     The network is first built with as many classes as ``state`` has, so that timm can load it strictly. If
     ``num_classes`` differs, the classifier is then replaced by a random one.
 
@@ -239,17 +242,31 @@ def create_pretrained(
     # Without a label offset: timm would use it to drop a background class from the head. Here the head is loaded
     # unchanged, or replaced.
     overlay = {"state_dict": dict(state), "num_classes": file_classes, "label_offset": 0}
-    try:
-        model = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=file_classes, **arguments
+
+    def loaded(**size: Any) -> torch.nn.Module:
+        built: torch.nn.Module = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=dict(overlay), num_classes=file_classes, **size
         )
+        return built
+
+    try:
+        try:
+            model = loaded(**arguments)
+        except RuntimeError:
+            if "img_size" not in arguments:
+                raise
+            # timm resamples the position parameters of most networks, not of all.
+            model = timm.create_model(name, pretrained=False, num_classes=file_classes, **arguments)
+            at_its_size = {key: value for key, value in arguments.items() if key != "img_size"}
+            source = state if state.keys() >= model.state_dict().keys() else loaded(**at_its_size).state_dict()
+            model.load_state_dict(resample_positions(source, model.state_dict()))
     except (RuntimeError, KeyError) as error:
         raise BackboneError(f"the weights do not fit {name}: {cause_of(error)}") from error
     missing = set(model.state_dict()) - set(state) if name.startswith(LOOSE) else set()
     if missing:
         raise BackboneError(f"the weights do not fit {name}: {len(missing)} are missing, such as {min(missing)}")
     pretrained_cfg: Any = model.pretrained_cfg
-    del pretrained_cfg["state_dict"]  # timm keeps the loaded weights there, which would double the memory
+    pretrained_cfg.pop("state_dict", None)  # timm keeps the loaded weights there, which would double the memory
     if num_classes != file_classes:
         if not hasattr(model, "reset_classifier"):
             raise BackboneError(f"{name} is an encoder without a classifier; choose an architecture that has one")

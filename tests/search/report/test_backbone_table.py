@@ -38,8 +38,9 @@ def cells(line: str) -> list[str]:
 
 def test_short_lists_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = listing(tmp_path, "test_vit.*")
-    name, family, parameters, size, speed, memory, _ = row(first, "test_vit.r160_in1k")
+    name, family, parameters, size, speed, memory, terms, _ = row(first, "test_vit.r160_in1k")
     assert (name, family, parameters, size) == ("test_vit.r160_in1k", "transformer", "0.4", "160")
+    assert terms == "apache-2.0" and "Some of these licences" not in first
     assert float(speed) > 0
     assert float(memory) > 0
     assert "in batches of" in first
@@ -89,7 +90,29 @@ def test_options_filter_the_list(tmp_path: Path) -> None:
     rows = [cells(line) for line in lines[: int(title.split()[0])]]
     assert len(rows) > 5
     assert {family for _, family, *_ in rows} == {"hybrid"}
-    assert all(float(parameters) <= 8.0 and int(size) <= 224 for _, _, parameters, size, *_ in rows)
+    assert all(float(parameters) <= 8.0 for _, _, parameters, *_ in rows)
+    assert {name.partition(".")[0] for name, *_ in rows} > {"mobilevit_s", "tiny_vit_5m_224"}, "256 and 224 pixels"
+
+
+def test_licences_are_listed_and_filter_the_list(tmp_path: Path) -> None:
+    output = listing(tmp_path, "vit_base_patch16_*", "--no-measure")
+    assert row(output, "vit_base_patch16_224.mae")[4] == "cc-by-nc-4.0"
+    assert row(output, "vit_base_patch16_dinov3.lvd1689m")[4] == "dinov3-license"
+    assert row(output, "vit_base_patch16_224.bamboo")[4] == "unknown"
+    assert "Permissive are apache-2.0, bsd-3-clause, cc-by-4.0, mit (--license permissive)." in output
+    free = listing(tmp_path, "vit_base_patch16_*", "--license", "permissive", "--no-measure")
+    assert {cells(line)[4] for line in free.splitlines() if line.startswith("vit_")} == {"apache-2.0", "mit"}
+    assert "Some of these licences" not in free
+    assert row(listing(tmp_path, "*", "--license", "unknown", "--no-measure"), "res2net101d.in1k")[4] == "unknown"
+
+
+def test_what_cannot_be_used_is_named_with_the_reason(tmp_path: Path) -> None:
+    output = " ".join(listing(tmp_path, "qwen3_vit_88m*", "--no-measure").split())
+    assert "Left out: qwen3_vit_88m_enc.qwen3_5_0_8b: no class scores (encoders)" in output
+    output = " ".join(listing(tmp_path, "levit_1*", "--family", "hybrid", "--no-measure").split())
+    assert "Left out" not in output
+    with pytest.raises(BackboneError, match=r"levit_128\.fb_dist_in1k.*: unusable for images of at most 128 pixels"):
+        listing(tmp_path, "levit_1*", "--max-size", "128", "--no-measure")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +131,9 @@ def test_options_filter_the_list(tmp_path: Path) -> None:
         (["resnet*", "--max-params", "0.1"], BackboneError, "at most 0.1 million parameters"),
         (["--family", "cn"], StudyError, "did you mean cnn"),
         (["a b"], StudyError, "'a b' is no pattern"),
+        (["--license", "apache"], BackboneError, "no weights have the licence 'apache'; did you mean apache-2.0"),
+        (["--license", "MIT License"], StudyError, "license: 'MIT License' is no name of a licence"),
+        (["convnext_tiny.*", "--license", "bsd-3-clause"], BackboneError, "weights, under the licence bsd-3-clause"),
     ],
 )
 def test_invalid_options_are_explained(

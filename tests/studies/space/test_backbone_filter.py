@@ -107,7 +107,7 @@ def test_all_unknown_backbones_are_listed(load: Load) -> None:
 
 
 def found(chosen: dict[str, object]) -> list[str]:
-    return find_backbones(read_filter(chosen))
+    return find_backbones(read_filter(chosen)).names
 
 
 def test_a_filter_narrows_by_family_and_size() -> None:
@@ -117,9 +117,63 @@ def test_a_filter_narrows_by_family_and_size() -> None:
     assert "vit_small_patch16_224.augreg_in1k" not in names, "22 million"
     assert {family_of(name) for name in names} == {"transformer", "hybrid"}
     assert all(4e6 <= architecture_of(name).parameters <= 6e6 for name in names)
-    large = found({"match": ["tf_efficientnetv2_s*"], "min_size": 300})
-    assert large == found({"match": ["tf_efficientnetv2_s*"]}), "made for 300 pixels"
-    assert found({"match": ["tf_efficientnetv2_s*"], "max_size": 299}) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "native"),
+    [("tf_efficientnetv2_s.in1k", 384), ("vit_small_patch14_dinov2.*", 518), ("vit_pe_core_tiny_*", 384)],
+)
+def test_sizes_are_those_that_a_network_can_be_built_for(pattern: str, native: int) -> None:
+    assert native > 299
+    every = found({"match": [pattern]})
+    assert every
+    for limits in ({"max_size": 299}, {"min_size": 200, "max_size": 230}, {"min_size": 1024}):
+        assert found({"match": [pattern], **limits}) == every
+
+
+def test_weights_that_are_bound_to_a_size_are_found_at_that_size_alone() -> None:
+    assert found({"match": ["halonet26t.*", "levit_128.*"], "max_size": 230}) == ["levit_128.fb_dist_in1k"]
+    assert found({"match": ["halonet26t.*", "levit_128.*"], "min_size": 250}) == ["halonet26t.a1h_in1k"]
+    result = find_backbones(read_filter({"match": ["halonet26t.*"], "min_size": 128, "max_size": 128}))
+    assert result.left_out == {"halonet26t.a1h_in1k": "unusable for images of 128 pixels"}
+
+
+def test_licences() -> None:
+    one = {"match": ["vit_base_patch16_clip_224.*", "res2net50d.*", "vit_base_patch16_dinov3.*"]}
+    openai, meta = "vit_base_patch16_clip_224.openai", "vit_base_patch16_clip_224.metaclip_400m"
+    free = found({**one, "license": "permissive"})
+    assert openai in free and meta not in free
+    assert free == found({**one, "license": ["mit", "apache-2.0"]})
+    assert found({**one, "license": "unknown"}) == ["res2net50d.in1k"]
+    assert found({**one, "license": ["cc-*"]}) == [meta.replace("400m", "2pt5b"), meta]
+    every, other = found(one), found({**one, "license": ["!permissive"]})
+    assert sorted([*free, *other]) == sorted(every)
+    assert "vit_base_patch16_dinov3.lvd1689m" in other
+    assert found({**one, "license": ["!cc-*", "!unknown", "!dinov3-license", "!apple-ascl"]}) == free
+
+
+def test_an_unknown_licence_is_a_problem_of_the_study(load: Load) -> None:
+    with pytest.raises(StudyError, match=r"backbone: no weights have the licence 'apache'; did you mean apache-2.0"):
+        check_backbones(load("[space]\nbackbone = { match = 'resnet18*', license = 'apache' }"))
+    with pytest.raises(StudyError, match="license is a list of licences such as 'mit'"):
+        load("[space]\nbackbone = { match = 'resnet18*', license = [] }")
+    spec = load("[space]\nbackbone = { match = 'resnet18*', license = ['mit', '!cc-*'] }")
+    assert "under the licence mit or not cc-*" in explain(spec).sampled[0].values
+
+
+def test_a_study_leaves_out_what_cannot_be_used_at_its_size(load: Load, caplog: pytest.LogCaptureFixture) -> None:
+    text = (
+        "[recipe]\nimage_size = {}\n[space]\nbackbone = {{ match = ['mixer_s32_224.*', 'levit_128*', 'resnet18.a1*'] }}"
+    )
+    with caplog.at_level("INFO"):
+        spec = check_backbones(load(text.format(128)))
+    assert backbones_of(spec) == ["resnet18.a1_in1k"]
+    assert "left out: levit_128.fb_dist_in1k, levit_128s.fb_dist_in1k: unusable for images of 128 pixels" in caplog.text
+    assert len(backbones_of(check_backbones(load(text.format(224))))) == 3
+    scratch = text.format(128).replace("[recipe]", "[recipe]\ninit = 'scratch'")
+    assert len(backbones_of(check_backbones(load(scratch)))) == 3
+    with pytest.raises(StudyError, match=r"there are no timm models levit_128.* unusable for images of 96, 128 pixels"):
+        check_backbones(load("[space]\nimage_size = [96, 128, 224]\nbackbone = { match = ['levit_128*'] }"))
 
 
 def test_encoders_without_a_classifier_are_never_found() -> None:
@@ -177,7 +231,18 @@ def test_patterns_that_overlap_are_found_when_the_filter_is_resolved(load: Load)
 def test_the_sweep_is_about_two_hundred_networks_that_train_at_one_size() -> None:
     spec = check_backbones(load_study("backbone_sweep"))
     names = backbones_of(spec)
-    assert 120 <= len(names) <= 220
+    assert 220 <= len(names) <= 260
+    foundation = (
+        "vit_small_patch14_dinov2.lvd142m",
+        "vit_base_patch14_reg4_dinov2.lvd142m",
+        "vit_base_patch16_dinov3.lvd1689m",
+        "vit_base_patch16_siglip_224.v2_webli",
+        "vit_base_patch16_clip_quickgelu_224.openai",
+        "vit_base_patch16_clip_224.laion2b_ft_in12k_in1k",
+        "vit_pe_core_base_patch16_224.fb",
+        "vit_pe_spatial_small_patch16_512.fb",
+    )
+    assert set(foundation) <= set(names)
     assert len({name.partition(".")[0] for name in names}) == len(names)
     assert {family_of(name) for name in names} == {"cnn", "transformer", "hybrid"}
     assert spec.default_params()["backbone"] == "tf_efficientnet_b0.ns_jft_in1k", "the product's default"
@@ -188,7 +253,7 @@ def test_the_sweep_is_about_two_hundred_networks_that_train_at_one_size() -> Non
 def test_overrides_narrow_the_sweep() -> None:
     changes = ["space.backbone.family=transformer", "space.backbone.max_params=10"]
     spec = check_backbones(load_study("backbone_sweep", changes))
-    assert 2 < len(backbones_of(spec)) < 20
+    assert 2 < len(backbones_of(spec)) < 25
     assert [d.name for d in spec.space] == ["backbone", "optimizer.lr", "optimizer.layer_decay"]
     assert spec.space[1].when == ()
     assert spec.default_params()["backbone"] in backbones_of(spec)

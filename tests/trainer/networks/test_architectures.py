@@ -8,7 +8,16 @@ import pytest
 
 import trainer.networks.architectures
 from trainer.common.errors import BackboneError
-from trainer.networks.architectures import CLASSES, TABLE, architecture_of, shipped_table, write_table
+from trainer.networks.architectures import (
+    CLASSES,
+    MAX_TRIED,
+    TABLE,
+    TRIED_SIZES,
+    architecture_of,
+    shipped_table,
+    takes_size,
+    write_table,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +54,12 @@ def test_what_the_table_lacks_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = shipped_table()["test_vit"]
     encoder = shipped_table()["qwen3_vit_88m_enc"]
     monkeypatch.setattr(trainer.networks.architectures, "shipped_table", dict)
-    assert architecture_of("test_vit.r160_in1k") == expected
+    assert architecture_of("test_vit.r160_in1k").parameters == expected.parameters
     assert architecture_of("qwen3_vit_88m_enc") == encoder
 
 
 def test_the_table_is_written_as_it_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["test_vit", "qwen3_vit_88m_enc", "resnet18"]
+    names = ["test_vit", "qwen3_vit_88m_enc", "resnet18", "halonet26t"]
     monkeypatch.setattr("timm.list_models", lambda: names)
     write_table(tmp_path / TABLE)
     header, *rows = (tmp_path / TABLE).read_text(encoding="utf-8").splitlines()
@@ -58,6 +67,30 @@ def test_the_table_is_written_as_it_is_shipped(tmp_path: Path, monkeypatch: pyte
     assert header == shipped[0]
     assert [row.partition(",")[0] for row in rows] == names
     assert set(rows) < set(shipped)
+
+
+def test_the_table_says_which_sizes_are_taken() -> None:
+    rows = shipped_table()
+    assert rows["resnet18"].sizes == rows["vit_base_patch14_dinov2"].sizes == frozenset(TRIED_SIZES)
+    assert rows["halonet26t"].sizes == frozenset({256})
+    assert rows["crossvit_9_240"].sizes == frozenset()
+    unknown = [name for name, row in rows.items() if row.sizes is None and row.classifies]
+    assert all(rows[name].parameters > MAX_TRIED for name in unknown)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("halonet26t.a1h_in1k", [256], [64, 96, 224, 300]),
+        ("crossvit_9_240.in1k", [240], [224, 256]),
+        ("vit_small_patch14_dinov2.lvd142m", [64, 96, 100, 300, 518, 2048], []),
+        ("xcit_nano_12_p16_224.fb_in1k", [160, 304], [300]),
+        ("vit_large_patch14_dinov2.lvd142m", [128, 160, 518], []),
+        ("mixer_l16_224.goog_in21k", [224], [128, 256]),
+    ],
+)
+def test_sizes_that_the_table_lacks_are_tried_or_inferred(name: str, taken: list[int], refused: list[int]) -> None:
+    assert [size for size in (*taken, *refused) if takes_size(name, size)] == taken
 
 
 def test_an_architecture_that_timm_lacks_is_refused() -> None:
