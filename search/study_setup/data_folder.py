@@ -88,5 +88,15 @@ def inspect_with_progress(folder: Path, options: DataOptions, console: Console) 
 
 def known_folder(stores: Stores, fingerprint: str) -> Path | None:
     """The folder that a data set was read from, if it still exists. The caller has to compare its fingerprint."""
-    folder = stores.datasets.get(fingerprint).summary.get("folder")
-    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+    return existing_folder(stores.datasets.get(fingerprint).summary.get("folder"))
+
+
+def existing_folder(recorded: object) -> Path | None:
+    """The folder of an absolute path that the database holds; None if this machine has no such folder."""
+    if not isinstance(recorded, str):
+        return None
+    try:
+        folder = Path(recorded)
+        return folder if folder.is_absolute() and folder.is_dir() else None
+    except OSError:  # a name that is too long, or a folder above that this user may not search
+        return None
