@@ -7,8 +7,8 @@ beside a second training like itself. In each, the threads wait in three ways: s
 sleeping, as Retable asks (`trainer.inference.resources.wait_passively`); and not at all, with one thread.
 
 Each training is a fresh process, because OpenMP reads its settings when it is loaded. It trains epochs until
-`--seconds` have passed, two at least; the first does not count. All cells take turns, round after round, every other
-round backwards. Ratios are within a round, medians over the rounds.
+`--seconds` have passed; the first counts only if it is the only one. All cells take turns, round after round, every
+other round backwards. Ratios are within a round, medians over the rounds.
 """
 
 from __future__ import annotations
@@ -159,8 +159,7 @@ def train(training: Training) -> None:
 
     def on_epoch(report: EpochReport) -> Verdict:
         seconds.append(report.seconds)
-        over = len(seconds) > 1 and time.monotonic() - begun >= training.seconds
-        return Verdict.STOP if over else Verdict.CONTINUE
+        return Verdict.STOP if time.monotonic() - begun >= training.seconds else Verdict.CONTINUE
 
     cross_validate(
         recipe,
@@ -173,7 +172,7 @@ def train(training: Training) -> None:
         on_epoch=on_epoch,
         checkpoint=None,
     )
-    print(statistics.median(seconds[1:]), flush=True)
+    print(statistics.median(seconds[1:] or seconds), flush=True)
 
 
 def rows(seconds: dict[Cell, list[float]]) -> Iterator[dict[str, object]]:
