@@ -113,7 +113,7 @@ class TestRememberedFolder:
         assert weights_folder(stored.stored, spec, given) == given
         assert weights_folder(None, spec, None) is None and weights_folder(stored.stored, spec, None) is None
 
-    @pytest.mark.parametrize("init", ["imagenet", "ssl-a"])
+    @pytest.mark.parametrize("init", ["pretrained", "ssl-a"])
     @pytest.mark.parametrize("folder", ["/nowhere/weights", "/" + "x/" * 2000, "/" + "x" * 4000, "/dev/null"])
     def test_a_folder_that_is_missing_here_is_named_with_the_option(
         self, stored: Study, tmp_path: Path, init: str, folder: str
@@ -133,7 +133,7 @@ class TestRememberedFolder:
     ) -> None:
         monkeypatch.setattr(search.study_setup.weights_folder, "missing_weights", lambda names, weights_dir: ())
         elsewhere = replace(stored.stored, weights_dir="/nowhere/weights")
-        assert weights_folder(elsewhere, study(tmp_path, LEARNING_RATE, "imagenet"), None) is None
+        assert weights_folder(elsewhere, study(tmp_path, LEARNING_RATE, "pretrained"), None) is None
         assert "/nowhere/weights of study colours" in caplog.text and "--weights FOLDER" in caplog.text
 
     def test_start_remembers_the_folder_and_replaces_it_only_by_an_explicit_one(
