@@ -87,7 +87,10 @@ HomeFolder = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", help="Folder of pre-trained weights, named by timm model: NAME.safetensors or NAME.pth."),
+    typer.Option(
+        "--weights",
+        help="Folder of pre-trained weights, named by timm model: NAME.safetensors or NAME.pth. A study remembers it.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -43,7 +43,7 @@ class Workers:
     per_gpu: int = 1
     """Local workers that share each GPU."""
     weights: Path | None = None
-    """Folder of pre-trained weights."""
+    """Folder of pre-trained weights; None: the one that the study remembers."""
     grace: float = GRACE
     """Seconds, see `search.runtime.signals.GRACE`."""
     quota: float | None = None

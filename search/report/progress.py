@@ -1,10 +1,11 @@
 """Live progress of a study: a line for every ended trial, and below them a status line that is redrawn in place.
 
-A log file or a pipe gets only the lines of ended trials.
+A log file or a pipe gets plain lines: those of ended trials, and now and then the status behind the time of day.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from search.runtime.console import SEPARATOR, facts_in, say, shortened
+from search.runtime.console import LOG_INTERVAL, SEPARATOR, facts_in, redraws, say, shortened
 from search.study_setup.deadline import clock
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.time_budget import outline
@@ -24,6 +25,7 @@ from trainer.inference.printable import excerpt
 from trainer.recipe.recipe import FIELDS, Scalar
 
 BAR_WIDTH = 24  # characters
+EPOCHS_INTERVAL = 60.0  # seconds between two status lines of a log that differ only in epochs and times
 SETTINGS_INDENT = 11  # cells before settings on a line of their own
 
 STYLES: dict[TrialStatus, str] = {
@@ -44,6 +46,7 @@ class ProgressView:
         *,
         shown: int = 0,
         origins: Callable[[], Mapping[int, str]] = dict,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
@@ -51,24 +54,28 @@ class ProgressView:
             shown: number of ended trials that were printed before.
             origins: returns the origin of each trial that the sampler did not propose, by number (see
                 `search.tuning.warm_starts`).
+            monotonic: monotonic time in seconds, for the pauses between the status lines of a log.
         """
         self._console = console
         self._default = default
         self._shown = shown
         self._origins = origins
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = Live(console=console, auto_refresh=False, transient=True) if redraws(console) else None
+        self._log = _StatusLog(console, monotonic)
 
     def __enter__(self) -> ProgressView:
-        self._live.start()
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def show(self, snapshot: StudySnapshot, now: str) -> None:
-        """Print the trials that ended since the last call, and redraw the status line.
+        """Print the trials that ended since the last call, and redraw the status line or add one to the log.
 
         Args:
             now: what runs at the moment, as text.
@@ -78,8 +85,42 @@ class ProgressView:
         for record in new:
             print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
         self._shown = len(snapshot.records)
+        if self._live is None:
+            self._log.update(snapshot, now)
+            return
         lines = facts_in(status_line(snapshot, now), self._console.width)
         self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+class _StatusLog:
+    """Adds status lines to a log, the first after `LOG_INTERVAL`.
+
+    After a change of the stage or of a count, the next line follows once `LOG_INTERVAL` has passed since the last one;
+    while only epochs and times change, after `EPOCHS_INTERVAL`; without any change, never.
+    """
+
+    def __init__(self, console: Console, monotonic: Callable[[], float]) -> None:
+        self._console, self._monotonic = console, monotonic
+        self._time = monotonic()
+        self._line = ""
+        self._counts: tuple[int, ...] = ()
+
+    def update(self, snapshot: StudySnapshot, now: str) -> None:
+        """Print the status if a line is due."""
+        line, counts = status_line(snapshot, now, bar=False), _counts(snapshot)
+        pause = LOG_INTERVAL if counts != self._counts else EPOCHS_INTERVAL
+        if line == self._line or self._monotonic() - self._time < pause:
+            return
+        say(self._console, f"{time.strftime('%H:%M:%S')}  {line}", whole=True)
+        self._time, self._line, self._counts = self._monotonic(), line, counts
+
+
+def _counts(snapshot: StudySnapshot) -> tuple[int, ...]:
+    """What tells the stages of a study apart, and counts their progress."""
+    return (
+        *(snapshot.paused, snapshot.workers, len(snapshot.records)),
+        *(snapshot.confirms_done, snapshot.confirms_open > 0, snapshot.refits_done, snapshot.refits_open > 0),
+    )
 
 
 def print_trial(
@@ -153,12 +194,17 @@ def short(value: Scalar) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def status_line(snapshot: StudySnapshot, now: str) -> str:
-    """Trials done, time left, pruned and failed trials, the best so far, and ``now``, joined by `SEPARATOR`."""
+def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
+    """Trials done, time left, pruned and failed trials, the best so far, and ``now``, joined by `SEPARATOR`.
+
+    Args:
+        bar: begin with a bar that shows the share of the budget.
+    """
     budget = snapshot.study.budget
     if budget:
         filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.counted / budget))
-        head = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {snapshot.counted}/{budget} trials"
+        drawn = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] " * bar
+        head = f"{drawn}{snapshot.counted}/{budget} trials"
     else:
         head = f"{snapshot.counted} trial{'s' * (snapshot.counted != 1)}"
     parts = [head]

@@ -34,6 +34,7 @@ GAP = 2  # cells between the columns of a table
 INDENT = 4  # cells before running text that is printed below its row
 LEAST_BESIDE = 40  # minimum width, in cells, of a column of running text beside the other columns
 LEAST_LINE = 10  # minimum width, in cells, of text behind a prefix, however narrow the terminal
+LOG_INTERVAL = 10.0  # seconds between two lines of progress where the output is no terminal
 SEPARATOR = " · "
 """Separates the facts of one line; a line may be broken there."""
 
@@ -74,6 +75,11 @@ class PrintableFormatter(logging.Formatter):
 def open_console() -> Console:
     """The console on standard output, without Rich's colours for numbers and paths."""
     return _SafeConsole(highlight=False)
+
+
+def redraws(console: Console) -> bool:
+    """Whether the output is a terminal that can redraw a line in place. A file or pipe gets plain lines instead."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def say_error(message: str) -> None:

@@ -58,9 +58,13 @@ class StopSignals:
         self._since: float | None = None
 
     def install(self) -> StopSignals:
-        """Install the signal handlers; only the main thread may."""
+        """Install the signal handlers; only the main thread may.
+
+        SIGHUP stays ignored where it is: ``nohup`` asks for that, so that the end of a terminal stops nothing.
+        """
         for number in self.SIGNALS:
-            signal.signal(number, self._receive)
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._receive)
         stop_waiting_when(lambda: self.requested)
         return self
 

@@ -19,6 +19,7 @@ from search.runtime.errors import SearchError
 from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import VALUE_RANGES, Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
+from search.study_setup.weights_folder import remembered_path
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE, SIBLINGS
 from search.study_state.study import Study, read_study
 from search.tuning.probing.plan import plan_probes
@@ -62,6 +63,8 @@ class StudyPlan:
     """Whether good recipes of earlier studies are tried early, see `search.tuning.warm_starts`."""
     weighting: Weighting | None = None
     """Weights of the training images in the scores of a new study; None: equal weights, or the study is stored."""
+    weights_dir: Path | None = None
+    """Folder of pre-trained weights that the study is to remember; None: what it remembers stays."""
     fold_numbers: NDArray[np.int64] = field(init=False)
     """Fold of each training image, int64 ``(n,)``."""
 
@@ -139,6 +142,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
         overrides=study_plan.overrides,
         budget=None if study_plan.until_deadline and study_plan.budget is None else budget,
         weights=study_plan.weighting.stored if study_plan.weighting else None,
+        weights_dir=None if study_plan.weights_dir is None else remembered_path(study_plan.weights_dir),
     )
     record_enqueued(stores, stored.id, stores.optuna_study(stored.name))
     return Study.of(stored)
@@ -228,6 +232,9 @@ def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
     budget = _budget_of_resumed(study, study_plan, before.search_settings.trials)
     if budget != study.budget:
         stores.studies.set_budget(study.id, budget)
+    weights_dir = None if study_plan.weights_dir is None else remembered_path(study_plan.weights_dir)
+    if weights_dir not in (None, study.stored.weights_dir):
+        stores.studies.set_weights_dir(study.id, weights_dir)
     # Also if it is running: this resets the count of failures and the patience.
     stores.studies.set_state(study.id, StudyState.RUNNING)
     return read_study(stores, study.name)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from search.runtime.console import LOG_INTERVAL, redraws, say
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from storage.stores import Stores
@@ -80,13 +84,47 @@ def open_for_training(folder: Path, study: Study, stores: Stores) -> ImageSet:
 
 
 def inspect_with_progress(folder: Path, options: DataOptions, console: Console) -> Competition:
-    """`inspect`, with a progress line on the terminal."""
-    label = f"Reading {escape(printable(str(folder)))} …"
-    with console.status(label) as status:
-        return inspect(folder, options, lambda done, total: status.update(f"{label} {done} of {total} images"))
+    """`inspect`, with its progress on the console."""
+    label = f"Reading {folder} …"
+    with progress_line(console, label) as update:
+        return inspect(folder, options, lambda done, total: update(f"{label} {done} of {total} images"))
+
+
+@contextmanager
+def progress_line(
+    console: Console, text: str, monotonic: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[str], None]]:
+    """Show the progress of a step: a line that is redrawn on a terminal, else plain lines, `LOG_INTERVAL` apart.
+
+    Yields:
+        A function that changes the text. It may be called often.
+    """
+    if redraws(console):
+        with console.status(escape(printable(text))) as status:
+            yield lambda text: status.update(escape(printable(text)))
+        return
+    last = monotonic()
+
+    def update(text: str) -> None:
+        nonlocal last
+        if monotonic() - last >= LOG_INTERVAL:
+            last = monotonic()
+            say(console, text, whole=True)
+
+    yield update
 
 
 def known_folder(stores: Stores, fingerprint: str) -> Path | None:
     """The folder that a data set was read from, if it still exists. The caller has to compare its fingerprint."""
-    folder = stores.datasets.get(fingerprint).summary.get("folder")
-    return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+    return existing_folder(stores.datasets.get(fingerprint).summary.get("folder"))
+
+
+def existing_folder(recorded: object) -> Path | None:
+    """The folder of an absolute path that the database holds; None if this machine has no such folder."""
+    if not isinstance(recorded, str):
+        return None
+    try:
+        folder = Path(recorded)
+        return folder if folder.is_absolute() and folder.is_dir() else None
+    except OSError:  # a name that is too long, or a folder above that this user may not search
+        return None

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.engines.plan import Workers
+from search.runtime.console import note
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import Competition, NoData, inspect_with_progress, known_folder
@@ -21,17 +22,15 @@ from search.study_setup.deadline import Hours
 from search.study_setup.image_weights import Weighting, estimate_image_weights
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
+from search.study_setup.weights_folder import check_initial_weights, remembered_path, weights_folder
 from search.study_state.study import Study
 from storage.records.studies import StoredStudy
 from storage.stores import stores_if_any
 from studies.file.catalog import check_name, find_study, is_study_file
-from studies.resolve_backbones import backbones_of, check_backbones
+from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
-from trainer.common.errors import BackboneError
 from trainer.data.sample_data import write_digits
-from trainer.networks.custom_weights import missing_custom_weights_message
-from trainer.networks.pretrained import missing_weights, missing_weights_message
 
 PATIENCE = "search.patience="
 
@@ -40,8 +39,8 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     """Read and check a study and its images.
 
     Raises:
-        StudyError, BackboneError, DataError, NoData, EnvironmentProblem, StorageError: invalid input; nothing was
-            written.
+        StudyError, BackboneError, DataError, NoData, NoWeights, EnvironmentProblem, StorageError: invalid input;
+            nothing was written.
         NoSuchTrial, NothingFinished: the trial of ``--from`` does not exist or has not finished.
         CannotWeight: the study asks for scores weighted toward the test images, which is not possible.
     """
@@ -69,7 +68,10 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     spec, file_spec = check_backbones(spec), check_backbones(file_spec, lenient=False)
     if start is not None:
         spec = begin_with(spec, start, overrides, console if stored is None else None)
-    _check_initial_weights(spec, request.workers.weights)
+    weights_dir = weights_folder(stored, spec, request.workers.weights)
+    check_initial_weights(spec, weights_dir)
+    if weights_dir is not None and remembered_path(weights_dir) is None:
+        note(console, "the name of the weights folder is not UTF-8, so the study cannot remember it: repeat --weights")
     if data is None or competition is None:
         data = write_digits(Home(root=request.workers.home).samples / "digits")
         competition = inspect_with_progress(data, spec.data.options, console)
@@ -84,7 +86,8 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         budget=request.trials,
         until_deadline=request.hours is not None,
         memory=request.memory,
-        weighting=_weighting(spec, competition, request.workers.weights, console) if stored is None else None,
+        weights_dir=request.workers.weights,
+        weighting=_weighting(spec, competition, weights_dir, console) if stored is None else None,
     )
 
 
@@ -105,20 +108,6 @@ def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, 
         return None
     with comparison_progress(console) as say:
         return estimate_image_weights(competition, weights=weights, say=say)
-
-
-def _check_initial_weights(spec: StudySpec, weights: Path | None) -> None:
-    """Check that the weights of every ``init`` in the study are at hand, pre-trained weights and checkpoints alike.
-
-    Raises:
-        BackboneError: weights are missing; names all of them.
-    """
-    inits = [str(name) for name in spec.values_of("init")]
-    missing = missing_weights(backbones_of(spec), weights) if "pretrained" in inits else ()
-    problems = [missing_weights_message(missing, weights)] if missing else []
-    problems += [missing_custom_weights_message(inits, weights)]
-    if any(problems):
-        raise BackboneError("\n".join(filter(None, problems)))
 
 
 @dataclass(frozen=True, kw_only=True)

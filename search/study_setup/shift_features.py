@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
 
-from search.study_setup.data_folder import Competition
+from search.study_setup.data_folder import Competition, progress_line
 from trainer.data.folds import fold_groups
 from trainer.data.inspection import Progress
 from trainer.shift.descriptors import describe_images
@@ -24,13 +23,13 @@ Say = Callable[[str], Progress]
 
 @contextmanager
 def comparison_progress(console: Console) -> Iterator[Say]:
-    """A progress line on the terminal for the comparison of training with test images."""
-    with console.status("Comparing training with test images …") as status:
+    """The progress of the comparison of training with test images, on the console."""
+    with progress_line(console, "Comparing training with test images …") as update:
 
         def say(step: str) -> Progress:
-            label = f"{escape(step[:1].upper() + step[1:])} …"
-            status.update(label)
-            return lambda done, total: status.update(f"{label} {done} of {total}")
+            label = f"{step[:1].upper() + step[1:]} …"
+            update(label)
+            return lambda done, total: update(f"{label} {done} of {total}")
 
         yield say
 

@@ -11,6 +11,7 @@ from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.data_folder import DataMismatch, NoData
+from search.study_setup.weights_folder import NoWeights
 from search.study_state.study import read_study
 from search.tuning.restore_optuna import ForeignOptunaStudy
 from search.worker.dead_workers import SWEEP_INTERVAL, orphaned_trials, sweep_all
@@ -48,8 +49,9 @@ def work(
     """Take and run work items until no worker has any left or a stop is requested.
 
     Args:
-        open_context: opens a study for training. If it fails (`NoData`, `DataMismatch`, `DataError`, `StudyError`,
-            `ForeignOptunaStudy`), the study is left to other workers; for the study ``only`` the error is raised.
+        open_context: opens a study for training. If it fails (`NoData`, `NoWeights`, `DataMismatch`, `DataError`,
+            `StudyError`, `ForeignOptunaStudy`), the study is left to other workers; for the study ``only`` the error is
+            raised.
         only: the study to serve; None: all studies.
         linger: wait for further work until a stop is requested.
         quota: GiB for checkpoints, see `search.runtime.disk.QUOTA`.
@@ -139,7 +141,7 @@ class _WorkerLoop:
             return None
         try:
             return self._open_context(study)
-        except (NoData, DataMismatch, DataError, StudyError, ForeignOptunaStudy) as problem:
+        except (NoData, NoWeights, DataMismatch, DataError, StudyError, ForeignOptunaStudy) as problem:
             if self._only is not None:
                 raise
             log.warning("study %s is left to other workers: %s", study.name, problem)

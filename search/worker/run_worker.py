@@ -38,7 +38,7 @@ class WorkerRequest:
     home: Path
     """Home folder, see `search.runtime.home`."""
     weights: Path | None = None
-    """Folder of pre-trained weights."""
+    """Folder of pre-trained weights; None: of each study the one that it remembers."""
     stay: bool = False
     """Wait for further work instead of ending."""
     grace: float = GRACE
@@ -53,7 +53,8 @@ def run_worker(request: WorkerRequest) -> None:
     """Run work items until none is left or a stop is requested. A stop releases the current item.
 
     Raises:
-        StorageError, DataMismatch, DataError, NoData, StudyError: the worker cannot start. It has taken no item.
+        StorageError, DataMismatch, DataError, NoData, NoWeights, StudyError: the worker cannot start. It has taken no
+            item.
         WorkerLeaves: the worker cannot continue on this host. Its item is released or has failed.
     """
     parent = os.environ.get(PARENT_VARIABLE)

@@ -14,6 +14,7 @@ import optuna
 from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
+from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study
 from search.tuning.probing.backbones import ProbeResults
 from search.tuning.probing.sampler import ProbedSampler
@@ -52,7 +53,7 @@ class WorkerResources:
     device: torch.device
     loader: BatchLoader
     weights_dir: Path | None = None
-    """Folder of pre-trained weights, see `trainer.networks.build.create_backbone`."""
+    """Folder of pre-trained weights of all studies; None: of each study the one that it remembers."""
     lease: float = LEASE
     """Seconds, see `search.worker.lease.LEASE`."""
 
@@ -71,6 +72,7 @@ class StudyCache:
 
         Raises:
             NoData, DataMismatch, DataError: no folder holds its images.
+            NoWeights: this machine lacks its weights.
             StudyError: its specification is not valid, or it names a pruner that no longer exists.
             ForeignOptunaStudy: another program has replaced Optuna's study.
         """
@@ -110,7 +112,7 @@ class StudyCache:
             device=resources.device,
             loader=resources.loader,
             train=train,
-            weights_dir=resources.weights_dir,
+            weights_dir=weights_folder(stored, study.spec, resources.weights_dir),
             lease=resources.lease,
         )
 

@@ -28,6 +28,7 @@ from search.statistics.reproducibility import (
     must_be_equal,
 )
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
+from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_folds, read_weights
 from search.worker.study_context import training_data
@@ -66,7 +67,7 @@ class ReplayRequest:
     home: Path
     """Home folder, see `search.runtime.home`."""
     weights: Path | None
-    """Folder of pre-trained weights, see `trainer.networks.build.create_backbone`."""
+    """Folder of pre-trained weights; None: the one that the study remembers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ def replay(request: ReplayRequest) -> bool:
 
     Raises:
         CannotReplay, UnknownStudyError, NoStudy: there is nothing to compare with.
-        NoData, DataMismatch, DataError, BackboneError: images or weights are missing.
+        NoData, NoWeights, DataMismatch, DataError, BackboneError: images or weights are missing.
     """
     check_torch_pair()
     stores = open_stores(request.storage_url)
@@ -248,7 +249,7 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
             device=device,
             on_epoch=on_epoch,
             checkpoint=None,
-            weights_dir=request.weights,
+            weights_dir=weights_folder(study.stored, study.spec, request.weights),
             predict_test=False,
             loader=loader,
         )

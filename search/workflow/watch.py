@@ -19,6 +19,7 @@ from search.runtime.console import say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
+from search.study_setup.weights_folder import weights_folder
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, running_work
 from search.study_state.study import Study, read_study
@@ -187,9 +188,15 @@ def no_worker_here(home: Home) -> Callable[[StudySnapshot], bool]:
 def make_fleet(
     planned: FleetPlan, stores: Stores, study: Study, data: Path, workers: Workers, home: Home
 ) -> Fleet | None:
-    """The planned workers; None if workers elsewhere do the work."""
+    """The planned workers; None if workers elsewhere do the work.
+
+    Raises:
+        NoWeights: local workers would lack the study's weights.
+    """
     if planned.make is None:
         return None
+    if workers.engine == "local":
+        weights_folder(study.stored, study.spec, workers.weights)  # raises now, instead of in every worker
     command = WorkerCommand(
         study=study.name,
         storage_url=url_text(stores.database.url),

@@ -30,6 +30,8 @@ LATEST = 253_339_228_800
 """Latest time of a column, Unix seconds: the begin of the year 9998."""
 LONGEST = 10**10
 """Longest duration of a column."""
+PATH = 4096
+"""Longest path of a column, in characters."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,199}")
 _SHOWN = 60  # characters of a value in a message
 
@@ -63,6 +65,14 @@ def text(limit: int = 10_000, pattern: str = "") -> Rule:
             isinstance(v, str) and len(v) <= limit and "\0" not in v and (not pattern or bool(re.fullmatch(pattern, v)))
         ),
         words,
+    )
+
+
+def folder() -> Rule:
+    """An absolute path of a folder, of at most `PATH` characters, without NUL. It may not exist on this machine."""
+    return (
+        lambda v: isinstance(v, str) and v.startswith("/") and len(v) <= PATH and "\0" not in v,
+        f"an absolute path of at most {PATH} characters",
     )
 
 

@@ -178,6 +178,7 @@ class Study(Base):
     served: Mapped[float | None]
     swept: Mapped[float | None]
     running_since: Mapped[float | None]
+    weights_dir: Mapped[str | None]
     created: Mapped[float]
 
 

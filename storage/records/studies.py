@@ -57,6 +57,8 @@ class StoredStudy:
     running_since: float | None
     """When the user last set the study running; None: never since it was created."""
     created: float
+    weights_dir: str | None = None
+    """Absolute path of the folder of pre-trained weights, on the machine that began the study; None: none was given."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +99,7 @@ _STUDY_RULES = {
     "state_reason": rows.text(),
     "priority": rows.integer(),
     **dict.fromkeys(("served", "swept", "running_since"), rows.optional(rows.moment())),
+    "weights_dir": rows.optional(rows.folder()),
     "created": rows.moment(),
 }
 
@@ -124,18 +127,21 @@ class StudyStore:
         budget: int | None,
         deadline: float | None = None,
         weights: ImageWeights | None = None,
+        weights_dir: str | None = None,
     ) -> StoredStudy:
         """Store a new study in the state running. The caller creates Optuna's study.
 
         Args:
             fingerprint: of a stored data set.
             weights: they never change; None: all images count equally.
+            weights_dir: absolute path of the folder of pre-trained weights.
 
         Raises:
             StudyExistsError: the name is taken, perhaps since a moment ago by another process.
-            StorageError: the data set is not stored, or the name cannot be one of a folder.
+            StorageError: the data set is not stored, the name cannot be one of a folder, or the path is relative.
         """
-        check_row(Study.__tablename__, {"name": name}, {"name": _STUDY_RULES["name"]})
+        given = {"name": name, "weights_dir": weights_dir}
+        check_row(Study.__tablename__, given, {column: _STUDY_RULES[column] for column in given})
         with self._database.writing() as connection:
             created = connection.execute(
                 self._database.insert(Study)
@@ -149,6 +155,7 @@ class StudyStore:
                     data_options={},  # unused: the specification holds the options
                     budget=budget,
                     deadline=deadline,
+                    weights_dir=weights_dir,
                     state=StudyState.RUNNING.value,
                     state_reason="",
                     created=self._database.clock(),
@@ -247,6 +254,17 @@ class StudyStore:
     def set_spec(self, study_id: int, *, spec: Mapping[str, Any], file_spec: Mapping[str, Any]) -> None:
         """Replace the specification by one with the same hash: it differs only in settings that no trial depends on."""
         self._change(study_id, spec=dict(spec), file_spec=dict(file_spec))
+
+    @repeatable
+    def set_weights_dir(self, study_id: int, weights_dir: str) -> None:
+        """Replace the folder of pre-trained weights, an absolute path.
+
+        Raises:
+            StorageError: the path is relative.
+        """
+        given = {"id": study_id, "weights_dir": weights_dir}
+        check_row(Study.__tablename__, given, {"weights_dir": _STUDY_RULES["weights_dir"]})
+        self._change(study_id, weights_dir=weights_dir)
 
     @repeatable
     def set_budget(self, study_id: int, budget: int | None) -> None:

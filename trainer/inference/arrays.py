@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import ImageError, ModelError
 from .images import MAX_PIXELS
-from .memory import available_memory, size_text
+from .resources import available_memory, size_text
 
 KEY = "arr_0"
 

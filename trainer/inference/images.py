@@ -17,7 +17,6 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
 from .file_kinds import FORMATS, HEAD, describe_tiff, kind_of_bytes, openable_formats
-from .memory import reserved
 from .pixel_values import (
     Range,
     Ranges,
@@ -30,6 +29,7 @@ from .pixel_values import (
     wide_kind,
     wide_values,
 )
+from .resources import reserved
 
 if TYPE_CHECKING:
     import torch

@@ -42,6 +42,10 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))  # python -I leaves it out
 
+from inference.resources import wait_passively
+
+wait_passively()  # before numpy and torch are loaded
+
 from inference.predict import main
 
 if __name__ == "__main__":

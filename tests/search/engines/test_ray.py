@@ -167,6 +167,7 @@ def test_workers_run_where_there_is_room_without_showing_the_url(
             f"RETABLE_STORAGE={command.storage_url}",
             f"RETABLE_PARENT={parent}",
             "OMP_NUM_THREADS=1",
+            "OMP_WAIT_POLICY=PASSIVE",
             "CUDA_VISIBLE_DEVICES=",
         } <= set(environment)
         assert b"NodeWorker" in Path(f"/proc/{parent}/cmdline").read_bytes()

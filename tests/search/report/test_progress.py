@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from search.report.progress import ProgressView, clock_time, status_line
+from search.report.progress import EPOCHS_INTERVAL, ProgressView, clock_time, status_line
+from search.runtime.console import LOG_INTERVAL
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
-from search.study_state.snapshot import read_snapshot
+from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import running_work, search_is_over
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
@@ -52,6 +55,60 @@ def test_the_epoch_under_way_is_never_beyond_the_last(context: StudyContext, sto
         trial.report(0.5, epoch)
         shown.append(running_work(stores, read_snapshot(stores, "colours")))
     assert shown == [f"trial 0 epoch {min(epoch, epochs)}/{epochs}" for epoch in range(1, epochs + 2)]
+
+
+class Log:
+    """The progress of a study in a file, and the time that passes between two looks."""
+
+    def __init__(self, context: StudyContext) -> None:
+        self.now = 0.0
+        self.output = io.StringIO()
+        console = Console(file=self.output, width=60)
+        self.view = ProgressView(console, context.spec.default_recipe(), monotonic=lambda: self.now)
+
+    def after(self, seconds: float, snapshot: StudySnapshot, now: str) -> list[str]:
+        """The new lines after a look at the study ``seconds`` later, without the time of day."""
+        self.now += seconds
+        before = len(self.output.getvalue())
+        with self.view:
+            self.view.show(snapshot, now)
+        lines = self.output.getvalue()[before:].splitlines()
+        assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines)
+        return [line[10:] for line in lines]
+
+
+def test_a_log_has_a_line_for_each_change_but_not_too_many(context: StudyContext, stores: Stores) -> None:
+    log, begun = Log(context), read_snapshot(stores, "colours")
+    assert log.after(1.0, begun, "workers are starting") == []
+    assert log.after(LOG_INTERVAL, begun, "workers are starting") == ["0/3 trials · workers are starting"]
+    working = replace(begun, workers=1)
+    assert log.after(1.0, working, "trial 0 epoch 1/9") == [], "too soon"
+    assert log.after(LOG_INTERVAL, working, "trial 0 epoch 2/9") == ["0/3 trials · trial 0 epoch 2/9"]
+    assert log.after(LOG_INTERVAL, working, "trial 0 epoch 3/9") == [], "epochs alone come once a minute"
+    assert log.after(EPOCHS_INTERVAL, working, "trial 0 epoch 4/9") == ["0/3 trials · trial 0 epoch 4/9"]
+    assert log.after(3600.0, working, "trial 0 epoch 4/9") == [], "nothing has changed"
+    confirming = replace(working, confirms_waiting=2)
+    assert log.after(LOG_INTERVAL, confirming, "confirming 1 of 2") == ["0/3 trials · confirming 1 of 2"]
+    refitting = replace(working, confirms_done=2, refits_open=1)
+    assert log.after(LOG_INTERVAL, refitting, "refit 1 of 1") == ["0/3 trials · refit 1 of 1"]
+    text = log.output.getvalue()
+    assert "\x1b" not in text and "\r" not in text and "#" not in text
+
+
+def test_a_hostile_name_puts_no_control_character_into_a_log(context: StudyContext, stores: Stores) -> None:
+    log = Log(context)
+    log.after(LOG_INTERVAL, read_snapshot(stores, "colours"), "\x1b[2Jworker\r")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", log.output.getvalue())
+
+
+def test_a_terminal_gets_a_line_that_is_redrawn_and_no_log(context: StudyContext, stores: Stores) -> None:
+    output = io.StringIO()
+    console = Console(file=output, width=100, force_terminal=True, _environ={"TERM": "xterm"})
+    now = iter(range(0, 10_000, 1000))
+    with ProgressView(console, context.spec.default_recipe(), monotonic=lambda: float(next(now))) as view:
+        view.show(read_snapshot(stores, "colours"), "trial 0 epoch 1/9")
+    text = output.getvalue()
+    assert "[....." in text and not re.search(r"\d\d:\d\d:\d\d  ", text)
 
 
 def test_durations_as_text() -> None:

@@ -25,6 +25,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in StopSignals.SIGNALS}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever started the tests
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -42,6 +43,15 @@ def test_the_grace_period_starts_at_the_first_signal(number: signal.Signals) -> 
     assert not signals.overdue
     clock.now += 0.1
     assert signals.overdue
+
+
+def test_a_search_under_nohup_survives_the_end_of_its_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals = StopSignals().install()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not signals.requested
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signals.requested
 
 
 def test_the_end_of_the_parent_counts_as_the_first_signal() -> None:

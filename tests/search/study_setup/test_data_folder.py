@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
 from sqlalchemy import update
 
 from search.study_setup.create_study import create_study
-from search.study_setup.data_folder import VALUE_RANGES, open_for_training
+from search.study_setup.data_folder import VALUE_RANGES, open_for_training, progress_line
 from storage.database.tables import Dataset
 from storage.stores import Stores
 from tests.search.small_study import study_plan
@@ -43,3 +45,15 @@ def test_a_data_set_without_a_record_is_decoded_as_before(stores: Stores, study_
         del summary[VALUE_RANGES]
         connection.execute(update(Dataset).values(summary=summary))
     assert open_for_training(folder, study, stores).train_images.read(0).max() <= 4, "0..65535"
+
+
+def test_a_log_shows_now_and_then_how_far_the_reading_is() -> None:
+    output, now = io.StringIO(), [0.0]
+    console = Console(file=output, width=30)
+    with progress_line(console, "Reading [b]data …", lambda: now[0]) as show:
+        for done in range(1, 300):
+            now[0] += 0.1
+            show(f"Reading [b]data … {done} of 300 images\x1b[2J")
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 2 and all(line.startswith("Reading [b]data … ") for line in lines)
+    assert "\x1b" not in output.getvalue()

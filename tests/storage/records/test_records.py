@@ -42,6 +42,17 @@ class TestStudies:
             store.get("tune")
         assert [study.name for study in store.all()] == ["one", "two"]
 
+    def test_the_weights_folder_is_an_absolute_path(self, database: Database, study: StoredStudy) -> None:
+        store = StudyStore(database)
+        assert study.weights_dir is None
+        store.set_weights_dir(study.id, "/home/ann/weights ü")
+        assert store.get("tune").weights_dir == "/home/ann/weights ü"
+        for path in ("weights", "", "/a\0b", "/" + "x" * 5000):
+            with pytest.raises(StorageError, match="absolute path"):
+                store.set_weights_dir(study.id, path)
+        with pytest.raises(UnknownStudyError):
+            store.set_weights_dir(77, "/home")
+
     def test_state_budget_and_deadline_change(self, database: Database, study: StoredStudy) -> None:
         store = StudyStore(database)
         store.set_state(study.id, StudyState.STOPPED, "five failures in a row")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.images import read_image, resize_image
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder, predict_member
+from trainer.inference.resources import PASSIVE_WAITING
 from trainer.inference.views import TTA
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
@@ -122,8 +124,9 @@ def read_table(path: Path) -> tuple[list[str], list[str], npt.NDArray[np.float64
     return header, [row[1] for row in rows], np.array([[float(cell) for cell in row[2:]] for row in rows])
 
 
-def run_alone(model_dir: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_alone(model_dir: Path, cwd: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"OMP_NUM_THREADS": "1"}
+    environment = {k: v for k, v in environment.items() if k not in PASSIVE_WAITING} | variables
     command = [sys.executable, "-I", str(model_dir / "predict.py"), *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
@@ -140,8 +143,9 @@ def test_a_copied_folder_predicts_alone_what_was_predicted_here(
         (moved / "predict.py").read_text(encoding="utf-8").replace("import sys\n", blocked, 1),
         encoding="utf-8",
     )
-    done = run_alone(moved, tmp_path, str(images_dir), "--output", "out.csv")
+    done = run_alone(moved, tmp_path, str(images_dir), "--output", "out.csv", OMP_DISPLAY_ENV="VERBOSE")
     assert done.returncode == 0, done.stderr
+    assert set(re.findall("GOMP_SPINCOUNT = .*", done.stderr)) == {"GOMP_SPINCOUNT = '0'"}, "its threads sleep"
     header, labels, alone = read_table(tmp_path / "out.csv")
     assert header == ["image_id", "y_pred", "p_cat", "p_dog, small", "p_Vögel"]
     expected = in_process(images_dir)

@@ -1,9 +1,10 @@
-"""How much memory is left, and one reservation for all threads that decode large images."""
+"""Memory and processor time: how much memory is left, reservations of it, and how idle threads wait."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,24 @@ _CGROUPS = (  # folder of the container, and its files of limit and current use:
 )
 _turn = threading.Condition()
 _reserved = 0
+
+WAIT_POLICY = "OMP_WAIT_POLICY"
+PASSIVE_WAITING = {WAIT_POLICY: "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+"""Environment variables that let the threads of OpenMP sleep while they wait: for any OpenMP, for GNU's, for LLVM's."""
+
+
+def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let the threads of torch sleep while they wait for each other at the end of each operation.
+
+    By default they spin for milliseconds. Where other processes use the same cores, a spinning thread occupies the core
+    that the thread it waits for needs, and a training can become twenty times slower.
+
+    OpenMP reads the variables when it is loaded, so this call must precede the imports of torch and numpy. Variables
+    that are set stay as they are. If `WAIT_POLICY` is set, none is added, because the others take precedence over it.
+    """
+    if WAIT_POLICY not in environment:
+        for name, value in PASSIVE_WAITING.items():
+            environment.setdefault(name, value)
 
 
 def available_memory() -> int | None:

@@ -1,4 +1,4 @@
-"""What needs more memory than there is gets refused before it is decoded."""
+"""What needs more memory than there is gets refused before it is decoded. Idle threads sleep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.inference import arrays, images, memory
+from trainer.inference import arrays, images, resources
 from trainer.inference.arrays import ArrayError, load_array
 from trainer.inference.errors import ImageError
 from trainer.inference.images import read_image
@@ -20,7 +20,7 @@ MIB = 2**20
 
 
 def test_the_memory_of_this_machine_is_known() -> None:
-    room = memory.available_memory()
+    room = resources.available_memory()
     assert room is None or 0 < room < 2**50
 
 
@@ -28,33 +28,33 @@ def test_a_container_has_less_than_its_machine(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "max").write_text("1000\n")
     (tmp_path / "current").write_text("400\n")
     (tmp_path / "memory.stat").write_text("anon 300\nactive_file 40\ninactive_file 60\ninactive_anon 7\n")
-    monkeypatch.setattr(memory, "_CGROUPS", ((str(tmp_path), "max", "current"),))
-    assert memory.available_memory() == 700, "files in the cache make room"
+    monkeypatch.setattr(resources, "_CGROUPS", ((str(tmp_path), "max", "current"),))
+    assert resources.available_memory() == 700, "files in the cache make room"
     (tmp_path / "max").write_text("max\n")
-    machine = memory.available_memory()
+    machine = resources.available_memory()
     assert machine is None or machine > 600
 
 
 def test_a_large_image_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = io.BytesIO()
     Image.new("L", (3000, 3000)).save(buffer, "PNG")
-    monkeypatch.setattr(memory, "available_memory", lambda: 100 * MIB)
+    monkeypatch.setattr(resources, "available_memory", lambda: 100 * MIB)
     monkeypatch.setattr(images, "_composited", lambda image: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="137 MiB of memory, and 100 MiB are free"):
         read_image(buffer.getvalue())
 
 
 def test_large_images_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 150 * MIB)
+    monkeypatch.setattr(resources, "available_memory", lambda: 150 * MIB)
     entered, leave, second = threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:
-        with memory.reserved(100 * MIB):
+        with resources.reserved(100 * MIB):
             entered.set()
             leave.wait(60)
 
     def other() -> None:
-        with memory.reserved(100 * MIB):
+        with resources.reserved(100 * MIB):
             second.set()
 
     threads = [threading.Thread(target=first), threading.Thread(target=other)]
@@ -97,3 +97,20 @@ def test_the_declared_size_of_an_array_is_judged_first(tmp_path: Path, monkeypat
     monkeypatch.setattr(np, "load", lambda *args, **options: pytest.fail("loaded"))
     with pytest.raises(ArrayError, match=r"takes 16 MiB of memory.*10 MiB are free"):
         load_array(tmp_path / "large.npz")
+
+
+def test_threads_sleep_unless_the_user_has_chosen_otherwise() -> None:
+    environment = {"OMP_NUM_THREADS": "3"}
+    resources.wait_passively(environment)
+    assert environment == {
+        "OMP_NUM_THREADS": "3",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",
+    }
+    chosen = {"GOMP_SPINCOUNT": "1000"}
+    resources.wait_passively(chosen)
+    assert chosen == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+    active = {"OMP_WAIT_POLICY": "ACTIVE"}
+    resources.wait_passively(active)
+    assert active == {"OMP_WAIT_POLICY": "ACTIVE"}, "a spin count of 0 would overrule it"

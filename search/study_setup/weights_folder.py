@@ -1,0 +1,78 @@
+"""The folder of pre-trained weights of a study: given with ``--weights``, or remembered from ``search start``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from search.runtime.errors import SearchError
+from search.study_setup.data_folder import existing_folder
+from storage.records.studies import StoredStudy
+from studies.resolve_backbones import backbones_of
+from studies.spec import StudySpec
+from trainer.common.errors import BackboneError
+from trainer.networks.custom_weights import missing_custom_weights_message
+from trainer.networks.pretrained import missing_weights, missing_weights_message
+
+log = logging.getLogger(__name__)
+
+
+class NoWeights(SearchError):
+    """This machine lacks the remembered folder of a study's weights, and the weights are nowhere else."""
+
+
+def weights_folder(stored: StoredStudy | None, spec: StudySpec, given: Path | None) -> Path | None:
+    """The folder of pre-trained weights to use on this machine; None: no folder.
+
+    Args:
+        stored: the study; None: it is new.
+        spec: its specification, which says whether weights are needed.
+        given: the folder of ``--weights``. It takes precedence over the remembered one.
+
+    Raises:
+        NoWeights: this machine lacks the remembered folder, and neither the cache nor the hub has all weights.
+    """
+    if given is not None or stored is None or stored.weights_dir is None:
+        return given
+    folder = existing_folder(stored.weights_dir)
+    if folder is not None or not _needs_weights(spec):
+        return folder
+    lacking = f"this machine lacks the weights folder {stored.weights_dir} of study {stored.name}"
+    try:
+        check_initial_weights(spec, None)
+    except BackboneError as error:
+        raise NoWeights(f"{lacking}: --weights FOLDER names the folder that holds its weights here") from error
+    log.warning("%s; the Hugging Face cache or the hub has the weights. --weights FOLDER names another folder", lacking)
+    return None
+
+
+def remembered_path(folder: Path) -> str | None:
+    """The absolute path of a folder as text for the database; None: it is not valid Unicode, so it cannot be stored."""
+    path = str(folder.resolve())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return None
+    return path
+
+
+def check_initial_weights(spec: StudySpec, weights_dir: Path | None) -> None:
+    """Check that the weights of every ``init`` in the study are at hand, pre-trained weights and checkpoints alike.
+
+    Raises:
+        BackboneError: weights are missing; names all of them.
+    """
+    inits = _inits(spec)
+    missing = missing_weights(backbones_of(spec), weights_dir) if "pretrained" in inits else ()
+    problems = [missing_weights_message(missing, weights_dir)] if missing else []
+    problems += [missing_custom_weights_message(inits, weights_dir)]
+    if any(problems):
+        raise BackboneError("\n".join(filter(None, problems)))
+
+
+def _needs_weights(spec: StudySpec) -> bool:
+    return any(init != "scratch" for init in _inits(spec))
+
+
+def _inits(spec: StudySpec) -> list[str]:
+    return [str(name) for name in spec.values_of("init")]
