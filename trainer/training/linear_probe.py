@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from trainer.common.arrays import Float32Array
+from trainer.common.errors import BackboneError
 from trainer.common.randomness import random_key
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.inference.views import TTA
@@ -86,6 +87,7 @@ def cross_validate_probe(
     """
     begun = clock()
     model = _frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
+    linear_classifier(model, recipe.image_size)
     precision = training_precision(device)
     fitted = _fit_and_predict(model, recipe, data, precision, before_batch)
     report = epoch_report(
@@ -146,6 +148,10 @@ def starting_heads(
         torch.OutOfMemoryError: one image alone does not fit.
     """
     model = _frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
+    try:
+        linear_classifier(model, recipe.image_size)
+    except BackboneError as problem:
+        raise BackboneError(f"{problem}; {recipe.backbone} needs head = random") from problem
     heads, _ = _fit_heads(model, recipe, data, training_precision(device), before_batch)
     return tuple(replace(head, weight=head.weight.cpu(), bias=head.bias.cpu()) for head in heads)
 
@@ -153,12 +159,10 @@ def starting_heads(
 def _frozen_network(
     recipe: Recipe, data: TrainingData, *, seed: int, device: torch.device, weights_dir: Path | None
 ) -> torch.nn.Module:
-    """The network of ``recipe`` as it begins, in evaluation mode on its device; checked by `linear_classifier`."""
+    """The network of ``recipe`` as it begins, in evaluation mode on its device."""
     torch.manual_seed(random_key(seed, "weights", 0) % 2**63)
     model = create_backbone(recipe, data.num_classes, weights_dir=weights_dir)
-    model = model.to(device).to(memory_format=torch.channels_last).eval()
-    linear_classifier(model, recipe.image_size)
-    return model
+    return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
 def _fit_heads(
