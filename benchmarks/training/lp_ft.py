@@ -71,7 +71,7 @@ class Run:
 
 
 def draw(image_set: ImageSet, *, images: int, classes: int, folds: int, seed: int) -> ImageSet:
-    """At most ``images`` training images of at most ``classes`` random classes, as many of each class where it has them.
+    """At most ``images`` training images of at most ``classes`` random classes, as many of each where it has them.
 
     Raises:
         ValueError: fewer than two classes have an image for each fold.
