@@ -19,6 +19,8 @@ _TEXT_LIMIT = 4000  # characters
 
 RENAMED_VALUES = {("init", "imagenet"): "pretrained"}
 """New value by field and old value, as in `trainer.recipe.recipe`: rows may hold the old one."""
+ADDED_FIELDS = {"method": "fine_tune", "head": "random", "norm": "batch"}
+"""Fields of a recipe that rows may lack, with the value that they had before they were settings: their default."""
 
 
 class WorkKind(StrEnum):
@@ -230,16 +232,25 @@ def current_value(parameter: str, value: Any) -> Any:
     return RENAMED_VALUES.get((parameter.partition("@")[0], value), value) if isinstance(value, str) else value
 
 
+def with_added_fields(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe with the `ADDED_FIELDS` that it lacks; a partial recipe, without `init`, stays as it is."""
+    return {**ADDED_FIELDS, **recipe} if "init" in recipe else recipe
+
+
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of a flat recipe, independent of the order of its fields.
 
-    A value and the one that it replaced (`RENAMED_VALUES`) have the same hash, so that stored hashes stay valid.
+    A value and the one that it replaced (`RENAMED_VALUES`) have the same hash, and so have a recipe with the defaults
+    of `ADDED_FIELDS` and one without these fields: stored hashes stay valid.
 
     Raises:
         StorageError: JSON cannot represent a value.
     """
+    as_first_stored = {k: v for k, v in recipe.items() if k not in ADDED_FIELDS or v != ADDED_FIELDS[k]}
     try:
-        text = json.dumps({**recipe, **_old_values(recipe)}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(
+            {**as_first_stored, **_old_values(recipe)}, sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
     except (TypeError, ValueError) as error:
         raise StorageError(f"a recipe may hold only texts, finite numbers and booleans: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()

@@ -18,7 +18,7 @@ from typing import Any
 from studies.errors import Problems, StudyError, shown
 from studies.file.catalog import find_study
 from studies.file.document import PORTFOLIO, TABLES, Document, known_field, parse_document, warn_of_renamed_values
-from studies.file.overrides import apply_overrides
+from studies.file.overrides import apply_overrides, fit_to_scratch
 from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, settle_portfolio
 from studies.settings import (
     MAX_TEXT,
@@ -35,6 +35,7 @@ from studies.settings import (
     check_scalar,
     read_section,
 )
+from studies.space.combinations import check_combinations
 from studies.space.conditions import settle
 from studies.space.dimension import Dimension, assemble, choose, default_of
 from studies.space.fit_recipe import starting_at
@@ -262,7 +263,7 @@ class StudySpec:
         if overrides:
             # An override of one key of a range needs the range by itself.
             single = {path: entry[0] if len(entry) == 1 else entry for path, entry in space.items()}
-            document = apply_overrides(dataclasses.replace(document, space=single), overrides)
+            document = fit_to_scratch(apply_overrides(dataclasses.replace(document, space=single), overrides))
             spec = _build(document, Problems("the stored study", document.overridden), lenient=True)
         if removed is not None:
             spec = dataclasses.replace(spec, search_settings=dataclasses.replace(spec.search_settings, pruner=removed))
@@ -293,7 +294,7 @@ def load_study(
         return spec
     if recipe is not None:
         document = dataclasses.replace(document, recipe=dict(recipe))
-    document = apply_overrides(document, overrides)
+    document = fit_to_scratch(apply_overrides(document, overrides))
     return _build(document, Problems(file.label, document.overridden), lenient=True)
 
 
@@ -310,6 +311,8 @@ def _build(document: Document, problems: Problems, *, lenient: bool) -> StudySpe
     if not problems:
         # Conditions refer to other entries, so every entry has to be valid first.
         space = settle(candidates, base, explicit=document.recipe.keys(), lenient=lenient, problems=problems)
+    if not problems:
+        check_combinations(space, base, problems)
     if not problems:
         portfolio = settle_portfolio(portfolio, space, base, lenient=lenient, problems=problems)
     spec = StudySpec(

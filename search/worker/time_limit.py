@@ -152,7 +152,8 @@ class TimeLimit:
             return
         with self._lock:
             now = self._clock()
-            if self._epoch_from is None or share < self._epoch_from[1]:
+            # Until the share grows, the epoch has not begun: a probe may come first (`head = "probe"`).
+            if self._epoch_from is None or share <= self._epoch_from[1]:
                 self._epoch_from = now, share
             seconds, progress = now - self._epoch_from[0], share - self._epoch_from[1]
             if self._judged or progress < self._next_estimate or seconds < LEAST_SECONDS:

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from storage.errors import DamagedRowError
-from storage.values import current_value
+from storage.values import current_value, with_added_fields
 
 TABLE_PREFIX = "retable_"
 
@@ -65,20 +65,36 @@ class Json(TypeDecorator[Any]):
         return process
 
 
-class RecipeJson(Json):
-    """A flat recipe, or sampled parameters by name, whose values `storage.values.current_value` renews."""
+class ParamsJson(Json):
+    """Sampled parameters by name, whose values `storage.values.current_value` renews."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Reads stored parameters."""
+        read = super().result_processor(dialect, coltype) or (lambda stored: stored)
+
+        def process(stored: Any) -> Any:
+            params = read(stored)
+            if not isinstance(params, dict):
+                return params
+            return {name: current_value(name, value) for name, value in params.items()}
+
+        return process
+
+
+class RecipeJson(ParamsJson):
+    """A flat recipe, with the values of today and `storage.values.with_added_fields`."""
 
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Reads a stored recipe."""
-        read = super().result_processor(dialect, coltype) or (lambda stored: stored)
+        read = super().result_processor(dialect, coltype)
 
         def process(stored: Any) -> Any:
             recipe = read(stored)
-            if not isinstance(recipe, dict):
-                return recipe
-            return {name: current_value(name, value) for name, value in recipe.items()}
+            return with_added_fields(recipe) if isinstance(recipe, dict) else recipe
 
         return process
 
@@ -199,7 +215,7 @@ class EnqueuedTrial(Base):
 
     study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"), primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    params: Mapped[dict[str, Any]] = mapped_column(RecipeJson())
+    params: Mapped[dict[str, Any]] = mapped_column(ParamsJson())
     attributes: Mapped[dict[str, Any]]
 
 

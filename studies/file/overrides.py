@@ -10,7 +10,7 @@ from studies.errors import StudyError, listed
 from studies.file.document import PORTFOLIO, TABLES, Document, shorten
 from studies.settings import SECTIONS, setting_names
 from trainer.common.errors import suggest
-from trainer.recipe.recipe import FIELDS
+from trainer.recipe.recipe import FIELDS, TRAINED_ONLY
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
@@ -31,6 +31,27 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
     if problems:
         raise StudyError(*problems)
     return document
+
+
+def fit_to_scratch(document: Document) -> Document:
+    """Where random weights have been fixed, leave out the values of the study that exclude them.
+
+    An override, or the recipe from which a study begins, has fixed ``init = "scratch"``: the fields of `TRAINED_ONLY`
+    go back to their default and are no longer sampled. Fields that an override sets itself stay as they are.
+    """
+    if "init" in document.space or document.recipe.get("init") != "scratch":
+        return document
+    given = {key for path in document.overridden for key in (path, path.rpartition(".")[0])}
+    left_out = {field for field in TRAINED_ONLY if not {f"recipe.{field}", f"space.{field}"} & given}
+    return dataclasses.replace(
+        document,
+        recipe={
+            field: value
+            for field, value in document.recipe.items()
+            if field not in left_out or value != TRAINED_ONLY[field]
+        },
+        space={field: raw for field, raw in document.space.items() if field not in left_out},
+    )
 
 
 def parse_value(text: str) -> object:

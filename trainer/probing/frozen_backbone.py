@@ -10,6 +10,7 @@ import torch
 
 from trainer.common.errors import BackboneError
 from trainer.networks.layers import classifier_tensors
+from trainer.probing.linear_head import LinearHead
 
 _TOLERANCE = 1e-3  # of the comparison in `linear_classifier`, relative and absolute
 
@@ -56,6 +57,15 @@ def linear_classifier(model: torch.nn.Module, size: int) -> torch.nn.Linear:
     if not same:
         raise BackboneError(f"{type(model).__name__} cannot be probed: more than a linear layer follows its features")
     return layer
+
+
+@torch.no_grad()
+def install_head(model: torch.nn.Module, head: LinearHead) -> None:
+    """Copy ``head`` into the classifier of ``model``, for which `linear_classifier` has returned a layer before."""
+    network: Any = model
+    layer = network.get_classifier()
+    layer.weight.copy_(head.weight)
+    layer.bias.copy_(head.bias)
 
 
 def backbone_digest(model: torch.nn.Module) -> str:

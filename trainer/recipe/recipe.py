@@ -26,6 +26,7 @@ __all__ = [
     "FIELDS",
     "LINEAR_PROBE",
     "RENAMED_VALUES",
+    "TRAINED_ONLY",
     "Augment",
     "FieldInfo",
     "Loss",
@@ -34,9 +35,13 @@ __all__ = [
     "RecipeError",
     "Scalar",
     "Schedule",
+    "excludes_scratch",
     "field_info",
     "interval",
 ]
+
+TRAINED_ONLY: dict[str, Scalar] = {"head": "probe", "norm": "frozen"}
+"""By field: the value that presupposes trained weights, so that it excludes ``init = "scratch"``."""
 
 
 LINEAR_PROBE = "linear_probe"
@@ -132,6 +137,17 @@ class Recipe:
         "what learns: fine_tune (the network), or linear_probe (only a linear classifier on its frozen features)",
         choices=("fine_tune", LINEAR_PROBE),
     )
+    head: str = setting(
+        "random",
+        "first classifier: random (or the checkpoint's, if its classes are as many), or a linear probe's (LP-FT, Kumar "
+        "et al. 2022)",
+        choices=("random", "probe"),
+    )
+    norm: str = setting(
+        "batch",
+        "statistics by which norm layers normalise in training: the batch's, or frozen at the starting weights'",
+        choices=("batch", "frozen"),
+    )
     image_size: int = setting(224, "side of the square network input, in pixels", low=8, high=2048)
     resize: str = setting("squash", "how an image becomes square", choices=("squash", "pad", "crop"))
     epochs: int = setting(12, "passes over each fold's training images", low=1, high=10_000)
@@ -180,6 +196,8 @@ class Recipe:
                 values[path] = field_info(path).check(value)
             except RecipeError as error:
                 problems.append(str(error))
+        if values["init"] == "scratch":
+            problems += [excludes_scratch(path) for path, value in TRAINED_ONLY.items() if values[path] == value]
         if problems:
             raise RecipeError("; ".join(problems))
 
@@ -213,6 +231,18 @@ class Recipe:
             RecipeError: as `from_flat`.
         """
         return Recipe.from_flat({**self.to_flat(), **changes})
+
+
+def excludes_scratch(path: str) -> str:
+    """Why a field of `TRAINED_ONLY` excludes ``init = "scratch"``, and what is possible instead."""
+    reason = {
+        "head": "the probe is fitted on the features of one network, and random weights differ from fold to fold",
+        "norm": "the statistics of random weights describe no images",
+    }[path]
+    return (
+        f"{path} = {TRAINED_ONLY[path]} excludes init = scratch: {reason}; "
+        f"set {path} = {FIELDS[path].default}, or init = pretrained"
+    )
 
 
 def field_info(path: str) -> FieldInfo:

@@ -24,7 +24,7 @@ from trainer.evaluation.ambiguity import Average
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
-from trainer.training.linear_probe import cross_validate_probe
+from trainer.training.linear_probe import cross_validate_probe, starting_heads
 from trainer.training.lockstep import Abandoned, Lockstep
 from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
@@ -75,16 +75,18 @@ def cross_validate(
             returns False, no models are returned and no further views predicted. None: always worth keeping.
         predict_test: predict the test images after the last epoch; "if kept": only if the training is worth keeping.
         loader: prepares the batches; None: a loader on a thread, for this call.
-        abandon: called before every training batch and every few predicted images, so it has to be quick. Once it
+        abandon: called before every training batch and every few other images, so it has to be quick. Once it
             returns True the call returns at once: the result is "stopped" with the complete epochs, no checkpoint is
             written, and the same call resumes from the last one. An exception is passed on.
         on_batch: called before every training batch with the trained share of the present epoch, 0 <= share < 1, from
-            several threads where folds train in parallel. An exception ends the training and is passed on; its last
+            several threads where folds train in parallel; with 0 while the heads of ``head = "probe"`` are fitted,
+            before the first epoch. An exception ends the training and is passed on; its last
             checkpoint stays.
         clock: returns seconds, monotonic.
 
     Raises:
-        BackboneError: the pre-trained weights are not at hand.
+        BackboneError: the pre-trained weights are not at hand, or the backbone cannot be probed although the recipe
+            asks for it.
         LoaderError: a worker process of the loader died.
         torch.OutOfMemoryError: even one image at a time does not fit. In most cases this is raised before the first
             epoch, with a message that says what is needed and what is free (`trainer.training.folds.gpu_memory`).
@@ -112,6 +114,25 @@ def cross_validate(
             )
         if loader is None:
             loader = stack.enter_context(BatchLoader())
+        file = content = None
+        if checkpoint is not None:
+            file = CheckpointFile(checkpoint, _identity(recipe, data, metric, seed), clock)
+            stack.callback(file.close)
+            content = file.load()
+        heads = None
+        # Before the folds exist, so that their networks and the feature pass never share the device's memory.
+        if recipe.head == "probe" and content is None:
+            try:
+                heads = starting_heads(
+                    recipe,
+                    data,
+                    seed=seed,
+                    device=device,
+                    weights_dir=weights_dir,
+                    before_batch=_before_feature_batch(abandon, on_batch and (lambda share: on_batch(0.0))),
+                )
+            except Abandoned:
+                return _nothing_yet(data, "left before the first epoch")
         run = Lockstep(
             recipe,
             data,
@@ -120,19 +141,15 @@ def cross_validate(
             device=device,
             loader=loader,
             weights_dir=weights_dir,
+            heads=heads,
             clock=clock,
             abandon=abandon,
             on_batch=on_batch,
         )
         stack.callback(run.close)
-        file = None
-        if checkpoint is not None:
-            file = CheckpointFile(checkpoint, _identity(recipe, data, metric, seed), clock)
-            stack.callback(file.close)
-            content = file.load()
-            if content is not None:
-                run.restore(content)
-                log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)
+        if content is not None:
+            run.restore(content)
+            log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)
 
         try:
             ended = _train_epochs(run, recipe.epochs, on_epoch, file)
@@ -159,17 +176,30 @@ def _probe(
 ) -> CVResult:
     """`cross_validate_probe`, ended as `cross_validate` promises."""
 
+    try:
+        return cross_validate_probe(recipe, data, before_batch=_before_feature_batch(abandon, on_batch), **settings)
+    except Abandoned:
+        return _nothing_yet(data, "left in the middle of the probe")
+
+
+def _before_feature_batch(
+    abandon: Callable[[], bool] | None, on_batch: Callable[[float], None] | None
+) -> Callable[[float], None]:
+    """The function that a feature pass calls before every batch, with the share of the images that are done."""
+
     def before_batch(share: float) -> None:
         if abandon is not None and abandon():
             raise Abandoned
         if on_batch is not None:
             on_batch(share)
 
-    try:
-        return cross_validate_probe(recipe, data, before_batch=before_batch, **settings)
-    except Abandoned:
-        nothing = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
-        return CVResult(status="stopped", reason="left in the middle of the probe", reports=(), oof=nothing)
+    return before_batch
+
+
+def _nothing_yet(data: TrainingData, reason: str) -> CVResult:
+    """The result of a call that was abandoned before it had scores."""
+    nothing = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
+    return CVResult(status="stopped", reason=reason, reports=(), oof=nothing)
 
 
 def _train_epochs(

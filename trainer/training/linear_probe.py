@@ -1,13 +1,13 @@
 """Cross-validation of a linear probe: the backbone stays frozen, and only a linear classifier is fitted for each fold.
 
 The result is that of any other cross-validation. Each head is folded into the classifier of the backbone, so that a
-fold model is an ordinary network.
+fold model is an ordinary network. `starting_heads` fits the same heads for a fine-tuning that begins with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from trainer.common.arrays import Float32Array
+from trainer.common.errors import BackboneError
 from trainer.common.randomness import random_key
 from trainer.evaluation.ambiguity import Average, expected_average
 from trainer.inference.views import TTA
 from trainer.networks.build import create_backbone
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
-from trainer.probing.features import open_features
+from trainer.probing.features import Features, open_features
 from trainer.probing.frozen_backbone import linear_classifier
 from trainer.probing.linear_head import Labels, LinearHead, fit_heads
 from trainer.recipe.recipe import Recipe, Scalar
@@ -85,12 +86,10 @@ def cross_validate_probe(
         torch.OutOfMemoryError: one image alone does not fit.
     """
     begun = clock()
-    torch.manual_seed(random_key(seed, "weights", 0) % 2**63)
-    model = create_backbone(recipe, data.num_classes, weights_dir=weights_dir)
-    model = model.to(device).to(memory_format=torch.channels_last).eval()
+    model = _frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
     linear_classifier(model, recipe.image_size)
     precision = training_precision(device)
-    fitted = _fit(model, recipe, data, precision, before_batch)
+    fitted = _fit_and_predict(model, recipe, data, precision, before_batch)
     report = epoch_report(
         data,
         fitted.oof,
@@ -107,7 +106,7 @@ def cross_validate_probe(
     average = _expected_average(data, fitted)
     kept = worth_keeping is None or worth_keeping(report, average)
     if kept and precision is not torch.float32:
-        fitted = _fit(model, recipe, data, torch.float32, before_batch)
+        fitted = _fit_and_predict(model, recipe, data, torch.float32, before_batch)
     predicted = predict_test is True or (kept and predict_test == "if kept")
     return CVResult(
         status="finished",
@@ -121,13 +120,59 @@ def cross_validate_probe(
     )
 
 
-def _fit(
+def starting_heads(
+    recipe: Recipe,
+    data: TrainingData,
+    *,
+    seed: int,
+    device: torch.device,
+    weights_dir: Path | None,
+    before_batch: Callable[[float], None],
+) -> tuple[LinearHead, ...]:
+    """The classifier with which the training of each fold begins if ``recipe.head`` is "probe".
+
+    Linear probing, then fine-tuning (LP-FT; Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and
+    Underperform Out-of-Distribution"): a random classifier sends large gradients into the trained layers below it, a
+    fitted one does not. Each head learns from the training part of its fold alone, as in `cross_validate_probe`.
+
+    When this returns, its network and the features are no longer in memory.
+
+    Args:
+        before_batch: called before every batch with the share of the images that are done. What it raises is passed on.
+
+    Returns:
+        One head for each fold, on the CPU.
+
+    Raises:
+        BackboneError: the backbone or its weights cannot be used, or its classifier is no linear layer.
+        torch.OutOfMemoryError: one image alone does not fit.
+    """
+    model = _frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
+    try:
+        linear_classifier(model, recipe.image_size)
+    except BackboneError as problem:
+        raise BackboneError(f"{problem}; {recipe.backbone} needs head = random") from problem
+    heads, _ = _fit_heads(model, recipe, data, training_precision(device), before_batch)
+    return tuple(replace(head, weight=head.weight.cpu(), bias=head.bias.cpu()) for head in heads)
+
+
+def _frozen_network(
+    recipe: Recipe, data: TrainingData, *, seed: int, device: torch.device, weights_dir: Path | None
+) -> torch.nn.Module:
+    """The network of ``recipe`` as it begins, in evaluation mode on its device."""
+    torch.manual_seed(random_key(seed, "weights", 0) % 2**63)
+    model = create_backbone(recipe, data.num_classes, weights_dir=weights_dir)
+    return model.to(device).to(memory_format=torch.channels_last).eval()
+
+
+def _fit_heads(
     model: torch.nn.Module,
     recipe: Recipe,
     data: TrainingData,
     precision: torch.dtype,
     before_batch: Callable[[float], None],
-) -> _Fitted:
+) -> tuple[list[LinearHead], Features]:
+    """Fit the heads of all folds on features that are averaged over the views of ``recipe.tta``."""
     views = TTA[recipe.tta]
     features = open_features(
         model,
@@ -146,7 +191,19 @@ def _fit(
 
     mean = _mean([features.train[view] for view in views])
     device = next(model.parameters()).device
-    heads = fit_heads(mean, data.y, data.folds, class_weights=class_weights, device=device)
+    return fit_heads(mean, data.y, data.folds, class_weights=class_weights, device=device), features
+
+
+def _fit_and_predict(
+    model: torch.nn.Module,
+    recipe: Recipe,
+    data: TrainingData,
+    precision: torch.dtype,
+    before_batch: Callable[[float], None],
+) -> _Fitted:
+    views = TTA[recipe.tta]
+    heads, features = _fit_heads(model, recipe, data, precision, before_batch)
+    mean = _mean([features.train[view] for view in views])
     oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
     losses, test = [], []
     for fold, head in enumerate(heads):

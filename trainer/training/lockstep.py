@@ -18,6 +18,7 @@ from trainer.evaluation.ambiguity import Average
 from trainer.inference.views import TTA
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
+from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import FinalPredictions, PredictTest, predict_after_last_epoch
 from trainer.training.folds.fold_group import FoldGroup
@@ -50,8 +51,12 @@ class Lockstep:
     """The state of one cross-validation between epochs.
 
     `train_epoch` and `finish` raise `Abandoned` soon after ``abandon`` returns True. After that only `reports` and
-    `result` may be used: some weights have moved past the last complete epoch. The arguments are those of
-    `trainer.training.cross_validation.cross_validate`.
+    `result` may be used: some weights have moved past the last complete epoch.
+
+    Args:
+        heads: see `trainer.training.folds.fold_group.FoldGroup`. A training that is restored needs none.
+
+    The other arguments are those of `trainer.training.cross_validation.cross_validate`.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Lockstep:
         device: torch.device,
         loader: BatchLoader,
         weights_dir: Path | None,
+        heads: Sequence[LinearHead] | None,
         clock: Callable[[], float],
         abandon: Callable[[], bool] | None,
         on_batch: Callable[[float], None] | None,
@@ -78,6 +84,7 @@ class Lockstep:
             seed=seed,
             device=device,
             weights_dir=weights_dir,
+            heads=heads,
             before_chunk=self._leave_if_abandoned,
         )
         self._micro_batch = self._folds.plan.micro_batch

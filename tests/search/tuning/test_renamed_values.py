@@ -16,13 +16,13 @@ from search.study_state.study import Study, read_study
 from search.tuning.restore_optuna import restore_if_gone
 from search.workflow.try_recipe import CannotTry, TryRequest, try_recipe
 from storage.stores import Stores, open_stores
-from storage.values import RENAMED_VALUES, WorkKind, recipe_hash
+from storage.values import ADDED_FIELDS, RENAMED_VALUES, WorkKind, recipe_hash
 from studies.spec import StudySpec, load_study
 from tests.databases import DIALECTS
 from tests.search.end_trials import end_next
 from tests.search.small_study import STUDY, study_plan
 from trainer.recipe import recipe as recipes
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import FIELDS, Recipe
 
 NEW = (
     STUDY.replace('init = "scratch"\n', "").replace("[space]", '[space]\ninit = ["pretrained", "scratch"]')
@@ -111,6 +111,27 @@ def test_it_is_restored_where_optuna_lost_it(old: Study, url: str) -> None:
 
 def test_the_two_tables_of_renamed_values_agree() -> None:
     assert RENAMED_VALUES == recipes.RENAMED_VALUES
+
+
+def test_added_fields_have_their_defaults() -> None:
+    assert {name: FIELDS[name].default for name in ADDED_FIELDS} == ADDED_FIELDS
+
+
+def test_a_stored_recipe_without_added_fields_is_the_same_recipe(
+    stores: Stores, new_file: Path, competition_folder: Path
+) -> None:
+    study = create_study(stores, study_plan(new_file, competition_folder, budget=8))
+    recipe = Recipe.from_flat({"optimizer.lr": 2e-3}).to_flat()
+    before = {name: value for name, value in recipe.items() if name not in ADDED_FIELDS}
+    queue = stores.queue
+    stored, again, other = (
+        queue.add(study.id, WorkKind.CONFIRM, split=1, seed=1, recipe=one)
+        for one in (before, recipe, {**recipe, "norm": "frozen"})
+    )
+    assert stored == again != other
+    item = queue.take(study.id, "worker", 60.0, kinds=(WorkKind.CONFIRM,))
+    assert item is not None
+    assert (item.id, item.recipe) == (stored, recipe)
 
 
 def test_a_hash_does_not_change_with_the_word() -> None:

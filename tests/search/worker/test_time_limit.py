@@ -94,6 +94,19 @@ class TestFirstTrial:
         assert slow.value.recipe.epochs == int((600.0 - 5.0) / MARGIN / 110.0 - 0.3) == 4
         assert "from 10 to 4 epochs" in limit.reason
 
+    def test_is_judged_by_its_epoch_and_not_by_the_probe_before_it(self) -> None:
+        """The features of the probe take as long as the epoch, and no training progresses meanwhile."""
+        clock = Clock(deadline=EXPORT_SECONDS + 700.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        for _ in range(10):
+            limit.on_batch(RECIPE, 0.0)
+            clock.now += 10.0
+        with pytest.raises(TooSlow) as slow:
+            clock.train(limit, epoch=100.0)
+        assert clock.now == pytest.approx(105.0)
+        assert slow.value.recipe.epochs == int((600.0 - 5.0) / MARGIN / 110.0 - 0.3) == 4
+
     def test_gets_smaller_images_if_not_even_one_epoch_fits(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0)
         limit = clock.limit()

@@ -15,6 +15,7 @@ import torch
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
 from trainer.networks.view_averaging import predict_proba
+from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import plan_memory
@@ -34,6 +35,7 @@ class FoldGroup:
     Args:
         seed: of the initial weights and of all random draws of the training.
         weights_dir: folder of pre-trained weights, see `trainer.networks.build.create_backbone`.
+        heads: the classifier with which each fold's training begins; None: that of its network.
         before_chunk: called before every chunk of images that is predicted; what it raises is passed on.
 
     Raises:
@@ -49,6 +51,7 @@ class FoldGroup:
         seed: int,
         device: torch.device,
         weights_dir: Path | None,
+        heads: Sequence[LinearHead] | None,
         before_chunk: Callable[[], None],
     ) -> None:
         self._device, self._num_classes, self._before_chunk = device, data.num_classes, before_chunk
@@ -62,6 +65,7 @@ class FoldGroup:
                 num_classes=data.num_classes,
                 device=device,
                 weights_dir=weights_dir,
+                head=None if heads is None else heads[fold],
             )
 
         first = create(0)

@@ -23,6 +23,8 @@ from trainer.networks.build import create_backbone
 from trainer.networks.freezing import freeze, train_mode
 from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
 from trainer.networks.weight_averaging import averaged_model
+from trainer.probing.frozen_backbone import install_head
+from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.offloading import Offloader
 from trainer.training.losses import compute_class_weights, image_losses
@@ -49,6 +51,7 @@ class FoldModel:
         train_y: classes of this fold's training images: int64, shape (n,).
         device: of the network and its optimizer.
         weights_dir: folder of pre-trained weights, see `create_backbone`.
+        head: the classifier with which the training begins; None: the one of `create_backbone`.
 
     Raises:
         BackboneError: the pre-trained weights are not at hand.
@@ -64,9 +67,12 @@ class FoldModel:
         num_classes: int,
         device: torch.device,
         weights_dir: Path | None,
+        head: LinearHead | None = None,
     ) -> None:
         _seed_generators(device, random_key(seed, "weights", fold))
         model = create_backbone(recipe, num_classes, weights_dir=weights_dir)
+        if head is not None:
+            install_head(model, head)
         self._recipe, self._fold, self._seed, self._num_classes, self._device = recipe, fold, seed, num_classes, device
         self.preprocessing = preprocessing_of(model)
         # Channels last also on the CPU: convolutions are up to twice as fast, and other networks no slower.
