@@ -33,6 +33,11 @@ class Home:
         return self.root / ".cache" / "pixels"
 
     @property
+    def features(self) -> Path:
+        """Features of all images by frozen backbones (`trainer.probing.features`), shared like `pixels`."""
+        return self.root / ".cache" / "features"
+
+    @property
     def artifacts(self) -> Path:
         """Checkpoints and model weights. On a shared disk, one host can continue another's trial."""
         return self.root / ".cache" / "artifacts"

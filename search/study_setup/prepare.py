@@ -84,7 +84,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         budget=request.trials,
         until_deadline=request.hours is not None,
         memory=request.memory,
-        weighting=_weighting(spec, competition, request.workers.weights, console) if stored is None else None,
+        weighting=_weighting(spec, competition, request.workers, console) if stored is None else None,
     )
 
 
@@ -99,12 +99,12 @@ def _stored_by_name(request: StartRequest) -> StoredStudy | None:
     return stores.studies.find(request.study) if stores else None
 
 
-def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, console: Console) -> Weighting | None:
+def _weighting(spec: StudySpec, competition: Competition, workers: Workers, console: Console) -> Weighting | None:
     """Weights of the training images in the scores of a new study; None: equal weights."""
     if spec.protocol.weighting == "none":
         return None
     with comparison_progress(console) as say:
-        return estimate_image_weights(competition, weights=weights, say=say)
+        return estimate_image_weights(competition, weights=workers.weights, home=Home(root=workers.home), say=say)
 
 
 def _check_initial_weights(spec: StudySpec, weights: Path | None) -> None:
