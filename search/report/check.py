@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from search.report.suspects import (
+    REMEDY,
     WITHOUT_BACKBONE,
     find_look_alikes,
     label_lines,
@@ -23,6 +24,7 @@ from search.study_setup.data_folder import Competition, inspect_with_progress
 from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
 from search.study_setup.shift_features import Features, comparison_progress, shift_features, shift_groups
 from studies.settings import DataSettings
+from trainer.common.errors import BackboneError
 from trainer.data.description import LONGEST_LINE, describe
 from trainer.inference.printable import excerpt
 from trainer.probing.judge_labels import JudgedLabels
@@ -66,8 +68,11 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
     console = open_console()
     if request.backbone is not None:
         from trainer.networks.backbones import check_backbone
+        from trainer.networks.pretrained import missing_weights, missing_weights_message
 
         check_backbone(request.backbone)
+        if missing_weights([request.backbone], request.weights):
+            raise BackboneError(missing_weights_message([request.backbone], request.weights))
     if request.output is not None:
         _check_output(request)
     competition = inspect_with_progress(folder, settings.options, console)
@@ -97,7 +102,9 @@ def _check_output(request: CheckRequest) -> None:
     if not request.labels:
         raise NothingToWrite(f"--no-labels finds no suspicious labels to write to {output}; leave out one of them")
     if request.backbone is None and not available_extractors(request.weights):
-        raise NothingToWrite(f"there will be nothing to write to {output}. {WITHOUT_BACKBONE}")
+        raise NothingToWrite(
+            f"{output} cannot be written: labels are judged by pre-trained weights, and none are at hand. {REMEDY}"
+        )
     if output is not None and not output.parent.is_dir():
         raise NothingToWrite(f"{output} cannot be written: there is no folder {output.parent}")
 

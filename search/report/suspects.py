@@ -28,9 +28,9 @@ SHOWN_LABELS = 12
 COLUMNS = ("image_id", "image", "label", "suggested_label", "label_probability", "suggested_probability")
 """Header of the table of suspicious labels."""
 
+REMEDY = "--weights FOLDER names a folder with those of any backbone of `search backbones`"
 WITHOUT_BACKBONE = (
-    "altered copies and suspicious labels: not searched, because no pre-trained weights are at hand. --weights FOLDER "
-    "names a folder with those of any backbone of `search backbones`"
+    f"altered copies and suspicious labels: not searched, because no pre-trained weights are at hand. {REMEDY}"
 )
 
 

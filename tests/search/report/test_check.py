@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,18 @@ from search.runtime.home import Home
 from search.runtime.output_files import FileNotOurs
 from search.study_setup.backbone_features import BackboneFeatures
 from search.study_setup.data_folder import Competition, inspect
+from search.worker.study_context import training_data
 from studies.settings import DataSettings
 from trainer.common.errors import BackboneError
 from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
+from trainer.data.read import read_images
 from trainer.evaluation.label_errors import LabelErrors
 from trainer.probing import features as features_module
 from trainer.probing.judge_labels import JudgedLabels
+from trainer.recipe.recipe import Recipe
+from trainer.training.cross_validation import cross_validate
+from trainer.training.results import Verdict
 
 NAME = "test_resnet.r160_in1k"
 CLASSES = ("[red]", "=gr\u202een", "blue")
@@ -83,6 +89,7 @@ def checked(
     return run
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_listed_and_written_and_the_data_stay(
     checked: Callable[..., str], data: Path, weights: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +120,7 @@ def test_wrong_labels_are_listed_and_written_and_the_data_stay(
     assert output.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_second_check_reads_the_features_of_the_first(
     checked: Callable[..., str], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +130,29 @@ def test_a_second_check_reads_the_features_of_the_first(
     assert checked(weights=weights) == first
 
 
+@pytest.mark.slow
+def test_a_linear_probe_of_a_study_reads_the_features_of_a_check(
+    checked: Callable[..., str], data: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked(weights=weights)
+    monkeypatch.setattr(features_module, "_compute", lambda *_: pytest.fail("computed again"))
+    home = Home(root=tmp_path / "home")
+    recipe = Recipe(backbone=NAME, image_size=160, method="linear_probe")
+    images = read_images(data, DataOptions())
+    found = cross_validate(
+        recipe,
+        replace(training_data(images, recipe, np.arange(90) % 3, home.pixels), features=home.features),
+        metric="accuracy",
+        seed=0,
+        device="cpu",
+        on_epoch=lambda report: Verdict.CONTINUE,
+        checkpoint=None,
+        weights_dir=weights,
+    )
+    assert found.oof.shape == (90, 3)
+
+
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(
     checked: Callable[..., str], weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,7 +176,7 @@ def test_a_table_that_cannot_come_is_refused_before_the_images_are_read(
 ) -> None:
     monkeypatch.setattr("search.report.check.inspect_with_progress", lambda *_: pytest.fail("images were read"))
     output = tmp_path / "suspects.csv"
-    with pytest.raises(NothingToWrite, match=r"no pre-trained weights are at hand\. --weights FOLDER"):
+    with pytest.raises(NothingToWrite, match=r"pre-trained weights, and none are at hand\. --weights FOLDER"):
         checked(output=output)
     with pytest.raises(NothingToWrite, match="--no-labels"):
         checked(output=output, labels=False, weights=weights)
@@ -153,6 +184,8 @@ def test_a_table_that_cannot_come_is_refused_before_the_images_are_read(
         checked(output=tmp_path / "nowhere" / "a.csv", weights=weights)
     with pytest.raises(BackboneError, match="does not exist"):
         checked(output=output, weights=tmp_path / "nowhere")
+    with pytest.raises(BackboneError, match="not at hand"):
+        checked(backbone="resnet18", weights=weights)
 
 
 @pytest.fixture(scope="module")
