@@ -46,18 +46,31 @@ def check(
     shift: Annotated[
         bool, typer.Option("--shift/--no-shift", help="Whether to compare training and test images.")
     ] = True,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels/--no-labels",
+            help="Whether to look for near-duplicates and suspicious labels by the features of a backbone.",
+        ),
+    ] = True,
     backbone: Annotated[
         str | None,
         typer.Option(
             "--backbone",
-            help="Compare by the features of this backbone; default: one whose weights are available, else by pixels.",
+            help="Use the features of this backbone; default: one whose weights are available. Without any, the shift "
+            "is measured by pixels and labels are not judged.",
         ),
     ] = None,
     weights: Weights = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Table of all suspicious labels to write; default: none.")
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """Describe a folder of images: format, classes, sizes, duplicates, train/test shift, form of the submission."""
-    from search.report.check import ShiftRequest
+    """Describe a folder of images: format, classes, sizes, duplicates, train/test shift, suspicious labels."""
+    from search.report.check import CheckRequest
     from search.report.check import check as run
+    from search.runtime.home import Home
     from studies.settings import DataSettings
 
     settings = DataSettings(
@@ -70,8 +83,10 @@ def check(
         encoding=encoding,
         skip_bad=skip_bad,
     )
-    request = ShiftRequest(backbone=backbone, weights=weights) if shift else None
-    run(data, settings=settings, n_folds=n_folds, shift=request)
+    request = CheckRequest(
+        shift=shift, labels=labels, backbone=backbone, weights=weights, output=output, home=Home(root=home)
+    )
+    run(data, settings=settings, n_folds=n_folds, request=request)
 
 
 def preview(

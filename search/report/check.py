@@ -1,60 +1,133 @@
-"""``search check``: the contents of a data folder, and whether test images look like training images."""
+"""``search check``: the contents of a data folder, its train/test shift, near-duplicates and suspicious labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from search.report.suspects import (
+    REMEDY,
+    WITHOUT_BACKBONE,
+    find_look_alikes,
+    label_lines,
+    suspicious_labels,
+    write_suspects,
+)
 from search.runtime.console import open_console, say
+from search.runtime.errors import SearchError
+from search.runtime.home import Home
+from search.study_setup.backbone_features import BackboneFeatures, Say, backbone_features
 from search.study_setup.data_folder import Competition, inspect_with_progress
 from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
-from search.study_setup.shift_features import Features, Say, shift_features, shift_groups
+from search.study_setup.shift_features import Features, comparison_progress, shift_features, shift_groups
 from studies.settings import DataSettings
+from trainer.common.errors import BackboneError
 from trainer.data.description import LONGEST_LINE, describe
 from trainer.inference.printable import excerpt
+from trainer.probing.judge_labels import JudgedLabels
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, shifted_classes
 from trainer.shift.descriptors import SCALARS
 from trainer.shift.leaks import metadata_features
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShiftRequest:
-    """How to compare training with test images."""
+class NothingToWrite(SearchError):
+    """There will be no table of suspicious labels to write; the message says why."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRequest:
+    """What `search check` looks for beyond the layout of the data, and by which features."""
+
+    shift: bool = True
+    """Compare training with test images."""
+    labels: bool = True
+    """Look for near-duplicates and suspicious labels by features of a backbone, if one is at hand."""
     backbone: str | None = None
-    """The backbone whose frozen features are compared; None: the first good one at hand, else pixel descriptors."""
+    """The backbone whose frozen features are used; None: the preferred one at hand, or for the shift pixel
+    descriptors."""
     weights: Path | None = None
     """Folder of pre-trained weights."""
+    output: Path | None = None
+    """Table of suspicious labels to write; None: none."""
+    home: Home = field(default_factory=Home)
+    """Keeps resized images and features for later checks and studies."""
 
 
-def check(folder: Path, *, settings: DataSettings, n_folds: int, shift: ShiftRequest | None) -> None:
+def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckRequest) -> None:
     """Read everything in ``folder`` as `search start` would, and print what was found.
-
-    Args:
-        shift: None: do not compare training with test images.
 
     Raises:
         DataError: the data are invalid; lists every problem.
-        BackboneError: the backbone of ``shift`` cannot be used.
+        BackboneError: the backbone cannot be used, or the weights folder does not exist.
+        NothingToWrite: a table is wanted that cannot be made; nothing was read.
+        FileNotOurs: the table would replace another file.
     """
     console = open_console()
-    if shift is not None and shift.backbone is not None:
+    if request.backbone is not None:
         from trainer.networks.backbones import check_backbone
+        from trainer.networks.pretrained import missing_weights, missing_weights_message
 
-        check_backbone(shift.backbone)
+        check_backbone(request.backbone)
+        if missing_weights([request.backbone], request.weights):
+            raise BackboneError(missing_weights_message([request.backbone], request.weights))
+    if request.output is not None:
+        _check_output(request)
     competition = inspect_with_progress(folder, settings.options, console)
     for line in describe(competition.images, competition.duplicates, n_folds):
         say(console, excerpt(line, LONGEST_LINE))
-    if shift is not None and len(competition.images.test_ids):
-        from search.study_setup.shift_features import comparison_progress
+    shift = request.shift and len(competition.images.test_ids) > 0
+    if not (shift or request.labels):
+        return
+    with comparison_progress(console) as progress:
+        lines, judged = _findings(competition, request, shift, n_folds, progress)
+    for line in lines:
+        say(console, excerpt(line, LONGEST_LINE))
+    if request.output is not None and judged is not None:
+        write_suspects(request.output, competition.images, judged)
+        say(console, f"The suspicious labels are written to {request.output}", whole=True)
 
-        with comparison_progress(console) as progress:
-            lines = shift_lines(competition, backbone=shift.backbone, weights=shift.weights, say=progress)
-        for line in lines:
-            say(console, excerpt(line, LONGEST_LINE))
+
+def _check_output(request: CheckRequest) -> None:
+    """Check that there can be a table of suspicious labels, before anything slow.
+
+    Raises:
+        NothingToWrite: no backbone is at hand, or labels are not judged.
+    """
+    from trainer.probing.extractors import available_extractors
+
+    output = request.output
+    if not request.labels:
+        raise NothingToWrite(f"--no-labels finds no suspicious labels to write to {output}; leave out one of them")
+    if request.backbone is None and not available_extractors(request.weights):
+        raise NothingToWrite(
+            f"{output} cannot be written: labels are judged by pre-trained weights, and none are at hand. {REMEDY}"
+        )
+    if output is not None and not output.parent.is_dir():
+        raise NothingToWrite(f"{output} cannot be written: there is no folder {output.parent}")
+
+
+def _findings(
+    competition: Competition, request: CheckRequest, shift: bool, n_folds: int, say: Say
+) -> tuple[list[str], JudgedLabels | None]:
+    """Lines on the shift, on near-duplicates and on suspicious labels; and these labels, if they can be judged."""
+    found = backbone_features(
+        competition, backbone=request.backbone, weights=request.weights, home=request.home, say=say
+    )
+    lines = shift_lines(competition, found, say) if shift else []
+    if not request.labels:
+        return lines, None
+    if found is None:
+        return [*lines, WITHOUT_BACKBONE], None
+    alike = find_look_alikes(competition, found, say)
+    judged = suspicious_labels(competition, found, alike.groups, n_folds, say)
+    if isinstance(judged, str):
+        written = f"; {request.output} is not written" if request.output else ""
+        return [*lines, *alike.lines, judged + written], None
+    listed = label_lines(competition.images, found.name, judged, request.output)
+    return [*lines, *alike.lines, *listed], judged
 
 
 CLEAR_SHIFT = 0.75
@@ -72,15 +145,13 @@ _DIRECTIONS = {
 """How test images look if a descriptor (`trainer.shift.descriptors.SCALARS`) is lower for them, and if it is higher."""
 
 
-def shift_lines(competition: Competition, *, backbone: str | None, weights: Path | None, say: Say) -> list[str]:
+def shift_lines(competition: Competition, found: BackboneFeatures | None, say: Say) -> list[str]:
     """Measure the shift between training and test images (one at least) and describe it, a line for each finding.
 
     Args:
-        backbone: as in `ShiftRequest`.
-        weights: folder of pre-trained weights.
+        found: features of a backbone; None: the images are compared by descriptors of the pixels.
 
     Raises:
-        BackboneError: the backbone cannot be used, or the weights folder does not exist.
         DataError: an image can no longer be read.
     """
     images = competition.images
@@ -91,7 +162,7 @@ def shift_lines(competition: Competition, *, backbone: str | None, weights: Path
             name: measure_shift(values[:n], values[n:], groups, model="forest")
             for name, values in metadata_features(images).items()
         }
-        features = shift_features(competition, backbone=backbone, weights=weights, say=say)
+        features = shift_features(competition, found, say)
         say("comparing training with test images")
         shift = measure_shift(features.train, features.test, groups)
     except TooFewImages as error:

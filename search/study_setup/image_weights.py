@@ -24,8 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.runtime.errors import SearchError
+from search.runtime.home import Home
+from search.study_setup.backbone_features import Say, backbone_features
 from search.study_setup.data_folder import Competition
-from search.study_setup.shift_features import Say, shift_features, shift_groups
+from search.study_setup.shift_features import shift_features, shift_groups
 from search.study_state.study import Study
 from search.study_state.study_targets import read_image_weights
 from storage.records.studies import ImageWeights
@@ -68,12 +70,13 @@ class Weighting:
         return ImageWeights(values=self.values, about=about)
 
 
-def estimate_image_weights(competition: Competition, *, weights: Path | None, say: Say) -> Weighting:
-    """Estimate the importance weights of the training images, by features as `shift_features` chooses them.
+def estimate_image_weights(competition: Competition, *, weights: Path | None, home: Home, say: Say) -> Weighting:
+    """Estimate the importance weights of the training images, by features as `backbone_features` chooses them.
 
     Args:
         weights: folder of pre-trained weights.
-        say: see `search.study_setup.shift_features.Say`.
+        home: keeps the features.
+        say: see `search.study_setup.backbone_features.Say`.
 
     Raises:
         CannotWeight: there are no or too few test images, or too few training images are like them.
@@ -83,7 +86,8 @@ def estimate_image_weights(competition: Competition, *, weights: Path | None, sa
     if not len(competition.images.test_ids):
         raise CannotWeight(f"{SETTING} needs test images, and there are none in the data; {OTHERWISE}")
     try:
-        features = shift_features(competition, backbone=None, weights=weights, say=say)
+        found = backbone_features(competition, backbone=None, weights=weights, home=home, say=say)
+        features = shift_features(competition, found, say)
         say("comparing training with test images")
         shift = measure_shift(features.train, features.test, shift_groups(competition))
     except TooFewImages as error:

@@ -87,7 +87,9 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         until_deadline=request.hours is not None,
         memory=request.memory,
         weights_dir=request.workers.weights,
-        weighting=_weighting(spec, competition, weights_dir, console) if stored is None else None,
+        weighting=(
+            _weighting(spec, competition, weights_dir, request.workers.home, console) if stored is None else None
+        ),
     )
 
 
@@ -102,12 +104,14 @@ def _stored_by_name(request: StartRequest) -> StoredStudy | None:
     return stores.studies.find(request.study) if stores else None
 
 
-def _weighting(spec: StudySpec, competition: Competition, weights: Path | None, console: Console) -> Weighting | None:
+def _weighting(
+    spec: StudySpec, competition: Competition, weights: Path | None, home: Path, console: Console
+) -> Weighting | None:
     """Weights of the training images in the scores of a new study; None: equal weights."""
     if spec.protocol.weighting == "none":
         return None
     with comparison_progress(console) as say:
-        return estimate_image_weights(competition, weights=weights, say=say)
+        return estimate_image_weights(competition, weights=weights, home=Home(root=home), say=say)
 
 
 @dataclass(frozen=True, kw_only=True)

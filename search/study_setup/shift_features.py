@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from search.study_setup.backbone_features import BackboneFeatures, Say
 from search.study_setup.data_folder import Competition, progress_line
 from trainer.data.folds import fold_groups
 from trainer.data.inspection import Progress
 from trainer.shift.descriptors import describe_images
-from trainer.shift.embeddings import available_extractor, embed, load_extractor
-
-Say = Callable[[str], Progress]
-"""Called with the name of a step. It returns a function to be called with (images done, images in total)."""
 
 
 @contextmanager
 def comparison_progress(console: Console) -> Iterator[Say]:
-    """The progress of the comparison of training with test images, on the console."""
-    with progress_line(console, "Comparing training with test images …") as update:
+    """A progress line on the terminal for the comparison of images."""
+    with progress_line(console, "Comparing images …") as update:
 
         def say(step: str) -> Progress:
             label = f"{step[:1].upper() + step[1:]} …"
@@ -48,40 +44,24 @@ class Features:
     """Whether they are descriptors, whose first columns are `trainer.shift.descriptors.SCALARS`."""
 
 
-def shift_features(competition: Competition, *, backbone: str | None, weights: Path | None, say: Say) -> Features:
-    """Compute features of all images; there must be test images.
+def shift_features(competition: Competition, found: BackboneFeatures | None, say: Say) -> Features:
+    """The features by which training and test images are compared; there must be test images.
 
     Args:
-        backbone: the backbone that extracts features; None: the first good one whose pre-trained weights are at hand,
-            or descriptors of the pixels if there is none.
-        weights: folder of pre-trained weights.
+        found: features of a backbone; None: descriptors of the pixels are computed.
         say: called with each step.
 
     Raises:
-        BackboneError: the backbone cannot be used, or the weights folder does not exist.
         DataError: an image can no longer be read.
     """
+    if found is not None:
+        return Features(name=f"frozen features of {found.name}", train=found.train, test=found.test, described=False)
     both = (competition.images.train_images, competition.images.test_images)
-    name = backbone or available_extractor(weights)
-    if name is None:
-        train, test = (
-            describe_images(images, say(f"describing {part} images"))
-            for images, part in zip(both, ("training", "test"), strict=True)
-        )
-        return Features(
-            name="descriptors of the pixels",
-            train=train,
-            test=test,
-            described=True,
-        )
-    import torch
-
-    model, size = load_extractor(name, weights, "cuda" if torch.cuda.is_available() else "cpu")
     train, test = (
-        embed(model, images, size=size, progress=say(f"extracting features of {part} images with {name}"))
+        describe_images(images, say(f"describing {part} images"))
         for images, part in zip(both, ("training", "test"), strict=True)
     )
-    return Features(name=f"frozen features of {name}", train=train, test=test, described=False)
+    return Features(name="descriptors of the pixels", train=train, test=test, described=True)
 
 
 def shift_groups(competition: Competition) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from trainer.common.arrays import Float32Array
 from trainer.data.folds import make_folds
+from trainer.data.inspection import Progress
 
 Labels = NDArray[np.int64]
 
@@ -61,6 +62,7 @@ def fit_heads(
     *,
     class_weights: Callable[[Labels], Float32Array],
     device: torch.device | str = "cpu",
+    progress: Progress | None = None,
 ) -> list[LinearHead]:
     """Fit the head of every fold on the rows that the fold does not hold out.
 
@@ -75,6 +77,7 @@ def fit_heads(
         class_weights: given the classes of the training rows of a fit, how much a row of each class counts: float32,
             shape (C,).
         device: where the fits compute.
+        progress: called with (steps done, steps in total): a step fits one training part, with all its penalties.
 
     Returns:
         K heads (one if no row is held out), on ``device``.
@@ -86,11 +89,20 @@ def fit_heads(
         return _Problem(x, targets, rows, torch.from_numpy(class_weights(y[rows])).to(device))
 
     losses = np.zeros((count, len(PENALTIES)))
-    for train, judged in _inner_splits(y, folds, count):
+    splits = list(_inner_splits(y, folds, count))
+    total = len(splits) + count
+    for step, (train, judged) in enumerate(splits):
+        if progress is not None:
+            progress(step, total)
         for fold, of_penalty in zip(judged, _validation_losses(problem(train), list(judged.values())), strict=True):
             losses[fold] += of_penalty
     best = losses.argmin(axis=1)
-    return [problem(np.flatnonzero(folds != fold)).head(PENALTIES[best[fold]]) for fold in range(count)]
+    heads = []
+    for fold in range(count):
+        if progress is not None:
+            progress(len(splits) + fold, total)
+        heads.append(problem(np.flatnonzero(folds != fold)).head(PENALTIES[best[fold]]))
+    return heads
 
 
 def _inner_splits(y: Labels, folds: Labels, count: int) -> Iterator[tuple[Labels, dict[int, Labels]]]:

@@ -19,6 +19,7 @@ from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.export.pool import StudiesDiffer, read_pool
 from search.report.check import shift_lines
+from search.runtime.home import Home
 from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.data_folder import Competition, inspect
 from search.study_setup.image_weights import CannotWeight, Weighting, estimate_image_weights, weights_line, why_not
@@ -92,8 +93,8 @@ def competition(folder: Path) -> Competition:
 @pytest.fixture(scope="module")
 def weighting(competition: Competition) -> Weighting:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.study_setup.shift_features.available_extractor", lambda weights: None)
-        return estimate_image_weights(competition, weights=None, say=silent)
+        patch.setattr("trainer.probing.extractors.available_extractors", lambda weights: [])
+        return estimate_image_weights(competition, weights=None, home=Home(), say=silent)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_weighted_score_is_closer_to_the_test_score(competition: Competition, 
 
 
 def test_check_names_the_setting_for_weighting(competition: Competition) -> None:
-    lines = shift_lines(competition, backbone=None, weights=None, say=silent)
+    lines = shift_lines(competition, None, silent)
     assert "`search start --study NAME --set protocol.weighting=test_like`" in lines[-1]
 
 
@@ -122,7 +123,7 @@ def test_too_few_or_too_different_test_images_are_refused(tmp_path: Path) -> Non
     for name, styles in cases.items():
         different = inspect(write(tmp_path / name, **styles), DataOptions())  # type: ignore[arg-type]
         with pytest.raises(CannotWeight) as refused:
-            estimate_image_weights(different, weights=None, say=silent)
+            estimate_image_weights(different, weights=None, home=Home(), say=silent)
         said[name] = str(refused.value)
     assert "90 training and 8 test images; at least 20" in said["few"]
     assert "hardly any training image" in said["apart"] and "by descriptors of the pixels" in said["apart"]
@@ -176,7 +177,7 @@ def test_without_test_images_weighting_is_refused(study_file: Path, tmp_path: Pa
             pixels = np.random.default_rng(i).integers(0, 200, (8, 8, 3)).astype(np.uint8) + np.uint8(colour[0] // 5)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
     with pytest.raises(CannotWeight, match="needs test images"):
-        estimate_image_weights(inspect(folder, DataOptions()), weights=None, say=silent)
+        estimate_image_weights(inspect(folder, DataOptions()), weights=None, home=Home(), say=silent)
 
 
 def test_a_study_that_asks_for_weights_is_not_created_without(stores: Stores, weighted: StudyPlan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from search.report.check import ShiftRequest, check
+from search.report.check import CheckRequest, check
+from search.runtime.home import Home
 from search.study_setup.data_folder import inspect
 from search.study_setup.shift_features import shift_groups
 from studies.settings import DataSettings
@@ -58,10 +60,10 @@ def checked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
 
-    def run(folder: Path, *, shift: bool = True, **options: object) -> str:
-        request = ShiftRequest(**options) if shift else None  # type: ignore[arg-type]
+    def run(folder: Path, **options: Any) -> str:
+        request = CheckRequest(labels=False, home=Home(root=tmp_path / "home"), **options)
         capsys.readouterr()
-        check(folder, settings=DataSettings(), n_folds=5, shift=request)
+        check(folder, settings=DataSettings(), n_folds=5, request=request)
         return capsys.readouterr().out
 
     return run

@@ -1,0 +1,194 @@
+"""What `search check` finds by features of a backbone: near-duplicates that the hash misses, and suspicious labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.runtime.output_files import creating
+from search.study_setup.backbone_features import BackboneFeatures, Say
+from search.study_setup.data_folder import Competition
+from trainer.common.errors import first_lines
+from trainer.data.folds import fold_groups
+from trainer.data.image_set import ImageSet
+from trainer.formats.delimited import write_table
+from trainer.probing.judge_labels import CannotJudge, JudgedLabels, judge_labels
+from trainer.probing.look_alikes import MIN_COSINE, MOST_PAIRS, TooManyPairs, similar_pairs
+
+SHOWN_PAIRS = 5
+"""Number of listed pairs of each kind."""
+COMMON = 0.5
+"""Share of the training images in pairs beyond which a pair says nothing: the images are alike by nature."""
+SHOWN_LABELS = 12
+"""Number of listed labels."""
+COLUMNS = ("image_id", "image", "label", "suggested_label", "label_probability", "suggested_probability")
+"""Header of the table of suspicious labels."""
+
+REMEDY = "--weights FOLDER names a folder with those of any backbone of `search backbones`"
+WITHOUT_BACKBONE = (
+    f"altered copies and suspicious labels: not searched, because no pre-trained weights are at hand. {REMEDY}"
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LookAlikes:
+    """Pairs of images that features find and hashes miss."""
+
+    lines: list[str]
+    groups: NDArray[np.int64]
+    """Of the n training images: int64 ``(n,)``. Images that must share a fold so that a label can be judged."""
+
+
+def find_look_alikes(competition: Competition, features: BackboneFeatures, say: Say) -> LookAlikes:
+    """Find pairs by `trainer.probing.look_alikes`, of two training images or a training and a test image.
+
+    If a larger share than `COMMON` of the training images is in pairs, the pairs are not listed.
+    """
+    say("comparing features")
+    images, known = competition.images, competition.duplicates
+    n = len(images.train_ids)
+    title = f"near-duplicates by features of {features.name} (cosine from {MIN_COSINE:g}), missed by the hash"
+    try:
+        pairs, _ = similar_pairs(np.concatenate([features.train, features.test]))
+        in_pairs = len(np.unique(pairs[pairs < n]))
+        common = f"{in_pairs} of {n} training images are in pairs" if in_pairs > COMMON * n else ""
+    except TooManyPairs:
+        common = f"there are more than {MOST_PAIRS:,} pairs"
+    if common:
+        line = f"{title}: not listed, because {common}: these features do not tell copies from images of one kind"
+        return LookAlikes(lines=[line], groups=fold_groups(images, known.groups))
+    hashed = {(int(i), int(j)) for i, j in known.pairs}
+    new = [(int(i), int(j)) for i, j in pairs if i < n and (int(i), int(j)) not in hashed]
+    joined = _joined(known.groups, pairs[pairs[:, 1] < n])
+    lines = list(_pair_lines(images, title, new)) if new else [f"{title}: none"]
+    return LookAlikes(lines=lines, groups=fold_groups(images, joined))
+
+
+def _joined(groups: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups in which the images of each pair are together, too: int64, of the same shape."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    total = int(groups.max(initial=-1)) + 1
+    edges = groups[pairs]
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(total, total))
+    _, component = connected_components(graph, directed=False)
+    joined: NDArray[np.int64] = component[groups].astype(np.int64)
+    return joined
+
+
+def _pair_lines(images: ImageSet, title: str, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
+    n = len(images.train_ids)
+
+    def label(i: int) -> str:
+        return f"{images.train_ids[i]} ({images.class_names[images.y[i]]})" if i < n else images.test_ids[i - n]
+
+    kinds = {
+        "in both train and test": [(i, j) for i, j in pairs if j >= n],
+        "with two labels": [(i, j) for i, j in pairs if j < n and images.y[i] != images.y[j]],
+        "with one label": [(i, j) for i, j in pairs if j < n and images.y[i] == images.y[j]],
+    }
+    yield f"{title}: {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
+    for kind, found in kinds.items():
+        if found:
+            yield f"  {kind}: {len(found)}"
+            shown = first_lines([f"{label(i)} and {label(j)}" for i, j in found], SHOWN_PAIRS)
+            yield from (f"    {line}" for line in shown)
+    if len(pairs) > len(kinds["in both train and test"]):
+        yield (
+            "  the folds of a study do not keep these pairs together; if they show one thing, give them one value in a "
+            "column and name it with --group-column"
+        )
+
+
+def suspicious_labels(
+    competition: Competition, features: BackboneFeatures, groups: NDArray[np.int64], n_folds: int, say: Say
+) -> JudgedLabels | str:
+    """Judge the labels of the training images by a linear probe.
+
+    Args:
+        groups: see `LookAlikes.groups`.
+
+    Returns:
+        The result, or a sentence on why the labels cannot be judged.
+    """
+    images = competition.images
+    try:
+        return judge_labels(
+            np.asarray(features.train),
+            images.y,
+            groups,
+            num_classes=len(images.class_names),
+            n_folds=n_folds,
+            progress=say("judging labels, step"),
+        )
+    except CannotJudge as reason:
+        return f"labels: not judged by features of {features.name}: {reason}"
+
+
+def label_lines(images: ImageSet, name: str, found: JudgedLabels, output: Path | None) -> Iterator[str]:
+    """Lines for people on suspicious labels.
+
+    Args:
+        name: of the backbone.
+        output: the table that lists all of them; None: there is no table.
+    """
+    errors = found.errors
+    probe = (
+        f"a linear probe on features of {name} predicts {found.accuracy:.0%} of {errors.judged} labels that it was not "
+        "fitted on"
+    )
+    share = f"Expected share of wrong labels: about {errors.expected_share:.1%}"
+    if not len(errors.rows):
+        yield f"labels: none is suspicious ({probe}). {share}"
+    else:
+        count = len(errors.rows)
+        these = "this image" if count == 1 else f"these {count} images"
+        yield (f"labels: look at {these}, whose labels may be wrong ({probe}). {share}")
+        described = [
+            f"{images.train_images.name(row)}: {images.class_names[images.y[row]]} {_percent(own)}, "
+            f"rather {images.class_names[suggested]} {_percent(other)}"
+            for row, suggested, own, other in zip(
+                errors.rows, errors.suggested, errors.label_proba, errors.suggested_proba, strict=True
+            )
+        ]
+        yield from (f"  {line}" for line in described[:SHOWN_LABELS])
+        if count > SHOWN_LABELS:
+            rest = "" if output else "; --output FILE writes all into a table"
+            yield f"  and {count - SHOWN_LABELS} more{rest}"
+    if found.unjudged:
+        yield f"  not judged: {found.unjudged} images of classes that occur in one fold only"
+
+
+def _percent(probability: float) -> str:
+    """A probability in whole percent, but never 0 % or 100 %."""
+    return "<1%" if probability < 0.01 else ">99%" if probability > 0.99 else f"{probability:.0%}"
+
+
+def write_suspects(path: Path, images: ImageSet, found: JudgedLabels) -> None:
+    """Write all suspicious labels as a table with the header `COLUMNS`, the least probable label first.
+
+    Raises:
+        FileNotOurs: a file with another content is there.
+        OSError: the file cannot be written.
+    """
+    errors = found.errors
+    rows = [
+        (
+            images.train_ids[row],
+            images.train_images.name(row),
+            images.class_names[images.y[row]],
+            images.class_names[suggested],
+            f"{own:.4f}",
+            f"{other:.4f}",
+        )
+        for row, suggested, own, other in zip(
+            errors.rows, errors.suggested, errors.label_proba, errors.suggested_proba, strict=True
+        )
+    ]
+    with creating(path) as temporary:
+        write_table(temporary, [COLUMNS, *rows])
