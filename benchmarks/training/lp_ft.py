@@ -235,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64, help="pixels (%(default)s)")
     parser.add_argument("--epochs", type=int, default=4, help="in one cycle (%(default)s)")
     parser.add_argument("--lr", type=float, nargs="+", default=[1e-4, 5e-4, 2e-3])
+    parser.add_argument("--norm", choices=NORMS, nargs="+", default=list(NORMS))
     parser.add_argument("--json", type=Path, help="file for everything measured")
     given = parser.parse_args(arguments)
     base: dict[str, Scalar] = {
@@ -247,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "augment.hflip": 0.5,
     }
     recipes = [Recipe.from_flat({**base, "method": "linear_probe", "epochs": 1})]
-    for norm, lr, head in product(NORMS, given.lr, HEADS):
+    for norm, lr, head in product(given.norm, given.lr, HEADS):
         recipes.append(Recipe.from_flat({**base, "head": head, "norm": norm, "optimizer.lr": lr}))
     runs: list[Run] = []
     try:

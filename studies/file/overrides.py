@@ -42,16 +42,14 @@ def fit_to_scratch(document: Document) -> Document:
     if "init" in document.space or document.recipe.get("init") != "scratch":
         return document
     given = {key for path in document.overridden for key in (path, path.rpartition(".")[0])}
-    left_out = {field for field in TRAINED_ONLY if not {f"recipe.{field}", f"space.{field}"} & given}
-    return dataclasses.replace(
-        document,
-        recipe={
-            field: value
-            for field, value in document.recipe.items()
-            if field not in left_out or value != TRAINED_ONLY[field]
-        },
-        space={field: raw for field, raw in document.space.items() if field not in left_out},
-    )
+    left_out = {
+        field: FIELDS[field].default
+        for field in TRAINED_ONLY
+        if (field in document.space or field in document.recipe) and not {f"recipe.{field}", f"space.{field}"} & given
+    }
+    space = {field: raw for field, raw in document.space.items() if field not in left_out}
+    # Set, not left out: conditions may refer to them.
+    return dataclasses.replace(document, recipe={**document.recipe, **left_out}, space=space)
 
 
 def parse_value(text: str) -> object:

@@ -246,14 +246,14 @@ def test_the_sweep_is_about_two_hundred_networks_that_train_at_one_size() -> Non
     assert len({name.partition(".")[0] for name in names}) == len(names)
     assert {family_of(name) for name in names} == {"cnn", "transformer", "hybrid"}
     assert spec.default_params()["backbone"] == "tf_efficientnet_b0.ns_jft_in1k", "the product's default"
-    # ConvNeXt, other convolutions, the rest.
-    assert len([d for d in spec.space if d.field == "optimizer.lr"]) == 3
+    # ConvNeXt, other convolutions with batch and with frozen statistics, the rest.
+    assert len([d for d in spec.space if d.field == "optimizer.lr"]) == 4
 
 
 def test_overrides_narrow_the_sweep() -> None:
     changes = ["space.backbone.family=transformer", "space.backbone.max_params=10"]
     spec = check_backbones(load_study("backbone_sweep", changes))
     assert 2 < len(backbones_of(spec)) < 25
-    assert [d.name for d in spec.space] == ["backbone", "optimizer.lr", "optimizer.layer_decay"]
+    assert [d.name for d in spec.space] == ["backbone", "optimizer.lr", "optimizer.layer_decay", "head"]
     assert spec.space[1].when == ()
     assert spec.default_params()["backbone"] in backbones_of(spec)
