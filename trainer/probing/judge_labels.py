@@ -12,7 +12,6 @@ from trainer.common.errors import DataError, TrainerError
 from trainer.data.folds import make_folds
 from trainer.data.inspection import Progress
 from trainer.evaluation.label_errors import LabelErrors, find_label_errors
-from trainer.probing.linear_head import fit_heads
 
 SIGNIFICANT = 2.0
 """Standard errors by which a probe must predict better than the frequencies of the classes."""
@@ -57,6 +56,8 @@ def judge_labels(
         CannotJudge: there is one class, the groups do not fit into the folds, or the probe predicts no better than the
             frequencies of the classes.
     """
+    from trainer.probing.linear_head import fit_heads  # torch, which a mistyped command need not wait for
+
     if len(np.unique(y)) < 2:
         raise CannotJudge("all images have one label")
     try:

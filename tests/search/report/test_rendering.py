@@ -20,7 +20,7 @@ from rich.text import Text
 from search.export.files import Export
 from search.export.notes import ExportNotes
 from search.report.backbone_table import BackbonesRequest, show_backbones
-from search.report.check import check
+from search.report.check import CheckRequest, check
 from search.report.comparison import compare, compare_finalists
 from search.report.progress import ProgressView, print_trial, recipe_difference
 from search.report.status import SHOWN_TRIALS, show_failed, show_status
@@ -201,7 +201,7 @@ def test_classes_with_texts_for_names_do_not_fill_the_screen(tmp_path: Path, cap
         Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(tmp_path / f"{number}.png")
         rows.append(f"{number}.png,{'ab'[number % 2]} {'a long report ' * 700}")
     (tmp_path / "train.csv").write_text("\n".join(rows))
-    check(tmp_path, settings=DataSettings(), n_folds=2, shift=None)
+    check(tmp_path, settings=DataSettings(), n_folds=2, request=CheckRequest(shift=False, labels=False))
     shown = capsys.readouterr().out
     assert "2 classes" in shown and "4 (50.0%)" in shown
     assert len(shown) < 5_000
@@ -264,14 +264,14 @@ def test_an_explained_study(name: str, study: tuple[Stores, Study], screen: Scre
 
 def test_backbones(screen: Screen, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    narrow = {"families": (), "max_params": None, "max_size": None, "measure": False, "weights": None}
+    narrow = {"families": (), "max_params": None, "max_size": None, "licenses": (), "measure": False, "weights": None}
     show_backbones(BackbonesRequest(pattern="vit_so150m*", home=tmp_path, **narrow))  # type: ignore[arg-type]
     facts = ["M params", "px", "weights", "vit_so150m_patch16_reg4_gap_256.sbb_e250_in12k_ft_in1k", "transformer"]
     holds(capsys.readouterr().out, screen, *facts)
 
 
 def test_a_checked_folder(competition_folder: Path, screen: Screen, capsys: Capture) -> None:
-    check(competition_folder, settings=DataSettings(), n_folds=20, shift=None)
+    check(competition_folder, settings=DataSettings(), n_folds=20, request=CheckRequest(shift=False, labels=False))
     lines = printed(capsys.readouterr().out.replace("\x1b[2K", ""))
     for line in lines:
         assert cell_len(line) <= screen.width, line
