@@ -323,12 +323,14 @@ def begin_waiting(study: optuna.Study, number: int) -> optuna.Trial | None:
     return running_trial(study, number) if begun else None
 
 
-def end_waiting(study: optuna.Study, number: int, reason: str) -> None:
-    """End the waiting trial ``number`` of a study as failed, with the attribute ``reason``, unless it has begun."""
+def end_waiting(study: optuna.Study, number: int, reason: str) -> bool:
+    """End the waiting trial ``number`` of a study as failed, with the attribute ``reason``; False if it has begun."""
     trial = begin_waiting(study, number)
-    if trial is not None:
-        trial.set_user_attr("reason", reason)
-        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    if trial is None:
+        return False
+    trial.set_user_attr("reason", reason)
+    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    return True
 
 
 def stored_trial(trial: optuna.Trial) -> FrozenTrial:

@@ -287,7 +287,9 @@ SEARCH_SPLIT = 0
 
 
 PROBE_NOTE = "probe"
-"""Key in the note of a search item: true if its trial is one of the linear probes with which a study begins."""
+"""Key in the note of a search item and in the attributes of an enqueued trial: true if the trial is one of the linear
+probes with which a study begins.
+"""
 
 
 TRIAL_NOTE = "trial"

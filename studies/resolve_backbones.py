@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 from studies.errors import Problems, listed
 from studies.portfolio import settle_portfolio
@@ -18,13 +19,16 @@ from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
 from trainer.networks.architectures import STEP, takes_size
 from trainer.networks.backbones import check_backbone
+from trainer.networks.pretrained import weights_at_hand
 
 SHOWN_NAMES = 8  # models in a message
 
 log = logging.getLogger(__name__)
 
 
-def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
+def check_backbones(
+    spec: StudySpec, *, lenient: bool = True, weights: Path | None = None, kept: Sequence[str] = ()
+) -> StudySpec:
     """Check that timm has every backbone of a study, and replace a filter by the models that it finds.
 
     Models whose weights cannot be used for images of the study's size are left out, and the log names them.
@@ -33,8 +37,11 @@ def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
 
     Args:
         lenient: portfolio entries that do not fit the models found are left out; otherwise they are mistakes.
+        weights: the weights folder, in which a filter with ``at_hand`` looks.
+        kept: the models that such a filter found before, which it finds again; empty: it looks.
 
     Raises:
+        BackboneError: the weights folder does not exist.
         StudyError: naming every backbone that timm does not know, with the nearest names; or a filter finds no model.
     """
     problems = Problems(spec.title)
@@ -45,7 +52,8 @@ def check_backbones(spec: StudySpec, *, lenient: bool = True) -> StudySpec:
         except BackboneError as error:
             problems.add("", str(error))
     dimensions = [
-        dimension if dimension.match is None else _resolve(dimension, spec, problems) for dimension in spec.space
+        dimension if dimension.match is None else _resolve(dimension, spec, problems, weights, kept)
+        for dimension in spec.space
     ]
     problems.raise_if_any()
     if spec.is_resolved:
@@ -64,30 +72,39 @@ def backbones_of(spec: StudySpec) -> list[str]:
     return [str(name) for name in spec.values_of("backbone")]
 
 
-def _resolve(dimension: Dimension, spec: StudySpec, problems: Problems) -> Dimension:
+def _resolve(
+    dimension: Dimension, spec: StudySpec, problems: Problems, weights: Path | None, kept: Sequence[str]
+) -> Dimension:
     assert dimension.match is not None, "only filters are resolved"
     try:
         found = find_backbones(dimension.match)
     except BackboneError as error:
         problems.add("space", f"backbone: {error}")
         found = Found(names=[])
-    sizes, left_out = _image_sizes(spec), dict(found.left_out)
-    pretrained = dimension.match.pretrained and "pretrained" in spec.values_of("init")
+    wanted, where, left_out = found.names, "", dict(found.left_out)
+    if dimension.match.at_hand:
+        wanted = list(kept) or weights_at_hand(wanted, weights)
+        where = f"; {_places(weights)}" * (not wanted and bool(found.names))
+        left_out = {name: why for name, why in left_out.items() if not kept and weights_at_hand([name], weights)}
+    sizes = _image_sizes(spec)
+    pretrained = dimension.match.pretrained and "pretrained" in spec.values_of("init") and not kept
     untabled = [size for size in sizes if size % STEP] if pretrained else []
-    if untabled and len(found.names) > SHOWN_NAMES:
+    if untabled and len(wanted) > SHOWN_NAMES:
         _say(
-            f"{len(found.names)} backbones are tried at {listed(untabled)} pixels, which may take minutes; for "
+            f"{len(wanted)} backbones are tried at {listed(untabled)} pixels, which may take minutes; for "
             f"multiples of {STEP} a table says which of them can be used"
         )
-    for name in found.names if pretrained else ():
+    for name in wanted if pretrained else ():
         unfit = [size for size in sizes if not takes_size(name, size)]
         if unfit:
             left_out[name] = f"unusable for images of {listed(unfit)} pixels"
-    names = [name for name in found.names if name not in left_out]
+    names = [name for name in wanted if name not in left_out]
     reasons = "; ".join(described_reasons(left_out))
     if reasons and names:
         _say(f"backbones that a study cannot use are left out: {reasons}")
-    if not names:
+    if where:
+        problems.add("space", f"backbone: there are no {describe(dimension)}{where}")
+    elif not names:
         problems.add("space", f"backbone: {none_found(dimension.match, described_reasons(left_out))}")
     elif len(names) > MAX_CHOICES:
         problems.add("space", f"backbone: {describe(dimension)} are {len(names)}; narrow them to {MAX_CHOICES}")
@@ -119,3 +136,12 @@ def _image_sizes(spec: StudySpec) -> list[int]:
 def _say(message: str) -> None:
     """Log a line once: a command resolves a study several times."""
     log.info(message)
+
+
+def _places(weights: Path | None) -> str:
+    """Where weights were looked for, and what can be done."""
+    folder = f"the folder {weights}" if weights else "no folder (--weights names one)"
+    return (
+        f"looked in {folder} and the Hugging Face cache. Put NAME.safetensors or NAME.pth into a folder, with a name "
+        "that `search backbones` lists"
+    )

@@ -65,7 +65,7 @@ class SearchSettings:
     """[search]: how recipes are proposed, how many, and which are pruned (stopped early)."""
 
     sampler: str = _setting("tpe", "algorithm that proposes the next recipe", choices=SAMPLERS)
-    trials: int = _setting(50, "budget: trials in total", low=1, high=100_000)
+    trials: int = _setting(50, "budget: trials in total, without probes; 0: probes only", low=0, high=100_000)
     seed: int = _setting(0, "seed of the sampler; all trainings of a search share one seed", low=0, high=2**31 - 1)
     patience: int = _setting(
         0, "trials without a gain beyond noise after which the search stops; 0: it never does", low=0, high=100_000

@@ -18,7 +18,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from search.cli import control_commands, inspect_commands, run_commands, start_command
+from search.cli import control_commands, inspect_commands, probe_command, run_commands, start_command
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
 from search.runtime.console import PrintableFormatter, accept_any_encoding, safe, say_error, say_traceback
@@ -92,6 +92,7 @@ COMMANDS = (
     ("check", inspect_commands.check),
     ("preview", inspect_commands.preview),
     ("studies", inspect_commands.studies),
+    ("probe", probe_command.probe),
     ("start", start_command.start),
     ("worker", run_commands.worker),
     ("status", inspect_commands.status),

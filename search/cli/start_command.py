@@ -46,7 +46,9 @@ def start(
     storage_url: Storage = DEFAULT_STORAGE,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", min=1, max=100_000, help="Total number of trials, over all calls of `start`."),
+        typer.Option(
+            "--trials", min=0, max=100_000, help="Total number of trials, over all calls of `start`; 0: only probes."
+        ),
     ] = None,
     hours: Annotated[
         str | None,

@@ -26,6 +26,7 @@ from trainer.recipe.recipe import FIELDS, Scalar
 
 BAR_WIDTH = 24  # characters
 EPOCHS_INTERVAL = 60.0  # seconds between two status lines of a log that differ only in epochs and times
+MOST_LINES = 3  # lines of a probe on a terminal
 SETTINGS_INDENT = 11  # cells before settings on a line of their own
 
 STYLES: dict[TrialStatus, str] = {
@@ -139,6 +140,11 @@ def print_trial(
         complete: print all settings; those that do not fit continue on lines of their own, within the console's width.
     """
     head, settings = _trial_head(record), _trial_settings(record, default, origin)
+    if record.is_probe and console.is_terminal:
+        # What is known of a backbone is not cut off, but a long reason is.
+        space = MOST_LINES * max(1, console.width - head.cell_len)
+        say(console, Text(shortened(settings, space), style="dim"), prefix=head)
+        return
     if complete and head.cell_len + cell_len(settings) > console.width:
         say(console, Text(head.plain.rstrip(), spans=head.spans))
         say(console, Text(settings, style="dim"), prefix=" " * SETTINGS_INDENT)
@@ -157,6 +163,9 @@ def _trial_head(record: TrialRecord) -> Text:
         score = f"after {record.epochs_done} epoch{'s' * (record.epochs_done != 1)}"
     else:
         score = ""
+    if record.is_probe:
+        shown = (f"{score or record.status:18}", STYLES[record.status])
+        return Text.assemble(f"probe {number}  ", shown, f" {record.seconds:6.1f} s  ")
     status = (f"{record.status:8}", STYLES[record.status])
     return Text.assemble(f"trial {number}  ", status, f"  {score:18} {record.seconds:6.1f} s  ")
 
@@ -164,8 +173,10 @@ def _trial_head(record: TrialRecord) -> Text:
 def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: str) -> str:
     """The reason of a failure; else the origin, if there is one, and the settings that differ from trial 0."""
     if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) and record.reason:
-        return excerpt(record.reason)
-    proposer = origin.partition(":")[0] if record.number and not record.is_probe else ""
+        return f"{(record.recipe or {}).get('backbone')}: " * record.is_probe + excerpt(record.reason)
+    if record.is_probe:
+        return origin.partition(": ")[2] or recipe_difference(record, default)
+    proposer = origin.partition(":")[0] if record.number else ""
     limited = f"{excerpt(record.reason)}; " * (record.status is TrialStatus.FINISHED and bool(record.reason))
     return f"{proposer}: " * bool(proposer) + limited + recipe_difference(record, default)
 
@@ -195,21 +206,19 @@ def short(value: Scalar) -> str:
 
 
 def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
-    """Trials done, time left, pruned and failed trials, the best so far, and ``now``, joined by `SEPARATOR`.
+    """Trials and probes done, time left, pruned and failed trials, the best so far, and ``now``, joined by `SEPARATOR`.
 
     Args:
-        bar: begin with a bar that shows the share of the budget.
+        bar: begin with a bar that shows the share of the budget, or of the probes if the budget is 0.
     """
-    budget = snapshot.study.budget
-    if budget:
-        filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.counted / budget))
-        drawn = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] " * bar
-        head = f"{drawn}{snapshot.counted}/{budget} trials"
+    budget, ended, planned = snapshot.study.budget, snapshot.probes_ended, snapshot.probes_planned
+    if budget is None:
+        parts = [f"{snapshot.counted} trial{'s' * (snapshot.counted != 1)}"]
     else:
-        head = f"{snapshot.counted} trial{'s' * (snapshot.counted != 1)}"
-    parts = [head]
-    probes = sum(record.is_probe and record.status is TrialStatus.FINISHED for record in snapshot.records)
-    parts += [f"{probes} probe{'s' * (probes != 1)}"] * bool(probes)
+        done, total, what = (snapshot.counted, budget, "trials") if budget else (ended, planned, "probes")
+        parts = [f"{_bar(done, total)} " * bar + f"{done}/{total} {what}"]
+    if ended and budget != 0:
+        parts.append(f"{ended}/{planned} probes" if ended < planned else f"{ended} probe{'s' * (ended != 1)}")
     left = snapshot.seconds_left()
     if left is not None and snapshot.counted < (budget or 0):
         parts.append(f"about {clock_time(left)} left")
@@ -218,10 +227,17 @@ def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
     parts += [f"{pruned} pruned"] * bool(pruned) + [f"{failed} failed"] * bool(failed)
     if snapshot.ranking:
         best = snapshot.ranking[0]
-        parts.append(f"best {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})")
+        what = "probe" if budget == 0 else "trial"
+        parts.append(f"best {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f} ({what} {best.number})")
     if now:
         parts.append(now)
     return SEPARATOR.join(parts)
+
+
+def _bar(done: int, total: int) -> str:
+    """``[######..]``."""
+    filled = min(BAR_WIDTH, round(BAR_WIDTH * done / total)) if total else 0
+    return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}]"
 
 
 def clock_time(seconds: float) -> str:

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from search.export.expected_score import read_optimism
 from search.export.members import describe_import
+from search.report.probe_table import print_probes
 from search.report.progress import print_trial, schedule_line, status_line
-from search.report.summary import print_ranking
+from search.report.summary import RANKED, print_ranking
 from search.runtime.console import Column, note, open_console, print_table, say, say_facts
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE
@@ -72,7 +73,10 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         print_trial(console, record, default, origins.get(record.number or 0, ""), complete=True)
     if snapshot.ranking:
         say(console)
-        print_ranking(console, snapshot)
+        if study.budget == 0:
+            print_probes(console, snapshot, None if everything else RANKED)
+        else:
+            print_ranking(console, snapshot)
         say(console)
     say_facts(console, status_line(snapshot, running_work(stores, snapshot) if snapshot.workers else ""))
     over = search_is_over(snapshot)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from search.report.status import state_of
 from search.runtime.console import SEPARATOR, Column, open_console, print_table, say
-from search.study_state.snapshot import read_snapshot
+from search.study_state.snapshot import StudySnapshot, read_snapshot
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import SchemaError
@@ -45,7 +45,7 @@ def show_studies(url: str) -> None:
                 study.name,
                 state_of(snapshot),
                 str(study.priority or "-"),
-                f"{snapshot.counted}/{study.budget}",
+                _progress(snapshot),
                 f"{best.value:.4f} ± {best.standard_error:.4f}" if best else "-",
                 f"{datetime.datetime.fromtimestamp(study.created):%Y-%m-%d %H:%M}",
             )
@@ -57,6 +57,13 @@ def show_studies(url: str) -> None:
         Column(name="begun"),
     ]
     print_table(console, f"Stored studies in {stores.database.name}", columns, rows)
+
+
+def _progress(snapshot: StudySnapshot) -> str:
+    """``3/50`` trials; of a study without trials its probes."""
+    if snapshot.study.budget == 0:
+        return f"{snapshot.probes_ended}/{snapshot.probes_planned} probes"
+    return f"{snapshot.counted}/{snapshot.study.budget}"
 
 
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:

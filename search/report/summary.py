@@ -24,6 +24,7 @@ from trainer.common.errors import first_lines
 from trainer.data.description import LONGEST_LINE, duplicate_lines
 from trainer.evaluation.metrics import METRICS
 from trainer.inference.printable import excerpt
+from trainer.recipe.recipe import LINEAR_PROBE
 
 RANKED = 5  # trials in the ranking
 MAX_PROBES = 3  # probes that are listed one by one
@@ -57,6 +58,8 @@ def print_study(
     """
     images = competition.images
     trials = "trials until the deadline" if study.budget is None else f"{study.budget} trials"
+    if study.budget == 0:
+        trials = "linear probes only"
     say(
         console,
         f"{len(images.y)} training and {len(images.test_ids)} test images, {len(images.class_names)} classes; "
@@ -73,11 +76,18 @@ def print_study(
             note(console, line)
 
 
-def print_warm_starts(console: Console, origins: Mapping[int, str]) -> None:
+def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_only: bool = False) -> None:
     """Print the trials that a new study begins with besides the default recipe, each with its origin; of many probes
     only their number.
+
+    Args:
+        probes_only: whether no trials follow the probes.
     """
     probes = [number for number, origin in origins.items() if origin.startswith(f"{PROBE}: ")]
+    if probes_only:
+        count = "1 backbone" if len(probes) == 1 else f"{len(probes)} backbones, small ones first"
+        say(console, f"A linear classifier is fitted on the frozen features of {count}.")
+        return
     for number, origin in origins.items():
         if number and (number not in probes or len(probes) <= MAX_PROBES):
             say(console, origin, prefix=f"trial {number:3d}  planned   ")
@@ -127,20 +137,24 @@ def trial_counts(snapshot: StudySnapshot) -> str:
 
 def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
     """Print how the search ended."""
-    reason = snapshot.study.state_reason
-    say(
-        console,
-        f"The search is over: {trial_counts(snapshot) or 'no trial'}" + f"; it stopped: {reason}" * bool(reason),
-    )
+    reason, begun = snapshot.study.state_reason, "search is over"
+    counts = trial_counts(snapshot) or "no trial"
+    if snapshot.study.budget == 0:
+        begun, counts = "probes are over", trial_counts(snapshot) or "none ended"
+        counts += f", {snapshot.probes_waiting} not begun" * bool(snapshot.probes_waiting)
+    say(console, f"The {begun}: {counts}" + f"; it stopped: {reason}" * bool(reason))
 
 
-def print_export(console: Console, export: Export, doubts: Sequence[str], *, study: str = "", compared: bool) -> None:
+def print_export(
+    console: Console, export: Export, doubts: Sequence[str], *, study: str = "", compared: bool, probed: str = ""
+) -> None:
     """Print the final model, its expected score and files, the doubts about it, and the next commands.
 
     Args:
         doubts: a line each.
         study: name for the commands; empty if it is the study that they take by default.
         compared: whether `search compare` has finalists to show.
+        probed: name of the study if it has only probed backbones; else empty.
     """
     say(console)
     for label, lines in _answer(export):
@@ -155,7 +169,7 @@ def print_export(console: Console, export: Export, doubts: Sequence[str], *, stu
     say(console, Text("Next", style="bold"))
     steps = [
         (completed(command), purpose)
-        for command, purpose in _next_steps(export, f" --study {study}" * bool(study), compared=compared)
+        for command, purpose in _next_steps(export, f" --study {study}" * bool(study), compared=compared, probed=probed)
     ]
     short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
     width = max((len(command) for command, _ in short), default=0) + 2
@@ -192,6 +206,9 @@ def _recipe(export: Export) -> Iterator[str | Text]:
     line = f"{leader}: {network}" + ("" if several else f", {average}")
     yield line if several else Text(line, style="bold")
     shown = ("backbone", "image_size")
+    if export.recipe.get("method") == LINEAR_PROBE:
+        yield "linear probe: the backbone as it was pre-trained, and a linear classifier"
+        return
     settings = difference({k: v for k, v in export.recipe.items() if k not in shown}, export.default)
     yield settings or "all other settings as in the default recipe"
 
@@ -217,14 +234,17 @@ def _expected(export: Export) -> Text:
     return Text("unknown: no image was held out")
 
 
-def _next_steps(export: Export, study: str, *, compared: bool) -> list[tuple[str, str]]:
+def _next_steps(export: Export, study: str, *, compared: bool, probed: str) -> list[tuple[str, str]]:
     """Commands and their purposes."""
     folder: Path = export.folder
     steps = [(f"search compare{study}", "the finalists on fresh splits")] * compared
     steps.append((f"search status{study}", "every trial and the ranking"))
     if "submission.csv" in export.files:
         steps.append((f"search submissions{study} --public SCORE", "record the score on the public board"))
-    steps.append((f"search export-best{study} --seeds 3", "average more networks: steadier scores"))
+    if probed:
+        steps.append((f"search start --study {probed} --trials 20", "fine-tune the backbones with the best probes"))
+    else:
+        steps.append((f"search export-best{study} --seeds 3", "average more networks: steadier scores"))
     steps.append((f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"))
     return steps
 

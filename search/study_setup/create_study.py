@@ -56,9 +56,11 @@ class StudyPlan:
     folds: Path | None = None
     """Table of folds to import; None: folds are made."""
     budget: int | None = None
-    """Number of trials of the whole study; None: the number in the study's settings."""
+    """Number of trials of the whole study; 0: probes only; None: the number in the study's settings."""
     until_deadline: bool = False
-    """Whether ``--hours`` was given. Without a number of trials beside it, the deadline alone ends the search."""
+    """Whether ``--hours`` was given. Without a number of trials beside it, the deadline alone ends the search, unless
+    the study's settings ask for probes only.
+    """
     memory: bool = False
     """Whether good recipes of earlier studies are tried early, see `search.tuning.warm_starts`."""
     weighting: Weighting | None = None
@@ -67,6 +69,11 @@ class StudyPlan:
     """Folder of pre-trained weights that the study is to remember; None: what it remembers stays."""
     fold_numbers: NDArray[np.int64] = field(init=False)
     """Fold of each training image, int64 ``(n,)``."""
+
+    @property
+    def trials(self) -> int:
+        """Number of trials of a new study, if no deadline ends it."""
+        return self.spec.search_settings.trials if self.budget is None else self.budget
 
     def __post_init__(self) -> None:
         """Make or import the folds. A bad table is therefore found before anything is written."""
@@ -129,7 +136,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
             f"{study_plan.folds} differs from the {protocol.folds} folds that the database has for these images. Folds "
             "never change once a study has used them. Other folds need another seed: --set protocol.split_seed=1"
         )
-    budget = study_plan.budget or study_plan.spec.search_settings.trials
+    budget = study_plan.trials
     _enqueue_warm_starts(
         stores, study_plan, plan_warm_starts(stores, study_plan.spec, dataset, budget, memory=study_plan.memory)
     )
@@ -140,7 +147,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
         spec_hash=study_plan.spec.spec_hash,
         file_spec=study_plan.file_spec.to_dict(),
         overrides=study_plan.overrides,
-        budget=None if study_plan.until_deadline and study_plan.budget is None else budget,
+        budget=None if study_plan.until_deadline and study_plan.budget is None and budget else budget,
         weights=study_plan.weighting.stored if study_plan.weighting else None,
         weights_dir=None if study_plan.weights_dir is None else remembered_path(study_plan.weights_dir),
     )
@@ -249,7 +256,7 @@ def _budget_of_resumed(study: Study, study_plan: StudyPlan, before: int) -> int 
     now = study_plan.spec.search_settings.trials
     if study_plan.budget is not None:
         return study_plan.budget
-    if study_plan.until_deadline:
+    if study_plan.until_deadline and now:
         return None if study.budget in (None, before) else study.budget
     return now if study.budget is None or before != now else study.budget
 

@@ -22,17 +22,26 @@ from search.study_setup.deadline import Hours
 from search.study_setup.image_weights import Weighting, estimate_image_weights
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
-from search.study_setup.weights_folder import check_initial_weights, remembered_path, weights_folder
+from search.study_setup.weights_folder import (
+    check_initial_weights,
+    given_or_remembered,
+    remembered_path,
+    weights_folder,
+)
 from search.study_state.study import Study
+from search.tuning.probing.plan import plan_probes
 from storage.records.studies import StoredStudy
 from storage.stores import stores_if_any
+from studies.errors import StudyError
 from studies.file.catalog import check_name, find_study, is_study_file
-from studies.resolve_backbones import check_backbones
+from studies.resolve_backbones import SHOWN_NAMES, backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
+from trainer.common.errors import listed
 from trainer.data.sample_data import write_digits
 
 PATIENCE = "search.patience="
+BACKBONE_OVERRIDE = "space.backbone"
 
 
 def prepare(request: StartRequest, console: Console) -> StudyPlan:
@@ -65,11 +74,15 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     elif spec.data.sample is None:
         raise NoData
     check_torch_pair()
-    spec, file_spec = check_backbones(spec), check_backbones(file_spec, lenient=False)
+    weights = given_or_remembered(stored, request.workers.weights)
+    spec = _resolved(spec, stored, overrides, weights, console)
+    file_spec = check_backbones(file_spec, lenient=False, weights=weights)
     if start is not None:
         spec = begin_with(spec, start, overrides, console if stored is None else None)
+    trials = spec.search_settings.trials if request.trials is None else request.trials
+    _check_trials(spec, trials)
     weights_dir = weights_folder(stored, spec, request.workers.weights)
-    check_initial_weights(spec, weights_dir)
+    check_initial_weights(spec, weights_dir, probes_only=trials == 0)
     if weights_dir is not None and remembered_path(weights_dir) is None:
         note(console, "the name of the weights folder is not UTF-8, so the study cannot remember it: repeat --weights")
     if data is None or competition is None:
@@ -112,6 +125,47 @@ def _weighting(
         return None
     with comparison_progress(console) as say:
         return estimate_image_weights(competition, weights=weights, home=Home(root=home), say=say)
+
+
+def _resolved(
+    spec: StudySpec, stored: StoredStudy | None, overrides: Sequence[str], weights: Path | None, console: Console
+) -> StudySpec:
+    """The specification with its filter replaced by backbones.
+
+    A stored study keeps the backbones whose weights were at hand when it was created, as long as its filter is the
+    same. The console names others that are at hand now.
+    """
+    found = check_backbones(spec, weights=weights)
+    filtered = any(dimension.match is not None and dimension.match.at_hand for dimension in spec.space)
+    if stored is None or not filtered or _backbone_settings(overrides) != _backbone_settings(stored.overrides):
+        return found
+    known = backbones_of(StudySpec.from_dict(stored.spec))
+    added = [name for name in backbones_of(found) if name not in known]
+    if added:
+        which = f"{listed(added[:SHOWN_NAMES])}{' …' if len(added) > SHOWN_NAMES else ''}"
+        note(console, f"the weights of {which} came after this study: --name NAME begins one with them")
+    return check_backbones(spec, weights=weights, kept=known)
+
+
+def _backbone_settings(overrides: Sequence[str]) -> list[str]:
+    return [text for text in overrides if text.startswith(BACKBONE_OVERRIDE)]
+
+
+def _check_trials(spec: StudySpec, trials: int) -> None:
+    """Check that a study without trials has probes.
+
+    Raises:
+        StudyError: it has none.
+    """
+    if trials or plan_probes(spec):
+        return
+    if not spec.probe.enabled:
+        why = "its probes are switched off ([probe] enabled, --no-probe)"
+    else:
+        why = "its backbones begin with random weights (init), of which no probe is made"
+    raise StudyError(
+        f"study {spec.title!r} has 0 trials, so it would only probe backbones, but {why}. --trials N begins N trials"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

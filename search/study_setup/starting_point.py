@@ -13,6 +13,7 @@ from search.runtime.errors import SearchError
 from search.statistics.ranking import NothingFinished, choose, rank
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
+from search.tuning.probing.plan import PROBE_FIELDS
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
@@ -123,6 +124,8 @@ def _to_starting_point(study: Study, record: TrialRecord) -> StartingPoint:
     assert record.number is not None, "finished trials have a number"
     try:
         recipe = Recipe.from_flat(record.recipe or {}).to_flat()
+        if record.is_probe:
+            recipe |= {field: study.spec.recipe[field] for field in PROBE_FIELDS}
     except RecipeError as error:
         raise NoSuchTrial(f"the recipe of trial {record.number} of {study.name} cannot be used: {error}") from error
     score = f"{study.metric} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"

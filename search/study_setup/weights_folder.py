@@ -12,7 +12,7 @@ from studies.resolve_backbones import backbones_of
 from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
 from trainer.networks.custom_weights import missing_custom_weights_message
-from trainer.networks.pretrained import missing_weights, missing_weights_message
+from trainer.networks.pretrained import missing_weights, missing_weights_message, weights_at_hand
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,8 @@ def weights_folder(stored: StoredStudy | None, spec: StudySpec, given: Path | No
     Raises:
         NoWeights: this machine lacks the remembered folder, and neither the cache nor the hub has all weights.
     """
-    if given is not None or stored is None or stored.weights_dir is None:
-        return given
-    folder = existing_folder(stored.weights_dir)
-    if folder is not None or not _needs_weights(spec):
+    folder = given_or_remembered(stored, given)
+    if folder is not None or stored is None or stored.weights_dir is None or not _needs_weights(spec):
         return folder
     lacking = f"this machine lacks the weights folder {stored.weights_dir} of study {stored.name}"
     try:
@@ -44,6 +42,13 @@ def weights_folder(stored: StoredStudy | None, spec: StudySpec, given: Path | No
         raise NoWeights(f"{lacking}: --weights FOLDER names the folder that holds its weights here") from error
     log.warning("%s; the Hugging Face cache or the hub has the weights. --weights FOLDER names another folder", lacking)
     return None
+
+
+def given_or_remembered(stored: StoredStudy | None, given: Path | None) -> Path | None:
+    """The folder of ``--weights``, else the remembered one if this machine has it; None: neither."""
+    if given is not None or stored is None or stored.weights_dir is None:
+        return given
+    return existing_folder(stored.weights_dir)
 
 
 def remembered_path(folder: Path) -> str | None:
@@ -56,14 +61,20 @@ def remembered_path(folder: Path) -> str | None:
     return path
 
 
-def check_initial_weights(spec: StudySpec, weights_dir: Path | None) -> None:
+def check_initial_weights(spec: StudySpec, weights_dir: Path | None, *, probes_only: bool = False) -> None:
     """Check that the weights of every ``init`` in the study are at hand, pre-trained weights and checkpoints alike.
+
+    Args:
+        probes_only: pre-trained weights of one backbone suffice, because a probe whose weights are missing fails alone.
 
     Raises:
         BackboneError: weights are missing; names all of them.
     """
     inits = _inits(spec)
-    missing = missing_weights(backbones_of(spec), weights_dir) if "pretrained" in inits else ()
+    backbones = backbones_of(spec) if "pretrained" in inits else []
+    if probes_only and weights_at_hand(backbones, weights_dir):
+        backbones = []
+    missing = missing_weights(backbones, weights_dir)
     problems = [missing_weights_message(missing, weights_dir)] if missing else []
     problems += [missing_custom_weights_message(inits, weights_dir)]
     if any(problems):

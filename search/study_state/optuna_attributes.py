@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.values import WorkKind
+from storage.values import PROBE_NOTE, WorkKind
 
 EPOCHS_ATTRIBUTE = "epochs"
 """Attribute of every trial: the number of epochs of its recipe."""
@@ -13,7 +13,7 @@ ORIGIN_ATTRIBUTE = "origin"
 SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: ".final"}
 """Suffixes that turn the name of a study into the names of the Optuna studies with its confirmations and refits."""
 
-PROBE_ATTRIBUTE = "probe"
+PROBE_ATTRIBUTE = PROBE_NOTE
 """Attribute of a trial that is one of the linear probes with which a study begins: true."""
 
 WORK_ATTRIBUTE = "work_item"

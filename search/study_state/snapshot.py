@@ -26,6 +26,10 @@ class StudySnapshot:
     """Trials that a worker holds."""
     waiting: int
     """Trials that have begun but that no worker holds. The next worker continues them."""
+    probes_planned: int
+    """Probes with which the study begins, without those that were cancelled."""
+    probes_waiting: int
+    """Probes among them that no worker has begun."""
     in_time_for_trial: bool
     """Whether another trial could end early enough for confirmation, refits and export before the deadline."""
     confirms_done: int
@@ -65,6 +69,11 @@ class StudySnapshot:
         return sum(record.counts for record in self.records)
 
     @property
+    def probes_ended(self) -> int:
+        """Number of probes that have ended, failed ones included."""
+        return sum(record.is_probe for record in self.records)
+
+    @property
     def ranking(self) -> list[Candidate]:
         """Finished trials, the best first."""
         return rank(candidates(self.records, self.metric))
@@ -91,6 +100,8 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
         UnknownStudyError: there is no such study.
     """
     study = read_study(stores, name)
+    # First, because a probe that begins in between would count neither as waiting nor as running.
+    probes_planned, probes_waiting = stores.queue.probes(study.id)
     counts = stores.queue.counts(study.id)
     trials, confirms, refits = (counts[kind] for kind in WorkKind)
     ended = read_ended(stores, study.id, None if before is None else before.ended)
@@ -104,6 +115,8 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
         in_time_for_trial=in_time_for_trial,
         running=trials[WorkState.LEASED],
         waiting=trials[WorkState.QUEUED],
+        probes_planned=probes_planned,
+        probes_waiting=probes_waiting,
         confirms_done=confirms[WorkState.STORED],
         confirms_running=confirms[WorkState.LEASED],
         confirms_waiting=confirms[WorkState.QUEUED],

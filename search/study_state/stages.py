@@ -18,7 +18,9 @@ def search_is_over(snapshot: StudySnapshot) -> bool:
         return False
     if study.state is StudyState.STOPPED or not snapshot.in_time_for_trial:
         return True
-    return not snapshot.waiting and study.budget is not None and snapshot.counted >= study.budget
+    if snapshot.waiting or snapshot.probes_waiting:
+        return False
+    return study.budget is not None and snapshot.counted >= study.budget
 
 
 def confirmations_are_over(snapshot: StudySnapshot) -> bool:
@@ -56,7 +58,8 @@ def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
 
 def _running_trial(trial: FrozenTrial) -> str:
     if PROBE_ATTRIBUTE in trial.user_attrs:
-        return f"trial {trial.number}, {trial.user_attrs.get(ORIGIN_ATTRIBUTE, 'a probe')}"
+        of_backbone = str(trial.user_attrs.get(ORIGIN_ATTRIBUTE, "")).partition(": ")[2].partition(",")[0]
+        return f"probe {trial.number}" + f" of {of_backbone}" * bool(of_backbone)
     return f"trial {trial.number} epoch {_epoch(trial)}"
 
 

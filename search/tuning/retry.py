@@ -10,9 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from search.runtime.errors import SearchError
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE, RETRY_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE, RETRY_ATTRIBUTE
 from search.study_state.study import Study
 from search.tuning.restore_optuna import optuna_study, record_enqueued
+from search.tuning.warm_starts import origins_of
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus, WorkKind
 
@@ -75,12 +76,13 @@ def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None =
     known = backend.get_trials(deepcopy=False)
     already_retried = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
     params = {trial.number: trial.params for trial in known}
+    origins = origins_of(stores, study.name)
     new_retries = [record for record in trials if record.number not in already_retried and record.recipe is not None]
     for record in new_retries:
         assert record.number is not None and record.recipe is not None
         attributes: dict[str, object] = {RETRY_ATTRIBUTE: record.number, EPOCHS_ATTRIBUTE: record.recipe["epochs"]}
         if record.is_probe:
-            attributes[PROBE_ATTRIBUTE] = True
+            attributes |= {PROBE_ATTRIBUTE: True, ORIGIN_ATTRIBUTE: origins.get(record.number, "")}
         backend.enqueue_trial(params[record.number], user_attrs=attributes)
     record_enqueued(stores, study.id, backend)
     others = [] if numbers is not None else [record for record in failed if record.kind is not WorkKind.SEARCH]

@@ -54,8 +54,8 @@ def sweep(stores: Stores, stored: StoredStudy) -> None:
     if stores.queue.unreported(study_id):
         report_to_optuna(stores, study_id, stores.optuna_study(name))
     orphans = orphaned_trials(stores, stored)
-    # While trials may begin, the next one takes an orphan; while the study is paused, orphans wait.
-    if not orphans or stores.queue.may_begin(study_id):
+    # While an item may take a trial, it takes an orphan; while the study is paused, orphans wait.
+    if not orphans or stores.queue.may_assign(study_id):
         return
     if stores.studies.state(study_id) is StudyState.PAUSED:
         return

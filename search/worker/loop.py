@@ -109,14 +109,18 @@ class _WorkerLoop:
             item = self._take(context)
             if item is not None:
                 self._announce(study)
-                run_item(
+                if run_item(
                     context,
                     item,
                     self._stop_test(item),
                     orphans,
                     overdue=lambda: self._signals.overdue,
                     limit=self._deadline_guard.limit(read_study(self._stores, study.name), item),
-                )
+                ):
+                    return True
+                # If a probe seems to wait nevertheless, it is orphaned: a later search item takes it.
+                self._searched_at.pop(study.id, None)
+                time.sleep(POLL_INTERVAL)
                 return True
         return False
 

@@ -45,12 +45,13 @@ def run_item(
     *,
     overdue: Callable[[], bool] = lambda: False,
     limit: Limit | None = None,
-) -> None:
+) -> bool:
     """Run a work item that this worker has just taken.
 
     Afterwards one of these holds: the outcome is stored and reported to Optuna; the item is released because
-    ``stop_requested`` or because of its ``limit``; another worker has taken it over. Errors in the training are handled
-    by the policies of `search.runtime.failures`.
+    ``stop_requested`` or because of its ``limit``; another worker has taken it over; the item is discarded because the
+    budget is used up and no probe waits. Errors in the training are handled by the policies of
+    `search.runtime.failures`.
 
     Args:
         stop_requested: whether to stop after the current epoch.
@@ -58,6 +59,9 @@ def run_item(
             them instead of asking Optuna for a new trial.
         overdue: whether to abandon the training immediately; its last checkpoint stays.
         limit: what the study's deadline leaves of the training; None: no limit.
+
+    Returns:
+        Whether there was something to train: false for a discarded item.
 
     Raises:
         WorkerLeaves: the item is released or has failed, and the worker's next item would fail the same way.
@@ -68,8 +72,11 @@ def run_item(
             trial = None
             if item.kind is WorkKind.SEARCH:
                 assigned, trial = _assign_trial(context, item, orphans)
+                if trial is None:
+                    context.stores.queue.discard(item)
+                    return False
                 if assigned is None:
-                    return
+                    return True
                 item = assigned
             task = Task(
                 item=item,
@@ -82,7 +89,7 @@ def run_item(
             outcome = context.train(context, task)
         except LeaseLost:
             log.info("%s was taken over by another worker; its training here is dropped", describe(item))
-            return
+            return True
         except Exception as error:
             if is_outage(error):
                 raise
@@ -90,11 +97,12 @@ def run_item(
                 _continue_on_restored_study(context, item)
             else:
                 _handle_error(context, item, lease, error)
-            return
+            return True
         if outcome is not None:
             _store(context, item, outcome)
         elif context.stores.queue.release(item):
             log.info("%s is released; the next worker continues it", describe(item))
+        return True
 
 
 def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
@@ -164,19 +172,26 @@ def _apply(policy: Policy, context: StudyContext, item: WorkItem, reason: str) -
 
 def _assign_trial(
     context: StudyContext, item: WorkItem, orphans: Collection[int]
-) -> tuple[WorkItem | None, optuna.Trial]:
+) -> tuple[WorkItem | None, optuna.Trial | None]:
     """Assign an Optuna trial and its recipe to a search item.
 
     The trial is the one that the item already has, or an orphaned one, or a new one.
 
     Returns:
-        The item with trial number and recipe (None: the lease was lost), and the trial.
+        The item with trial number and recipe (None: the lease was lost), and the trial (None: the budget is used up and
+        no probe waits).
     """
     study = context.optuna_study
     if item.trial_number is not None:
         return item, running_trial(study, item.trial_number)
+
+    def has_room() -> bool:
+        return context.stores.queue.has_room(item)
+
     for number in orphans:
         try:
+            if PROBE_ATTRIBUTE not in running_trial(study, number).user_attrs and not has_room():
+                continue
             return _assign_recipe(context, item, running_trial(study, number))
         except StorageUnavailableError:
             raise
@@ -184,8 +199,8 @@ def _assign_trial(
             log.info("trial %d was handled by another process first", number)
     # Other workers' trials are read once. If an outage loses the answer, the begun trial becomes an orphan.
     with context.stores.optuna_storage.reading_once():
-        trial = begin_next_trial(context.stores, context.study, study, context.probes)
-        return _assign_recipe(context, item, trial)
+        trial = begin_next_trial(context.stores, context.study, study, context.probes, has_room)
+        return (None, None) if trial is None else _assign_recipe(context, item, trial)
 
 
 def _assign_recipe(context: StudyContext, item: WorkItem, trial: optuna.Trial) -> tuple[WorkItem | None, optuna.Trial]:

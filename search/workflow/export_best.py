@@ -125,4 +125,5 @@ def finish_export(
         doubts_of_export(stores, plan, export),
         study="" if latest else plan.study.name,
         compared=bool(read_confirmation(stores, plan.study.name).finalists),
+        probed=plan.study.name if plan.study.budget == 0 else "",
     )

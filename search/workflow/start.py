@@ -14,6 +14,7 @@ from search.engines.plan import plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
+from search.report.probe_table import print_probes
 from search.report.progress import ScheduleView
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import open_console, say
@@ -89,7 +90,7 @@ def start(request: StartRequest) -> None:
     where = "no worker" if late else planned.where
     print_study(console, study, study_plan.competition, where, notes)
     if verb == "begins":
-        print_warm_starts(console, origins_of(stores, name))
+        print_warm_starts(console, origins_of(stores, name), probes_only=study.budget == 0)
     if deadline:
         say(console, deadline)
     if late:
@@ -117,6 +118,8 @@ def start(request: StartRequest) -> None:
             watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
             snapshot = read_snapshot(stores, name)
             print_search_over(console, snapshot)
+            if study.budget == 0:
+                print_probes(console, snapshot)
             shown = len(snapshot.records)
 
             def until(over: Callable[[StudySnapshot], bool]) -> None:

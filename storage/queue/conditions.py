@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, or_, select, true
 
 from storage.database.clock import Clock
-from storage.database.tables import Study, Work
+from storage.database.tables import EnqueuedTrial, Study, Work
 from storage.queue.items import WorkItem
 from storage.values import PROBE_NOTE, StudyState, WorkKind, WorkState
 
@@ -51,8 +51,38 @@ def is_for_home(home: str | None) -> ColumnElement[bool]:
 def may_begin_trial(clock: Clock) -> ColumnElement[bool]:
     """SQL condition: a row of `Study` may get a new search item.
 
-    The study runs, its deadline is ahead, and it has fewer search items than its budget. Failed ones and probes do not
-    count (`storage.values.TrialRecord.counts`).
+    The study runs and its deadline is ahead. It has fewer counted search items than its budget, or more waiting probes
+    than items that still have no trial, so that the new item gets a probe.
+    """
+    return and_(is_running(clock), or_(has_room(), waiting_probes() > items_without_trial()))
+
+
+def is_running(clock: Clock) -> ColumnElement[bool]:
+    """SQL condition: a row of `Study` is neither paused nor stopped, and its deadline is ahead."""
+    return and_(
+        Study.state == StudyState.RUNNING.value,
+        or_(Study.deadline.is_(None), Study.deadline > clock()),
+    )
+
+
+def items_without_trial() -> ScalarSelect[int]:
+    """SQL expression: how many search items of a row of `Study`, held or waiting, still have no trial."""
+    unassigned = select(func.count()).where(
+        Work.study_id == Study.id,
+        Work.kind == WorkKind.SEARCH.value,
+        Work.state.in_([WorkState.QUEUED.value, WorkState.LEASED.value]),
+        Work.trial_number.is_(None),
+    )
+    return unassigned.correlate(Study).scalar_subquery()
+
+
+def has_room(but: int | None = None) -> ColumnElement[bool]:
+    """SQL condition: a row of `Study` has fewer search items than its budget, or no budget.
+
+    Failed items and probes do not count (`storage.values.TrialRecord.counts`).
+
+    Args:
+        but: id of an item that is not counted; None: all are.
     """
     counted = select(func.count()).where(
         Work.study_id == Study.id,
@@ -60,8 +90,25 @@ def may_begin_trial(clock: Clock) -> ColumnElement[bool]:
         Work.state != WorkState.FAILED.value,
         func.coalesce(Work.note[PROBE_NOTE].as_boolean(), false()).is_(false()),
     )
-    return and_(
-        Study.state == StudyState.RUNNING.value,
-        or_(Study.deadline.is_(None), Study.deadline > clock()),
-        or_(Study.budget.is_(None), Study.budget > counted.correlate(Study).scalar_subquery()),
+    if but is not None:
+        counted = counted.where(Work.id != but)
+    return or_(Study.budget.is_(None), Study.budget > counted.correlate(Study).scalar_subquery())
+
+
+def waiting_probes() -> ScalarSelect[int]:
+    """SQL expression: how many enqueued probes of a row of `Study` no search item has begun."""
+    begun = select(Work.id).where(
+        Work.study_id == EnqueuedTrial.study_id,
+        Work.kind == WorkKind.SEARCH.value,
+        Work.trial_number == EnqueuedTrial.number,
+    )
+    waiting = planned_probes().where(~begun.correlate(EnqueuedTrial).exists())
+    return waiting.correlate(Study).scalar_subquery()
+
+
+def planned_probes() -> Select[int]:
+    """SQL query: how many probes of a row of `Study` were enqueued, without those that were cancelled."""
+    return select(func.count()).where(
+        EnqueuedTrial.study_id == Study.id,
+        func.coalesce(EnqueuedTrial.attributes[PROBE_NOTE].as_boolean(), false()).is_(true()),
     )

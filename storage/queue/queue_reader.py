@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import case, exists, func, or_, select
+from sqlalchemy import and_, case, exists, func, or_, select
 
 from storage.database.connection import Database
 from storage.database.outages import repeatable
 from storage.database.rows import check_row
 from storage.database.tables import Study, Trial, Work
 from storage.errors import UnknownStudyError
-from storage.queue.conditions import is_expired, is_for_home, is_live, is_waiting, may_begin_trial
-from storage.queue.items import WORK_RULES, HeldItem, WaitingItem, checked_work
+from storage.queue.conditions import (
+    has_room,
+    is_expired,
+    is_for_home,
+    is_live,
+    is_running,
+    is_waiting,
+    items_without_trial,
+    may_begin_trial,
+    planned_probes,
+    waiting_probes,
+)
+from storage.queue.items import WORK_RULES, HeldItem, WaitingItem, WorkItem, checked_work
 from storage.records.trial_rows import TRIAL_COLUMNS, trial_record
 from storage.values import StudyState, TrialRecord, WorkKind, WorkState
 
@@ -68,6 +79,28 @@ class QueueReader:
         if allowed is None:
             raise UnknownStudyError(f"no study has the id {study_id} in {self._database.name}")
         return bool(allowed)
+
+    @repeatable
+    def may_assign(self, study_id: int) -> bool:
+        """Whether a search item may still take a trial: one that has none yet, or a new one."""
+        clock = self._database.clock
+        wanted = or_(may_begin_trial(clock), and_(is_running(clock), items_without_trial() > 0))
+        with self._database.reading() as connection:
+            return bool(connection.execute(select(wanted).where(Study.id == study_id)).scalar_one())
+
+    @repeatable
+    def has_room(self, item: WorkItem) -> bool:
+        """Whether the budget of its study allows that a held search item becomes a trial that counts."""
+        with self._database.reading() as connection:
+            return bool(connection.execute(select(has_room(item.id)).where(Study.id == item.study_id)).scalar_one())
+
+    @repeatable
+    def probes(self, study_id: int) -> tuple[int, int]:
+        """How many probes of a study were enqueued and not cancelled, and how many of them no search item has begun."""
+        planned = planned_probes().correlate(Study).scalar_subquery()
+        with self._database.reading() as connection:
+            row = connection.execute(select(planned, waiting_probes()).where(Study.id == study_id)).one()
+            return row[0], row[1]
 
     @repeatable
     def waiting(self, study_id: int, kind: WorkKind) -> list[WaitingItem]:

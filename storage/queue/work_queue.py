@@ -173,6 +173,20 @@ class WorkQueue(QueueReader):
         return self._update_held(item, state=WorkState.QUEUED.value, lease_until=None, lost_workers=lost)
 
     @repeatable
+    def discard(self, item: WorkItem) -> bool:
+        """Delete a held search item without a trial, because there is nothing for it to train.
+
+        A call that is repeated after its answer was lost returns False.
+
+        Returns:
+            False if the item stays: another worker has taken it, or it has a trial.
+        """
+        without_trial = (Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_(None))
+        with self._database.writing() as connection:
+            deleted = connection.execute(delete(Work).where(*is_held_by(item), *without_trial).returning(Work.id))
+            return deleted.one_or_none() is not None
+
+    @repeatable
     def store(self, item: WorkItem, outcome: TrialOutcome) -> bool:
         """Store the outcome: record, curves, predictions and the item's final state, all or nothing.
 

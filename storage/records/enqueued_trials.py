@@ -6,11 +6,11 @@ copy outlives Optuna's study.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from storage.database import rows
 from storage.database.connection import Database
@@ -35,7 +35,7 @@ _RULES = {"number": rows.integer(0, rows.COUNT), "params": rows.recipe(), "attri
 
 
 class EnqueuedTrialStore:
-    """Keeps the enqueued trials of all studies of one database. Both methods are repeated during an outage."""
+    """Keeps the enqueued trials of all studies of one database. Its methods are repeated during an outage."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -60,3 +60,12 @@ class EnqueuedTrialStore:
                 select(*columns).where(EnqueuedTrial.study_id == study_id).order_by(EnqueuedTrial.number)
             )
             return [EnqueuedRecord(**check_row(EnqueuedTrial.__tablename__, row._mapping, _RULES)) for row in found]
+
+    @repeatable
+    def remove(self, study_id: int, numbers: Collection[int]) -> None:
+        """Remove the records of trials that will never begin."""
+        if not numbers:
+            return
+        cancelled = (EnqueuedTrial.study_id == study_id, EnqueuedTrial.number.in_(list(numbers)))
+        with self._database.writing() as connection:
+            connection.execute(delete(EnqueuedTrial).where(*cancelled))

@@ -29,6 +29,7 @@ FILTER_KEYS = (
     "max_size",
     "license",
     "one_per_architecture",
+    "at_hand",
 )
 """The keys of a filter in a study file; each is a field of `BackboneFilter`."""
 
@@ -51,7 +52,7 @@ def read_filter(table: Mapping[str, object]) -> BackboneFilter:
     settings: dict[str, Any] = {key: table[key] for key in FILTER_KEYS if key in table}
     for key in settings.keys() & {"match", "exclude", "family", "license"}:
         settings[key] = _read_list(key, settings[key])
-    for key in settings.keys() & {"pretrained", "one_per_architecture"}:
+    for key in settings.keys() & {"pretrained", "one_per_architecture", "at_hand"}:
         if not isinstance(settings[key], bool):
             raise RecipeError(f"{key} is true or false, not {shown(settings[key])}")
     for key in settings.keys() & {"min_params", "max_params"}:

@@ -55,6 +55,8 @@ class BackboneFilter:
     """Licences of the weights, of which one has to match; see `studies.space.backbone_filter`. Empty: all."""
     one_per_architecture: bool = False
     """Of several sets of weights, only timm's default, or the first if the default does not pass the filter."""
+    at_hand: bool = False
+    """Only models whose weights are on this machine: in the folder of ``--weights`` or the Hugging Face cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +256,8 @@ def describe_filter(chosen: BackboneFilter) -> str:
         words.append(f"for images of {describe_size(chosen)}")
     if chosen.one_per_architecture:
         words.append("one set of weights per architecture")
+    if chosen.at_hand:
+        words.append("whose weights are on this machine")
     return ", ".join(words)
 
 

@@ -175,6 +175,15 @@ def license_of(name: str) -> str:
     return (config and config.license) or UNKNOWN_LICENSE
 
 
+def native_size(name: str) -> int:
+    """Side, in pixels, of the images for which a backbone or its weights were made.
+
+    Raises:
+        BackboneError: as `pretrained_config`.
+    """
+    return int(pretrained_config(name).input_size[-1])
+
+
 def pretrained_config(name: str) -> PretrainedCfg:
     """timm's configuration of a backbone.
 

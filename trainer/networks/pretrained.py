@@ -7,6 +7,7 @@ Face cache, and the hub if it can be reached, in this order. Random weights neve
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shlex
 from collections.abc import Iterable, Mapping
@@ -83,6 +84,30 @@ def missing_weights(names: Iterable[str], weights_dir: Path | None) -> tuple[str
     return tuple(missing)
 
 
+def weights_at_hand(names: Iterable[str], weights_dir: Path | None) -> list[str]:
+    """The backbones among ``names`` whose pre-trained weights are in the weights folder or the cache; asks no hub.
+
+    A file that is named by the architecture alone stands for timm's default weights of it: where these are among
+    ``names`` and have no file of their own, the name of the architecture takes their place.
+
+    Args:
+        names: of timm's pre-trained models, ``architecture.tag``.
+
+    Raises:
+        BackboneError: the weights folder does not exist or cannot be read.
+    """
+    from timm.models import get_pretrained_cfg
+
+    found = []
+    for name in names:
+        architecture, _, tag = name.partition(".")
+        config = get_pretrained_cfg(architecture)
+        alternatives = [name, architecture] if config is not None and config.tag == tag else [name]
+        at_hand = (known for known in alternatives if _locate(known, weights_dir, ask_hub=False) is not None)
+        found += list(itertools.islice(at_hand, 1))
+    return found
+
+
 def check_readable(path: Path) -> None:
     """Check that this user may read a weights file or folder.
 
@@ -118,10 +143,15 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
 
 
 def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLocation | None:
+    check_backbone(name)
+    return _locate(name, weights_dir, ask_hub=ask_hub)
+
+
+def _locate(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLocation | None:
+    """As `_find`, of a backbone that timm has."""
     from huggingface_hub import try_to_load_from_cache
     from timm.models import get_pretrained_cfg
 
-    check_backbone(name)
     config = get_pretrained_cfg(name)
     if weights_dir is not None:
         if not weights_dir.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -25,28 +25,71 @@ CLEARLY_WORSE = "the probe of its backbone is clearly worse than the best"
 """Reason of a trial that never began."""
 
 
-def begin_next_trial(stores: Stores, study: Study, optuna_study: optuna.Study, probes: ProbeResults) -> optuna.Trial:
+def begin_next_trial(
+    stores: Stores,
+    study: Study,
+    optuna_study: optuna.Study,
+    probes: ProbeResults,
+    has_room: Callable[[], bool] = lambda: True,
+) -> optuna.Trial | None:
     """Begin the next trial.
 
     Once all probes have ended, the study's default recipe is enqueued with each of the best-probed backbones
     (`LEAST_KEPT`), and waiting trials of backbones that are not kept end. Trial 0 stays, because others are compared
     with it.
+
+    Args:
+        has_room: whether the budget allows another trial that is no probe.
+
+    Returns:
+        None if no probe waits and the budget is used up.
     """
     trials = optuna_study.get_trials(deepcopy=False)
     own = [trial for trial in trials if PROBE_ATTRIBUTE in trial.user_attrs]
-    if own and not all(trial.number in probes.settled for trial in own):
-        waiting = [trial for trial in own if trial.state is TrialState.WAITING]
-        ended = probes.read()
-        late = bool(waiting) and not _is_time_for_probe(stores, study, ended)
-        for trial in waiting:
-            if late:
-                end_waiting(optuna_study, trial.number, NO_TIME)
-            elif (begun := begin_waiting(optuna_study, trial.number)) is not None:
-                return begun
-        if not any(trial.state is TrialState.RUNNING for trial in own):
-            _enqueue_best(stores, study, optuna_study, probes.kept)
-            probes.settled = frozenset(trial.number for trial in own)
+    unsettled = bool(own) and not all(trial.number in probes.settled for trial in own)
+    if unsettled:
+        begun = _begin_probe(stores, study, optuna_study, own, probes.read())
+        if begun is not None:
+            return begun
+    if not has_room():
+        _forget_ended(stores, study.id, optuna_study)
+        return None
+    if unsettled and not any(trial.state is TrialState.RUNNING for trial in own):
+        _enqueue_best(stores, study, optuna_study, probes.kept)
+        probes.settled = frozenset(trial.number for trial in own)
     return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
+
+
+def _begin_probe(
+    stores: Stores, study: Study, optuna_study: optuna.Study, own: Sequence[FrozenTrial], ended: Sequence[TrialRecord]
+) -> optuna.Trial | None:
+    """Begin the first waiting probe; None if none waits, or if they have had their share of the time, which ends them.
+
+    Args:
+        own: the probes of the study.
+        ended: records of those that have ended.
+    """
+    waiting = [trial for trial in own if trial.state is TrialState.WAITING]
+    if waiting and not _is_time_for_probe(stores, study, ended):
+        ended_now = [trial.number for trial in waiting if end_waiting(optuna_study, trial.number, NO_TIME)]
+        stores.enqueued.remove(study.id, ended_now)
+        return None
+    for trial in waiting:
+        if (begun := begin_waiting(optuna_study, trial.number)) is not None:
+            return begun
+    return None
+
+
+def _forget_ended(stores: Stores, study_id: int, optuna_study: optuna.Study) -> None:
+    """Remove the record of every probe that ended without a work item, so that it no longer counts as waiting.
+
+    A worker that was killed between the two steps of cancelling a probe leaves such a record.
+    """
+    recorded = {trial.number for trial in stores.enqueued.all(study_id) if PROBE_ATTRIBUTE in trial.attributes}
+    never_begun = recorded - stores.queue.assigned_trials(study_id).keys()
+    if never_begun:
+        open_trials = [t for t in optuna_study.get_trials(deepcopy=False) if not t.state.is_finished()]
+        stores.enqueued.remove(study_id, never_begun - {trial.number for trial in open_trials})
 
 
 def _begin_waiting_trial(optuna_study: optuna.Study, probes: ProbeResults) -> optuna.Trial | None:
@@ -99,8 +142,11 @@ def _default_with(spec: StudySpec, backbone: str) -> dict[str, object] | None:
 
 
 def _is_time_for_probe(stores: Stores, study: Study, ended: Sequence[TrialRecord]) -> bool:
-    """Whether the ended probes have had less than their share of the time until the deadline."""
-    if study.deadline is None:
+    """Whether the ended probes have had less than their share of the time until the deadline.
+
+    Without trials they have all of it.
+    """
+    if study.deadline is None or study.budget == 0:
         return True
     passed = stores.database.now() - study.period_began
     return not ended or passed < study.spec.probe.share * (study.deadline - study.period_began)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
 from trainer.networks.architectures import architecture_of
+from trainer.networks.backbones import license_of, native_size
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe, Scalar
 
 PROBE = "probe"
@@ -21,6 +22,8 @@ PROBE = "probe"
 """
 MIRRORED = "hflip"
 """Test-time augmentation of probes whose study mirrors training images: features of an image and its mirror image."""
+PROBE_FIELDS = ("method", "epochs", "tta")
+"""Fields in which the recipe of a probe differs from that of the trials that it stands for; see `as_probe`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +37,22 @@ class Probe:
 
     @property
     def origin(self) -> str:
-        """Source and details for people."""
-        return f"{PROBE}: {self.recipe.backbone} at {self.recipe.image_size} px"
+        """Source and details for people: backbone, image size, and what is known of its weights."""
+        name = self.recipe.backbone
+        known = (
+            f"{architecture_of(name).parameters / 1e6:.1f} M parameters",
+            f"made for {native_size(name)} px",
+            f"licence {license_of(name)}",
+        )
+        return f"{PROBE}: {name} at {self.recipe.image_size} px, {', '.join(known)}"
 
 
 def plan_probes(spec: StudySpec) -> list[Probe]:
     """A probe of every combination of backbone, image size and pre-trained start that trials may have.
 
     The default recipe's comes first, so that the first result is that of the study's own network, then those of small
-    networks. Of a range of image sizes only the default is probed.
+    networks. Where only probes are planned, the smallest network comes first. Of a range of image sizes only the
+    default is probed.
 
     Args:
         spec: resolved specification of the study.
@@ -61,7 +71,8 @@ def plan_probes(spec: StudySpec) -> list[Probe]:
         if init != "scratch" and found is not None and not found.misfits:
             probes[backbone, size, init] = Probe(params=found.params, recipe=as_probe(Recipe.from_flat(found.settings)))
     planned = list(probes.values())
-    return planned[:1] + sorted(planned[1:], key=_cost)
+    first = 1 if spec.search_settings.trials else 0
+    return planned[:first] + sorted(planned[first:], key=_cost)
 
 
 def as_probe(recipe: Recipe) -> Recipe:

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,10 @@ Load = Callable[..., StudySpec]
 
 
 @pytest.mark.parametrize("name", bundled_studies())
-def test_every_bundled_study_loads_and_its_first_trial_is_a_recipe(name: str) -> None:
-    spec = check_backbones(load_study(name))
+def test_every_bundled_study_loads_and_its_first_trial_is_a_recipe(name: str, tmp_path: Path) -> None:
+    for at_hand in ("convnext_tiny.in12k_ft_in1k", "mixer_b16_224.goog_in21k", "resnet18.a1_in1k"):
+        (tmp_path / f"{at_hand}.safetensors").touch()
+    spec = check_backbones(load_study(name), weights=tmp_path)
     assert Recipe.from_flat(spec.default_recipe()).to_flat() == spec.default_recipe()
     assert StudySpec.from_dict(spec.to_dict()) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec
@@ -28,7 +31,14 @@ def test_every_bundled_study_loads_and_its_first_trial_is_a_recipe(name: str) ->
 
 
 def test_the_documented_studies_ship() -> None:
-    assert list(bundled_studies()) == ["aug_tuning", "backbone_sweep", "full", "imbalance", "quickstart"]
+    assert list(bundled_studies()) == [
+        "aug_tuning",
+        "backbone_sweep",
+        "full",
+        "imbalance",
+        "probe_backbones",
+        "quickstart",
+    ]
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +29,7 @@ drop = [
 """
 
 
-@pytest.mark.parametrize("name", bundled_studies())
+@pytest.mark.parametrize("name", [name for name in bundled_studies() if name != "probe_backbones"])
 def test_every_backbone_of_the_bundled_studies_exists(name: str) -> None:
     import timm
 
@@ -55,6 +57,44 @@ def test_a_filter_becomes_the_list_it_finds(load: Load) -> None:
     # No MLP was found: the range for them is gone, the others keep their conditions.
     assert [d.name for d in resolved.space] == ["backbone", "drop@cnn", "drop@transformer"]
     assert resolved.default_params() == {"backbone": found[0], "drop@cnn": 0.0}
+
+
+def test_a_filter_of_what_is_at_hand_looks_into_the_weights_folder(load: Load, tmp_path: Path) -> None:
+    spec = load(FILTER.replace("pretrained = true", "pretrained = true, at_hand = true"))
+    assert explain(spec).sampled[0].values.endswith("whose weights are on this machine")
+    for name in ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", "resnet18.tv_in1k", "resnet34.a1_in1k"):
+        (tmp_path / f"{name}.safetensors").touch()
+    found = backbones_of(check_backbones(spec, weights=tmp_path))
+    assert found == ["resnet18.tv_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"]
+    assert backbones_of(check_backbones(spec, weights=tmp_path, kept=found[:1])) == found[:1]
+    (tmp_path / "resnet18.tv_in1k.safetensors").unlink()
+    assert backbones_of(check_backbones(spec, weights=tmp_path, kept=found)) == found
+
+
+def test_weights_at_hand_that_cannot_be_used_are_named(
+    load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    study = "[recipe]\nimage_size = 96\n[space]\nbackbone = { at_hand = true }"
+    encoder, other = list(find_backbones(read_filter({})).left_out)[:2]
+    for name in (encoder, "resnet18", "coat_tiny.in1k"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert backbones_of(check_backbones(load(study), weights=tmp_path)) == ["coat_tiny.in1k", "resnet18"]
+    assert encoder in caplog.text and other not in caplog.text
+
+
+def test_a_filter_that_finds_nothing_at_hand_says_where_it_looked(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = load(FILTER.replace("pretrained = true", "pretrained = true, at_hand = true"))
+    for folder in (None, tmp_path):
+        with pytest.raises(StudyError) as refused:
+            check_backbones(spec, weights=folder)
+        assert "Hugging Face cache" in str(refused.value) and (str(tmp_path) in str(refused.value)) == bool(folder)
+    for wrong in ("at_hand = 1", 'at_hand = "yes"'):
+        with pytest.raises(StudyError, match="at_hand is true or false"):
+            load(FILTER.replace("pretrained = true", wrong))
 
 
 def test_conditions_that_a_filter_decides_are_gone(load: Load) -> None:

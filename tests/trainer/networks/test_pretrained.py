@@ -15,7 +15,12 @@ from safetensors.torch import load_file, save_file
 from trainer.common.errors import BackboneError
 from trainer.networks import pretrained
 from trainer.networks.build import create_backbone
-from trainer.networks.pretrained import find_pretrained_weights, missing_weights, missing_weights_message
+from trainer.networks.pretrained import (
+    find_pretrained_weights,
+    missing_weights,
+    missing_weights_message,
+    weights_at_hand,
+)
 from trainer.recipe.recipe import Recipe
 
 NAME = "test_resnet"
@@ -155,6 +160,32 @@ def test_missing_weights_are_all_named(folder: Path) -> None:
         missing_weights(names, folder / "nowhere")
     with pytest.raises(BackboneError, match="no backbone"):
         missing_weights(["resnt"], folder)
+
+
+def test_weights_at_hand_are_found_without_the_hub(no_hub: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bool:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(pretrained, "_hub_has", refuse)
+    names = ["test_vit.r160_in1k", FULL_NAME, "resnet18.a1_in1k", "resnet18.a2_in1k"]
+    assert weights_at_hand(names, None) == weights_at_hand(names, folder) == []
+    put_into_cache(no_hub, checkpoint())
+    (folder / "resnet18.a2_in1k.pth").write_bytes(b"damaged, but at hand")
+    (folder / "my_own.safetensors").touch()
+    assert weights_at_hand(names, folder) == [FULL_NAME, "resnet18.a2_in1k"]
+    assert weights_at_hand(["resnet18.a2_in1k", "test_vit"], None) == []
+    with pytest.raises(BackboneError, match="does not exist"):
+        weights_at_hand(names, folder / "nowhere")
+
+
+def test_a_file_named_by_the_architecture_alone_is_at_hand(folder: Path) -> None:
+    """It stands for timm's default weights, unless these have a file of their own."""
+    (folder / "resnet18.safetensors").touch()
+    names = ["resnet18.a2_in1k", "resnet18.a1_in1k", "resnet18.tv_in1k"]
+    assert weights_at_hand(names, folder) == ["resnet18"]
+    assert weights_at_hand(["resnet18.tv_in1k"], folder) == []
+    (folder / "resnet18.a1_in1k.safetensors").touch()
+    assert weights_at_hand(names, folder) == ["resnet18.a1_in1k"]
 
 
 def put_into_cache(cache: Path, state: dict[str, torch.Tensor]) -> None:

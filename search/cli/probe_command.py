@@ -1,0 +1,137 @@
+"""The command that probes every backbone on this machine. It runs the study file `STUDY` like ``search start``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.options import (
+    DEFAULT_HOME,
+    DEFAULT_STORAGE,
+    Encoding,
+    Gpus,
+    Grace,
+    GroupColumn,
+    HomeFolder,
+    IdColumn,
+    LabelColumn,
+    Layout,
+    PerGpu,
+    Set,
+    SimilarLabels,
+    SkipBad,
+    Storage,
+    TrainingTable,
+    Weights,
+    Workers,
+    gpu_indices,
+    overrides_of,
+)
+from search.runtime.signals import GRACE
+
+STUDY = "probe_backbones"
+"""The study file that ships with Retable for this command, and the name of the stored study."""
+
+
+def probe(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images.")],
+    match: Annotated[
+        list[str] | None,
+        typer.Option("--match", help="Only backbones of this name, such as 'vit_small*'; repeatable."),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option("--size", min=8, max=2048, help="Side of the images, in pixels; default: 224."),
+    ] = None,
+    weights: Weights = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", "--study-name", "-n", help=f"Name of the stored study; default: {STUDY}."),
+    ] = None,
+    hours: Annotated[
+        str | None,
+        typer.Option("--hours", metavar="HOURS", help="Hours until the export is written; +2: two hours from now."),
+    ] = None,
+    storage_url: Storage = DEFAULT_STORAGE,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    workers_per_gpu: PerGpu = 1,
+    grace: Grace = GRACE,
+    assignments: Set = None,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    table: TrainingTable = None,
+    layout: Layout = None,
+    similar_labels: SimilarLabels = None,
+    encoding: Encoding = None,
+    skip_bad: SkipBad = False,
+    home: HomeFolder = DEFAULT_HOME,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
+    ] = None,
+) -> None:
+    """Fit a linear classifier on every backbone whose weights are on this machine: a first result in minutes.
+
+    No network is trained. The same command continues what was interrupted. `search start --study probe_backbones
+    --trials 20` fine-tunes the best backbones afterwards.
+    """
+    begun = time.monotonic()
+    from search.cli.early_checks import check_engine, check_folder, check_study
+    from search.study_setup.deadline import parse_hours
+
+    limit = None if hours is None else parse_hours(hours)
+    overrides = overrides_of(
+        [
+            *([f"space.backbone.match={json.dumps(match)}"] if match else []),
+            *([f"recipe.image_size={size}"] if size is not None else []),
+            *(assignments or []),
+        ],
+        skip_bad,
+        id_column=id_column,
+        label_column=label_column,
+        group_column=group_column,
+        table=table,
+        layout=layout,
+        similar_labels=similar_labels,
+        encoding=encoding,
+    )
+    check_study(STUDY, overrides, name, storage_url)
+    check_folder(data)
+    check_engine("local", gpus=gpus, workers_per_gpu=workers_per_gpu, address=None, storage_url=storage_url)
+    from search.engines.plan import Workers as WorkersRequest
+    from search.study_setup.prepare import StartRequest
+    from search.workflow.start import start
+
+    start(
+        StartRequest(
+            study=STUDY,
+            name=name,
+            data=data,
+            storage_url=storage_url,
+            trials=None,
+            hours=limit,
+            begun=begun,
+            patience=None,
+            priority=None,
+            overrides=overrides,
+            begin_from=None,
+            memory=False,
+            folds=None,
+            output=output,
+            workers=WorkersRequest(
+                engine="local",
+                workers=workers,
+                gpus=gpu_indices(gpus),
+                per_gpu=workers_per_gpu,
+                weights=weights,
+                home=home,
+                grace=grace,
+                quota=None,
+            ),
+        )
+    )
