@@ -94,7 +94,7 @@ class StudyCache:
         probes = ProbeResults(resources.stores, study.id, study.spec.probe.keep)
         probes.read()
         sampler = ProbedSampler(
-            make_sampler(settings, seed, study.budget or settings.trials), lambda: probes.kept, seed=seed
+            make_sampler(settings, seed, study.budget or settings.trials), lambda: probes.distances, seed=seed
         )
         backend = resources.stores.optuna_study(study.name, sampler)
         # `StudyContext.pruner` decides instead, because it sees the whole report of an epoch. Optuna's pruners do not.

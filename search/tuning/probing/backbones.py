@@ -48,6 +48,12 @@ class ProbeResults:
         """The backbones to fine-tune, the best probe first; empty: any."""
         return kept_backbones(self.ranked, self._keep)
 
+    @property
+    def distances(self) -> dict[str, float]:
+        """Standard errors behind the best probe, by the name of the backbone; infinite if it is not fine-tuned."""
+        kept = self.kept
+        return {backbone.name: backbone.behind if backbone in kept else math.inf for backbone in self.ranked}
+
     def read(self) -> list[TrialRecord]:
         """Read the probes that have ended since the last call; the records of all ended probes are returned."""
         ended = [r for r in self._stores.trials.records(self._study_id, kind=WorkKind.SEARCH) if r.is_probe]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -10,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE
 from search.study_state.study import Study
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
-from search.tuning.probing.plan import PROBE
 from search.tuning.restore_optuna import record_enqueued
 from storage.database.locks import Purpose, exclusive
 from storage.optuna_storage import FIXED_PARAMS, begin_waiting, end_waiting
@@ -21,6 +21,10 @@ from studies.spec import StudySpec
 
 NO_TIME = "the probes have had their share of the time until the deadline"
 """Reason of a probe that never began."""
+PROBED = "probed"
+"""Source of a trial that fine-tunes one of the best-probed backbones, see
+`search.study_state.optuna_attributes.ORIGIN_ATTRIBUTE`.
+"""
 CLEARLY_WORSE = "the probe of its backbone is clearly worse than the best"
 """Reason of a trial that never began."""
 
@@ -35,8 +39,8 @@ def begin_next_trial(
     """Begin the next trial.
 
     Once all probes have ended, the study's default recipe is enqueued with each of the best-probed backbones
-    (`LEAST_KEPT`), and waiting trials of backbones that are not kept end. Trial 0 stays, because others are compared
-    with it.
+    (`LEAST_KEPT`), and waiting trials end whose backbone has a probe that is clearly worse. Trial 0 stays, because
+    others are compared with it: it is the first or the second that is trained.
 
     Args:
         has_room: whether the budget allows another trial that is no probe.
@@ -54,7 +58,8 @@ def begin_next_trial(
     if not has_room():
         _forget_ended(stores, study.id, optuna_study)
         return None
-    if unsettled and not any(trial.state is TrialState.RUNNING for trial in own):
+    # Another worker may have begun a probe that waits in this copy of the trials.
+    if unsettled and all(trial.state.is_finished() for trial in own):
         _enqueue_best(stores, study, optuna_study, probes.kept)
         probes.settled = frozenset(trial.number for trial in own)
     return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
@@ -95,15 +100,17 @@ def _forget_ended(stores: Stores, study_id: int, optuna_study: optuna.Study) -> 
 def _begin_waiting_trial(optuna_study: optuna.Study, probes: ProbeResults) -> optuna.Trial | None:
     """Begin the first waiting trial, by the probe of its backbone and then by number; None if none waits."""
     rank = {backbone.name: number for number, backbone in enumerate(probes.kept)}
+    trained = [t for t in optuna_study.get_trials(deepcopy=False) if PROBE_ATTRIBUTE not in t.user_attrs]
+    is_first = all(trial.state is TrialState.WAITING for trial in trained)
     waiting = optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
-    def order(trial: FrozenTrial) -> tuple[int, int]:
-        return rank.get(backbone_of(trial), len(rank)), trial.number
+    def order(trial: FrozenTrial) -> tuple[bool, int, int]:
+        comes_next = trial.number == DEFAULT_TRIAL and not is_first
+        return not comes_next, rank.get(backbone_of(trial), len(rank)), trial.number
 
+    distances = probes.distances if probes.settled else {}
     for trial in sorted(waiting, key=order):
-        backbone = backbone_of(trial)
-        is_worse = bool(probes.settled) and bool(backbone) and bool(rank) and backbone not in rank
-        if is_worse and trial.number != DEFAULT_TRIAL:
+        if math.isinf(distances.get(backbone_of(trial), 0.0)) and trial.number != DEFAULT_TRIAL:
             end_waiting(optuna_study, trial.number, CLEARLY_WORSE)
         elif (begun := begin_waiting(optuna_study, trial.number)) is not None:
             return begun
@@ -129,7 +136,7 @@ def _enqueue_best(stores: Stores, study: Study, optuna_study: optuna.Study, kept
         for number, backbone in enumerate(kept[:LEAST_KEPT], 1):
             params = _default_with(study.spec, backbone.name) if backbone.name not in tried else None
             if params is not None:
-                origin = f"{PROBE}: {backbone.name} has rank {number} of {len(kept)} by its probe"
+                origin = f"{PROBED}: {backbone.name} has rank {number} of {len(kept)} by its probe"
                 attributes = {EPOCHS_ATTRIBUTE: study.spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
                 optuna_study.enqueue_trial(params, user_attrs=attributes)
         record_enqueued(stores, study.id, optuna_study)

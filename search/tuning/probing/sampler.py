@@ -6,7 +6,7 @@ It wraps another sampler. That one never sees probes, because their scores are n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,9 +15,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
-from search.tuning.probing.backbones import ProbedBackbone
 
 BACKBONE = "backbone"
+UNPROBED = 1.0
+"""Standard errors that a backbone without a finished probe counts behind the best: not to be probed is not worse."""
 
 
 class _WithoutProbes:
@@ -42,13 +43,14 @@ class ProbedSampler(optuna.samplers.BaseSampler):
     """Draws the backbone of a random trial by its probe, and replaces a proposed backbone that is not kept."""
 
     def __init__(
-        self, inner: optuna.samplers.BaseSampler, kept: Callable[[], Sequence[ProbedBackbone]], *, seed: int
+        self, inner: optuna.samplers.BaseSampler, distances: Callable[[], Mapping[str, float]], *, seed: int
     ) -> None:
         """
         Args:
-            kept: the backbones to fine-tune, the best probe first; empty: no probe has ended, and any may be drawn.
+            distances: returns how many standard errors each probed backbone is behind the best, infinite if it is not
+                fine-tuned (`search.tuning.probing.backbones.ProbeResults.distances`).
         """
-        self._inner, self._kept, self._generator = inner, kept, np.random.default_rng(seed)
+        self._inner, self._distances, self._generator = inner, distances, np.random.default_rng(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._inner.infer_relative_search_space(_hide_probes(study), trial)
@@ -84,10 +86,11 @@ class ProbedSampler(optuna.samplers.BaseSampler):
         self._generator = np.random.default_rng()
 
     def _names(self, distribution: BaseDistribution) -> dict[str, float]:
-        """The kept backbones among the choices, with their distance from the best probe in standard errors."""
+        """The backbones among the choices that may be fine-tuned, with their distances; empty before any probe."""
         assert isinstance(distribution, CategoricalDistribution), "backbones are choices"
-        kept = {backbone.name: backbone.behind for backbone in self._kept()}
-        return {str(name): kept[str(name)] for name in distribution.choices if name in kept}
+        known = self._distances()
+        distances = {str(name): known.get(str(name), UNPROBED) for name in distribution.choices} if known else {}
+        return {name: distance for name, distance in distances.items() if math.isfinite(distance)}
 
     def _draw(self, names: dict[str, float]) -> str:
         """One of the backbones; each standard error behind the best makes it less probable by a factor of e."""

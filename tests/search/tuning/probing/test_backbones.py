@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 
@@ -92,19 +93,20 @@ def run_trials(study: optuna.Study, count: int) -> None:
 @pytest.mark.parametrize("name", ["tpe", "random", "gp"])
 def test_backbones_that_are_not_kept_are_never_sampled(name: str) -> None:
     settings = SearchSettings(sampler=name)
-    kept = [backbone("b", 0.0), backbone("d", 1.0)]
-    sampler = ProbedSampler(make_sampler(settings, 1, 15), lambda: kept, seed=1)
+    distances = {**dict.fromkeys(NAMES, math.inf), "b": 0.0, "d": 1.0}
+    del distances["e"]  # not probed
+    sampler = ProbedSampler(make_sampler(settings, 1, 15), lambda: distances, seed=1)
     study = study_with_probes(sampler)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run_trials(study, 15)
     sampled = [trial for trial in study.trials if PROBE_ATTRIBUTE not in trial.user_attrs]
-    assert {trial.params["backbone"] for trial in sampled} == {"b", "d"}
+    assert {trial.params["backbone"] for trial in sampled} <= {"b", "d", "e"}
 
 
 def test_probes_are_no_observations_of_the_sampler() -> None:
     """With lr = 0 at 100 the model would propose small rates; the trained trials say the opposite."""
-    sampler = ProbedSampler(make_sampler(SearchSettings(), 1, 30), lambda: [], seed=1)
+    sampler = ProbedSampler(make_sampler(SearchSettings(), 1, 30), dict, seed=1)
     study = study_with_probes(sampler)
     run_trials(study, 30)
     rates = [trial.params["lr"] for trial in study.trials if PROBE_ATTRIBUTE not in trial.user_attrs]
@@ -112,15 +114,22 @@ def test_probes_are_no_observations_of_the_sampler() -> None:
 
 
 def test_the_better_the_probe_the_more_random_trials() -> None:
-    kept = [backbone(name, float(behind)) for behind, name in enumerate(NAMES[:3])]
-    sampler = ProbedSampler(optuna.samplers.RandomSampler(seed=0), lambda: kept, seed=0)
+    distances = {name: float(number) if number < 3 else math.inf for number, name in enumerate(NAMES)}
+    sampler = ProbedSampler(optuna.samplers.RandomSampler(seed=0), lambda: distances, seed=0)
     study = optuna.create_study(sampler=sampler)
     counts = Counter(study.ask().suggest_categorical("backbone", NAMES) for _ in range(300))
     assert counts["a"] > 1.5 * counts["b"] > 1.5 * 1.5 * counts["c"] > 0
 
 
 def test_without_probes_every_backbone_may_be_sampled() -> None:
-    sampler = ProbedSampler(optuna.samplers.RandomSampler(seed=0), lambda: [], seed=0)
+    sampler = ProbedSampler(optuna.samplers.RandomSampler(seed=0), dict, seed=0)
     study = optuna.create_study(sampler=sampler)
     assert {study.ask().suggest_categorical("backbone", NAMES) for _ in range(100)} == set(NAMES)
     assert all(trial.state is TrialState.RUNNING for trial in study.trials)
+
+
+def test_a_backbone_that_could_not_be_probed_may_still_be_sampled() -> None:
+    distances = {name: 0.0 for name in NAMES if name != "e"}
+    sampler = ProbedSampler(optuna.samplers.RandomSampler(seed=0), lambda: distances, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    assert "e" in {study.ask().suggest_categorical("backbone", NAMES) for _ in range(100)}

@@ -155,14 +155,14 @@ def end_probes(stores: Stores, study: Study) -> optuna.Study:
     return found
 
 
-def test_the_best_probed_backbones_come_before_the_default(stores: Stores, sweep: Study) -> None:
+def test_the_best_probed_backbone_comes_first_and_then_the_default_recipe(stores: Stores, sweep: Study) -> None:
     found = end_probes(stores, sweep)
     behind = {"test_resnet": 2.0, "test_vit": 0.0, "test_efficientnet": 1.0, "test_convnext": 9.0}
     probes = results(stores, sweep, behind)
     begun = [begin_next_trial(stores, sweep, found, probes) for _ in range(3)]
     names = [next_trial.backbone_of(found.trials[trial.number]) for trial in begun]
-    assert names == ["test_vit", "test_efficientnet", "test_resnet"]
-    assert begun[2].number == 0
+    assert names == ["test_vit", "test_resnet", "test_efficientnet"]
+    assert begun[1].number == 0, "others are compared with the default recipe"
     assert {record.number for record in stores.enqueued.all(sweep.id)} >= {trial.number for trial in begun}
 
 
@@ -190,6 +190,26 @@ def test_probes_give_way_once_they_had_their_share_of_the_time(stores: Stores, s
     left_out = [t for t in found.trials if PROBE_ATTRIBUTE in t.user_attrs]
     assert {t.state for t in left_out} == {TrialState.FAIL}
     assert {t.user_attrs["reason"] for t in left_out} == {NO_TIME}
+
+
+def test_a_backbone_whose_probe_failed_is_still_trained(stores: Stores, sweep: Study) -> None:
+    found = end_probes(stores, sweep)
+    found.enqueue_trial({"backbone": "test_convnext"}, user_attrs={"epochs": 3})
+    probes = results(stores, sweep, {"test_resnet": 0.0, "test_vit": 1.0, "test_efficientnet": 50.0, "another": 60.0})
+    begun = [begin_next_trial(stores, sweep, found, probes) for _ in range(5)]
+    names = {next_trial.backbone_of(found.trials[trial.number]) for trial in begun if trial is not None}
+    assert "test_convnext" in names
+
+
+def test_probes_that_another_worker_begins_meanwhile_are_not_settled(
+    stores: Stores, sweep: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the trials and the attempt to begin one, another worker begins all probes."""
+    found = stores.optuna_study(sweep.name)
+    monkeypatch.setattr(next_trial, "_begin_probe", lambda *_: None)
+    probes = ProbeResults(stores, sweep.id, sweep.spec.probe.keep)
+    assert begin_next_trial(stores, sweep, found, probes) is not None
+    assert not probes.settled
 
 
 def test_workers_share_the_probes(stores: Stores, sweep: Study) -> None:
