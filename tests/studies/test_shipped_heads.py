@@ -7,7 +7,12 @@ import pytest
 from studies.spec import StudySpec, load_study
 from trainer.recipe.recipe import Recipe
 
-WITHOUT_LINEAR_CLASSIFIER = ("caformer_s18.sail_in22k_ft_in1k", "repvit_m1.dist_in1k", "resnetv2_50x1_bit.goog_in21k")
+WITHOUT_LINEAR_CLASSIFIER = (
+    "caformer_s18.sail_in22k_ft_in1k",
+    "repvit_m1.dist_in1k",
+    "resnetv2_50x1_bit.goog_in21k",
+    "volo_d1_224.sail_in1k",
+)
 
 
 def heads(spec: StudySpec) -> set[object]:
