@@ -68,8 +68,8 @@ def check(
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Describe a folder of images: format, classes, sizes, duplicates, train/test shift, suspicious labels."""
-    from search.report.check import CheckRequest
-    from search.report.check import check as run
+    from search.report.checks.check import CheckRequest
+    from search.report.checks.check import check as run
     from search.runtime.home import Home
     from studies.settings import DataSettings
 

@@ -137,6 +137,7 @@ def _measure(setups: Sequence[Setup], measurements: Measurements, console: Conso
     problems: dict[Setup, str] = {}
     if not setups:
         return problems
+    say(console, f"Training each of {len(setups)} for a moment to measure its speed; --no-measure leaves that out.")
     columns = (TextColumn("Measuring {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(setups))

@@ -57,7 +57,7 @@ def print_study(
         notes: to print before the warnings about the data.
     """
     images = competition.images
-    trials = "trials until the deadline" if study.budget is None else f"{study.budget} trials"
+    trials = "trials until the deadline" if study.budget is None else f"{study.budget} trial{'s' * (study.budget != 1)}"
     if study.budget == 0:
         trials = "linear probes only"
     say(

@@ -121,14 +121,21 @@ def _locked(path: Path, before_batch: Callable[[float], None] | None) -> Iterato
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    """Whether the file exists and holds features of ``count`` images."""
-    if not path.exists():
-        return False
+    """Whether the file holds features of ``count`` images, exactly as they were written."""
     try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != _digest_file(path).read_text(encoding="ascii"):
+            return False
         values = _mapped(path)
-    except (ValueError, EOFError):  # truncated, or not an array
+    except (OSError, ValueError, EOFError):  # missing, unreadable, or not an array
         return False
     return bool(values.ndim == 2 and len(values) == count and values.dtype == np.float32)
+
+
+def _digest_file(path: Path) -> Path:
+    """The file with the SHA-256 (hex) of a file of features."""
+    return path.with_suffix(".sha256")
 
 
 def _mapped(path: Path) -> Float32Array:
@@ -138,8 +145,13 @@ def _mapped(path: Path) -> Float32Array:
 
 def _keep(path: Path, values: Float32Array) -> None:
     try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, values, allow_pickle=False)
+        with replacing(path) as temporary:
+            with temporary.open("wb") as file:
+                np.save(file, values, allow_pickle=False)
+            with temporary.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with replacing(_digest_file(path)) as temporary:
+            temporary.write_text(digest, encoding="ascii")
     except OSError as problem:
         log.warning("features are not kept in %s: %s", path, problem.strerror or problem)
 

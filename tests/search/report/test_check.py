@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from search.report.check import CheckRequest, NothingToWrite, check
-from search.report.suspects import COLUMNS, find_look_alikes, label_lines
+from search.report.checks.check import CheckRequest, NothingToWrite, check
+from search.report.checks.suspects import COLUMNS, find_look_alikes, label_lines
 from search.runtime.home import Home
 from search.runtime.output_files import FileNotOurs
 from search.study_setup.backbone_features import BackboneFeatures
@@ -174,7 +174,7 @@ def test_without_weights_one_line_says_what_they_would_add(checked: Callable[...
 def test_a_table_that_cannot_come_is_refused_before_the_images_are_read(
     checked: Callable[..., str], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.report.check.inspect_with_progress", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr("search.report.checks.check.inspect_with_progress", lambda *_: pytest.fail("images were read"))
     output = tmp_path / "suspects.csv"
     with pytest.raises(NothingToWrite, match=r"pre-trained weights, and none are at hand\. --weights FOLDER"):
         checked(output=output)

@@ -18,7 +18,7 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.export.pool import StudiesDiffer, read_pool
-from search.report.check import shift_lines
+from search.report.checks.check import shift_lines
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
 from search.study_setup.data_folder import Competition, inspect

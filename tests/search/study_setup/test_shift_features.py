@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from search.report.check import CheckRequest, check
+from search.report.checks.check import CheckRequest, check
 from search.runtime.home import Home
 from search.study_setup.data_folder import inspect
 from search.study_setup.shift_features import shift_groups

@@ -62,7 +62,15 @@ def test_another_classifier_shares_the_features_other_weights_do_not(tmp_path: P
     assert len(set(tmp_path.glob("*.npy"))) == 2 * len(files)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY broken"])
+def test_features_of_the_right_shape_that_were_changed_are_computed_again(tmp_path: Path) -> None:
+    first = opened(network(), tmp_path)
+    for file in tmp_path.glob("*.npy"):
+        np.save(file, np.zeros_like(np.load(file)))
+    again = opened(network(), tmp_path)
+    assert np.array_equal(again.train["identity"], first.train["identity"])
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY broken", b"PK\x03\x04"])
 def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: bytes) -> None:
     first = opened(network(), tmp_path)
     for file in tmp_path.glob("*.npy"):

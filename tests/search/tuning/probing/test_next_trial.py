@@ -91,7 +91,7 @@ def test_optuna_shows_the_probe_as_a_complete_trial(context: StudyContext) -> No
     trial = context.optuna_study.trials[probe.number or 0]
     assert trial.state is TrialState.COMPLETE
     assert trial.user_attrs[PROBE_ATTRIBUTE] is True
-    assert trial.user_attrs[ORIGIN_ATTRIBUTE] == "probe: test_resnet at 32 px"
+    assert trial.user_attrs[ORIGIN_ATTRIBUTE].startswith("probe: test_resnet at 32 px")
     assert trial.params.keys() == context.optuna_study.trials[0].params.keys()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.report.suspects import (
+from search.report.checks.suspects import (
     REMEDY,
     WITHOUT_BACKBONE,
     find_look_alikes,
