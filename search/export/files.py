@@ -35,7 +35,7 @@ from trainer.evaluation.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.delimited import write_table
 from trainer.formats.submission import check_submission, decide_kind, write_submission
-from trainer.recipe.recipe import Scalar
+from trainer.recipe.recipe import LINEAR_PROBE, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class Export:
     """Whether the score is that of the confirmations, because the model itself was trained on all images."""
     networks: int
     """Number of averaged networks, over all recipes."""
+    more_seeds_help: bool
+    """Whether further seeds give other networks: false if all recipes are linear probes, which no seed changes."""
     views: tuple[tuple[str, ...], ...]
     """Test-time views of each recipe."""
     submission_kind: str | None
@@ -144,6 +146,7 @@ def write_export(
         score_error=facts.score_error,
         by_confirmations=refits.by_confirmations,
         networks=networks_of(plan, refits),
+        more_seeds_help=any(refit.member.recipe.method != LINEAR_PROBE for refit in refits.members),
         views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
         reasons=tuple(facts.reasons),

@@ -243,7 +243,7 @@ def _next_steps(export: Export, study: str, *, compared: bool, probed: str) -> l
         steps.append((f"search submissions{study} --public SCORE", "record the score on the public board"))
     if probed:
         steps.append((f"search start --study {probed} --trials 20", "fine-tune the backbones with the best probes"))
-    else:
+    elif export.more_seeds_help:
         steps.append((f"search export-best{study} --seeds 3", "average more networks: steadier scores"))
     steps.append((f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"))
     return steps

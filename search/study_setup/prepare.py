@@ -1,7 +1,8 @@
 """Checks of a ``search start`` request, which end in a `StudyPlan`. Nothing is written to the database.
 
-Cheap checks come first: the study file and the images are checked before timm is imported, which takes seconds. A
-built-in sample competition is written only after all other checks.
+Cheap checks come first: the study file and the images are checked before timm is imported, which takes seconds;
+but a backbone filter of a shipped file needs timm where a study is continued. A built-in sample competition is written
+only after all other checks.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from search.tuning.probing.plan import plan_probes
 from storage.records.studies import StoredStudy
 from storage.stores import stores_if_any
 from studies.errors import StudyError
-from studies.file.catalog import check_name, find_study, is_study_file
+from studies.explain import differences
+from studies.file.catalog import check_name, find_study, is_bundled, is_study_file
 from studies.resolve_backbones import SHOWN_NAMES, backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
@@ -53,7 +55,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         NoSuchTrial, NothingFinished: the trial of ``--from`` does not exist or has not finished.
         CannotWeight: the study asks for scores weighted toward the test images, which is not possible.
     """
-    by_name = _stored_by_name(request)
+    by_name = _stored_by_name(request) or _begun_with_earlier_file(request, console)
     file_spec = load_study(request.study) if by_name is None else StudySpec.from_dict(by_name.file_spec)
     name = by_name.name if by_name else check_name(request.name or find_study(request.study).name)
     stores = stores_if_any(request.storage_url, create=True)
@@ -113,8 +115,36 @@ def _stored_by_name(request: StartRequest) -> StoredStudy | None:
     """
     if is_study_file(request.study) or request.begin_from is not None or request.name not in (None, request.study):
         return None
-    stores = stores_if_any(request.storage_url)
+    stores = stores_if_any(request.storage_url, create=True)
     return stores.studies.find(request.study) if stores else None
+
+
+def _begun_with_earlier_file(request: StartRequest, console: Console) -> StoredStudy | None:
+    """The stored study that ``--study`` names by its shipped file, if an earlier release shipped other settings.
+
+    Its trials could not be compared with those of the new file, so it continues with the stored settings; a note says
+    so. A study called otherwise with ``--name`` is recognised by the file's title.
+    """
+    if not is_bundled(request.study):
+        return None
+    stores = stores_if_any(request.storage_url, create=True)
+    stored = stores.studies.find(check_name(request.name or request.study)) if stores else None
+    if stored is None:
+        return None
+    then, now = StudySpec.from_dict(stored.file_spec), load_study(request.study)
+    if stored.name != request.study and then.title != now.title:
+        return None
+    if not now.is_resolved:
+        check_torch_pair()
+        now = check_backbones(now, lenient=False, kept=backbones_of(then))
+    if not differences(then, now):
+        return None
+    note(
+        console,
+        f"study {stored.name} keeps its settings: the shipped file of {request.study} has changed since "
+        "(--name NAME begins a new study with it)",
+    )
+    return stored
 
 
 def _weighting(

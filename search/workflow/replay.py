@@ -31,6 +31,7 @@ from search.study_setup.data_folder import NoData, known_folder, open_for_traini
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_folds, read_weights
+from search.study_state.training_costs import is_fine_tuned
 from search.worker.study_context import training_data
 from search.worker.train_item import outcome_of
 from storage.stores import Stores, open_stores
@@ -132,8 +133,8 @@ def replay(request: ReplayRequest) -> bool:
     if (outcome.status, outcome.epochs_done) != (record.status, record.epochs_done):
         say(
             console,
-            f"{name} was {record.status} after {record.epochs_done} epochs; now it is {outcome.status} after "
-            f"{outcome.epochs_done}: {excerpt(outcome.reason) or 'no reason given'}",
+            f"{name} was {_ended(record, record)}; now it is {_ended(record, outcome)}: "
+            f"{excerpt(outcome.reason) or 'no reason given'}",
         )
         return False
     now = _comparable(outcome.curves, outcome.predictions.get("oof"))
@@ -141,7 +142,7 @@ def replay(request: ReplayRequest) -> bool:
     replayed = Replayed(record=record, outcome=outcome, images=len(images.y), difference=difference)
     say(
         console,
-        f"{name}, {record.status} after {record.epochs_done} epochs, seed {record.seed}, split {record.split}:",
+        f"{name}, {_ended(record, record)}, seed {record.seed}, split {record.split}:",
     )
     for line in replay_lines(replayed, study.metric):
         say(console, f"  {line}")
@@ -176,6 +177,15 @@ def replay_lines(replayed: Replayed, metric: str) -> list[str]:
         "as recorded" if replayed.is_as_recorded else "NOT as recorded: the difference is beyond the tolerance"
     )
     return lines
+
+
+def _ended(record: TrialRecord, ending: TrialRecord | TrialOutcome) -> str:
+    """How a training of this trial ended: ``pruned after 1 epoch``; only the status of a linear probe."""
+    return f"{ending.status} after {_epochs(ending.epochs_done)}" if is_fine_tuned(record) else str(ending.status)
+
+
+def _epochs(number: int) -> str:
+    return f"{number} epoch{'s' * (number != 1)}"
 
 
 def _find_record(stores: Stores, study: Study, number: int) -> TrialRecord:
@@ -225,7 +235,7 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
     data = training_data(images, recipe, folds, pixels, targets.image_weights)
     device = _device(record)
     last, name = record.epochs_done, f"trial {record.number}"
-    log.info("%s: %d epochs on %s", name, last, device)
+    log.info("%s: %s on %s", name, _epochs(last) if is_fine_tuned(record) else "a linear probe", device)
     with (
         _torch_threads(record.machine.get("threads") if device.type == "cpu" else None),
         BatchLoader(fitting_workers(device.type, usable_cores())) as loader,

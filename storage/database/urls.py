@@ -39,13 +39,16 @@ _SERVER = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # What precedes USER:PASSWORD@. Users mistype it (`postgresql:://`), and a path has one slash of two (`postgresql:/`).
-_BEFORE_USER = r"(?:\w:+[/\\]+|\bpostg\w*[:/\\]+)"
+_BEFORE_USER = r"(?:\w:+[/\\]+|\bpostg[\w+]*[:/\\]+)"
+# A URL of any other kind without slashes, SCHEME:USER:PASSWORD@HOST. Lines and times (`main.py:12:30`) are none.
+_WITHOUT_SLASHES = r"(?<![\w+.-])[a-z][\w+.-]*:(?![\d\\])[^:/\s'\"]+"
 # The user's name may contain an @ (`ann@company`). A password reaches up to the last @ before a blank,
 # or to the end of a URL that a message has cut off.
 # PASSWORD stands for one in our own hints.
 _SHOWN_PASSWORD = re.compile(rf"({_BEFORE_USER}[^:/\s]*:)(?!(?-i:PASSWORD)@)(?:\S+(?=@)|\S+(?=…))", re.IGNORECASE)
+_SHOWN_WITHOUT_SLASHES = re.compile(rf"({_WITHOUT_SLASHES}:)(?![/\\]|(?-i:PASSWORD)@)\S+(?=@)", re.IGNORECASE)
 _SHOWN_PARAMETER = re.compile(r"((?:[?&][^=&\s]*pass|\b\w*passw(?:or)?d)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
-_GIVEN_PASSWORD = re.compile(rf"{_BEFORE_USER}[^:/]*(:.+@)", re.IGNORECASE | re.DOTALL)
+_GIVEN_PASSWORD = re.compile(rf"(?:{_BEFORE_USER}[^:/]*|{_WITHOUT_SLASHES})(:.+@)", re.IGNORECASE | re.DOTALL)
 _given: dict[str, str] = {}
 """Passwords of `remember_passwords` between ``:`` and ``@`` -> what replaces them."""
 
@@ -143,7 +146,9 @@ def without_passwords(text: str) -> str:
     """``text`` with ``***`` in place of the passwords in all URLs that it contains, mistyped ones as well."""
     for form, shown in _given.items():
         text = text.replace(form, shown)
-    return _SHOWN_PARAMETER.sub(rf"\1{MASK}", _SHOWN_PASSWORD.sub(rf"\1{MASK}", text))
+    for password in (_SHOWN_PASSWORD, _SHOWN_WITHOUT_SLASHES, _SHOWN_PARAMETER):
+        text = password.sub(rf"\1{MASK}", text)
+    return text
 
 
 def secrets_of(url: URL) -> tuple[str, ...]:

@@ -57,7 +57,12 @@ def find_study(name_or_path: str | Path) -> StudyFile:
 
 def is_study_file(given: str) -> bool:
     """Whether `find_study` takes this for a path or the name of a bundled study, not for that of a stored study."""
-    return given.endswith(".toml") or "/" in given or os.sep in given or given in _bundled_names()
+    return given.endswith(".toml") or "/" in given or os.sep in given or is_bundled(given)
+
+
+def is_bundled(given: str) -> bool:
+    """Whether this is the name of a bundled study."""
+    return given in _bundled_names()
 
 
 def check_name(name: str) -> str:

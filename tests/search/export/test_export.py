@@ -228,6 +228,21 @@ def test_a_recipe_with_views_is_searched_and_exported_with_the_same_views(
     np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
 
 
+@pytest.mark.parametrize(("method", "others"), [("linear_probe", False), ("fine_tune", True)])
+def test_more_seeds_change_all_but_linear_probes(
+    method: str, others: bool, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    changes = (f"recipe.method={method}", "recipe.epochs=1")
+    stored = create_study(stores, study_plan(study_file, competition_folder, *changes, budget=1))
+    context = make_context(stores, stored, competition_folder, tmp_path / "home")
+    try:
+        work_on(context)
+        made = export(Searched(context=context, folder=tmp_path), tmp_path / "out")
+    finally:
+        context.loader.close()
+    assert made.more_seeds_help == others
+
+
 def test_missing_trials_and_failed_refits_are_explained(
     stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path, searched: Searched
 ) -> None:

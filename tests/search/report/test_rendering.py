@@ -307,6 +307,7 @@ def export(**changes: object) -> Export:
         "score_error": 0.0025,
         "by_confirmations": False,
         "networks": 6,
+        "more_seeds_help": True,
         "views": (("identity",),),
         "submission_kind": "label",
         "reasons": (),
@@ -370,6 +371,15 @@ def test_an_export_with_fewer_facts(changes: dict[str, object], fact: str, scree
     text = shown(screen, lambda console: print_export(console, export(**changes), (), compared=False))
     lines = holds(text, screen, fact)
     assert any("submission.csv" in line for line in lines) == ("files" not in changes)
+
+
+def test_more_seeds_are_advised_only_where_they_give_other_networks(screen: Screen) -> None:
+    texts = [
+        shown(screen, lambda console, made=made: print_export(console, made, (), compared=False))
+        for made in (export(), export(more_seeds_help=False))
+    ]
+    assert ["--seeds" in text for text in texts] == [True, False]
+    assert all("search predict" in text for text in texts)
 
 
 def test_the_estimate_replaces_a_missing_forecast(screen: Screen) -> None:

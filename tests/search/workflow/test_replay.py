@@ -82,7 +82,7 @@ def test_a_pruned_trial_is_compared_up_to_its_last_epoch(
     assert record.number is not None and record.epochs_done < 3
     assert replay(asked(context, record.number))
     out = " ".join(capsys.readouterr().out.split())
-    assert f"pruned after {record.epochs_done} epoch" in out
+    assert f"pruned after {record.epochs_done} epoch{'s' * (record.epochs_done > 1)}, seed" in out
     assert "true-class probabilities of every epoch (float16): bit for bit equal" in out
 
     curve = stores.trials.curves(record.id)[0]
@@ -96,6 +96,18 @@ def test_a_pruned_trial_is_compared_up_to_its_last_epoch(
     )
     assert not replay(asked(context, record.number)), "one unit in the last place of one image"
     assert "NOT as recorded" in capsys.readouterr().out
+
+
+def test_a_linear_probe_has_no_epochs(
+    stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe = ("recipe.method=linear_probe", "recipe.epochs=1")
+    stored = create_study(stores, study_plan(study_file, competition_folder, *probe, budget=1))
+    context = make_context(stores, stored, competition_folder, tmp_path / "home")
+    work_on(context)
+    assert replay(asked(context, 0))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Trial 0 of study colours, finished, seed" in out and "epoch" not in out
 
 
 @pytest.mark.slow

@@ -123,6 +123,35 @@ def test_text_with_a_url_shows_no_password(shown: str) -> None:
     assert ":***@db/x" in without_passwords(shown)
 
 
+@pytest.mark.parametrize(
+    "scheme", ["postgresql+psycopg", "postgresql", "postgres+psycopg2", "mysql", "mysql+pymysql", "redis", "Oracle"]
+)
+@pytest.mark.parametrize("password", ["S3cr", "S3:cr", "S3cr@", "S3/cr"])
+@pytest.mark.parametrize("around", ["{}", "there is no folder {}", "error:'{}' cannot be read", "({})"])
+def test_a_url_without_slashes_shows_no_password(scheme: str, password: str, around: str) -> None:
+    shown = without_passwords(around.format(f"{scheme}:ann:{password}@h/db"))
+    assert shown == around.format(f"{scheme}:ann:***@h/db")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12:30:05 a@b",
+        "2026-11-26T15:28:25@host",
+        "main.py:12:30@x",
+        "git@github.com:owner/repository",
+        "github.com:owner/repository@v1",
+        "registry.example:5000/retable:1.2@sha256",
+        "aug_tuning:12: lr@adamw=0.1",
+        "optimizer.lr@adamw: 1e-05 -> 1e-04",
+        "reason: worker:0 left ann@host",
+        "postgresql+psycopg:USER:PASSWORD@HOST",
+    ],
+)
+def test_text_without_a_password_stays(text: str) -> None:
+    assert without_passwords(text) == text
+
+
 @pytest.mark.parametrize("name", ["a%20b.db", "a b.db", "50% off.db", "c#.db", "コンペ.db", "user@host.db", "[1].db"])
 def test_every_check_means_the_same_file(name: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/{name}"
