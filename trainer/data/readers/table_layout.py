@@ -56,6 +56,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         joined = join_tables(tables.labels, matcher, options.encoding, class_folders)
     if joined is not None:
         notes += joined.notes
+        warnings += joined.warnings
         dividing = [joined.parts] if joined.parts is not None else []
         chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
     else:
