@@ -27,6 +27,7 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
+from trainer.data.readers.doubtful_labels import doubtful_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
@@ -130,6 +131,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         warnings=(
             *merged,
             *_not_classes([path.name for path in folders]),
+            *doubtful_labels("the class folders", labels),
             *_mask_warnings(masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables),
