@@ -31,6 +31,8 @@ def class_names(
         pairs: the lists that number the classes, with the name by number.
         lists: the other files that may list the classes, one a line.
     """
+    numbered = {path: _numbered_lines(_lines(path, encoding)) for path in [*pairs, *lists]}
+    pairs = {**pairs, **{path: names for path, names in numbered.items() if names}}
     full = [path for path, names in pairs.items() if set(labels) <= names.keys()]
     if len(full) == 1:
         if len({pairs[full[0]][label] for label in labels}) < len(labels):
@@ -38,8 +40,8 @@ def class_names(
         return full[0], dict(pairs[full[0]]), f"{full[0].name} names the classes"
     if len(full) > 1:
         return f"{listed(path.name for path in full)}: each could name the classes, so that they keep their numbers"
-    ordered = {path: lines for path in [*pairs, *lists] if (lines := _lines(path, encoding))}
-    fitting = {path: found for path, lines in ordered.items() if (found := _in_order(labels, lines)) is not None}
+    ordered = {path: lines for path in dict.fromkeys([*pairs, *lists]) if (lines := _lines(path, encoding))}
+    fitting = {path: given for path, lines in ordered.items() if (given := _in_order(labels, lines)) is not None}
     if len(fitting) == 1:
         ((path, names),) = fitting.items()
         first = min(names, key=int)
@@ -119,7 +121,7 @@ def _number(name: str) -> str:
 
 def _in_order(labels: Sequence[str], lines: Sequence[str]) -> Names | None:
     """The lines by number, if the labels are whole numbers from 0 or 1 to the last line; None if they are not."""
-    if len(set(lines)) < len(lines) or all(re.match(r"\d+[\s,;:]", line) for line in lines):  # numbered by themselves
+    if len(set(lines)) < len(lines) or _numbered_lines(lines):
         return None
     if not all(label.isascii() and label.isdecimal() and str(int(label)) == label for label in labels):
         return None
@@ -128,6 +130,13 @@ def _in_order(labels: Sequence[str], lines: Sequence[str]) -> Names | None:
     if numbers[-1] != len(lines) - 1 + first:
         return None
     return {str(number): line for number, line in enumerate(lines, first)}
+
+
+def _numbered_lines(lines: Sequence[str]) -> Names:
+    """The name by number, if each line is a number, a delimiter and a name; else empty."""
+    found = [match for line in lines if (match := re.fullmatch(r"(\d+)[\s,;:]+(.+)", line))]
+    names = {match[1]: match[2] for match in found}
+    return names if len(names) == len(lines) else {}
 
 
 def _lines(path: Path, encoding: str | None) -> list[str]:

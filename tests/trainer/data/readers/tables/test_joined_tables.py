@@ -101,6 +101,15 @@ def test_names_that_contradict_the_folders_are_an_error(tmp_path: Path, names: l
     assert len(read_images(root, DataOptions(layout="folders"), verify=False).y) == 12
 
 
+@pytest.mark.parametrize("delimiter", [",", ": ", ";", "\t"])
+def test_numbers_and_names_may_have_another_delimiter(tmp_path: Path, delimiter: str) -> None:
+    root = cub(tmp_path)
+    write(root / "classes.txt", [[f"{i}{delimiter}{name}"] for i, name in enumerate(CLASSES, 1)])
+    assert read_images(root, verify=False).class_names == CLASSES
+    write(root / "classes.txt", [[f"{i}{delimiter}{name}"] for i, name in enumerate([*CLASSES, "Auk"])])
+    assert "contradict the folders" in problems_of(root)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize(("name", "header"), [("classes.txt", []), ("class_names.csv", [["class_name"]])])
 def test_classes_may_be_listed_in_order(tmp_path: Path, first: int, name: str, header: list[list[str]]) -> None:
