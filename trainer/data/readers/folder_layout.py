@@ -27,7 +27,9 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
+from trainer.data.readers.doubtful_labels import doubtful_labels
 from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.part_lists import divide_by_lists
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
     find_tables,
@@ -87,6 +89,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     others = [table for place in {folder: None, root: None} for table in other_tables(place)]
     if options.layout is None:
         refuse_other_labels(others, [path.name for path in folders])
+    lists = divide_by_lists(folder, root, paths, options.encoding, divide=options.layout is None)
+    if lists is not None:
+        kept = [index for index, path in enumerate(paths) if path in lists.train]
+        paths, labels = [paths[index] for index in kept], [labels[index] for index in kept]
     labels, merged = unify_labels(labels, options.similar_labels)
     tables = find_tables(folder, options.encoding)
     sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
@@ -103,12 +109,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     )
     test_folder = find_test_folder(folder)
     test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, (), other=files.other)
-    test = read_test_set(
-        test_files,
-        conventions,
-        sample=sample,
-        test_table=read_table(tables.test, encoding=options.encoding) if tables.test else None,
-    )
+    test_table = read_table(tables.test, encoding=options.encoding) if tables.test else None
+    if lists is not None and lists.test is not None and test_folder is None:
+        test_files, test_table = ImageFiles(folder, lists.test_paths, other=files.other), lists.test
+    test = read_test_set(test_files, conventions, sample=sample, test_table=test_table)
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
     image_set = ImageSet(
         root=folder,
@@ -123,13 +127,16 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         submission=test.submission,
         notes=(
             f"labels are the names of the folders in {prefix or 'the data folder'}",
+            *(lists.notes if lists is not None else ()),
             *_not_splits(candidates),
             *test.notes,
             *files.ignored_notes(),
         ),
         warnings=(
             *merged,
+            *(lists.warnings_beside(test_folder) if lists is not None else ()),
             *_not_classes([path.name for path in folders]),
+            *doubtful_labels("the class folders", labels),
             *_mask_warnings(masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables),

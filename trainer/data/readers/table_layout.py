@@ -19,6 +19,7 @@ from trainer.data.readers.competition_test_set import (
     read_test_set,
     sample_has_header,
 )
+from trainer.data.readers.doubtful_labels import doubtful_labels, soft_labels
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -56,6 +57,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         joined = join_tables(tables.labels, matcher, options.encoding, class_folders)
     if joined is not None:
         notes += joined.notes
+        warnings += joined.warnings
         dividing = [joined.parts] if joined.parts is not None else []
         chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
     else:
@@ -75,6 +77,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         test_table = test_part
     whole = not any("." in value for value in hints.values)
     train = read_training_rows(table, first, names, columns, files, options.similar_labels, whole=whole)
+    doubts = soft_labels(table, first, columns)
+    if columns.label is not None:
+        doubts += doubtful_labels(table.path.name, [row.label for row in train.rows])
     problems = list(train.problems)
     try:
         class_names, y = encode(spelled_as_in(sample, [row.label for row in train.rows]))
@@ -121,6 +126,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *warnings,
             *part_warnings,
             *train.warnings,
+            *doubts,
             *test.warnings,
             *own_warnings(tables),
             *packed_warnings(folder),

@@ -18,7 +18,6 @@ from trainer.formats.labels import SimilarLabels, is_missing, text_problem, unif
 from trainer.formats.shares import share
 from trainer.inference.printable import printable
 
-_DOUBTFUL = ("na", "n/a", "none", "?", "-", "unknown", "unlabeled", "unlabelled")  # perhaps no label at all
 SHOWN_IDS = 5  # repeated ids that are named one by one
 SHOWN_ROWS = 3  # row numbers in one message
 
@@ -90,8 +89,6 @@ def read_training_rows(
             raise DataError([*problems, *error.problems], error.advice) from error
         labels = dict(zip(labels, unified, strict=True))
         warnings += merged
-        doubtful = sorted({label for label in unified if label.lower() in _DOUBTFUL})
-        warnings += [f"{table.path.name}: the label {label!r} is read as a class of its own" for label in doubtful]
     kept, repeated, two_labels = _drop_repeated(table, columns, labels)
     usable: list[TrainingRow] = []
     unfound: list[SkippableProblem] = []

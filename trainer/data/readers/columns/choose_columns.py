@@ -17,7 +17,7 @@ from trainer.data.readers.columns.label_columns import (
     is_usual_label,
     plain_name,
 )
-from trainer.data.readers.columns.part_columns import choose_part_column
+from trainer.data.readers.columns.part_columns import choose_part_column, unused_folds
 from trainer.data.readers.matching.id_spellings import composed, is_image_name
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
@@ -164,6 +164,7 @@ def choose_columns(
         free = [c for c in range(len(names)) if c not in taken and not _counts_rows(names, rows, c)]
         folders = [PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed]
         label, classes = choose_labels(file, names, rows, free, sample, folders, notes)
+    notes += unused_folds(names, {id_position, image, label, group, part, *classes})
     return Columns(
         id=id_position,
         image=image,

@@ -17,6 +17,10 @@ from trainer.formats.parts import (
     seems_numbered,
 )
 
+_FOLD_NAMES = (
+    "fold", "folds", "kfold", "k_fold", "fold_id", "fold_no", "fold_number", "foldid", "cv_fold", "cv",
+)  # fmt: skip
+
 
 def choose_part_column(
     file: str,
@@ -60,6 +64,16 @@ def choose_part_column(
                 "something else, rename it, or choose it with --label-column or --group-column"
             )
     return None, None
+
+
+def unused_folds(names: Sequence[str], used: Collection[int | None]) -> list[str]:
+    """A note on each column of folds that is not ``used``."""
+    return [
+        f"the column {name!r} is not used, because new folds are cut: `search start --folds TABLE` takes the folds of "
+        "a table with the columns image_id and fold"
+        for column, name in enumerate(names)
+        if column not in used and plain_name(name) in _FOLD_NAMES
+    ]
 
 
 def described(parts: Mapping[str, Part]) -> str:

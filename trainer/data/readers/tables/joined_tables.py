@@ -11,9 +11,17 @@ from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.choose_columns import PROBED_ROWS
 from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.class_names import (
+    Names,
+    check_named_folders,
+    class_names,
+    contradiction,
+    says_classes,
+)
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.part_tables import PartTable
 from trainer.formats.delimited import Table, read_table
+from trainer.formats.labels import natural_key
 from trainer.formats.part_words import Part
 from trainer.formats.parts import numbered_parts, part_of
 
@@ -28,11 +36,13 @@ class JoinedTables:
 
     parts: the part of each image; None without a table of parts.
     notes: which tables were joined.
+    warnings: which list of classes is not used.
     """
 
     table: Table
     parts: PartTable | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def join_tables(
@@ -54,7 +64,7 @@ def join_tables(
     (images,) = listing
     keyed = {path: found for path, found in pairs.items() if path != images and _share_keys(found, pairs[images])}
     dividing = [path for path in keyed if "split" in path.stem.lower() or "partition" in path.stem.lower()]
-    labelling = [path for path in keyed if path not in dividing and _says_labels(path)]
+    labelling = [path for path in keyed if path not in dividing and says_classes(path)]
     rivals = [path for path in paths if path not in keyed and path != images and is_named_training(path)]
     if rivals or len(dividing) > 1 or not (labelling or (dividing and class_folders)):
         return None
@@ -66,12 +76,21 @@ def join_tables(
     numbered = {key: path for key, path in pairs[images].items() if is_image_name(path)}  # without a header
     folders = {key: PurePosixPath(path).parent.name for key, path in numbered.items()}
     notes = []
+    warnings: list[str] = []
     if labelling:
         (source,) = labelling
         own = {key: label for key, label in keyed[source].items() if key not in pairs[images].keys() - numbered.keys()}
         _check_numbers(numbered, own, images, source)
-        labels, note = _named_labels(own, pairs, {images, *keyed})
-        notes.append(f"{source.name} labels the images that {images.name} numbers{note}")
+        named = _class_names(own, paths, pairs, {images, *keyed}, encoding)
+        labels, note = own, ""
+        if isinstance(named, str):
+            warnings += filter(None, [named])
+        else:
+            listing_path, names, note = named
+            labels = {key: names[label] for key, label in own.items()}
+            _check_folders(labels, folders, source)
+            check_named_folders(labels, folders, list(names.values()), source, listing_path)
+        notes.append(f"{source.name} labels the images that {images.name} numbers{note and ', '}{note}")
     else:
         source, labels = images, folders
         notes.append(f"labels are the names of the folders in {images.name}")
@@ -94,7 +113,7 @@ def join_tables(
         newline="\n",
         bom=False,
     )
-    return JoinedTables(table=table, parts=parts, notes=tuple(filter(None, notes)))
+    return JoinedTables(table=table, parts=parts, notes=tuple(filter(None, notes)), warnings=tuple(warnings))
 
 
 def _pairs(path: Path, encoding: str | None) -> Pairs | None:
@@ -130,21 +149,14 @@ def _share_keys(pairs: Pairs, images: Pairs) -> bool:
     return len(pairs.keys() & images.keys()) * 2 > max(len(pairs), len(images))
 
 
-def _says_labels(path: Path) -> bool:
-    return any(word in path.stem.lower() for word in ("label", "class", "categor", "target", "species"))
-
-
-def _named_labels(labels: Pairs, pairs: Mapping[Path, Pairs], used: set[Path]) -> tuple[Pairs, str]:
-    """The labels by number of the image, with names of classes for their numbers; and how they were found."""
-    known = set(labels.values())
-    listing = [
-        path for path, found in pairs.items() if path not in used and _says_labels(path) and known <= found.keys()
-    ]
-    if len(listing) == 1:
-        names = {label: pairs[listing[0]][label] for label in known}
-        if len(set(names.values())) == len(names):
-            return {key: names[label] for key, label in labels.items()}, f", {listing[0].name} names the classes"
-    return labels, ""
+def _class_names(
+    labels: Pairs, paths: Sequence[Path], pairs: Mapping[Path, Pairs], used: set[Path], encoding: str | None
+) -> tuple[Path, Names, str] | str:
+    """`class_names` of the labels, from the tables that are not ``used``."""
+    lists = [path for path in paths if path not in used and says_classes(path)]
+    numbered = {path: pairs[path] for path in lists if path in pairs}
+    known = sorted(set(labels.values()), key=natural_key)
+    return class_names(known, numbered, [path for path in lists if path not in pairs], encoding)
 
 
 def _check_numbers(images: Pairs, labels: Pairs, listing: Path, source: Path) -> None:
@@ -164,11 +176,7 @@ def _check_folders(labels: Mapping[str, str], folders: Mapping[str, str], source
     wrong = [key for key, label in labels.items() if folders[key] != main[label]]
     one_to_one = len(set(main.values())) == len(main) > 1
     if wrong and one_to_one and len(labels) - len(wrong) >= _ONE_TO_ONE * len(labels):
-        raise DataError(
-            f"{source.name} labels the image {wrong[0]!r} as {labels[wrong[0]]!r}, but it lies in the folder "
-            f"{folders[wrong[0]]!r}: {len(wrong)} of {len(labels)} labels contradict the folders. Correct the table, "
-            "or add --layout folders (data.layout)"
-        )
+        raise contradiction(source, wrong, labels, folders)
 
 
 def _parts(path: Path, pairs: Pairs, images: Pairs) -> PartTable | None:

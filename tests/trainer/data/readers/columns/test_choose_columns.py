@@ -304,3 +304,13 @@ def test_an_unknown_delimiter_is_named(tmp_path: Path, mark: str) -> None:
     with pytest.raises(DataError, match="delimiter was not recognised") as caught:
         read_images(tmp_path)
     assert repr(mark) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["fold", "kfold", "Fold ID", "cv_fold"])
+def test_a_column_of_folds_that_is_not_used_is_named(tmp_path: Path, name: str) -> None:
+    rows = [("id", "label", name), *((i, label(i), i % 3) for i in range(12))]
+    found = read_images(folder_of(tmp_path, rows), verify=False)
+    note = f"the column {name!r} is not used, because new folds are cut: `search start --folds TABLE` takes the folds"
+    assert note in "\n".join(found.notes)
+    grouped = read_images(tmp_path, DataOptions(group_column=name), verify=False)
+    assert "is not used" not in "\n".join(grouped.notes)

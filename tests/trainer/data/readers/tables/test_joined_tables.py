@@ -82,6 +82,72 @@ def test_labels_that_contradict_the_folders_are_an_error(tmp_path: Path) -> None
     assert len(read_images(root, DataOptions(layout="folders"), verify=False).y) == 12
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        [(i, name) for i, name in enumerate([*CLASSES, "004.Crested_Auklet"])],
+        [(i, name[4:].replace("_", " ")) for i, name in enumerate([*CLASSES, "004.Crested_Auklet"])],
+        [(i, name) for i, name in enumerate([*CLASSES[1:], "004.Crested_Auklet"], 1)],
+        [(1, CLASSES[1]), (2, CLASSES[0]), (3, CLASSES[2])],
+        [(i + 1, f"{(i + 1) % 3 + 1}.Bird of kind {i}") for i in range(3)],
+    ],
+)
+def test_names_that_contradict_the_folders_are_an_error(tmp_path: Path, names: list[tuple[int, str]]) -> None:
+    root = cub(tmp_path)
+    write(root / "classes.txt", names)
+    message = problems_of(root)
+    assert "labels contradict the folders. Correct image_class_labels.txt or classes.txt" in message
+    assert "but it lies in the folder '00" in message
+    assert len(read_images(root, DataOptions(layout="folders"), verify=False).y) == 12
+
+
+@pytest.mark.parametrize("delimiter", [",", ": ", ";", "\t"])
+def test_numbers_and_names_may_have_another_delimiter(tmp_path: Path, delimiter: str) -> None:
+    root = cub(tmp_path)
+    write(root / "classes.txt", [[f"{i}{delimiter}{name}"] for i, name in enumerate(CLASSES, 1)])
+    assert read_images(root, verify=False).class_names == CLASSES
+    write(root / "classes.txt", [[f"{i}{delimiter}{name}"] for i, name in enumerate([*CLASSES, "Auk"])])
+    assert "contradict the folders" in problems_of(root)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(("name", "header"), [("classes.txt", []), ("class_names.csv", [["class_name"]])])
+def test_classes_may_be_listed_in_order(tmp_path: Path, first: int, name: str, header: list[list[str]]) -> None:
+    root = cub(tmp_path)
+    (root / "classes.txt").unlink()
+    write(root / "image_class_labels.txt", [(i + 1, i // 4 + first) for i in range(12)])
+    write(root / name, [*header, ["Zino"], ["Albatross"], ["Monk seal"]])
+    found = read_images(root, verify=False)
+    assert labels_of(found) == [label for label in ("Zino", "Albatross", "Monk seal") for _ in range(2)]
+    assert f"{name} names the classes in its order, from {first}" in "\n".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([["Zino"], ["Albatross"]], "its 2 lines do not fit the labels"),
+        ([["Zino"], ["Albatross"], ["Auk"], ["Gull"]], "its 4 lines do not fit the labels"),
+        ([["0", "Zino"], ["1", "Auk"], ["2", "Gull"]], "it has no line for the label '3'"),
+    ],
+)
+def test_a_list_of_classes_that_does_not_fit_is_named(tmp_path: Path, rows: list[list[str]], why: str) -> None:
+    root = cub(tmp_path)
+    write(root / "classes.txt", rows)
+    found = read_images(root, verify=False)
+    assert found.class_names == ("1", "2", "3")
+    assert why in "\n".join(found.warnings) and "classes.txt does not name the classes" in "\n".join(found.warnings)
+
+
+def test_folders_of_another_kind_do_not_contradict_names(tmp_path: Path) -> None:
+    root = cub(tmp_path)
+    write(root / "classes.txt", [(1, "1.cat"), (2, "2.dog"), (3, "3.Laysan Albatross")])
+    for old, new in zip(CLASSES, ("2019", "2020", "2021"), strict=True):
+        (root / "images" / old).rename(root / "images" / new)
+        text = (root / "images.txt").read_text()
+        (root / "images.txt").write_text(text.replace(f" {old}/", f" {new}/"))
+    assert len(read_images(root, verify=False).class_names) == 3
+
+
 def test_numbers_without_a_partner_are_an_error(tmp_path: Path) -> None:
     root = cub(tmp_path)
     write(root / "image_class_labels.txt", [(i + 1, i // 4 + 1) for i in range(11)])

@@ -1,0 +1,98 @@
+"""Labels that may be none, and probabilities in place of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainer.images import labels_of, save
+from trainer.data.read import read_images
+from trainer.data.readers.doubtful_labels import doubtful_labels
+
+HEADER = "id,label"
+
+
+def table_of(root: Path, header: str, cells: list[str]) -> Path:
+    for i in range(2 * len(cells)):
+        save(root / "train" / f"{i}.png", i, 8)
+    rows = [f"{i}.png,{cells[i % len(cells)]}" for i in range(2 * len(cells))]
+    (root / "train.csv").write_text("\n".join([header, *rows]))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("label", "others"),
+    [
+        ("-1", ["0", "1"]),
+        ("-1", ["0", "1", "2"]),
+        ("-1", ["1", "2", "3"]),
+        ("-1", ["0"]),
+        ("-9999", ["0", "1"]),
+        ("-1", ["cat", "dog"]),
+        ("999", ["0", "1", "2"]),
+        ("255", ["0", "1"]),
+        ("99", ["cat", "dog"]),
+        ("?", ["cat", "dog"]),
+        ("???", ["0", "1"]),
+        ("NA", ["cat", "dog"]),
+        ("N/A", ["cat", "dog"]),
+        ("None", ["0", "1"]),
+        ("Unlabeled", ["cat", "dog"]),
+        ("not labelled", ["cat", "dog"]),
+        ("no_label", ["0", "1"]),
+        ("-", ["cat", "dog"]),
+    ],
+)
+def test_a_label_that_may_be_none_is_a_warning(tmp_path: Path, label: str, others: list[str]) -> None:
+    found = read_images(table_of(tmp_path, HEADER, [*others, label]), verify=False)
+    assert label in found.class_names
+    (warning,) = [text for text in found.warnings if "class of its own" in text]
+    assert warning.startswith(f"train.csv: the label {label!r} (2 images) is read as a class of its own; if it marks")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["-1", "1"],
+        ["0", "1", "2"],
+        ["97", "98", "99"],
+        ["-2", "-1", "0", "1"],
+        ["0", "255"],
+        ["0.5", "-1", "1.5"],
+        ["cat", "dog"],
+        ["0", "1", "9"],
+        ["3", "255", "40"],
+    ],
+)
+def test_usual_labels_are_no_warning(labels: list[str]) -> None:
+    assert doubtful_labels("train.csv", labels) == []
+
+
+def test_soft_labels_are_reduced_with_a_warning(tmp_path: Path) -> None:
+    found = read_images(table_of(tmp_path, "id,cat,dog", ["0.3,0.7", "1,0", "0.6,0.4"]), verify=False)
+    assert labels_of(found) == ["dog", "cat", "cat"] * 2
+    assert (
+        "train.csv: 4 of 6 rows hold probabilities, such as 0.3, 0.7 in row 2: each is reduced to its most probable "
+        "class, and the rest is not used" in found.warnings
+    )
+
+
+def test_one_hot_labels_are_no_soft_ones(tmp_path: Path) -> None:
+    found = read_images(table_of(tmp_path, "id,cat,dog", ["0,1", "1.0,0.0"]), verify=False)
+    assert not [text for text in found.warnings if "probabilities" in text]
+
+
+def test_a_folder_of_unlabelled_images_is_a_warning(tmp_path: Path) -> None:
+    for seed, name in enumerate(("cat", "dog", "unlabeled")):
+        save(tmp_path / name / "1.png", seed, 8)
+    (warning,) = read_images(tmp_path, verify=False).warnings
+    assert warning.startswith("the class folders: the label 'unlabeled' (1 images) is read as a class of its own")
+
+
+def test_numbers_for_none_among_arrays_are_a_warning(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a-train-imgs.npz", np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), np.uint8))
+    np.savez(tmp_path / "a-train-labels.npz", np.array([0, 1, -1, 0, 1, -1]))
+    (warning,) = read_images(tmp_path, verify=False).warnings
+    assert warning.startswith("a-train-labels.npz: the label '-1' (2 images) is read as a class of its own")

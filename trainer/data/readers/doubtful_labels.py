@@ -1,0 +1,76 @@
+"""Warnings about labels that may be none: words and numbers for unlabelled images, and probabilities."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from trainer.data.readers.columns.choose_columns import Columns
+from trainer.formats.delimited import Table
+from trainer.formats.labels import is_number
+from trainer.formats.shares import share
+
+_WORDS = frozenset((
+    "na", "none", "unknown", "unk", "unlabeled", "unlabelled", "nolabel", "notlabeled", "notlabelled", "withoutlabel",
+    "notavailable", "missing", "undefined", "unassigned", "unclassified", "unannotated", "tbd", "todo",
+))  # fmt: skip
+"""Words for a missing label, without blanks and punctuation."""
+_MARKS = re.compile(r"[?\-_.*/\u2013\u2014\uff1f]+")
+_NO_LABEL = re.compile(r"255|99+")  # whole numbers above those of the classes
+_SURE = 0.999  # a probability from which a label is no soft one
+
+
+def doubtful_labels(where: str, labels: Iterable[str]) -> list[str]:
+    """A warning for each label that may mark unlabelled images; ``where`` names the table."""
+    counts = Counter(labels)
+    return [
+        f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks unlabelled "
+        "images, remove them from the training data"
+        for label in sorted(counts)
+        if _is_word(label) or _is_number_for_none(label, counts.keys() - {label})
+    ]
+
+
+def soft_labels(table: Table, first: int, columns: Columns) -> list[str]:
+    """A warning about rows with probabilities in place of one class; empty for one-hot rows and a label column."""
+    if columns.label is not None:
+        return []
+    soft = [i for i in range(first, len(table.rows)) if _is_soft([table.rows[i][column] for column in columns.classes])]
+    if not soft:
+        return []
+    cells = [table.rows[soft[0]][column].strip() for column in columns.classes]
+    shown = ", ".join(cells[:4]) + (", ..." if len(cells) > 4 else "")
+    return [
+        f"{table.path.name}: {len(soft)} of {len(table.rows) - first} rows hold probabilities, such as {shown} in row "
+        f"{table.numbers[soft[0]]}: each is reduced to its most probable class, and the rest is not used"
+    ]
+
+
+def _is_word(label: str) -> bool:
+    return bool(_MARKS.fullmatch(label)) or re.sub(r"[\W_]+", "", label).lower() in _WORDS
+
+
+def _is_number_for_none(label: str, others: Collection[str]) -> bool:
+    """Whether a number such as -1 or 999 stands beside classes that are numbered from 0 or 1, or that are words."""
+    value = _whole(label)
+    if value is None or len(others) < 2 - (value < 0):
+        return False
+    if not any(map(is_number, others)):
+        return value <= 0 or bool(_NO_LABEL.fullmatch(str(value)))
+    numbers = [number for other in others if (number := _whole(other)) is not None]
+    if len(numbers) < len(others) or min(numbers) < 0:
+        return False
+    if value < 0:
+        return numbers != [1]  # -1 and 1 are the classes of many binary sets
+    consecutive = min(numbers) <= 1 and max(numbers) - min(numbers) == len(numbers) - 1
+    return consecutive and value > max(numbers) + 1 and bool(_NO_LABEL.fullmatch(str(value)))
+
+
+def _whole(label: str) -> int | None:
+    return int(float(label)) if is_number(label) and float(label).is_integer() else None
+
+
+def _is_soft(cells: Sequence[str]) -> bool:
+    values = [value for cell in cells if (value := share(cell)) is not None]
+    return len(values) == len(cells) and 0 < max(values) < _SURE
