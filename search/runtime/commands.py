@@ -10,7 +10,7 @@ from storage.database.urls import without_passwords
 
 _NAMES = (
     "start preview studies worker status pause resume stop try retry folds confirm compare export-best import replay",
-    "submissions dashboard",
+    "probe submissions dashboard",
 )
 TAKE_STORAGE = frozenset(name for line in _NAMES for name in line.split())
 """Commands with the option ``--storage``."""
