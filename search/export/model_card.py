@@ -90,8 +90,8 @@ def write_card(facts: CardFacts) -> str:
     parts += [
         "## Use it",
         "    python model/predict.py FOLDER_OF_IMAGES --output predictions.csv\n\n"
-        "This needs torch, timm, numpy, Pillow and safetensors, but not Retable. `search predict model FOLDER_OF_IMAGES` "
-        "does the same.",
+        "This needs torch, timm, numpy, Pillow and safetensors, but not Retable. "
+        "`search predict model FOLDER_OF_IMAGES` does the same.",
     ]
     for member in facts.members:
         if not member.recipe:
