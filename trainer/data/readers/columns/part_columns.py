@@ -69,8 +69,8 @@ def choose_part_column(
 def unused_folds(names: Sequence[str], used: Collection[int | None]) -> list[str]:
     """A note on each column of folds that is not ``used``."""
     return [
-        f"the column {name!r} is not used, because new folds are cut: `search start --folds TABLE` takes the folds of "
-        "a table with the columns image_id and fold"
+        f"the column {name!r} is not used, because new folds are cut: `search start --study STUDY --folds TABLE` "
+        "takes the folds of a table with the columns image_id and fold"
         for column, name in enumerate(names)
         if column not in used and plain_name(name) in _FOLD_NAMES
     ]

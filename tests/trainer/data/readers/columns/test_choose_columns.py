@@ -310,7 +310,7 @@ def test_an_unknown_delimiter_is_named(tmp_path: Path, mark: str) -> None:
 def test_a_column_of_folds_that_is_not_used_is_named(tmp_path: Path, name: str) -> None:
     rows = [("id", "label", name), *((i, label(i), i % 3) for i in range(12))]
     found = read_images(folder_of(tmp_path, rows), verify=False)
-    note = f"the column {name!r} is not used, because new folds are cut: `search start --folds TABLE` takes the folds"
+    note = f"the column {name!r} is not used, because new folds are cut: `search start --study STUDY --folds TABLE`"
     assert note in "\n".join(found.notes)
     grouped = read_images(tmp_path, DataOptions(group_column=name), verify=False)
     assert "is not used" not in "\n".join(grouped.notes)
