@@ -34,7 +34,7 @@ def test_only_the_first_command_names_the_weights(competition_folder: Path, stud
     weights = tmp_path / "weights"
     weights.mkdir()
     save_file(timm.create_model("test_resnet", num_classes=len(COLOURS)).state_dict(), weights / "ssl.safetensors")
-    start = ("start", "--study", study_file, "--data", competition_folder, "--trials", "1")
+    start = ("start", "--study", study_file, "--data", competition_folder, "--trials", "1", "--no-probe")
 
     begun = search_command(tmp_path, *start, "--weights", "weights")
     assert begun.returncode == 0, begun.stderr

@@ -115,7 +115,7 @@ def test_one_backbone_in_place_of_a_sweep_leaves_the_ranges_of_its_family() -> N
         ("space.drop=0.1", "--set space.drop=0.1: drop = 0.1 is one value"),
         ("recipe.freeze_embed=1", "--set recipe.freeze_embed=1: freeze_embed is true or false, not 1"),
         ("space.drop.off=7", "--set space.drop.off=7: drop: off: drop = 7 is outside its range"),
-        ("search.trials=0", "trials = 0 is outside its range"),
+        ("search.trials=-1", "trials = -1 is outside its range"),
         ("protocol.folds=99999999999999999999", "folds = 99999999999999999999 is outside its range 2 .. 50"),
         ("protocol.folds=1e400", "folds = inf is outside its range 2 .. 50"),
         ("confirm.share=-1e400", "share = -inf is outside its range 0 .. 0.9"),
