@@ -54,6 +54,10 @@ epochs = {epochs}
 "augment.mix_alpha" = {{ low = 0.2, high = 1.0, when = {{ "augment.mix" = ["mixup", "cutmix"] }} }}
 "loss.label_smoothing" = {{ low = 0.0, high = 0.1 }}
 
+# Trials are what is timed.
+[probe]
+enabled = false
+
 [search]
 sampler = "tpe"
 trials = 100
