@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import signal
 from collections.abc import Collection
 from pathlib import Path
@@ -91,6 +92,8 @@ def serve(app: WSGIApplication, host: str, port: int, query: str = "") -> None:
     """
     from waitress.server import create_server
 
+    # It warns whenever a request waits for a thread, which a browser causes with every page.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         server = create_server(app, host=host, port=port, ident=None, max_request_body_size=MAX_BODY_BYTES)
     except (OSError, ValueError) as error:
