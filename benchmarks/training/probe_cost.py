@@ -9,7 +9,7 @@
 * bare pass: the same network on batches that are already normalised tensors, the image and its mirror image.
 
 All take turns in one process, round after round; ratios are within a round, medians over the rounds. The images are
-noise: their content changes no time except that of the fits, which take longest where classes cannot be told apart.
+noise. Their content changes only the time of the fits. Fits take longest where features do not separate the classes.
 """
 
 from __future__ import annotations

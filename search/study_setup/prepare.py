@@ -206,18 +206,18 @@ class StartRequest:
     name: str | None
     data: Path | None
     storage_url: str
-    trials: int | None
-    hours: Hours | None
-    patience: int | None
-    """Number of trials without a gain beyond noise after which the search stops; 0: never."""
-    priority: int | None
-    overrides: Sequence[str]
-    begin_from: str | None
-    """``STUDY`` or ``STUDY:TRIAL`` of the same database; a new study begins with its recipe."""
-    memory: bool
-    """Whether a new study tries good recipes of earlier studies."""
-    folds: Path | None
-    output: Path | None
     workers: Workers
+    trials: int | None = None
+    hours: Hours | None = None
+    patience: int | None = None
+    """Number of trials without a gain beyond noise after which the search stops; 0: never."""
+    priority: int | None = None
+    overrides: Sequence[str] = ()
+    begin_from: str | None = None
+    """``STUDY`` or ``STUDY:TRIAL`` of the same database; a new study begins with its recipe."""
+    memory: bool = False
+    """Whether a new study tries good recipes of earlier studies."""
+    folds: Path | None = None
+    output: Path | None = None
     begun: float = field(default_factory=time.monotonic)
     """When the command began, on the monotonic clock; the time until a deadline counts from then."""

@@ -25,6 +25,8 @@ from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE
+from search.tuning.suggest import value_of
+from studies.space.dimension import field_of
 
 if TYPE_CHECKING:
     from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
@@ -50,9 +52,9 @@ class TrainingTimeModel:
         for trial in trials:
             seconds, epochs = trial.user_attrs.get(SECONDS_ATTRIBUTE), max(trial.intermediate_values, default=0)
             if isinstance(seconds, int | float) and seconds > 0.0 and epochs > 0:
-                size = _value(trial.params, "image_size")
+                size = value_of(trial.params, "image_size")
                 size_cost = POWERS["image_size"] * math.log(float(size)) if size is not None else 0.0
-                costs = by_backbone.setdefault(_value(trial.params, BACKBONE), [])
+                costs = by_backbone.setdefault(value_of(trial.params, BACKBONE), [])
                 costs.append(math.log(seconds / epochs) - size_cost)
         all_costs = [cost for costs in by_backbone.values() for cost in costs]
         self._mean = float(np.mean(all_costs)) if all_costs else 0.0
@@ -63,9 +65,9 @@ class TrainingTimeModel:
 
     def log_seconds(self, params: Mapping[str, Any]) -> float:
         """The logarithm of the training time of a trial with these parameters, by name. Missing ones count nothing."""
-        cost = self._by_backbone.get(_value(params, BACKBONE), self._mean)
+        cost = self._by_backbone.get(value_of(params, BACKBONE), self._mean)
         for name, power in POWERS.items():
-            value = _value(params, name)
+            value = value_of(params, name)
             cost += power * math.log(float(value)) if value is not None else 0.0
         return cost
 
@@ -97,7 +99,7 @@ class CostAwareTPESampler(TPESampler):
         states = (TrialState.COMPLETE, TrialState.PRUNED)
         ended = study._get_trials(deepcopy=False, states=states, use_cache=True)
         # TPE counts a single trial among the good ones. Without bad ones the expected improvement is constant.
-        if len(ended) > 1 and any(name.partition("@")[0] in (BACKBONE, *POWERS) for name in search_space):
+        if len(ended) > 1 and any(field_of(name) in (BACKBONE, *POWERS) for name in search_space):
             self._time_model = TrainingTimeModel(ended)
             self._good_share = default_gamma(len(ended)) / len(ended)
             self._cost_exponent = COST_EXPONENT * max(0.0, 1.0 - len(ended) / self._trials)
@@ -119,11 +121,3 @@ class CostAwareTPESampler(TPESampler):
             for i in range(len(ratio))
         ]
         return np.asarray(log_improvement - self._cost_exponent * np.array(log_costs))
-
-
-def _value(params: Mapping[str, Any], field: str) -> Any:
-    """Value of the parameter that sets ``field``; None if none does.
-
-    The name of a conditional parameter is the field, ``@`` and the condition.
-    """
-    return next((value for name, value in params.items() if name.partition("@")[0] == field), None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import optuna
 
 from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
 from search.tuning.probing.plan import as_probe
-from studies.space.dimension import Dimension, choose
+from studies.space.dimension import Dimension, choose, field_of
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, Scalar
 
@@ -33,6 +36,11 @@ def sample(trial: optuna.Trial, spec: StudySpec) -> Recipe:
     params = choose(spec.space, spec.recipe, lambda parameter: _suggest(trial, parameter))
     recipe = Recipe.from_flat(spec.assemble(params))
     return as_probe(recipe) if PROBE_ATTRIBUTE in trial.user_attrs else recipe
+
+
+def value_of(params: Mapping[str, Any], field: str) -> Any:
+    """Value of the parameter that sets a recipe field, among parameters by name; None if none sets it."""
+    return next((value for name, value in params.items() if field_of(name) == field), None)
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Scalar:

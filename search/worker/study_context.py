@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,8 +73,7 @@ class StudyContext:
         folds = (
             np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
         )
-        data = training_data(self.images, recipe, folds, self.home.pixels, self.image_weights)
-        return replace(data, features=self.home.features)
+        return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights, self.home.features)
 
     @cached_property
     def image_weights(self) -> ImageWeights | None:
@@ -93,6 +92,7 @@ def training_data(
     folds: NDArray[np.int64],
     folder: Path,
     image_weights: ImageWeights | None = None,
+    features: Path | None = None,
 ) -> TrainingData:
     """Pixels, labels, folds and image weights for the training of a recipe.
 
@@ -102,6 +102,7 @@ def training_data(
         folds: fold of each training image, int64 ``(n,)``; `ALWAYS_TRAINED`: never held out.
         folder: cache of decoded images. This call adds the missing ones.
         image_weights: weight of each image in scores, ``(n,)``; None: equal weights.
+        features: cache of the features of frozen backbones; None: they are not kept.
     """
     from trainer.networks.backbones import preprocessing_of
 
@@ -125,4 +126,5 @@ def training_data(
         folds=folds,
         num_classes=len(images.class_names),
         image_weights=image_weights,
+        features=features,
     )

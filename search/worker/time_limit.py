@@ -106,6 +106,11 @@ class StudyTime:
     now: float
     """Unix seconds on the database's clock."""
 
+    @property
+    def longest_training(self) -> float:
+        """The largest length of the finished trials that are no linear probes; 0 without any."""
+        return longest([record for record in self.ended.trials if is_fine_tuned(record)])
+
 
 class TimeLimit:
     """The limit of one training of a study that may have a deadline. Its methods may be called from several threads."""
@@ -214,8 +219,7 @@ class TimeLimit:
         if state.costs.finished:
             plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
             shorter = shortened(recipe, plain, left / MARGIN)
-            trained = [record for record in state.ended.trials if is_fine_tuned(record)]
-            least = LEAST_LENGTH * min(length(recipe.to_flat()), longest(trained))
+            least = LEAST_LENGTH * min(length(recipe.to_flat()), state.longest_training)
             if shorter is None or length(shorter.to_flat()) < least:
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
@@ -238,7 +242,9 @@ class TimeLimit:
         """Number of epochs after which the training is useful although others of its ``epochs`` are missing."""
         if self._kind is WorkKind.CONFIRM:
             return epochs  # others are compared with it
-        replaceable = state.costs.finished if self._kind is WorkKind.SEARCH else not state.costs.needed_refits
+        # A finished probe replaces no training: a few epochs are better than none.
+        in_search = self._kind is WorkKind.SEARCH
+        replaceable = state.longest_training > 0.0 if in_search else not state.costs.needed_refits
         return LEAST_LENGTH * epochs if replaceable else 1
 
     def _latest_end(self, state: StudyTime, recipe: Recipe, cost: TrainingCost) -> float:

@@ -21,9 +21,10 @@ class Purpose(enum.Enum):
     TABLES = "the tables"
     STUDIES = "a study"
     """Its creation takes several transactions."""
+    TRIALS = "trials of a study"
 
 
-_KEYS = {Purpose.TABLES: 0x5E7AB1E, Purpose.STUDIES: 0x5E7AB1F}
+_KEYS = {Purpose.TABLES: 0x5E7AB1E, Purpose.STUDIES: 0x5E7AB1F, Purpose.TRIALS: 0x5E7AB20}
 """Of PostgreSQL's advisory locks: arbitrary numbers, the same in every process."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select
 
 from storage.database.clock import Clock
 from storage.database.tables import EnqueuedTrial, Study, Work
 from storage.queue.items import WorkItem
-from storage.values import PROBE_NOTE, StudyState, WorkKind, WorkState
+from storage.records.trial_rows import is_probe
+from storage.values import StudyState, WorkKind, WorkState
 
 
 def is_held_by(item: WorkItem) -> tuple[ColumnElement[bool], ...]:
@@ -88,7 +89,7 @@ def has_room(but: int | None = None) -> ColumnElement[bool]:
         Work.study_id == Study.id,
         Work.kind == WorkKind.SEARCH.value,
         Work.state != WorkState.FAILED.value,
-        func.coalesce(Work.note[PROBE_NOTE].as_boolean(), false()).is_(false()),
+        ~is_probe(Work.note),
     )
     if but is not None:
         counted = counted.where(Work.id != but)
@@ -110,5 +111,5 @@ def planned_probes() -> Select[int]:
     """SQL query: how many probes of a row of `Study` were enqueued, without those that were cancelled."""
     return select(func.count()).where(
         EnqueuedTrial.study_id == Study.id,
-        func.coalesce(EnqueuedTrial.attributes[PROBE_NOTE].as_boolean(), false()).is_(true()),
+        is_probe(EnqueuedTrial.attributes),
     )

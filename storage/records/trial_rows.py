@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, false, func, insert, select, true
+from sqlalchemy.orm import InstrumentedAttribute
 
 from storage.database import rows
 from storage.database.blobs import pack
@@ -16,6 +17,7 @@ from storage.database.clock import Clock
 from storage.database.rows import check_row, damaged, unpacked
 from storage.database.tables import Curve, Prediction, Trial, columns_of
 from storage.values import (
+    PROBE_NOTE,
     EpochCurve,
     Failure,
     TrialOutcome,
@@ -28,6 +30,12 @@ from storage.values import (
 
 TRIAL_COLUMNS = tuple(getattr(Trial, name).label(name) for name in TrialRecord.__dataclass_fields__)
 """The columns that `trial_record` reads."""
+
+
+def is_probe(marks: InstrumentedAttribute[dict[str, Any]]) -> ColumnElement[bool]:
+    """SQL condition: a note or the attributes of a trial say that it is a probe (`storage.values.PROBE_NOTE`)."""
+    return func.coalesce(marks[PROBE_NOTE].as_boolean(), false()).is_(true())
+
 
 _INDEX = rows.integer(0, rows.COUNT)
 _TRIAL_RULES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import and_, false, func, select
+from sqlalchemy import and_, func, select
 
 from storage.database import rows
 from storage.database.connection import Database
@@ -13,8 +13,8 @@ from storage.database.rows import check_row
 from storage.database.tables import Prediction, Study, Trial
 from storage.errors import StorageError
 from storage.records.sizes import SizeReader, checked_probabilities
-from storage.records.trial_rows import TRIAL_COLUMNS, select_curves, trial_record
-from storage.values import PROBE_NOTE, EpochCurve, TrialRecord, TrialStatus, WorkKind
+from storage.records.trial_rows import TRIAL_COLUMNS, is_probe, select_curves, trial_record
+from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind
 
 
 class TrialStore:
@@ -66,7 +66,7 @@ class TrialStore:
             Trial.study_id == study_id,
             Trial.kind == WorkKind.SEARCH.value,
             Trial.finished >= since,
-            func.coalesce(Trial.note[PROBE_NOTE].as_boolean(), false()).is_(false()),
+            ~is_probe(Trial.note),
         )
         last_success = select(func.coalesce(func.max(Trial.id), 0)).where(
             ended, Trial.status != TrialStatus.FAILED.value

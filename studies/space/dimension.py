@@ -116,6 +116,11 @@ class Dimension:
         return all(holds(setting_of(settings, field), field, values) for field, values in self.when)
 
 
+def field_of(parameter: str) -> str:
+    """The flat recipe field that a parameter sets, by the name of its dimension or switch."""
+    return parameter.partition("@")[0].removesuffix(SWITCH)
+
+
 def is_pattern(value: Scalar) -> bool:
     """Whether a condition's value is a pattern over backbones: ``convnext*``, or ``!vit*`` for all others."""
     return isinstance(value, str) and any(mark in value for mark in "!*?[")

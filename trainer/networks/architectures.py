@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.common.files import replacing
-from trainer.networks.backbones import check_backbone, pretrained_config, size_arguments
+from trainer.networks.backbones import check_backbone, native_size, size_arguments
 
 TABLE = "architectures.csv"
 HEADER = ("architecture", "parameters", "classifies", "sizes")
@@ -93,7 +93,7 @@ def takes_size(name: str, size: int) -> bool:
     Raises:
         BackboneError: timm has no such architecture.
     """
-    if size == pretrained_config(name).input_size[-1]:
+    if size == native_size(name):
         return True
     architecture = architecture_of(name)
     known = architecture.sizes

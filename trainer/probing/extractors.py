@@ -112,16 +112,17 @@ def load_extractor(name: str, weights_dir: Path | None, device: torch.device | s
     """
     import torch
 
-    from trainer.networks.backbones import pretrained_config, size_arguments
+    from trainer.networks.backbones import native_size, size_arguments
+    from trainer.networks.layers import classifier_tensors
     from trainer.networks.pretrained import create_pretrained, load_pretrained_weights
-    from trainer.probing.frozen_backbone import backbone_digest, pooled_features
+    from trainer.probing.frozen_backbone import pooled_features
 
     state = load_pretrained_weights(name, weights_dir)
-    size = EXTRACTORS.get(name, pretrained_config(name).input_size[-1])
-    # With a classifier, because `backbone_digest` asks the network which of its layers that is.
+    size = EXTRACTORS.get(name) or native_size(name)
+    # With a classifier, because the key of cached features asks the network which of its layers that is.
     model = create_pretrained(name, state, 1, size_arguments(name, size)).eval().to(device)
     model = model.to(memory_format=torch.channels_last)
-    backbone_digest(model)
+    classifier_tensors(model)
     with torch.no_grad():
         pooled_features(model, torch.zeros(1, 3, size, size, device=device))
     return Extractor(name=name, model=model, size=size)

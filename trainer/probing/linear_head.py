@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from trainer.common.arrays import Float32Array
 from trainer.data.folds import make_folds
 from trainer.data.inspection import Progress
-
-Labels = NDArray[np.int64]
+from trainer.evaluation.targets import Labels
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 """L2 penalties that are tried, the strongest first, relative to the mean cross-entropy of the images."""

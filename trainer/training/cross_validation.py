@@ -79,9 +79,8 @@ def cross_validate(
             returns True the call returns at once: the result is "stopped" with the complete epochs, no checkpoint is
             written, and the same call resumes from the last one. An exception is passed on.
         on_batch: called before every training batch with the trained share of the present epoch, 0 <= share < 1, from
-            several threads where folds train in parallel; with 0 while the heads of ``head = "probe"`` are fitted,
-            before the first epoch. An exception ends the training and is passed on; its last
-            checkpoint stays.
+            several threads where folds train in parallel. While the heads of ``head = "probe"`` are fitted, before the
+            first epoch, the share is 0. An exception ends the training and is passed on; its last checkpoint stays.
         clock: returns seconds, monotonic.
 
     Raises:

@@ -62,12 +62,12 @@ def predict_after_last_epoch(
         worth_keeping: given the expected average. Where it returns False, no models and no further views come back.
     """
     num_test = len(data.pixels.test)
-    sample = np.linspace(0, num_test - 1, num=min(num_test, AMBIGUITY_IMAGES)).astype(np.int64)
+    sample = ambiguity_sample(num_test)
     every_row = np.arange(num_test, dtype=np.int64)
     at_once = predict_test is True
     first_rows, within = (every_row, sample) if at_once else (sample, slice(None))
     first = _predict_views(folds, data, (), recipe_views, first_rows, within)
-    average = _expected_average(data, oof, first.sample_by_fold if num_test else [])
+    average = average_of_folds(data, oof, first.sample_by_fold if num_test else [])
 
     kept = worth_keeping(average)
     asked = tuple(dict.fromkeys(("identity", *views))) if kept and set(views) - {"identity"} else ()
@@ -136,8 +136,18 @@ def _predict_views(
     return found
 
 
-def _expected_average(data: TrainingData, oof: Float32Array, sample_by_fold: Sequence[Float32Array]) -> Average | None:
-    """The expected score of the average of the fold models; None where nothing was held out."""
+def ambiguity_sample(num_test: int) -> Indices:
+    """Rows of the test images on which the ambiguity of the fold models is measured, evenly spaced."""
+    return np.linspace(0, num_test - 1, num=min(num_test, AMBIGUITY_IMAGES)).astype(np.int64)
+
+
+def average_of_folds(data: TrainingData, oof: Float32Array, sample_by_fold: Sequence[Float32Array]) -> Average | None:
+    """The expected score of the average of the fold models; None where nothing was held out.
+
+    Args:
+        oof: out-of-fold probabilities, shape (n, C); NaN in rows that are never held out.
+        sample_by_fold: probabilities of each fold model for the `ambiguity_sample`; empty without test images.
+    """
     held_out = np.isfinite(oof[:, 0])
     if not held_out.any():
         return None

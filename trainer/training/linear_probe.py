@@ -17,21 +17,21 @@ import torch
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import BackboneError
 from trainer.common.randomness import random_key
-from trainer.evaluation.ambiguity import Average, expected_average
+from trainer.evaluation.ambiguity import Average
 from trainer.inference.views import TTA
 from trainer.networks.build import create_backbone
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
 from trainer.probing.features import Features, open_features
 from trainer.probing.frozen_backbone import linear_classifier
-from trainer.probing.linear_head import Labels, LinearHead, fit_heads
+from trainer.probing.linear_head import LinearHead, fit_heads
 from trainer.recipe.recipe import Recipe, Scalar
-from trainer.training.final_predictions import AMBIGUITY_IMAGES, PredictTest
+from trainer.training.final_predictions import PredictTest, ambiguity_sample, average_of_folds
 from trainer.training.folds.fold_model import training_precision
 from trainer.training.losses import compute_class_weights
 from trainer.training.machine import machine_of
 from trainer.training.reporting import epoch_report
-from trainer.training.results import CVResult, TrainingData
+from trainer.training.results import CVResult, Labels, TrainingData
 
 if TYPE_CHECKING:
     from trainer.training.results import EpochReport, Verdict
@@ -87,7 +87,7 @@ def cross_validate_probe(
     """
     begun = clock()
     model = _frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
-    linear_classifier(model, recipe.image_size)
+    classifier = linear_classifier(model, recipe.image_size)
     precision = training_precision(device)
     fitted = _fit_and_predict(model, recipe, data, precision, before_batch)
     report = epoch_report(
@@ -103,7 +103,9 @@ def cross_validate_probe(
     if recipe.init not in BUILT_IN:
         machine["init_sha256"] = custom_weights_digest(recipe.init, weights_dir)
     on_epoch(report)
-    average = _expected_average(data, fitted)
+    num_test = len(data.pixels.test)
+    sample = ambiguity_sample(num_test)
+    average = average_of_folds(data, fitted.oof, [proba[sample] for proba in fitted.test] if num_test else [])
     kept = worth_keeping is None or worth_keeping(report, average)
     if kept and precision is not torch.float32:
         fitted = _fit_and_predict(model, recipe, data, torch.float32, before_batch)
@@ -116,7 +118,7 @@ def cross_validate_probe(
         test=_mean(fitted.test) if predicted else None,
         average=average,
         machine=machine,
-        models=_networks(model, recipe, fitted.heads) if keep_models and kept else (),
+        models=_networks(model, classifier, fitted.heads) if keep_models and kept else (),
     )
 
 
@@ -152,7 +154,7 @@ def starting_heads(
         linear_classifier(model, recipe.image_size)
     except BackboneError as problem:
         raise BackboneError(f"{problem}; {recipe.backbone} needs head = random") from problem
-    heads, _ = _fit_heads(model, recipe, data, training_precision(device), before_batch)
+    heads, _, _ = _fit_heads(model, recipe, data, training_precision(device), before_batch)
     return tuple(replace(head, weight=head.weight.cpu(), bias=head.bias.cpu()) for head in heads)
 
 
@@ -171,8 +173,12 @@ def _fit_heads(
     data: TrainingData,
     precision: torch.dtype,
     before_batch: Callable[[float], None],
-) -> tuple[list[LinearHead], Features]:
-    """Fit the heads of all folds on features that are averaged over the views of ``recipe.tta``."""
+) -> tuple[list[LinearHead], Features, Float32Array]:
+    """Fit the heads of all folds on features that are averaged over the views of ``recipe.tta``.
+
+    Returns:
+        A head for each fold, the features, and the mean of the training images, shape (n, d).
+    """
     views = TTA[recipe.tta]
     features = open_features(
         model,
@@ -191,7 +197,7 @@ def _fit_heads(
 
     mean = _mean([features.train[view] for view in views])
     device = next(model.parameters()).device
-    return fit_heads(mean, data.y, data.folds, class_weights=class_weights, device=device), features
+    return fit_heads(mean, data.y, data.folds, class_weights=class_weights, device=device), features, mean
 
 
 def _fit_and_predict(
@@ -202,8 +208,7 @@ def _fit_and_predict(
     before_batch: Callable[[float], None],
 ) -> _Fitted:
     views = TTA[recipe.tta]
-    heads, features = _fit_heads(model, recipe, data, precision, before_batch)
-    mean = _mean([features.train[view] for view in views])
+    heads, features, mean = _fit_heads(model, recipe, data, precision, before_batch)
     oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
     losses, test = [], []
     for fold, head in enumerate(heads):
@@ -217,16 +222,6 @@ def _fit_and_predict(
     return _Fitted(heads=tuple(heads), oof=oof, test=tuple(test), train_loss=float(np.mean(losses)))
 
 
-def _expected_average(data: TrainingData, fitted: _Fitted) -> Average | None:
-    held_out = np.isfinite(fitted.oof[:, 0])
-    if not held_out.any():
-        return None
-    num_test = len(data.pixels.test)
-    sample = np.linspace(0, num_test - 1, num=min(num_test, AMBIGUITY_IMAGES)).astype(np.int64)
-    members = [proba[sample] for proba in fitted.test] if num_test else []
-    return expected_average(data.targets.select(held_out), fitted.oof[held_out], members)
-
-
 def _mean(arrays: Sequence[Float32Array]) -> Float32Array:
     """The mean of arrays of one shape, added up in float64."""
     total = sum((array.astype(np.float64) for array in arrays[1:]), arrays[0].astype(np.float64))
@@ -234,10 +229,9 @@ def _mean(arrays: Sequence[Float32Array]) -> Float32Array:
 
 
 def _networks(
-    model: torch.nn.Module, recipe: Recipe, heads: tuple[LinearHead, ...]
+    model: torch.nn.Module, classifier: torch.nn.Linear, heads: tuple[LinearHead, ...]
 ) -> tuple[dict[str, torch.Tensor], ...]:
     """State dict of the network of each fold, on the CPU; they share the tensors below the classifier."""
-    classifier = linear_classifier(model, recipe.image_size)
     state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
     path = next(name for name, module in model.named_modules() if module is classifier)
     return tuple({**state, f"{path}.weight": head.weight.cpu(), f"{path}.bias": head.bias.cpu()} for head in heads)

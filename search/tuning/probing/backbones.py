@@ -51,8 +51,8 @@ class ProbeResults:
     @property
     def distances(self) -> dict[str, float]:
         """Standard errors behind the best probe, by the name of the backbone; infinite if it is not fine-tuned."""
-        kept = self.kept
-        return {backbone.name: backbone.behind if backbone in kept else math.inf for backbone in self.ranked}
+        kept = {backbone.name: backbone.behind for backbone in self.kept}
+        return {backbone.name: kept.get(backbone.name, math.inf) for backbone in self.ranked}
 
     def read(self) -> list[TrialRecord]:
         """Read the probes that have ended since the last call; the records of all ended probes are returned."""

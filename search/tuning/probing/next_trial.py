@@ -12,6 +12,7 @@ from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIB
 from search.study_state.study import Study
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
 from search.tuning.restore_optuna import record_enqueued
+from search.tuning.suggest import value_of
 from storage.database.locks import Purpose, exclusive
 from storage.optuna_storage import FIXED_PARAMS, begin_waiting, end_waiting
 from storage.stores import Stores
@@ -120,14 +121,14 @@ def _begin_waiting_trial(optuna_study: optuna.Study, probes: ProbeResults) -> op
 def backbone_of(trial: FrozenTrial) -> str:
     """The sampled backbone of a trial, which may wait; empty if it samples none."""
     params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
-    return next((str(value) for name, value in params.items() if name.partition("@")[0] == "backbone"), "")
+    return str(value_of(params, "backbone") or "")
 
 
 def _enqueue_best(stores: Stores, study: Study, optuna_study: optuna.Study, kept: Sequence[ProbedBackbone]) -> None:
     """Enqueue the default recipe with each of the best-probed backbones that no other trial has."""
     if len(kept) < 2:
         return
-    with exclusive(stores.database, Purpose.STUDIES):
+    with exclusive(stores.database, Purpose.TRIALS):
         tried = {
             backbone_of(trial)
             for trial in optuna_study.get_trials(deepcopy=False)
@@ -149,9 +150,9 @@ def _default_with(spec: StudySpec, backbone: str) -> dict[str, object] | None:
 
 
 def _is_time_for_probe(stores: Stores, study: Study, ended: Sequence[TrialRecord]) -> bool:
-    """Whether the ended probes have had less than their share of the time until the deadline.
+    """Whether another probe may begin: the time until the deadline is not past the share of the probes.
 
-    Without trials they have all of it.
+    The first probe may always begin, and so may all where no trials follow.
     """
     if study.deadline is None or study.budget == 0:
         return True

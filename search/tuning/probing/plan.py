@@ -17,9 +17,7 @@ from trainer.networks.backbones import license_of, native_size
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe, Scalar
 
 PROBE = "probe"
-"""Source of a probe, and of the trials that fine-tune the backbones with the best probes; see
-`search.study_state.optuna_attributes.ORIGIN_ATTRIBUTE`.
-"""
+"""Source of a probe, see `search.study_state.optuna_attributes.ORIGIN_ATTRIBUTE`."""
 MIRRORED = "hflip"
 """Test-time augmentation of probes whose study mirrors training images: features of an image and its mirror image."""
 PROBE_FIELDS = ("method", "epochs", "tta")

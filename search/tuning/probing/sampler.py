@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
+from studies.space.dimension import field_of
 
 BACKBONE = "backbone"
 UNPROBED = 1.0
@@ -60,7 +61,7 @@ class ProbedSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         params = dict(self._inner.sample_relative(_hide_probes(study), trial, search_space))
         for name, distribution in search_space.items():
-            names = self._names(distribution) if _is_backbone(name) else {}
+            names = self._names(distribution) if field_of(name) == BACKBONE else {}
             if names and name in params and params[name] not in names:
                 params[name] = self._draw(names)
         return params
@@ -68,7 +69,7 @@ class ProbedSampler(optuna.samplers.BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        names = self._names(param_distribution) if _is_backbone(param_name) else {}
+        names = self._names(param_distribution) if field_of(param_name) == BACKBONE else {}
         if names:
             return self._draw(names)
         return self._inner.sample_independent(_hide_probes(study), trial, param_name, param_distribution)
@@ -96,7 +97,3 @@ class ProbedSampler(optuna.samplers.BaseSampler):
         """One of the backbones; each standard error behind the best makes it less probable by a factor of e."""
         weights = np.array([math.exp(-behind) for behind in names.values()])
         return str(self._generator.choice(list(names), p=weights / weights.sum()))
-
-
-def _is_backbone(parameter: str) -> bool:
-    return parameter.partition("@")[0] == BACKBONE

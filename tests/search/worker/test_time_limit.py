@@ -186,12 +186,22 @@ class TestLaterTrials:
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (1, 192)
 
     def test_that_would_end_too_late_are_released_before_half_of_their_epochs(self) -> None:
-        clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED)
+        known = dataclasses.replace(record(0, 100.0, epochs_done=10), recipe=RECIPE.to_flat(), overhead=30.0)
+        clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
         early, late = clock.limit(), clock.limit()
         assert early.after_epoch(RECIPE, report(4, 30.0)) is Verdict.STOP and early.missed == clock.deadline
         assert late.after_epoch(RECIPE, report(6, 30.0)) is Verdict.CONTINUE, "another epoch fits"
         clock.now = 40.0
         assert late.after_epoch(RECIPE, report(7, 30.0)) is Verdict.FINISH and late.missed is None
+
+    def test_end_with_few_epochs_while_only_a_probe_has_finished(self) -> None:
+        probe = dataclasses.replace(
+            record(3, 10.0, epochs_done=1), recipe={**RECIPE.to_flat(), "method": "linear_probe", "epochs": 1}
+        )
+        clock = Clock(deadline=EXPORT_SECONDS + 50.0, costs=FINISHED, ended=EndedTrainings(trials=(probe,)))
+        limit = clock.limit()
+        assert limit.after_epoch(RECIPE, report(2, 30.0)) is Verdict.FINISH
+        assert limit.missed is None
 
 
 @pytest.mark.parametrize(

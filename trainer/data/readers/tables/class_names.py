@@ -100,7 +100,7 @@ def _owners(folders: set[str], names: Sequence[str]) -> dict[str, str]:
         for name in names:
             key = key_of(name)
             if key:
-                classes[key] = "" if key in classes else name  # two classes with one key cannot be told apart
+                classes[key] = "" if key in classes else name  # two classes have this key: it names none
         found = {folder: owner for folder in folders if (owner := classes.get(key_of(folder), ""))}
         every = key_of is _word or len(found) == len(folders)
         if every and len(set(found.values())) > 1 and len(found) * 2 > len(folders):
