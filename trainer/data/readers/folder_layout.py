@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
@@ -63,29 +64,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')} (data.{name})" for name in given)
         raise DataError(f"{folder} has no training table: leave out {flags}")
-    problems: list[str] = []
-    paths: list[str] = []
-    labels: list[str] = []
-    bad_names: list[SkippableProblem] = []
-    masks: list[str] = []
     derived = mask_folders_among(folder, class_folders(folder, root), files) if options.layout is None else []
     folders = [path for path in class_folders(folder, root) if path not in derived]
-    for class_folder in folders:
-        inside = files.under(class_folder.relative_to(folder).as_posix()).paths
-        problems += _class_problems(folder, class_folder, inside, files)
-        unusable = {path: problem for path in inside if (problem := name_problem(path))}
-        bad_names += [
-            SkippableProblem(lost_id=printable(path), message=f"{printable(path)}: the file name {problem}")
-            for path, problem in unusable.items()
-        ]
-        own_masks = masks_among(inside)
-        masks += own_masks
-        usable = [path for path in inside if path not in unusable and path not in own_masks]
-        paths += usable
-        labels += [class_folder.name] * len(usable)
-    problems += files.closed_problems()
-    if problems:
-        raise DataError(problems)
+    found = _images_of(folder, folders, files)
+    paths, labels = found.paths, found.labels
     others = [table for place in {folder: None, root: None} for table in other_tables(place)]
     if options.layout is None:
         refuse_other_labels(others, [path.name for path in folders])
@@ -96,8 +78,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     labels, merged = unify_labels(labels, options.similar_labels)
     tables = find_tables(folder, options.encoding)
     sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
-    if bad_names and not labels:
-        raise DataError(problem.message for problem in bad_names)
+    if found.bad_names and not labels:
+        raise DataError(problem.message for problem in found.bad_names)
     class_names, y = encode(spelled_as_in(sample, labels))
     conventions = TrainingConventions(
         id_header="id",
@@ -137,7 +119,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *(lists.warnings_beside(test_folder) if lists is not None else ()),
             *_not_classes([path.name for path in folders]),
             *doubtful_labels("the class folders", labels),
-            *_mask_warnings(masks),
+            *_mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables),
             *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
@@ -151,7 +133,47 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ),
     )
     advice = files.packed_hint() if test.problems else ""
-    return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(bad_names), advice=advice)
+    return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(found.bad_names), advice=advice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClassImages:
+    """The images of all class folders."""
+
+    paths: list[str] = field(default_factory=list)
+    """Relative to the data folder."""
+    labels: list[str] = field(default_factory=list)
+    """Of each of `paths`: the name of its class folder."""
+    bad_names: list[SkippableProblem] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    """Masks of other images, by their names; they are none of `paths`."""
+
+
+def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _ClassImages:
+    """Collect the images of the class ``folders``.
+
+    Raises:
+        DataError: class folders that cannot be used.
+    """
+    found = _ClassImages()
+    problems: list[str] = []
+    for class_folder in folders:
+        inside = files.under(class_folder.relative_to(folder).as_posix()).paths
+        problems += _class_problems(folder, class_folder, inside, files)
+        unusable = {path: problem for path in inside if (problem := name_problem(path))}
+        found.bad_names.extend(
+            SkippableProblem(lost_id=printable(path), message=f"{printable(path)}: the file name {problem}")
+            for path, problem in unusable.items()
+        )
+        own_masks = masks_among(inside)
+        found.masks.extend(own_masks)
+        usable = [path for path in inside if path not in unusable and path not in own_masks]
+        found.paths.extend(usable)
+        found.labels.extend([class_folder.name] * len(usable))
+    problems += files.closed_problems()
+    if problems:
+        raise DataError(problems)
+    return found
 
 
 def _not_classes(names: Sequence[str]) -> list[str]:

@@ -58,40 +58,14 @@ def divide_by_lists(
         DataError: several lists of one part that differ, or images in the lists of two parts.
     """
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
-    known = _spellings(paths, prefix)
-    lists: dict[Path, tuple[Part, list[str], list[str]]] = {}
-    for path in _candidates(folder, root):
-        part = _part_of(path.stem)
-        found, lost = _listed_images(path, known, encoding)
-        if part is not None and found and len(found) > len(lost):
-            lists[path] = (part, found, lost)
-    if not lists or not any(set(found) < set(paths) for _, found, _ in lists.values()):
+    lists = _read_lists(folder, root, _spellings(paths, prefix), encoding)
+    if not any(set(one.images) < set(paths) for one in lists):
         return None
-    names = {path: path.relative_to(folder).as_posix() for path in lists}
-    given = listed(names.values(), 4)
+    given = listed((one.name for one in lists), 4)
     if not divide:
         note = f"{given}: not used, because --layout folders trains on the images of all parts"
         return PartLists(train=frozenset(paths), test=None, test_paths=(), notes=(note,), warnings=())
-    parts: dict[str, Part] = {}
-    warnings = []
-    for wanted in ("train", "val", "test"):
-        own = [path for path, (part, _, _) in lists.items() if part == wanted]
-        if len({frozenset(lists[path][1]) for path in own}) > 1:
-            raise DataError(
-                f"{listed((names[path] for path in own), 4)}: each lists other {wanted} images. Move all but one out "
-                "of the data folder, or train on the images of all parts with --layout folders (data.layout)"
-            )
-        for path in own[:1]:
-            part, found, lost = lists[path]
-            if twice := [image for image in found if image in parts]:
-                raise DataError(
-                    f"{names[path]} lists {twice[0]} as a {part} image, which is a {parts[twice[0]]} image by another "
-                    f"list ({given}; {len(twice)} such images): remove these lines from one of the lists, or train on "
-                    "the images of all parts with --layout folders (data.layout)"
-                )
-            parts.update(dict.fromkeys(found, part))
-            if lost:
-                warnings.append(f"{names[path]}: {len(lost)} lines name no image of the classes, such as {lost[0]!r}")
+    parts, warnings = _parts(lists, given)
     rest = [path for path in paths if path not in parts]
     if rest and "train" not in parts.values():
         parts.update(dict.fromkeys(rest, "train"))
@@ -104,14 +78,76 @@ def divide_by_lists(
         raise DataError(
             f"{given}: the lists leave no training image; add --layout folders (data.layout) to ignore them"
         )
-    classes = dict.fromkeys(PurePosixPath(path).parent.name for path in paths)
-    if lost_classes := [name for name in classes if name not in {PurePosixPath(path).parent.name for path in train}]:
-        warnings.append(f"not trained: {listed(lost_classes, 4)}, classes without a training image by the lists")
+    trained = {PurePosixPath(path).parent.name for path in train}
+    if lost := [
+        name for name in dict.fromkeys(PurePosixPath(path).parent.name for path in paths) if name not in trained
+    ]:
+        warnings.append(f"not trained: {listed(lost, 4)}, classes without a training image by the lists")
     test = tuple(path for path in paths if parts.get(path) == "test")
-    source = next((path for path, (part, _, _) in lists.items() if part == "test"), folder)
+    source = next((one.path for one in lists if one.part == "test"), folder)
     note = f"{given}: the lists divide the images: {len(train)} train, {len(test)} test; --layout folders trains on all"
     table = _table(source, test, prefix) if test else None
     return PartLists(train=train, test=table, test_paths=test, notes=(note,), warnings=tuple(warnings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _List:
+    """A file that lists images of one part."""
+
+    path: Path
+    name: str
+    """Its path relative to the data folder."""
+    part: Part
+    images: list[str]
+    lost: list[str]
+    """Lines that name no image."""
+
+
+def _read_lists(folder: Path, root: Path, known: Mapping[str, str], encoding: str | None) -> list[_List]:
+    """The files that are called after a part and name more images than other things."""
+    lists = []
+    for path in _candidates(folder, root):
+        part = _part_of(path.stem)
+        if part is None:
+            continue
+        images, lost = _listed_images(path, known, encoding)
+        if len(images) > len(lost):
+            name = path.relative_to(folder).as_posix()
+            lists.append(_List(path=path, name=name, part=part, images=images, lost=lost))
+    return lists
+
+
+def _parts(lists: Sequence[_List], given: str) -> tuple[dict[str, Part], list[str]]:
+    """The part of each listed image, and warnings.
+
+    Args:
+        given: names of the lists, for messages.
+
+    Raises:
+        DataError: several lists of one part that differ, or images in the lists of two parts.
+    """
+    parts: dict[str, Part] = {}
+    warnings = []
+    for wanted in ("train", "val", "test"):
+        own = [one for one in lists if one.part == wanted]
+        if len({frozenset(one.images) for one in own}) > 1:
+            raise DataError(
+                f"{listed((one.name for one in own), 4)}: each lists other {wanted} images. Move all but one out "
+                "of the data folder, or train on the images of all parts with --layout folders (data.layout)"
+            )
+        for one in own[:1]:
+            if twice := [image for image in one.images if image in parts]:
+                raise DataError(
+                    f"{one.name} lists {twice[0]} as a {one.part} image, which is a {parts[twice[0]]} image by another "
+                    f"list ({given}; {len(twice)} such images): remove these lines from one of the lists, or train on "
+                    "the images of all parts with --layout folders (data.layout)"
+                )
+            parts.update(dict.fromkeys(one.images, one.part))
+            if one.lost:
+                warnings.append(
+                    f"{one.name}: {len(one.lost)} lines name no image of the classes, such as {one.lost[0]!r}"
+                )
+    return parts, warnings
 
 
 def _part_of(stem: str) -> Part | None:

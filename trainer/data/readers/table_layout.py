@@ -51,10 +51,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
     matcher = ImageMatcher(files, "train")
     dividing = find_part_tables(tables.labels, matcher, options.encoding)
-    part_paths = [entry.path for entry in dividing]
-    joined = None
-    if options.table is None:
-        joined = join_tables(tables.labels, matcher, options.encoding, class_folders)
+    joined = join_tables(tables.labels, matcher, options.encoding, class_folders) if options.table is None else None
     if joined is not None:
         notes += joined.notes
         warnings += joined.warnings
@@ -62,6 +59,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
     else:
         beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
+        part_paths = [entry.path for entry in dividing]
         chosen = choose_training_table(
             folder, tables, files, options, hints, class_folders, beside, part_paths, notes, warnings
         )
