@@ -64,6 +64,8 @@ class Costs:
     """
     shortest_trial: float = 0.0
     """The same for a trial of `LEAST_LENGTH`; 0 while none has finished."""
+    epoch: float = 0.0
+    """Seconds of the longest epoch of the ended trials; 0 before the first."""
     mean_trial: float | None = None
     """Mean seconds of the ended trials, pruned ones included; None before the first."""
     finished: bool = False
@@ -154,6 +156,7 @@ def measure_costs(
         trial=trial,
         final=final,
         shortest_trial=_shortest_trial(finished, device),
+        epoch=max((record.seconds / record.epochs_done for record in records if record.epochs_done), default=0.0),
         mean_trial=fmean(record.cost for record in records) if records else None,
         finished=any_finished,
         contenders=contenders,
@@ -302,8 +305,12 @@ def latest_end(costs: Costs, kind: WorkKind, *, deadline: float, final_seconds: 
     if not costs.finished:
         return deadline - costs.export - MARGIN * costs.needed_refits * final_seconds
     own = MARGIN * wall_seconds(costs.refits, final_seconds, costs.workers_here) + costs.export
-    confirmation = costs.least_confirmation_wall if kind is WorkKind.SEARCH else 0.0
-    return deadline - max(own, costs.refit_wall) - confirmation
+    latest = deadline - max(own, costs.refit_wall)
+    if kind is not WorkKind.SEARCH:
+        return latest
+    # When this trial ends and raises the predicted costs, the trials of other workers run on to the end of an epoch.
+    delay = costs.epoch if costs.needed_refits and costs.workers > 1 else 0.0
+    return latest - costs.least_confirmation_wall - delay
 
 
 def _trainings_within(costs: Costs, seconds: float) -> int:

@@ -88,12 +88,17 @@ def read_costs(stores: Stores, study: Study, ended: EndedTrainings | None = None
     if ended is None:
         ended = read_ended(stores, study.id)
     records = ended.trials
-    finalists = finalist_count(sum(record.counts for record in records), study.spec.confirm)
-    ranking = [candidate.number for candidate in rank(candidates(records, study.metric))]
-    exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     present = processes_present(stores.workers, study.id)
     workers = [process for process in present if process.role is Role.WORKER]
     homes = {process.home for process in present}
+    kept = len(homes) == 1 and None not in homes
+    confirm = study.spec.confirm
+    finalists = finalist_count(sum(record.counts for record in records), confirm)
+    if not kept and confirm.rounds:
+        # The export needs a refit, and later trials bring further finalists: the plan allows for the slowest of all.
+        finalists = confirm.finalists
+    ranking = [candidate.number for candidate in rank(candidates(records, study.metric))]
+    exportable = {DEFAULT_TRIAL, *ranking[: max(1, finalists)]}
     supervisors = {process.home for process in present if process.role is Role.SUPERVISOR}
     return measure_costs(
         study.spec,
@@ -103,7 +108,7 @@ def read_costs(stores: Stores, study: Study, ended: EndedTrainings | None = None
         workers=len(workers),
         # The export collects networks in the home of the process that writes it.
         workers_here=sum(process.home in supervisors for process in workers) if supervisors else None,
-        kept=len(homes) == 1 and None not in homes,
+        kept=kept,
         period=study.deadline - study.period_began if study.deadline is not None else float("inf"),
         device=device or _fastest_device(records, workers),
     )

@@ -330,10 +330,14 @@ class Simulation:
     now: float = 0.0
     epochs: int = 6
 
+    @property
+    def exportable(self) -> list[TrialRecord]:
+        """The default recipe and all finalists that the study may have; trials rank by their numbers."""
+        return sorted(self.records, key=lambda r: r.number or 0)[: 1 + self.spec.confirm.finalists]
+
     def costs(self) -> Costs:
-        best = sorted(self.records, key=lambda r: r.number or 0)[:3]
         return measure_costs(
-            self.spec, self.records, best, self.confirmations, workers=self.workers, period=self.deadline
+            self.spec, self.records, self.exportable, self.confirmations, workers=self.workers, period=self.deadline
         )
 
     def search(self) -> None:
@@ -381,9 +385,8 @@ class Simulation:
 
     def confirm(self) -> None:
         costs = self.costs()
-        number = max(0, costs.contenders - 1) if len(self.records) >= 5 else 0
-        race = [Contender(number=r.number or 0, seconds=r.seconds * self.ratio) for r in self.records[: number + 1]]
-        race = [replace(c, needed=place < 2) for place, c in enumerate(race)] if number else []
+        race = [Contender(number=r.number or 0, seconds=r.seconds * self.ratio) for r in self.exportable]
+        race = [replace(c, needed=place < 2) for place, c in enumerate(race[: costs.contenders])]
         while True:
             spent = sum(r.seconds for r in self.confirmations)
             budget_seconds = confirmation_budget(sum(r.seconds for r in self.records), self.spec.confirm.share)
@@ -414,7 +417,7 @@ class Simulation:
         seeds = max(1, min(self.spec.final.seeds, refits_in_time(self.costs(), now=self.now, deadline=self.deadline)))
         if not self.records:
             return
-        exported = max(r.seconds for r in self.records[:3]) * self.ratio
+        exported = max(r.seconds for r in self.exportable) * self.ratio
         self.now += wall_seconds(seeds, exported * max(self.slowdowns), self.workers) + self.costs().export
 
 
