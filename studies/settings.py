@@ -89,7 +89,10 @@ class ProbeSettings:
     keep: float = _setting(
         3.0, "backbones are not fine-tuned whose probe is this many standard errors below the best", low=0.0, high=1e6
     )
-    share: float = _setting(0.25, "maximum share of the time until a deadline for probes", low=0.0, high=1.0)
+    enlarge: float = _setting(
+        1.3, "the best are probed again on images this much larger than their weights' own; 1: no", low=1.0, high=4.0
+    )
+    share: float = _setting(0.4, "maximum share of the time until a deadline for probes", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ def print_probes(console: Console, snapshot: StudySnapshot, most: int | None = R
                 f"{candidate.value:.4f} ± {candidate.standard_error:.4f}",
                 f"{candidate.brier:.4f}",
                 f"{architecture_of(backbone).parameters / 1e6:.1f}",
+                str((record.recipe or {})["image_size"]),
                 str(native_size(backbone)),
                 f"{record.seconds:.1f}",
                 license_of(backbone),
@@ -43,7 +44,10 @@ def print_probes(console: Console, snapshot: StudySnapshot, most: int | None = R
         )
     if rows:
         columns = [
-            *(Column(name=each, number=True) for each in ("probe", metric, "Brier", "M params", "px", "s")),
+            *(
+                Column(name=each, number=True)
+                for each in ("probe", metric, "Brier", "M params", "px", "native px", "s")
+            ),
             Column(name="license"),
             Column(name="backbone", prose=True),
         ]
@@ -51,7 +55,7 @@ def print_probes(console: Console, snapshot: StudySnapshot, most: int | None = R
         order = f"expected {metric} of the averaged fold models"
         if METRICS[metric].needs == "labels":
             order += " and their Brier score (lower is better), weighted equally"
-        say(console, f"Order: {order}. px: the side of the images for which the weights were made.")
+        say(console, f"Order: {order}. Native px: the side of the images for which the weights were made.")
     if len(ranked) > len(rows):
         say(console, f"{len(ranked) - len(rows)} more: `search status --study {name} --all` lists every probe.")
     failed = sum(record.status is not TrialStatus.FINISHED for record in probes.values())

@@ -85,8 +85,12 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
     """
     probes = [number for number, origin in origins.items() if origin.startswith(f"{PROBE}: ")]
     if probes_only:
-        count = "1 backbone" if len(probes) == 1 else f"{len(probes)} backbones, small ones first"
-        say(console, f"A linear classifier is fitted on the frozen features of {count}.")
+        backbones = {origins[number].partition(": ")[2].partition(" at ")[0] for number in probes}
+        count = "1 backbone" if len(backbones) == 1 else f"{len(backbones)} backbones, small ones first"
+        then = ", first at the sizes of the study, the best ones then on enlarged images" * (
+            len(probes) > len(backbones)
+        )
+        say(console, f"A linear classifier is fitted on the frozen features of {count}{then}.")
         return
     for number, origin in origins.items():
         if number and (number not in probes or len(probes) <= MAX_PROBES):

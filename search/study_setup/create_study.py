@@ -20,7 +20,13 @@ from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import VALUE_RANGES, Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_setup.weights_folder import remembered_path
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE, SIBLINGS
+from search.study_state.optuna_attributes import (
+    EPOCHS_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    PROBE_ATTRIBUTE,
+    PROBE_SIZE_ATTRIBUTE,
+    SIBLINGS,
+)
 from search.study_state.study import Study, read_study
 from search.tuning.probing.plan import plan_probes
 from search.tuning.restore_optuna import optuna_study, record_enqueued
@@ -191,6 +197,8 @@ def _waiting_trials(
     ]
     for probe in plan_probes(spec):
         attributes = {EPOCHS_ATTRIBUTE: 1, ORIGIN_ATTRIBUTE: probe.origin, PROBE_ATTRIBUTE: True}
+        if probe.enlarged:
+            attributes[PROBE_SIZE_ATTRIBUTE] = probe.recipe.image_size
         trials.append((dict(probe.params), attributes))
     return trials
 

@@ -13,7 +13,7 @@ from search.runtime.errors import SearchError
 from search.statistics.ranking import NothingFinished, choose, rank
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
-from search.tuning.probing.plan import PROBE_FIELDS
+from search.tuning.probing.plan import PROBE_FIELDS, image_sizes
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
@@ -126,6 +126,8 @@ def _to_starting_point(study: Study, record: TrialRecord) -> StartingPoint:
         recipe = Recipe.from_flat(record.recipe or {}).to_flat()
         if record.is_probe:
             recipe |= {field: study.spec.recipe[field] for field in PROBE_FIELDS}
+            if recipe["image_size"] not in image_sizes(study.spec):  # an enlarged probe
+                recipe["image_size"] = study.spec.default_recipe()["image_size"]
     except RecipeError as error:
         raise NoSuchTrial(f"the recipe of trial {record.number} of {study.name} cannot be used: {error}") from error
     score = f"{study.metric} {record.value or 0.0:.4f} ± {record.value_se or 0.0:.4f}"

@@ -16,6 +16,9 @@ SIBLINGS: dict[WorkKind, str] = {WorkKind.CONFIRM: ".confirm", WorkKind.REFIT: "
 PROBE_ATTRIBUTE = PROBE_NOTE
 """Attribute of a trial that is one of the linear probes with which a study begins: true."""
 
+PROBE_SIZE_ATTRIBUTE = "probe_size"
+"""Attribute of a probe on images larger than those of the study's trials: their side in pixels."""
+
 WORK_ATTRIBUTE = "work_item"
 """Attribute of every ended trial: the id of its work item."""
 

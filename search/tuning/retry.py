@@ -10,7 +10,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from search.runtime.errors import SearchError
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE, RETRY_ATTRIBUTE
+from search.study_state.optuna_attributes import (
+    EPOCHS_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    PROBE_ATTRIBUTE,
+    PROBE_SIZE_ATTRIBUTE,
+    RETRY_ATTRIBUTE,
+)
 from search.study_state.study import Study
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import origins_of
@@ -76,6 +82,7 @@ def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None =
     known = backend.get_trials(deepcopy=False)
     already_retried = {trial.user_attrs.get(RETRY_ATTRIBUTE) for trial in known}
     params = {trial.number: trial.params for trial in known}
+    sizes = {t.number: t.user_attrs[PROBE_SIZE_ATTRIBUTE] for t in known if PROBE_SIZE_ATTRIBUTE in t.user_attrs}
     origins = origins_of(stores, study.name)
     new_retries = [record for record in trials if record.number not in already_retried and record.recipe is not None]
     for record in new_retries:
@@ -83,6 +90,8 @@ def retry_failed(stores: Stores, study: Study, numbers: Collection[int] | None =
         attributes: dict[str, object] = {RETRY_ATTRIBUTE: record.number, EPOCHS_ATTRIBUTE: record.recipe["epochs"]}
         if record.is_probe:
             attributes |= {PROBE_ATTRIBUTE: True, ORIGIN_ATTRIBUTE: origins.get(record.number, "")}
+            if record.number in sizes:
+                attributes[PROBE_SIZE_ATTRIBUTE] = sizes[record.number]
         backend.enqueue_trial(params[record.number], user_attrs=attributes)
     record_enqueued(stores, study.id, backend)
     others = [] if numbers is not None else [record for record in failed if record.kind is not WorkKind.SEARCH]

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
+from search.study_state.optuna_attributes import PROBE_ATTRIBUTE, PROBE_SIZE_ATTRIBUTE
 from search.tuning.probing.plan import as_probe
 from studies.space.dimension import Dimension, choose, field_of
 from studies.spec import StudySpec
@@ -35,7 +35,9 @@ def sample(trial: optuna.Trial, spec: StudySpec) -> Recipe:
     """
     params = choose(spec.space, spec.recipe, lambda parameter: _suggest(trial, parameter))
     recipe = Recipe.from_flat(spec.assemble(params))
-    return as_probe(recipe) if PROBE_ATTRIBUTE in trial.user_attrs else recipe
+    if PROBE_ATTRIBUTE not in trial.user_attrs:
+        return recipe
+    return as_probe(recipe, trial.user_attrs.get(PROBE_SIZE_ATTRIBUTE))
 
 
 def value_of(params: Mapping[str, Any], field: str) -> Any:

@@ -91,7 +91,7 @@ class StudyCache:
         images = self._images(study)
         trials_so_far = len(optuna_study(resources.stores, stored).get_trials(deepcopy=False))
         seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials_so_far)
-        probes = ProbeResults(resources.stores, study.id, study.spec.probe.keep)
+        probes = ProbeResults(resources.stores, study.id, study.spec)
         sampler = ProbedSampler(
             make_sampler(settings, seed, study.budget or settings.trials), lambda: probes.distances, seed=seed
         )

@@ -23,7 +23,7 @@ from search.study_state.training_costs import (
     predicted_cost,
     shortened,
 )
-from storage.values import WorkKind
+from storage.values import TrialStatus, WorkKind
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 if TYPE_CHECKING:
@@ -219,8 +219,7 @@ class TimeLimit:
         if state.costs.finished:
             plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
             shorter = shortened(recipe, plain, left / MARGIN)
-            least = LEAST_LENGTH * min(length(recipe.to_flat()), state.longest_training)
-            if shorter is None or length(shorter.to_flat()) < least:
+            if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe):
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
         else:
@@ -237,6 +236,20 @@ class TimeLimit:
         changes += [smaller] * (shorter.image_size != whole.image_size)
         self.reason = f"shortened {' and '.join(changes)} for the deadline"
         raise TooSlow(shorter, self.reason)
+
+    def _least_length(self, state: StudyTime, recipe: Recipe) -> float:
+        """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``."""
+        if recipe.method == LINEAR_PROBE:
+            # Smaller images than those of a finished probe would tell nothing new.
+            sizes = [
+                (record.recipe or {})["image_size"]
+                for record in state.ended.trials
+                if record.status is TrialStatus.FINISHED
+                and not is_fine_tuned(record)
+                and (record.recipe or {})["backbone"] == recipe.backbone
+            ]
+            return float((max(sizes) + 1) ** 2) if sizes else 0.0
+        return LEAST_LENGTH * min(length(recipe.to_flat()), state.longest_training)
 
     def _least_epochs(self, state: StudyTime, epochs: int) -> float:
         """Number of epochs after which the training is useful although others of its ``epochs`` are missing."""

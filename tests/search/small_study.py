@@ -117,7 +117,7 @@ def make_context(stores: Stores, stored: Study, folder: Path, home: Path, worker
         study=stored,
         optuna_study=study,
         pruner=make_pruner(spec.search_settings),
-        probes=ProbeResults(stores, stored.id, spec.probe.keep),
+        probes=ProbeResults(stores, stored.id, spec),
         images=inspect(folder, spec.data.options).images,
         home=Home(root=home),
         device=torch.device("cpu"),

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search.tuning.probing.plan import image_sizes
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
+from studies.spec import StudySpec
 
 LEAST_KEPT = 3
 """Backbones that are fine-tuned in any case, the best by their probes: a probe is no fine-tuning."""
@@ -31,12 +33,14 @@ class ProbedBackbone:
 class ProbeResults:
     """The probed backbones of a study, as one worker has read them last."""
 
-    def __init__(self, stores: Stores, study_id: int, keep: float) -> None:
+    def __init__(self, stores: Stores, study_id: int, spec: StudySpec) -> None:
         """
         Args:
-            keep: as `kept_backbones` takes it.
+            spec: resolved specification of the study.
         """
-        self._stores, self._study_id, self._keep = stores, study_id, keep
+        self._stores, self._study_id, self._keep = stores, study_id, spec.probe.keep
+        # Backbones are compared at these sizes: not every one has a probe on enlarged images.
+        self._sizes = image_sizes(spec)
         self._known: dict[int, tuple[str, NDArray[np.float64]]] = {}  # by record id
         self.ranked: list[ProbedBackbone] = []
         """The best first; empty before the first probe has finished."""
@@ -58,9 +62,14 @@ class ProbeResults:
         """Read the probes that have ended since the last call; the records of all ended probes are returned."""
         ended = [r for r in self._stores.trials.records(self._study_id, kind=WorkKind.SEARCH) if r.is_probe]
         for record in ended:
-            if record.status is TrialStatus.FINISHED and record.id not in self._known:
+            recipe = record.recipe or {}
+            if (
+                record.status is TrialStatus.FINISHED
+                and record.id not in self._known
+                and recipe["image_size"] in self._sizes
+            ):
                 true_class = self._stores.trials.curves(record.id)[-1].true_class
-                backbone = str((record.recipe or {})["backbone"])
+                backbone = str(recipe["backbone"])
                 self._known[record.id] = backbone, np.asarray(true_class, dtype=np.float64)
         self.ranked = rank_backbones(list(self._known.values()))
         return ended

@@ -8,7 +8,12 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE
+from search.study_state.optuna_attributes import (
+    EPOCHS_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    PROBE_ATTRIBUTE,
+    PROBE_SIZE_ATTRIBUTE,
+)
 from search.study_state.study import Study
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
 from search.tuning.restore_optuna import record_enqueued
@@ -21,6 +26,8 @@ from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
 
 NO_TIME = "the probes have had their share of the time until the deadline"
+"""Reason of a probe that never began."""
+NOT_ENLARGED = "only the best backbones are probed on enlarged images"
 """Reason of a probe that never began."""
 PROBED = "probed"
 """Source of a trial that fine-tunes one of the best-probed backbones, see
@@ -50,40 +57,70 @@ def begin_next_trial(
         None if no probe waits and the budget is used up.
     """
     trials = optuna_study.get_trials(deepcopy=False)
-    own = [trial for trial in trials if PROBE_ATTRIBUTE in trial.user_attrs]
-    unsettled = bool(own) and not all(trial.number in probes.settled for trial in own)
-    if unsettled:
-        begun = _begin_probe(stores, study, optuna_study, own, probes.read())
+    probing = [trial for trial in trials if PROBE_ATTRIBUTE in trial.user_attrs]
+    comparing = [trial for trial in probing if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs]
+    unsettled = any(trial.number not in probes.settled for trial in comparing)
+    if unsettled or any(trial.state is TrialState.WAITING for trial in probing):
+        ended = probes.read()
+        waiting = [trial for trial in probing if trial.state is TrialState.WAITING]
+        compared = all(trial.state.is_finished() for trial in comparing)
+        wanted = _wanted_probes(waiting, probes, str(study.spec.default_recipe()["backbone"]))
+        if compared:
+            _cancel(stores, study, optuna_study, [trial for trial in waiting if trial not in wanted], NOT_ENLARGED)
+        begun = _begin_probe(stores, study, optuna_study, wanted, ended)
         if begun is not None:
             return begun
     if not has_room():
         _forget_ended(stores, study.id, optuna_study)
         return None
     # Another worker may have begun a probe that waits in this copy of the trials.
-    if unsettled and all(trial.state.is_finished() for trial in own):
+    if unsettled and all(trial.state.is_finished() for trial in comparing):
         _enqueue_best(stores, study, optuna_study, probes.kept)
-        probes.settled = frozenset(trial.number for trial in own)
+        probes.settled = frozenset(trial.number for trial in comparing)
     return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
 
 
+def _wanted_probes(waiting: Sequence[FrozenTrial], probes: ProbeResults, backbone: str) -> list[FrozenTrial]:
+    """The waiting probes that may begin: first all that compare backbones, then the best ones on enlarged images.
+
+    Args:
+        backbone: of the trials that sample none.
+    """
+    comparing = [trial for trial in waiting if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs]
+    if comparing:
+        return comparing
+    rank = {backbone.name: number for number, backbone in enumerate(probes.kept[:LEAST_KEPT])}
+    best = [trial for trial in waiting if (backbone_of(trial) or backbone) in rank]
+    return sorted(best, key=lambda trial: (rank[backbone_of(trial) or backbone], trial.number))
+
+
 def _begin_probe(
-    stores: Stores, study: Study, optuna_study: optuna.Study, own: Sequence[FrozenTrial], ended: Sequence[TrialRecord]
+    stores: Stores,
+    study: Study,
+    optuna_study: optuna.Study,
+    waiting: Sequence[FrozenTrial],
+    ended: Sequence[TrialRecord],
 ) -> optuna.Trial | None:
     """Begin the first waiting probe; None if none waits, or if they have had their share of the time, which ends them.
 
     Args:
-        own: the probes of the study.
-        ended: records of those that have ended.
+        ended: records of the probes that have ended.
     """
-    waiting = [trial for trial in own if trial.state is TrialState.WAITING]
     if waiting and not _is_time_for_probe(stores, study, ended):
-        ended_now = [trial.number for trial in waiting if end_waiting(optuna_study, trial.number, NO_TIME)]
-        stores.enqueued.remove(study.id, ended_now)
+        _cancel(stores, study, optuna_study, waiting, NO_TIME)
         return None
     for trial in waiting:
         if (begun := begin_waiting(optuna_study, trial.number)) is not None:
             return begun
     return None
+
+
+def _cancel(
+    stores: Stores, study: Study, optuna_study: optuna.Study, waiting: Sequence[FrozenTrial], reason: str
+) -> None:
+    """End probes that wait, for a reason."""
+    ended = [trial.number for trial in waiting if end_waiting(optuna_study, trial.number, reason)]
+    stores.enqueued.remove(study.id, ended)
 
 
 def _forget_ended(stores: Stores, study_id: int, optuna_study: optuna.Study) -> None:

@@ -7,19 +7,21 @@ Optuna and a record like any other, except that it does not count against the bu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
 from trainer.networks.architectures import architecture_of
-from trainer.networks.backbones import license_of, native_size
+from trainer.networks.backbones import license_of, native_size, pretrained_config
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe, Scalar
 
 PROBE = "probe"
 """Source of a probe, see `search.study_state.optuna_attributes.ORIGIN_ATTRIBUTE`."""
 MIRRORED = "hflip"
 """Test-time augmentation of probes whose study mirrors training images: features of an image and its mirror image."""
+SIZE_STEP = 32
+"""Enlarged images are a multiple of it; the strides of most backbones multiply to 32."""
 PROBE_FIELDS = ("method", "epochs", "tta")
 """Fields in which the recipe of a probe differs from that of the trials that it stands for; see `as_probe`."""
 
@@ -32,6 +34,8 @@ class Probe:
     """Values of the search space, by parameter name: those of the default recipe, except for what is probed."""
     recipe: Recipe
     """The recipe of the probe."""
+    enlarged: bool = False
+    """Whether its images are larger than those of all trials; see `enlarged_size`."""
 
     @property
     def origin(self) -> str:
@@ -50,18 +54,15 @@ def plan_probes(spec: StudySpec) -> list[Probe]:
 
     The default recipe's comes first, so that the first result is that of the study's own network, then those of small
     networks. Where only probes are planned, the smallest network comes first. Of a range of image sizes only the
-    default is probed.
+    default is probed. In the end each backbone is planned once more on enlarged images; of these probes, workers begin
+    only those of the best backbones.
 
     Args:
         spec: resolved specification of the study.
     """
     if not spec.probe.enabled:
         return []
-    default = spec.default_recipe()
-    values = [
-        [default[field], *(value for value in spec.values_of(field) if value != default[field])]
-        for field in ("backbone", "image_size", "init")
-    ]
+    values = [_values_of(spec, "backbone"), image_sizes(spec), _values_of(spec, "init")]
     probes: dict[tuple[Scalar, ...], Probe] = {}
     for backbone, size, init in itertools.product(*values):
         wanted = {"backbone": backbone, "image_size": size, "init": init}
@@ -70,13 +71,60 @@ def plan_probes(spec: StudySpec) -> list[Probe]:
             probes[backbone, size, init] = Probe(params=found.params, recipe=as_probe(Recipe.from_flat(found.settings)))
     planned = list(probes.values())
     first = 1 if spec.search_settings.trials else 0
-    return planned[:first] + sorted(planned[first:], key=_cost)
+    return planned[:first] + sorted(planned[first:], key=_cost) + _enlarged(planned, spec.probe.enlarge)
 
 
-def as_probe(recipe: Recipe) -> Recipe:
-    """The linear probe of a recipe's backbone: one pass, with the mirror image where training mirrors images."""
+def image_sizes(spec: StudySpec) -> list[Scalar]:
+    """Image sizes at which every backbone is probed: those of the trials; of a range only the default."""
+    return _values_of(spec, "image_size")
+
+
+def _values_of(spec: StudySpec, field: str) -> list[Scalar]:
+    """The field's value of the default recipe, and then all others that are no range."""
+    default = spec.default_recipe()[field]
+    return [default, *(value for value in spec.values_of(field) if value != default)]
+
+
+def as_probe(recipe: Recipe, image_size: int | None = None) -> Recipe:
+    """The linear probe of a recipe's backbone: one pass, with the mirror image where training mirrors images.
+
+    Args:
+        image_size: of an enlarged probe; None: that of ``recipe``.
+    """
     tta = MIRRORED if recipe.tta == "none" and recipe.augment.strengths["hflip"] > 0.0 else recipe.tta
-    return recipe.replace({"method": LINEAR_PROBE, "epochs": 1, "tta": tta})
+    size = recipe.image_size if image_size is None else image_size
+    return recipe.replace({"method": LINEAR_PROBE, "epochs": 1, "tta": tta, "image_size": size})
+
+
+def enlarged_size(backbone: str, factor: float) -> int | None:
+    """Side of enlarged images for a backbone: ``factor`` times the size its weights were made for, rounded down to 32.
+
+    Training crops make objects look larger than they are in whole images. A network that was trained on crops of 224
+    pixels therefore sees them at their usual size in whole images of about 288 (Touvron et al. 2019, "Fixing the
+    train-test resolution discrepancy"). If timm states at which size the authors test their weights, it is that size.
+
+    Returns:
+        None for networks that are built for one size.
+    """
+    config = pretrained_config(backbone)
+    if config.fixed_input_size or factor <= 1.0:
+        return None
+    if config.test_input_size is not None:
+        return int(config.test_input_size[-1])
+    return int(factor * native_size(backbone)) // SIZE_STEP * SIZE_STEP
+
+
+def _enlarged(planned: Sequence[Probe], factor: float) -> list[Probe]:
+    """A further probe of each backbone and start on enlarged images, if these are larger than those planned."""
+    largest = dict[tuple[str, str], Probe]()
+    for probe in sorted(planned, key=lambda probe: probe.recipe.image_size):
+        largest[probe.recipe.backbone, probe.recipe.init] = probe
+    found = []
+    for (backbone, _), probe in largest.items():
+        size = enlarged_size(backbone, factor)
+        if size is not None and size > probe.recipe.image_size:
+            found.append(replace(probe, recipe=as_probe(probe.recipe, size), enlarged=True))
+    return found
 
 
 def _cost(probe: Probe) -> float:

@@ -194,6 +194,18 @@ class TestLaterTrials:
         clock.now = 40.0
         assert late.after_epoch(RECIPE, report(7, 30.0)) is Verdict.FINISH and late.missed is None
 
+    def test_of_a_probe_on_enlarged_images_are_shrunk_but_not_to_a_size_that_is_known(self) -> None:
+        probe = RECIPE.replace({"method": "linear_probe", "epochs": 1})
+        known = dataclasses.replace(record(0, 10.0, epochs_done=1), recipe=probe.to_flat())
+        enlarged = probe.replace({"image_size": 128})  # 40 seconds
+        clock = Clock(deadline=EXPORT_SECONDS + 30.0, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
+        with pytest.raises(TooSlow) as slow:
+            clock.limit().fit(enlarged)
+        assert slow.value.recipe.image_size == 96
+        clock.deadline = EXPORT_SECONDS + 20.0
+        with pytest.raises(OutOfTime):
+            clock.limit().fit(enlarged)
+
     def test_end_with_few_epochs_while_only_a_probe_has_finished(self) -> None:
         probe = dataclasses.replace(
             record(3, 10.0, epochs_done=1), recipe={**RECIPE.to_flat(), "method": "linear_probe", "epochs": 1}

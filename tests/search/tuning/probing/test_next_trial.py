@@ -31,6 +31,9 @@ pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 SWEEP = (
     STUDY.replace('backbone = "test_resnet"\n', "").replace('init = "scratch"', 'init = "start"')
     + """
+[probe]
+enlarge = 1
+
 [final]
 seeds = 2
 """
@@ -137,7 +140,7 @@ def sweep(stores: Stores, tmp_path: Path, competition_folder: Path) -> Study:
 
 def results(stores: Stores, study: Study, behind: dict[str, float]) -> ProbeResults:
     """Results as if the probes had ended like this."""
-    found = ProbeResults(stores, study.id, study.spec.probe.keep)
+    found = ProbeResults(stores, study.id, study.spec)
     found.read = lambda: []  # type: ignore[method-assign]
     found.ranked = [
         backbones.ProbedBackbone(name=name, score=0.9 - distance / 100, behind=distance)
@@ -207,14 +210,14 @@ def test_probes_that_another_worker_begins_meanwhile_are_not_settled(
     """Between the look at the trials and the attempt to begin one, another worker begins all probes."""
     found = stores.optuna_study(sweep.name)
     monkeypatch.setattr(next_trial, "_begin_probe", lambda *_: None)
-    probes = ProbeResults(stores, sweep.id, sweep.spec.probe.keep)
+    probes = ProbeResults(stores, sweep.id, sweep.spec)
     assert begin_next_trial(stores, sweep, found, probes) is not None
     assert not probes.settled
 
 
 def test_workers_share_the_probes(stores: Stores, sweep: Study) -> None:
     found = stores.optuna_study(sweep.name)
-    probes = ProbeResults(stores, sweep.id, sweep.spec.probe.keep)
+    probes = ProbeResults(stores, sweep.id, sweep.spec)
     begun = [begin_next_trial(stores, sweep, found, probes).number for _ in range(4)]
     own = [t.number for t in found.trials if PROBE_ATTRIBUTE in t.user_attrs]
     assert begun == own

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.tuning.probing.plan import as_probe, plan_probes
+from search.tuning.probing.plan import as_probe, enlarged_size, plan_probes
 from studies.spec import StudySpec, load_study
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
@@ -29,7 +29,7 @@ backbone = ["test_resnet", "test_vit", "test_efficientnet"]
 def spec(tmp_path: Path, *overrides: str, text: str = STUDY) -> StudySpec:
     file = tmp_path / "sweep.toml"
     file.write_text(text)
-    return load_study(file, overrides)
+    return load_study(file, ("probe.enlarge=1", *overrides))
 
 
 def planned(found: StudySpec) -> list[tuple[str, int, str]]:
@@ -58,6 +58,33 @@ def test_image_sizes_to_choose_from_are_probed_of_a_range_only_the_default(tmp_p
     assert len(planned(spec(tmp_path, text=choices))) == 6
     within = STUDY + "image_size = { low = 64, high = 128, step = 32, default = 96 }\n"
     assert {size for _, size, _ in planned(spec(tmp_path, text=within))} == {96}
+
+
+def test_networks_of_any_size_are_probed_again_on_enlarged_images(tmp_path: Path) -> None:
+    found = plan_probes(spec(tmp_path, "probe.enlarge=1.3"))
+    assert [probe.enlarged for probe in found] == [False] * 3 + [True] * 2
+    # test_vit is built for one size; the authors test test_efficientnet and test_resnet at their own sizes.
+    sizes = {probe.recipe.backbone: probe.recipe.image_size for probe in found if probe.enlarged}
+    assert sizes == {name: enlarged_size(name, 1.3) for name in ("test_efficientnet", "test_resnet")}
+    assert all(probe.recipe.method == LINEAR_PROBE for probe in found)
+
+
+def test_images_that_are_large_already_are_not_enlarged(tmp_path: Path) -> None:
+    found = plan_probes(spec(tmp_path, "probe.enlarge=1.3", "recipe.image_size=512"))
+    assert not any(probe.enlarged for probe in found)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "factor", "expected"),
+    [
+        ("tf_efficientnet_lite0.in1k", 1.3, 288),  # 291 rounded down
+        ("tf_efficientnet_lite0.in1k", 1.0, None),
+        ("convnext_tiny.fb_in22k_ft_in1k", 2.0, 288),  # the authors' own
+        ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 1.3, None),
+    ],
+)
+def test_enlarged_sizes(backbone: str, factor: float, expected: int | None) -> None:
+    assert enlarged_size(backbone, factor) == expected
 
 
 def test_a_start_from_random_weights_is_not_probed(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 GOOD, TRUNCATED, MISLABELLED, MISSING = "test_resnet", "test_convnext", "test_vit", "test_efficientnet"
 PROBES_ONLY = STUDY.replace('backbone = "test_resnet"\n', "").replace('"scratch"', '"pretrained"')
+PROBES_ONLY += "\n[probe]\nenlarge = 1\n"
 Make = Callable[[list[str]], StudyContext]
 
 
@@ -137,7 +138,7 @@ def test_two_workers_share_the_probes(make: Make) -> None:
     context = make([GOOD, TRUNCATED])
     first, second = take(context), take(context, "worker-b")
     assert context.stores.queue.take(context.study.id, "worker-c", LEASE) is None
-    other = replace(context, worker="worker-b", probes=ProbeResults(context.stores, context.study.id, 3.0))
+    other = replace(context, worker="worker-b", probes=ProbeResults(context.stores, context.study.id, context.spec))
     assert run(context, first) and run(other, second)
     assert len({record.number for record in records_of(context)}) == 2
     assert_idle(context)

@@ -1,0 +1,103 @@
+"""Probes on enlarged images, on a real study with tiny networks and checkpoints that the tests make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from search.study_setup.create_study import create_study
+from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
+from search.tuning.probing.next_trial import NOT_ENLARGED
+from search.tuning.restore_optuna import optuna_study
+from search.worker.study_context import StudyContext
+from storage.stores import Stores
+from storage.values import TrialRecord, TrialStatus, WorkKind
+from tests.databases import DIALECTS
+from tests.search.small_study import STUDY, make_context, study_plan, work_on
+
+pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
+
+NETWORKS = ("test_resnet", "test_efficientnet")
+SWEEP = STUDY.replace('backbone = "test_resnet"\n', "").replace('"scratch"', '"pretrained"')
+Make = Callable[[int], StudyContext]
+
+
+@pytest.fixture
+def make(stores: Stores, tmp_path: Path, competition_folder: Path) -> Iterator[Make]:
+    """Makes a worker's context for a new study of two networks and a budget."""
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    torch.manual_seed(0)
+    for name in NETWORKS:
+        save_file(timm.create_model(name, num_classes=10).state_dict(), weights / f"{name}.safetensors")
+    made: list[StudyContext] = []
+
+    def context_of(budget: int) -> StudyContext:
+        file = tmp_path / "sweep.toml"
+        names = ", ".join(f'"{name}"' for name in NETWORKS)
+        file.write_text(SWEEP.replace("[space]\n", f"[space]\nbackbone = [{names}]\n"))
+        study = create_study(stores, study_plan(file, competition_folder, f"search.trials={budget}", budget=budget))
+        made.append(replace(make_context(stores, study, competition_folder, tmp_path / "home"), weights_dir=weights))
+        return made[-1]
+
+    yield context_of
+    for context in made:
+        context.loader.close()
+
+
+def probes_of(context: StudyContext) -> list[TrialRecord]:
+    records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
+    return [record for record in records if record.is_probe]
+
+
+def sizes_of(context: StudyContext) -> list[int]:
+    return [(record.recipe or {})["image_size"] for record in probes_of(context)]
+
+
+def test_the_best_backbones_are_probed_again_after_all_were_compared(make: Make) -> None:
+    context = make(1)
+    work_on(context)
+    sizes = sizes_of(context)
+    assert sizes[:2] == [32, 32] and min(sizes[2:]) > 32 and len(sizes) == 4
+    assert all(record.status is TrialStatus.FINISHED for record in probes_of(context))
+    # The backbone with the better probe comes first.
+    assert (probes_of(context)[2].recipe or {})["backbone"] == context.probes.ranked[0].name
+    # Backbones are compared at one size.
+    assert {backbone.name for backbone in context.probes.ranked} == set(NETWORKS)
+    assert context.probes.settled == {record.number for record in probes_of(context)[:2]}
+
+
+def test_backbones_beyond_the_best_are_not_probed_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.tuning.probing.next_trial.LEAST_KEPT", 1)
+    context = make(0)
+    work_on(context)
+    assert len(sizes_of(context)) == 3
+    ended = [trial for trial in context.optuna_study.get_trials() if trial.user_attrs.get("reason") == NOT_ENLARGED]
+    assert len(ended) == 1
+    assert context.stores.queue.take(context.study.id, "worker-z", 60.0) is None, "nothing is left to do"
+
+
+def test_restoring_optuna_keeps_the_size(make: Make) -> None:
+    context = make(0)
+    before = {trial.number: trial.user_attrs for trial in context.optuna_study.get_trials()}
+    stores, study = context.stores, context.study
+    optuna.delete_study(study_name=study.name, storage=stores.optuna_storage)
+    restored = optuna_study(stores, study.stored)
+    assert {trial.number: trial.user_attrs for trial in restored.get_trials()} == before
+    work_on(replace(context, optuna_study=restored))
+    assert max(sizes_of(context)) > 32
+
+
+def test_the_origin_names_the_size(make: Make) -> None:
+    context = make(0)
+    work_on(context)
+    origins = {trial.number: trial.user_attrs[ORIGIN_ATTRIBUTE] for trial in context.optuna_study.get_trials()}
+    for record in probes_of(context):
+        assert f"at {(record.recipe or {})['image_size']} px" in origins[record.number or 0]
