@@ -290,6 +290,8 @@ PROBE_NOTE = "probe"
 """Key in the note of a search item and in the attributes of an enqueued trial: true if the trial is one of the linear
 probes with which a study begins.
 """
+PREDICTED_NOTE = "predicted_seconds"
+"""Entry in the note of a search item: the seconds of its training that a rehearsal of a few steps predicts."""
 
 
 TRIAL_NOTE = "trial"

@@ -248,21 +248,23 @@ def clock_time(seconds: float) -> str:
 
 
 class ScheduleView:
-    """Prints the plan of a study with a deadline: once it is known, and again after a change of the deadline."""
+    """Prints the plan of a study with a deadline: once a training is rehearsed, once one has ended, and again after a
+    change of the deadline.
+    """
 
     def __init__(self, stores: Stores, console: Console) -> None:
         self._stores, self._console = stores, console
-        self._printed: float | None = None  # the deadline of the plan that was printed last
+        self._printed: tuple[float, bool] | None = None  # deadline, and whether a training had ended, of the last plan
 
     def update(self, snapshot: StudySnapshot) -> None:
         """Print the plan of the snapshot's study, unless it is printed already or not known yet."""
         deadline = snapshot.study.deadline
-        if deadline is None or deadline == self._printed:
+        if deadline is None or self._printed == (deadline, snapshot.counted > 0):
             return
         line = schedule_line(self._stores, snapshot)
         if line:
             say(self._console, line)
-            self._printed = deadline
+            self._printed = deadline, snapshot.counted > 0
 
 
 def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
@@ -282,4 +284,5 @@ def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
     if plan.number_of_refits:
         count = plan.number_of_refits
         parts.append(f"{count} refit{'s' * (count != 1)} until {clock(plan.export)}")
-    return f"Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."
+    rehearsed = f"One training takes about {clock_time(costs.rehearsed)} here. " if costs.rehearsed else ""
+    return f"{rehearsed}Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."

@@ -64,6 +64,8 @@ class Costs:
     """
     shortest_trial: float = 0.0
     """The same for a trial of `LEAST_LENGTH`; 0 while none has finished."""
+    rehearsed: float | None = None
+    """Predicted seconds of the training under way, while no training has ended; None: nothing is predicted."""
     epoch: float = 0.0
     """Seconds of the longest epoch of the ended trials; 0 before the first."""
     mean_trial: float | None = None
@@ -110,6 +112,7 @@ def measure_costs(
     kept: bool = False,
     period: float = math.inf,
     device: str | None = None,
+    rehearsed: float | None = None,
 ) -> Costs:
     """Predict the costs of a study from its ended trainings.
 
@@ -122,6 +125,7 @@ def measure_costs(
             training can replace a refit.
         period: seconds from the begin of the study to its deadline.
         device: of the worker that would train (`training_costs.device_of`); None: any.
+        rehearsed: as `Costs.rehearsed`.
     """
     any_finished = any(record.status is TrialStatus.FINISHED for record in records)
     counted = sum(record.counts for record in records)
@@ -156,6 +160,7 @@ def measure_costs(
         trial=trial,
         final=final,
         shortest_trial=_shortest_trial(finished, device),
+        rehearsed=None if records else rehearsed,
         epoch=max((record.seconds / record.epochs_done for record in records if record.epochs_done), default=0.0),
         mean_trial=fmean(record.cost for record in records) if records else None,
         finished=any_finished,
@@ -250,12 +255,13 @@ class Outline:
 
 def outline(costs: Costs, *, now: float, deadline: float) -> Outline | None:
     """The plan of a study from ``now`` to its ``deadline``, Unix seconds; None before any trial gives an estimate."""
-    if not costs.mean_trial:
+    seconds = costs.mean_trial or costs.rehearsed
+    if not seconds:
         return None
     refits = max(now, deadline - costs.refit_wall)
     confirmation = max(now, refits - costs.confirmation_wall)
     return Outline(
-        trials=max(0, math.floor((confirmation - now) * costs.workers / costs.mean_trial)),
+        trials=max(0, math.floor((confirmation - now) * costs.workers / seconds)),
         confirmation=confirmation,
         refits=refits,
         number_of_refits=costs.refits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,10 +18,10 @@ from search.study_state.time_budget import (
     measure_costs,
     refits_in_time,
 )
-from search.study_state.training_costs import device_of, full_training_seconds, upper_quantile
+from search.study_state.training_costs import device_of, full_training_seconds, is_fine_tuned, upper_quantile
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
+from storage.values import DEFAULT_TRIAL, PREDICTED_NOTE, TrialRecord, TrialStatus, WorkKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,12 @@ def kinds_in_time(
     )
 
 
+def probes_end(study: Study) -> float:
+    """When the probes of a study with a deadline have had their share of its time (`[probe] share`), Unix seconds."""
+    assert study.deadline is not None, "without a deadline there is no share"
+    return study.period_began + study.spec.probe.share * (study.deadline - study.period_began)
+
+
 def refits_before_deadline(stores: Stores, study: Study) -> int | None:
     """Number of refits that would end before the study's deadline if they began now; None without a deadline.
 
@@ -111,7 +118,14 @@ def read_costs(stores: Stores, study: Study, ended: EndedTrainings | None = None
         kept=kept,
         period=study.deadline - study.period_began if study.deadline is not None else float("inf"),
         device=device or _fastest_device(records, workers),
+        rehearsed=_rehearsed_seconds(stores, study) if not any(map(is_fine_tuned, records)) else None,
     )
+
+
+def _rehearsed_seconds(stores: Stores, study: Study) -> float | None:
+    """The longest of the rehearsed seconds of the trainings under way; None if none is rehearsed."""
+    notes = [item.note.get(PREDICTED_NOTE) for item in stores.queue.held(study.id) if item.kind is WorkKind.SEARCH]
+    return max((float(note) for note in notes if isinstance(note, int | float) and 0.0 < note < math.inf), default=None)
 
 
 def _fastest_device(records: Sequence[TrialRecord], workers: Sequence[WorkerRecord]) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.study_state.time_budget import LEAST_LENGTH, MARGIN, PLAIN_OVERHEAD, Costs, latest_end
-from search.study_state.time_left import EndedTrainings
+from search.study_state.time_left import EndedTrainings, probes_end
 from search.study_state.training_costs import (
     SMALLEST_SIDE,
     TrainingCost,
@@ -67,6 +67,15 @@ class Limit(Protocol):
     def fit(self, recipe: Recipe) -> None:
         """Called before the training. Raises `TooSlow` if it is known to end too late."""
 
+    def is_unknown(self, recipe: Recipe) -> bool:
+        """Whether nothing is known yet of the recipe's length, so that a rehearsal helps."""
+
+    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
+        """Called after a rehearsal with the predicted seconds of an epoch; returns those of the training.
+
+        Raises `TooSlow` or `OutOfTime`.
+        """
+
     def on_batch(self, recipe: Recipe, share: float) -> None:
         """Called before every batch with the trained share of the epoch; may raise `TooSlow` or `OutOfTime`."""
 
@@ -84,6 +93,12 @@ class NoLimit:
 
     def fit(self, recipe: Recipe) -> None:
         """See `Limit`, as below."""
+
+    def is_unknown(self, recipe: Recipe) -> bool:
+        return False
+
+    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
+        return epoch * recipe.epochs
 
     def on_batch(self, recipe: Recipe, share: float) -> None: ...
 
@@ -138,6 +153,7 @@ class TimeLimit:
         self._epoch_from: tuple[float, float] | None = None  # time and trained share at which this epoch was first seen
         self._judged = False  # whether the length of the training is known, from earlier ones or its own epochs
         self._next_estimate = LEAST_PROGRESS  # share of the epoch
+        self._rehearsed: int | None = None  # the image size of the last rehearsal
         self._original: Recipe | None = None  # before it was shortened
         self.reason = ""
         self.missed: float | None = None
@@ -149,8 +165,22 @@ class TimeLimit:
             self._epoch_from, self._next_estimate = None, LEAST_PROGRESS
             cost = predicted_cost([*state.ended.trials, *state.ended.confirmations], recipe.to_flat(), self._device)
             self._judged = cost is not None or self._resumed or state.study.deadline is None
+            if recipe.method == LINEAR_PROBE and state.study.deadline is not None:
+                self._judged = False  # it ends within its share of the time, even if the machine has become slower
             if cost is not None and not self._resumed:
                 self._shorten(state, recipe, cost, cost.total(recipe.epochs))
+
+    def is_unknown(self, recipe: Recipe) -> bool:
+        is_known = self._judged or recipe.image_size == self._rehearsed
+        return self._kind is WorkKind.SEARCH and not is_known and recipe.method != LINEAR_PROBE
+
+    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
+        with self._lock:
+            # Not final: the first batches of the training itself are measured as well.
+            self._rehearsed = recipe.image_size
+            cost = self._cost_of(recipe, epoch)
+            self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs))
+            return cost.total(recipe.epochs)
 
     def on_batch(self, recipe: Recipe, share: float) -> None:
         if self._judged:
@@ -165,11 +195,15 @@ class TimeLimit:
                 return
             self._next_estimate = 2 * progress
             epoch = EVALUATION * seconds / progress
-            predictions = PLAIN_PREDICTIONS if self.reason else FINAL_PREDICTIONS
-            if recipe.method == LINEAR_PROBE:
-                predictions = PROBE_PREDICTIONS
-            cost = TrainingCost(epoch=epoch, overhead=predictions * epoch)
+            cost = self._cost_of(recipe, epoch)
             self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs) - share * epoch)
+
+    def _cost_of(self, recipe: Recipe, epoch: float) -> TrainingCost:
+        """The cost of a training with epochs of ``epoch`` seconds."""
+        predictions = PLAIN_PREDICTIONS if self.reason else FINAL_PREDICTIONS
+        if recipe.method == LINEAR_PROBE:
+            predictions = PROBE_PREDICTIONS
+        return TrainingCost(epoch=epoch, overhead=predictions * epoch)
 
     def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
         from trainer.training.results import Verdict
@@ -266,7 +300,10 @@ class TimeLimit:
         final = cost.total(recipe.epochs)
         if self._kind is WorkKind.SEARCH:
             final *= length_ratio(recipe.to_flat(), state.study.spec.final)
-        return latest_end(state.costs, self._kind, deadline=state.study.deadline, final_seconds=final)
+        end = latest_end(state.costs, self._kind, deadline=state.study.deadline, final_seconds=final)
+        if recipe.method == LINEAR_PROBE and state.costs.finished and state.study.budget != 0:
+            end = min(end, probes_end(state.study))
+        return end
 
     def _refresh(self) -> StudyTime:
         """Read the present state of the study."""

@@ -15,7 +15,7 @@ from search.worker.retention import may_be_exported
 from search.worker.task import LeaseLost, Task
 from search.worker.time_limit import OutOfTime, TooSlow
 from storage.optuna_storage import stored_trial
-from storage.values import FULL_DATA_SPLIT, EpochCurve, TrialOutcome, TrialStatus, WorkKind
+from storage.values import FULL_DATA_SPLIT, PREDICTED_NOTE, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import standard_error
 from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
@@ -63,6 +63,8 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
 
     begun = time.monotonic()
     task.limit.fit(recipe)
+    if task.limit.is_unknown(recipe):
+        _rehearse(context, task, recipe)
     item, lease = task.item, task.lease
     in_search = item.kind is WorkKind.SEARCH
     epoch_callback = _epoch_callback(context, task, recipe)
@@ -104,6 +106,34 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     reason = outcome.reason or task.limit.reason
     overhead = max(0.0, time.monotonic() - begun - in_epochs)
     return replace(outcome, reason=reason, overhead=overhead, networks=networks)
+
+
+def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
+    """Predict the length of a training of unknown cost, and record it for the plan that people see.
+
+    Raises:
+        TooSlow, OutOfTime: as `_train`.
+        LeaseLost: another worker holds the item.
+    """
+    from trainer.training.throughput import rehearse_epoch
+
+    epoch = rehearse_epoch(
+        recipe,
+        images=len(context.images.y),
+        folds=context.study.protocol.folds,
+        num_classes=len(context.images.class_names),
+        device=context.device,
+        weights_dir=context.weights_dir,
+    )
+    if epoch is None:
+        return
+    seconds = task.limit.rehearsed(recipe, epoch)
+    log.info("%s: a rehearsal of a few steps predicts %.0f s, %.1f s an epoch", task.name, seconds, epoch)
+    item = task.item
+    assert item.trial_number is not None, "only trials are rehearsed"
+    note = {**item.note, PREDICTED_NOTE: seconds}
+    if context.stores.queue.assign_trial(item, item.trial_number, recipe.to_flat(), note) is None:
+        raise LeaseLost
 
 
 def _shorten(context: StudyContext, task: Task, slow: TooSlow) -> Recipe:

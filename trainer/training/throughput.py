@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ CPU_BATCH = 8  # images per step; fewer, because a large network takes a second 
 STEPS = 5  # timed steps
 MEASURING_TIME = 20.0  # seconds after which no further step begins
 MEMORY_SHARE = 0.8  # largest share of a CPU machine's free memory for weights, gradients and optimizer state
+REHEARSED_STEPS = 3  # timed steps of a rehearsal
+REHEARSAL_TIME = 10.0  # seconds after which a rehearsal ends
+FORWARD = 1 / 3  # length of a forward pass relative to a training step; a backward pass takes about twice as long
 STATE_COPIES = 4  # tensors as large as the weights: the weights, their gradients, and two moments of Adam
 
 
@@ -89,6 +94,58 @@ def measure_training(architecture: str, image_size: int, device: torch.device) -
         except torch.OutOfMemoryError as error:
             problem = str(error).splitlines()[0]
         raise TooLarge(f"{architecture} at {image_size} px and {recipe.batch_size} images does not fit: {problem}")
+
+
+def rehearse_epoch(
+    recipe: Recipe,
+    *,
+    images: int,
+    folds: int,
+    num_classes: int,
+    device: torch.device,
+    weights_dir: Path | None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float | None:
+    """Predict the seconds of one epoch of a cross-validation from a few steps of one fold on blank images.
+
+    The first step, which creates the optimizer's state, counts only if it alone takes `REHEARSAL_TIME`. The seconds do
+    not include augmentation, which other processes do beside the training: where the processor limits the speed, the
+    epoch takes longer.
+
+    Args:
+        images: number of training images of the data set; each is trained in ``folds - 1`` folds and held out in one.
+        weights_dir: folder of pre-trained weights, see `trainer.networks.build.create_backbone`.
+        clock: returns seconds, monotonic.
+
+    Returns:
+        None if a whole batch does not fit into memory: the training itself finds a smaller one.
+
+    Raises:
+        BackboneError: the pre-trained weights are not at hand.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            model = FoldModel(
+                recipe,
+                fold=0,
+                seed=0,
+                train_y=np.zeros(recipe.batch_size, np.int64),
+                num_classes=num_classes,
+                device=device,
+                weights_dir=weights_dir,
+            )
+            seconds: list[float] = []
+            begun = clock()
+            while len(seconds) <= REHEARSED_STEPS and clock() - begun < REHEARSAL_TIME:
+                before = clock()
+                model.rehearse(recipe.batch_size)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                seconds.append(clock() - before)
+        except torch.OutOfMemoryError:
+            return None
+    per_image = statistics.median(seconds[1:] or seconds) / recipe.batch_size
+    return per_image * images * (folds - 1 + FORWARD)
 
 
 def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:

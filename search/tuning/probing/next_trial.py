@@ -15,6 +15,7 @@ from search.study_state.optuna_attributes import (
     PROBE_SIZE_ATTRIBUTE,
 )
 from search.study_state.study import Study
+from search.study_state.time_left import probes_end
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import value_of
@@ -193,5 +194,4 @@ def _is_time_for_probe(stores: Stores, study: Study, ended: Sequence[TrialRecord
     """
     if study.deadline is None or study.budget == 0:
         return True
-    passed = stores.database.now() - study.period_began
-    return not ended or passed < study.spec.probe.share * (study.deadline - study.period_began)
+    return not ended or stores.database.now() < probes_end(study)

@@ -155,6 +155,41 @@ class TestFirstTrial:
         with pytest.raises(TooSlow):
             clock.train(limit, epoch=100.0)
 
+    def test_is_rehearsed_once_for_each_image_size(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 60.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        assert limit.is_unknown(RECIPE)
+        with pytest.raises(TooSlow) as slow:
+            limit.rehearsed(RECIPE, 10.0)  # ten epochs
+        shorter = slow.value.recipe
+        assert 1 <= shorter.epochs < 10 and shorter.image_size == RECIPE.image_size
+        limit.fit(shorter)
+        assert not limit.is_unknown(shorter)
+        assert limit.is_unknown(shorter.replace({"image_size": 32}))
+
+    def test_that_fits_by_its_rehearsal_is_judged_again_by_its_batches(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 60.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        assert limit.rehearsed(RECIPE, 2.0) == pytest.approx(2.0 * 10 + 2.0)
+        with pytest.raises(TooSlow):
+            clock.train(limit, epoch=100.0)
+
+    @pytest.mark.parametrize("kind", [WorkKind.CONFIRM, WorkKind.REFIT])
+    def test_confirmations_and_refits_are_not_rehearsed(self, kind: WorkKind) -> None:
+        limit = Clock(deadline=1e6).limit(kind)
+        limit.fit(RECIPE)
+        assert not limit.is_unknown(RECIPE)
+
+    def test_probes_and_studies_without_a_deadline_are_not_rehearsed(self) -> None:
+        limit = Clock(deadline=1e6).limit()
+        limit.fit(RECIPE)
+        assert not limit.is_unknown(RECIPE.replace({"method": "linear_probe", "epochs": 1}))
+        limit = Clock(deadline=None).limit()
+        limit.fit(RECIPE)
+        assert not limit.is_unknown(RECIPE)
+
 
 class TestLaterTrials:
     def test_of_known_cost_are_shortened_before_they_begin(self) -> None:
@@ -198,13 +233,20 @@ class TestLaterTrials:
         probe = RECIPE.replace({"method": "linear_probe", "epochs": 1})
         known = dataclasses.replace(record(0, 10.0, epochs_done=1), recipe=probe.to_flat())
         enlarged = probe.replace({"image_size": 128})  # 40 seconds
-        clock = Clock(deadline=EXPORT_SECONDS + 30.0, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
+        share = SPEC.probe.share
+        clock = Clock(deadline=30.0 / share, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
         with pytest.raises(TooSlow) as slow:
             clock.limit().fit(enlarged)
         assert slow.value.recipe.image_size == 96
-        clock.deadline = EXPORT_SECONDS + 20.0
+        clock.deadline = 20.0 / share
         with pytest.raises(OutOfTime):
             clock.limit().fit(enlarged)
+        clock.deadline = 60.0 / share
+        limit = clock.limit()
+        limit.fit(enlarged)
+        with pytest.raises(TooSlow) as slow:  # the machine has become slower meanwhile
+            clock.train(limit, epoch=60.0, recipe=enlarged)
+        assert slow.value.recipe.image_size == 96
 
     def test_end_with_few_epochs_while_only_a_probe_has_finished(self) -> None:
         probe = dataclasses.replace(

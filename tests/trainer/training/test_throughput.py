@@ -8,6 +8,7 @@ import torch
 import trainer.training.throughput
 from trainer.common.errors import BackboneError
 from trainer.networks.architectures import Architecture
+from trainer.recipe.recipe import Recipe
 from trainer.training.throughput import (
     CLASSES,
     CPU_BATCH,
@@ -16,6 +17,7 @@ from trainer.training.throughput import (
     best_device,
     device_name,
     measure_training,
+    rehearse_epoch,
 )
 
 CPU = torch.device("cpu")
@@ -59,6 +61,54 @@ def test_running_out_of_memory_is_reported_as_too_large(monkeypatch: pytest.Monk
 def test_an_unknown_architecture_is_refused() -> None:
     with pytest.raises(BackboneError, match="no backbone 'resnet17'"):
         measure_training("resnet17", 64, CPU)
+
+
+RECIPE = Recipe.from_flat({"backbone": "test_resnet", "init": "scratch", "image_size": 32, "batch_size": 8})
+
+
+class Steps:
+    """A clock that a step moves on by one of the given seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+        self.now, self.steps, self._seconds = 0.0, 0, list(seconds)
+        monkeypatch.setattr("trainer.training.folds.fold_model.FoldModel.rehearse", self._step)
+
+    def _step(self, batch: int) -> None:
+        assert batch == RECIPE.batch_size
+        self.now += self._seconds[self.steps]
+        self.steps += 1
+
+    def rehearse(self) -> float | None:
+        return rehearse_epoch(
+            RECIPE, images=100, folds=5, num_classes=3, device=CPU, weights_dir=None, clock=lambda: self.now
+        )
+
+
+def test_a_rehearsal_counts_the_steps_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(monkeypatch, 3.0, 0.8, 1.6, 0.8)
+    # 100 images, each trained in four folds and predicted in the fifth, at 0.1 seconds an image.
+    assert steps.rehearse() == pytest.approx(100 * 0.1 * (4 + 1 / 3))
+
+
+def test_of_a_slow_network_one_step_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(monkeypatch, 40.0)
+    assert steps.rehearse() == pytest.approx(100 * 5.0 * (4 + 1 / 3))
+    assert steps.steps == 1
+
+
+def test_a_rehearsal_that_runs_out_of_memory_predicts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("trainer.training.folds.fold_model.FoldModel.rehearse", full)
+    assert rehearse_epoch(RECIPE, images=100, folds=5, num_classes=3, device=CPU, weights_dir=None) is None
+
+
+def test_a_rehearsal_leaves_the_random_generator_as_it_was() -> None:
+    before = torch.get_rng_state()
+    epoch = rehearse_epoch(RECIPE, images=100, folds=5, num_classes=3, device=CPU, weights_dir=None)
+    assert epoch is not None and epoch > 0.0
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_device_is_named_with_its_batch() -> None:
