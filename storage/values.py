@@ -19,7 +19,14 @@ _TEXT_LIMIT = 4000  # characters
 
 RENAMED_VALUES = {("init", "imagenet"): "pretrained"}
 """New value by field and old value, as in `trainer.recipe.recipe`: rows may hold the old one."""
-ADDED_FIELDS = {"method": "fine_tune", "head": "random", "norm": "batch"}
+ADDED_FIELDS = {
+    "method": "fine_tune",
+    "head": "random",
+    "norm": "batch",
+    "tune": "all",
+    "lora_rank": 8,
+    "lora_alpha": 16.0,
+}
 """Fields of a recipe that rows may lack, with the value that they had before they were settings: their default."""
 
 

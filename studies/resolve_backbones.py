@@ -12,14 +12,16 @@ from studies.errors import Problems, listed
 from studies.portfolio import settle_portfolio
 from studies.space.backbone_filter import Found, find_backbones
 from studies.space.backbone_hints import none_found
+from studies.space.combinations import can_occur
 from studies.space.conditions import settle
-from studies.space.dimension import Dimension, branches, describe
+from studies.space.dimension import FAMILY, Dimension, branches, describe
 from studies.space.parse_dimensions import MAX_CHOICES
 from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
 from trainer.networks.architectures import STEP, takes_size
-from trainer.networks.backbones import check_backbone
+from trainer.networks.backbones import check_backbone, family_of
 from trainer.networks.pretrained import weights_at_hand
+from trainer.recipe.recipe import LORA
 
 SHOWN_NAMES = 8  # models in a message
 
@@ -42,7 +44,8 @@ def check_backbones(
 
     Raises:
         BackboneError: the weights folder does not exist.
-        StudyError: naming every backbone that timm does not know, with the nearest names; or a filter finds no model.
+        StudyError: naming every backbone that timm does not know, with the nearest names; or a filter finds no model;
+            or backbones that ``tune = "lora"`` cannot adapt.
     """
     problems = Problems(spec.title)
     # The models that a filter finds exist.
@@ -57,6 +60,7 @@ def check_backbones(
     ]
     problems.raise_if_any()
     if spec.is_resolved:
+        _check_adapters(spec)
         return spec
     # With the models known, more conditions on the family can be decided; names depend on the remaining dimensions.
     candidates = dict(branches([replace(dimension, name="") for dimension in dimensions]))
@@ -64,7 +68,9 @@ def check_backbones(
     problems.raise_if_any()
     portfolio = settle_portfolio(spec.portfolio, space, spec.recipe, lenient=lenient, problems=problems, filtered=True)
     problems.raise_if_any()
-    return replace(spec, space=space, portfolio=portfolio)
+    resolved = replace(spec, space=space, portfolio=portfolio)
+    _check_adapters(resolved)
+    return resolved
 
 
 def backbones_of(spec: StudySpec) -> list[str]:
@@ -123,6 +129,39 @@ def described_reasons(left_out: Mapping[str, str]) -> list[str]:
         f"{listed(names[:SHOWN_NAMES])}{f' and {len(names) - SHOWN_NAMES} more' * (len(names) > SHOWN_NAMES)}: {reason}"
         for reason, names in by_reason.items()
     ]
+
+
+def _check_adapters(spec: StudySpec) -> None:
+    """Check that no trial combines ``tune = "lora"`` with a backbone without linear layers.
+
+    Raises:
+        StudyError: naming the backbones, and the condition that excludes them.
+    """
+    if not can_occur(spec.space, spec.recipe, {"tune": LORA}):
+        return
+    from trainer.networks.low_rank import misfit, takes_adapters  # torch, which most studies need not wait for
+
+    unfit = [
+        name
+        for name in backbones_of(spec)
+        # All transformers and MLPs have linear layers, and building a network takes a second at worst.
+        if family_of(name) not in ("transformer", "mlp")
+        and can_occur(spec.space, spec.recipe, {"tune": LORA, "backbone": name})
+        and not takes_adapters(name)
+    ]
+    if not unfit:
+        return
+    names = f"{listed(unfit[:SHOWN_NAMES])}{f' and {len(unfit) - SHOWN_NAMES} more' * (len(unfit) > SHOWN_NAMES)}"
+    problems = Problems(spec.title)
+    if "backbone" in {dimension.field for dimension in spec.space}:
+        problems.add(
+            "space",
+            f"tune: low-rank adapters need linear layers, of which {names} have none or few. Sample tune for the other "
+            f'backbones only: tune = {{ choices = ["all", "lora"], when = {{ "{FAMILY}" = "transformer" }} }}',
+        )
+    else:
+        problems.add("recipe", misfit(unfit[0]))
+    problems.raise_if_any()
 
 
 def _image_sizes(spec: StudySpec) -> list[int]:

@@ -18,7 +18,7 @@ from typing import Any
 from studies.errors import Problems, StudyError, shown
 from studies.file.catalog import find_study
 from studies.file.document import PORTFOLIO, TABLES, Document, known_field, parse_document, warn_of_renamed_values
-from studies.file.overrides import apply_overrides, fit_to_scratch
+from studies.file.overrides import apply_overrides, fit_to_fixed
 from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, settle_portfolio
 from studies.settings import (
     MAX_TEXT,
@@ -263,7 +263,7 @@ class StudySpec:
         if overrides:
             # An override of one key of a range needs the range by itself.
             single = {path: entry[0] if len(entry) == 1 else entry for path, entry in space.items()}
-            document = fit_to_scratch(apply_overrides(dataclasses.replace(document, space=single), overrides))
+            document = fit_to_fixed(apply_overrides(dataclasses.replace(document, space=single), overrides))
             spec = _build(document, Problems("the stored study", document.overridden), lenient=True)
         if removed is not None:
             spec = dataclasses.replace(spec, search_settings=dataclasses.replace(spec.search_settings, pruner=removed))
@@ -294,7 +294,7 @@ def load_study(
         return spec
     if recipe is not None:
         document = dataclasses.replace(document, recipe=dict(recipe))
-    document = fit_to_scratch(apply_overrides(document, overrides))
+    document = fit_to_fixed(apply_overrides(document, overrides))
     return _build(document, Problems(file.label, document.overridden), lenient=True)
 
 

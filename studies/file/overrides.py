@@ -10,7 +10,8 @@ from studies.errors import StudyError, listed
 from studies.file.document import PORTFOLIO, TABLES, Document, shorten
 from studies.settings import SECTIONS, setting_names
 from trainer.common.errors import suggest
-from trainer.recipe.recipe import FIELDS, TRAINED_ONLY
+from trainer.recipe.exclusions import EXCLUSIONS
+from trainer.recipe.recipe import FIELDS
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
@@ -33,19 +34,21 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
     return document
 
 
-def fit_to_scratch(document: Document) -> Document:
-    """Where random weights have been fixed, leave out the values of the study that exclude them.
+def fit_to_fixed(document: Document) -> Document:
+    """Where a field has been fixed, leave out the values of the study that exclude its value (`EXCLUSIONS`).
 
-    An override, or the recipe from which a study begins, has fixed ``init = "scratch"``: the fields of `TRAINED_ONLY`
-    go back to their default and are no longer sampled. Fields that an override sets itself stay as they are.
+    An override, or the recipe from which a study begins, has fixed ``init = "scratch"``, for example: the fields with a
+    value that excludes it go back to their default and are no longer sampled. Fields that an override sets itself stay
+    as they are.
     """
-    if "init" in document.space or document.recipe.get("init") != "scratch":
-        return document
     given = {key for path in document.overridden for key in (path, path.rpartition(".")[0])}
     left_out = {
-        field: FIELDS[field].default
-        for field in TRAINED_ONLY
-        if (field in document.space or field in document.recipe) and not {f"recipe.{field}", f"space.{field}"} & given
+        each.field: FIELDS[each.field].default
+        for each in EXCLUSIONS
+        if each.other not in document.space
+        and document.recipe.get(each.other) == each.excluded
+        and (each.field in document.space or each.field in document.recipe)
+        and not {f"recipe.{each.field}", f"space.{each.field}"} & given
     }
     space = {field: raw for field, raw in document.space.items() if field not in left_out}
     # Set, not left out: conditions may refer to them.

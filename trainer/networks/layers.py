@@ -29,8 +29,8 @@ def classifier_tensors(model: torch.nn.Module) -> frozenset[str]:
     if not names:
         raise BackboneError(
             f"{type(model).__name__} does not say which of its layers is the classifier, so that "
-            "optimizer.head_lr, freeze and norm = frozen cannot be applied; leave them at 1, 0 and batch, or choose "
-            "another backbone"
+            "optimizer.head_lr, freeze, tune and norm = frozen cannot be applied; leave them at 1, 0, all and batch, "
+            "or choose another backbone"
         )
     return names
 

@@ -10,6 +10,9 @@ average differ in the decay only:
   mean of the weights after these k steps. It starts anew there and discards the exponential average. The further the
   weights still move in this part, as with a `schedule.floor`, the more there is to average.
 
+Of low-rank adapters the two factors are averaged, not their product: they are what learns, and the product of the
+averages still has the rank of the adapter.
+
 The running statistics of batch normalisation are averaged like the weights; integers are copied. The paper recomputes
 the statistics for the averaged weights instead. That costs a forward pass over all training images before every
 evaluation, up to a third of an epoch's time, and the averaged statistics are close if the weights are.

@@ -19,14 +19,16 @@ from typing import Any, get_type_hints
 from trainer.common.errors import suggest
 from trainer.inference.views import TTA
 from trainer.recipe.augmentation_table import AUGMENTATIONS, POLICIES
+from trainer.recipe.exclusions import violated
 from trainer.recipe.field_info import RENAMED_VALUES, FieldInfo, RecipeError, Scalar, interval, setting
 from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 
 __all__ = [
+    "BIAS_NORM",
     "FIELDS",
     "LINEAR_PROBE",
+    "LORA",
     "RENAMED_VALUES",
-    "TRAINED_ONLY",
     "Augment",
     "FieldInfo",
     "Loss",
@@ -35,17 +37,15 @@ __all__ = [
     "RecipeError",
     "Scalar",
     "Schedule",
-    "excludes_scratch",
     "field_info",
     "interval",
 ]
 
-TRAINED_ONLY: dict[str, Scalar] = {"head": "probe", "norm": "frozen"}
-"""By field: the value that presupposes trained weights, so that it excludes ``init = "scratch"``."""
-
-
 LINEAR_PROBE = "linear_probe"
 """The `Recipe.method` that trains only a linear classifier (`trainer.training.linear_probe`)."""
+
+BIAS_NORM, LORA = "bias_norm", "lora"
+"""Values of `Recipe.tune` with which the network learns in part (`trainer.networks.freezing`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,16 @@ class Recipe:
     )
     drop: float = setting(0.0, "dropout before the classifier", low=0.0, high=0.95)
     drop_path: float = setting(0.0, "stochastic depth, where the backbone has it", low=0.0, high=0.95)
+    tune: str = setting(
+        "all",
+        "weights that learn: all; bias_norm (biases and norm layers: BitFit, Ben Zaken et al. 2022); or lora (low-rank "
+        "adapters of the linear layers: Hu et al. 2022). The classifier always learns",
+        choices=("all", BIAS_NORM, LORA),
+    )
+    lora_rank: int = setting(8, "rank of the adapters, with tune = lora", low=1, high=256)
+    lora_alpha: float = setting(
+        16.0, "lora_alpha / lora_rank scales the adapters, with tune = lora", low=0.01, high=1024.0
+    )
     freeze: float = setting(
         0.0,
         "share of the layer groups, from the input up, that stay as they begin; 1 = only the classifier learns",
@@ -196,8 +206,7 @@ class Recipe:
                 values[path] = field_info(path).check(value)
             except RecipeError as error:
                 problems.append(str(error))
-        if values["init"] == "scratch":
-            problems += [excludes_scratch(path) for path, value in TRAINED_ONLY.items() if values[path] == value]
+        problems += map(str, violated(values))
         if problems:
             raise RecipeError("; ".join(problems))
 
@@ -231,18 +240,6 @@ class Recipe:
             RecipeError: as `from_flat`.
         """
         return Recipe.from_flat({**self.to_flat(), **changes})
-
-
-def excludes_scratch(path: str) -> str:
-    """Why a field of `TRAINED_ONLY` excludes ``init = "scratch"``, and what is possible instead."""
-    reason = {
-        "head": "the probe is fitted on the features of one network, and random weights differ from fold to fold",
-        "norm": "the statistics of random weights describe no images",
-    }[path]
-    return (
-        f"{path} = {TRAINED_ONLY[path]} excludes init = scratch: {reason}; "
-        f"set {path} = {FIELDS[path].default}, or init = pretrained"
-    )
 
 
 def field_info(path: str) -> FieldInfo:

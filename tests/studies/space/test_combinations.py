@@ -1,4 +1,4 @@
-"""No trial combines random weights with a setting that presupposes trained ones."""
+"""No trial combines settings that exclude each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from studies.errors import StudyError
 from studies.file.catalog import bundled_studies
 from studies.space.dimension import choose
 from studies.spec import StudySpec, load_study
-from trainer.recipe.recipe import TRAINED_ONLY, Recipe
+from trainer.recipe.exclusions import EXCLUSIONS, TRAINED_ONLY, Exclusion
+from trainer.recipe.recipe import FIELDS as RECIPE_FIELDS
+from trainer.recipe.recipe import Recipe
 
 Load = Callable[..., StudySpec]
 Refused = Callable[..., tuple[str, ...]]
@@ -38,13 +40,40 @@ Refused = Callable[..., tuple[str, ...]]
         ),
     ],
 )
-@pytest.mark.parametrize("field", list(TRAINED_ONLY))
-def test_a_study_that_could_combine_them_is_refused(refused: Refused, text: str, place: str, field: str) -> None:
-    if field == "head":
-        text = text.replace("norm", "head").replace("batch", "random").replace("frozen", "probe")
+@pytest.mark.parametrize(
+    ("field", "value", "instead"),
+    [("norm", "frozen", "batch"), ("head", "probe", "random"), ("tune", "bias_norm", "all"), ("tune", "lora", "all")],
+)
+def test_a_study_that_could_combine_them_is_refused(
+    refused: Refused, text: str, place: str, field: str, value: str, instead: str
+) -> None:
+    text = text.replace("norm =", f"{field} =").replace("batch", instead).replace("frozen", value)
     (problem,) = refused(text)
-    assert f"mine.toml, {place}: {field} = {TRAINED_ONLY[field]} excludes init = scratch: " in problem
-    assert f"set {field} = {'random' if field == 'head' else 'batch'}, or init = pretrained" in problem
+    assert f"mine.toml, {place}: {field} = {value} excludes init = scratch: " in problem
+    assert f"set {field} = {instead}, or init = pretrained" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[recipe]\ntune = 'lora'\nfreeze = 1", "[recipe]"),
+        ("[recipe]\ntune = 'lora'\n[space]\nfreeze = [0.0, 1.0]", "[recipe]"),
+        ("[space]\nfreeze = { low = 0.5, high = 1.0 }\ntune = ['all', 'lora']", "[space]"),
+    ],
+)
+def test_a_part_of_the_weights_of_frozen_layers_is_refused(refused: Refused, text: str, place: str) -> None:
+    (problem,) = refused(text)
+    assert f"mine.toml, {place}: tune = lora excludes freeze = 1.0: only the classifier would learn; " in problem
+    assert "set tune = all, or freeze below 1" in problem
+
+
+def test_an_override_that_freezes_everything_leaves_partial_tuning_out(load: Load) -> None:
+    text = (
+        "[space]\ntune = ['all', 'lora']\nlora_rank = { choices = [4, 8], when = { tune = 'lora' } }\nema = [0.0, 0.9]"
+    )
+    spec = load(text, "recipe.freeze=1.0")
+    assert [dimension.field for dimension in spec.space] == ["ema"]
+    assert (spec.recipe["tune"], spec.recipe["freeze"]) == ("all", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +99,16 @@ def test_a_study_that_cannot_is_read(load: Load, text: str) -> None:
 @pytest.mark.parametrize("name", bundled_studies())
 def test_every_shipped_study_can_begin_from_random_weights(name: str) -> None:
     spec = load_study(name, ["recipe.init=scratch"])
-    assert {spec.recipe[field] for field in TRAINED_ONLY} == {"random", "batch"}
-    assert not {dimension.field for dimension in spec.space} & TRAINED_ONLY.keys()
+    assert all(spec.recipe[field] == RECIPE_FIELDS[field].default for field in TRAINED_ONLY)
+    assert not {dimension.field for dimension in spec.space} & set(TRAINED_ONLY)
+
+
+@pytest.mark.parametrize("exclusion", EXCLUSIONS, ids=lambda exclusion: str(exclusion.pair))
+def test_the_values_of_exclusions_exist(exclusion: Exclusion) -> None:
+    for field, value in exclusion.pair.items():
+        assert RECIPE_FIELDS[field].check(value) == value
+    assert RECIPE_FIELDS[exclusion.field].default != exclusion.value
+    assert f"set {exclusion.field} = {RECIPE_FIELDS[exclusion.field].default}" in str(exclusion)
 
 
 def test_begun_from_a_recipe_with_random_weights_a_study_leaves_them_out(load: Load, tmp_path: Path) -> None:
@@ -92,12 +129,18 @@ def test_a_stored_study_takes_random_weights_too(load: Load) -> None:
     assert [dimension.field for dimension in spec.space] == ["ema"]
 
 
-FIELDS = {"init": ["pretrained", "scratch"], "ema": [0.0, 0.9], "norm": ["batch", "frozen"]}
+FIELDS = {
+    "init": ["pretrained", "scratch"],
+    "ema": [0.0, 0.9],
+    "norm": ["batch", "frozen"],
+    "freeze": [0.0, 1.0],
+    "tune": ["all", "lora"],
+}
 
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    """Studies that fix, sample or sample under a condition each of three fields."""
+    """Studies that fix, sample or sample under a condition each of these fields."""
     recipe, space, before = [], [], dict[str, list[object]]()
     for field in draw(st.permutations(list(FIELDS))):
         values = FIELDS[field]

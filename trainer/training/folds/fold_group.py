@@ -14,6 +14,7 @@ import torch
 
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
+from trainer.networks.low_rank import merged_state
 from trainer.networks.view_averaging import predict_proba
 from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
@@ -129,8 +130,8 @@ class FoldGroup:
                 model.restore(state)
 
     def evaluated_weights(self) -> tuple[dict[str, torch.Tensor], ...]:
-        """State dict of each fold's evaluated network, copied to the CPU."""
-        return tuple(_on_host(model.evaluated.state_dict()) for model in self._models)
+        """State dict of each fold's evaluated network, copied to the CPU; adapters are added to the weights."""
+        return tuple(_on_host(merged_state(model.evaluated)) for model in self._models)
 
     def predict(
         self,

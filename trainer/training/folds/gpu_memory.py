@@ -191,7 +191,7 @@ def _memory(recipe: Recipe, model: FoldModel, micro_batch: int, device: torch.de
     averaged = recipe.ema > 0.0 or recipe.swa > 0.0
     # Frozen layers have no gradients and no optimizer state; those at the input keep no activations either.
     learning = sum(parameter.requires_grad for parameter in model.evaluated.parameters())
-    kind = (*step, recipe.optimizer.name, averaged, learning, recipe.norm)
+    kind = (*step, recipe.optimizer.name, averaged, learning, recipe.norm, recipe.tune, recipe.lora_rank)
     if kind not in _measured:
         memory = _measure(model, micro_batch, device)
         if memory is None:
