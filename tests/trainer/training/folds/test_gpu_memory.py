@@ -259,6 +259,8 @@ def test_a_kind_of_training_is_measured_once(gpu: PretendedGpu) -> None:
         {"ema": 0.9},
     ):
         assert len(asked(change)) == 1, change
+    for change in ({"tune": "lora"}, {"tune": "lora", "lora_rank": 16}, {"tune": "bias_norm"}):
+        assert len(asked({"init": "pretrained", **change})) == 1, change
     assert asked({"swa": 0.2}) == asked({"ema": 0.5}) == []  # one more copy of the weights either way
     frozen = first_fold({"freeze": 0.5})
     for expected in ([8], []):
