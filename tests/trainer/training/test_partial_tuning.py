@@ -134,6 +134,17 @@ def test_kept_models_are_ordinary_networks_that_predict_the_same(weights: Path) 
     assert np.allclose(np.mean(probabilities, axis=0), result.test, rtol=0, atol=1e-6)
 
 
+def test_adapters_are_merged_while_the_fold_is_offloaded(weights: Path) -> None:
+    model = fold(weights, {**LORA, "ema": 0.9})
+    moved(model)
+    before = copy.deepcopy(merged_state(model.evaluated))
+    model.offload()
+    waiting = copy.deepcopy(merged_state(model.evaluated))
+    model.load()
+    for state in (waiting, merged_state(model.evaluated)):
+        assert all(torch.equal(state[name], before[name]) for name in before)
+
+
 def test_it_learns(weights: Path) -> None:
     result = run({**LORA, "epochs": 6}, competition(n=120), weights_dir=weights)
     assert result.reports[-1].train_loss < result.reports[0].train_loss - 0.1
