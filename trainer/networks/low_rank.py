@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Collection
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch.nn.utils import parametrize
 
 from trainer.common.errors import BackboneError
-from trainer.networks.layers import classifier_tensors
+from trainer.networks.layers import classifier_tensors, layer_groups
 from trainer.recipe.recipe import Recipe
 
 LEAST_SHARE = 0.05
@@ -70,10 +70,26 @@ def add_adapters(model: torch.nn.Module, recipe: Recipe, frozen: Collection[str]
             f"freeze = {recipe.freeze:g} freezes every linear layer of {recipe.backbone}, so that tune = lora has none "
             "to adapt; lower freeze, or set tune = all"
         )
+    _keep_groups(model)
     for layer in chosen.values():
         adapter = LowRank(layer.weight.detach(), recipe.lora_rank, recipe.lora_alpha)
         parametrize.register_parametrization(layer, "weight", adapter)
     return frozenset(f"{path}{_WHERE}0.{name}" for path in chosen for name in ("down", "up"))
+
+
+def _keep_groups(model: torch.nn.Module) -> None:
+    """Let each adapter join the layer group of its weight (`trainer.networks.layers`), and all others keep theirs.
+
+    Without its own ``group_matcher``, timm would cut a network into groups of a dozen parameters, adapters included.
+    """
+    groups = layer_groups(model)
+
+    def group_of(name: str) -> int:
+        path, adapted, _ = name.partition(_WHERE)
+        return groups[f"{path}.weight" if adapted else name]
+
+    network: Any = model
+    network.group_matcher = lambda coarse=False: group_of
 
 
 def merged_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -169,6 +169,29 @@ def test_parameter_groups_treat_adapters_as_weights_of_their_block() -> None:
     assert scale_of_block == {(str(block), 0.5 ** (blocks - block)) for block in range(blocks)}
 
 
+@pytest.mark.parametrize("backbone", ["test_vit", "test_maxvit", "pit_ti_224"])
+def test_adapters_learn_at_the_rate_of_their_weight(backbone: str) -> None:
+    """PiT has no layer groups of its own; timm cuts it evenly."""
+    rates = []
+    for tune in ("all", "lora"):
+        model = timm.create_model(backbone, num_classes=3)
+        recipe = Recipe.from_flat({"backbone": backbone, "tune": tune, "optimizer.layer_decay": 0.5})
+        freeze(model, recipe)
+        name_of = {id(parameter): name for name, parameter in model.named_parameters()}
+        rates.append(
+            {
+                name_of[id(parameter)]: group["lr_scale"]
+                for group in build_optimizer(model, recipe).param_groups
+                for parameter in group["params"]
+            }
+        )
+    every, adapters = rates
+    assert len(set(adapters.values())) > 2
+    for name, rate in adapters.items():
+        path, _, adapted = name.partition(".parametrizations.weight.0.")
+        assert rate == every[f"{path}.weight" if adapted else name], name
+
+
 def test_biases_and_norms_have_no_weight_decay() -> None:
     model = tiny("test_resnet")
     recipe = Recipe.from_flat({"tune": "bias_norm", "optimizer.weight_decay": 0.1})
