@@ -1,0 +1,1 @@
+"""Scripts as people write them by hand, with which `benchmarks.competitions.pretrained` compares Retable."""
