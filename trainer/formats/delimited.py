@@ -13,6 +13,7 @@ from pathlib import Path
 from trainer.common.errors import DataError
 from trainer.common.files import replacing
 from trainer.formats.comments import without_comments
+from trainer.formats.count_lines import without_count
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", "\t", ";", "|", " ")
@@ -77,7 +78,7 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
     text, used_encoding = _decoded(path, data, encoding)
-    text = without_comments(text)
+    text = without_count(without_comments(text))
     if stated := _SEPARATOR_LINE.match(text):
         text = text[stated.end() :]
         delimiter = delimiter or stated[1]
@@ -129,7 +130,7 @@ def first_rows(path: Path, count: int, *, encoding: str | None = None, most_byte
         wide = data.startswith(_UTF_16) or b"\0" in data[:4]
         data = path.read_bytes() if wide else data[: data.rfind(b"\n") + 1]
     text, _ = _decoded(path, data, encoding)
-    text = without_comments(text)
+    text = without_count(without_comments(text))
     stated = _SEPARATOR_LINE.match(text)
     text = text[stated.end() :] if stated else text
     rows: list[list[str]] = []

@@ -1,6 +1,8 @@
-"""Cells of one-hot and probability columns: 0, 1, TRUE, FALSE, a mark, or a probability."""
+"""Cells of one-hot and probability columns: 0, 1, TRUE, FALSE, a mark, a probability, or 1 and -1."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from trainer.formats.labels import is_number
 
@@ -18,6 +20,17 @@ def share(cell: str) -> float | None:
         value = float(text)
         return value if 0 <= value <= 1 else None
     return 1.0 if text in _TRUE else 0.0 if text in _FALSE else None
+
+
+def signed_share(cell: str) -> float | None:
+    """The value of a cell of a table that writes 1 for yes and -1 for no: 1 or 0; None for another cell."""
+    text = cell.strip().strip("'\"")
+    return {1.0: 1.0, -1.0: 0.0}.get(float(text)) if is_number(text) else None
+
+
+def are_signed(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether all cells are 1 or -1, and both occur. A 0 beside them would give -1 another meaning, such as unsure."""
+    return {signed_share(cell) for row in rows for cell in row} == {0.0, 1.0}
 
 
 def are_shares(rows: list[list[str]], tolerance: float) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.images import FileImages
 from trainer.data.readers.columns.choose_columns import column_names, has_header
 from trainer.data.readers.matching.image_files import ImageFiles
@@ -142,13 +143,13 @@ def _find_images(
             error = match.errors[name]
             problems.append(f"{row}: {matcher.explained(name, error) if explained else error}")
     if len(problems) == len(ids) > 1:
+        where = rows[0].split(" row ")[0]
         folders = {name for path in files.paths for name in PurePosixPath(path).parts[:-1]}
         if ids[0].strip() in folders:
-            where = rows[0].split(" row ")[0]
-            raise DataError(
-                f"{where} asks for one prediction for each folder of images, such as {ids[0]!r}. Predictions are made "
-                f"for single images: move {where} out of the data folder, and average the predictions of each folder"
-            )
+            raise one_for_several(where, "folder of images", ids[0])
+        begun = _begun_names(ids[0], files)
+        if len(begun) > 1:
+            raise one_for_several(where, "group of images", ids[0], f"{len(begun)} images: {listed(begun, 3)}")
         raise DataError(
             f"{rows[0].split(' row ')[0]} lists {len(ids)} test images, but none of them is in the folder (the first: "
             f"{ids[0]!r}); put them into test/ or test_images/",
@@ -162,6 +163,29 @@ def _find_images(
         if by_path.setdefault(path, identifier) != identifier:
             problems.append(f"{row}: {path} is the image of the id {by_path[path]!r} already")
     return tuple(identifier for identifier, _, _ in found), images, tuple(problems), match.notes
+
+
+def one_for_several(where: str, what: str, example: str, images: str = "") -> DataError:
+    """The error for a sample submission with a row for several images, such as those of a patient.
+
+    Args:
+        where: name of the sample submission.
+        what: what has several images: a quoted column name, a folder or a group.
+        example: an id.
+        images: the images of ``example``; empty if its name says which.
+    """
+    shown = f"{example!r} with {images}" if images else repr(example)
+    return DataError(
+        f"{where} asks for one prediction for each {what}, such as {shown}. Predictions are made for single images: "
+        f"move {where} out of the data folder, and average the rows of test_proba.csv over each {what}"
+    )
+
+
+def _begun_names(identifier: str, files: ImageFiles) -> list[str]:
+    """Names of the files that may be test images and begin with an id and a mark: ``p1_0.png`` for p1."""
+    begins = re.compile(re.escape(identifier.strip()) + r"[\W_].*")
+    names = [PurePosixPath(path) for path in files.of_split(list(files.paths), "test")]
+    return [path.name for path in names if begins.fullmatch(path.stem)]
 
 
 def _table_ids(table: Table, matcher: ImageMatcher, id_header: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -216,10 +240,27 @@ def _image_names(
     names = column_names(table, has_header(table, matcher))
     if conventions.image_header is not None and {conventions.image_header, conventions.id_header} <= set(names):
         key, value = names.index(conventions.id_header), names.index(conventions.image_header)
-        return {row[key]: row[value] for row in table.rows if row[key] in wanted}
+        return _only_names([(row[key], row[value]) for row in table.rows if row[key] in wanted], names[key], table)
     columns = list(zip(*table.rows, strict=True))
     keys = max(columns, key=lambda column: len(wanted.intersection(column)))
     values = max(columns, key=lambda column: len(matcher.match(column[:200]).paths))
     if keys is values or not wanted.intersection(keys) or matcher.match(ids[:200]).paths:
         return {}
-    return dict(zip(keys, values, strict=True))
+    pairs = [(key, value) for key, value in zip(keys, values, strict=True) if key in wanted]
+    return _only_names(pairs, names[columns.index(keys)], table)
+
+
+def _only_names(pairs: Sequence[tuple[str, str]], column: str, table: Table) -> dict[str, str]:
+    """The image name of each id.
+
+    Raises:
+        DataError: an id has several images.
+    """
+    names: dict[str, str] = {}
+    for identifier, name in pairs:
+        if names.setdefault(identifier, name).strip() != name.strip():
+            count = len({other for key, other in pairs if key == identifier})
+            raise one_for_several(
+                "the sample submission", repr(column), identifier, f"{count} images in {table.path.name}"
+            )
+    return names

@@ -30,7 +30,7 @@ from trainer.data.readers.class_folders import (
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
 from trainer.data.readers.doubtful_labels import doubtful_labels
 from trainer.data.readers.matching.image_files import ImageFiles
-from trainer.data.readers.part_lists import divide_by_lists
+from trainer.data.readers.parts.divide_classes import divide_by_lists
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
     find_tables,
@@ -69,9 +69,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     found = _images_of(folder, folders, files)
     paths, labels = found.paths, found.labels
     others = [table for place in {folder: None, root: None} for table in other_tables(place)]
+    lists = divide_by_lists(folder, root, paths, options.encoding, divide=options.layout is None)
+    others = [path for path in others if lists is None or path not in lists.read]
     if options.layout is None:
         refuse_other_labels(others, [path.name for path in folders])
-    lists = divide_by_lists(folder, root, paths, options.encoding, divide=options.layout is None)
     if lists is not None:
         kept = [index for index, path in enumerate(paths) if path in lists.train]
         paths, labels = [paths[index] for index in kept], [labels[index] for index in kept]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,7 @@ from trainer.data.readers.columns.label_columns import SampleHints, is_usual_lab
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
+    one_for_several,
     read_test_set,
     sample_has_header,
 )
@@ -23,9 +25,10 @@ from trainer.data.readers.doubtful_labels import doubtful_labels, soft_labels
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.parts.divide_table import TableLists, lists_beside
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.choose_table import choose_training_table
-from trainer.data.readers.tables.find_tables import find_tables, own_warnings, packed_warnings
+from trainer.data.readers.tables.find_tables import deeper_part_tables, find_tables, own_warnings, packed_warnings
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.part_tables import divided, find_part_tables
@@ -50,7 +53,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     hints = _hints(sample, ImageMatcher(files, "test"), test_table)
     class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
     matcher = ImageMatcher(files, "train")
-    dividing = find_part_tables(tables.labels, matcher, options.encoding)
+    part_paths = (*tables.labels, *deeper_part_tables(folder))
+    dividing = find_part_tables(part_paths, matcher, options.encoding)
     joined = join_tables(tables.labels, matcher, options.encoding, class_folders) if options.table is None else None
     if joined is not None:
         notes += joined.notes
@@ -59,9 +63,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
     else:
         beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
-        part_paths = [entry.path for entry in dividing]
+        parting = [entry.path for entry in dividing]
         chosen = choose_training_table(
-            folder, tables, files, options, hints, class_folders, beside, part_paths, notes, warnings
+            folder, tables, files, options, hints, class_folders, beside, parting, notes, warnings
         )
     if chosen is None:
         if dividing and not class_folders:
@@ -69,11 +73,20 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         return None
     first, header = chosen.first, chosen.header
     others = [entry for entry in dividing if entry.path != chosen.table.path]
+    lists = TableLists()
+    if joined is None and chosen.columns.part is None and not others:
+        labelled = {path: cell for cell, path in matcher.match(chosen.image_cells()).paths.items()}
+        images = files.of_split(list(files.paths), "test")
+        lists = lists_beside(folder, chosen.table.path, labelled, images, options.encoding)
+        others = [lists.parts] if lists.parts is not None else []
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
     table, test_part, part_warnings = _parts(table, first, columns)
-    if test_table is None and test_part is not None:
+    if test_part is not None and (test_table is None or test_table.path in lists.used):
         test_table = test_part
+    test_table = test_table or (lists.test if sample is None else None)
     whole = not any("." in value for value in hints.values)
+    if chosen.of_folders is None:
+        _refuse_groups(table, first, names, columns, sample)
     train = read_training_rows(table, first, names, columns, files, options.similar_labels, whole=whole)
     doubts = soft_labels(table, first, columns)
     if columns.label is not None:
@@ -123,6 +136,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         warnings=(
             *warnings,
             *part_warnings,
+            *lists.warnings,
             *train.warnings,
             *doubts,
             *test.warnings,
@@ -193,6 +207,26 @@ def _parts(table: Table, first: int, columns: Columns) -> tuple[Table, Table | N
     if left := len(rows["val"]) - first:
         warnings.append(f"not read: {left} validation rows of {table.path.name} (folds are cut from the training rows)")
     return part("train"), part("test") if len(rows["test"]) > first else None, warnings
+
+
+def _refuse_groups(table: Table, first: int, names: Sequence[str], columns: Columns, sample: Table | None) -> None:
+    """Raise a DataError if the column of ids gives one value to several images, as that of a patient does."""
+    if columns.id == columns.image:
+        return
+    images: dict[str, set[str]] = defaultdict(set)
+    for row in table.rows[first:]:
+        images[row[columns.id].strip()].add(row[columns.image].strip())
+    several = next((identifier for identifier, found in images.items() if len(found) > 1), None)
+    if several is None:
+        return
+    name, where = names[columns.id], table.path.name
+    if sample is not None and name in sample.rows[0]:
+        raise one_for_several(sample.path.name, repr(name), several, f"{len(images[several])} images in {where}")
+    raise DataError(
+        f"{where}: {name!r} has the value {several!r} for {len(images[several])} images, so it is no column of ids. "
+        "Choose another one with --id-column NAME (data.id_column); --group-column NAME (data.group_column) keeps the "
+        "images of one value in one fold"
+    )
 
 
 def _against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.folder_labels import MISSING
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, is_missing, text_problem, unify_labels
-from trainer.formats.shares import share
+from trainer.formats.shares import signed_share
 from trainer.inference.printable import printable
 
 SHOWN_IDS = 5  # repeated ids that are named one by one
@@ -206,11 +206,11 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
             raise _BadRowError(f"the label {problem}")
         return label, False
     values = []
-    for column in columns.classes:
-        value = share(cells[column])
+    for column, value in zip(columns.classes, columns.shares(cells), strict=True):
         if value is None:
+            why = "" if signed_share(cells[column]) is None else "; -1 means no only where all cells are 1 or -1"
             raise _BadRowError(
-                f"{cells[column].strip()!r} in a class column is neither 0, 1, TRUE, FALSE nor a probability"
+                f"{cells[column].strip()!r} in a class column is neither 0, 1, TRUE, FALSE nor a probability{why}"
             )
         values.append(value)
     if not any(values):

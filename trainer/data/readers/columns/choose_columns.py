@@ -18,12 +18,13 @@ from trainer.data.readers.columns.label_columns import (
     plain_name,
 )
 from trainer.data.readers.columns.part_columns import choose_part_column, unused_folds
-from trainer.data.readers.matching.id_spellings import composed, is_image_name
+from trainer.data.readers.matching.id_spellings import composed, is_image_name, words_of
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 from trainer.formats.delimited import Table
 from trainer.formats.labels import unquoted
 from trainer.formats.part_words import Part
+from trainer.formats.shares import are_signed, share, signed_share
 
 _PIXEL_COLUMNS = 60  # columns from which a table that names no image may hold pixels
 _WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
@@ -43,6 +44,7 @@ class Columns:
     Either ``label`` is the column of labels, or ``label`` is None and ``classes`` are one-hot or probability columns,
     one per class. ``image`` may equal ``id``. ``group`` and ``part`` are None without such a column.
 
+    signed: whether the class columns hold 1 for yes and -1 for no.
     parts: the part (train, val or test) of each value of the column ``part``.
     notes: why a column was chosen where that is not obvious.
     """
@@ -52,9 +54,15 @@ class Columns:
     label: int | None
     classes: tuple[int, ...]
     group: int | None
+    signed: bool = False
     part: int | None = None
     parts: Mapping[str, Part] | None = None
     notes: tuple[str, ...] = ()
+
+    def shares(self, cells: Sequence[str]) -> list[float | None]:
+        """The values, 0 to 1, of a row's class columns; None for a cell that holds none."""
+        value_of = signed_share if self.signed else share
+        return [value_of(cells[column]) for column in self.classes]
 
 
 def has_header(table: Table, matcher: ImageMatcher) -> bool:
@@ -163,7 +171,8 @@ def choose_columns(
         taken = {id_position, image, group, part}
         free = [c for c in range(len(names)) if c not in taken and not _counts_rows(names, rows, c)]
         folders = [PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed]
-        label, classes = choose_labels(file, names, rows, free, sample, folders, notes)
+        words = words_of(row[image] for row in rows)
+        label, classes = choose_labels(file, names, rows, free, sample, folders, words, notes)
     notes += unused_folds(names, {id_position, image, label, group, part, *classes})
     return Columns(
         id=id_position,
@@ -171,6 +180,7 @@ def choose_columns(
         label=label,
         classes=classes,
         group=group,
+        signed=bool(classes) and are_signed([[row[column] for column in classes] for row in rows]),
         part=part,
         parts=parts,
         notes=tuple(notes),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.formats.shares import are_shares, share
+from trainer.formats.shares import are_shares, are_signed, share, signed_share
 
 LABEL_NAMES = (
     "label", "labels", "class", "class_name", "classname", "label_name", "class_label", "class_id", "label_id",
@@ -58,6 +58,7 @@ def choose_labels(
     free: Sequence[int],
     sample: SampleHints,
     folders: Sequence[str],
+    words: Sequence[str],
     notes: list[str],
 ) -> tuple[int | None, tuple[int, ...]]:
     """The label column, or None and the class columns, out of the columns ``free``.
@@ -65,6 +66,7 @@ def choose_labels(
     Args:
         sample: what the sample submission says about the columns.
         folders: name of the folder of the image of each of the first rows.
+        words: the word in front of the number in each row's image name; empty where some name has another form.
         notes: a sentence is added where the choice is not obvious.
 
     Raises:
@@ -95,7 +97,14 @@ def choose_labels(
     usual = [column for column in usual if len(values[column]) > 1] or usual
     if usual:
         other = [column for column in usual[1:] if not _same_classes(rows, usual[0], column)]
-        if other:
+        named = [column for column in usual if other and _numbers_words(rows, column, words)]
+        if named:  # the classes of Oxford's pets: Abyssinian_100 is of class 1
+            usual = named
+            notes.append(
+                f"{names[named[0]]!r} agrees with the names of the images, such as {rows[0][named[0]].strip()!r} for "
+                f"{words[0]!r}; --label-column NAME (data.label_column) chooses another column"
+            )
+        elif other:
             raise _ambiguous(file, [names[column] for column in (usual[0], *other)])
         # A label's name and its number: the sample shows which of them a submission takes.
         as_sample = [
@@ -133,7 +142,8 @@ def choose_labels(
             notes.append(f"{listed(left)} cannot be labels")
         return possible[0], ()
     if len(possible) > 1:
-        raise _ambiguous(file, [names[column] for column in possible])
+        attributes = len(possible) > 2 and all(len(values[column] - {""}) == 2 for column in possible)
+        raise _ambiguous(file, [names[column] for column in possible], attributes=attributes)
     if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):
         raise NoLabelColumnError(
             f"{file}: its delimiter was not recognised, so {names[0]!r} is read as the only column; if {mark!r} "
@@ -146,12 +156,15 @@ def choose_labels(
 
 
 def _one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:
-    """The columns of 0 and 1 that are together one-hot. One column of them may be something else."""
-    hot = [column for column in free if {share(value) for value in values[column]} == {0.0, 1.0}]
-    if _are_shares(rows, hot):
-        return hot
-    fitting = [others for left in hot if _are_shares(rows, others := [column for column in hot if column != left])]
-    return fitting[0] if len(fitting) == 1 else []
+    """The columns of 0 and 1, or of -1 and 1, that are together one-hot. One column of them may be something else."""
+    for value_of in (share, signed_share):
+        hot = [column for column in free if {value_of(value) for value in values[column]} == {0.0, 1.0}]
+        if _are_shares(rows, hot):
+            return hot
+        fitting = [others for left in hot if _are_shares(rows, others := [column for column in hot if column != left])]
+        if len(fitting) == 1:
+            return fitting[0]
+    return []
 
 
 def _holding_ranked(
@@ -167,11 +180,20 @@ def _holding_ranked(
     return holding[0]
 
 
-def _ambiguous(file: str, columns: Sequence[str]) -> DataError:
+def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False) -> DataError:
+    """The error for several possible columns of labels; ``attributes``: each holds two values, as yes and no."""
+    why = "Each has two values, but they are not one-hot, and an image needs one label. " * attributes
     return DataError(
-        f"{file}: the label column is ambiguous; it could be {listed(columns)}. Choose one with --label-column NAME "
-        "(data.label_column)"
+        f"{file}: the label column is ambiguous; it could be {listed(columns)}. {why}Choose one with --label-column "
+        "NAME (data.label_column)"
     )
+
+
+def _numbers_words(rows: Sequence[Sequence[str]], column: int, words: Sequence[str]) -> bool:
+    """Whether each value of a column stands for one word of the image names, and each word for one value."""
+    pairs = {(row[column].strip(), word) for row, word in zip(rows, words, strict=False)}
+    values, named = {value for value, _ in pairs}, {word for _, word in pairs}
+    return len(words) == len(rows) and 1 < len(pairs) == len(values) == len(named)
 
 
 def _may_be_labels(name: str, rows: Sequence[Sequence[str]], values: set[str]) -> bool:
@@ -189,4 +211,7 @@ def _same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
 
 def _are_shares(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
     """Whether the columns are one-hot or probabilities in every probed row."""
-    return are_shares([[row[column] for column in columns] for row in rows[:_PROBED_ROWS]], SUM_TOLERANCE)
+    cells = [[row[column] for column in columns] for row in rows[:_PROBED_ROWS]]
+    if are_signed(cells):
+        return all(sum(signed_share(cell) or 0.0 for cell in row) == 1.0 for row in cells)
+    return are_shares(cells, SUM_TOLERANCE)

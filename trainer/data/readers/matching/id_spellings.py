@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote
 
@@ -17,6 +17,7 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 _DECIMAL_COMMA = re.compile(r"(\d+),0{1,2}")
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+")
 _NUMBER = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)  # 7.0: a column of whole numbers with a gap
+_WORD_AND_NUMBER = re.compile(r"(\D*[^\W\d_])[\W_]*\d+")
 _PADDING = re.compile(r"(?<!\d)0+(?=\d)", re.ASCII)
 
 
@@ -38,6 +39,21 @@ def has_image_suffix(cell: str) -> bool:
 def is_image_name(cell: str) -> bool:
     """Whether a cell is the name, path or web address of an image file."""
     return has_image_suffix(without_query(cell) or cell)
+
+
+def words_of(cells: Iterable[str]) -> list[str]:
+    """The word in front of the number of each file name, as Abyssinian of ``Abyssinian_100``.
+
+    Empty if a name has another form, or digits in its word, as those of patients have.
+    """
+    words = []
+    for cell in cells:
+        name = PurePosixPath(slashes(cell)).name
+        found = _WORD_AND_NUMBER.fullmatch(PurePosixPath(name).stem if has_image_suffix(name) else name)
+        if found is None:
+            return []
+        words.append(found[1])
+    return words
 
 
 def alike(path: str) -> str:

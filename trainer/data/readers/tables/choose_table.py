@@ -116,7 +116,7 @@ def choose_training_table(
             "folders are the classes, add --layout folders (data.layout); else the table's ids have to name the images"
         )
     sure = [found for found in of_folders if found.surely_labels() or options.layout == "table"]
-    if len(sure) == len(of_folders) == 1 and not any(map(_claims_labels, naming)):
+    if len(sure) == len(of_folders) == 1 and not any(candidate.claims_labels() for candidate in naming):
         notes += [f"not read: {_where(folder, other.table.path)}, which names images" for other in naming]
         return of_whole_folders(sure[0])
     if of_folders and not naming:
@@ -146,7 +146,12 @@ def _best(
     if not naming:
         return None
     clear = [candidate for candidate in naming if candidate.unclear is None]
-    if not clear:
+    for candidate in list(naming):
+        if candidate.unclear is not None and (whole := next(filter(candidate.is_excerpt_of, clear), None)):
+            notes.append(f"not read: {_where(folder, candidate.table.path)}, an excerpt of {whole.table.path.name}")
+            naming = [other for other in naming if other is not candidate]
+    sure = any(candidate.claims_labels() or candidate.columns.classes for candidate in clear)
+    if not clear or (len(clear) < len(naming) and not sure):
         if len(naming) == 1 and (not class_folders or is_named_training(naming[0].table.path)):
             return naming[0]
         reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
@@ -198,10 +203,6 @@ def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal
 
 def _found(candidate: TrainingTable) -> bool:
     return candidate.unclear is not None or bool(candidate.labels)
-
-
-def _claims_labels(candidate: TrainingTable) -> bool:
-    return is_named_training(candidate.table.path) or any(map(is_usual_label, candidate.names))
 
 
 def _labelled_folders(

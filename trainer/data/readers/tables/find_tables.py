@@ -18,8 +18,12 @@ OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv")
 """Usual names of the tables that Retable writes."""
 OWN_HELP = "the header is that of a table that Retable wrote; --table NAME (data.table) reads it"
 _MOST_TABLES = 200
-_DEEPER_LISTS = ("list.txt", "trainval.txt", "train.txt", "labels.txt", "train_list.txt")
-"""Text files beside annotations that list all images, as in Oxford's pets."""
+_DEEPER_LISTS = (
+    *("list.txt", "trainval.txt", "train.txt", "labels.txt", "train_list.txt"),
+    *("list_attr_celeba.txt", "identity_celeba.txt"),
+)
+"""Text files beside annotations that list all images, as in Oxford's pets and CelebA."""
+_PARTITION = re.compile(r".*partition.*\.(?:txt|csv|tsv)", re.IGNORECASE)
 _OTHER_TABLES = (
     *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
     *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
@@ -166,6 +170,12 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
         if len(found) >= _MOST_TABLES:
             break
     return [path for path in found[:_MOST_TABLES] if is_data(path) and not _is_own(path, encoding)]
+
+
+def deeper_part_tables(folder: Path) -> list[Path]:
+    """Tables in the inner folders called after a partition, as CelebA's ``Eval/list_eval_partition.txt``."""
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and is_data(path)]
+    return sorted(path for place in inner for path in _files_in(place) if _PARTITION.fullmatch(path.name))
 
 
 def named_table(folder: Path, name: str, tables: Tables) -> Path:

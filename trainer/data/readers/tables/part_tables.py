@@ -27,11 +27,18 @@ class PartTable:
 
     parts: by the table's cell.
     numbers: the meaning of the numbers 0, 1 and 2; empty where the table holds words.
+    names: names of several files that divide the images together; empty for one table.
     """
 
     path: Path
     parts: Mapping[str, Part]
     numbers: Mapping[str, Part]
+    names: str = ""
+
+    @property
+    def divides(self) -> str:
+        """The beginning of a sentence about what divides the images."""
+        return f"the lists {self.names} divide" if self.names else f"{self.path.name} divides"
 
 
 def find_part_tables(paths: Iterable[Path], matcher: ImageMatcher, encoding: str | None) -> list[PartTable]:
@@ -100,16 +107,16 @@ def divided(
     parts = [chosen.parts.get(cell.strip()) or by_path.get(found.get(cell, "")) for cell in cells]
     if (missing := parts.count(None)) and missing < len(parts):
         raise DataError(
-            f"{chosen.path.name} divides the images into parts, but names none for {missing} of {len(parts)} rows of "
-            f"{table.path.name}, such as {cells[parts.index(None)]!r}: add these rows, or move {chosen.path.name} out "
-            "of the data folder"
+            f"{chosen.divides} the images into parts, but names none for {missing} of {len(parts)} rows of "
+            f"{table.path.name}, such as {cells[parts.index(None)]!r}: add these rows, or move it out of the data "
+            "folder"
         )
     if missing:
         return table, tuple(names), columns
     rows = [*((*row, _COLUMN) for row in table.rows[:first])]
     rows += [(*row, part or "") for row, part in zip(table.rows[first:], parts, strict=True)]
     meaning = f" ({described(chosen.numbers)})" if chosen.numbers else ""
-    note = f"{chosen.path.name} divides the rows of {table.path.name}{meaning}: " + ", ".join(
+    note = f"{chosen.divides} the rows of {table.path.name}{meaning}: " + ", ".join(
         f"{count} {part}" for part, count in Counter(part for part in parts if part).most_common()
     )
     known: dict[str, Part] = {"train": "train", "val": "val", "test": "test"}

@@ -9,12 +9,12 @@ from functools import cached_property
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import Columns, choose_columns, column_names, has_header
-from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.formats.delimited import Table
-from trainer.formats.shares import share
 
 
 class TrainingTable:
@@ -67,10 +67,25 @@ class TrainingTable:
     def labels(self) -> Mapping[str, str]:
         """The label of each image file that is found, as the table spells it. Needs `columns`."""
         columns, rows = self.columns, self.table.rows[self.first :]
-        paths = self._matcher.match(row[columns.image] for row in rows).paths
+        paths = self._matcher.match(self.image_cells()).paths
         return {paths[row[columns.image]]: self._label(row) for row in rows if row[columns.image] in paths}
+
+    def image_cells(self) -> list[str]:
+        """The cell of each row that names its image. Needs `columns`."""
+        return [row[self.columns.image] for row in self.table.rows[self.first :]]
+
+    def claims_labels(self) -> bool:
+        """Whether the table's name, that of a column, or the sample submission says that it holds labels."""
+        asked = not set(self._sample.header[1:]).isdisjoint(self.names)
+        return asked or is_named_training(self.table.path) or any(map(is_usual_label, self.names))
+
+    def is_excerpt_of(self, other: TrainingTable) -> bool:
+        """Whether each row is one of a longer table, as in Oxford's pets: ``trainval.txt`` of ``list.txt``."""
+        rows = self.table.rows[self.first :]
+        return len(rows) < len(other.table.rows) - other.first and set(rows) <= set(other.table.rows)
 
     def _label(self, row: Sequence[str]) -> str:
         if self.columns.label is not None:
             return composed(row[self.columns.label].strip())
-        return self.names[max(self.columns.classes, key=lambda column: share(row[column]) or 0.0)]
+        shares = [value or 0.0 for value in self.columns.shares(row)]
+        return self.names[self.columns.classes[shares.index(max(shares))]]

@@ -50,7 +50,8 @@ def test_quotation_marks_stay_in_a_submission(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "zero"),
     [("TRUE", "FALSE"), ("True", "False"), ("1", "FALSE"), ("yes", "no"), ("T", "F"), ("WAHR", "FALSCH"), ("x", ""),
-     ("1", ""), ("\u2713", ""), ("1.0", "0.0"), ("'1'", "'0'"), (" 1", " 0")],
+     ("1", ""), ("\u2713", ""), ("1.0", "0.0"), ("'1'", "'0'"), (" 1", " 0"),
+     ("1", "-1"), ("1.0", "-1.0"), ("+1", "-1"), (" 1", " -1")],
 )  # fmt: skip
 def test_values_of_one_hot_columns(tmp_path: Path, one: str, zero: str) -> None:
     check(read_images(table_of(tmp_path, "id,sea lion,polar bear,emu", one, zero), verify=False))
@@ -85,3 +86,38 @@ def test_other_cells_are_no_shares() -> None:
     assert [share(cell) for cell in ("-1", "2", "nan", "cat")] == [None] * 4
     assert not are_shares([], 0.01)
     assert not are_shares([["1", ""], ["1", ""]], 0.01), "an empty column is no class"
+
+
+def signed(root: Path, rows: list[tuple[int, ...]], sample: bool) -> Path:
+    """A table of images with one column for each of three classes; ``sample``: beside a sample submission."""
+    lines = ["id,sea lion,polar bear,emu"]
+    for i, row in enumerate(rows):
+        save(root / "train" / f"{i}.png", i, 8)
+        lines.append(",".join([f"{i}.png", *map(str, row)]))
+    (root / "train.csv").write_text("\n".join(lines))
+    if sample:
+        save(root / "test" / "t.png", 99, 8)
+        (root / "sample_submission.csv").write_text("id,sea lion,polar bear,emu\nt.png,0,0,0\n")
+    return root
+
+
+def test_one_and_minus_one_beside_a_sample_submission(tmp_path: Path) -> None:
+    found = read_images(signed(tmp_path, [(1, -1, -1), (-1, 1, -1), (-1, -1, 1)] * 2, sample=True), verify=False)
+    check(found)
+    assert not found.warnings
+
+
+@pytest.mark.parametrize("sample", [True, False])
+@pytest.mark.parametrize("odd", [(1, 1, -1), (-1, -1, -1), (1, 0, -1), (-1, 0, 0), (1, -1, 0)])
+def test_minus_one_is_no_label_where_rows_are_not_one_hot(
+    tmp_path: Path, odd: tuple[int, ...], *, sample: bool
+) -> None:
+    rows = [odd, (-1, 1, -1), (-1, -1, 1), (1, -1, -1)] * 2
+    message = problems_of(signed(tmp_path, rows, sample))
+    wanted = ("train.csv row 2",) if sample else ("the label column is ambiguous", "they are not one-hot")
+    assert any(text in message for text in wanted)
+
+
+@pytest.mark.parametrize(("one", "zero"), [("2", "1"), ("1", "2"), ("100", "0"), ("0", "1"), ("-1", "1")])
+def test_other_codes_are_refused(tmp_path: Path, one: str, zero: str) -> None:
+    assert "the label column is ambiguous" in problems_of(table_of(tmp_path, "id,sea lion,polar bear,emu", one, zero))

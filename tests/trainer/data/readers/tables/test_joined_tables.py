@@ -168,23 +168,6 @@ def test_a_missing_image_is_named_by_its_row(tmp_path: Path) -> None:
     assert "image_class_labels.txt row 2: there is no image" in problems_of(root)
 
 
-def test_oxford_pets(tmp_path: Path) -> None:
-    names = [f"{name}_{i}" for name in ("Abyssinian", "Bengal", "beagle") for i in range(4)]
-    for seed, name in enumerate(names):
-        save(tmp_path / "images" / f"{name}.jpg", seed, 8)
-        save(tmp_path / "annotations" / "trimaps" / f"{name}.png", 90 + seed, 8)
-    rows = [(name, i // 4 + 1, 2 if i > 7 else 1, i // 4 % 2 + 1) for i, name in enumerate(names)]
-    comments = [("#Image CLASS-ID SPECIES BREED ID",), ("#SPECIES: 1:Cat 2:Dog",)]
-    write(tmp_path / "annotations" / "list.txt", [*comments, *rows])
-    write(tmp_path / "annotations" / "trainval.txt", rows[::2])
-    message = problems_of(tmp_path)
-    assert "list.txt: the label column is ambiguous; it could be 'CLASS-ID', 'SPECIES'" in message
-    assert "--table NAME (of 'annotations/list.txt', 'annotations/trainval.txt')" in message
-    found = read_images(tmp_path, DataOptions(label_column="CLASS-ID"), verify=False)
-    assert labels_of(found) == [str(i // 4 + 1) for i in range(12)]
-    assert found.train_images.name(0).startswith("images/")
-
-
 def test_labels_in_a_file_that_is_not_read_are_named(tmp_path: Path) -> None:
     for i in range(4):
         save(tmp_path / "jpg" / f"image_{i:05}.jpg", i, 8)

@@ -1,0 +1,107 @@
+"""Lists of the training and test images beside class folders, such as Food-101's ``meta/train.txt``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.class_folders import subfolders
+from trainer.data.readers.parts.part_files import parts_of_images, read_part_files, spellings
+from trainer.formats.delimited import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartLists:
+    """The images of class folders, divided by lists.
+
+    train: paths of the training images.
+    test: the test images as a table with the columns id and image path; None without any.
+    test_paths: paths of the test images.
+    read: the files of the lists.
+    notes, warnings: sentences for the user.
+    """
+
+    train: frozenset[str]
+    test: Table | None
+    test_paths: tuple[str, ...]
+    read: tuple[Path, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def warnings_beside(self, test_folder: Path | None) -> tuple[str, ...]:
+        """The warnings, with one about the listed test images if a folder of test images goes before them."""
+        if self.test is None or test_folder is None:
+            return self.warnings
+        count, place = len(self.test_paths), self.test.path
+        where = place.relative_to(test_folder.parent).as_posix()
+        text = f"{count} images that {where} lists for testing, because {test_folder.name}/ holds the test images"
+        return (*self.warnings, f"not read: {text}")
+
+
+def divide_by_lists(
+    folder: Path, root: Path, paths: Sequence[str], encoding: str | None, *, divide: bool
+) -> PartLists | None:
+    """Divide the images of class folders by the lists beside them; None without lists.
+
+    Args:
+        folder: the data folder. Lists lie in it, in its folders, and beside the class folders.
+        root: the folder of the class folders.
+        paths: the images of all classes, relative to ``folder``.
+        divide: whether the lists are used. False: all images are training images, and a note names the lists.
+
+    Raises:
+        DataError: several lists of one part that differ, or images in the lists of two parts.
+    """
+    prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
+    inner = [path for path in subfolders(folder) if path != root and path.parent != root and not path.is_symlink()]
+    places = [folder, *inner, root, *(path for path in root.parents if path.is_relative_to(folder))]
+    classes = {PurePosixPath(path).parent.name for path in paths}
+    try:
+        lists = read_part_files(folder, places, spellings(paths), classes, encoding)
+    except DataError:
+        if divide:
+            raise
+        return None
+    if not any(set(one.images) < set(paths) for one in lists):
+        return None
+    read = tuple(dict.fromkeys(one.path for one in lists))
+    given = listed(dict.fromkeys(one.name for one in lists), 4)
+    if not divide:
+        note = f"{given}: not used, because --layout folders trains on the images of all parts"
+        return PartLists(train=frozenset(paths), test=None, test_paths=(), read=read, notes=(note,), warnings=())
+    parts, warnings = parts_of_images(lists, given)
+    rest = [path for path in paths if path not in parts]
+    if rest and "train" not in parts.values():
+        parts.update(dict.fromkeys(rest, "train"))
+    elif rest:
+        warnings.append(f"not read: {len(rest)} images that no list of training images names, such as {rest[0]}")
+    if held_out := sum(part == "val" for part in parts.values()):
+        warnings.append(f"not read: {held_out} validation images by the lists (folds are cut from the training images)")
+    train = frozenset(path for path, part in parts.items() if part == "train")
+    if not train:
+        raise DataError(
+            f"{given}: the lists leave no training image; add --layout folders (data.layout) to ignore them"
+        )
+    trained = {PurePosixPath(path).parent.name for path in train}
+    if lost := [
+        name for name in dict.fromkeys(PurePosixPath(path).parent.name for path in paths) if name not in trained
+    ]:
+        warnings.append(f"not trained: {listed(lost, 4)}, classes without a training image by the lists")
+    test = tuple(path for path in paths if parts.get(path) == "test")
+    source = next((one.path for one in lists if one.part == "test"), folder)
+    note = f"{given}: the lists divide the images: {len(train)} train, {len(test)} test; --layout folders trains on all"
+    table = _table(source, test, prefix) if test else None
+    return PartLists(train=train, test=table, test_paths=test, read=read, notes=(note,), warnings=tuple(warnings))
+
+
+def _table(source: Path, paths: Sequence[str], prefix: str) -> Table:
+    return Table(
+        path=source,
+        rows=(("id", "image"), *((path.removeprefix(prefix), path) for path in paths)),
+        numbers=tuple(range(len(paths) + 1)),
+        delimiter=",",
+        newline="\n",
+        bom=False,
+    )

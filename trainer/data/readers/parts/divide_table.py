@@ -1,0 +1,89 @@
+"""Divide the rows of a training table by the lists of images beside it, such as ``train.txt`` and ``test.txt``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.class_folders import subfolders
+from trainer.data.readers.matching.id_spellings import has_image_suffix
+from trainer.data.readers.parts.part_files import (
+    PartFile,
+    part_of_stem,
+    parts_of_images,
+    read_part_files,
+    spellings,
+)
+from trainer.data.readers.tables.part_tables import PartTable
+from trainer.formats.delimited import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLists:
+    """What the lists beside a table say.
+
+    parts: the part of each image of the table; None where the lists do not divide them.
+    test: images that only a list of test images names, as a table of one column; None without any.
+    used: the files of the lists.
+    warnings: sentences for the user.
+    """
+
+    parts: PartTable | None = None
+    test: Table | None = None
+    used: frozenset[Path] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+
+def lists_beside(
+    folder: Path,
+    table: Path,
+    labelled: Mapping[str, str],
+    images: Sequence[str],
+    encoding: str | None,
+) -> TableLists:
+    """Read the lists in the data folder, in its folders and beside the table.
+
+    Args:
+        folder: the data folder.
+        table: the training table, which is no list itself.
+        labelled: the id of each image that it labels, by path.
+        images: paths of all images.
+
+    Raises:
+        DataError: images in the lists of two parts, or a JSON file that seems to divide the images and cannot be read.
+    """
+    known = {**spellings(images), **spellings(sorted(labelled))}
+    places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
+    found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
+    dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
+    if not any(set(labelled) - set(one.images) for one in dividing):
+        with_extension = all(map(has_image_suffix, labelled.values()))
+        return TableLists(test=_test_images(found, table, labelled, with_extension=with_extension))
+    names = listed(dict.fromkeys(one.name for one in dividing), 4)
+    for part in ("train", "val", "test"):
+        if len({frozenset(one.images) for one in dividing if one.part == part}) > 1:
+            return TableLists(warnings=(f"not used: {names}, of which several list other {part} images, as folds do",))
+    parts, warnings = parts_of_images(dividing, names)
+    if "train" not in parts.values():
+        parts = {**dict.fromkeys(labelled, "train"), **parts}
+    if "train" not in {parts.get(image) for image in labelled}:
+        raise DataError(f"{names}: the lists leave no training image of {table.name}; move them out of the data folder")
+    return TableLists(
+        parts=PartTable(path=dividing[0].path, parts=parts, numbers={}, names=names),
+        used=frozenset(one.path for one in dividing),
+        warnings=tuple(warnings),
+    )
+
+
+def _test_images(
+    found: Sequence[PartFile], table: Path, labelled: Collection[str], *, with_extension: bool
+) -> Table | None:
+    """The images of a list of test images beside a list of training images with labels, as in Oxford's pets."""
+    lists = [one for one in found if one.part == "test" and one.path.parent == table.parent]
+    if part_of_stem(table.stem) != "train" or len(lists) != 1 or not set(lists[0].images).isdisjoint(labelled):
+        return None
+    names = [PurePosixPath(path) for path in lists[0].images]
+    rows = (("id",), *((name.name if with_extension else name.stem,) for name in names))
+    return Table(path=lists[0].path, rows=rows, numbers=tuple(range(len(rows))), delimiter=",", newline="\n", bom=False)
