@@ -40,14 +40,25 @@ _SERVER = re.compile(
 )
 # What precedes USER:PASSWORD@. Users mistype it (`postgresql:://`), and a path has one slash of two (`postgresql:/`).
 _BEFORE_USER = r"(?:\w:+[/\\]+|\bpostg[\w+]*[:/\\]+)"
-# A URL of any other kind without slashes, SCHEME:USER:PASSWORD@HOST. Lines and times (`main.py:12:30`) are none.
-_WITHOUT_SLASHES = r"(?<![\w+.-])[a-z][\w+.-]*:(?![\d\\])[^:/\s'\"]+"
+# A URL without slashes, SCHEME:USER:PASSWORD@HOST. Lines and times (`main.py:12:30`) are none.
+_SCHEMES = "postgres|mysql|mariadb|oracle|mssql|redis|mongodb|cockroach|amqp|https?|s?ftp|ssh"
+_USER_OF_URL = r":(?![\d\\])[^:/\s'\"]+"
+_WITHOUT_SLASHES = rf"(?<![\w+.-])(?:{_SCHEMES})[\w+.-]*{_USER_OF_URL}"
+_OF_ANY_KIND = rf"(?<![\w+.-])[a-z][\w+.-]*{_USER_OF_URL}"
 # The user's name may contain an @ (`ann@company`). A password reaches up to the last @ before a blank,
 # or to the end of a URL that a message has cut off.
 # PASSWORD stands for one in our own hints.
 _SHOWN_PASSWORD = re.compile(rf"({_BEFORE_USER}[^:/\s]*:)(?!(?-i:PASSWORD)@)(?:\S+(?=@)|\S+(?=…))", re.IGNORECASE)
-_SHOWN_WITHOUT_SLASHES = re.compile(rf"({_WITHOUT_SLASHES}:)(?![/\\]|(?-i:PASSWORD)@)\S+(?=@)", re.IGNORECASE)
+_SHOWN_WITHOUT_SLASHES, _SHOWN_OF_ANY_KIND = (
+    re.compile(rf"({before}:)(?![/\\]|(?-i:PASSWORD)@)\S+(?=@)", re.IGNORECASE)
+    for before in (_WITHOUT_SLASHES, _OF_ANY_KIND)
+)
+# USER:PASSWORD@HOST alone. A dot in front of the colon is that of a host or a file in running text.
+_BARE_USER = r"(?<![\w+.@:-])(?<![^/\s]/)[a-z_][\w+-]*(?:@[\w.-]+)?"
+_SHOWN_BARE = re.compile(rf"({_BARE_USER}:)(?![/\\]|\S*(?:(?-i:PASSWORD)|\*{{3}})@)\S+(?=@[\w\[])", re.IGNORECASE)
+_GIVEN_BARE = re.compile(r"(?:[^\s=]*=)?(?:[/\\]*)[^\s:/\\=]*(:[^/\\\s].*@)[\w\[]", re.DOTALL)
 _SHOWN_PARAMETER = re.compile(r"((?:[?&][^=&\s]*pass|\b\w*passw(?:or)?d)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_SHOWN = (_SHOWN_PASSWORD, _SHOWN_WITHOUT_SLASHES, _SHOWN_BARE, _SHOWN_OF_ANY_KIND, _SHOWN_PARAMETER)
 _GIVEN_PASSWORD = re.compile(rf"(?:{_BEFORE_USER}[^:/]*|{_WITHOUT_SLASHES})(:.+@)", re.IGNORECASE | re.DOTALL)
 _given: dict[str, str] = {}
 """Passwords of `remember_passwords` between ``:`` and ``@`` -> what replaces them."""
@@ -137,7 +148,7 @@ def remember_passwords(arguments: Iterable[str]) -> None:
     In running text alone, a blank ends a URL.
     """
     for argument in arguments:
-        if match := _GIVEN_PASSWORD.search(argument):
+        if match := _GIVEN_PASSWORD.search(argument) or _GIVEN_BARE.match(argument):
             for form in (match[1], repr(match[1])[1:-1], re.sub("/+", "/", match[1])):
                 _given[form] = f":{MASK}@"
 
@@ -146,7 +157,7 @@ def without_passwords(text: str) -> str:
     """``text`` with ``***`` in place of the passwords in all URLs that it contains, mistyped ones as well."""
     for form, shown in _given.items():
         text = text.replace(form, shown)
-    for password in (_SHOWN_PASSWORD, _SHOWN_WITHOUT_SLASHES, _SHOWN_PARAMETER):
+    for password in _SHOWN:
         text = password.sub(rf"\1{MASK}", text)
     return text
 

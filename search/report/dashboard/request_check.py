@@ -1,7 +1,7 @@
 """WSGI middleware that answers malformed requests, which Optuna Dashboard answers with 500 and a traceback in the log.
 
 Optuna Dashboard 0.21 takes for granted that studies, trials and artifacts in an address exist, that query parameters
-are well-formed, and that every program sends the header Accept-Encoding.
+and bodies are well-formed, and that every program sends the header Accept-Encoding.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from search.report.dashboard.answers import path_of, refuse
+from search.report.dashboard.body_check import body_problem
 
 if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND = "404 Not Found"
 BAD_REQUEST = "400 Bad Request"
+CONFLICT = "409 Conflict"
 PARETO_FRONT = "pareto_front"
 """The plot of studies with several objectives. Studies of Retable have one."""
 
@@ -32,6 +34,7 @@ _TRIAL = re.compile(
     re.VERBOSE,
 )
 _ARTIFACT = re.compile(r"/artifacts/(?:[^/]+/){1,2}(?P<artifact>[0-9a-fA-F-]+)")
+_CHANGES_TRIAL = re.compile(r"/api/trials/([0-9]+)/(?:tell|user-attrs)")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _SHOWN = 100  # characters of a value in a reason
 
@@ -60,7 +63,14 @@ class RequestCheck:
         malformed = _malformed(environ.get("QUERY_STRING", ""))
         if malformed is not None:
             return refuse(start_response, malformed, status=BAD_REQUEST)
-        return self._app({"HTTP_ACCEPT_ENCODING": "", **environ}, start_response)
+        environ = {"HTTP_ACCEPT_ENCODING": "", **environ}
+        problem = body_problem(environ, path)
+        if problem is not None:
+            return refuse(start_response, problem, status=BAD_REQUEST)
+        finished = _CHANGES_TRIAL.fullmatch(path)
+        if finished is not None and self._optuna_storage.get_trial(int(finished[1])).state.is_finished():
+            return refuse(start_response, f"Trial {finished[1]} is finished and stays as it is.", status=CONFLICT)
+        return self._app(environ, start_response)
 
     def _missing(self, path: str) -> str | None:
         """What the path names although it does not exist; None: everything exists."""

@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
+from storage.database import urls
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
 from storage.database.urls import parse_url, shown_url, sqlite_file, url_text, without_passwords, without_secrets
@@ -131,6 +132,31 @@ def test_text_with_a_url_shows_no_password(shown: str) -> None:
 def test_a_url_without_slashes_shows_no_password(scheme: str, password: str, around: str) -> None:
     shown = without_passwords(around.format(f"{scheme}:ann:{password}@h/db"))
     assert shown == around.format(f"{scheme}:ann:***@h/db")
+
+
+@pytest.mark.parametrize("user", ["ann", "ann_b-1", "ann@company", "ann@company.example", "Ann"])
+@pytest.mark.parametrize("password", ["S3cr", "S3:cr", "S3cr@", "S3/cr"])
+@pytest.mark.parametrize("around", ["{}", "there is no folder {}", "error:'{}' cannot be read", "({})", "//{}"])
+def test_a_user_without_a_scheme_shows_no_password(user: str, password: str, around: str) -> None:
+    shown = without_passwords(around.format(f"{user}:{password}@h/db"))
+    assert not any(part in shown for part in ("S3", "cr@")) and shown.endswith("@h/db" + around.split("{}")[1])
+
+
+@pytest.mark.parametrize("argument", ["ann.b:s3 cret@h/db", ":s3cret@h", "--storage=ann:s3cret@h", "//ann.b:s3cret@h"])
+def test_an_argument_without_a_scheme_is_remembered(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "_given", {})
+    urls.remember_passwords(["status", argument])
+    assert "cret" not in without_passwords(f"there is no folder {argument}")
+    assert "cret" not in without_passwords(argument)
+
+
+@pytest.mark.parametrize(
+    "argument", ["optimizer.lr@adamw=0.1", "study:12", "C:\\a@b", "https://host/a@b", "--from=a:3", "a@b"]
+)
+def test_an_argument_without_a_password_is_not_remembered(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "_given", {})
+    urls.remember_passwords([argument])
+    assert without_passwords(argument) == argument
 
 
 @pytest.mark.parametrize(
