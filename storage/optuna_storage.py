@@ -323,6 +323,11 @@ def begin_waiting(study: optuna.Study, number: int) -> optuna.Trial | None:
     return running_trial(study, number) if begun else None
 
 
+def set_fixed_params(study: optuna.Study, number: int, params: Mapping[str, Any]) -> None:
+    """Replace the parameters with which the waiting trial ``number`` of a study will begin."""
+    study._storage.set_trial_system_attr(trial_id_of(study, number), FIXED_PARAMS, dict(params))
+
+
 def end_waiting(study: optuna.Study, number: int, reason: str) -> bool:
     """End the waiting trial ``number`` of a study as failed, with the attribute ``reason``; False if it has begun."""
     trial = begin_waiting(study, number)

@@ -47,7 +47,7 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     """Scores with selection bias, and recipes that were never scored without it."""
     confirmation = read_confirmation(stores, plan.study.name)
     chosen = sum(len(_finished(stores, study)) for study in plan.studies) > 1
-    if export.score is not None and not export.by_confirmations and chosen:
+    if export.score is not None and not export.by_confirmations and chosen and export.optimistic:
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         yield f"out-of-fold {value} is optimistic: the same images chose the recipe"
     if plan.estimates is None:
@@ -71,8 +71,9 @@ def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
         if now.state is StudyState.STOPPED:
             yield f"{prefix}the search stopped early: {now.state_reason or 'no reason is recorded'}"
         failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
-        if failed:
-            yield f"{prefix}{len(failed)} trial{'s' * (len(failed) > 1)} failed (`search status --failed` says why)"
+        for what, count in (("trial", sum(not r.is_probe for r in failed)), ("probe", sum(r.is_probe for r in failed))):
+            if count:
+                yield f"{prefix}{count} {what}{'s' * (count > 1)} failed (`search status --failed` says why)"
 
 
 def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:

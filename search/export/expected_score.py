@@ -33,6 +33,8 @@ from trainer.evaluation.metrics import METRICS
 
 GROUPS = 5
 """Largest number of recipes, the best first, from which the gain from averaging is measured."""
+SHOWN = 5e-5
+"""Largest bias that rounding to four decimal places hides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,11 @@ class Optimism:
 
     best: Candidate
     unbiased: UnbiasedScore
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether nested selection finds a bias that four decimal places show."""
+        return max(self.unbiased.optimism, abs(self.best.value - self.unbiased.score)) > SHOWN
 
 
 def read_optimism(stores: Stores, study: Study) -> Optimism | None:
@@ -51,6 +58,18 @@ def read_optimism(stores: Stores, study: Study) -> Optimism | None:
     metric = confirmation.study.metric
     unbiased = unbiased_score(list(_candidate_recipes(stores, confirmation)), read_targets(stores, study), metric)
     return Optimism(best=confirmation.ranking[0], unbiased=unbiased)
+
+
+def is_optimistic(stores: Stores, plan: ExportPlan, refits: Refits) -> bool:
+    """Whether the out-of-fold score of an export is higher than on new images, because its images chose the recipe.
+
+    A blend is chosen by it as well, and a confirmed recipe has scores of fresh splits that are not. The score of one
+    recipe that was not confirmed is as good as `read_optimism` finds it.
+    """
+    if len(refits.all_members) > 1 or plan.estimates is not None or plan.other_studies:
+        return True
+    found = read_optimism(stores, plan.study)
+    return found is None or found.has_bias
 
 
 def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecast | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.export.earlier_export import compare_with_earlier, networks_of
+from search.export.expected_score import is_optimistic
 from search.export.exported_model import verify_model, write_model
 from search.export.final_model import Imported, MemberRefits, Refits
 from search.export.members import ExportMember, ImportedMember
@@ -55,6 +56,8 @@ class Export:
     """Standard error of ``score``."""
     by_confirmations: bool
     """Whether the score is that of the confirmations, because the model itself was trained on all images."""
+    optimistic: bool = True
+    """Whether ``score`` is too high because its images chose the recipe (`search.export.expected_score`)."""
     networks: int
     """Number of averaged networks, over all recipes."""
     more_seeds_help: bool
@@ -145,6 +148,7 @@ def write_export(
         score=facts.score,
         score_error=facts.score_error,
         by_confirmations=refits.by_confirmations,
+        optimistic=facts.optimistic,
         networks=networks_of(plan, refits),
         more_seeds_help=any(refit.member.recipe.method != LINEAR_PROBE for refit in refits.members),
         views=tuple(refit.views for refit in refits.members),
@@ -266,6 +270,7 @@ def _facts(
         estimate=None if plan.estimates is None else plan.estimates.of(leader.number, leader.name.study),
         score=None if refits.fitted is None else refits.fitted.score,
         score_error=None if refits.fitted is None else refits.fitted.error,
+        optimistic=is_optimistic(stores, plan, refits),
         folds=plan.study.spec.protocol.folds,
         seeds=len(refits.members[0].records),
         full_data=plan.full_data,

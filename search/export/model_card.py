@@ -11,7 +11,7 @@ from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName, members_named
 from trainer.common.errors import first_lines
 from trainer.inference.printable import printable
-from trainer.recipe.recipe import FIELDS, Scalar
+from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, PROBE_FIELDS, Scalar
 
 _SPECIAL = re.compile(r"[&<>\\`*\[\]|~$]|^[-+=#]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """Characters that Markdown, GitHub's extensions of it or HTML interpret. An entity also breaks addresses of pages."""
@@ -52,6 +52,8 @@ class CardFacts:
     """Of the model, out-of-fold or from confirmations; None if it trained on all images and none was confirmed."""
     score_error: float | None
     """Standard error of ``score``."""
+    optimistic: bool = True
+    """Whether ``score`` is too high because its images chose the recipe."""
     folds: int
     seeds: int
     full_data: bool
@@ -118,7 +120,10 @@ def _how_good(facts: CardFacts) -> str:
         lines.append(
             f"- Out-of-fold {facts.metric}: {score} (± one standard error). Each image is predicted by the networks "
             "that did not train on it, averaged as in the submission."
-            + (" This score is optimistic, because the same images chose the recipe." * (facts.estimate is not None))
+            + (
+                " This score is optimistic, because the same images chose the recipe."
+                * (facts.optimistic and facts.estimate is not None)
+            )
         )
     if facts.weighting:
         lines.append(f"- {_plain(facts.weighting)}")
@@ -129,7 +134,9 @@ def _how_good(facts: CardFacts) -> str:
         f"- It is the best of {facts.trials_finished} finished trials ({facts.trials_pruned} more were stopped early). "
     )
     if facts.estimate is None:
-        lines.append(f"{best}The best of many is partly lucky: expect a somewhat lower score on new images.")
+        luck = "The best of many is partly lucky: expect a somewhat lower score on new images."
+        none = "Nested selection finds no selection bias in its score."
+        lines.append(best + (luck if facts.optimistic or facts.full_data else none))
     else:
         rounds = facts.estimate.rounds
         lines.append(
@@ -174,6 +181,8 @@ def _data(facts: CardFacts) -> str:
 
 
 def _recipe_table(recipe: Mapping[str, Scalar]) -> str:
+    if recipe.get("method") == LINEAR_PROBE:
+        recipe = {name: value for name, value in recipe.items() if name in PROBE_FIELDS}
     changed = [name for name in recipe if recipe[name] != FIELDS[name].default]
     rest = [name for name in recipe if name not in changed]
     rows = [

@@ -183,9 +183,10 @@ def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: 
 
 def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str:
     """The settings of a trial that differ from trial 0, in the order of the recipe's fields."""
-    if record.number == 0:
-        return "the default recipe"
     recipe = record.recipe or {}
+    if record.number == 0:  # its own backbone may have no usable weights
+        changed = recipe.get("backbone") not in (None, default.get("backbone"))
+        return "the default recipe" + f" with {recipe.get('backbone')}" * changed
     if record.is_probe:
         return f"linear probe of {recipe['backbone']} at {recipe['image_size']} px"
     return difference(recipe, default)

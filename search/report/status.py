@@ -142,12 +142,19 @@ def show_failed(name: str | None, url: str, *, everything: bool = False) -> None
 
 
 def optimism_lines(stores: Stores, snapshot: StudySnapshot) -> list[str]:
-    """The best trial's score without selection bias, beside its measured score; empty before two trials finished."""
+    """The best trial's score without selection bias, beside its measured score if that is another; empty before two
+    trials finished.
+    """
     if snapshot.count(TrialStatus.FINISHED) < 2:
         return []
     optimism = read_optimism(stores, snapshot.study)
     assert optimism is not None, "a finished trial can be chosen"
     best, unbiased = optimism.best, optimism.unbiased
+    if not optimism.has_bias:
+        return [
+            f"best score: {unbiased.score:.4f} ± {unbiased.error:.4f} (trial {best.number} in the search; nested "
+            "selection finds no selection bias)"
+        ]
     return [
         f"best score without selection bias: {unbiased.score:.4f} ± {unbiased.error:.4f} (trial {best.number} measured "
         f"{best.value:.4f})"
@@ -165,6 +172,7 @@ def disk_line(use: DiskUse) -> str:
     sizes = {
         "database": use.database,
         "images": use.pixels,
+        "features": use.features,
         "checkpoints": use.checkpoints,
         "networks": use.weights,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -134,9 +135,20 @@ def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
 
 
 def trial_counts(snapshot: StudySnapshot) -> str:
-    """Number of ended trials by status: ``3 finished, 5 pruned``."""
-    counts = {status: snapshot.count(status) for status in TrialStatus if snapshot.count(status)}
-    return ", ".join(f"{count} {status}" for status, count in counts.items())
+    """Number of ended trials by status, and of ended probes: ``3 finished, 5 pruned; 4 probes (1 failed)``.
+
+    In a study of probes alone, these are counted by status.
+    """
+    probes_only = snapshot.study.budget == 0
+    ended = [record for record in snapshot.records if record.status is not None]
+    counts = Counter(record.status for record in ended if probes_only or not record.is_probe)
+    text = ", ".join(f"{counts[status]} {status}" for status in TrialStatus if counts[status])
+    probes = [record for record in ended if record.is_probe]
+    if probes_only or not probes:
+        return text
+    failed = sum(record.status is not TrialStatus.FINISHED for record in probes)
+    of_probes = f"{len(probes)} probe{'s' * (len(probes) > 1)}" + f" ({failed} failed)" * bool(failed)
+    return f"{text or '0 trials'}; {of_probes}"
 
 
 def print_search_over(console: Console, snapshot: StudySnapshot) -> None:

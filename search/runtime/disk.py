@@ -22,6 +22,8 @@ QUOTA = 20.0
 UNTOUCHED = 900.0
 """Seconds for which a checkpoint must be unchanged before it is removed. A copy of the database may share the home, and
 its worker may be training into the same file."""
+FEATURES_QUOTA = 10.0
+"""Maximum size, in GiB, of the cached features of frozen backbones in one home folder."""
 GIB = 2**30  # bytes per GiB
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class DiskUse:
 
     database: int
     pixels: int
+    features: int
     checkpoints: int
     weights: int
 
@@ -42,6 +45,7 @@ def disk_use(stores: Stores, home: Home) -> DiskUse:
     return DiskUse(
         database=stores.database.size(),
         pixels=size_of(home.pixels),
+        features=size_of(home.features),
         checkpoints=size_of(home.artifacts / "checkpoints"),
         weights=size_of(home.artifacts / "weights"),
     )
@@ -60,10 +64,11 @@ def size_of(folder: Path) -> int:
 
 
 def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], float] = time.time) -> int:
-    """Remove checkpoints of ended trials, checkpoints over the quota, and partial files of killed processes.
+    """Remove checkpoints of ended trials, checkpoints and features over their quota, and partial files of killed
+    processes.
 
     A queued trial that loses its checkpoint starts over, which costs time and nothing else. Trials in training keep
-    theirs.
+    theirs. Features that were not used for the longest time are removed first, and computed again where needed.
 
     Args:
         quota: GiB, see `QUOTA`; the oldest checkpoints are removed first.
@@ -92,9 +97,38 @@ def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], 
         folder.remove_checkpoint(checkpoint.study, checkpoint.work_id)
         removed += 1
         excess -= checkpoint.size
-    for cache in (home.artifacts, home.pixels):
+    for cache in (home.artifacts, home.pixels, home.features):
         if cache.is_dir():
             remove_leftovers(cache)
+    limit_features(home.features, FEATURES_QUOTA, now=now)
+    return removed
+
+
+def limit_features(folder: Path, quota: float, *, now: Callable[[], float] = time.time) -> int:
+    """Remove files of features until ``quota`` GiB are left, those first that were not used for the longest time.
+
+    A process that has mapped a removed file goes on to read it. Files used in the last `UNTOUCHED` seconds stay.
+
+    Returns:
+        The number of removed files of features.
+    """
+    found = []
+    for path in folder.glob("*.npy"):
+        try:
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
+        except FileNotFoundError:  # removed meanwhile
+            continue
+    excess, removed = sum(size for _, size, _ in found) - quota * GIB, 0
+    for used, size, path in sorted(found):
+        if excess <= 0 or now() - used < UNTOUCHED:
+            break
+        try:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".sha256").unlink(missing_ok=True)
+        except OSError as problem:  # the folder of another user
+            log.warning("features stay in %s: %s", path, problem.strerror or problem)
+            break
+        excess, removed = excess - size, removed + 1
     return removed
 
 

@@ -52,14 +52,14 @@ def backbone_features(
         DataError: an image can no longer be read, or the disk is full.
     """
     from trainer.probing.extractors import available_extractors, load_extractor, load_first
+
+    names = available_extractors(weights) if backbone is None else []
+    if backbone is None and not names:
+        return None
     from trainer.training.throughput import best_device
 
     device = best_device()
-    extractor = (
-        load_first(available_extractors(weights), weights, device)
-        if backbone is None
-        else load_extractor(backbone, weights, device)
-    )
+    extractor = load_first(names, weights, device) if backbone is None else load_extractor(backbone, weights, device)
     if extractor is None:
         return None
 

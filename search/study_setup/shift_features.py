@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +17,24 @@ from trainer.data.folds import fold_groups
 from trainer.data.inspection import Progress
 from trainer.shift.descriptors import describe_images
 
+_LEAST_LEFT = 2.0  # seconds; a shorter rest of a step is not shown
+
 
 @contextmanager
 def comparison_progress(console: Console) -> Iterator[Say]:
-    """A progress line on the terminal for the comparison of images."""
+    """Progress lines for the comparison of images, with the estimated rest of each step."""
     with progress_line(console, "Comparing images …") as update:
 
         def say(step: str) -> Progress:
             label = f"{step[:1].upper() + step[1:]} …"
             update(label)
-            return lambda done, total: update(f"{label} {done} of {total}")
+            begun = time.monotonic()
+
+            def show(done: int, total: int) -> None:
+                left = (time.monotonic() - begun) * (total - done) / done if done else 0.0
+                update(f"{label} {done} of {total}" + f", about {left:.0f} s left" * (left >= _LEAST_LEFT))
+
+            return show
 
         yield say
 

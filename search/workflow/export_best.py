@@ -70,7 +70,9 @@ def export_best(request: ExportRequest) -> None:
     data = request.data or known_folder(stores, study.fingerprint)
     if data is None:
         raise NoData
+    say(console, f"Reading the images in {data}.")
     images = open_for_training(data, study, stores)
+    say(console, "Choosing the recipes of the final model.")
     plan = plan_export(
         stores, study, seeds=request.seeds, full_data=request.full_data, other_studies=other_studies, home=home
     )
@@ -80,7 +82,7 @@ def export_best(request: ExportRequest) -> None:
         if not refits_are_over(read_snapshot(stores, snapshot.study.name)):
             shown = len(snapshot.records)
             run_refits(stores, snapshot.study, data, request.workers, home, console, shown=shown)
-    finish_export(console, stores, plan, ids, images, home, request.output, request.submission_kind)
+    finish_export(console, stores, plan, ids, images, home, request.output, request.submission_kind, steps=True)
 
 
 def finish_export(
@@ -94,6 +96,7 @@ def finish_export(
     submission_kind: str | None,
     *,
     keep_better: bool = False,
+    steps: bool = False,
 ) -> None:
     """Make the final model from the refits, write the export and print the result.
 
@@ -102,14 +105,23 @@ def finish_export(
         output: folder of the export; None: that of the study in ``home``.
         submission_kind: what the submission holds; None: as the sample submission and the metric imply.
         keep_better: keep an earlier export that averages more networks and is no worse, and say so.
+        steps: print a line before each slow step.
 
     Raises:
         RefitFailed, SubmissionError, ExportBroken: as `export_best`.
     """
+
+    def step(line: str) -> None:
+        if steps:
+            say(console, line)
+
+    step(f"Averaging the predictions of {len(plan.members)} recipe{'s' * (len(plan.members) > 1)}.")
     refits = gather_refits(stores, plan, ids)
     folder = output_folder(Owner.of(stores, plan.study.name), home, output)
+    step("Forecasting the score on the test images." if refits.test is not None else "Scoring the final model.")
     predicted = forecast_export(stores, plan, refits)
     forecast = None if predicted is None else predicted.to_json()
+    step(f"Writing the export to {folder}, and checking its networks on a few images.")
     try:
         export = write_export(
             stores, plan, refits, images, home, folder, submission_kind, forecast=forecast, keep_better=keep_better

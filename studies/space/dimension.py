@@ -245,12 +245,12 @@ def describe(dimension: Dimension) -> str:
 
 
 def describe_filter(chosen: BackboneFilter) -> str:
-    """The criteria of a filter in one line: ``timm models resnet18.*, with pre-trained weights``."""
+    """The criteria of a filter in one line: ``timm models resnet18.* with pre-trained weights, of family resnet``."""
     words = [f"timm models {listed(chosen.match)}"]
     if chosen.exclude:
         words[0] += f" except {listed(chosen.exclude)}"
     if chosen.pretrained:
-        words.append("with pre-trained weights")
+        words[0] += " with pre-trained weights"
     if chosen.family:
         words.append(f"of family {' or '.join(chosen.family)}")
     if chosen.license:

@@ -58,8 +58,12 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
         return ["near-duplicates: none"]
     n = len(image_set.train_ids)
     sizes = np.bincount(duplicates.groups)
+    ids = (*image_set.train_ids, *(f"\n{identifier}" for identifier in image_set.test_ids))  # no id of a training image
+    count = sum(ids[i] != ids[j] for i, j in duplicates.pairs)
+    if not count:
+        return ["near-duplicates: none"]
     lines = [
-        f"near-duplicates: {len(duplicates.pairs)} pairs; {int((sizes > 1).sum())} groups of up to {sizes.max()} "
+        f"near-duplicates: {count} pairs; {int((sizes > 1).sum())} groups of up to {sizes.max()} "
         "images, each kept in one fold"
     ]
 

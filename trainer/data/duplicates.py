@@ -59,10 +59,14 @@ def find_duplicates(image_set: ImageSet) -> DuplicateReport:
     n = len(image_set.train_ids)
     pairs = near_duplicate_pairs(image_set.inspected or _inspect_all(image_set))
     training = [(int(i), int(j)) for i, j in pairs if j < n]
+
+    def one_image(i: int, j: int) -> bool:  # two rows with different labels, which the table's warnings name
+        return image_set.train_ids[i] == image_set.train_ids[j]
+
     return DuplicateReport(
         groups=_groups(n + len(image_set.test_ids), pairs),
         pairs=pairs,
-        two_labels=tuple((i, j) for i, j in training if image_set.y[i] != image_set.y[j]),
+        two_labels=tuple((i, j) for i, j in training if image_set.y[i] != image_set.y[j] and not one_image(i, j)),
         train_and_test=tuple((int(i), int(j)) for i, j in pairs if i < n <= j),
     )
 

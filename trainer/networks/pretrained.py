@@ -10,14 +10,14 @@ import functools
 import itertools
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.common.errors import BackboneError, TrainerError, first_lines
 from trainer.inference.printable import cause_of
-from trainer.networks.backbones import check_backbone
+from trainer.networks.backbones import check_backbone, family_of
 from trainer.networks.resampling import resample_positions
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
     """Error message for `missing_weights`: the places searched, the source of each backbone's weights, and remedies."""
     from timm.models import get_pretrained_cfg
 
+    names = list(names)
     looked = f"the weights folder {weights_dir}" if weights_dir else "no weights folder (none was given)"
     lines = [f"pre-trained weights are not at hand (looked in {looked}, the Hugging Face cache, the hub) for:"]
     sources = []
@@ -137,9 +138,26 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
         "what can be done:",
         "  - start once where the hub can be reached, so that the cache holds them",
         "  - put NAME.safetensors (or NAME.pth) into a folder and name it: --weights FOLDER",
+        *_alternatives(sorted(set(names)), weights_dir),
         "  - start from random weights: --set recipe.init=scratch",
     ]
     return "\n".join(lines)
+
+
+def _alternatives(names: Sequence[str], weights_dir: Path | None) -> list[str]:
+    """A line with the networks in the weights folder that may replace a single name, those of its family first."""
+    import timm
+
+    if len(names) != 1 or weights_dir is None:
+        return []
+    tagged = set(timm.list_pretrained())
+    known = tagged | {name.partition(".")[0] for name in tagged}
+    found = sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES and file.stem in known})
+    alike = [name for name in found if family_of(name) == family_of(names[0])]
+    if not found:
+        return []
+    which = f"of its family is at hand: {', '.join(alike[:4])}" if alike else f"is at hand: {', '.join(found[:4])}"
+    return [f"  - choose a network that {which}: --set recipe.backbone={(alike or found)[0]}"]
 
 
 def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLocation | None:

@@ -54,6 +54,8 @@ def available_extractors(weights_dir: Path | None) -> list[str]:
     Raises:
         BackboneError: ``weights_dir`` does not exist or cannot be read.
     """
+    if not _may_be_at_hand(weights_dir):  # timm and torch take long to import
+        return []
     from trainer.networks.architectures import architecture_of
     from trainer.networks.pretrained import find_pretrained_weights
 
@@ -70,6 +72,18 @@ def available_extractors(weights_dir: Path | None) -> list[str]:
         return (count > LARGEST, count if count > LARGEST else -count, name)
 
     return [*known, *sorted(found, key=preference)]
+
+
+def _may_be_at_hand(weights_dir: Path | None) -> bool:
+    """Whether anything in the weights folder or the local cache might be weights; also if the folder is unreadable."""
+    try:
+        if weights_dir is not None and any(weights_dir.iterdir()):
+            return True
+    except OSError:
+        return True  # the search for weights reports it
+    from huggingface_hub import constants
+
+    return any(Path(constants.HF_HUB_CACHE).glob("models--*"))
 
 
 def _in_folder(folder: Path | None) -> Iterator[str]:

@@ -2,20 +2,22 @@
 
 A file holds the features of one view (`trainer.inference.views.VIEWS`): the training images, then the test images. Its
 name begins with a digest of everything that determines the features: the weights below the classifier, the pixels, the
-normalisation and the precision. So folds, trials, studies and processes share the files, and features of other weights
-are never found under the same name.
+preprocessing, the precision, the device, and the releases of torch and timm. So folds, trials, studies and processes
+share the files, and features of other weights are never found under the same name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
@@ -81,6 +83,8 @@ def open_features(
             computed = _compute(model, (train, test), missing, precision, before_batch) if missing else {}
             for view, values in computed.items():
                 _keep(paths[view], values)
+            for view in views:
+                _mark_used(paths[view])
         found = {view: computed[view] if view in computed else _mapped(paths[view]) for view in views}
     return Features(
         train={view: values[:n] for view, values in found.items()},
@@ -92,12 +96,22 @@ def _key(model: torch.nn.Module, train: NDArray[np.uint8], test: NDArray[np.uint
     """SHA-256 (hex) of everything that determines the features, except for the view."""
     preprocessing = preprocessing_of(model)
     digest = hashlib.sha256(backbone_digest(model).encode())
-    device = next(model.parameters()).device.type
-    digest.update(f"{preprocessing.mean}{preprocessing.std}{precision}{device}".encode())
+    digest.update(repr((preprocessing, precision, *_arithmetic(next(model.parameters()).device))).encode())
     for images in (train, test):
         digest.update(str(images.shape).encode())
         digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
+
+
+def _arithmetic(device: torch.device) -> tuple[object, ...]:
+    """What decides how a device computes: its kind and model, the precision of products, the batch, the libraries.
+
+    The number of threads of a CPU is left out: it changes last bits only, and hosts of one home share the files.
+    """
+    kind = device.type
+    model = torch.cuda.get_device_name(device) if kind == "cuda" else ""
+    products = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) if kind == "cuda" else ()
+    return kind, model, products, BATCH[kind], torch.__version__, timm.__version__
 
 
 @contextmanager
@@ -131,6 +145,14 @@ def _is_whole(path: Path, count: int) -> bool:
     except (OSError, ValueError, EOFError):  # missing, unreadable, or not an array
         return False
     return bool(values.ndim == 2 and len(values) == count and values.dtype == np.float32)
+
+
+def _mark_used(path: Path) -> None:
+    """Set the time of a file to now: `search.runtime.disk` removes first what was not used for the longest time."""
+    try:
+        os.utime(path)
+    except OSError:  # another user's file, or one that could not be written
+        log.debug("%s keeps its time", path)
 
 
 def _digest_file(path: Path) -> Path:

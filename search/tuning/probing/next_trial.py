@@ -20,9 +20,10 @@ from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeRes
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import value_of
 from storage.database.locks import Purpose, exclusive
-from storage.optuna_storage import FIXED_PARAMS, begin_waiting, end_waiting
+from storage.optuna_storage import FIXED_PARAMS, begin_waiting, end_waiting, set_fixed_params
+from storage.records.enqueued_trials import EnqueuedRecord
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, TrialRecord
+from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus
 from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
 
@@ -49,7 +50,8 @@ def begin_next_trial(
 
     Once all probes have ended, the study's default recipe is enqueued with each of the best-probed backbones
     (`LEAST_KEPT`), and waiting trials end whose backbone has a probe that is clearly worse. Trial 0 stays, because
-    others are compared with it: it is the first or the second that is trained.
+    others are compared with it: it is the first or the second that is trained. It gets the best-probed backbone if
+    every probe of its own failed.
 
     Args:
         has_room: whether the budget allows another trial that is no probe.
@@ -76,6 +78,7 @@ def begin_next_trial(
         return None
     # Another worker may have begun a probe that waits in this copy of the trials.
     if unsettled and all(trial.state.is_finished() for trial in comparing):
+        _replace_failed_default(stores, study, optuna_study, probes.kept)
         _enqueue_best(stores, study, optuna_study, probes.kept)
         probes.settled = frozenset(trial.number for trial in comparing)
     return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
@@ -179,6 +182,25 @@ def _enqueue_best(stores: Stores, study: Study, optuna_study: optuna.Study, kept
                 attributes = {EPOCHS_ATTRIBUTE: study.spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
                 optuna_study.enqueue_trial(params, user_attrs=attributes)
         record_enqueued(stores, study.id, optuna_study)
+
+
+def _replace_failed_default(
+    stores: Stores, study: Study, optuna_study: optuna.Study, kept: Sequence[ProbedBackbone]
+) -> None:
+    """Give trial 0 the best-probed backbone if it waits and its own backbone has been probed without success."""
+    with exclusive(stores.database, Purpose.TRIALS):
+        first = next((t for t in optuna_study.get_trials(deepcopy=False) if t.number == DEFAULT_TRIAL), None)
+        if first is None or first.state is not TrialState.WAITING or not kept:
+            return
+        own = backbone_of(first)
+        probes = [r for r in stores.trials.records(study.id) if r.is_probe and (r.recipe or {}).get("backbone") == own]
+        params = _default_with(study.spec, kept[0].name)
+        if params is None or not probes or any(record.status is TrialStatus.FINISHED for record in probes):
+            return
+        set_fixed_params(optuna_study, DEFAULT_TRIAL, params)
+        replaced = EnqueuedRecord(number=DEFAULT_TRIAL, params=params, attributes=dict(first.user_attrs))
+        stores.enqueued.remove(study.id, [DEFAULT_TRIAL])
+        stores.enqueued.add(study.id, [replaced])
 
 
 def _default_with(spec: StudySpec, backbone: str) -> dict[str, object] | None:

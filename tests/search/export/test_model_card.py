@@ -125,3 +125,16 @@ def test_the_card_of_an_ensemble_shows_members_reasons_and_forecast() -> None:
     assert card.index("0.9050") > card.index("In the search, trial 7 scored 0.9100"), "after the score in the search"
     assert "## Recipe of trial 7" in card and "## Recipe of trial 12" in card
     assert "partly lucky" not in card, "fresh splits have no selection bias"
+
+
+def test_the_card_of_a_linear_probe_lists_what_a_probe_uses() -> None:
+    recipe = Recipe.from_flat({"backbone": "test_resnet", "method": "linear_probe", "epochs": 1}).to_flat()
+    card = write_card(replace(FACTS, members=(replace(MEMBER, recipe=recipe),)))
+    assert "`method`" in card and "`image_size`" in card
+    assert not any(f"`{name}" in card for name in ("optimizer.", "augment.", "schedule.", "epochs", "drop"))
+
+
+def test_a_score_without_selection_bias_is_not_called_lucky() -> None:
+    assert "partly lucky" in write_card(FACTS)
+    card = write_card(replace(FACTS, optimistic=False))
+    assert "partly lucky" not in card and "Nested selection finds no selection bias" in card

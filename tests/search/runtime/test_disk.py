@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.runtime.disk import GIB, UNTOUCHED, disk_use, tidy
+from search.runtime.disk import GIB, UNTOUCHED, disk_use, limit_features, tidy
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
@@ -86,3 +86,18 @@ def test_disk_use_is_the_size_of_the_files(context: StudyContext) -> None:
     assert use.checkpoints == context.artifacts.checkpoint(context.study.name, item.id).stat().st_size > 0
     assert use.weights > 0
     assert use.database > 0
+
+
+def test_features_over_the_quota_are_removed_the_longest_unused_first(tmp_path: Path) -> None:
+    for number in range(4):
+        path = tmp_path / f"{number}-identity.npy"
+        path.write_bytes(b"x" * 1000)
+        path.with_suffix(".sha256").write_text("digest")
+        age(path, 0.0 if number == 3 else LONG_AGO - number)
+    assert limit_features(tmp_path, 4000 / GIB) == 0
+    assert limit_features(tmp_path, 2500 / GIB) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{number}-identity.{ending}" for number in (2, 3) for ending in ("npy", "sha256")
+    ]
+    assert limit_features(tmp_path, 0.0) == 1, "those in use stay"
+    assert limit_features(tmp_path / "nowhere", 0.0) == 0

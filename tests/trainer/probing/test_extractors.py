@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,17 @@ def test_nothing_is_at_hand(tmp_path: Path, folder: Path) -> None:
     assert available_extractors(tmp_path) == []
     with pytest.raises(BackboneError, match="does not exist"):
         available_extractors(folder / "nowhere")
+
+
+def test_without_weights_neither_timm_nor_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from trainer.probing.extractors import available_extractors; "
+        f"print(available_extractors(Path({str(tmp_path)!r})), {{'timm', 'torch'}} & sys.modules.keys())"
+    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "none"), "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment.pop("HF_HUB_CACHE", None)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert found.stdout.strip() == "[] set()"
 
 
 def test_the_extractors_exist_and_take_their_size() -> None:

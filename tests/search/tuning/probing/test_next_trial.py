@@ -221,3 +221,22 @@ def test_workers_share_the_probes(stores: Stores, sweep: Study) -> None:
     begun = [begin_next_trial(stores, sweep, found, probes).number for _ in range(4)]
     own = [t.number for t in found.trials if PROBE_ATTRIBUTE in t.user_attrs]
     assert begun == own
+
+
+def test_trial_0_gets_a_backbone_whose_probe_succeeded(
+    stores: Stores, tmp_path: Path, competition_folder: Path, weights: Path
+) -> None:
+    """The checkpoint fits the second backbone only."""
+    file = write_study(tmp_path / "sweep.toml", CHOICES[::-1])
+    study = create_study(stores, study_plan(file, competition_folder, budget=1))
+    context = context_of(stores, study, competition_folder, tmp_path, weights)
+    try:
+        assert study.spec.default_recipe()["backbone"] == "test_efficientnet"
+        work_on(context)
+    finally:
+        context.loader.close()
+    records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
+    (first,) = [record for record in records if record.number == 0]
+    assert first.status is TrialStatus.FINISHED and (first.recipe or {})["backbone"] == "test_resnet"
+    enqueued = {record.number: record.params for record in stores.enqueued.all(study.id)}
+    assert enqueued[0]["backbone"] == "test_resnet"
