@@ -12,6 +12,7 @@ from studies.explain import explain
 from studies.file.catalog import bundled_studies
 from studies.resolve_backbones import backbones_of, check_backbones
 from studies.space.backbone_filter import find_backbones, read_filter
+from studies.space.dimension import BackboneFilter, describe_filter
 from studies.spec import StudyError, StudySpec, load_study
 from trainer.networks.architectures import architecture_of
 from trainer.networks.backbones import family_of
@@ -297,3 +298,7 @@ def test_overrides_narrow_the_sweep() -> None:
     assert [d.name for d in spec.space] == ["backbone", "optimizer.lr", "optimizer.layer_decay", "head"]
     assert spec.space[1].when == ()
     assert spec.default_params()["backbone"] in backbones_of(spec)
+
+
+def test_a_filter_is_described_without_a_stray_comma() -> None:
+    assert describe_filter(BackboneFilter(match=("lite*",))) == "timm models lite* with pre-trained weights"

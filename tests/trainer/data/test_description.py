@@ -43,3 +43,16 @@ def test_images_that_were_left_out_are_listed(kaggle: Callable[..., Path]) -> No
     text = "\n".join(describe(image_set, find_duplicates(image_set), 2))
     assert "left out: 1 training images" in text
     assert "warning: left out: train_images/a3.png (train.csv row 5): the file is empty" in text
+
+
+def test_two_rows_of_one_image_are_no_near_duplicates_of_each_other(tmp_path: Path) -> None:
+    rows = ["id,label", "a0,x", "a0,y", "a1,x", "a2,y"]
+    for i in range(3):
+        save(tmp_path / "train" / f"a{i}.png", i)
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    images = read_images(tmp_path)
+    found = find_duplicates(images)
+    lines = describe(images, found, 2)
+    assert found.groups[0] == found.groups[1], "the rows stay in one fold"
+    assert "near-duplicates: none" in lines
+    assert sum("'a0'" in line for line in lines) == 1
