@@ -153,11 +153,16 @@ def _alternatives(names: Sequence[str], weights_dir: Path | None) -> list[str]:
     tagged = set(timm.list_pretrained())
     known = tagged | {name.partition(".")[0] for name in tagged}
     found = sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES and file.stem in known})
-    alike = [name for name in found if family_of(name) == family_of(names[0])]
     if not found:
         return []
-    which = f"of its family is at hand: {', '.join(alike[:4])}" if alike else f"is at hand: {', '.join(found[:4])}"
-    return [f"  - choose a network that {which}: --set recipe.backbone={(alike or found)[0]}"]
+    (wanted,) = names
+
+    def distance(name: str) -> tuple[bool, int, str]:
+        alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(name, wanted, strict=False)))
+        return family_of(name) != family_of(wanted), -alike, name
+
+    found.sort(key=distance)
+    return [f"  - choose a network that is at hand ({', '.join(found[:4])}): --set recipe.backbone={found[0]}"]
 
 
 def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLocation | None:

@@ -255,3 +255,12 @@ def test_many_missing_backbones_are_counted() -> None:
     message = missing_weights_message([f"test_resnet_{i}" for i in range(195)], None)
     assert "... and 185 more" in message
     assert len(message.splitlines()) < 20
+
+
+def test_networks_of_the_family_that_are_at_hand_are_named(tmp_path: Path) -> None:
+    for name in ("resnet18", "tf_efficientnet_lite0.in1k", "vit_tiny_patch16_224.augreg_in21k", "notes"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    message = missing_weights_message(["tf_efficientnet_b4.ns_jft_in1k"], tmp_path)
+    assert "(tf_efficientnet_lite0.in1k, resnet18" in message and "notes" not in message
+    assert "--set recipe.backbone=tf_efficientnet_lite0.in1k" in message
+    assert "recipe.backbone" not in missing_weights_message(["tf_efficientnet_b4.ns_jft_in1k"], None)
