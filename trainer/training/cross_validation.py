@@ -26,9 +26,12 @@ from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
 from trainer.training.linear_probe import cross_validate_probe, starting_heads
 from trainer.training.lockstep import Abandoned, Lockstep
-from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
+from trainer.training.results import CVResult, EpochReport, Status, TrainingData, Verdict
 
 log = logging.getLogger(__name__)
+
+_ENDS: dict[Verdict, Status] = {Verdict.PRUNE: "pruned", Verdict.PAUSE: "paused", Verdict.STOP: "stopped"}
+"""The verdicts that end a training before its last epoch, with the status of its result."""
 
 
 def cross_validate(
@@ -48,6 +51,7 @@ def cross_validate(
     loader: BatchLoader | None = None,
     abandon: Callable[[], bool] | None = None,
     on_batch: Callable[[float], None] | None = None,
+    on_resume: Callable[[EpochReport], Verdict] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CVResult:
     """Train one model per fold and predict every image with the model that has not seen it.
@@ -81,6 +85,8 @@ def cross_validate(
         on_batch: called before every training batch with the trained share of the present epoch, 0 <= share < 1, from
             several threads where folds train in parallel. While the heads of ``head = "probe"`` are fitted, before the
             first epoch, the share is 0. An exception ends the training and is passed on; its last checkpoint stays.
+        on_resume: called with the report of the last epoch of a checkpoint that holds fewer than all epochs. Its
+            verdict counts as that of ``on_epoch``. None: the training continues.
         clock: returns seconds, monotonic.
 
     Raises:
@@ -151,7 +157,7 @@ def cross_validate(
             log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)
 
         try:
-            ended = _train_epochs(run, recipe.epochs, on_epoch, file)
+            ended = _train_epochs(run, recipe.epochs, on_epoch, file, on_resume)
             if ended is not None:
                 return ended
             return run.finish(
@@ -202,29 +208,42 @@ def _nothing_yet(data: TrainingData, reason: str) -> CVResult:
 
 
 def _train_epochs(
-    run: Lockstep, epochs: int, on_epoch: Callable[[EpochReport], Verdict], file: CheckpointFile | None
+    run: Lockstep,
+    epochs: int,
+    on_epoch: Callable[[EpochReport], Verdict],
+    file: CheckpointFile | None,
+    on_resume: Callable[[EpochReport], Verdict] | None,
 ) -> CVResult | None:
     """Train the epochs that are left, until a verdict ends the training early.
 
     Returns:
         The result if the training ends without its predictions, else None.
     """
-    for epoch in range(len(run.reports) + 1, epochs + 1):
+    restored = len(run.reports)
+    if on_resume is not None and 0 < restored < epochs:
+        verdict = on_resume(run.reports[-1])
+        if verdict is not Verdict.CONTINUE:
+            return _ended(run, epochs, verdict, file)
+    for epoch in range(restored + 1, epochs + 1):
         problem = run.train_epoch(epoch)
         if problem:
             return run.result("diverged", problem)
         verdict = on_epoch(run.reports[-1])
-        if epoch < epochs and verdict is Verdict.PRUNE:
-            return run.result("pruned", f"pruned after epoch {epoch} of {epochs}")
-        if verdict is Verdict.FINISH:
-            return None
-        if epoch < epochs and verdict is Verdict.STOP:
-            if file is not None:
-                file.save(run.content())
-            return run.result("stopped", f"stopped after epoch {epoch} of {epochs}")
+        if verdict is Verdict.FINISH or (epoch < epochs and verdict is not Verdict.CONTINUE):
+            return _ended(run, epochs, verdict, file)
         if file is not None:
             file.offer(run.content)
     return None
+
+
+def _ended(run: Lockstep, epochs: int, verdict: Verdict, file: CheckpointFile | None) -> CVResult | None:
+    """The result of a training that ends by ``verdict``; None if only its predictions are left to do."""
+    if verdict is Verdict.FINISH:
+        return None
+    if file is not None and verdict is not Verdict.PRUNE:
+        file.save(run.content())
+    status = _ENDS[verdict]
+    return run.result(status, f"{status} after epoch {len(run.reports)} of {epochs}")
 
 
 def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:

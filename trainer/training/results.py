@@ -107,6 +107,8 @@ class Verdict(StrEnum):
     """Train no further epoch, and predict as after the last one."""
     STOP = "stop"
     """Write a checkpoint and return, so that the same call continues later. A failed write is logged as a warning."""
+    PAUSE = "pause"
+    """The same with the scores so far: the training may never continue."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,7 +134,7 @@ class EpochReport:
     seconds: float
 
 
-Status = Literal["finished", "pruned", "stopped", "diverged"]
+Status = Literal["finished", "pruned", "paused", "stopped", "diverged"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -98,6 +98,24 @@ def test_continued_equals_undisturbed(tmp_path: Path, changes: dict[str, Any]) -
     assert_same(undisturbed, continued)
 
 
+def test_a_paused_training_asks_again_when_it_is_resumed_and_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    path = tmp_path / "trial.pt"
+    paused = run(EVERYTHING, on_epoch=after(1, Verdict.PAUSE), checkpoint=path)
+    assert (paused.status, paused.reason) == ("paused", "paused after epoch 1 of 3")
+    assert paused.average is None and paused.test is None, "nothing is predicted"
+    asked: list[int] = []
+
+    def resumed(verdict: Verdict) -> CVResult:
+        return run(EVERYTHING, on_resume=lambda report: asked.append(report.epoch) or verdict, checkpoint=path)
+
+    again = resumed(Verdict.PAUSE)
+    assert (again.status, again.epochs_done) == ("paused", 1)
+    np.testing.assert_array_equal(again.oof, paused.oof)
+    assert_same(run(EVERYTHING), resumed(Verdict.CONTINUE))
+    assert asked == [1, 1]
+    assert run(EVERYTHING, on_epoch=after(3, Verdict.PAUSE)).status == "finished", "after the last epoch"
+
+
 def test_a_killed_training_continues_from_the_last_checkpoint(tmp_path: Path, undisturbed: CVResult) -> None:
     """The clock jumps two minutes an epoch, so every epoch is checkpointed; the kill comes after the second."""
     path = tmp_path / "trial.pt"
