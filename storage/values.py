@@ -301,5 +301,9 @@ PREDICTED_NOTE = "predicted_seconds"
 """Entry in the note of a search item: the seconds of its training that a rehearsal of a few steps predicts."""
 
 
+RUNGS_NOTE = "rungs"
+"""Key in the note of a search item: its number of epochs, and its value at each rung that it has reached."""
+
+
 TRIAL_NOTE = "trial"
 """Key in the note of a confirmation's work item: the number of the search trial whose recipe it repeats."""

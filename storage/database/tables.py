@@ -250,10 +250,11 @@ class Work(Base):
     lease_until: Mapped[float | None]
     home: Mapped[str | None]  # only workers of this home may take the item; NULL: all may
     created: Mapped[float]
+    paused_after: Mapped[int | None]  # the epoch after which a queued trial is paused; NULL: it is not
 
 
 class Trial(Base):
-    """The outcome of a work item: written once, never changed."""
+    """The outcome of a work item: written once, never changed. A paused trial has one that its promotion deletes."""
 
     __tablename__ = "retable_trial"
     __table_args__ = (

@@ -35,8 +35,13 @@ def is_live(clock: Clock) -> ColumnElement[bool]:
 
 
 def is_waiting(clock: Clock) -> ColumnElement[bool]:
-    """The item waits for a worker: never taken, released, or its lease has run out."""
-    return or_(is_expired(clock), Work.state == WorkState.QUEUED.value)
+    """The item waits for a worker: never taken, released, or its lease has run out. A paused trial does not."""
+    return or_(is_expired(clock), and_(Work.state == WorkState.QUEUED.value, Work.paused_after.is_(None)))
+
+
+def is_paused() -> ColumnElement[bool]:
+    """The trial waits at a rung for its promotion (`storage.queue.pausing`)."""
+    return and_(Work.state == WorkState.QUEUED.value, Work.paused_after.is_not(None))
 
 
 def is_settled() -> ColumnElement[bool]:

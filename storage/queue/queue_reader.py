@@ -16,6 +16,7 @@ from storage.queue.conditions import (
     is_expired,
     is_for_home,
     is_live,
+    is_paused,
     is_running,
     is_waiting,
     items_without_trial,
@@ -43,7 +44,8 @@ class QueueReader:
         """Ids of the studies that seem to have work for a worker of ``home``, in the order in which to try them.
 
         Higher priority comes first; then the study with fewer busy workers; then the one whose last item was taken
-        longest ago. Cheap enough for idle workers to poll. `WorkQueue.take` makes the decision.
+        longest ago. Cheap enough for idle workers to poll. `WorkQueue.take` makes the decision. Paused trials
+        count as work of every home, because any worker may end them.
 
         Args:
             home: as in `WorkQueue.take`.
@@ -57,10 +59,12 @@ class QueueReader:
             is_for_home(home),
             or_(Work.kind != WorkKind.SEARCH.value, Study.state == StudyState.RUNNING.value),
         )
+        has_paused_trial = and_(is_running(clock), exists().where(of_study, is_paused()))
+        has_work = or_(has_waiting_item, has_paused_trial, may_begin_trial(clock))
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(Study.id)
-                .where(Study.state != StudyState.PAUSED.value, or_(has_waiting_item, may_begin_trial(clock)))
+                .where(Study.state != StudyState.PAUSED.value, has_work)
                 .order_by(Study.priority.desc(), busy_workers, func.coalesce(Study.served, 0.0), Study.id)
             )
             return list(rows.scalars())
@@ -156,7 +160,7 @@ class QueueReader:
 
     @repeatable
     def counts(self, study_id: int) -> dict[WorkKind, dict[WorkState, int]]:
-        """How many items of each kind are in each state, zeros included.
+        """How many items of each kind are in each state, zeros included, without paused trials.
 
         Items whose lease has run out count as queued, because the next worker may take them.
         """
@@ -164,7 +168,9 @@ class QueueReader:
         result = {kind: dict.fromkeys(WorkState, 0) for kind in WorkKind}
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(Work.kind, state, func.count()).where(Work.study_id == study_id).group_by(Work.kind, state)
+                select(Work.kind, state, func.count())
+                .where(Work.study_id == study_id, ~is_paused())
+                .group_by(Work.kind, state)
             )
             for kind, found, count in rows:
                 result[WorkKind(kind)][WorkState(found)] = count
@@ -180,7 +186,7 @@ class QueueReader:
         Args:
             work_id: of the only item to look at; None: all items of the study.
         """
-        conditions = [Work.study_id == study_id, Work.is_reported.is_(False)]
+        conditions = [Work.study_id == study_id, Work.is_reported.is_(False), Work.paused_after.is_(None)]
         if work_id is not None:
             conditions.append(Work.id == work_id)
         with self._database.reading() as connection:

@@ -8,7 +8,8 @@ suspended or disconnected workers neither lose a result nor store a second one.
 Each method is one short transaction. All methods but `WorkQueue.renew` are repeated during an outage
 (`storage.database.outages.repeatable`).
 
-Only this module, `storage.queue.settle` and `storage.queue.recovery` write to ``retable_work``.
+Only this module, `storage.queue.pausing`, `storage.queue.settle` and `storage.queue.recovery` write to
+``retable_work``.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from storage.database.tables import Study, Work, columns_of
 from storage.errors import StorageError, UnknownStudyError
 from storage.queue.conditions import is_for_home, is_held_by, is_settled, is_waiting, may_begin_trial
 from storage.queue.items import WorkItem, leased_item
-from storage.queue.queue_reader import QueueReader
+from storage.queue.pausing import Choice, PausingQueue
 from storage.queue.settle import MAX_LOST_WORKERS, count_lost_workers, give_up, settle
 from storage.records.trial_rows import delete_outcome
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState, recipe_hash
 
 
-class WorkQueue(QueueReader):
+class WorkQueue(PausingQueue):
     """Work items of all studies of one database: creating, leasing and settling them, beside all queries."""
 
     def __init__(self, database: Database, *, max_lost_workers: int = MAX_LOST_WORKERS) -> None:
@@ -85,12 +86,14 @@ class WorkQueue(QueueReader):
         *,
         home: str | None = None,
         skip: Collection[int] = (),
+        promote: Choice | None = None,
     ) -> WorkItem | None:
         """Lease the next item to ``worker``; None if there is none.
 
         First come waiting items that were begun before (released, or their lease has run out), then waiting items with
-        a given recipe, then a new search item, if `may_begin`. A waiting item that has lost `MAX_LOST_WORKERS` workers
-        is stored as failed and passed over. The state of the study limits the kinds (`storage.values.StudyState`).
+        a given recipe, then the paused trial that ``promote`` chooses, then a new search item, if `may_begin`.
+        A waiting item that has lost `MAX_LOST_WORKERS` workers is stored as failed and passed over. The state of the
+        study limits the kinds (`storage.values.StudyState`).
 
         Args:
             worker: name of the process, unique among all that live.
@@ -98,7 +101,8 @@ class WorkQueue(QueueReader):
             kinds: only items of these kinds.
             home: identity of the folder in which this worker keeps weights (`search.runtime.home.Home`). Items that are
                 bound to a home go only to its workers.
-            skip: ids of items to leave to other workers.
+            skip: ids of waiting items to leave to other workers.
+            promote: chooses a paused trial; called once, inside the transaction. None: paused trials stay.
 
         Raises:
             UnknownStudyError: no such study.
@@ -119,6 +123,8 @@ class WorkQueue(QueueReader):
             if state == StudyState.STOPPED:
                 allowed -= {WorkKind.SEARCH}
             row = self._next_waiting(connection, study_id, allowed, home, skip)
+            if row is None and WorkKind.SEARCH in allowed and promote is not None:
+                row = self._promoted(connection, study_id, promote)
             if row is None and WorkKind.SEARCH in allowed:
                 row = self._create_search_item(connection, study_id)
             if row is None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, Row, delete, false, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, false, func, insert, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from storage.database import rows
 from storage.database.blobs import pack
 from storage.database.clock import Clock
 from storage.database.rows import check_row, damaged, unpacked
-from storage.database.tables import Curve, Prediction, Trial, columns_of
+from storage.database.tables import Curve, Prediction, Trial, Work, columns_of
 from storage.values import (
     PROBE_NOTE,
     EpochCurve,
@@ -35,6 +35,16 @@ TRIAL_COLUMNS = tuple(getattr(Trial, name).label(name) for name in TrialRecord._
 def is_probe(marks: InstrumentedAttribute[dict[str, Any]]) -> ColumnElement[bool]:
     """SQL condition: a note or the attributes of a trial say that it is a probe (`storage.values.PROBE_NOTE`)."""
     return func.coalesce(marks[PROBE_NOTE].as_boolean(), false()).is_(true())
+
+
+def has_ended() -> ColumnElement[bool]:
+    """SQL condition: a row of `Trial` is final, not that of a paused trial (`storage.queue.pausing`)."""
+    return ~is_paused_record()
+
+
+def is_paused_record() -> ColumnElement[bool]:
+    """SQL condition: a row of `Trial` is the outcome so far of a paused trial."""
+    return exists().where(Work.id == Trial.work_id, Work.paused_after.is_not(None)).correlate(Trial)
 
 
 _INDEX = rows.integer(0, rows.COUNT)
@@ -128,6 +138,22 @@ def delete_outcome(connection: Connection, work_id: int) -> None:
     connection.execute(delete(Curve).where(Curve.trial_id == trial_id))
     connection.execute(delete(Prediction).where(Prediction.trial_id == trial_id))
     connection.execute(delete(Trial).where(Trial.work_id == work_id))
+
+
+def store_again(connection: Connection, work_id: int, clock: Clock) -> None:
+    """Give the record of a work item a new id and the present time, so that it is the last in the order of records.
+
+    Args:
+        work_id: of an item whose record has no predictions.
+    """
+    record = connection.execute(select(*columns_of(Trial)).where(Trial.work_id == work_id)).one()
+    curves = connection.execute(select(*columns_of(Curve)).where(Curve.trial_id == record.id)).all()
+    delete_outcome(connection, work_id)
+    values = {**record._mapping, "finished": clock()}
+    del values["id"]
+    new_id = connection.execute(insert(Trial).values(values).returning(Trial.id)).scalar_one()
+    if curves:
+        connection.execute(insert(Curve), [{**curve._mapping, "trial_id": new_id} for curve in curves])
 
 
 def select_curves(connection: Connection, trial_id: int) -> tuple[EpochCurve, ...]:

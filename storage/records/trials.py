@@ -13,12 +13,19 @@ from storage.database.rows import check_row
 from storage.database.tables import Prediction, Study, Trial
 from storage.errors import StorageError
 from storage.records.sizes import SizeReader, checked_probabilities
-from storage.records.trial_rows import TRIAL_COLUMNS, is_probe, select_curves, trial_record
+from storage.records.trial_rows import (
+    TRIAL_COLUMNS,
+    has_ended,
+    is_paused_record,
+    is_probe,
+    select_curves,
+    trial_record,
+)
 from storage.values import EpochCurve, TrialRecord, TrialStatus, WorkKind
 
 
 class TrialStore:
-    """Reads the outcomes that `storage.queue.work_queue.WorkQueue.store` wrote.
+    """Reads the outcomes that `storage.queue.work_queue.WorkQueue.store` wrote; those of paused trials with `paused`.
 
     All methods are repeated during an outage (`storage.database.outages.repeatable`).
     """
@@ -32,7 +39,7 @@ class TrialStore:
         self, study_id: int, *, kind: WorkKind | None = None, status: TrialStatus | None = None
     ) -> list[TrialRecord]:
         """Records of a study in the order in which they were stored; with ``kind`` or ``status``, only those."""
-        query = select(*TRIAL_COLUMNS).where(Trial.study_id == study_id).order_by(Trial.id)
+        query = select(*TRIAL_COLUMNS).where(Trial.study_id == study_id, has_ended()).order_by(Trial.id)
         if kind is not None:
             query = query.where(Trial.kind == WorkKind(kind).value)
         if status is not None:
@@ -41,10 +48,17 @@ class TrialStore:
             return [trial_record(row) for row in connection.execute(query)]
 
     @repeatable
+    def paused(self, study_id: int) -> list[TrialRecord]:
+        """The outcomes so far of the paused trials of a study, as they would end: pruned. In the order of pausing."""
+        query = select(*TRIAL_COLUMNS).where(Trial.study_id == study_id, is_paused_record()).order_by(Trial.id)
+        with self._database.reading() as connection:
+            return [trial_record(row) for row in connection.execute(query)]
+
+    @repeatable
     def record_of(self, work_id: int) -> TrialRecord | None:
         """The record of a work item; None while it has no outcome."""
         with self._database.reading() as connection:
-            row = connection.execute(select(*TRIAL_COLUMNS).where(Trial.work_id == work_id)).one_or_none()
+            row = connection.execute(select(*TRIAL_COLUMNS).where(Trial.work_id == work_id, has_ended())).one_or_none()
         return None if row is None else trial_record(row)
 
     @repeatable
@@ -52,7 +66,7 @@ class TrialStore:
         """The number of records of one kind."""
         with self._database.reading() as connection:
             return connection.execute(
-                select(func.count()).where(Trial.study_id == study_id, Trial.kind == kind.value)
+                select(func.count()).where(Trial.study_id == study_id, Trial.kind == kind.value, has_ended())
             ).scalar_one()
 
     @repeatable
