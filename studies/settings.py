@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("tpe", "random", "gp")
 """Names of samplers; `search.tuning.samplers` maps them to Optuna's."""
-PRUNERS = ("successive_halving", "none")
+PRUNERS = ("successive_halving", "promotion", "none")
 """Names of pruners; `search.tuning.pruners` maps them to what they stand for."""
 REMOVED_PRUNERS = ("paired_race",)
 """Pruners that stored studies may name: these can be read and exported, but `search.tuning.pruners` refuses to go
@@ -70,14 +70,16 @@ class SearchSettings:
     patience: int = _setting(
         0, "trials without a gain beyond noise after which the search stops; 0: it never does", low=0, high=100_000
     )
-    pruner: str = _setting("successive_halving", "rule that stops a trial early", choices=PRUNERS)
-    min_epochs: int = _setting(1, "epochs before a trial may be stopped", low=1, high=10_000)
-    reduction_factor: int = _setting(3, "successive halving: one of this many trials continues", low=2, high=16)
+    pruner: str = _setting(
+        "successive_halving", "rule that stops a trial early, or pauses it (promotion)", choices=PRUNERS
+    )
+    min_epochs: int = _setting(1, "epochs before a trial may be stopped or paused", low=1, high=10_000)
+    reduction_factor: int = _setting(3, "one of this many trials continues at each rung", low=2, high=16)
     startup_trials: int = _setting(
-        2, "successive halving: trials that reach an epoch before one is stopped there", low=2, high=1000
+        2, "trials that reach a rung before one is stopped or promoted there", low=2, high=1000
     )
     last_rung: float = _setting(
-        0.5, "successive halving: share of a trial's epochs after which it is no longer stopped", low=0.01, high=1.0
+        0.5, "share of a trial's epochs after which it is no longer stopped or paused", low=0.01, high=1.0
     )
 
 

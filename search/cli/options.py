@@ -126,7 +126,7 @@ Quota = Annotated[
         min=0.0,
         max=1e6,
         callback=a_number,
-        help="GiB for checkpoints of trials that wait for a worker; default: 20. Oldest go first.",
+        help="GiB for checkpoints of trials that wait or are paused; default: 20. The worst and the oldest go first.",
     ),
 ]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="GPU indices for local workers, such as 0,2.")]

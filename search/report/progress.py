@@ -119,7 +119,7 @@ class _StatusLog:
 def _counts(snapshot: StudySnapshot) -> tuple[int, ...]:
     """What tells the stages of a study apart, and counts their progress."""
     return (
-        *(snapshot.paused, snapshot.workers, len(snapshot.records)),
+        *(snapshot.paused, snapshot.workers, len(snapshot.records), snapshot.trials_paused),
         *(snapshot.confirms_done, snapshot.confirms_open > 0, snapshot.refits_done, snapshot.refits_open > 0),
     )
 
@@ -225,6 +225,8 @@ def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
         parts.append(f"about {clock_time(left)} left")
     pruned = snapshot.count(TrialStatus.PRUNED)
     failed = snapshot.count(TrialStatus.FAILED)
+    paused = snapshot.trials_paused
+    parts += [f"{paused} paused"] * bool(paused)
     parts += [f"{pruned} pruned"] * bool(pruned) + [f"{failed} failed"] * bool(failed)
     if snapshot.ranking:
         best = snapshot.ranking[0]

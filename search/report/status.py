@@ -91,6 +91,8 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         say(console, f"Nothing is exported yet: `search start --study {study.name}` continues with the next stage.")
     if snapshot.waiting:
         say(console, f"{snapshot.waiting} trial(s) wait for a worker to continue them")
+    if snapshot.trials_paused:
+        say(console, f"{snapshot.trials_paused} trial(s) are paused; the best of them continue")
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
         hint = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,14 @@ from pathlib import Path
 from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from storage.artifacts import ArtifactFolder, Checkpoint
+from storage.queue.items import RungValues
 from storage.stores import Stores
 from storage.values import WorkState
 from trainer.common.files import remove_leftovers
 
 TIDY_INTERVAL = 600.0  # seconds between two calls of `tidy` by a worker
 QUOTA = 20.0
-"""Maximum size, in GiB, of the checkpoints of queued trials in one home folder."""
+"""Maximum size, in GiB, of the checkpoints of queued and paused trials in one home folder."""
 UNTOUCHED = 900.0
 """Seconds for which a checkpoint must be unchanged before it is removed. A copy of the database may share the home, and
 its worker may be training into the same file."""
@@ -67,33 +69,37 @@ def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], 
     """Remove checkpoints of ended trials, checkpoints and features over their quota, and partial files of killed
     processes.
 
+    Paused trials come first, those with the lowest scores before others: one that loses its checkpoint ends as pruned.
     A queued trial that loses its checkpoint starts over, which costs time and nothing else. Trials in training keep
     theirs. Features that were not used for the longest time are removed first, and computed again where needed.
 
     Args:
-        quota: GiB, see `QUOTA`; the oldest checkpoints are removed first.
+        quota: GiB, see `QUOTA`; of the queued trials, the oldest checkpoints are removed first.
         now: Unix time in seconds, on this host's clock like the times of its files.
 
     Returns:
         The number of removed checkpoints.
     """
     folder = artifacts_of(stores, home)
-    removed, queued = 0, []
-    for checkpoint, state in _checkpoints(stores, folder):
-        if now() - checkpoint.modified < UNTOUCHED:
+    removed, queued = 0, list[_Found]()
+    for found in _checkpoints(stores, folder):
+        if now() - found.checkpoint.modified < UNTOUCHED:
             continue
-        if state in (WorkState.STORED, WorkState.FAILED):
-            folder.remove_checkpoint(checkpoint.study, checkpoint.work_id)
+        if found.state in (WorkState.STORED, WorkState.FAILED):
+            folder.remove_checkpoint(found.checkpoint.study, found.checkpoint.work_id)
             removed += 1
-        elif state is WorkState.QUEUED:
-            queued.append(checkpoint)
-    excess = sum(checkpoint.size for checkpoint in queued) - quota * GIB
-    for checkpoint in sorted(queued, key=lambda checkpoint: checkpoint.modified):
+        elif found.state is WorkState.QUEUED:
+            queued.append(found)
+    excess = sum(found.checkpoint.size for found in queued) - quota * GIB
+    for found in sorted(queued, key=lambda found: found.order):
         if excess <= 0:
             break
-        log.warning(
-            "checkpoints exceed the quota of %g GiB: %s is removed, its trial starts over", quota, checkpoint.path
-        )
+        checkpoint, fate = found.checkpoint, "starts over"
+        if found.paused is not None:
+            fate = "ends as pruned"
+            if not stores.queue.end_paused(found.study_id, lambda trials, work_id=checkpoint.work_id: {work_id}):  # type: ignore[misc]
+                continue  # a worker has promoted it meanwhile
+        log.warning("checkpoints exceed the quota of %g GiB: %s is removed, its trial %s", quota, checkpoint.path, fate)
         folder.remove_checkpoint(checkpoint.study, checkpoint.work_id)
         removed += 1
         excess -= checkpoint.size
@@ -132,10 +138,36 @@ def limit_features(folder: Path, quota: float, *, now: Callable[[], float] = tim
     return removed
 
 
-def _checkpoints(stores: Stores, folder: ArtifactFolder) -> Iterator[tuple[Checkpoint, WorkState | None]]:
-    """The checkpoints of all studies, with the states of their work items; None: the work item is unknown."""
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A checkpoint with its work item."""
+
+    checkpoint: Checkpoint
+    study_id: int
+    state: WorkState | None
+    """None: the work item is unknown."""
+    paused: RungValues | None
+    """None: the trial is not paused."""
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """The order in which queued items lose their checkpoints."""
+        if self.paused is None or self.paused.paused_after is None:
+            return (1.0, self.checkpoint.modified)
+        value = self.paused.values.get(self.paused.paused_after)
+        return (0.0, self.paused.paused_after / self.paused.epochs, -math.inf if value is None else value)
+
+
+def _checkpoints(stores: Stores, folder: ArtifactFolder) -> Iterator[_Found]:
+    """The checkpoints of all studies."""
     for study in stores.studies.all():
         checkpoints = folder.checkpoints(study.name)
-        if checkpoints:
-            states = stores.queue.states(study.id)
-            yield from ((checkpoint, states.get(checkpoint.work_id)) for checkpoint in checkpoints)
+        if not checkpoints:
+            continue
+        states = stores.queue.states(study.id)
+        paused = {t.work_id: t for t in stores.queue.rung_values(study.id) if t.paused_after is not None}
+        for checkpoint in checkpoints:
+            work_id = checkpoint.work_id
+            yield _Found(
+                checkpoint=checkpoint, study_id=study.id, state=states.get(work_id), paused=paused.get(work_id)
+            )

@@ -26,6 +26,8 @@ class StudySnapshot:
     """Trials that a worker holds."""
     waiting: int
     """Trials that have begun but that no worker holds. The next worker continues them."""
+    trials_paused: int
+    """Trials that wait at a rung until they are promoted or end as pruned."""
     probes_planned: int
     """Probes with which the study begins, without those that were cancelled."""
     probes_waiting: int
@@ -86,7 +88,7 @@ class StudySnapshot:
         ended = [record.seconds for record in self.records if record.counts]
         if not ended or self.study.budget is None or self.study.state is StudyState.STOPPED:
             return None
-        left = max(0, self.study.budget - self.counted)
+        left = max(0, self.study.budget - self.counted - self.trials_paused)
         return left * statistics.mean(ended) / max(1, self.running, self.workers)
 
 
@@ -115,6 +117,7 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
         in_time_for_trial=in_time_for_trial,
         running=trials[WorkState.LEASED],
         waiting=trials[WorkState.QUEUED],
+        trials_paused=len(ended.paused),
         probes_planned=probes_planned,
         probes_waiting=probes_waiting,
         confirms_done=confirms[WorkState.STORED],

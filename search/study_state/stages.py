@@ -12,13 +12,16 @@ from storage.values import TRIAL_NOTE, StudyState, WorkKind
 
 
 def search_is_over(snapshot: StudySnapshot) -> bool:
-    """Whether no trial is running and none will begin. A paused search is not over."""
+    """Whether no trial is running and none will begin or continue. A paused search is not over.
+
+    Of a search that was stopped or has no time left, trials may be paused that never continue.
+    """
     study = snapshot.study
     if snapshot.running or snapshot.paused:
         return False
     if study.state is StudyState.STOPPED or not snapshot.in_time_for_trial:
         return True
-    if snapshot.waiting or snapshot.probes_waiting:
+    if snapshot.waiting or snapshot.probes_waiting or snapshot.trials_paused:
         return False
     return study.budget is not None and snapshot.counted >= study.budget
 
@@ -53,6 +56,9 @@ def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
         # Another program has deleted Optuna's study; the next sweep restores it.
         return f"{snapshot.running} trial(s)"
     trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if snapshot.trials_paused:  # they run in Optuna
+        in_training = {item.trial_number for item in stores.queue.held(snapshot.study.id)}
+        trials = [trial for trial in trials if trial.number in in_training]
     return ", ".join(_running_trial(trial) for trial in trials)
 
 

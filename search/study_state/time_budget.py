@@ -284,6 +284,11 @@ def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:
     return now + MARGIN * costs.shortest_trial + costs.confirmation_wall + costs.refit_wall <= deadline
 
 
+def is_time_for_whole_trial(costs: Costs, *, now: float, deadline: float) -> bool:
+    """As `is_time_for_trial`, for a trial that is not shortened; true before any trial gives an estimate."""
+    return now + MARGIN * (costs.trial or 0.0) + costs.confirmation_wall + costs.refit_wall <= deadline
+
+
 def confirmations_in_time(costs: Costs, *, now: float, deadline: float) -> int:
     """How many confirmations that begin at ``now`` would end early enough for refits and export, 0 or more."""
     return _trainings_within(costs, deadline - now - costs.refit_wall) * costs.workers

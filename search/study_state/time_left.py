@@ -30,10 +30,17 @@ class EndedTrainings:
 
     trials: tuple[TrialRecord, ...] = ()
     confirmations: tuple[TrialRecord, ...] = ()
+    paused: tuple[TrialRecord, ...] = ()
+    """The outcomes so far of the paused trials, which have cost as much time as pruned ones."""
+
+    @property
+    def measured(self) -> tuple[TrialRecord, ...]:
+        """All trainings whose times are known."""
+        return (*self.trials, *self.paused, *self.confirmations)
 
 
 def read_ended(stores: Stores, study_id: int, before: EndedTrainings | None = None) -> EndedTrainings:
-    """Read the ended trials and confirmations of a study.
+    """Read the ended trials and confirmations of a study, and its paused trials.
 
     Args:
         before: an earlier result. Its parts are returned again as long as their number is the same, because outcomes of
@@ -47,7 +54,9 @@ def read_ended(stores: Stores, study_id: int, before: EndedTrainings | None = No
         return tuple(stores.trials.records(study_id, kind=kind))
 
     return EndedTrainings(
-        trials=read(WorkKind.SEARCH, before.trials), confirmations=read(WorkKind.CONFIRM, before.confirmations)
+        trials=read(WorkKind.SEARCH, before.trials),
+        confirmations=read(WorkKind.CONFIRM, before.confirmations),
+        paused=tuple(stores.trials.paused(study_id)),
     )
 
 
@@ -94,7 +103,7 @@ def read_costs(stores: Stores, study: Study, ended: EndedTrainings | None = None
     """
     if ended is None:
         ended = read_ended(stores, study.id)
-    records = ended.trials
+    records = (*ended.trials, *ended.paused)
     present = processes_present(stores.workers, study.id)
     workers = [process for process in present if process.role is Role.WORKER]
     homes = {process.home for process in present}

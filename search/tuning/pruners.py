@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import optuna
 
+from search.tuning.promotion import Promotion
 from search.tuning.successive_halving import SuccessiveHalving
 from storage.optuna_storage import stored_trial
 from studies.spec import SearchSettings, StudyError
@@ -43,15 +44,18 @@ class OptunaPruner:
         return self._pruner.prune(trial.study, stored_trial(trial))
 
 
+def _halving(settings: SearchSettings) -> SuccessiveHalving:
+    return SuccessiveHalving(
+        min_epochs=settings.min_epochs,
+        reduction_factor=settings.reduction_factor,
+        startup_trials=settings.startup_trials,
+        last_rung=settings.last_rung,
+    )
+
+
 PRUNERS: dict[str, Callable[[SearchSettings], Pruner]] = {
-    "successive_halving": lambda settings: OptunaPruner(
-        SuccessiveHalving(
-            min_epochs=settings.min_epochs,
-            reduction_factor=settings.reduction_factor,
-            startup_trials=settings.startup_trials,
-            last_rung=settings.last_rung,
-        )
-    ),
+    "successive_halving": lambda settings: OptunaPruner(_halving(settings)),
+    "promotion": lambda settings: Never(),  # `make_promotion` pauses trials instead
     "none": lambda settings: Never(),
 }
 
@@ -68,3 +72,8 @@ def make_pruner(settings: SearchSettings) -> Pruner:
             f"again with search.pruner as one of {', '.join(PRUNERS)}, in the study file or by --set"
         )
     return PRUNERS[settings.pruner](settings)
+
+
+def make_promotion(settings: SearchSettings) -> Promotion | None:
+    """The rule by which a study pauses and promotes its trials; None if it prunes them."""
+    return Promotion(_halving(settings)) if settings.pruner == "promotion" else None

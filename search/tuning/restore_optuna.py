@@ -121,6 +121,7 @@ def _search_trials(stores: Stores, study: Study) -> list[FrozenTrial]:
     enqueued = {trial.number: trial for trial in stores.enqueued.all(study.id)}
     recipes = stores.queue.assigned_trials(study.id)
     records = {r.number: r for r in stores.trials.records(study.id, kind=WorkKind.SEARCH) if r.number is not None}
+    paused = {r.number: r for r in stores.trials.paused(study.id)}
     trials = []
     for number in range(max((*enqueued, *recipes), default=-1) + 1):
         waiting = enqueued.get(number)
@@ -133,6 +134,8 @@ def _search_trials(stores: Stores, study: Study) -> list[FrozenTrial]:
             trial.state, trial.user_attrs = TrialState.FAIL, {"reason": NEVER_BEGAN}
         if number in records:
             _end(trial, stores, study, records[number])
+        elif number in paused:
+            trial.intermediate_values = reported_epochs(stores, paused[number])
         trials.append(trial)
     return _numbered(trials)
 

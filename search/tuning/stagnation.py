@@ -10,6 +10,7 @@ from search.statistics.ranking import rank
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_targets
+from search.tuning.pruners import make_promotion
 from storage.stores import Stores
 from storage.values import StudyState, TrialRecord, WorkKind
 
@@ -17,18 +18,29 @@ from storage.values import StudyState, TrialRecord, WorkKind
 def stop_if_stagnant(stores: Stores, name: str) -> None:
     """Stop the study called ``name`` if its last ``patience`` trials gained nothing beyond noise.
 
-    Only trials since the study was last started or resumed count.
+    Only trials since the study was last started or resumed count. As long as a paused trial can be promoted, the study
+    goes on.
     """
     study = read_study(stores, name)
     patience = study.spec.search_settings.patience
     if not patience or study.state is not StudyState.RUNNING:
         return
-    records = [r for r in stores.trials.records(study.id, kind=WorkKind.SEARCH) if r.counts]
+    ended = [r for r in stores.trials.records(study.id, kind=WorkKind.SEARCH) if r.counts]
+    # A paused trial counts like a pruned one.
+    records = sorted([*ended, *stores.trials.paused(study.id)], key=lambda record: record.id)
     if sum(record.finished >= study.begun for record in records) < patience:
         return
     reason = why_stagnant(stores, study, records)
-    if reason:
+    if reason and not _can_promote(stores, study):
         stores.studies.set_state(study.id, StudyState.STOPPED, reason)
+
+
+def _can_promote(stores: Stores, study: Study) -> bool:
+    rule = make_promotion(study.spec.search_settings)
+    if rule is None:
+        return False
+    trials = stores.queue.rung_values(study.id)
+    return rule.choose(trials, {trial.home for trial in trials}) is not None
 
 
 def why_stagnant(stores: Stores, study: Study, records: Sequence[TrialRecord]) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.study_state.study import Study, read_study
-from search.study_state.time_budget import Costs, confirmations_in_time, is_time_for_trial, latest_end
+from search.study_state.time_budget import (
+    Costs,
+    confirmations_in_time,
+    is_time_for_trial,
+    is_time_for_whole_trial,
+    latest_end,
+)
 from search.study_state.time_left import EndedTrainings, read_costs, read_ended
 from search.worker.time_limit import Limit, NoLimit, StudyTime, TimeLimit
 from storage.queue.items import WorkItem
@@ -32,7 +38,7 @@ class DeadlineGuard:
         self._stores = stores
         self._device = device
         self._ended: dict[int, EndedTrainings] = {}  # by study id
-        self._ended_before, self._given_up_before = -1, 0  # trials ended and given up when a trial ended last
+        self._ended_before, self._given_up_before = -1, 0  # trials ended and given up when a trial ended or paused last
         self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id
 
     def kinds_to_begin(self, study: Study) -> tuple[WorkKind, ...]:
@@ -49,6 +55,13 @@ class DeadlineGuard:
             WorkKind.REFIT: now >= deadline or now + (costs.final or 0.0) <= refit_end,
         }
         return tuple(kind for kind in WorkKind if may_begin[kind])
+
+    def is_time_for_whole_trial(self, study: Study) -> bool:
+        """Whether a new trial could train all its epochs before the stages that follow the search."""
+        if study.deadline is None:
+            return True
+        state = self._read(study)
+        return is_time_for_whole_trial(state.costs, now=state.now, deadline=study.deadline)
 
     def given_up(self, study: Study) -> set[int]:
         """Ids of the items that this worker has released as too late for the present deadline.
@@ -74,7 +87,7 @@ class DeadlineGuard:
 
     def _trials_may_fit(self, state: StudyTime) -> bool:
         """Whether this worker has not just given up several trials, or the first one: the next would be no faster."""
-        ended = len(state.ended.trials)
+        ended = len(state.ended.trials) + len(state.ended.paused)
         if ended != self._ended_before:
             self._ended_before, self._given_up_before = ended, len(self.given_up(state.study))
         return len(self.given_up(state.study)) - self._given_up_before < (GIVE_UPS if state.costs.finished else 1)

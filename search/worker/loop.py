@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
@@ -13,9 +14,11 @@ from search.runtime.signals import StopSignals
 from search.study_setup.data_folder import DataMismatch, NoData
 from search.study_setup.weights_folder import NoWeights
 from search.study_state.study import read_study
+from search.tuning.promotion import ALL, AT_END
 from search.tuning.restore_optuna import ForeignOptunaStudy
 from search.worker.dead_workers import SWEEP_INTERVAL, orphaned_trials, sweep_all
 from search.worker.deadline_guard import DeadlineGuard
+from search.worker.pausing import end_when_over, is_last_phase
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
@@ -168,7 +171,21 @@ class _WorkerLoop:
         study = read_study(self._stores, context.study.name)  # read again, since its deadline may have changed
         kinds = self._deadline_guard.kinds_to_begin(study)
         skip = self._deadline_guard.given_up(study)
-        return queue.take(study_id, context.worker, context.lease, kinds, home=self._identity, skip=skip)
+
+        def take(at_least: int) -> WorkItem | None:
+            rule, homes = context.promotion, {self._identity}
+            promote = None if rule is None else partial(rule.choose, homes=homes, skip=skip, at_least=at_least)
+            return queue.take(
+                study_id, context.worker, context.lease, kinds, home=self._identity, skip=skip, promote=promote
+            )
+
+        # A new trial that cannot end in time gains less than the best of the paused.
+        item = take(0 if self._deadline_guard.is_time_for_whole_trial(study) else ALL)
+        if item is None and is_last_phase(self._stores, study_id):
+            item = take(AT_END)
+            if item is None:
+                end_when_over(context)
+        return item
 
     def _stop_test(self, item: WorkItem) -> Callable[[], bool]:
         """Test whether to stop after the epoch: a stop is requested, or the study is paused or its search stopped."""

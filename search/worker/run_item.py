@@ -18,9 +18,10 @@ from search.tuning.stagnation import stop_if_stagnant
 from search.tuning.suggest import sample
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LeaseKeeper
+from search.worker.pausing import end_hopeless
 from search.worker.retention import remove_outranked_weights
 from search.worker.study_context import StudyContext
-from search.worker.task import LeaseLost, Task, describe
+from search.worker.task import LeaseLost, Paused, Task, describe
 from search.worker.time_limit import Limit, NoLimit
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
@@ -48,9 +49,9 @@ def run_item(
 ) -> bool:
     """Run a work item that this worker has just taken.
 
-    Afterwards one of these holds: the outcome is stored and reported to Optuna; the item is released because
-    ``stop_requested`` or because of its ``limit``; another worker has taken it over; the item is discarded because the
-    budget is used up and no probe waits. Errors in the training are handled by the policies of
+    Afterwards one of these holds: the outcome is stored and reported to Optuna; the trial is paused; the item is
+    released because ``stop_requested`` or because of its ``limit``; another worker has taken it over; the item is
+    discarded because the budget is used up and no probe waits. Errors in the training are handled by the policies of
     `search.runtime.failures`.
 
     Args:
@@ -98,7 +99,9 @@ def run_item(
             else:
                 _handle_error(context, item, lease, error)
             return True
-        if outcome is not None:
+        if isinstance(outcome, Paused):
+            _pause(context, item, outcome)
+        elif outcome is not None:
             _store(context, item, outcome)
         elif context.stores.queue.release(item):
             log.info("%s is released; the next worker continues it", describe(item))
@@ -126,8 +129,27 @@ def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None
     elif item.kind is WorkKind.SEARCH:
         if outcome.status is TrialStatus.FINISHED:
             remove_outranked_weights(context.stores, context.study, context.artifacts)
+        end_hopeless(context)
         stop_if_stagnant(context.stores, context.study.name)
     log.info("%s: %s", describe(item), outcome.reason or outcome.status)
+
+
+def _pause(context: StudyContext, item: WorkItem, paused: Paused) -> None:
+    """Pause a trial whose checkpoint is written; its trial in Optuna keeps running."""
+    try:
+        done = context.stores.queue.pause(item, paused.reached, paused.outcome)
+    except StorageError as error:
+        if is_outage(error):
+            raise
+        log.error("%s cannot be paused:\n%s", describe(item), traceback.format_exc())
+        _store(context, item, paused.outcome)
+        return
+    if not done:
+        log.info("%s was taken over by another worker; its pause here is dropped", describe(item))
+        return
+    log.info("%s: paused after epoch %d of %d", describe(item), paused.outcome.epochs_done, paused.reached.epochs)
+    end_hopeless(context)
+    stop_if_stagnant(context.stores, context.study.name)
 
 
 def _report(context: StudyContext, item: WorkItem) -> None:

@@ -18,7 +18,7 @@ from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study
 from search.tuning.probing.backbones import ProbeResults
 from search.tuning.probing.sampler import ProbedSampler
-from search.tuning.pruners import make_pruner
+from search.tuning.pruners import make_promotion, make_pruner
 from search.tuning.restore_optuna import is_replaced, optuna_study
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
@@ -93,7 +93,10 @@ class StudyCache:
         seed = sampler_seed(settings, os.environ.get(PLACE_VARIABLE, resources.worker), trials_so_far)
         probes = ProbeResults(resources.stores, study.id, study.spec)
         sampler = ProbedSampler(
-            make_sampler(settings, seed, study.budget or settings.trials), lambda: probes.distances, seed=seed
+            make_sampler(settings, seed, study.budget or settings.trials),
+            lambda: probes.distances,
+            seed=seed,
+            pausing=make_promotion(settings) is not None,
         )
         backend = resources.stores.optuna_study(study.name, sampler)
         # `StudyContext.pruner` decides instead, because it sees the whole report of an epoch. Optuna's pruners do not.

@@ -17,9 +17,10 @@ from search.runtime.kept_networks import artifacts_of
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_weights
 from search.tuning.probing.backbones import ProbeResults
-from search.tuning.pruners import Pruner
+from search.tuning.promotion import Promotion
+from search.tuning.pruners import Pruner, make_promotion
 from search.worker.lease import LEASE
-from search.worker.task import Task
+from search.worker.task import Paused, Task
 from storage.artifacts import ArtifactFolder
 from storage.stores import Stores
 from storage.values import TrialOutcome
@@ -51,7 +52,7 @@ class StudyContext:
     home: Home
     device: torch.device
     loader: BatchLoader
-    train: Callable[[StudyContext, Task], TrialOutcome | None]
+    train: Callable[[StudyContext, Task], TrialOutcome | Paused | None]
     """Trains a work item: `search.worker.train_item.train`. Tests and benchmarks give another function."""
     weights_dir: Path | None = None
     """Folder of pre-trained weights, see `trainer.networks.build.create_backbone`."""
@@ -62,6 +63,11 @@ class StudyContext:
     def spec(self) -> StudySpec:
         """The study's specification."""
         return self.study.spec
+
+    @cached_property
+    def promotion(self) -> Promotion | None:
+        """The rule by which paused trials continue; None: the study prunes its trials."""
+        return make_promotion(self.spec.search_settings)
 
     @property
     def artifacts(self) -> ArtifactFolder:

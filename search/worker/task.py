@@ -10,8 +10,8 @@ import optuna
 from search.runtime.errors import SearchError
 from search.worker.lease import LeaseKeeper
 from search.worker.time_limit import Limit, NoLimit
-from storage.queue.items import WorkItem
-from storage.values import WorkKind
+from storage.queue.items import RungValues, WorkItem
+from storage.values import TrialOutcome, WorkKind
 
 
 class LeaseLost(SearchError):
@@ -37,6 +37,16 @@ class Task:
     def name(self) -> str:
         """Description for log messages."""
         return describe(self.item)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused:
+    """A training that pauses: its checkpoint is written."""
+
+    reached: RungValues
+    """With the epoch after which it pauses, and the home of the checkpoint."""
+    outcome: TrialOutcome
+    """That of a trial pruned after this epoch."""
 
 
 def describe(item: WorkItem) -> str:

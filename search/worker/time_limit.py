@@ -163,7 +163,7 @@ class TimeLimit:
         with self._lock:
             state = self._refresh()
             self._epoch_from, self._next_estimate = None, LEAST_PROGRESS
-            cost = predicted_cost([*state.ended.trials, *state.ended.confirmations], recipe.to_flat(), self._device)
+            cost = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
             self._judged = cost is not None or self._resumed or state.study.deadline is None
             if recipe.method == LINEAR_PROBE and state.study.deadline is not None:
                 self._judged = False  # it ends within its share of the time, even if the machine has become slower
@@ -214,7 +214,7 @@ class TimeLimit:
             left = report.epochs - report.epoch
             if state.study.deadline is None or not left:
                 return Verdict.CONTINUE
-            known = predicted_cost([*state.ended.trials, *state.ended.confirmations], recipe.to_flat(), self._device)
+            known = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
             cost = TrainingCost(epoch=report.seconds, overhead=known.overhead if known else report.seconds)
             end = self._latest_end(state, recipe, cost)
             if state.now + cost.total(left) <= end:

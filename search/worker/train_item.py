@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported
-from search.worker.task import LeaseLost, Task
+from search.worker.task import LeaseLost, Paused, Task
 from search.worker.time_limit import OutOfTime, TooSlow
 from storage.optuna_storage import stored_trial
 from storage.values import FULL_DATA_SPLIT, PREDICTED_NOTE, EpochCurve, TrialOutcome, TrialStatus, WorkKind
@@ -31,11 +32,12 @@ TEST_PER_TRAIN = 5
 log = logging.getLogger(__name__)
 
 
-def train(context: StudyContext, task: Task) -> TrialOutcome | None:
+def train(context: StudyContext, task: Task) -> TrialOutcome | Paused | None:
     """Cross-validate the item's recipe.
 
     Returns:
-        The outcome; None: the training was stopped, and its checkpoint is left for the next worker.
+        The outcome, or that of a trial that pauses at a rung; None: the training was stopped, and its checkpoint is
+        left for the next worker.
 
     Raises:
         LeaseLost: another worker holds the item.
@@ -51,7 +53,7 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | None:
             return None
 
 
-def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | None:
+def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | Paused | None:
     """Cross-validate ``recipe``; as `train`.
 
     Raises:
@@ -60,6 +62,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     """
     from trainer.networks.view_averaging import FLIPS
     from trainer.training.cross_validation import cross_validate
+    from trainer.training.results import Verdict
 
     begun = time.monotonic()
     task.limit.fit(recipe)
@@ -67,13 +70,18 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         _rehearse(context, task, recipe)
     item, lease = task.item, task.lease
     in_search = item.kind is WorkKind.SEARCH
-    epoch_callback = _epoch_callback(context, task, recipe)
+    rungs = RungKeeper(context, item, recipe.epochs)
+    epoch_callback = _epoch_callback(context, task, recipe, rungs)
     in_epochs = 0.0
 
     def on_epoch(report: EpochReport) -> Verdict:
         nonlocal in_epochs
         in_epochs += report.seconds
         return epoch_callback(report)
+
+    def on_resume(report: EpochReport) -> Verdict:
+        # A worker that was killed between writing the checkpoint and pausing the trial leaves the rung unrecorded.
+        return Verdict.PAUSE if rungs.pauses(report) else Verdict.CONTINUE
 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
         return may_be_exported(context.stores, context.study, recipe, last, average)
@@ -87,6 +95,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         device=context.device,
         on_epoch=on_epoch,
         on_batch=lambda share: task.limit.on_batch(recipe, share),
+        on_resume=on_resume,
         abandon=lambda: lease.lost or task.overdue() or task.limit.passed(),
         checkpoint=context.artifacts.checkpoint(context.study.name, item.id),
         weights_dir=context.weights_dir,
@@ -101,11 +110,15 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         raise LeaseLost
     if result.status == "stopped":
         return None
+    pauses = result.status == "paused"
+    if pauses:  # how the trial ends if it never continues
+        result = replace(result, status="pruned", reason=f"pruned after epoch {result.epochs_done} of {recipe.epochs}")
     networks = _save_networks(context, task, result) if result.models else {}
     outcome = outcome_of(result, context.study.metric, context.targets)
     reason = outcome.reason or task.limit.reason
     overhead = max(0.0, time.monotonic() - begun - in_epochs)
-    return replace(outcome, reason=reason, overhead=overhead, networks=networks)
+    outcome = replace(outcome, reason=reason, overhead=overhead, networks=networks)
+    return Paused(reached=rungs.paused, outcome=outcome) if pauses and rungs.paused is not None else outcome
 
 
 def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
@@ -152,7 +165,9 @@ def _shorten(context: StudyContext, task: Task, slow: TooSlow) -> Recipe:
     return slow.recipe
 
 
-def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callable[[EpochReport], Verdict]:
+def _epoch_callback(
+    context: StudyContext, task: Task, recipe: Recipe, rungs: RungKeeper
+) -> Callable[[EpochReport], Verdict]:
     """The function that `cross_validate` calls after each epoch: logs, reports to Optuna, decides whether to go on."""
     from trainer.training.results import Verdict
 
@@ -166,9 +181,12 @@ def _epoch_callback(context: StudyContext, task: Task, recipe: Recipe) -> Callab
             raise LeaseLost
         if trial is not None and np.isfinite(report.mean_true_probability) and report.epoch not in reported:
             trial.report(report.mean_true_probability, report.epoch)
+        pauses = rungs.pauses(report)
         if task.stop_requested():
-            return Verdict.STOP
+            return Verdict.PAUSE if pauses else Verdict.STOP
         verdict = task.limit.after_epoch(recipe, report)
+        if pauses and verdict is not Verdict.FINISH:
+            return Verdict.PAUSE
         if verdict is Verdict.STOP:
             log.info("%s is released: it would end too late for the deadline", task.name)
         if verdict is not Verdict.CONTINUE:

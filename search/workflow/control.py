@@ -12,6 +12,7 @@ from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over
 from search.study_state.study import Study, read_study
 from search.tuning.retry import retry_failed
+from search.worker.pausing import end_all
 from storage.records.studies import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
@@ -54,6 +55,7 @@ def stop(name: str | None, url: str) -> bool:
         say(console, f"The search of study {study.name} is over already. Its export is in {exports[-1].folder}.")
         return True
     stores.studies.set_state(study.id, StudyState.STOPPED, "stopped by hand")
+    end_all(stores, read_study(stores, study.name), None)
     waiting = [
         process
         for process in stores.workers.alive(SEEN_WITHIN)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
+from rich.console import Console
 from rich.text import Text
 
 from search.engines.local import LocalFleet
@@ -15,7 +16,7 @@ from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
 from search.report.probe_table import print_probes
-from search.report.progress import ScheduleView
+from search.report.progress import ScheduleView, print_trial
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
@@ -32,6 +33,7 @@ from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study
 from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
+from search.worker.pausing import end_all
 from search.workflow.confirm import run_confirmation
 from search.workflow.export_best import finish_export
 from search.workflow.final_training import export_is_due, plan_in_time, plan_of_finished
@@ -116,7 +118,7 @@ def start(request: StartRequest) -> None:
 
             over = partial(either_holds, search_is_over, due)
             watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
-            snapshot = read_snapshot(stores, name)
+            snapshot = _end_paused_trials(stores, study, home, console)
             print_search_over(console, snapshot)
             if study.budget == 0:
                 print_probes(console, snapshot)
@@ -164,6 +166,20 @@ def begin_or_continue(stores: Stores, study_plan: StudyPlan) -> tuple[Study, str
         if stored is None:
             return create_study(stores, study_plan), "begins"
         return resume(stores, Study.of(stored), study_plan), "continues"
+
+
+def _end_paused_trials(stores: Stores, study: Study, home: Home, console: Console) -> StudySnapshot:
+    """End and print the trials that a search leaves paused because it was stopped or has no time left.
+
+    Returns:
+        The study afterwards.
+    """
+    before = read_snapshot(stores, study.name)
+    end_all(stores, study, home)
+    after = read_snapshot(stores, study.name)
+    for record in after.records[len(before.records) :]:
+        print_trial(console, record, study.spec.default_recipe())
+    return after
 
 
 def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:

@@ -136,7 +136,7 @@ def _print_what_runs_it(stores: Stores, console: Console, study: Study) -> None:
     elif not snapshot.in_time_for_trial:
         say(console, f"The study's deadline leaves no time for it: {command} --hours H` sets another.")
     elif not stores.queue.may_begin(study.id):
-        needed = snapshot.counted + snapshot.running + snapshot.waiting + 1
+        needed = snapshot.counted + snapshot.running + snapshot.waiting + snapshot.trials_paused + 1
         say(console, f"The budget is used up: {command} --trials {needed}` runs it.")
     elif snapshot.workers:
         say(console, f"{snapshot.workers} worker(s) are available; the next free one runs it.")

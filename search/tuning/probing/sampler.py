@@ -1,12 +1,14 @@
 """A sampler that keeps to the backbones whose probes are not clearly worse, and prefers those with the best probes.
 
 It wraps another sampler. That one never sees probes, because their scores are not those of the recipes that it samples.
+It sees a paused trial (`search.tuning.promotion`) as pruned, because it may learn from its scores.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -22,44 +24,64 @@ UNPROBED = 1.0
 """Standard errors that a backbone without a finished probe counts behind the best: not to be probed is not worse."""
 
 
-class _WithoutProbes:
+class _SeenStudy:
     """A study as the inner sampler sees it."""
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._whole = study
+    def __init__(self, study: optuna.Study, *, pausing: bool) -> None:
+        self._whole, self._pausing = study, pausing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
 
-    def _get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
-        trials = self._whole._get_trials(*arguments, **options)
-        return [trial for trial in trials if PROBE_ATTRIBUTE not in trial.user_attrs]
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = self._whole._get_trials(deepcopy, None if self._pausing else states, use_cache)
+        if self._pausing:
+            trials = [_as_pruned(trial) for trial in trials]
+        return [
+            trial
+            for trial in trials
+            if PROBE_ATTRIBUTE not in trial.user_attrs and (states is None or trial.state in states)
+        ]
 
 
-def _hide_probes(study: optuna.Study) -> optuna.Study:
-    return cast(optuna.Study, _WithoutProbes(study))
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """A running trial that has reported scores, as if it were pruned; another trial as it is."""
+    if trial.state is not TrialState.RUNNING or not trial.intermediate_values:
+        return trial
+    pruned = copy.copy(trial)
+    pruned.state = TrialState.PRUNED
+    return pruned
 
 
 class ProbedSampler(optuna.samplers.BaseSampler):
     """Draws the backbone of a random trial by its probe, and replaces a proposed backbone that is not kept."""
 
     def __init__(
-        self, inner: optuna.samplers.BaseSampler, distances: Callable[[], Mapping[str, float]], *, seed: int
+        self,
+        inner: optuna.samplers.BaseSampler,
+        distances: Callable[[], Mapping[str, float]],
+        *,
+        seed: int,
+        pausing: bool = False,
     ) -> None:
         """
         Args:
             distances: returns how many standard errors each probed backbone is behind the best, infinite if it is not
                 fine-tuned (`search.tuning.probing.backbones.ProbeResults.distances`).
+            pausing: whether the study pauses trials.
         """
+        self._pausing = pausing
         self._inner, self._distances, self._generator = inner, distances, np.random.default_rng(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(_hide_probes(study), trial)
+        return self._inner.infer_relative_search_space(self._seen(study), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        params = dict(self._inner.sample_relative(_hide_probes(study), trial, search_space))
+        params = dict(self._inner.sample_relative(self._seen(study), trial, search_space))
         for name, distribution in search_space.items():
             names = self._names(distribution) if field_of(name) == BACKBONE else {}
             if names and name in params and params[name] not in names:
@@ -72,15 +94,18 @@ class ProbedSampler(optuna.samplers.BaseSampler):
         names = self._names(param_distribution) if field_of(param_name) == BACKBONE else {}
         if names:
             return self._draw(names)
-        return self._inner.sample_independent(_hide_probes(study), trial, param_name, param_distribution)
+        return self._inner.sample_independent(self._seen(study), trial, param_name, param_distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._inner.before_trial(_hide_probes(study), trial)
+        self._inner.before_trial(self._seen(study), trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._inner.after_trial(_hide_probes(study), trial, state, values)
+        self._inner.after_trial(self._seen(study), trial, state, values)
+
+    def _seen(self, study: optuna.Study) -> optuna.Study:
+        return cast(optuna.Study, _SeenStudy(study, pausing=self._pausing))
 
     def reseed_rng(self) -> None:
         self._inner.reseed_rng()

@@ -25,6 +25,7 @@ from search.study_state.time_budget import (
     confirmations_in_time,
     export_seconds,
     is_time_for_trial,
+    is_time_for_whole_trial,
     latest_end,
     measure_costs,
     outline,
@@ -133,6 +134,9 @@ class TestDivision:
         follows = MARGIN * (LEAST_LENGTH * 100 + 2 * 100 + 2 * 100) + EXPORT_SECONDS
         assert is_time_for_trial(costs, now=1000.0, deadline=1000.0 + follows)
         assert not is_time_for_trial(costs, now=1000.1, deadline=1000.0 + follows)
+        whole = follows + MARGIN * (1.0 - LEAST_LENGTH) * 100
+        assert is_time_for_whole_trial(costs, now=1000.0, deadline=1000.01 + whole)
+        assert not is_time_for_whole_trial(costs, now=1000.1, deadline=1000.0 + whole)
 
     def test_after_few_trials_no_time_is_reserved_for_confirmation(self) -> None:
         records = [record(n, 100.0) for n in range(4)]

@@ -46,7 +46,9 @@ def test_a_setting_of_the_removed_pruner_alone_is_ignored(stored: Study) -> None
 def test_a_worker_refuses_it_and_names_the_valid_pruners(
     stores: Stores, racing: Study, competition_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(StudyError, match=r"'paired_race', which was removed.* as one of successive_halving, none"):
+    with pytest.raises(
+        StudyError, match=r"'paired_race', which was removed.* as one of successive_halving, promotion, none"
+    ):
         make_context(stores, racing, competition_folder, tmp_path)
 
 

@@ -14,8 +14,11 @@ from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.runtime.home import Home
 from search.study_setup.create_study import create_study
+from search.worker.lease import LEASE
+from search.worker.run_item import run_item
 from search.workflow.start import DeadlineTooShort
 from storage.stores import Stores
+from storage.values import TrialStatus
 from tests.search.small_study import make_context, study_plan, work_on
 
 Start = Callable[..., str]
@@ -51,15 +54,26 @@ def begin(
     trained: bool,
     hours_ago: float = 5.0,
     exported_seeds: int | None = None,
+    paused: int = 0,
 ) -> None:
     """The study, with finished trials or not, whose time began some hours ago.
 
     Args:
         exported_seeds: trainings of the best recipe in an export; None: there is none.
+        paused: trials that are paused at a rung, beside trial 0.
     """
-    study = create_study(stores, study_plan(study_file, folder))
+    promotion = ("search.pruner=promotion", "search.reduction_factor=16", "search.last_rung=1.0")
+    study = create_study(
+        stores, study_plan(study_file, folder, *promotion, budget=60) if paused else study_plan(study_file, folder)
+    )
     context = make_context(stores, study, folder, home)
-    if trained:
+    if paused:
+        for _ in range(1 + paused):
+            item = stores.queue.take(study.id, context.worker, LEASE)
+            assert item is not None
+            run_item(context, item, lambda: False)
+        assert stores.queue.count_paused(study.id) == paused
+    elif trained:
         work_on(context)
     if exported_seeds is not None:
         plan = plan_export(stores, study, seeds=exported_seeds, full_data=False, home=context.home)
@@ -84,6 +98,20 @@ def test_what_has_finished_is_exported_without_a_worker(
     assert (folder / "submission.csv").is_file()
     assert len(stores.trials.records(stores.study("colours").id)) == 3
     assert "Hand in" in start("--hours", "1"), "the same command again exports the same"
+
+
+@pytest.mark.slow
+def test_paused_trials_end_as_pruned_when_the_time_is_over(
+    start: Start, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+) -> None:
+    begin(stores, study_file, competition_folder, tmp_path / "home", trained=True, paused=2)
+    output = start("--hours", "1", "--set", "search.pruner=promotion")
+    assert "The search is over: 1 finished, 2 pruned" in output and "Hand in" in output
+    assert output.count("after 1 epoch") == 2
+    study = stores.study("colours")
+    statuses = [record.status for record in stores.trials.records(study.id)]
+    assert statuses == [TrialStatus.FINISHED, TrialStatus.PRUNED, TrialStatus.PRUNED]
+    assert all(trial.state.is_finished() for trial in stores.optuna_study("colours").get_trials())
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ MISTAKES = {
     "unknown metric": ("[protocol]\nmetric = 'acuracy'", "metric cannot be 'acuracy'; did you mean accuracy"),
     "unknown sampler": ("[search]\nsampler = 'tpa'", "sampler cannot be 'tpa'; did you mean tpe"),
     "unknown pruner": ("[search]\npruner = 'halving'", "pruner cannot be 'halving'"),
-    "removed pruner": ("[search]\npruner = 'paired_race'", "'paired_race'; valid: successive_halving, none"),
+    "removed pruner": ("[search]\npruner = 'paired_race'", "'paired_race'; valid: successive_halving, promotion, none"),
     "removed setting": ("[search]\nrace_margin = 2.0", "there is no setting 'race_margin'"),
     "unknown sample": ("[data]\nsample = 'digit'", "sample cannot be 'digit'; did you mean digits?"),
     "low above high": ("[space]\ndrop = { low = 0.5, high = 0.1 }", "[space]: drop: low = 0.5 lies above high = 0.1"),
