@@ -62,6 +62,8 @@ class Plan:
     seed: int
     limit: float
     """Time limit of the test in seconds."""
+    pruner: str = "none"
+    """As in a study file. Promotion pauses trials after each epoch."""
 
 
 @dataclass(kw_only=True)
@@ -180,7 +182,9 @@ def begin_study(stores: Stores, folder: Path, plan: Plan) -> Study:
     study_file = folder / "colours.toml"
     study_file.write_text(STUDY)
     (folder / "data").mkdir()
-    begun = study_plan(study_file, write_competition(folder / "data"), budget=plan.trials)
+    rungs = ("search.reduction_factor=2", "search.last_rung=1.0") if plan.pruner == "promotion" else ()
+    overrides = (f"search.pruner={plan.pruner}", *rungs)
+    begun = study_plan(study_file, write_competition(folder / "data"), *overrides, budget=plan.trials)
     stored = create_study(stores, begun)
     drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.seed))
     queue = stores.optuna_study(stored.name)
@@ -221,11 +225,12 @@ def run_until_done(
 
 
 def _open_items(stores: Stores, stored: Study) -> bool:
-    """Whether any work item is queued, running, or not yet reported to Optuna."""
+    """Whether any work item is queued, running, paused, or not yet reported to Optuna."""
     if stores.studies.state(stored.id) is not StudyState.RUNNING:
         return False
     counts = stores.queue.counts(stored.id)[WorkKind.SEARCH]
-    return bool(counts[WorkState.QUEUED] + counts[WorkState.LEASED] or stores.queue.unreported(stored.id))
+    items = counts[WorkState.QUEUED] + counts[WorkState.LEASED] + stores.queue.count_paused(stored.id)
+    return bool(items or stores.queue.unreported(stored.id))
 
 
 @contextmanager
@@ -257,7 +262,7 @@ def rows(kind: str, plan: Plan, events: Events, verdict: Verdict) -> list[dict[s
     """The result as rows of a table."""
     facts: dict[str, object] = {
         "database": kind,
-        "trials": f"{verdict.finished} finished of {plan.trials}, {verdict.failed} failed",
+        "trials": f"{verdict.finished} finished and {verdict.pruned} pruned of {plan.trials}, {verdict.failed} failed",
         "workers": plan.workers,
         "kills": f"{events.kills}, of these {events.in_training} with a trial in hand",
         "restarts of the server": "; ".join(events.restarts) or "none",
@@ -286,6 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lease", type=float, default=10.0, help="seconds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=3600.0, help="time limit in seconds")
+    parser.add_argument("--pruner", choices=("none", "promotion"), default="none", help="of the study")
     parser.add_argument("--keep", type=Path, help="an existing folder for data, home and logs, to look at afterwards")
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     options = parser.parse_args(arguments)
@@ -297,6 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lease=options.lease,
         seed=options.seed,
         limit=options.limit,
+        pruner=options.pruner,
     )
     events, verdict, version = run(options.database, plan, options.keep)
     machine = describe_machine(version)

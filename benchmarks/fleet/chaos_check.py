@@ -26,6 +26,7 @@ class Verdict:
     """State of the study after the crash test."""
 
     finished: int
+    pruned: int
     failed: int
     agree: bool
     """Whether Retable's records and Optuna's trials have the same numbers, states and values, once each."""
@@ -47,7 +48,7 @@ class Verdict:
     def is_clean(self, trials: int) -> bool:
         """Whether ``trials`` trials ran once each and equal undisturbed ones."""
         return (
-            (self.finished, self.failed, self.left_running, self.other_recipes) == (trials, 0, 0, 0)
+            (self.finished + self.pruned, self.failed, self.left_running, self.other_recipes) == (trials, 0, 0, 0)
             and self.agree
             and self.compared == trials
             and not self.unequal
@@ -69,19 +70,22 @@ def compare(stores: Stores, stored: Study, data: Path, home: Path, logs: Sequenc
     trials = stores.optuna_study(stored.name).get_trials(deepcopy=False)
     by_number = {trial.number: trial for trial in trials}
     finished = [record for record in records if record.status is TrialStatus.FINISHED]
+    pruned = [record for record in records if record.status is TrialStatus.PRUNED]
     context = make_context(stores, stored, data, home, "undisturbed")
     try:
-        unequal = [f"trial {record.number}: {text}" for record in finished if (text := _differences(context, record))]
+        trained = [*finished, *pruned]
+        unequal = [f"trial {record.number}: {text}" for record in trained if (text := _differences(context, record))]
     finally:
         context.loader.close()
     tracebacks = [line for log in logs for line in _traceback_ends(log)]
     return Verdict(
         finished=len(finished),
+        pruned=len(pruned),
         failed=sum(record.status is TrialStatus.FAILED for record in records),
         agree=_agree(records, trials, context.spec.protocol.metric) and not stores.queue.unreported(stored.id),
         left_running=sum(not trial.state.is_finished() for trial in trials),
-        other_recipes=sum(_is_other(context, record, by_number.get(record.number or 0)) for record in finished),
-        compared=len(finished),
+        other_recipes=sum(_is_other(context, record, by_number.get(record.number or 0)) for record in trained),
+        compared=len(trained),
         unequal=tuple(unequal),
         adoptions=sum(record.attempt - 1 for record in records),
         most_attempts=max((record.attempt for record in records), default=0),
@@ -93,7 +97,8 @@ def compare(stores: Stores, stored: Study, data: Path, home: Path, logs: Sequenc
 def _agree(records: Sequence[TrialRecord], trials: Sequence[FrozenTrial], metric: str) -> bool:
     objectives = {candidate.number: candidate.objective for candidate in candidates(records, metric)}
     ours = Counter((r.number, r.status is TrialStatus.FINISHED, objectives.get(r.number or 0)) for r in records)
-    theirs = Counter((trial.number, trial.state is TrialState.COMPLETE, trial.value) for trial in trials)
+    complete = {trial.number: trial.value for trial in trials if trial.state is TrialState.COMPLETE}
+    theirs = Counter((trial.number, trial.number in complete, complete.get(trial.number)) for trial in trials)
     return ours == theirs
 
 
@@ -145,16 +150,22 @@ def _same_curve(one: EpochCurve, other: EpochCurve) -> bool:
 def _undisturbed(context: StudyContext, record: TrialRecord) -> TrialOutcome:
     from trainer.recipe.recipe import Recipe
     from trainer.training.cross_validation import cross_validate
+    from trainer.training.results import EpochReport
     from trainer.training.results import Verdict as EpochVerdict
 
     recipe, metric = Recipe.from_flat(record.recipe or {}), context.spec.protocol.metric
+
+    def until_pruned(report: EpochReport) -> EpochVerdict:
+        ended = record.status is TrialStatus.PRUNED and report.epoch == record.epochs_done
+        return EpochVerdict.PRUNE if ended else EpochVerdict.CONTINUE
+
     result = cross_validate(
         recipe,
         context.training_data(recipe, record.split),
         metric=metric,
         seed=record.seed,
         device=context.device,
-        on_epoch=lambda report: EpochVerdict.CONTINUE,
+        on_epoch=until_pruned,
         checkpoint=None,
         loader=context.loader,
     )

@@ -55,6 +55,7 @@ from benchmarks.replays.regret import (
     prepare,
 )
 from benchmarks.replays.replay import Rule, Trace
+from search.tuning.promotion import Promotion
 from search.tuning.successive_halving import SuccessiveHalving
 from trainer.common.arrays import Float64Array
 
@@ -91,6 +92,17 @@ def _halving(**settings: float) -> Policy:
     return _rule(lambda setting: Halving(SuccessiveHalving(**settings)))  # type: ignore[arg-type]
 
 
+def _promotion(**settings: float) -> Policy:
+    return lambda setting, order, name: promotions(
+        order,
+        setting.cost,
+        Promotion(SuccessiveHalving(**settings)),  # type: ignore[arg-type]
+        scores=setting.table.soft,
+        workers=setting.workers,
+        spared=int(order[0]) if setting.good_first else None,
+    )
+
+
 POLICIES: dict[str, Policy] = {
     REFERENCE: _halving(),
     "none": _rule(lambda setting: Never()),
@@ -108,6 +120,12 @@ POLICIES: dict[str, Policy] = {
     "halving, accuracy reported": lambda setting, order, name: setting.train(
         Halving(SuccessiveHalving()), order, 100.0 * setting.table.metric
     ),
+    "promotion, startup 2": _promotion(startup_trials=2),
+    "promotion, factor 3, startup 2, last rung 0.5": _promotion(reduction_factor=3, startup_trials=2, last_rung=0.5),
+    "promotion, first rung 2, factor 3, startup 2, last rung 0.5": _promotion(
+        min_epochs=2, reduction_factor=3, startup_trials=2, last_rung=0.5
+    ),
+    "promotion, factor 4, startup 2, last rung 0.5": _promotion(reduction_factor=4, startup_trials=2, last_rung=0.5),
 }
 """Rules replayed on all orders. Recorded results hold them by these names."""
 
@@ -118,21 +136,6 @@ EVERY_EPOCH_POLICIES: dict[str, Policy] = {
 }
 """Rules for tables that hold the probabilities of every epoch."""
 
-
-def _resumed(**settings: float) -> Policy:
-    return lambda setting, order, name: promotions(
-        order,
-        setting.cost,
-        SuccessiveHalving(**settings),  # type: ignore[arg-type]
-        scores=setting.table.soft,
-    )
-
-
-SINGLE_POLICIES: dict[str, Policy] = {
-    "pause and resume": _resumed(),
-    "pause and resume, factor 3, last rung 0.5": _resumed(reduction_factor=3, last_rung=0.5),
-}
-"""Rules for one worker, on all orders. They resume paused trials, which Retable does not."""
 
 SLOW_POLICIES: dict[str, Policy] = {
     "Optuna Hyperband, accuracy": _optuna(lambda epochs: optuna.pruners.HyperbandPruner(1, epochs), soft=False),
@@ -205,7 +208,6 @@ def compare(
     if setting.table.oof_by_epoch is not None:
         found |= {name: of(policy, orders) for name, policy in EVERY_EPOCH_POLICIES.items()}
     if setting.workers == 1 and not setting.good_first:
-        found |= {name: of(policy, orders) for name, policy in SINGLE_POLICIES.items()}
         found |= screened(setting, orders, budgets)
         found |= {name: of(policy, orders[:slow_orders]) for name, policy in SLOW_POLICIES.items() if slow_orders}
     return found

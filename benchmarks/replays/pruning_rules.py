@@ -1,18 +1,23 @@
 """Pruning rules for `benchmarks.replays.replay`: Retable's, Optuna's, and alternatives.
 
-Three functions make traces of their own: `screen` plans by the budget, `promotions` resumes paused trials, and
-`fold_after_fold` trains one fold after another, as users of Optuna do.
+Three functions make traces of their own: `screen` plans by the budget, `promotions` pauses trials and promotes them as
+Retable does, and `fold_after_fold` trains one fold after another, as users of Optuna do.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
+from dataclasses import replace
 
 import optuna
 
 from benchmarks.replays.curve_tables import CurveTable, Int64Array
 from benchmarks.replays.replay import Reports, Trace, trace_of
+from search.tuning.promotion import AT_END, Promotion
 from search.tuning.successive_halving import SuccessiveHalving
+from storage.queue.items import RungValues
+from storage.values import DEFAULT_TRIAL
 from trainer.common.arrays import Float64Array
 
 
@@ -152,34 +157,66 @@ def screen(order: Int64Array, cost: Float64Array, budget: float, keep: int, *, s
     return trace_of([report for report in reports if report[0] <= budget * (1.0 + 1e-9)])
 
 
-def promotions(order: Int64Array, cost: Float64Array, pruner: SuccessiveHalving, *, scores: Float64Array) -> Trace:
-    """Asynchronous successive halving (ASHA) for one worker: trials pause at a rung and resume once they are promoted.
+def promotions(
+    order: Int64Array,
+    cost: Float64Array,
+    rule: Promotion,
+    *,
+    scores: Float64Array,
+    workers: int = 1,
+    spared: int | None = None,
+) -> Trace:
+    """Replay Retable's promotion of paused trials (`search.tuning.promotion`); each free worker asks the rule first.
 
-    A reference for the gain from resuming; Retable's trials stop for good.
+    Args:
+        cost, scores: (R, E), as in `benchmarks.replays.replay.replay`.
+        spared: a recipe that never pauses, like trial 0 of a study.
     """
     epochs = cost.shape[1]
-    rungs = [*pruner.rungs(epochs), epochs]
-    at: list[list[int]] = [[] for _ in rungs]  # recipes that reported at each rung, oldest first
-    promoted: list[set[int]] = [set() for _ in rungs]
-    waiting = iter(order.tolist())
+    # Numbers begin with 1, because the product's trial 0 never pauses.
+    trials = {
+        recipe: RungValues(
+            work_id=recipe,
+            number=DEFAULT_TRIAL if recipe == spared else place,
+            epochs=epochs,
+            values={},
+            paused_after=None,
+            home=None,
+        )
+        for place, recipe in enumerate(order.tolist(), 1)
+    }
+    waiting = order.tolist()[::-1]
     reports: list[tuple[float, int, int]] = []
-    spent = 0.0
-    while True:
-        chosen: tuple[int, int] | None = None  # recipe and its next rung
-        for level in reversed(range(len(rungs) - 1)):
-            best = sorted(at[level], key=lambda recipe: -scores[recipe, rungs[level] - 1])
-            free = [r for r in best[: len(best) // pruner.reduction_factor] if r not in promoted[level]]
-            if free:
-                promoted[level].add(free[0])
-                chosen = (free[0], level + 1)
-                break
-        if chosen is None:
-            recipe = next(waiting, None)
-            if recipe is None:
-                return trace_of(reports)
-            chosen = (recipe, 0)
-        recipe, level = chosen
-        for epoch in range(1 if level == 0 else rungs[level - 1] + 1, rungs[level] + 1):
-            spent += float(cost[recipe, epoch - 1])
-            reports.append((spent, recipe, epoch))
-        at[level].append(recipe)
+    running: list[tuple[float, int, int, int]] = []  # time, worker, recipe, epoch that ends then
+    idle: list[int] = []
+
+    def take(now: float, worker: int) -> None:
+        recipe = rule.choose(list(trials.values()), {None}, at_least=0 if waiting or running else AT_END)
+        if recipe is not None:
+            epoch = trials[recipe].paused_after
+            assert epoch is not None, "only paused trials are chosen"
+            trials[recipe] = replace(trials[recipe], paused_after=None)
+            heapq.heappush(running, (now + cost[recipe, epoch], worker, recipe, epoch + 1))
+        elif waiting:
+            recipe = waiting.pop()
+            heapq.heappush(running, (now + cost[recipe, 0], worker, recipe, 1))
+        else:
+            idle.append(worker)
+
+    for worker in range(workers):
+        take(0.0, worker)
+    while running:
+        now, worker, recipe, epoch = heapq.heappop(running)
+        reports.append((now * workers, recipe, epoch))
+        trial = trials[recipe]
+        pauses = rule.pauses_at(trial, epoch)
+        if rule.is_rung(trial, epoch):
+            values = {**trial.values, epoch: float(scores[recipe, epoch - 1])}
+            trials[recipe] = replace(trial, values=values, paused_after=epoch if pauses else None)
+        if epoch < epochs and not pauses:
+            heapq.heappush(running, (now + cost[recipe, epoch], worker, recipe, epoch + 1))
+            continue
+        free, idle[:] = [worker, *idle], []
+        for one in free:
+            take(now, one)
+    return trace_of(reports)

@@ -25,7 +25,8 @@ def test_a_killed_worker_changes_no_trial(tmp_path: Path) -> None:
 
 def test_each_defect_makes_the_verdict_fail() -> None:
     good = Verdict(
-        finished=3,
+        finished=2,
+        pruned=1,
         failed=0,
         agree=True,
         left_running=0,
@@ -39,7 +40,8 @@ def test_each_defect_makes_the_verdict_fail() -> None:
     )
     assert good.is_clean(3) and not good.is_clean(4)
     wrong = {
-        "finished": 2,
+        "finished": 1,
+        "pruned": 0,
         "failed": 1,
         "agree": False,
         "left_running": 1,

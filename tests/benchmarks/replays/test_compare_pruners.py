@@ -21,6 +21,7 @@ from benchmarks.replays.pruning_rules import Halving, Never, OptunaRule, Predict
 from benchmarks.replays.pruning_rules import screen as screen_plan
 from benchmarks.replays.regret import FIRST, difference, draw_orders, good_recipe_first, measure, prepare, unit_costs
 from benchmarks.replays.replay import Reports, Rule, Trace
+from search.tuning.promotion import Promotion
 from search.tuning.successive_halving import SuccessiveHalving
 
 R, E, N, C, K = 10, 6, 60, 3, 3
@@ -86,7 +87,7 @@ def traces(table: CurveTable, order: np.ndarray[Any, Any]) -> dict[str, Trace]:
         "median": lambda: OptunaRule(optuna.pruners.MedianPruner(n_startup_trials=2), "study"),
     }
     found = {name: setting.train(make(), order) for name, make in rules.items()}
-    found["resumed"] = promotions(order, setting.cost, SuccessiveHalving(), scores=table.soft)
+    found["promoted"] = promotions(order, setting.cost, Promotion(SuccessiveHalving()), scores=table.soft)
     found["folds"] = fold_after_fold(table, order, setting.cost, optuna.pruners.MedianPruner(n_startup_trials=2), "s")
     return found
 
@@ -225,6 +226,48 @@ def test_the_replayed_halving_is_the_product_s(curves: CurveTable) -> None:
     directly = prepare(curves).train(Direct(), order)
     assert by_rule.recipe.tolist() == directly.recipe.tolist()
     assert by_rule.epoch.tolist() == directly.epoch.tolist()
+
+
+def test_the_replayed_promotion_is_that_of_the_paper(curves: CurveTable) -> None:
+    """Algorithm 2 of Li et al. 2020 for one worker, until the end, where Retable promotes the best of every rung."""
+    factor, setting = 2, prepare(curves)
+    halving = SuccessiveHalving(reduction_factor=factor, startup_trials=2)
+    rungs = [*halving.rungs(E), E]
+    reached: list[list[int]] = [[] for _ in rungs]
+    promoted: list[set[int]] = [set() for _ in rungs]
+    waiting, reports = list(range(R)), list[tuple[int, int]]()
+    while True:
+        job = None
+        for level in reversed(range(len(rungs) - 1)):
+            best = sorted(reached[level], key=lambda recipe: -curves.soft[recipe, rungs[level] - 1])
+            free = [recipe for recipe in best[: len(best) // factor] if recipe not in promoted[level]]
+            if free:
+                promoted[level].add(free[0])
+                job = (free[0], level + 1)
+                break
+        if job is None and not waiting:
+            break
+        recipe, level = job or (waiting.pop(0), 0)
+        begin = rungs[level - 1] if level else 0
+        reports += [(recipe, epoch) for epoch in range(begin + 1, rungs[level] + 1)]
+        reached[level].append(recipe)
+    trace = promotions(np.arange(R), setting.cost, Promotion(halving), scores=curves.soft)
+    replayed = list(zip(trace.recipe.tolist(), trace.epoch.tolist(), strict=True))
+    assert replayed[: len(reports)] == reports
+    last = dict(replayed)
+    assert set(last.values()) <= set(rungs), "trials end at rungs"
+    assert E in last.values(), "the best of every rung goes on in the end"
+
+
+def test_a_spared_recipe_never_pauses_and_workers_share_the_promotions(curves: CurveTable) -> None:
+    rule, cost = Promotion(SuccessiveHalving(reduction_factor=2, startup_trials=2)), prepare(curves).cost
+    alone = promotions(np.arange(R), cost, rule, scores=curves.soft, spared=0)
+    assert alone.recipe[:E].tolist() == [0] * E, "like the default recipe of a study"
+    three = promotions(np.arange(R), cost, rule, scores=curves.soft, workers=3, spared=0)
+    assert three.started(1.0) >= 3 and set(three.recipe.tolist()) == set(range(R))
+    for trace in (alone, three):
+        pairs = list(zip(trace.recipe.tolist(), trace.epoch.tolist(), strict=True))
+        assert len(pairs) == len(set(pairs)), "no epoch is trained twice"
 
 
 def test_workers_side_by_side_spend_as_much_and_end_sooner(curves: CurveTable) -> None:
