@@ -15,8 +15,11 @@ from search.study_state.optuna_attributes import (
     PROBE_SIZE_ATTRIBUTE,
 )
 from search.study_state.study import Study
+from search.study_state.time_budget import MARGIN
 from search.study_state.time_left import probes_end
+from search.study_state.training_costs import predicted_cost
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
+from search.tuning.probing.plan import SIZE_STEP
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import value_of
 from storage.database.locks import Purpose, exclusive
@@ -26,6 +29,7 @@ from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus
 from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
+from trainer.recipe.recipe import LINEAR_PROBE
 
 NO_TIME = "the probes have had their share of the time until the deadline"
 """Reason of a probe that never began."""
@@ -110,10 +114,9 @@ def _begin_probe(
     Args:
         ended: records of the probes that have ended.
     """
-    if waiting and not _is_time_for_probe(stores, study, ended):
-        _cancel(stores, study, optuna_study, waiting, NO_TIME)
-        return None
-    for trial in waiting:
+    late = [trial for trial in waiting if not _is_time_for_probe(stores, study, ended, trial)]
+    _cancel(stores, study, optuna_study, late, NO_TIME)
+    for trial in [trial for trial in waiting if trial not in late]:
         if (begun := begin_waiting(optuna_study, trial.number)) is not None:
             return begun
     return None
@@ -209,11 +212,20 @@ def _default_with(spec: StudySpec, backbone: str) -> dict[str, object] | None:
     return None if found is None or found.misfits else dict(found.params)
 
 
-def _is_time_for_probe(stores: Stores, study: Study, ended: Sequence[TrialRecord]) -> bool:
+def _is_time_for_probe(stores: Stores, study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial) -> bool:
     """Whether another probe may begin: the time until the deadline is not past the share of the probes.
 
-    The first probe may always begin, and so may all where no trials follow.
+    On enlarged images it also has to end in time, at least if they are only one step larger: the worker reduces their
+    size to the time. The first probe may always begin, and so may all where no trials follow.
     """
-    if study.deadline is None or study.budget == 0:
+    if study.deadline is None or study.budget == 0 or not ended:
         return True
-    return not ended or stores.database.now() < probes_end(study)
+    seconds = 0.0
+    if PROBE_SIZE_ATTRIBUTE in trial.user_attrs:
+        default = study.spec.default_recipe()
+        backbone = backbone_of(trial) or default["backbone"]
+        known = [r for r in ended if r.recipe and r.recipe["backbone"] == backbone]
+        size = max((int(r.recipe["image_size"]) for r in known if r.recipe), default=0) + SIZE_STEP
+        cost = predicted_cost(known, {**default, "backbone": backbone, "method": LINEAR_PROBE, "image_size": size})
+        seconds = MARGIN * cost.total(1) if cost is not None else 0.0
+    return stores.database.now() + seconds < probes_end(study)

@@ -13,9 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from search.study_setup.create_study import create_study
-from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
-from search.tuning.probing.next_trial import NOT_ENLARGED
+from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE
+from search.study_state.study import read_study
+from search.tuning.probing.next_trial import NO_TIME, NOT_ENLARGED, begin_next_trial
 from search.tuning.restore_optuna import optuna_study
+from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
@@ -101,3 +103,19 @@ def test_the_origin_names_the_size(make: Make) -> None:
     origins = {trial.number: trial.user_attrs[ORIGIN_ATTRIBUTE] for trial in context.optuna_study.get_trials()}
     for record in probes_of(context):
         assert f"at {(record.recipe or {})['image_size']} px" in origins[record.number or 0]
+
+
+def test_probes_on_enlarged_images_that_would_end_too_late_do_not_begin(make: Make) -> None:
+    context = make(1)
+    stores, study = context.stores, context.study
+    for _ in NETWORKS:
+        item = stores.queue.take(study.id, "worker-a", 60.0)
+        assert item is not None and run_item(context, item, lambda: False)
+    ended = [replace(record, seconds=1000.0) for record in context.probes.read()]
+    context.probes.read = lambda: ended  # type: ignore[method-assign]
+    now = stores.database.now()
+    stores.studies.set_deadline(study.id, now + 100.0, period_began=now)
+    begun = begin_next_trial(stores, read_study(stores, study.name), context.optuna_study, context.probes)
+    assert begun is not None and PROBE_ATTRIBUTE not in begun.user_attrs
+    reasons = [trial.user_attrs.get("reason") for trial in context.optuna_study.get_trials(deepcopy=False)]
+    assert reasons.count(NO_TIME) == 2
