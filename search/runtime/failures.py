@@ -27,6 +27,7 @@ from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE, SearchError
 from storage.values import Failure
 from trainer.common.errors import BackboneError, DataError, LoaderError
 from trainer.common.files import DISK_FULL
+from trainer.common.memory_errors import is_out_of_host_memory, is_out_of_memory
 from trainer.inference.errors import ImageError
 
 
@@ -78,12 +79,12 @@ def policy_for(error: BaseException) -> Policy:
     causes = list(_causes(error))
     if any(_is_full_disk(cause) for cause in causes):
         return Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)
+    if any(is_out_of_memory(cause) for cause in causes):
+        return Policy(failure=Failure.MEMORY, action=Action.FAIL)
+    if any(is_out_of_host_memory(cause) for cause in causes) or _has_instance(causes, LoaderError):
+        return Policy(failure=Failure.MEMORY, action=Action.RELEASE)
     # Torch's errors are recognised by class name, because commands that must not import torch import this module.
     type_names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
-    if "OutOfMemoryError" in type_names:
-        return Policy(failure=Failure.MEMORY, action=Action.FAIL)
-    if _has_instance(causes, MemoryError, LoaderError):
-        return Policy(failure=Failure.MEMORY, action=Action.RELEASE)
     if "AcceleratorError" in type_names or any(text in str(cause) for cause in causes for text in _DEVICE_ERRORS):
         return Policy(failure=Failure.DEVICE, action=Action.RELEASE, leave=EXIT_DEVICE)
     if _has_instance(causes, DataError, ImageError, FileNotFoundError, PermissionError, NotADirectoryError):

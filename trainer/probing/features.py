@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
+from trainer.common.memory_errors import is_out_of_memory
 from trainer.inference.images import Normaliser
 from trainer.inference.views import VIEWS
 from trainer.networks.backbones import preprocessing_of
@@ -198,8 +199,8 @@ def _compute(
                 before_batch(done / total)
             try:
                 found = _batch_features(model, images[start : start + batch], views, normaliser, precision)
-            except torch.OutOfMemoryError:
-                if batch <= 1:
+            except RuntimeError as error:
+                if batch <= 1 or not is_out_of_memory(error):
                     raise
                 found = None
             if found is None:

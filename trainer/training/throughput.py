@@ -14,6 +14,7 @@ import torch
 
 from trainer.common.environment import cpu_name
 from trainer.common.errors import TrainerError
+from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import tensor_bytes
@@ -91,7 +92,9 @@ def measure_training(architecture: str, image_size: int, device: torch.device) -
                 weights_dir=None,
             )
             return _measure(model, recipe.batch_size, device)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             problem = str(error).splitlines()[0]
         raise TooLarge(f"{architecture} at {image_size} px and {recipe.batch_size} images does not fit: {problem}")
 

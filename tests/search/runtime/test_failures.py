@@ -25,6 +25,22 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ("error", "policy"),
     [
         (torch.OutOfMemoryError("CUDA out of memory"), Policy(failure=Failure.MEMORY, action=Action.FAIL)),
+        (
+            RuntimeError("GET was unable to find an engine to execute this computation"),
+            Policy(failure=Failure.MEMORY, action=Action.FAIL),
+        ),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+            Policy(failure=Failure.MEMORY, action=Action.FAIL),
+        ),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+            Policy(failure=Failure.DEVICE, action=Action.RELEASE, leave=EXIT_DEVICE),
+        ),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            Policy(failure=Failure.MEMORY, action=Action.RELEASE),
+        ),
         (MemoryError(), Policy(failure=Failure.MEMORY, action=Action.RELEASE)),
         (LoaderError("killed"), Policy(failure=Failure.MEMORY, action=Action.RELEASE)),
         (FULL, Policy(failure=Failure.DISK, action=Action.FAIL, leave=EXIT_MISTAKE)),

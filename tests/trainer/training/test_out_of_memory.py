@@ -24,22 +24,26 @@ def one_thread() -> None:
 class SmallMemory(torch.nn.Module):
     """Cannot take more than ``fits`` images in a forward pass; fails after half of it has run, as a GPU does."""
 
-    def __init__(self, backbone: str, fits: int) -> None:
+    def __init__(self, backbone: str, fits: int, error: RuntimeError) -> None:
         super().__init__()
         self.inner = timm.create_model(backbone, num_classes=3, **({"img_size": 32} if "vit" in backbone else {}))
         self.pretrained_cfg = self.inner.pretrained_cfg
-        self.fits = fits
+        self.fits, self.error = fits, error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.inner.forward_features(x)
         if len(x) > self.fits:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            raise self.error
         return self.inner.forward_head(features)
 
 
-def small_memory(monkeypatch: pytest.MonkeyPatch, backbone: str, fits: int) -> None:
+ALLOCATOR = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+CUDNN = RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+def small_memory(monkeypatch: pytest.MonkeyPatch, backbone: str, fits: int, error: RuntimeError = ALLOCATOR) -> None:
     def create(recipe: Recipe, num_classes: int, **options: Any) -> torch.nn.Module:
-        return SmallMemory(backbone, fits)
+        return SmallMemory(backbone, fits, error)
 
     monkeypatch.setattr(fold_model, "create_backbone", create)
 
@@ -80,6 +84,18 @@ def test_a_failed_pass_leaves_no_trace_in_the_running_statistics(monkeypatch: py
         for name in a:
             if a[name].is_floating_point():
                 assert torch.equal(a[name], b[name]), name
+
+
+def test_a_workspace_that_does_not_fit_is_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_memory(monkeypatch, "test_vit", 5, CUDNN)
+    result = run({"epochs": 1})
+    assert (result.status, result.machine["micro_batch"]) == ("finished", 4)
+
+
+def test_another_error_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_memory(monkeypatch, "test_vit", 5, RuntimeError("an error in the network"))
+    with pytest.raises(RuntimeError, match="an error in the network"):
+        run({"epochs": 1})
 
 
 def test_what_does_not_fit_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

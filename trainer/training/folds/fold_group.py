@@ -14,6 +14,7 @@ import torch
 
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
+from trainer.common.memory_errors import is_out_of_memory
 from trainer.networks.low_rank import merged_state
 from trainer.networks.view_averaging import predict_proba
 from trainer.probing.linear_head import LinearHead
@@ -173,8 +174,8 @@ class FoldGroup:
                     device=self._device,
                     precision=precision,
                 )
-            except torch.OutOfMemoryError:
-                if self.prediction_batch <= 1:
+            except RuntimeError as error:
+                if self.prediction_batch <= 1 or not is_out_of_memory(error):
                     raise
             # Not in the handler: while it runs, the exception keeps the tensors of the failed pass alive.
             self.prediction_batch //= 2

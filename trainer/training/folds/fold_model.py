@@ -16,6 +16,7 @@ import torch
 from trainer.batches.batch_plan import batches_per_epoch
 from trainer.batches.mixup import apply_mix, draw_mix, mixing_epochs
 from trainer.common.arrays import Float32Array
+from trainer.common.memory_errors import is_out_of_memory
 from trainer.common.randomness import random_generator, random_key
 from trainer.inference.images import Normaliser
 from trainer.networks.backbones import preprocessing_of
@@ -210,8 +211,8 @@ class FoldModel:
             try:
                 loss = self._accumulate(pixels, targets, micro_batch)
                 break
-            except torch.OutOfMemoryError:
-                if micro_batch <= 1:
+            except RuntimeError as error:
+                if micro_batch <= 1 or not is_out_of_memory(error):
                     raise
             # Outside the handler: inside, the exception would keep the activations of the failed pass alive.
             micro_batch = min(micro_batch, len(pixels)) // 2 or 1

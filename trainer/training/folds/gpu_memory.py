@@ -25,12 +25,12 @@ import functools
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
 
@@ -203,8 +203,12 @@ def _memory(recipe: Recipe, model: FoldModel, micro_batch: int, device: torch.de
 def _measure(model: FoldModel, micro_batch: int, device: torch.device) -> FoldMemory | None:
     memory = None
     index = torch.cuda.current_device() if device.index is None else device.index
-    with suppress(torch.OutOfMemoryError), torch.random.fork_rng(devices=[index]):
-        memory = _rehearse(model, micro_batch, device)
+    with torch.random.fork_rng(devices=[index]):
+        try:
+            memory = _rehearse(model, micro_batch, device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
     # Not in a handler: there the exception would keep the activations of the failed pass alive.
     torch.cuda.empty_cache()
     model.load()
