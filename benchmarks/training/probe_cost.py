@@ -33,7 +33,7 @@ from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.cross_validation import cross_validate
-from trainer.training.folds.fold_model import training_precision
+from trainer.training.folds.devices import training_precision
 from trainer.training.results import TrainingData, Verdict
 
 GOAL = 1.15

@@ -66,7 +66,7 @@ def backbone_features(
     from trainer.batches.pixel_cache import open_pixels
     from trainer.networks.backbones import preprocessing_of
     from trainer.probing.features import open_features
-    from trainer.training.folds.fold_model import training_precision
+    from trainer.training.folds.devices import training_precision
 
     total = len(competition.images.train_ids) + len(competition.images.test_ids)
     with _cache(home) as (pixels_folder, features_folder):

@@ -89,7 +89,7 @@ def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: st
     import torch
 
     from trainer.batches.batch_loader import BatchLoader, fitting_workers
-    from trainer.training.folds.gpu_memory import limit_memory
+    from trainer.training.folds.device_memory import limit_memory
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = thread_limit()

@@ -24,6 +24,7 @@ from trainer.evaluation.ambiguity import Average
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
+from trainer.training.folds.device_memory import release_memory, shortages
 from trainer.training.linear_probe import cross_validate_probe, starting_heads
 from trainer.training.lockstep import Abandoned, Lockstep
 from trainer.training.results import CVResult, EpochReport, Status, TrainingData, Verdict
@@ -95,9 +96,12 @@ def cross_validate(
         LoaderError: a worker process of the loader died.
         torch.OutOfMemoryError: even one image at a time does not fit. In most cases this is raised before the first
             epoch, with a message that says what is needed and what is free (`trainer.training.folds.gpu_memory`).
+            CUDA's libraries raise another RuntimeError, see `trainer.common.memory_errors`.
+        GpuOccupied: the same, while other programs hold memory that would suffice. The last checkpoint stays.
     """
     device = torch.device(device)
-    with ExitStack() as stack:
+    with shortages(device) as memory, ExitStack() as stack:
+        stack.callback(release_memory, device)  # after the models are gone
         gpus = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=gpus))
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
@@ -152,6 +156,7 @@ def cross_validate(
             on_batch=on_batch,
         )
         stack.callback(run.close)
+        memory.bytes = run.memory_need
         if content is not None:
             run.restore(content)
             log.info("Continuing after epoch %d of %d.", len(run.reports), recipe.epochs)

@@ -27,7 +27,7 @@ from trainer.probing.frozen_backbone import linear_classifier
 from trainer.probing.linear_head import LinearHead, fit_heads
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import PredictTest, ambiguity_sample, average_of_folds
-from trainer.training.folds.fold_model import training_precision
+from trainer.training.folds.devices import training_precision
 from trainer.training.losses import compute_class_weights
 from trainer.training.machine import machine_of
 from trainer.training.reporting import epoch_report

@@ -21,8 +21,9 @@ from trainer.networks.view_averaging import average_views
 from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import FinalPredictions, PredictTest, predict_after_last_epoch
+from trainer.training.folds.devices import training_precision
 from trainer.training.folds.fold_group import FoldGroup
-from trainer.training.folds.fold_model import FoldModel, training_precision
+from trainer.training.folds.fold_model import FoldModel
 from trainer.training.machine import machine_of
 from trainer.training.reporting import epoch_report
 from trainer.training.results import CVResult, EpochReport, Labels, Status, TrainingData
@@ -87,6 +88,8 @@ class Lockstep:
             heads=heads,
             before_chunk=self._leave_if_abandoned,
         )
+        self.memory_need = self._folds.plan.need
+        """Expected peak of the device's memory in bytes; 0 on a CPU."""
         self._micro_batch = self._folds.plan.micro_batch
         # The recipe has only the name of a custom checkpoint; the digest records which content was used.
         self._init_digest = "" if recipe.init in BUILT_IN else custom_weights_digest(recipe.init, weights_dir)
@@ -273,7 +276,7 @@ class Lockstep:
             "folds_abreast": self._folds.width,
             "seconds": sum(report.seconds for report in self.reports),
         }
-        if self._folds.plan.offload:
+        if self._folds.offloads:
             machine["parked"] = True
         if self._init_digest:
             machine["init_sha256"] = self._init_digest

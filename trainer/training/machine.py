@@ -8,7 +8,7 @@ import torch
 
 from trainer.common.environment import cpu_name
 from trainer.recipe.recipe import Scalar
-from trainer.training.folds.fold_model import training_precision
+from trainer.training.folds.devices import training_precision
 
 
 def machine_of(device: torch.device) -> dict[str, Scalar]:

@@ -1,7 +1,8 @@
-"""Out of memory: fewer images at a time, the same training."""
+"""Out of memory: first the other folds wait in host memory, then fewer images at a time; the same training."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 
 from tests.trainer.training.support import after, run
 from trainer.recipe.recipe import Recipe
-from trainer.training.folds import fold_model
+from trainer.training.folds import fold_group, fold_model
+from trainer.training.folds.batch_parts import needs_two_images
+from trainer.training.folds.gpu_memory import MemoryPlan
 from trainer.training.results import Verdict
 
 
@@ -58,6 +61,7 @@ def test_smaller_parts_make_the_same_training(monkeypatch: pytest.MonkeyPatch, f
     small_memory(monkeypatch, "test_vit", fits)
     tight = run(changes)
     assert roomy.machine["micro_batch"] == 16
+    assert "parked" not in roomy.machine and tight.machine["parked"] is True
     assert tight.machine["micro_batch"] == micro_batch
     assert tight.status == "finished"
     np.testing.assert_allclose(tight.oof, roomy.oof, atol=2e-3)
@@ -96,6 +100,88 @@ def test_another_error_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     small_memory(monkeypatch, "test_vit", 5, RuntimeError("an error in the network"))
     with pytest.raises(RuntimeError, match="an error in the network"):
         run({"epochs": 1})
+
+
+class FailsAtCalls(torch.nn.Module):
+    """Runs out of memory in some of its forward passes in training, counted from 1, after half of each has run."""
+
+    def __init__(self, calls: Collection[int], backbone: str = "test_resnet") -> None:
+        super().__init__()
+        self.inner = timm.create_model(backbone, num_classes=3, drop_rate=0.3)
+        self.pretrained_cfg = self.inner.pretrained_cfg
+        self.calls, self.count = calls, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.inner.forward_features(x)
+        if torch.is_grad_enabled():
+            self.count += 1
+            if self.count in self.calls:
+                raise ALLOCATOR
+        return self.inner.forward_head(features)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("calls", "micro_batch"),
+    [
+        ((), 16),
+        ((1,), 16),  # the other folds wait in host memory
+        ((1, 2), 8),
+        ((1, 2, 4), 4),  # after one of two parts
+        ((1, 2, 3, 6), 2),
+        ((1, 2, 3, 4, 11), 2),  # one image is too few for this network, and then two fit
+    ],
+)
+def test_memory_that_runs_out_in_a_pass_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, calls: tuple[int, ...], micro_batch: int
+) -> None:
+    """The same as with less memory from the beginning: micro batches, every buffer, weights and predictions."""
+    changes = {"epochs": 1, "ema": 0.9, "augment.mix": "mixup"}
+    networks = iter([FailsAtCalls(calls), FailsAtCalls(()), FailsAtCalls(())])
+
+    def create(recipe: Recipe, num_classes: int, **options: Any) -> torch.nn.Module:
+        made = next(networks)
+        made.inner = timm.create_model("test_resnet", num_classes=3, drop_rate=0.3)  # now, with the seed of its fold
+        return made
+
+    monkeypatch.setattr(fold_model, "create_backbone", create)
+    ran_out = run(changes, keep_models=True)
+    networks = iter([FailsAtCalls(()) for _ in range(3)])
+    monkeypatch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=micro_batch))
+    from_the_start = run(changes, keep_models=True)
+    assert ran_out.machine["micro_batch"] == from_the_start.machine["micro_batch"] == micro_batch
+    assert ran_out.machine.get("parked", False) is bool(calls)
+    assert ran_out.oof.tobytes() == from_the_start.oof.tobytes()
+    for a, b in zip(ran_out.models, from_the_start.models, strict=True):
+        assert a.keys() == b.keys()
+        assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+ONE_PIXEL = "mobilenetv4_conv_small_035"  # batch normalisation after pooling: a single image has no variance
+
+
+def test_a_network_that_cannot_train_on_one_image_is_fed_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With batches of 15 a part has three images where two would leave a single one over."""
+    small_memory(monkeypatch, ONE_PIXEL, 3)
+    monkeypatch.setattr(fold_group, "plan_memory", lambda *args: MemoryPlan(micro_batch=2))
+    result = run({"epochs": 1, "batch_size": 15})
+    assert (result.status, result.machine["micro_batch"]) == ("finished", 2)
+
+
+def test_the_lack_of_memory_is_reported_where_one_image_is_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_memory(monkeypatch, ONE_PIXEL, 1)
+    with pytest.raises(torch.OutOfMemoryError):
+        run({"epochs": 1})
+
+
+def test_only_the_refusal_of_one_image_means_that_two_are_needed() -> None:
+    network = timm.create_model(ONE_PIXEL, num_classes=3)
+    with pytest.raises(ValueError) as refused:
+        network(torch.zeros(1, 3, 32, 32))
+    assert needs_two_images(refused.value)
+    network(torch.zeros(2, 3, 32, 32))
+    assert not needs_two_images(ValueError("another"))
+    assert not needs_two_images(RuntimeError(str(refused.value)))
 
 
 def test_what_does_not_fit_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,7 @@ class FoldGroup:
         self._models: list[FoldModel] = []
         for fold in range(data.num_folds):
             self._models.append(create(fold) if fold else first)
+            self._models[fold].least_part = first.least_part
             if self.plan.offload:
                 self._models[fold].offload()
         if device.type == "cuda":
@@ -87,13 +88,19 @@ class FoldGroup:
         self.width = 1 if one_by_one else min(data.num_folds, torch.get_num_threads())
         """How many folds run at the same time."""
         self._parallel = ParallelFolds(self.width)
+        self.offloads = self.plan.offload
+        """Whether the folds that do not train wait in host memory, by the plan or since memory ran out."""
+        if not self.offloads and self.width == 1 and len(self._models) > 1:
+            for fold, model in enumerate(self._models):
+                model.park_others = partial(self._park_others, fold)
 
     def __len__(self) -> int:
         return len(self._models)
 
     def close(self) -> None:
-        """End the threads of parallel folds."""
+        """End the threads of parallel folds, and drop the models."""
         self._parallel.close()
+        self._models.clear()
 
     def run(self, task: Callable[[int, FoldModel], Outcome]) -> Iterator[tuple[int, Outcome]]:
         """Call ``task(fold, model)`` for every fold, with the model on the device; yield each fold with its outcome.
@@ -111,14 +118,22 @@ class FoldGroup:
 
     @contextmanager
     def _on_device(self, fold: int) -> Iterator[FoldModel]:
-        """A fold's model on the device; where the memory plan offloads, only until the end of the block."""
+        """A fold's model on the device; where folds are offloaded, only until the end of the block."""
         model = self._models[fold]
-        if self.plan.offload:
+        if self.offloads:
             model.load()
         yield model
         # Not after an exception: the model is then in no defined state.
-        if self.plan.offload:
+        if self.offloads:
             model.offload()
+
+    def _park_others(self, fold: int) -> None:
+        """Let all folds but ``fold`` wait in host memory, from now on whenever they do not train."""
+        self.offloads = True
+        for other, model in enumerate(self._models):
+            model.park_others = None
+            if other != fold:
+                model.offload()
 
     def states(self) -> list[dict[str, Any]]:
         """The state of each fold's model, for `restore`; tensors are not copied."""
@@ -175,10 +190,14 @@ class FoldGroup:
                     precision=precision,
                 )
             except RuntimeError as error:
-                if self.prediction_batch <= 1 or not is_out_of_memory(error):
+                can_go_on = model.park_others is not None or self.prediction_batch > 1
+                if not (can_go_on and is_out_of_memory(error)):
                     raise
             # Not in the handler: while it runs, the exception keeps the tensors of the failed pass alive.
-            self.prediction_batch //= 2
+            if model.park_others is not None:
+                model.park_others()
+            else:
+                self.prediction_batch //= 2
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 

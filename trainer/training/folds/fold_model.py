@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from trainer.networks.weight_averaging import averaged_model
 from trainer.probing.frozen_backbone import install_head
 from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
+from trainer.training.folds.batch_parts import Buffers, divided, needs_two_images
+from trainer.training.folds.devices import seed_generators, training_precision
 from trainer.training.folds.offloading import Offloader
 from trainer.training.losses import compute_class_weights, image_losses
 
@@ -70,7 +72,7 @@ class FoldModel:
         weights_dir: Path | None,
         head: LinearHead | None = None,
     ) -> None:
-        _seed_generators(device, random_key(seed, "weights", fold))
+        seed_generators(device, random_key(seed, "weights", fold))
         model = create_backbone(recipe, num_classes, weights_dir=weights_dir)
         if head is not None:
             install_head(model, head)
@@ -89,9 +91,12 @@ class FoldModel:
         self._class_weights = (
             torch.from_numpy(compute_class_weights(train_y, num_classes, power)).to(device) if power > 0.0 else None
         )
-        self._statistics = [buffer for buffer in self._model.buffers() if buffer.is_floating_point()]
-        self._statistics_before = [torch.empty_like(buffer) for buffer in self._statistics]
+        self._buffers = Buffers(self._model)
         self._offloader = Offloader(device)
+        self.least_part = 1
+        """Images that a pass in training needs at least: 2 once batch normalisation has refused a single one."""
+        self.park_others: Callable[[], None] | None = None
+        """Moves the other folds to host memory when memory runs out; None: they are there, or nowhere."""
 
     @property
     def evaluated(self) -> torch.nn.Module:
@@ -110,7 +115,7 @@ class FoldModel:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a `state` of the same recipe and fold.
+        """Go back to a `state` of the same recipe and fold, which may come from a device with another precision.
 
         Raises:
             KeyError, RuntimeError, ValueError: the state belongs to another model; this one may be half restored.
@@ -119,7 +124,9 @@ class FoldModel:
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.restore(state["average"])
-        self._scaler.load_state_dict(state["scaler"])
+        # Only training in float16 scales its gradients. Without the scale of an earlier epoch it begins at the highest.
+        if self._scaler.is_enabled() and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
 
     def offload(self) -> None:
         """Move everything that is kept between epochs to host memory, until `load`; `state` may be read meanwhile."""
@@ -139,15 +146,16 @@ class FoldModel:
             yield from module.buffers()
         for values in self._optimizer.state.values():
             yield from (value for value in values.values() if isinstance(value, torch.Tensor))
-        yield from self._statistics_before
+        yield from self._buffers.copies()
 
     def train_epoch(
         self, epoch: int, batches: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]], micro_batch: int
     ) -> EpochOutcome:
         """Train on every batch once.
 
-        When memory runs out, ``micro_batch`` is halved and the batch repeated. Gradients accumulate over the parts, so
-        the optimizer step is the same except for batch normalisation, which sees smaller batches.
+        When memory runs out, the other folds move to host memory (`park_others`). After that ``micro_batch`` is
+        halved. Each time the batch is repeated. Gradients accumulate over the parts, so the optimizer step is the same
+        except for batch normalisation, which sees smaller batches.
 
         Args:
             epoch: 1-based.
@@ -155,7 +163,7 @@ class FoldModel:
             micro_batch: images per forward pass.
 
         Raises:
-            torch.OutOfMemoryError: one image alone, or the optimizer's own state, does not fit.
+            RuntimeError: by `is_out_of_memory`, one image alone, or the optimizer's own state, does not fit.
         """
         train_mode(self._model, self._frozen)
         losses: list[torch.Tensor] = []
@@ -182,7 +190,8 @@ class FoldModel:
     def rehearse(self, micro_batch: int) -> None:
         """Train on one batch of blank images, ``micro_batch`` at a time, to measure the memory or time that this takes.
 
-        This changes the model as any training step does, so call it on a copy (`copy.deepcopy`).
+        This changes the model as any training step does, so call it on a copy (`copy.deepcopy`). If the network
+        cannot train on a single image, the copy's `least_part` says so afterwards.
 
         Raises:
             torch.OutOfMemoryError: it does not fit.
@@ -190,7 +199,18 @@ class FoldModel:
         train_mode(self._model, self._frozen)
         count, size = self._recipe.batch_size, self._recipe.image_size
         images, y = np.zeros((count, size, size, 3), np.uint8), np.zeros(count, np.int64)
-        self._accumulate(*self._prepare(1, 0, images, y), micro_batch)
+        batch = self._prepare(1, 0, images, y)
+        try:
+            self._accumulate(*batch, micro_batch)
+        except ValueError as error:
+            if self.least_part > 1 or not needs_two_images(error):
+                raise
+            self.least_part = 2
+            self._optimizer.zero_grad(set_to_none=True)
+            self._accumulate(*batch, micro_batch)
+        if self._scaler.is_enabled():
+            # Gradients that overflow at the first scale would make the scaler skip the step and the optimizer's state.
+            torch._foreach_zero_([weight.grad for weight in self._model.parameters() if weight.grad is not None])
         self._step(0)
         self._optimizer.zero_grad(set_to_none=True)
 
@@ -201,33 +221,42 @@ class FoldModel:
         step = (epoch - 1) * self._batches + batch
         factor = learning_rate_factor(recipe, step, recipe.epochs * self._batches)
         set_learning_rate(self._optimizer, recipe.optimizer.lr * factor)
-        pixels, targets = self._prepare(epoch, batch, images, y)
         # A forward pass updates the running statistics of batch normalisation; a repeated one must not do so twice.
-        _copy_all(self._statistics, to=self._statistics_before)
+        self._buffers.remember()
         while True:
             # Dropout and stochastic depth draw from torch's global generator.
-            _seed_generators(self._device, random_key(self._seed, "dropout", self._fold, epoch, batch))
+            seed_generators(self._device, random_key(self._seed, "dropout", self._fold, epoch, batch))
             self._optimizer.zero_grad(set_to_none=True)
             try:
-                loss = self._accumulate(pixels, targets, micro_batch)
+                loss = self._accumulate(*self._prepare(epoch, batch, images, y), micro_batch)
                 break
-            except RuntimeError as error:
-                if micro_batch <= 1 or not is_out_of_memory(error):
+            except (RuntimeError, ValueError) as error:
+                too_few = self.least_part == 1 and needs_two_images(error)
+                can_go_on = self.park_others is not None or micro_batch > self.least_part
+                if not too_few and not (can_go_on and is_out_of_memory(error)):
                     raise
             # Outside the handler: inside, the exception would keep the activations of the failed pass alive.
-            micro_batch = min(micro_batch, len(pixels)) // 2 or 1
-            log.warning(
-                "Fold %d, epoch %d: out of memory; continuing with %d images at a time.",
-                self._fold,
-                epoch,
-                micro_batch,
-            )
-            _copy_all(self._statistics_before, to=self._statistics)
-            if self._device.type == "cuda":
-                self._optimizer.zero_grad(set_to_none=True)
-                torch.cuda.empty_cache()
+            self._optimizer.zero_grad(set_to_none=True)
+            self._buffers.restore()
+            if too_few:
+                self.least_part = micro_batch = 2
+            else:
+                micro_batch = self._make_room(epoch, micro_batch, len(images))
         self._step(step)
         return loss, micro_batch
+
+    def _make_room(self, epoch: int, micro_batch: int, images: int) -> int:
+        """Free memory after a pass over a batch of ``images`` ran out of it; return the micro batch to go on with."""
+        where = f"Fold {self._fold}, epoch {epoch}: out of memory"
+        if self.park_others is not None:
+            log.warning("%s; folds that do not train now wait in host memory.", where)
+            self.park_others()
+        else:
+            micro_batch = max(self.least_part, min(micro_batch, images) // 2)
+            log.warning("%s; continuing with %d images at a time.", where, micro_batch)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return micro_batch
 
     def _prepare(
         self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64]
@@ -252,8 +281,7 @@ class FoldModel:
     def _accumulate(self, pixels: torch.Tensor, targets: torch.Tensor, micro_batch: int) -> torch.Tensor:
         """Accumulate the gradient of the batch's mean loss over parts of at most ``micro_batch``; return that loss."""
         total = torch.zeros((), device=self._device)
-        parts = -(-len(pixels) // micro_batch)
-        for part, wanted in zip(pixels.tensor_split(parts), targets.tensor_split(parts), strict=True):
+        for part, wanted in divided(pixels, targets, micro_batch, self.least_part):
             with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not torch.float32):
                 logits = self._model(part)
             loss = image_losses(logits, wanted, self._recipe.loss, self._class_weights).sum() / len(pixels)
@@ -270,24 +298,3 @@ class FoldModel:
         self._scaler.update()
         if self._average is not None:
             self._average.update(step)
-
-
-def training_precision(device: torch.device) -> torch.dtype:
-    """Precision of the forward pass in training: float32 on a CPU, bfloat16 on GPUs that have it, else float16."""
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-
-
-def _seed_generators(device: torch.device, seed: int) -> None:
-    """Seed the generators of the CPU and ``device``; `torch.manual_seed` would also do so, but takes 0.15 ms longer."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(seed)
-
-
-def _copy_all(tensors: list[torch.Tensor], *, to: list[torch.Tensor]) -> None:
-    """Copy as one operation: hundreds of small copies would cost some percent of a training step on a GPU."""
-    if tensors:
-        torch._foreach_copy_(to, tensors)

@@ -14,8 +14,9 @@ If that is too much, there are two remedies:
 
 Therefore folds are offloaded before a batch is halved.
 
-The plan is no guarantee, because memory is allocated in blocks and other processes may use the device. A training that
-runs out of memory later continues with fewer images at a time.
+torch takes memory from the device in blocks, so it takes more than the tensors need. The plan leaves a margin for that
+(`MARGIN`). It is no guarantee, because other processes may use the device. A training that runs out of memory later
+takes the same remedies in the same order.
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ import functools
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
+from trainer.training.folds.device_memory import GpuOccupied, free_bytes, occupied_message, shortage
 from trainer.training.folds.fold_model import FoldModel
+
+MARGIN = 1.2
+"""Memory that torch takes from the device, relative to what its tensors need at the peak."""
 
 log = logging.getLogger(__name__)
 
@@ -56,26 +61,10 @@ class MemoryPlan:
     offload: bool = False
     """Whether the folds that do not train wait in host memory."""
     need: int = field(default=0, compare=False)
-    """Expected peak in bytes; 0 if nothing was measured."""
+    """Expected peak of the tensors in bytes; 0 if nothing was measured."""
 
 
-_share = 1.0  # kept here because older torch cannot report this setting of its allocator
 _measured: dict[tuple[object, ...], FoldMemory] = {}  # by kind of training, so that later trials skip the rehearsal
-
-
-def limit_memory(share: float) -> None:
-    """Let this process take at most ``share`` (0 .. 1) of the current GPU's memory.
-
-    With several workers on one GPU, each then fits its micro batch into its own share and leaves the others theirs. The
-    few hundred MiB that CUDA itself needs per process come on top.
-
-    Raises:
-        ValueError: ``share`` is not within 0 .. 1.
-        AssertionError, RuntimeError: there is no GPU.
-    """
-    global _share
-    torch.cuda.set_per_process_memory_fraction(float(share))
-    _share = share
 
 
 def plan_memory(recipe: Recipe, model: FoldModel, folds: int, device: torch.device) -> MemoryPlan:
@@ -89,10 +78,11 @@ def plan_memory(recipe: Recipe, model: FoldModel, folds: int, device: torch.devi
 
     Raises:
         torch.OutOfMemoryError: even one image at a time does not fit; the message says what is needed and what is free.
+        GpuOccupied: the same, while other programs hold memory that would suffice.
     """
     if device.type != "cuda":
         return MemoryPlan(micro_batch=recipe.batch_size)
-    room = _free(device) + tensor_bytes(model.state())  # the need includes what this model already holds
+    room = free_bytes(device) + tensor_bytes(model.state())  # the need includes what this model already holds
 
     @functools.cache
     def measured(micro_batch: int) -> FoldMemory | None:
@@ -102,7 +92,12 @@ def plan_memory(recipe: Recipe, model: FoldModel, folds: int, device: torch.devi
     if plan is None:
         least = measured(1)
         need = math.inf if least is None else bytes_needed(least, folds, offload=True)
-        raise torch.OutOfMemoryError(too_large_message(recipe, need, room, torch.cuda.get_device_name(device)))
+        name = torch.cuda.get_device_name(device)
+        lacking = shortage(device, need)
+        if lacking is None:
+            raise torch.OutOfMemoryError(too_large_message(recipe, need, room, name, images=model.least_part))
+        raise GpuOccupied(occupied_message(lacking, need_message(recipe, need, room, name, model.least_part)), lacking)
+    plan = replace(plan, micro_batch=max(plan.micro_batch, model.least_part))
     if plan.offload:
         log.info("%d folds do not fit into memory together; folds that do not train wait in host memory.", folds)
     if plan.micro_batch < recipe.batch_size:
@@ -119,25 +114,13 @@ def bytes_needed(memory: FoldMemory, folds: int, *, offload: bool = False) -> in
     return (1 if offload else folds) * memory.kept + memory.step
 
 
-def bytes_free(*, device_free: int, device_total: int, share: float, reserved: int) -> int:
-    """Bytes that this process may still take.
-
-    Args:
-        device_free: bytes that no process has allocated.
-        device_total: bytes of the device.
-        share: of ``device_total`` that this process may take, see `limit_memory`.
-        reserved: bytes that this process has already.
-    """
-    return max(0, min(device_free, int(share * device_total) - reserved))
-
-
 def first_fitting(
     batch_size: int, folds: int, measured: Callable[[int], FoldMemory | None], room: int
 ) -> MemoryPlan | None:
-    """The plan with the largest micro batch that needs at most ``room`` bytes; None if nothing fits.
+    """The plan with the largest micro batch that needs at most ``room`` bytes with `MARGIN`; None if nothing fits.
 
     The micro batches tried are ``batch_size``, half of it, and so on down to 1. With each of them, folds are offloaded
-    only if they do not fit otherwise.
+    only if they do not fit otherwise. The last of these plans is also taken without a margin: no other follows it.
 
     Args:
         measured: the memory of a fold with a given micro batch; None if it is more than the device has.
@@ -146,24 +129,34 @@ def first_fitting(
     while micro_batch:
         memory = measured(micro_batch)
         for offload in (False, True):
-            if memory is not None and (need := bytes_needed(memory, folds, offload=offload)) <= room:
+            is_last = micro_batch == 1 and (offload or folds == 1)
+            margin = 1.0 if is_last else MARGIN
+            if memory is not None and margin * (need := bytes_needed(memory, folds, offload=offload)) <= room:
                 return MemoryPlan(micro_batch=micro_batch, offload=offload, need=need)
         micro_batch //= 2
     return None
 
 
-def too_large_message(recipe: Recipe, need: float, room: int, device_name: str) -> str:
-    """Explain what does not fit, by how much, and what helps. ``need`` is infinite if it is unknown."""
+def too_large_message(recipe: Recipe, need: float, room: int, device_name: str, images: int = 1) -> str:
+    """Explain what does not fit, by how much, and what helps. The arguments are those of `need_message`."""
+    return f"{need_message(recipe, need, room, device_name, images)}; smaller images or another backbone help"
+
+
+def need_message(recipe: Recipe, need: float, room: int, device_name: str, images: int) -> str:
+    """Say what a training needs and what is free.
+
+    Args:
+        need: infinite if it is unknown.
+        images: the fewest images at a time that the network can train on.
+    """
     what = f"{recipe.backbone} at {recipe.image_size} px"
-    trained = "one fold and one image at a time"
+    trained = f"one fold and {'one image' if images == 1 else f'{images} images'} at a time"
     # Rounded in opposite directions, so that a need above the room is never displayed as equal to it.
     there = f"{math.floor(room / 2**30 * 10) / 10:.1f} GiB"
     if math.isinf(need):
-        problem = f"{what} needs more than the {there} that are free on {device_name} for {trained}"
-    else:
-        wanted = f"{math.ceil(need / 2**30 * 10) / 10:.1f} GiB"
-        problem = f"{what} needs about {wanted} for {trained}; {there} are free on {device_name}"
-    return f"{problem}; smaller images or another backbone help"
+        return f"{what} needs more than the {there} that are free on {device_name} for {trained}"
+    wanted = f"{math.ceil(need / 2**30 * 10) / 10:.1f} GiB"
+    return f"{what} needs about {wanted} for {trained}; {there} are free on {device_name}"
 
 
 def tensor_bytes(value: Any) -> int:
@@ -175,13 +168,6 @@ def tensor_bytes(value: Any) -> int:
     if isinstance(value, (list, tuple)):
         return sum(tensor_bytes(item) for item in value)
     return 0
-
-
-def _free(device: torch.device) -> int:
-    torch.cuda.empty_cache()  # frees what earlier trainings left in this process's cache
-    device_free, device_total = torch.cuda.mem_get_info(device)
-    reserved = torch.cuda.memory_reserved(device)
-    return bytes_free(device_free=device_free, device_total=device_total, share=_share, reserved=reserved)
 
 
 def _memory(recipe: Recipe, model: FoldModel, micro_batch: int, device: torch.device) -> FoldMemory | None:
@@ -225,6 +211,7 @@ def _rehearse(model: FoldModel, micro_batch: int, device: torch.device) -> FoldM
     # In the first step the optimizer allocates its state, and cuDNN tries algorithms that need more memory than the
     # one it chooses.
     copied.rehearse(micro_batch)
+    model.least_part = copied.least_part
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     copied.rehearse(micro_batch)

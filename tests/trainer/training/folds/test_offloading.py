@@ -125,6 +125,36 @@ def test_a_checkpoint_of_offloaded_folds_is_like_any_other(
     assert_same(in_place, continued)
 
 
+@pytest.mark.slow
+def test_folds_that_are_offloaded_when_memory_runs_out_train_on_unchanged(
+    in_place: CVResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second fold's second epoch: the batch is repeated with as many images, and nothing else changes."""
+    accumulate, moves = FoldModel._accumulate, 0
+    offload = FoldModel.offload
+
+    def fail_once(self: FoldModel, *args: Any) -> torch.Tensor:
+        loss = accumulate(self, *args)
+        if self._fold == 1 and self._optimizer.state and self.park_others is not None and len(seen) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return loss
+
+    def count(self: FoldModel) -> None:
+        nonlocal moves
+        moves += 1
+        offload(self)
+
+    seen: list[int] = []
+    monkeypatch.setattr(FoldModel, "_accumulate", fail_once)
+    monkeypatch.setattr(FoldModel, "offload", count)
+    result = run(EVERYTHING, keep_models=True, on_epoch=lambda report: seen.append(report.epoch) or Verdict.CONTINUE)
+    assert moves == 2 + 2 + 3 + 3  # the others; what is left of the second epoch; the third; the last predictions
+    assert (result.machine["parked"], result.machine["micro_batch"]) == (True, 16)
+    assert_same(in_place, result)
+    for waited, stayed in zip(result.models, in_place.models, strict=True):
+        assert same(waited, stayed)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_everything_that_a_fold_keeps_is_offloaded_and_comes_back(optimizer: str) -> None:
     model = first_fold({"optimizer.name": optimizer, "ema": 0.9})
