@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | (none) | the loss is not finite | the trial is pruned with its reason, so that the sampler learns from it |
 | (none) | the database is unreachable, or its disk full | the stores repeat the call with growing pauses |
-| memory | out of GPU memory | the batch is repeated in halves, down to one image; then the trial fails |
+| (none) | other programs hold the GPU's memory | the worker waits, then releases the trial to other workers |
+| memory | out of GPU memory | folds are offloaded, then batches halved, down to one image; then the trial fails |
 | memory | out of main memory | the trial is released; it fails after `MAX_LOST_WORKERS` |
 | data | this host cannot read the images | the trial is released to other workers; this worker leaves |
 | weights | pre-trained weights are missing | the trial fails |

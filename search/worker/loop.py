@@ -21,6 +21,7 @@ from search.worker.deadline_guard import DeadlineGuard
 from search.worker.pausing import end_when_over, is_last_phase
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
+from search.worker.task import REST, GpuBusy
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
@@ -88,7 +89,7 @@ class _WorkerLoop:
         self._deadline_guard = DeadlineGuard(stores, device)
         self._failed_at: dict[int, float] = {}  # by study id, when opening the study failed last
         self._searched_at: dict[int, float] = {}  # by study id, when orphaned trials were looked for last
-        self._swept_at = self._tidied_at = -float("inf")
+        self._swept_at = self._tidied_at = self._rests_until = -float("inf")
         self._logged_study: int | None = None  # id of the study that the log named last
 
     def run(self, linger: bool) -> None:
@@ -104,6 +105,10 @@ class _WorkerLoop:
 
     def _run_next_item(self) -> bool:
         """Run one item, of the first study in order that can be opened and has one. Returns whether there was one."""
+        if time.monotonic() < self._rests_until:
+            self._on_study(None)
+            time.sleep(POLL_INTERVAL)
+            return True
         for study in self._studies_with_work():
             context = self._try_to_open(study)
             if context is None:
@@ -112,20 +117,30 @@ class _WorkerLoop:
             item = self._take(context)
             if item is not None:
                 self._announce(study)
-                if run_item(
-                    context,
-                    item,
-                    self._stop_test(item),
-                    orphans,
-                    overdue=lambda: self._signals.overdue,
-                    limit=self._deadline_guard.limit(read_study(self._stores, study.name), item),
-                ):
+                if self._run(context, item, orphans):
                     return True
                 # If a probe seems to wait nevertheless, it is orphaned: a later search item takes it.
                 self._searched_at.pop(study.id, None)
                 time.sleep(POLL_INTERVAL)
                 return True
         return False
+
+    def _run(self, context: StudyContext, item: WorkItem, orphans: set[int]) -> bool:
+        """`run_item`, after which this process keeps no memory of the GPU and rests if others hold it."""
+        try:
+            return run_item(
+                context,
+                item,
+                self._stop_test(item),
+                orphans,
+                overdue=lambda: self._signals.overdue,
+                limit=self._deadline_guard.limit(read_study(self._stores, context.study.name), item),
+            )
+        except GpuBusy:
+            self._rests_until = time.monotonic() + REST
+            return True
+        finally:
+            context.release_memory()
 
     def _announce(self, study: StoredStudy) -> None:
         if study.id != self._logged_study:

@@ -21,7 +21,7 @@ from search.worker.lease import LeaseKeeper
 from search.worker.pausing import end_hopeless
 from search.worker.retention import remove_outranked_weights
 from search.worker.study_context import StudyContext
-from search.worker.task import LeaseLost, Paused, Task, describe
+from search.worker.task import GpuBusy, LeaseLost, Paused, Task, describe
 from search.worker.time_limit import Limit, NoLimit
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
@@ -66,6 +66,7 @@ def run_item(
 
     Raises:
         WorkerLeaves: the item is released or has failed, and the worker's next item would fail the same way.
+        GpuBusy: the item is released, because other programs hold the GPU's memory.
         Exception: the database is gone for good; the item stays leased until its lease expires.
     """
     with LeaseKeeper(context.stores.queue, item, lease=context.lease) as lease:
@@ -91,6 +92,10 @@ def run_item(
         except LeaseLost:
             log.info("%s was taken over by another worker; its training here is dropped", describe(item))
             return True
+        except GpuBusy as problem:
+            if context.stores.queue.release(item):
+                log.warning("%s is left to other workers: %s", describe(item), problem)
+            raise
         except Exception as error:
             if is_outage(error):
                 raise

@@ -74,6 +74,13 @@ class StudyContext:
         """The folder of checkpoints and model weights."""
         return artifacts_of(self.stores, self.home)
 
+    def release_memory(self) -> None:
+        """Give back the memory that torch keeps of ended trainings, so that other programs can use the GPU."""
+        if self.device.type == "cuda":
+            from trainer.training.folds.device_memory import release_memory
+
+            release_memory(self.device)
+
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out."""
         folds = (

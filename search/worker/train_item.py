@@ -13,7 +13,7 @@ import numpy as np
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported
-from search.worker.task import LeaseLost, Paused, Task
+from search.worker.task import GpuWait, LeaseLost, Paused, Task
 from search.worker.time_limit import OutOfTime, TooSlow
 from storage.optuna_storage import stored_trial
 from storage.values import FULL_DATA_SPLIT, PREDICTED_NOTE, EpochCurve, TrialOutcome, TrialStatus, WorkKind
@@ -41,15 +41,25 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | Paused | None:
 
     Raises:
         LeaseLost: another worker holds the item.
+        GpuBusy: other programs hold the GPU's memory; the checkpoint is left for another worker.
     """
-    recipe = Recipe.from_flat(task.item.recipe or {})
+    from trainer.training.folds.device_memory import GpuOccupied
+
+    recipe, gpu_wait = Recipe.from_flat(task.item.recipe or {}), GpuWait(task)
     while True:
         try:
             return _train(context, task, recipe)
         except TooSlow as slow:
             recipe = _shorten(context, task, slow)
+            continue
         except OutOfTime as problem:
             log.info("%s is released: %s", task.name, problem)
+            return None
+        except GpuOccupied as problem:
+            shortage, reason = problem.shortage, str(problem)
+        # Outside the handler: inside, the exception would keep the memory of the failed training.
+        context.release_memory()
+        if not gpu_wait.until_over(shortage, reason):
             return None
 
 
