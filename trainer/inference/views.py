@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,28 @@ def _middle(pixels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(middle, size=(height, width), mode="bilinear", align_corners=False)
 
 
+@contextmanager
+def full_float32(*, benchmark: bool = False, deterministic: bool = False) -> Iterator[None]:
+    """Compute float32 on NVIDIA GPUs as float32, without TF32, in convolutions and matrix products alike.
+
+    torch allows TF32 in convolutions, and in matrix products where TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set, as
+    NVIDIA's containers do. This block is the only place that decides. Afterwards the settings are as before.
+
+    Args:
+        benchmark: let cuDNN try which algorithm is the fastest for each new shape.
+        deterministic: let cuDNN use deterministic algorithms only.
+    """
+    import torch
+
+    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with cudnn.flags(enabled=cudnn.enabled, benchmark=benchmark, deterministic=deterministic, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def predict_views(
     model: torch.nn.Module,
     images: NDArray[np.uint8],
@@ -83,7 +106,7 @@ def predict_views(
         views: keys of `VIEWS`.
         batch_size: images per forward pass.
         device: where the network computes.
-        precision: type for autocast. None computes in float32, without TF32.
+        precision: type for autocast. None computes in float32 (`full_float32`).
     """
     import torch
 
@@ -91,12 +114,11 @@ def predict_views(
     normaliser = Normaliser(mean, std, images.shape[2], device)
     was_training = model.training
     model.eval()
-    cudnn = torch.backends.cudnn
     try:
         with (
             torch.no_grad(),  # not inference_mode: tensors that the network caches here must stay usable in training
             torch.autocast(torch.device(device).type, dtype=precision, enabled=precision is not None),
-            cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False),
+            full_float32(deterministic=True),
         ):
             for start in range(0, max(len(images), 1), batch_size):  # one empty batch if there are no images
                 batch = np.array(images[start : start + batch_size])  # a copy: images may be a read-only memory map

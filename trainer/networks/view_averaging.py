@@ -44,7 +44,7 @@ def predict_proba(
         images: uint8, shape (n, side, side, 3), RGB.
         views: names of `VIEWS`.
         batch_size: images per forward pass.
-        precision: of autocast; None: full float32, without autocast and TF32.
+        precision: of autocast; None: full float32 (`trainer.inference.views.full_float32`).
 
     Raises:
         torch.OutOfMemoryError: ``batch_size`` images do not fit.

@@ -27,7 +27,7 @@ from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.inference.images import Normaliser
-from trainer.inference.views import VIEWS
+from trainer.inference.views import VIEWS, full_float32
 from trainer.networks.backbones import preprocessing_of
 from trainer.probing.frozen_backbone import backbone_digest, pooled_features
 
@@ -232,6 +232,7 @@ def _batch_features(
     device = next(model.parameters()).device
     with (
         torch.no_grad(),
+        full_float32(),
         torch.autocast(device.type, dtype=precision, enabled=precision is not torch.float32),
     ):
         host = torch.from_numpy(np.array(images))  # a copy: images may be a read-only memory map

@@ -21,6 +21,7 @@ import torch
 
 from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average
+from trainer.inference.views import full_float32
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
@@ -62,7 +63,8 @@ def cross_validate(
 
     The result is a function of (recipe, data, seed). On a CPU with the same number of threads it is the same bit for
     bit, whether the training ran undisturbed or resumed from a checkpoint, whatever ran before in this process, and
-    with any loader. The state of torch's global generators is restored afterwards.
+    with any loader. What a GPU computes in float32 is computed without TF32. The state of torch's global generators is
+    restored afterwards.
 
     Args:
         metric: a name in `trainer.evaluation.metrics.METRICS`.
@@ -104,7 +106,7 @@ def cross_validate(
         stack.callback(release_memory, device)  # after the models are gone
         gpus = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=gpus))
-        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=True))
+        stack.enter_context(full_float32(benchmark=True))
         if recipe.method == LINEAR_PROBE:
             return _probe(
                 recipe,

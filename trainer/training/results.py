@@ -163,6 +163,7 @@ class CVResult:
     """Everything about the machine that can affect the result or its cost:
 
     - "device", "precision", "micro_batch" (images per forward pass), "threads" (of torch), "seconds" (of training);
+    - "tf32": False on a GPU, where float32 is not rounded to it;
     - "torch", "timm", "albumentations": their versions;
     - "folds_abreast": how many folds trained in parallel;
     - "cpu": model and vector instructions, on a CPU;

@@ -16,10 +16,10 @@ from tests.trainer.training.folds.test_gpu_memory import first_fold, same
 from tests.trainer.training.support import after, run
 from tests.trainer.training.test_resume import EVERYTHING, assert_same
 from trainer.recipe.optimizer_table import OPTIMIZERS
-from trainer.training.folds import fold_group
+from trainer.training.folds import fold_group, offloading
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import MemoryPlan
-from trainer.training.folds.offloading import Offloader
+from trainer.training.folds.offloading import CHUNK, HostMemory, Offloader
 from trainer.training.results import CVResult, EpochReport, Verdict
 
 CPU = torch.device("cpu")
@@ -218,3 +218,62 @@ def test_tensors_on_another_device_stay_there() -> None:
     offloader = Offloader(CPU)
     offloader.offload([elsewhere])
     assert elsewhere.device.type == "meta" and not offloader._host_copies
+
+
+def allocations(monkeypatch: pytest.MonkeyPatch, *, refuse_pinned: bool = False) -> list[tuple[int, bool]]:
+    """Bytes of each allocation of host memory, and whether it is pinned. Without a GPU none is really pinned."""
+    made: list[tuple[int, bool]] = []
+
+    def empty(elements: int, *, dtype: torch.dtype, pin_memory: bool = False) -> torch.Tensor:
+        if pin_memory and refuse_pinned:
+            raise RuntimeError("CUDA error: out of memory")
+        made.append((elements * dtype.itemsize, pin_memory))
+        return torch.zeros(elements, dtype=dtype)
+
+    monkeypatch.setattr(offloading.torch, "empty", empty)
+    return made
+
+
+TENSORS = [
+    torch.rand(64, 3, 7, 7).to(memory_format=torch.channels_last),
+    torch.rand(5).expand(4, 5),
+    torch.tensor(3),
+    torch.rand(1_100_000),  # a little more than a power of two
+    torch.rand(7, 9).t(),
+    torch.ones(13, dtype=torch.bool),
+    *(torch.rand(n) for n in range(100, 900, 7)),
+    torch.rand(0),
+    torch.rand(8, 8, dtype=torch.float64)[:, ::2],
+]
+
+
+def test_host_memory_has_the_layout_of_the_tensors_and_none_twice() -> None:
+    memory = HostMemory(is_pinned=False)
+    copies = [memory.like(tensor) for tensor in TENSORS]
+    for copied, tensor in zip(copies, TENSORS, strict=True):
+        copied.copy_(tensor)
+    for copied, tensor in zip(copies, TENSORS, strict=True):
+        assert torch.equal(copied, tensor), "no other tensor has the same memory"
+        assert (copied.shape, copied.dtype) == (tensor.shape, tensor.dtype)
+        assert copied.stride() == torch.empty_like(tensor).stride()
+        assert copied.data_ptr() % 8 == 0
+
+
+def test_pinned_memory_is_hardly_more_than_the_tensors_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each size is a power of two, to which torch rounds."""
+    made = allocations(monkeypatch)
+    memory = HostMemory(is_pinned=True)
+    tensors = [torch.rand(size) for size in (1_100_000, 2_100_000, 600_000, *range(300_000, 1000, -1700))]
+    for tensor in tensors:
+        memory.like(tensor)
+    assert all(size == 1 << (size - 1).bit_length() and is_pinned for size, is_pinned in made)
+    needed = sum(tensor.nbytes for tensor in tensors)
+    rounded = sum(1 << (tensor.nbytes - 1).bit_length() for tensor in tensors)
+    assert sum(size for size, _ in made) - needed < 2 * CHUNK < (rounded - needed) / 3
+
+
+def test_memory_that_cannot_be_pinned_is_used_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = allocations(monkeypatch, refuse_pinned=True)
+    memory = HostMemory(is_pinned=True)
+    assert memory.like(torch.rand(1000)).shape == (1000,)
+    assert [is_pinned for _, is_pinned in made] == [False]
