@@ -1,5 +1,5 @@
 """Benchmarks. Each compares alternatives within one run on one machine; the tests run them on a small scale only."""
 
-from trainer.inference.resources import wait_passively
+from trainer.inference.resources import prepare_torch
 
-wait_passively()  # before a benchmark imports torch; the processes that it starts inherit it
+prepare_torch()  # before a benchmark imports torch; the processes that it starts inherit it

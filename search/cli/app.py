@@ -28,7 +28,7 @@ from studies.errors import StudyError
 from trainer.common.errors import TrainerError
 from trainer.inference.errors import InferenceError
 from trainer.inference.printable import EXCERPT, excerpt
-from trainer.inference.resources import wait_passively
+from trainer.inference.resources import prepare_torch
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
@@ -126,7 +126,7 @@ def main() -> None:
     """
     # Without this, Albumentations looks for a newer version of itself on the network.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    wait_passively()
+    prepare_torch()
     accept_any_encoding()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
     debug = "--debug" in sys.argv

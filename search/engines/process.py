@@ -12,7 +12,7 @@ from pathlib import Path
 from search.engines.interface import WorkerCommand
 from search.runtime.process_names import full_name, new_suffix
 from search.runtime.worker_environment import PARENT_VARIABLE, PLACE_VARIABLE, SHARE_VARIABLE, SUFFIX_VARIABLE
-from trainer.inference.resources import wait_passively
+from trainer.inference.resources import prepare_torch
 
 REAP_TIME = 5.0  # seconds that the kernel has to end a killed process
 LOG_LIMIT = 10 * 2**20  # bytes above which a log is rotated at the start of the next worker
@@ -116,7 +116,7 @@ def _environment(command: WorkerCommand, seat: Seat, suffix: str) -> dict[str, s
         "NO_ALBUMENTATIONS_UPDATE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    wait_passively(environment)
+    prepare_torch(environment)
     if seat.gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = seat.gpus
     environment.pop(SHARE_VARIABLE, None)

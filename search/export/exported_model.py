@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-5
-"""Largest allowed difference between a probability of the refits and of the exported folder, on the same device."""
-TOLERANCE_ACROSS_DEVICES = 1e-3
-"""The same if the refits ran on another device: it adds in another order, and deep networks amplify the rounding."""
+"""Largest allowed difference between a probability of the refits and of the exported folder, both on a CPU."""
+TOLERANCE_ON_GPUS = 1e-3
+"""The same if one of them ran on a GPU. Even on the same GPU, cuDNN and cuBLAS choose other algorithms for the few
+images of the check than for a whole batch. These add in another order, and deep networks amplify the rounding.
+"""
 TOLERANCE_OF_BLEND = 1e-6
 """Largest allowed difference between two blends of the same predictions, one in float32 and one in float64."""
 VERIFIED_IMAGES = 8
@@ -128,7 +130,7 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
     )
 
 
-def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[int, NDArray[np.int64]]) -> None:
+def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[int, NDArray[np.int64]]) -> float:
     """Predict a few images with the folder alone, from the image files, as its users will.
 
     Each member is compared with its own refits: on test images, or without them on training images that the network did
@@ -138,15 +140,20 @@ def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[i
     Args:
         folds: fold of each training image, ``(n,)``, by split; of all trainings with out-of-fold predictions.
 
+    Returns:
+        The tolerance: the largest difference of a probability that was allowed; 0 if nothing was compared.
+
     Raises:
         ExportBroken: a probability differs by more than the tolerance.
     """
     from trainer.inference.model_folder import load_model_folder
     from trainer.inference.predict import predict_member
 
-    loaded = load_model_folder(model)
+    loaded, widest = load_model_folder(model), 0.0
     for member, refit in zip(loaded.members, refits.members, strict=True):
         device, tolerance = _device_of(refit)
+        if refit.test is not None or refit.oof_by_training:
+            widest = max(widest, tolerance)
         if refit.test is None:
             _verify_held_out(loaded, member, refit, images, folds)
             continue
@@ -160,6 +167,7 @@ def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[i
     elif refits.has_oof:
         oof = np.stack([average(refit.oof_by_training) for refit in refits.members])
         _compare(loaded.blend.probabilities(oof), refits.model.blend.probabilities(oof), TOLERANCE_OF_BLEND)
+    return widest
 
 
 def _verify_held_out(
@@ -190,13 +198,12 @@ def _pixels(source: Images, chosen: NDArray[np.int64], member: Member) -> NDArra
 
 
 def _device_of(refit: MemberRefits) -> tuple[str, float]:
-    """The device to predict on, and the tolerance there: smaller if the refits ran on the same one."""
+    """The device to predict on, and the tolerance there: smaller if the refits ran on a CPU as well."""
     import torch
 
     trained_on = {str(record.machine.get("device", "cpu")) for record in refit.records}
     device = "cuda" if torch.cuda.is_available() and "cpu" not in trained_on else "cpu"
-    device_name = torch.cuda.get_device_name() if device == "cuda" else device
-    return device, TOLERANCE if trained_on == {device_name} else TOLERANCE_ACROSS_DEVICES
+    return device, TOLERANCE if trained_on == {"cpu"} else TOLERANCE_ON_GPUS
 
 
 def _compare(exported: NDArray[np.floating[Any]], refitted: NDArray[np.floating[Any]], tolerance: float) -> None:

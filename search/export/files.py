@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def write_export(
         submission_kind = None
         trainings = {record.split for member in refits.members for record in member.records if refits.has_oof}
         folds = {split: read_folds(stores, plan.study, split) for split in trainings}
-        verify_model(made / "model", refits, images, folds)
+        tolerance = verify_model(made / "model", refits, images, folds)
         if refits.test is not None:
             submission_kind = _write_submission(plan, refits, images, made / "submission.csv", kind)
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
@@ -125,7 +125,9 @@ def write_export(
             _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
             confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
-        facts = _facts(stores, plan, refits, images, warnings(stores, plan, refits), forecast)
+        facts = replace(
+            _facts(stores, plan, refits, images, warnings(stores, plan, refits), forecast), tolerance=tolerance
+        )
         (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
         write_manifest(made, manifest_of(made, database=owner.database, study=owner.study))

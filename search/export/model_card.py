@@ -15,6 +15,7 @@ from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, PROBE_FIELDS, Scalar
 
 _SPECIAL = re.compile(r"[&<>\\`*\[\]|~$]|^[-+=#]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """Characters that Markdown, GitHub's extensions of it or HTML interpret. An entity also breaks addresses of pages."""
+LARGEST_ROUNDING = 1e-3  # of a probability, between devices; as `search.export.exported_model.TOLERANCE_ON_GPUS`
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;", ".": "&#46;"}
 
 
@@ -71,6 +72,8 @@ class CardFacts:
     fingerprint: str
     versions: Mapping[str, Scalar]
     warnings: Sequence[str]
+    tolerance: float = 0.0
+    """Largest difference of a probability of the exported model from its refits that the check allowed; 0: no check."""
 
 
 def write_card(facts: CardFacts) -> str:
@@ -93,7 +96,7 @@ def write_card(facts: CardFacts) -> str:
         "## Use it",
         "    python model/predict.py FOLDER_OF_IMAGES --output predictions.csv\n\n"
         "This needs torch, timm, numpy, Pillow and safetensors, but not Retable. "
-        "`search predict model FOLDER_OF_IMAGES` does the same.",
+        "`search predict model FOLDER_OF_IMAGES` does the same." + _reproducibility(facts),
     ]
     for member in facts.members:
         if not member.recipe:
@@ -104,6 +107,17 @@ def write_card(facts: CardFacts) -> str:
         ]
     parts += ["## Made with", "\n".join(f"- {name} {value}" for name, value in facts.versions.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def _reproducibility(facts: CardFacts) -> str:
+    """How exactly the model reproduces the probabilities of its refits."""
+    if not facts.tolerance:
+        return ""
+    return (
+        "\n\nThe export checked a few images: the model's probabilities differ from those of its trainings by at most "
+        f"{facts.tolerance:g}. Another device, and on a GPU another number of images at a time, may change a "
+        f"probability by {LARGEST_ROUNDING:g}, because the algorithms add in another order."
+    )
 
 
 def _how_good(facts: CardFacts) -> str:

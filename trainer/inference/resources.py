@@ -1,4 +1,4 @@
-"""Memory and processor time: how much memory is left, reservations of it, and how idle threads wait."""
+"""Memory and processor time: how much memory is left, reservations of it, and how torch uses both."""
 
 from __future__ import annotations
 
@@ -22,6 +22,21 @@ _reserved = 0
 WAIT_POLICY = "OMP_WAIT_POLICY"
 PASSIVE_WAITING = {WAIT_POLICY: "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 """Environment variables that let the threads of OpenMP sleep while they wait: for any OpenMP, for GNU's, for LLVM's."""
+
+ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Environment variables with the settings of torch's allocator for GPUs: for new and for older releases of torch."""
+EXPANDABLE_SEGMENTS = "expandable_segments:True"
+
+
+def prepare_torch(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Set what torch reads when it is loaded: how its threads wait, and how it takes memory from a GPU.
+
+    With expandable segments the allocator enlarges a block instead of taking another one, so it keeps less memory that
+    no tensor can use. If one of `ALLOCATOR_SETTINGS` is set, both stay as they are.
+    """
+    wait_passively(environment)
+    if not any(name in environment for name in ALLOCATOR_SETTINGS):
+        environment.update(dict.fromkeys(ALLOCATOR_SETTINGS, EXPANDABLE_SEGMENTS))
 
 
 def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.export.exported_model import ExportBroken
+from search.export.exported_model import ExportBroken, verify_model
 from search.export.files import Export, write_export
 from search.export.final_model import RefitFailed, gather_refits
 from search.export.notes import ExportNotes
@@ -188,6 +188,36 @@ def test_changed_ids_and_predictions_are_detected(searched: Searched, exported: 
     with pytest.raises(ExportBroken, match="differ"):
         write_export(context.stores, plan, foreign, context.images, context.home, tmp_path / "b", None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "difference", "is_accepted"),
+    [
+        ("cpu", 5e-6, True),
+        ("cpu", 5e-4, False),
+        ("NVIDIA T4", 5e-4, True),
+        ("NVIDIA T4", 5e-3, False),
+    ],
+)
+def test_predictions_of_a_gpu_may_differ_by_its_rounding(
+    searched: Searched, exported: Export, device: str, difference: float, is_accepted: bool
+) -> None:
+    context = searched.context
+    plan = plan_export(context.stores, context.study, seeds=None, full_data=False)
+    refits = gather_refits(context.stores, plan, queue_refits(context.stores, plan, context.home))
+
+    (member,) = refits.members
+    assert member.test is not None
+    records = tuple(replace(record, machine={**record.machine, "device": device}) for record in member.records)
+    changed = replace(member, records=records, test=member.test + np.float32(difference))
+    other = replace(refits, members=(changed,), test=refits.blend.probabilities(np.stack([changed.test])))
+    model, folds = exported.folder / "model", {}
+    if is_accepted:
+        tolerance = verify_model(model, other, context.images, folds)
+        assert tolerance == (1e-5 if device == "cpu" else 1e-3)
+    else:
+        with pytest.raises(ExportBroken, match="differ by up to"):
+            verify_model(model, other, context.images, folds)
 
 
 @pytest.mark.slow

@@ -114,3 +114,19 @@ def test_threads_sleep_unless_the_user_has_chosen_otherwise() -> None:
     active = {"OMP_WAIT_POLICY": "ACTIVE"}
     resources.wait_passively(active)
     assert active == {"OMP_WAIT_POLICY": "ACTIVE"}, "a spin count of 0 would overrule it"
+
+
+def test_the_allocator_of_gpus_grows_its_segments() -> None:
+    chosen: dict[str, str] = {}
+    resources.prepare_torch(chosen)
+    assert chosen["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert chosen["PYTORCH_ALLOC_CONF"] == chosen["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+
+
+@pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
+def test_a_user_decides_about_the_allocator(name: str) -> None:
+    chosen = {name: "backend:cudaMallocAsync"}
+    resources.prepare_torch(chosen)
+    assert {key: value for key, value in chosen.items() if key.startswith("PYTORCH")} == {
+        name: "backend:cudaMallocAsync"
+    }
