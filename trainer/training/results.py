@@ -111,6 +111,16 @@ class Verdict(StrEnum):
     """The same with the scores so far: the training may never continue."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpochOutcome:
+    """The outcome of one epoch of one fold."""
+
+    losses: Float32Array
+    """Mean loss of each batch: float32, shape (batches,); not finite if the training diverged."""
+    micro_batch: int
+    """Images per forward pass at the end of the epoch: the number requested, or a smaller one that fits into memory."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EpochReport:
     """The scores of all folds after the same number of epochs; NaN where no image was held out."""

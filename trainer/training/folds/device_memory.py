@@ -138,7 +138,10 @@ def shortages(device: torch.device) -> Iterator[ExpectedNeed]:
         found = shortage(device, need.bytes, usable=USABLE if math.isinf(need.bytes) else 1.0)
         if found is None:
             raise
-        raise GpuOccupied(occupied_message(found, str(error).partition("\n")[0].rstrip(".")), found) from error
+        problem = "memory ran out before it was known how much the training needs"
+        if not math.isinf(need.bytes):
+            problem = f"memory ran out in a training that needs about {need.bytes / 2**30:.1f} GiB"
+        raise GpuOccupied(occupied_message(found, problem), found) from error
 
 
 def occupied_message(lacking: Shortage, problem: str) -> str:
@@ -147,7 +150,7 @@ def occupied_message(lacking: Shortage, problem: str) -> str:
     if not device_total:
         return f"{problem}; other programs hold all memory of the GPU"
     held = device_total - device_free - torch.cuda.memory_reserved(lacking.device)
-    return f"{problem}; other programs hold {held / 2**30:.1f} of its {device_total / 2**30:.1f} GiB"
+    return f"{problem}; other programs hold {held / 2**30:.1f} of the GPU's {device_total / 2**30:.1f} GiB"
 
 
 def _free_and_total(device: torch.device) -> tuple[int, int]:

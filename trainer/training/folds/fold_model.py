@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 
 from trainer.batches.batch_plan import batches_per_epoch
 from trainer.batches.mixup import apply_mix, draw_mix, mixing_epochs
-from trainer.common.arrays import Float32Array
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.common.randomness import random_generator, random_key
 from trainer.inference.images import Normaliser
@@ -31,18 +29,9 @@ from trainer.training.folds.batch_parts import Buffers, divided, needs_two_image
 from trainer.training.folds.devices import seed_generators, training_precision
 from trainer.training.folds.offloading import Offloader
 from trainer.training.losses import compute_class_weights, image_losses
+from trainer.training.results import EpochOutcome
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochOutcome:
-    """The outcome of one epoch of one fold."""
-
-    losses: Float32Array
-    """Mean loss of each batch: float32, shape (batches,); not finite if the training diverged."""
-    micro_batch: int
-    """Images per forward pass at the end of the epoch: the number requested, or a smaller one that fits into memory."""
 
 
 class FoldModel:
@@ -208,10 +197,7 @@ class FoldModel:
             self.least_part = 2
             self._optimizer.zero_grad(set_to_none=True)
             self._accumulate(*batch, micro_batch)
-        if self._scaler.is_enabled():
-            # Gradients that overflow at the first scale would make the scaler skip the step and the optimizer's state.
-            torch._foreach_zero_([weight.grad for weight in self._model.parameters() if weight.grad is not None])
-        self._step(0)
+        self._step(0, even_with_overflow=True)
         self._optimizer.zero_grad(set_to_none=True)
 
     def _train_batch(
@@ -289,12 +275,22 @@ class FoldModel:
             total += loss.detach()
         return total
 
-    def _step(self, step: int) -> None:
+    def _step(self, step: int, *, even_with_overflow: bool = False) -> None:
+        """Change the weights by their gradients.
+
+        Args:
+            even_with_overflow: in float16 as well, where at the first scale gradients may overflow and the scaler would
+                skip the step, and with it the optimizer's state.
+        """
         limit = self._recipe.optimizer.clip_grad
         if limit > 0.0:
-            self._scaler.unscale_(self._optimizer)
+            if not even_with_overflow:
+                self._scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), limit)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
+        if even_with_overflow:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
         if self._average is not None:
             self._average.update(step)

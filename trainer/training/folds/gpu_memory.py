@@ -210,8 +210,10 @@ def _rehearse(model: FoldModel, micro_batch: int, device: torch.device) -> FoldM
     model.offload()
     # In the first step the optimizer allocates its state, and cuDNN tries algorithms that need more memory than the
     # one it chooses.
-    copied.rehearse(micro_batch)
-    model.least_part = copied.least_part
+    try:
+        copied.rehearse(micro_batch)
+    finally:
+        model.least_part = copied.least_part
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     copied.rehearse(micro_batch)

@@ -106,7 +106,7 @@ def test_memory_that_others_take_during_a_training_is_theirs(gpu: SharedGpu) -> 
         raise OUT_OF_MEMORY
     assert caught.value.shortage.need == 6 * GIB
     assert str(caught.value) == (
-        "CUDA out of memory. Tried to allocate 20.00 MiB; other programs hold 7.0 of its 10.0 GiB"
+        "memory ran out in a training that needs about 6.0 GiB; other programs hold 7.0 of the GPU's 10.0 GiB"
     )
 
 
@@ -132,7 +132,7 @@ def test_a_plan_waits_for_memory_that_others_hold(gpu: SharedGpu, monkeypatch: p
     recipe, model = Recipe.from_flat(SMALL), first_fold()
     gpu.others, gpu.reserved = 8.0, tensor_bytes(model.state()) / GIB
     with pytest.raises(
-        GpuOccupied, match=r"test_resnet at 32 px needs about 3.0 GiB .* hold 8.0 of its 10.0"
+        GpuOccupied, match=r"test_resnet at 32 px needs about 3.0 GiB .* hold 8.0 of the GPU's 10.0"
     ) as caught:
         plan_memory(recipe, model, 5, CUDA)
     assert caught.value.shortage.need == 3 * GIB
