@@ -130,3 +130,29 @@ def test_a_backbone_with_another_classifier_cannot_be_probed() -> None:
 def test_the_digest_leaves_the_classifier_out() -> None:
     assert backbone_digest(network()) == backbone_digest(network())
     assert backbone_digest(network()) != backbone_digest(network(seed=1))
+
+
+@pytest.mark.parametrize(
+    "problem", ["CUDA out of memory", "GET was unable to find an engine to execute this computation"]
+)
+def test_features_are_computed_from_fewer_images_when_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    model, whole = network(), opened(network(), None)
+    compute, asked = features_module.pooled_features, list[int]()
+
+    def small(model: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        asked.append(len(pixels))
+        if len(pixels) > 5:
+            raise RuntimeError(problem)
+        return compute(model, pixels)
+
+    monkeypatch.setattr(features_module, "pooled_features", small)
+    found = opened(model, None)
+    assert asked[:4] == [15, 15, 15, 8]
+    assert max(asked[5:]) == 4
+    for view, values in whole.train.items():
+        assert np.allclose(found.train[view], values, atol=1e-5)
+    monkeypatch.setattr(features_module, "pooled_features", lambda *_: (_ for _ in ()).throw(RuntimeError(problem)))
+    with pytest.raises(RuntimeError, match=problem):
+        opened(model, None)

@@ -12,6 +12,7 @@ import timm
 import torch
 
 from tests.trainer.training.support import after, run
+from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds import fold_group, fold_model
 from trainer.training.folds.batch_parts import needs_two_images
@@ -172,6 +173,53 @@ def test_the_lack_of_memory_is_reported_where_one_image_is_too_few(monkeypatch: 
     small_memory(monkeypatch, ONE_PIXEL, 1)
     with pytest.raises(torch.OutOfMemoryError):
         run({"epochs": 1})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "least"),
+    [
+        ("mobilenetv4_conv_small_035", 2),
+        ("levit_128s", 2),
+        ("skresnet18", 2),
+        ("resnest14d", 2),
+        ("efficientvit_m0", 2),
+        ("visformer_tiny", 2),
+        ("test_vit", 1),
+        ("convnext_atto", 1),
+    ],
+)
+def test_every_network_can_train_on_one_image_or_two(backbone: str, least: int) -> None:
+    """On the meta device, which knows shapes and no values. No other number or error stops the halving of a batch."""
+    with torch.device("meta"):
+        recipe = Recipe.from_flat({"backbone": backbone, "init": "scratch", "image_size": 32})
+        network = create_backbone(recipe, 3, weights_dir=None).train()
+        if least == 2:
+            with pytest.raises(ValueError) as refused:
+                network(torch.zeros(1, 3, 32, 32))
+            assert needs_two_images(refused.value)
+        network(torch.zeros(least, 3, 32, 32)).sum().backward()
+
+
+@pytest.mark.slow
+def test_predictions_without_memory_move_the_other_folds_before_they_take_fewer_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    undisturbed = run({"epochs": 2})
+    asked: list[int] = []
+    predict = fold_group.predict_proba
+
+    def fail_twice(*args: Any, batch_size: int, **options: Any) -> Any:
+        asked.append(batch_size)
+        if len(asked) in (2, 3):
+            raise CUDNN
+        return predict(*args, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(fold_group, "predict_proba", fail_twice)
+    result = run({"epochs": 2})
+    assert asked[:5] == [64, 64, 64, 32, 32]
+    assert (result.status, result.machine["parked"], result.machine["micro_batch"]) == ("finished", True, 16)
+    np.testing.assert_allclose(result.oof, undisturbed.oof, atol=1e-5)
 
 
 def test_only_the_refusal_of_one_image_means_that_two_are_needed() -> None:

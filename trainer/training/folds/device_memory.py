@@ -108,18 +108,22 @@ def release_memory(device: torch.device) -> None:
         empty_host_cache()
 
 
-def shortage(device: torch.device, need: float, *, usable: float = USABLE) -> Shortage | None:
+def shortage(
+    device: torch.device, need: float, *, usable: float = USABLE, found_free: int | None = None
+) -> Shortage | None:
     """What a training of ``need`` bytes lacks, if other programs hold it; None if the training itself is too large.
 
     Args:
         need: infinite if it is unknown. Then the training is believed to fit into what other programs hold.
         usable: share of the GPU's memory that the training can have without the other programs.
+        found_free: bytes that were free for the training, if fewer than `room`, which counts all of this process.
     """
     device_total = _free_and_total(device)[1]
     if not device_total:
         return Shortage(device=device, need=UNREACHABLE)
     there, whole = room(device), usable * _share * device_total
-    wanted = there + GROWTH * device_total if math.isinf(need) else need
+    unusable = 0 if found_free is None else max(0, there - found_free)
+    wanted = there + GROWTH * device_total if math.isinf(need) else need + unusable
     return Shortage(device=device, need=math.ceil(wanted)) if there < wanted <= whole else None
 
 

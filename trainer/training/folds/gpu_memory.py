@@ -93,7 +93,7 @@ def plan_memory(recipe: Recipe, model: FoldModel, folds: int, device: torch.devi
         least = measured(1)
         need = math.inf if least is None else bytes_needed(least, folds, offload=True)
         name = torch.cuda.get_device_name(device)
-        lacking = shortage(device, need)
+        lacking = shortage(device, need, found_free=room)
         if lacking is None:
             raise torch.OutOfMemoryError(too_large_message(recipe, need, room, name, images=model.least_part))
         raise GpuOccupied(occupied_message(lacking, need_message(recipe, need, room, name, model.least_part)), lacking)

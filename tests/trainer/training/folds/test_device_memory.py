@@ -82,6 +82,15 @@ def test_only_what_the_whole_gpu_could_hold_is_a_matter_of_others(
         assert found.is_over
 
 
+def test_what_this_process_needs_otherwise_is_not_free_for_a_training(gpu: SharedGpu) -> None:
+    gpu.others = 5.0
+    assert shortage(CUDA, 4.9 * GIB) is None
+    found = shortage(CUDA, 4.9 * GIB, found_free=int(4.8 * GIB))
+    assert found is not None and not found.is_over
+    gpu.others = 4.8
+    assert found.is_over
+
+
 def test_what_exceeds_the_share_of_a_process_is_too_large(gpu: SharedGpu) -> None:
     gpu.others = 7.0
     assert shortage(CUDA, 4.0 * GIB) is not None

@@ -196,7 +196,7 @@ class PretendedGpu:
         monkeypatch.setattr(gpu_memory, "_measured", {})
         monkeypatch.setattr(gpu_memory, "_measure", self._measure)
         monkeypatch.setattr(gpu_memory, "free_bytes", lambda device: self.free)
-        monkeypatch.setattr(gpu_memory, "shortage", lambda device, need: None)
+        monkeypatch.setattr(gpu_memory, "shortage", lambda device, need, found_free: None)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended GPU")
 
     def _measure(self, model: FoldModel, micro_batch: int, device: torch.device) -> FoldMemory | None:
