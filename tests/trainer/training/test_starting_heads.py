@@ -127,11 +127,11 @@ def test_a_damaged_checkpoint_begins_with_the_heads_again(weights: Path, tmp_pat
 def test_a_second_training_and_a_probe_read_the_features(weights: Path, tmp_path: Path) -> None:
     data = replace(competition(), features=tmp_path)
     first = run(LPFT, data, weights_dir=weights)
-    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    files = {path: path.stat().st_ino for path in tmp_path.glob("*.npy")}
     assert len(files) == 2  # of the two views
     again = run(LPFT, data, weights_dir=weights)
     run(PROBE, data, weights_dir=weights)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == files
+    assert {path: path.stat().st_ino for path in tmp_path.glob("*.npy")} == files
     assert_same(first, again)
 
 
