@@ -38,7 +38,7 @@ from trainer.training.results import TrainingData, Verdict
 
 GOAL = 1.15
 """Largest ratio of a probe's time to that of the bare pass."""
-BATCH = 64
+BATCH = 64  # images, as scripts by hand have it
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,12 @@ from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.inference.images import Normaliser
+from trainer.inference.resources import forward_batch
 from trainer.inference.views import VIEWS, full_float32
 from trainer.networks.backbones import preprocessing_of
 from trainer.probing.frozen_backbone import backbone_digest, pooled_features
 
-BATCH = {"cpu": 64, "cuda": 256}  # images per forward pass, unless memory runs out
+MOST_IMAGES = {"cpu": 64, "cuda": 256}  # images per forward pass, unless memory runs out
 LOCK_INTERVAL = 0.2  # seconds between two looks at the lock of another process, which also asks `before_batch`
 
 log = logging.getLogger(__name__)
@@ -95,24 +96,28 @@ def open_features(
 
 def _key(model: torch.nn.Module, train: NDArray[np.uint8], test: NDArray[np.uint8], precision: torch.dtype) -> str:
     """SHA-256 (hex) of everything that determines the features, except for the view."""
-    preprocessing = preprocessing_of(model)
+    preprocessing, device = preprocessing_of(model), next(model.parameters()).device
     digest = hashlib.sha256(backbone_digest(model).encode())
-    digest.update(repr((preprocessing, precision, *_arithmetic(next(model.parameters()).device))).encode())
+    digest.update(repr((preprocessing, precision, _batch_of(train, device), *_arithmetic(device))).encode())
     for images in (train, test):
         digest.update(str(images.shape).encode())
         digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
 
 
+def _batch_of(images: NDArray[np.uint8], device: torch.device) -> int:
+    return forward_batch(images.shape[2], device.type, MOST_IMAGES[device.type])
+
+
 def _arithmetic(device: torch.device) -> tuple[object, ...]:
-    """What decides how a device computes: its kind and model, the precision of products, the batch, the libraries.
+    """What decides how a device computes: its kind and model, the precision of products, the libraries.
 
     The number of threads of a CPU is left out: it changes last bits only, and hosts of one home share the files.
     """
     kind = device.type
     model = torch.cuda.get_device_name(device) if kind == "cuda" else ""
     products = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) if kind == "cuda" else ()
-    return kind, model, products, BATCH[kind], torch.__version__, timm.__version__
+    return kind, model, products, torch.__version__, timm.__version__
 
 
 @contextmanager
@@ -191,7 +196,7 @@ def _compute(
     preprocessing = preprocessing_of(model)
     normaliser = Normaliser(preprocessing.mean, preprocessing.std, sources[0].shape[2], device)
     parts: dict[str, list[Float32Array]] = {view: [] for view in views}
-    batch, total, done = BATCH[device.type], sum(map(len, sources)), 0
+    batch, total, done = _batch_of(sources[0], device), sum(map(len, sources)), 0
     for images in sources:
         start = 0
         while start < len(images):

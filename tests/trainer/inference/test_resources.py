@@ -130,3 +130,12 @@ def test_a_user_decides_about_the_allocator(name: str) -> None:
     assert {key: value for key, value in chosen.items() if key.startswith("PYTORCH")} == {
         name: "backend:cudaMallocAsync"
     }
+
+
+@pytest.mark.parametrize(
+    ("side", "device", "expected"),
+    [(32, "cpu", 64), (128, "cpu", 24), (224, "cpu", 8), (512, "cpu", 4), (512, "cuda", 64)],
+)
+def test_on_a_cpu_large_images_are_predicted_a_few_at_a_time(side: int, device: str, expected: int) -> None:
+    assert resources.forward_batch(side, device, 64) == expected
+    assert resources.forward_batch(side, device, 2) == 2

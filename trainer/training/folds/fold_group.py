@@ -15,6 +15,7 @@ import torch
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
 from trainer.common.memory_errors import is_out_of_memory
+from trainer.inference.resources import forward_batch
 from trainer.networks.low_rank import merged_state
 from trainer.networks.view_averaging import predict_proba
 from trainer.probing.linear_head import LinearHead
@@ -81,7 +82,8 @@ class FoldGroup:
                 self._models[fold].offload()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)  # forgets earlier trainings and the rehearsal
-        self.prediction_batch = max(SMALLEST_PREDICTION_BATCH, PREDICTION_FACTOR * recipe.batch_size)
+        most = max(SMALLEST_PREDICTION_BATCH, PREDICTION_FACTOR * recipe.batch_size)
+        self.prediction_batch = forward_batch(recipe.image_size, device.type, most)
         """Images per forward pass of `predict`; halved whenever memory runs out."""
         # Networks that draw random numbers share torch's generator: in parallel, each would depend on the others.
         one_by_one = device.type != "cpu" or torch.get_num_threads() == 1 or first.draws_random_numbers()
