@@ -310,10 +310,15 @@ class TestPredictedCosts:
         pixels = (shorter.image_size / size) ** 2
         assert pixels * cost.total(shorter.epochs) <= seconds * (1 + 1e-9)
         assert shorter.replace({"epochs": epochs, "image_size": size}) == recipe
-        if shorter.image_size == size:
-            assert shorter.epochs == epochs or cost.total(shorter.epochs + 1) > seconds
-        else:
-            assert shorter.epochs == 1 and shorter.image_size % 32 == 0
+        assert shorter.image_size == size or shorter.image_size % 32 == 0
+        larger = [other for other in (32, 64, 96, 128, 160, 192, 224) if shorter.image_size < other <= size]
+        assert shorter.epochs == epochs or pixels * cost.total(shorter.epochs + 1) > seconds * (1 - 1e-9)
+        if 2 * shorter.image_size > size:  # half of the epochs fit at no larger size
+            assert all(
+                (other / size) ** 2 * cost.total(math.ceil(epochs / 2)) > seconds * (1 - 1e-9) for other in larger
+            )
+        if 2 * shorter.image_size < size:  # not even one epoch fits at a larger size
+            assert all((other / size) ** 2 * cost.total(1) > seconds * (1 - 1e-9) for other in larger)
 
 
 @dataclass

@@ -83,7 +83,7 @@ FINISHED = Costs(workers=1, trial=100.0, final=100.0, finished=True, needed_refi
 
 class TestFirstTrial:
     def test_is_shortened_after_a_few_batches(self) -> None:
-        clock = Clock(deadline=EXPORT_SECONDS + 600.0)
+        clock = Clock(deadline=EXPORT_SECONDS + 900.0)
         limit = clock.limit()
         limit.fit(RECIPE)
         with pytest.raises(TooSlow) as slow:
@@ -91,12 +91,12 @@ class TestFirstTrial:
         assert clock.now == pytest.approx(5.0), "a twentieth of the epoch"
         assert slow.value.recipe.image_size == 64
         # An epoch takes 100 s and a tenth more for the held-out images; the last predictions take 0.3 epochs.
-        assert slow.value.recipe.epochs == int((600.0 - 5.0) / MARGIN / 110.0 - 0.3) == 4
-        assert "from 10 to 4 epochs" in limit.reason
+        assert slow.value.recipe.epochs == int((900.0 - 5.0) / MARGIN / 110.0 - 0.3) == 6
+        assert "from 10 to 6 epochs" in limit.reason
 
     def test_is_judged_by_its_epoch_and_not_by_the_probe_before_it(self) -> None:
         """The features of the probe take as long as the epoch, and no training progresses meanwhile."""
-        clock = Clock(deadline=EXPORT_SECONDS + 700.0)
+        clock = Clock(deadline=EXPORT_SECONDS + 1000.0)
         limit = clock.limit()
         limit.fit(RECIPE)
         for _ in range(10):
@@ -105,15 +105,17 @@ class TestFirstTrial:
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
         assert clock.now == pytest.approx(105.0)
-        assert slow.value.recipe.epochs == int((600.0 - 5.0) / MARGIN / 110.0 - 0.3) == 4
+        assert slow.value.recipe.epochs == int((900.0 - 5.0) / MARGIN / 110.0 - 0.3) == 6
 
-    def test_gets_smaller_images_if_not_even_one_epoch_fits(self) -> None:
+    def test_gets_smaller_images_if_fewer_than_half_of_the_epochs_fit(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0)
         limit = clock.limit()
         limit.fit(RECIPE)
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
-        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (1, 32)
+        # An epoch on a quarter of the pixels takes a quarter of the time.
+        assert slow.value.recipe.epochs == int((100.0 - 5.0) / MARGIN / 27.5 - 0.3) == 2
+        assert slow.value.recipe.image_size == 32
         assert "from 64 to 32 pixels" in limit.reason
 
     def test_is_tried_at_its_shortest_even_if_that_seems_too_long(self) -> None:
@@ -156,7 +158,7 @@ class TestFirstTrial:
             clock.train(limit, epoch=100.0)
 
     def test_is_rehearsed_once_for_each_image_size(self) -> None:
-        clock = Clock(deadline=EXPORT_SECONDS + 60.0)
+        clock = Clock(deadline=EXPORT_SECONDS + 80.0)
         limit = clock.limit()
         limit.fit(RECIPE)
         assert limit.is_unknown(RECIPE)
@@ -211,14 +213,19 @@ class TestLaterTrials:
             record(0, 100.0, epochs_done=1), recipe={**RECIPE.to_flat(), "epochs": 1}, overhead=20.0
         )
         clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED, ended=EndedTrainings(trials=(first,)))
-        with pytest.raises(OutOfTime):  # 32 pixels have a quarter of the length
+        with pytest.raises(TooSlow) as slow:
             clock.limit().fit(RECIPE)
+        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (3, 32), "three quarters of the length"
+        clock.deadline = EXPORT_SECONDS + 50.0
+        with pytest.raises(OutOfTime):  # one epoch on 32 pixels has a quarter of the length
+            clock.limit().fit(RECIPE)
+        clock.deadline = EXPORT_SECONDS + 100.0
         large = RECIPE.replace({"image_size": 224})
         wide = dataclasses.replace(first, recipe={**large.to_flat(), "epochs": 1})
         clock.ended = EndedTrainings(trials=(wide,))
         with pytest.raises(TooSlow) as slow:
             clock.limit().fit(large)
-        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (1, 192)
+        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (2, 128)
 
     def test_that_would_end_too_late_are_released_before_half_of_their_epochs(self) -> None:
         known = dataclasses.replace(record(0, 100.0, epochs_done=10), recipe=RECIPE.to_flat(), overhead=30.0)
