@@ -6,7 +6,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import tensor_bytes
+from trainer.training.folds.parallel_folds import ParallelFolds, parallel_width
 
 CLASSES = 10
 GPU_BATCH = 32  # images per step
@@ -109,7 +112,8 @@ def rehearse_epoch(
     weights_dir: Path | None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float | None:
-    """Predict the seconds of one epoch of a cross-validation from a few steps of one fold on blank images.
+    """Predict the seconds of one epoch of a cross-validation from a few steps on blank images, with as many folds at a
+    time as the training has.
 
     The first step, which creates the optimizer's state, counts only if it alone takes `REHEARSAL_TIME`. The seconds do
     not include augmentation, which other processes do beside the training: where the processor limits the speed, the
@@ -126,28 +130,38 @@ def rehearse_epoch(
     Raises:
         BackboneError: the pre-trained weights are not at hand.
     """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+
+    def create(fold: int) -> FoldModel:
+        return FoldModel(
+            recipe,
+            fold=fold,
+            seed=0,
+            train_y=np.zeros(recipe.batch_size, np.int64),
+            num_classes=num_classes,
+            device=device,
+            weights_dir=weights_dir,
+        )
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), ExitStack() as stack:
         try:
-            model = FoldModel(
-                recipe,
-                fold=0,
-                seed=0,
-                train_y=np.zeros(recipe.batch_size, np.int64),
-                num_classes=num_classes,
-                device=device,
-                weights_dir=weights_dir,
-            )
+            first = create(0)
+            width = parallel_width(first, folds, device)
+            steps = [partial(model.rehearse, recipe.batch_size) for model in (first, *map(create, range(1, width)))]
+            parallel = ParallelFolds(width)
+            stack.callback(parallel.close)
             seconds: list[float] = []
             begun = clock()
             while len(seconds) <= REHEARSED_STEPS and clock() - begun < REHEARSAL_TIME:
                 before = clock()
-                model.rehearse(recipe.batch_size)
+                parallel.run(steps)
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 seconds.append(clock() - before)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             return None
-    per_image = statistics.median(seconds[1:] or seconds) / recipe.batch_size
+    per_image = statistics.median(seconds[1:] or seconds) / (width * recipe.batch_size)
     return per_image * images * (folds - 1 + FORWARD)
 
 

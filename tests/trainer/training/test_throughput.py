@@ -71,6 +71,7 @@ class Steps:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
         self.now, self.steps, self._seconds = 0.0, 0, list(seconds)
+        monkeypatch.setattr("torch.get_num_threads", lambda: 1)
         monkeypatch.setattr("trainer.training.folds.fold_model.FoldModel.rehearse", self._step)
 
     def _step(self, batch: int) -> None:

@@ -22,7 +22,7 @@ from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import plan_memory
-from trainer.training.folds.parallel_folds import ParallelFolds
+from trainer.training.folds.parallel_folds import ParallelFolds, parallel_width
 from trainer.training.results import TrainingData
 
 PREDICTION_FACTOR = 4  # images predicted at a time, in batches: no activations are kept for a backward pass
@@ -85,9 +85,7 @@ class FoldGroup:
         most = max(SMALLEST_PREDICTION_BATCH, PREDICTION_FACTOR * recipe.batch_size)
         self.prediction_batch = forward_batch(recipe.image_size, device.type, most)
         """Images per forward pass of `predict`; halved whenever memory runs out."""
-        # Networks that draw random numbers share torch's generator: in parallel, each would depend on the others.
-        one_by_one = device.type != "cpu" or torch.get_num_threads() == 1 or first.draws_random_numbers()
-        self.width = 1 if one_by_one else min(data.num_folds, torch.get_num_threads())
+        self.width = parallel_width(first, data.num_folds, device)
         """How many folds run at the same time."""
         self._parallel = ParallelFolds(self.width)
         self.offloads = self.plan.offload

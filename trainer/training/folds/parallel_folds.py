@@ -12,7 +12,18 @@ from typing import TypeVar
 
 import torch
 
+from trainer.training.folds.fold_model import FoldModel
+
 Outcome = TypeVar("Outcome")
+
+
+def parallel_width(model: FoldModel, folds: int, device: torch.device) -> int:
+    """How many folds run at the same time: on a CPU one for each torch thread, but at most ``folds``.
+
+    Networks that draw random numbers share torch's generator: in parallel, each would depend on the others.
+    """
+    one_by_one = device.type != "cpu" or torch.get_num_threads() == 1 or model.draws_random_numbers()
+    return 1 if one_by_one else min(folds, torch.get_num_threads())
 
 
 class ParallelFolds:
