@@ -129,7 +129,10 @@ Quota = Annotated[
         help="GiB for checkpoints of trials that wait or are paused; default: 20. The worst and the oldest go first.",
     ),
 ]
-Gpus = Annotated[str | None, typer.Option("--gpus", help="GPU indices for local workers, such as 0,2.")]
+Gpus = Annotated[
+    str | None,
+    typer.Option("--gpus", help="GPUs for local workers: indices such as 0,2, or UUIDs; none: the CPU."),
+]
 
 
 def _one_of(*names: str) -> Callable[[str | None], str | None]:
@@ -188,14 +191,20 @@ def overrides_of(assignments: list[str] | None, skip_bad: bool, **data: str | No
     return [*(assignments or []), *given, *(["data.skip_bad=true"] if skip_bad else [])]
 
 
-def gpu_indices(text: str | None) -> list[int] | None:
-    """Parse the value of ``--gpus``.
+def gpu_names(text: str | None) -> list[str] | None:
+    """Parse the value of ``--gpus``: indices and UUIDs, or an empty list for ``none``; None if it is not given.
 
     Raises:
-        typer.BadParameter: it is not a list of numbers separated by commas.
+        typer.BadParameter: it is neither.
     """
     if text is None:
         return None
-    if not re.fullmatch(r"\s*[0-9]{1,4}\s*(,\s*[0-9]{1,4}\s*)*", text):
-        raise typer.BadParameter(f"{text!r} is not a list of GPU indices such as 0,2", param_hint="--gpus")
-    return [int(part) for part in text.split(",")]
+    if text.strip().lower() == "none":
+        return []
+    names = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,4}|(GPU|MIG)-[0-9A-Za-z/-]{1,100}", name) for name in names):
+        raise typer.BadParameter(
+            f"{text!r} is neither a list of GPU indices such as 0,2 or of UUIDs (`nvidia-smi -L`), nor none",
+            param_hint="--gpus",
+        )
+    return [str(int(name)) if name.isdigit() else name for name in names]

@@ -28,7 +28,7 @@ from search.cli.options import (
     TrainingTable,
     Weights,
     Workers,
-    gpu_indices,
+    gpu_names,
     overrides_of,
 )
 from search.runtime.signals import GRACE
@@ -119,7 +119,7 @@ def probe(
             output=output,
             workers=WorkersRequest(
                 workers=workers,
-                gpus=gpu_indices(gpus),
+                gpus=gpu_names(gpus),
                 per_gpu=workers_per_gpu,
                 weights=weights,
                 home=home,

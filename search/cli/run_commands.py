@@ -22,7 +22,7 @@ from search.cli.options import (
     Weights,
     Workers,
     a_number,
-    gpu_indices,
+    gpu_names,
 )
 from search.runtime.signals import GRACE
 
@@ -99,7 +99,7 @@ def confirm(
             study=study,
             data=data,
             storage_url=storage_url,
-            workers=WorkersRequest(workers=workers, gpus=gpu_indices(gpus), weights=weights, home=home, grace=grace),
+            workers=WorkersRequest(workers=workers, gpus=gpu_names(gpus), weights=weights, home=home, grace=grace),
         )
     )
 
@@ -172,7 +172,7 @@ def run_export(
             seeds=seeds,
             full_data=full_data,
             submission_kind=submission_kind,
-            workers=WorkersRequest(workers=workers, gpus=gpu_indices(gpus), weights=weights, home=home),
+            workers=WorkersRequest(workers=workers, gpus=gpu_names(gpus), weights=weights, home=home),
         )
     )
 

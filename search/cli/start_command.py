@@ -31,7 +31,7 @@ from search.cli.options import (
     Weights,
     Workers,
     a_number,
-    gpu_indices,
+    gpu_names,
     overrides_of,
 )
 from search.runtime.signals import GRACE
@@ -191,7 +191,7 @@ def start(
             workers=WorkersRequest(
                 engine=engine,
                 workers=workers,
-                gpus=gpu_indices(gpus),
+                gpus=gpu_names(gpus),
                 per_gpu=workers_per_gpu,
                 weights=weights,
                 home=home,

@@ -11,8 +11,8 @@ from pathlib import Path
 from search.engines.interface import FAREWELL, WorkerCommand
 from search.engines.process import Seat, WorkerProcess
 from search.engines.restarts import Restarts
-from search.runtime.devices import Placement
 from search.runtime.errors import EXIT_BUG
+from search.runtime.gpus.placement import Placement
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class LocalFleet:
                 seat=Seat(
                     place=place,
                     threads=placement.threads,
+                    cores=placement.cores,
+                    has_gpu=gpu is not None,
                     gpus="" if gpu is None and placement.hide_gpus else gpu,
                     gpu_share=1 / placement.per_gpu,
                 ),

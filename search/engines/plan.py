@@ -9,7 +9,9 @@ from pathlib import Path
 
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
-from search.runtime.devices import list_gpus, place_workers
+from search.runtime.gpus.listing import DeviceError, list_gpus
+from search.runtime.gpus.placement import CPU_OPTION, Placement, hides_all, place_workers
+from search.runtime.gpus.torch_check import unusable_gpus
 from search.runtime.signals import GRACE
 from trainer.common.environment import thread_limit, usable_cores
 
@@ -38,8 +40,8 @@ class Workers:
     """A key of `ENGINES`."""
     workers: int | None = None
     """Number of workers; None: one per free GPU, or one on the CPU. 0: none, other workers serve the study."""
-    gpus: Sequence[int] | None = None
-    """Indices of the GPUs of local workers; None: all free GPUs."""
+    gpus: Sequence[int | str] | None = None
+    """Indices or UUIDs of the GPUs of local workers; empty: the CPU. None: all free GPUs."""
     per_gpu: int = 1
     """Local workers that share each GPU."""
     weights: Path | None = None
@@ -73,7 +75,8 @@ def plan_fleet(workers: Workers) -> FleetPlan:
     """Plan the requested workers.
 
     Raises:
-        DeviceError: a requested GPU does not exist or may not be used.
+        DeviceError: a requested GPU does not exist, may not be used or is none for torch; or there are GPUs, none of
+            them is free and usable, and the CPU was not asked for.
         EngineError: the engine is not installed.
     """
     if workers.workers == 0:
@@ -82,8 +85,7 @@ def plan_fleet(workers: Workers) -> FleetPlan:
 
 
 def _plan_local(workers: Workers) -> FleetPlan:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    placement = place_workers(workers.workers, workers.gpus, list_gpus(), visible, usable_cores(), workers.per_gpu)
+    placement = _place(workers, os.environ.get("CUDA_VISIBLE_DEVICES"))
     # An upper limit set by the user, for instance on a host with other jobs.
     limit = thread_limit()
     if limit is not None:
@@ -94,6 +96,18 @@ def _plan_local(workers: Workers) -> FleetPlan:
         notes=placement.notes,
         make=lambda command, logs: LocalFleet(command, placement, logs),
     )
+
+
+def _place(workers: Workers, visible: str | None) -> Placement:
+    wanted, cores, per_gpu = workers.gpus, usable_cores(), workers.per_gpu
+    if hides_all(visible) or (wanted is not None and not wanted):
+        placement = place_workers(workers.workers, wanted, (), visible, cores, per_gpu)
+        return replace(placement, hide_gpus=True)
+    try:
+        gpus = list_gpus()
+    except DeviceError as problem:
+        raise DeviceError(f"{problem}. {CPU_OPTION}") from problem
+    return place_workers(workers.workers, wanted, gpus, visible, cores, per_gpu, faults=unusable_gpus)
 
 
 def _plan_ray(workers: Workers) -> FleetPlan:

@@ -11,7 +11,14 @@ from pathlib import Path
 
 from search.engines.interface import WorkerCommand
 from search.runtime.process_names import full_name, new_suffix
-from search.runtime.worker_environment import PARENT_VARIABLE, PLACE_VARIABLE, SHARE_VARIABLE, SUFFIX_VARIABLE
+from search.runtime.worker_environment import (
+    CORES_VARIABLE,
+    DEVICE_VARIABLE,
+    PARENT_VARIABLE,
+    PLACE_VARIABLE,
+    SHARE_VARIABLE,
+    SUFFIX_VARIABLE,
+)
 from trainer.inference.resources import prepare_torch
 
 REAP_TIME = 5.0  # seconds that the kernel has to end a killed process
@@ -28,6 +35,10 @@ class Seat:
     """Index of the worker in its fleet."""
     threads: int
     """CPU threads."""
+    cores: int
+    """CPU cores, for threads and for the processes that read and augment images."""
+    has_gpu: bool = False
+    """Whether the worker has a GPU, without which it must not train."""
     gpus: str | None = None
     """Value of ``CUDA_VISIBLE_DEVICES``; empty: no GPU, None: as in this process's environment."""
     gpu_share: float = 1.0
@@ -111,6 +122,7 @@ def _environment(command: WorkerCommand, seat: Seat, suffix: str) -> dict[str, s
         PARENT_VARIABLE: str(os.getpid()),
         PLACE_VARIABLE: str(seat.place),
         SUFFIX_VARIABLE: suffix,
+        CORES_VARIABLE: str(seat.cores),
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -119,6 +131,9 @@ def _environment(command: WorkerCommand, seat: Seat, suffix: str) -> dict[str, s
     prepare_torch(environment)
     if seat.gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = seat.gpus
+    environment.pop(DEVICE_VARIABLE, None)
+    if seat.has_gpu:
+        environment[DEVICE_VARIABLE] = "cuda"
     environment.pop(SHARE_VARIABLE, None)
     if seat.gpu_share < 1:
         environment[SHARE_VARIABLE] = f"{seat.gpu_share:.4g}"

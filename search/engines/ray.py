@@ -237,6 +237,8 @@ class RayFleet:
         seat = Seat(
             place=slot.place,
             threads=max(1, int(self._cpus)),
+            cores=max(1, int(self._cpus)),
+            has_gpu=self._gpus > 0,
             gpus=None if self._gpus else "",
             gpu_share=self._gpus if 0 < self._gpus < 1 else 1.0,
         )

@@ -13,3 +13,9 @@ SHARE_VARIABLE = "RETABLE_GPU_SHARE"
 
 SUFFIX_VARIABLE = "RETABLE_NAME_SUFFIX"
 """Random part of the worker's name (`search.runtime.process_names`), by which the engine knows the whole name."""
+
+CORES_VARIABLE = "RETABLE_CORES"
+"""CPU cores of the worker, for threads and for the processes that read and augment images."""
+
+DEVICE_VARIABLE = "RETABLE_DEVICE"
+"""``cuda``: the worker's seat has a GPU, without which it must not train; unset: whatever there is."""

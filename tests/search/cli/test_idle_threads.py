@@ -13,7 +13,7 @@ import pytest
 
 from search.engines.interface import WorkerCommand
 from search.engines.local import LocalFleet
-from search.runtime.devices import Placement
+from search.runtime.gpus.placement import Placement
 from search.study_state.study import Study
 from trainer.inference.resources import PASSIVE_WAITING
 

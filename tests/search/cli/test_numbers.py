@@ -13,7 +13,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from typer.testing import CliRunner
 
 from search.cli.app import COMMANDS, app
-from search.cli.options import LARGEST, gpu_indices
+from search.cli.options import LARGEST, gpu_names
 from studies.errors import StudyError
 from studies.settings import SECTIONS, setting_names
 from studies.spec import load_study
@@ -76,11 +76,17 @@ def test_extreme_numbers_are_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["retable.db"]
 
 
-@pytest.mark.parametrize("text", ["²", "9" * 5000, "1,", ",", "-1", "1.5", "", "१"])
-def test_gpu_indices_are_plain_numbers(text: str) -> None:
-    with pytest.raises(Exception, match="not a list of GPU indices"):
-        gpu_indices(text)
-    assert gpu_indices(" 0, 2 ") == [0, 2]
+@pytest.mark.parametrize("text", ["²", "9" * 5000, "1,", ",", "-1", "1.5", "", "१", "0,none", "cpu", "GPU-"])
+def test_gpu_names_are_plain_numbers_or_uuids(text: str) -> None:
+    with pytest.raises(Exception, match="neither a list of GPU indices"):
+        gpu_names(text)
+    assert gpu_names(" 0, 02 ") == ["0", "2"]
+    assert gpu_names("MIG-GPU-1a2b/1/0,GPU-77") == ["MIG-GPU-1a2b/1/0", "GPU-77"]
+
+
+def test_gpus_none_asks_for_the_cpu() -> None:
+    assert gpu_names(None) is None
+    assert gpu_names(" None ") == []
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e999", str(2**70), "9" * 5000, f"-{2**70}"])

@@ -9,7 +9,8 @@ import pytest
 from search.cli import early_checks
 from search.engines.interface import WorkerCommand
 from search.engines.plan import ENGINES, Workers, plan_fleet
-from search.runtime.devices import DeviceError, Placement
+from search.runtime.gpus.listing import DeviceError, Gpu
+from search.runtime.gpus.placement import Placement
 
 
 def test_the_early_check_knows_exactly_the_engines() -> None:
@@ -39,3 +40,41 @@ def test_omp_num_threads_limits_the_threads(monkeypatch: pytest.MonkeyPatch, lim
     assert planned.make is not None
     planned.make(WorkerCommand(study="s", data=Path("d"), storage_url="sqlite:///x.db", home=Path("h")), Path("logs"))
     assert [placement.threads for placement in placements] == [threads]
+    assert [placement.cores for placement in placements] == [8], "processes that augment images are not threads"
+
+
+@pytest.fixture
+def old_gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """The only GPU of the host, which torch cannot use."""
+    gpu = Gpu(index=0, uuid="GPU-a", name="V100", memory_used=0, memory_total=16_000)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("search.engines.plan.list_gpus", lambda: (gpu,))
+    monkeypatch.setattr("search.engines.plan.unusable_gpus", lambda gpus: {gpu.uuid: "torch is old" for gpu in gpus})
+    return gpu
+
+
+def test_a_gpu_that_torch_cannot_use_is_refused_before_a_worker_starts(
+    old_gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for workers in (None, 2):
+        with pytest.raises(DeviceError, match=r"^GPU 0 \(V100\): torch is old; --gpus none trains on the CPU$"):
+            plan_fleet(Workers(home=Path("h"), workers=workers))
+    assert plan_fleet(Workers(home=Path("h"), gpus=[])).where == "1 worker on the CPU"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert plan_fleet(Workers(home=Path("h"), workers=2)).where == "2 workers on the CPU"
+
+
+def test_a_driver_that_fails_is_refused_unless_the_cpu_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing() -> tuple[Gpu, ...]:
+        raise DeviceError("the NVIDIA driver fails: Unknown Error")
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("search.engines.plan.list_gpus", failing)
+    with pytest.raises(DeviceError, match=r"Unknown Error\. --gpus none trains on the CPU"):
+        plan_fleet(Workers(home=Path("h")))
+    placements: list[Placement] = []
+    monkeypatch.setattr("search.engines.plan.LocalFleet", lambda command, placement, logs: placements.append(placement))
+    planned = plan_fleet(Workers(home=Path("h"), gpus=[]))
+    assert planned.make is not None
+    planned.make(WorkerCommand(study="s", data=Path("d"), storage_url="sqlite:///x.db", home=Path("h")), Path("logs"))
+    assert placements[0].hide_gpus, "a driver that works again must not change the device"

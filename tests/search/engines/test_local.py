@@ -17,7 +17,7 @@ from search.engines.interface import Fleet, WorkerCommand
 from search.engines.local import LocalFleet
 from search.engines.process import LOG_LIMIT
 from search.engines.restarts import SHORT_LIVES
-from search.runtime.devices import Placement
+from search.runtime.gpus.placement import Placement
 from search.runtime.process_names import process_name
 from search.runtime.worker_environment import SUFFIX_VARIABLE
 
@@ -175,7 +175,8 @@ def test_the_arguments_and_environment_of_a_worker(
     program(
         'echo "$@"\n'
         'echo "place $RETABLE_PLACE parent $RETABLE_PARENT threads $OMP_NUM_THREADS'
-        ' gpu <${CUDA_VISIBLE_DEVICES-unset}> share ${RETABLE_GPU_SHARE-unset}"'
+        " gpu <${CUDA_VISIBLE_DEVICES-unset}> share ${RETABLE_GPU_SHARE-unset}"
+        ' device ${RETABLE_DEVICE-unset} cores $RETABLE_CORES"'
     )
     command = replace(command, weights=tmp_path / "weights", options=("--stay", "--grace", "30"))
 
@@ -185,14 +186,14 @@ def test_the_arguments_and_environment_of_a_worker(
             eventually(lambda: not workers.poll())
         return (logs / f"worker-{place}.log").read_text().splitlines()[-2:]
 
-    arguments, environment = started_with(Placement(gpus=("GPU-a", "GPU-a", "GPU-b"), threads=3, per_gpu=2), 1)
+    arguments, environment = started_with(Placement(gpus=("GPU-a", "GPU-a", "GPU-b"), threads=3, cores=7, per_gpu=2), 1)
     assert arguments == (
         f"-P -m search.cli worker --study colours --data {tmp_path} --home {tmp_path} "
         f"--weights {tmp_path}/weights --stay --grace 30"
     )
-    assert environment == f"place 1 parent {os.getpid()} threads 3 gpu <GPU-a> share 0.5"
-    assert started_with(replace(ONE, gpus=("GPU-a",)), 0)[1].endswith("gpu <GPU-a> share unset")
-    assert started_with(replace(ONE, hide_gpus=True), 0)[1].endswith("gpu <> share unset")
+    assert environment == f"place 1 parent {os.getpid()} threads 3 gpu <GPU-a> share 0.5 device cuda cores 7"
+    assert started_with(replace(ONE, gpus=("GPU-a",)), 0)[1].endswith("gpu <GPU-a> share unset device cuda cores 1")
+    assert started_with(replace(ONE, hide_gpus=True), 0)[1].endswith("gpu <> share unset device unset cores 1")
 
 
 def test_a_large_log_is_rotated_when_the_worker_restarts(

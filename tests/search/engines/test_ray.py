@@ -286,7 +286,13 @@ def test_the_data_is_sent_once_per_node_and_workers_share_a_gpu(
     assert not (there / "retable").exists(), "neither caches nor logs travel with the data"
     for place in (0, 1):
         environment = (tmp_path / f"{place}.env").read_text().splitlines()
-        assert {"CUDA_VISIBLE_DEVICES=0", "RETABLE_GPU_SHARE=0.5", "OMP_NUM_THREADS=2"} <= set(environment)
+        assert {
+            "CUDA_VISIBLE_DEVICES=0",
+            "RETABLE_DEVICE=cuda",
+            "RETABLE_GPU_SHARE=0.5",
+            "OMP_NUM_THREADS=2",
+            "RETABLE_CORES=2",
+        } <= set(environment)
 
 
 def test_missing_data_is_named_and_a_worker_gets_a_gpu_if_the_cluster_has_one(

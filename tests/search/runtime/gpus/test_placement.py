@@ -1,127 +1,28 @@
-"""GPUs of a host, and their assignment to local workers."""
+"""Assignment of GPUs and CPU cores to workers."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
-import pynvml
 import pytest
 
-from search.runtime.devices import DeviceError, Gpu, list_gpus, place_workers
+from search.runtime.gpus.listing import DeviceError, Gpu
+from search.runtime.gpus.placement import hides_all, place_workers
 from trainer.common.environment import usable_cores
 
-FREE = Gpu(index=0, uuid="GPU-aaa", name="H200", memory_used=3)
-TAKEN = Gpu(index=1, uuid="GPU-bbb", name="H200", memory_used=60_000)
-ALSO_FREE = Gpu(index=2, uuid="GPU-ccc", name="H200", memory_used=0)
+FREE = Gpu(index=0, uuid="GPU-aaa", name="H200", memory_used=3, memory_total=143_771)
+TAKEN = Gpu(index=1, uuid="GPU-bbb", name="H200", memory_used=60_000, memory_total=143_771)
+ALSO_FREE = Gpu(index=2, uuid="GPU-ccc", name="H200", memory_used=0, memory_total=143_771)
 ALL = (FREE, TAKEN, ALSO_FREE)
-
-
-class FakeDriver:
-    """A fake NVIDIA driver behind `pynvml`. GPUs are (UUID, name, bytes in use or the error when queried)."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *gpus: tuple[str, str, int | type[Exception]]) -> None:
-        self.gpus = gpus
-        self.open = 0
-        self.lost: set[int] = set()
-        self.old = False
-        replacements = {
-            "nvmlInit": lambda: self._count(1),
-            "nvmlShutdown": lambda: self._count(-1),
-            "nvmlDeviceGetCount": lambda: len(self.gpus),
-            "nvmlDeviceGetHandleByIndex": self._handle,
-            "nvmlDeviceGetUUID": lambda index: self.gpus[index][0],
-            "nvmlDeviceGetName": lambda index: self.gpus[index][1],
-            "nvmlDeviceGetMemoryInfo": self._memory,
-        }
-        for name, replacement in replacements.items():
-            monkeypatch.setattr(pynvml, name, replacement)
-
-    def _count(self, change: int) -> None:
-        self.open += change
-
-    def _handle(self, index: int) -> int:
-        assert self.open == 1
-        if index in self.lost:
-            raise pynvml.NVMLError_GpuIsLost
-        return index
-
-    def _memory(self, index: int, version: int | None = None) -> SimpleNamespace:
-        if self.old and version is not None:
-            raise pynvml.NVMLError_FunctionNotFound
-        used = self.gpus[index][2]
-        if not isinstance(used, int):
-            raise used
-        return SimpleNamespace(used=used if version or self.old else used + RESERVED)
-
-
-RESERVED = 2**30  # bytes that the driver keeps for itself
-
-
-def test_gpus_as_the_driver_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = FakeDriver(monkeypatch, ("GPU-aaa", "NVIDIA H200", 3 * 2**20), ("GPU-bbb", "NVIDIA H200", 60_000 * 2**20))
-    for driver.old in (False, True):
-        assert list_gpus() == (
-            Gpu(index=0, uuid="GPU-aaa", name="NVIDIA H200", memory_used=3),
-            Gpu(index=1, uuid="GPU-bbb", name="NVIDIA H200", memory_used=60_000),
-        )
-    assert driver.open == 0, "NVML is shut down"
-
-
-@pytest.mark.parametrize("error", [pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission])
-def test_unknown_memory_use_counts_as_zero(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeDriver(monkeypatch, ("GPU-aaa", "A100", error))
-    assert [gpu.memory_used for gpu in list_gpus()] == [0]
-
-
-def test_a_lost_gpu_is_left_out_and_the_others_keep_their_index(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    names = [f"GPU-{index}" for index in range(8)]
-    driver = FakeDriver(
-        monkeypatch, *((name, "H200", 0) for name in names[:5]), ("GPU-5", "H200", pynvml.NVMLError_GpuIsLost)
-    )
-    driver.gpus += tuple((name, "H200", 0) for name in names[6:])
-    driver.lost = {2}
-    assert [(gpu.index, gpu.uuid) for gpu in list_gpus()] == [(i, names[i]) for i in (0, 1, 3, 4, 6, 7)]
-    assert ["GPU 2" in caplog.messages[0], "GPU 5" in caplog.messages[1]] == [True, True]
-    assert driver.open == 0
-
-
-@pytest.mark.parametrize(
-    "error",
-    [pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_LibRmVersionMismatch],
-)
-def test_without_a_driver_there_are_no_gpus(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_driver() -> None:
-        raise error
-
-    monkeypatch.setattr(pynvml, "nvmlInit", no_driver)
-    assert list_gpus() == ()
-
-
-def test_without_the_library_there_are_no_gpus(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert list_gpus() == ()
-    assert "nvidia-ml-py" in caplog.text
-
-
-@pytest.mark.slow
-def test_nvml_is_imported_only_when_gpus_are_listed() -> None:
-    program = "import sys, search.engines.plan, search.cli.app; sys.exit('pynvml' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_each_free_gpu_gets_one_worker_and_occupied_ones_are_named() -> None:
     placement = place_workers(None, None, ALL, visible=None, cores=8)
     assert placement.gpus == ("GPU-aaa", "GPU-ccc")
     assert placement.threads == 4
-    assert "GPU 1" in placement.notes[0] and "60000 MiB" in placement.notes[0]
+    assert "GPU 1" in placement.notes[0] and "60000 of 143771 MiB" in placement.notes[0]
 
 
 def test_without_a_gpu_one_worker_has_all_cores() -> None:
@@ -144,8 +45,6 @@ def test_without_a_gpu_one_worker_has_all_cores() -> None:
         ("0,7,2", ("GPU-aaa",)),
         ("", (None,)),
         ("-1", (None,)),
-        ("7", (None,)),
-        ("GPU-zzz", (None,)),
         ("MIG-12ab,MIG-34cd", ("MIG-12ab", "MIG-34cd")),
         ("MIG-GPU-aaa/1/0", ("MIG-GPU-aaa/1/0",)),
     ],
@@ -165,7 +64,7 @@ def test_a_hidden_gpu_cannot_be_requested_and_mig_slices_are_numbered_by_positio
 
 
 def test_gpus_are_hidden_from_workers_on_the_cpu() -> None:
-    assert place_workers(None, None, [TAKEN], visible=None, cores=8).hide_gpus
+    assert place_workers(None, (), [TAKEN], visible=None, cores=8).hide_gpus
     assert not place_workers(None, None, (), visible=None, cores=8).hide_gpus, "torch may find GPUs that NVML does not"
     assert not place_workers(None, None, ALL, visible=None, cores=8).hide_gpus
 
@@ -193,7 +92,7 @@ def test_sharing_a_gpu_needs_one() -> None:
     for workers in (None, 2):
         with pytest.raises(DeviceError, match=r"--workers-per-gpu 2 needs a GPU: .* --workers says how many"):
             place_workers(workers, None, (), visible=None, cores=8, per_gpu=2)
-    with pytest.raises(DeviceError, match=r"GPU 1 \(H200\) is skipped: 60000 MiB are in use"):
+    with pytest.raises(DeviceError, match=r"GPU 1 \(H200\) is skipped: 60000 of 143771 MiB are in use"):
         place_workers(None, None, [TAKEN], visible=None, cores=8, per_gpu=2)
 
 
@@ -226,3 +125,80 @@ def test_requested_gpus_are_used_even_if_occupied_but_must_exist() -> None:
         place_workers(None, [7], ALL, visible=None, cores=8)
     with pytest.raises(DeviceError, match="usable here: none"):
         place_workers(None, [0], (), visible=None, cores=8)
+
+
+@pytest.mark.parametrize("visible", ["7", "GPU-zzz", "7,0"])
+def test_a_name_of_no_gpu_does_not_mean_the_cpu(visible: str) -> None:
+    with pytest.raises(DeviceError, match=f"CUDA_VISIBLE_DEVICES={visible} names no GPU .* 0 .H200.*--gpus none"):
+        place_workers(None, None, ALL, visible=visible, cores=8)
+    assert place_workers(None, (), ALL, visible=visible, cores=8).gpus == (None,)
+    assert place_workers(0, None, ALL, visible=visible, cores=8).gpus == ()
+
+
+@pytest.mark.parametrize(("visible", "none"), [("", True), ("-1", True), ("NoDevFiles", True), ("0", False)])
+def test_values_that_hide_all_gpus(visible: str, none: bool) -> None:
+    assert hides_all(visible) is none
+    assert not hides_all(None)
+
+
+def test_occupied_gpus_are_refused_instead_of_training_on_the_cpu() -> None:
+    other = Gpu(index=5, uuid="GPU-eee", name="T4", memory_used=9_000, memory_total=15_360)
+    for workers in (None, 3):
+        with pytest.raises(DeviceError) as caught:
+            place_workers(workers, None, [TAKEN, other], visible=None, cores=8)
+        assert str(caught.value) == (
+            "GPU 1 (H200) is skipped: 60000 of 143771 MiB are in use; --gpus 1 uses it anyway; "
+            "GPU 5 (T4) is skipped: 9000 of 15360 MiB are in use; --gpus 5 uses it anyway; "
+            "--gpus none trains on the CPU"
+        )
+    cpu = place_workers(3, (), [TAKEN, other], visible=None, cores=9)
+    assert (cpu.gpus, cpu.hide_gpus, cpu.threads, cpu.notes) == ((None,) * 3, True, 3, ())
+    assert place_workers(0, None, [TAKEN], visible=None, cores=8).gpus == ()
+
+
+@pytest.mark.parametrize(
+    ("used", "total", "occupied"),
+    [(1_500, 8_192, False), (1_700, 8_192, True), (10_000, 81_559, False), (20_000, 81_559, True), (5_000, 0, False)],
+)
+def test_a_gpu_is_occupied_by_a_share_of_its_memory(used: int, total: int, occupied: bool) -> None:
+    assert Gpu(index=0, uuid="GPU-a", name="A", memory_used=used, memory_total=total).occupied is occupied
+
+
+INSTANCES = tuple(
+    Gpu(index=0, uuid=f"MIG-{name}", name=f"A100, MIG instance {name}", memory_used=used, memory_total=9_856)
+    for name, used in (("a", 12), ("b", 9_000), ("c", 12))
+)
+
+
+def test_each_free_instance_of_a_divided_gpu_gets_a_worker() -> None:
+    placement = place_workers(None, None, (*INSTANCES, ALSO_FREE), visible=None, cores=8)
+    assert placement.gpus == ("MIG-a", "MIG-c", "GPU-ccc")
+    assert "--gpus MIG-b uses it anyway" in placement.notes[0]
+    assert place_workers(None, ["0"], INSTANCES, visible=None, cores=8).gpus == ("MIG-a", "MIG-b", "MIG-c")
+    named = place_workers(None, ["MIG-b", "GPU-c"], (*INSTANCES, ALSO_FREE), visible=None, cores=8)
+    assert named.gpus == ("MIG-b", "GPU-ccc")
+    assert place_workers(None, None, INSTANCES, visible="0", cores=8).gpus == ("MIG-a",), "as in CUDA"
+    assert place_workers(None, [1], INSTANCES, visible="MIG-c,MIG-b", cores=8).gpus == ("MIG-b",)
+
+
+def test_a_gpu_that_torch_cannot_use_is_left_out_or_refused() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def faults(gpus: Sequence[Gpu]) -> dict[str, str]:
+        asked.append(tuple(gpu.uuid for gpu in gpus))
+        return {gpu.uuid: "no code for 7.0" for gpu in gpus if gpu.name == "V100"}
+
+    old = Gpu(index=3, uuid="GPU-old", name="V100", memory_used=0, memory_total=16_000)
+    placement = place_workers(None, None, (*ALL, old), visible=None, cores=8, faults=faults)
+    assert placement.gpus == ("GPU-aaa", "GPU-ccc")
+    assert placement.notes[-1] == "left out: GPU 3 (V100): no code for 7.0"
+    assert asked == [("GPU-aaa", "GPU-ccc", "GPU-old")], "an occupied GPU is left alone"
+    for wanted in (None, [3]):
+        with pytest.raises(DeviceError, match=r"GPU 3 \(V100\): no code for 7.0.*--gpus none trains on the CPU"):
+            place_workers(None, wanted, [old], visible=None, cores=8, faults=faults)
+    with pytest.raises(DeviceError, match="GPU 3"):
+        place_workers(None, [0, 3], (*ALL, old), visible=None, cores=8, faults=faults)
+    asked.clear()
+    assert place_workers(2, (), [old], visible=None, cores=8, faults=faults).gpus == (None, None)
+    assert place_workers(0, None, [old], visible=None, cores=8, faults=faults).gpus == ()
+    assert not asked, "torch is asked only about GPUs that workers would use"
