@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.runtime.disk import QUOTA
+from search.runtime.gpus.seat import check_cuda, claimed_gpu, cores_here
 from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
 from search.runtime.process_names import process_name
@@ -22,6 +24,12 @@ from search.worker.study_cache import StudyCache, WorkerResources
 from storage.database.outages import OUTAGE_TIMEOUT, retry
 from storage.stores import Stores, open_stores
 from trainer.common.environment import check_torch_pair, thread_limit, usable_cores
+from trainer.inference.resources import available_memory
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.batches.batch_loader import BatchLoader
 
 START_TIMEOUT = 300.0  # seconds that a worker waits at its start for a database that does not answer
 
@@ -55,7 +63,9 @@ def run_worker(request: WorkerRequest) -> None:
     Raises:
         StorageError, DataMismatch, DataError, NoData, NoWeights, StudyError: the worker cannot start. It has taken no
             item.
-        WorkerLeaves: the worker cannot continue on this host. Its item is released or has failed.
+        DeviceError: other programs occupy all GPUs of this host, or its driver fails. It has taken no item.
+        WorkerLeaves: the worker cannot continue on this host: torch cannot use its GPU, or its item failed as the next
+            one would. Its item is released or has failed.
     """
     parent = os.environ.get(PARENT_VARIABLE)
     signals = StopSignals(parent=int(parent) if parent else None, grace=request.grace).install()
@@ -85,21 +95,8 @@ def run_worker(request: WorkerRequest) -> None:
 
 @contextmanager
 def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: str) -> Iterator[WorkerResources]:
-    """Set up torch's device, threads and memory limit, and start the batch loader."""
-    import torch
-
-    from trainer.batches.batch_loader import BatchLoader, fitting_workers
-    from trainer.training.folds.device_memory import limit_memory
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    threads = thread_limit()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    share = os.environ.get(SHARE_VARIABLE)
-    if share and device.type == "cuda":
-        limit_memory(float(share))
-    cores = threads or usable_cores() // max(1, torch.cuda.device_count())
-    with BatchLoader(fitting_workers(device.type, cores)) as loader:
+    """Claim a GPU, set up torch's device, threads and memory limit, and start the batch loader."""
+    with claimed_gpu(home) as host_gpus, _open_loader(host_gpus) as (device, loader):
         yield WorkerResources(
             worker=name,
             stores=stores,
@@ -110,3 +107,34 @@ def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: st
             weights_dir=request.weights,
             lease=request.lease,
         )
+
+
+@contextmanager
+def _open_loader(host_gpus: int) -> Iterator[tuple[torch.device, BatchLoader]]:
+    """The device of this worker, and its batch loader.
+
+    Args:
+        host_gpus: number of GPUs of this host.
+
+    Raises:
+        WorkerLeaves: torch cannot use the worker's GPU.
+    """
+    import torch
+
+    from trainer.batches.batch_loader import BatchLoader, fitting_workers
+    from trainer.training.folds.device_memory import limit_memory
+
+    check_cuda()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = thread_limit()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    share = os.environ.get(SHARE_VARIABLE)
+    if share and device.type == "cuda":
+        limit_memory(float(share))
+    # Beside a GPU the cores count, not OMP_NUM_THREADS: many clusters set it to 1, and mean threads of the training.
+    cores = cores_here(host_gpus) if device.type == "cuda" else threads or usable_cores()
+    available = available_memory()
+    memory = None if available is None else available * cores // usable_cores()
+    with BatchLoader(fitting_workers(device.type, cores, memory)) as loader:
+        yield device, loader

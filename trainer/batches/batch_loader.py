@@ -39,6 +39,11 @@ KEPT_SLOTS = 512  # blocks of shared memory that a worker process stays attached
 
 CORES_PER_AUGMENTER = 4  # CPU cores per worker process if the training runs on the CPU, too
 
+MOST_AUGMENTERS = 24  # worker processes beside a GPU; more than feed the smallest networks
+
+AUGMENTER_BYTES = 400 * 2**20  # memory of a worker process; most is Albumentations, and torch, which that imports
+MEMORY_SHARE = 0.5  # of the free memory, for worker processes; the rest is for the training and its images
+
 BATCHES_AHEAD = 2  # per worker: one that the training reads, one in preparation
 
 
@@ -119,15 +124,19 @@ class BatchLoader:
         self.close()
 
 
-def fitting_workers(device_type: str, cores: int) -> int:
+def fitting_workers(device_type: str, cores: int, memory: int | None = None) -> int:
     """The fastest number of worker processes for a training on ``device_type`` ("cuda", "cpu") that may use ``cores``.
 
     Beside a GPU the CPU has nothing else to do. On a CPU the training needs most of the cores. A thread is no
     alternative there: it competes for the interpreter, which costs a small network a quarter of its speed.
+
+    Args:
+        memory: bytes that the training and its worker processes may use; None: enough.
     """
+    fitting = cores if memory is None else max(1, min(cores, int(MEMORY_SHARE * memory) // AUGMENTER_BYTES))
     if device_type == "cuda":
-        return max(1, cores)
-    return max(1, cores // CORES_PER_AUGMENTER) if cores > 1 else 0
+        return max(1, min(fitting, MOST_AUGMENTERS))
+    return max(1, min(fitting, cores // CORES_PER_AUGMENTER)) if cores > 1 else 0
 
 
 class BatchStream:

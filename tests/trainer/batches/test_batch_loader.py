@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from trainer.batches.augmenter import Augmenter
-from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream
+from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, fitting_workers
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.batches.shared_memory import PREFIX
 from trainer.common.errors import LoaderError
@@ -182,3 +182,25 @@ def test_workers_die_with_a_killed_training(tmp_path: Path) -> None:
 def test_a_negative_number_of_workers_is_refused() -> None:
     with pytest.raises(ValueError, match="-1"):
         BatchLoader(workers=-1)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "gibibytes", "workers"),
+    [
+        ("cuda", 128, None, 24),
+        ("cuda", 16, None, 16),
+        ("cuda", 16, 1000.0, 16),
+        ("cuda", 16, 8.0, 10),
+        ("cuda", 16, 0.1, 1),
+        ("cuda", 1, None, 1),
+        ("cpu", 16, None, 4),
+        ("cpu", 16, 1.6, 2),
+        ("cpu", 16, 0.0, 1),
+        ("cpu", 1, 1000.0, 0),
+    ],
+)
+def test_the_number_of_workers_follows_cores_and_memory(
+    device: str, cores: int, gibibytes: float | None, workers: int
+) -> None:
+    memory = None if gibibytes is None else int(gibibytes * 2**30)
+    assert fitting_workers(device, cores, memory) == workers
