@@ -6,6 +6,7 @@ alone and a blend of their own.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from storage.artifacts import digest_of
 from storage.values import TrialRecord
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
+from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.predict import read_weights
 from trainer.inference.printable import cause_of
@@ -42,6 +44,8 @@ VERIFIED_IMAGES = 8
 """Number of test images, evenly spaced, that the check predicts."""
 HELD_OUT_IMAGES = 2
 """Number of held-out training images that the check predicts with each network, where there are no test images."""
+
+log = logging.getLogger(__name__)
 
 
 class ExportBroken(SearchError):
@@ -147,19 +151,19 @@ def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[i
         ExportBroken: a probability differs by more than the tolerance.
     """
     from trainer.inference.model_folder import load_model_folder
-    from trainer.inference.predict import predict_member
 
     loaded, widest = load_model_folder(model), 0.0
+    predictor = _Predictor(loaded)
     for member, refit in zip(loaded.members, refits.members, strict=True):
         device, tolerance = _device_of(refit)
         if refit.test is not None or refit.oof_by_training:
             widest = max(widest, tolerance)
         if refit.test is None:
-            _verify_held_out(loaded, member, refit, images, folds)
+            _verify_held_out(predictor, member, refit, images, folds)
             continue
         chosen = np.unique(np.linspace(0, len(refit.test) - 1, VERIFIED_IMAGES, dtype=np.int64))
         pixels = _pixels(images.test_images, chosen, member)
-        _compare(predict_member(loaded, member, pixels, device=device), refit.test[chosen], tolerance)
+        _compare(predictor.predict(member, pixels, device), refit.test[chosen], tolerance)
     blended = refits.model.test
     if blended is not None:
         tests = np.stack([refit.test for refit in refits.members if refit.test is not None])
@@ -170,16 +174,43 @@ def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[i
     return widest
 
 
+class _Predictor:
+    """Predicts with an exported model, on the CPU once the GPU has failed: full, lost, or reserved for another process.
+
+    The check needs a GPU only to be compared with one. Without it, an export must not fail after hours of training.
+    """
+
+    def __init__(self, model: ModelFolder) -> None:
+        self._model = model
+        self._gpu_fails = False
+
+    def predict(self, member: Member, pixels: NDArray[np.uint8], device: str) -> NDArray[np.float64]:
+        """Probabilities of ``member``, on ``device`` if it works. The tolerance is that of GPUs in either case.
+
+        Raises:
+            ModelError: the member cannot predict on the CPU either.
+        """
+        from trainer.inference.predict import predict_member
+
+        if device != "cpu" and not self._gpu_fails:
+            try:
+                return predict_member(self._model, member, pixels, device=device)
+            except ModelError as error:
+                if not isinstance(error.__cause__, RuntimeError):  # the base class of all that CUDA and torch raise
+                    raise
+                self._gpu_fails = True
+                log.warning("the GPU fails, so the CPU checks the export: %s", cause_of(error.__cause__))
+        return predict_member(self._model, member, pixels, device="cpu")
+
+
 def _verify_held_out(
-    loaded: ModelFolder,
+    predictor: _Predictor,
     member: Member,
     refit: MemberRefits,
     images: ImageSet,
     folds: Mapping[int, NDArray[np.int64]],
 ) -> None:
     """Compare each network with the out-of-fold predictions of its training."""
-    from trainer.inference.predict import predict_member
-
     device, tolerance = _device_of(refit)
     files = {path.stem: path for path in member.weights}
     for record, oof in zip(refit.records, refit.oof_by_training, strict=False):  # none, if trained on all images
@@ -187,7 +218,7 @@ def _verify_held_out(
             chosen = np.flatnonzero(folds[record.split] == fold)[:HELD_OUT_IMAGES]
             network = replace(member, weights=(files[_network_name(refit, record, Path(f"fold{fold}"))],))
             pixels = _pixels(images.train_images, chosen, member)
-            _compare(predict_member(loaded, network, pixels, device=device), oof[chosen], tolerance)
+            _compare(predictor.predict(network, pixels, device), oof[chosen], tolerance)
 
 
 def _pixels(source: Images, chosen: NDArray[np.int64], member: Member) -> NDArray[np.uint8]:

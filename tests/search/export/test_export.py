@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from search.export.exported_model import ExportBroken, verify_model
@@ -27,7 +28,9 @@ from storage.stores import Stores, open_stores
 from storage.values import Failure, WorkKind
 from tests.search.small_study import COLOURS, STUDY, make_context, study_plan, work_on
 from trainer.formats.submission import SubmissionError
-from trainer.inference.predict import predict_folder
+from trainer.inference.errors import ModelError
+from trainer.inference.model_folder import Member, ModelFolder
+from trainer.inference.predict import predict_folder, predict_member
 
 FINAL = "\n[final]\nepochs = 4\nseeds = 2\n"
 
@@ -173,6 +176,42 @@ def test_the_kind_of_submission_can_be_chosen(searched: Searched, tmp_path: Path
         export(searched, tmp_path / "wrong", kind="integer")
     assert not (tmp_path / "wrong").exists(), "a refused export writes nothing"
     assert list(tmp_path.iterdir()) == [made.folder]
+
+
+@pytest.mark.parametrize("difference", [5e-4, 5e-3])
+def test_the_cpu_checks_an_export_whose_gpu_fails(
+    searched: Searched,
+    exported: Export,
+    difference: float,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    context = searched.context
+    plan = plan_export(context.stores, context.study, seeds=None, full_data=False)
+    refits = gather_refits(context.stores, plan, queue_refits(context.stores, plan, context.home))
+    (member,) = refits.members
+    assert member.test is not None
+    records = tuple(replace(record, machine={**record.machine, "device": "NVIDIA T4"}) for record in member.records)
+    changed = replace(member, records=records, test=member.test + np.float32(difference))
+    other = replace(refits, members=(changed,), test=refits.blend.probabilities(np.stack([changed.test])))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA T4")
+
+    def busy(model: ModelFolder, member: Member, images: npt.NDArray[np.uint8], *, device: str) -> object:
+        if device == "cuda":
+            cause = RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable")
+            raise ModelError("resnet18 cannot predict") from cause
+        return predict_member(model, member, images, device=device)
+
+    monkeypatch.setattr("trainer.inference.predict.predict_member", busy)
+    if difference < 1e-3:
+        verify_model(exported.folder / "model", other, context.images, {})
+    else:
+        with pytest.raises(ExportBroken, match="differ by up to"):
+            verify_model(exported.folder / "model", other, context.images, {})
+    assert [record.message for record in caplog.records if "busy or unavailable" in record.message] == [
+        "the GPU fails, so the CPU checks the export: CUDA error: all CUDA-capable devices are busy or unavailable"
+    ]
 
 
 def test_changed_ids_and_predictions_are_detected(searched: Searched, exported: Export, tmp_path: Path) -> None:
