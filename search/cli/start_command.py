@@ -97,8 +97,15 @@ def start(
         ),
     ] = None,
     cpus_per_worker: Annotated[
-        float, typer.Option("--cpus-per-worker", min=0.1, max=10_000.0, callback=a_number, help="On Ray.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--cpus-per-worker",
+            min=0.1,
+            max=10_000.0,
+            callback=a_number,
+            help="On Ray; default: with a GPU its share of the node's CPUs, at most 16, else 1.",
+        ),
+    ] = None,
     ship_data: Annotated[
         bool, typer.Option("--ship-data", help="On Ray: send the images even to nodes that have a folder of this name.")
     ] = False,

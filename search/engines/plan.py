@@ -24,8 +24,8 @@ class RayCluster:
     """Address for ``ray.init``; None: the cluster that runs on this machine, or a new one of this machine alone."""
     gpus_per_worker: float | None = None
     """A whole number, or a fraction below 1; None: 1 if the cluster has GPUs, else 0."""
-    cpus_per_worker: float = 1.0
-    """Above 0; also the number of threads of each worker, rounded down to 1 at least."""
+    cpus_per_worker: float | None = None
+    """Above 0; also the number of threads of each worker, rounded down to 1 at least. None: see `RayFleet`."""
     ship_data: bool = False
     """Send the images even to machines that have a folder of the same name."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from search.engines.interface import FAREWELL, EngineError, WorkerCommand
 from search.engines.process import Seat, rotate
-from search.engines.ray_cluster import connect, is_alive
+from search.engines.ray_cluster import connect, fitting_cpus, is_alive
 from search.engines.ray_node import NodeView, NodeWorker, WorkerStarted, WorkerState
 from search.engines.ray_shipping import DataPacker
 from search.engines.restarts import Restarts
@@ -82,7 +82,7 @@ class RayFleet:
         *,
         address: str | None = None,
         gpus_per_worker: float | None = None,
-        cpus_per_worker: float = 1.0,
+        cpus_per_worker: float | None = None,
         ship_data: bool = False,
         python: str | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -94,6 +94,8 @@ class RayFleet:
             address: address of the cluster, see `search.engines.ray_cluster.connect`.
             gpus_per_worker: a whole number, or a fraction below 1 of a GPU that workers share. None: 1 if the cluster
                 has GPUs when the fleet is entered, else 0.
+            cpus_per_worker: above 0; also the number of threads of each worker, rounded down to 1 at least. None: the
+                worker's share of the CPUs beside its GPUs (`search.engines.ray_cluster.fitting_cpus`), else 1.
             ship_data: send the data even to machines that have a folder of the same name.
             python: path of the workers' interpreter; None: the one that Ray uses on their machine.
             clock: monotonic time in seconds, for the pauses between restarts.
@@ -104,7 +106,7 @@ class RayFleet:
         gpus = gpus_per_worker or 0.0
         if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             raise EngineError(f"{gpus:g} GPUs a worker: give a whole number, or a part of one such as 0.5")
-        if cpus_per_worker <= 0:
+        if cpus_per_worker is not None and cpus_per_worker <= 0:
             raise EngineError(f"{cpus_per_worker:g} CPUs a worker: give a number above 0, such as 1")
         weights = command.weights
         # Absolute, since the actors have another working directory.
@@ -116,8 +118,8 @@ class RayFleet:
         )
         self._crash_log = logs / "ray-workers.log"
         self._address = address
-        self._gpus, self._cpus = gpus, cpus_per_worker
-        self._choose_gpus = gpus_per_worker is None
+        self._gpus, self._cpus = gpus, cpus_per_worker or 1.0
+        self._choose_gpus, self._choose_cpus = gpus_per_worker is None, cpus_per_worker is None
         self._ship_data = ship_data
         self._python = python
         self._actor_class: Any = None  # once connected
@@ -138,6 +140,8 @@ class RayFleet:
             self._owns_connection = True
         if self._choose_gpus and ray.cluster_resources().get("GPU", 0.0) >= 1:
             self._gpus = 1.0
+        if self._choose_cpus and self._gpus:
+            self._cpus = fitting_cpus(ray.nodes(), self._gpus)
         self._actor_class = ray.remote(NodeWorker).options(
             num_cpus=self._cpus, num_gpus=self._gpus, scheduling_strategy="SPREAD"
         )

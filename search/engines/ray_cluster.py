@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from search.engines.interface import EngineError
 
 CONNECT_TIME = 5.0  # seconds that a cluster has to accept a connection
+MOST_CPUS = 16  # CPUs that a worker asks for by itself; images are augmented by one process each
 
 
 def connect(address: str | None) -> None:
@@ -63,3 +66,17 @@ def is_alive(node_id: str) -> bool:
         return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
     except (RayError, ConnectionError, RuntimeError):
         return False
+
+
+def fitting_cpus(nodes: Iterable[Mapping[str, Any]], gpus: float) -> float:
+    """CPUs for a worker with ``gpus`` GPUs, so that every node has room for a worker on each of its GPUs.
+
+    Args:
+        nodes: as ``ray.nodes()`` returns them.
+
+    Returns:
+        At least 1 and at most `MOST_CPUS`.
+    """
+    resources = [node["Resources"] for node in nodes if node["Alive"]]
+    per_gpu = [node.get("CPU", 0.0) / node["GPU"] for node in resources if node.get("GPU", 0.0) > 0]
+    return max(1.0, min(float(MOST_CPUS), min(per_gpu, default=0.0) * gpus) // 1)

@@ -298,10 +298,11 @@ def test_the_data_is_sent_once_per_node_and_workers_share_a_gpu(
 def test_missing_data_is_named_and_a_worker_gets_a_gpu_if_the_cluster_has_one(
     cluster: Cluster, add_node: AddNode, command: WorkerCommand, tmp_path: Path
 ) -> None:
-    add_node(num_gpus=1)
+    add_node(num_gpus=1, num_cpus=6)
+    add_node(num_gpus=2, num_cpus=7)
     command = replace(command, data=tmp_path / "nowhere")
     with RayFleet(command, 1, tmp_path / "logs", address=cluster.address) as fleet:
-        assert fleet.waits_for() == "waiting for room on the cluster: 1 of 1 workers (CPUs each: 1, GPUs: 1)"
+        assert fleet.waits_for() == "waiting for room on the cluster: 1 of 1 workers (CPUs each: 3, GPUs: 1)"
         with pytest.raises(EngineError, match="nowhere cannot be packed for other machines"):
             eventually(lambda: not fleet.poll())
 
