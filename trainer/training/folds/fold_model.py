@@ -25,6 +25,7 @@ from trainer.networks.weight_averaging import averaged_model
 from trainer.probing.frozen_backbone import install_head
 from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
+from trainer.training.folds.algorithm_search import AlgorithmSearch
 from trainer.training.folds.batch_parts import Buffers, divided, needs_two_images
 from trainer.training.folds.devices import seed_generators, training_precision
 from trainer.training.folds.offloading import Offloader
@@ -71,6 +72,7 @@ class FoldModel:
         # Channels last also on the CPU: convolutions are up to twice as fast, and other networks no slower.
         self._model = model.to(device).to(memory_format=torch.channels_last)
         self._batches = batches_per_epoch(len(train_y), recipe.batch_size)
+        self._search = AlgorithmSearch(recipe, self._batches, device)
         self._optimizer = build_optimizer(self._model, recipe)
         self._average = averaged_model(self._model, recipe, recipe.epochs * self._batches)
         self._precision = training_precision(device)
@@ -156,7 +158,7 @@ class FoldModel:
         """
         train_mode(self._model, self._frozen)
         losses: list[torch.Tensor] = []
-        for batch, (images, y) in enumerate(batches):
+        for batch, (images, y) in enumerate(self._search.during(epoch, batches)):
             loss, micro_batch = self._train_batch(epoch, batch, images, y, micro_batch)
             losses.append(loss)
         self._optimizer.zero_grad(set_to_none=True)  # frees the memory of the gradients for the next fold
