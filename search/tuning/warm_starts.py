@@ -25,8 +25,10 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from studies.errors import StudyError
+from studies.portfolio import PortfolioEntry
 from studies.spec import StudySpec
 from trainer.data.image_statistics import ImageStatistics
+from trainer.recipe.optimizer_table import OPTIMIZERS
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
 DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
@@ -100,7 +102,13 @@ def origins_of(stores: Stores, study: str) -> dict[int, str]:
 
 
 def _from_portfolio(spec: StudySpec) -> Iterator[WarmStart]:
-    for entry, params in spec.portfolio_params():
+    """The entries in their order, those with an optimizer that is slow on GPUs last."""
+
+    def is_slow(found: tuple[PortfolioEntry, Mapping[str, Scalar]]) -> bool:
+        rule = OPTIMIZERS.get(str(dict(found[0].settings).get("optimizer.name")))
+        return rule is not None and rule.slow_on_gpus
+
+    for entry, params in sorted(spec.portfolio_params(), key=is_slow):
         yield WarmStart(params=params, origin=f"{PORTFOLIO}: {entry.source}")
 
 

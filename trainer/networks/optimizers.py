@@ -85,6 +85,23 @@ def _groups_with_head(model: torch.nn.Module, recipe: Recipe, arguments: Mapping
     return divided
 
 
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state dict, and keep the numbers that the host reads in each step in host memory.
+
+    torch moves every tensor of a state to the device of its weight, except the number of steps. NAdam's running product
+    of momenta then makes each step wait for the GPU, once for every weight tensor.
+
+    Raises:
+        KeyError, RuntimeError, ValueError: the state belongs to another optimizer.
+    """
+    optimizer.load_state_dict(state)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    saved = [state["state"].get(number, {}) for group in state["param_groups"] for number in group["params"]]
+    for parameter, values in zip(parameters, saved, strict=True):
+        if "mu_product" in values:
+            optimizer.state[parameter]["mu_product"] = values["mu_product"].detach().cpu().clone()
+
+
 def learning_rate_factor(recipe: Recipe, step: int, total_steps: int) -> float:
     """Share of the peak learning rate at optimizer step ``step`` (0-based) of ``total_steps``: 0 .. 1.
 

@@ -26,6 +26,11 @@ class OptimizerRule:
     """Usual learning rate as a multiple of AdamW's, roughly: a first guess for the middle of a range."""
     fused: bool = False
     """Whether torch has a fused kernel over all weights, on CPU and CUDA: it takes a third of the plain one's time."""
+    slow_on_gpus: bool = False
+    """Whether a step handles one weight tensor after another, with 7 to 19 kernel launches for each. Others take at
+    most 5, and most of them fewer than 50 for all tensors together. A GPU waits for the launches of small networks.
+    Portfolios try such an optimizer after the others.
+    """
     fallback: bool = False
     """Whether it is for weight matrices inside the network only; AdamW then trains the classifier and all else."""
 
@@ -79,9 +84,11 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
         lowest_momentum=0.1,  # at 0 the mean is the gradient itself, and the deviation 0
     ),
     "adamp": OptimizerRule(
-        doc="Adam without the growth of scale-invariant weights (Heo et al. 2021); AdamW's learning rate",
+        doc="Adam without the growth of scale-invariant weights (Heo et al. 2021); AdamW's learning rate"
+        "; slow on GPUs: 19 kernel launches for each weight tensor, and it waits for the GPU in each step",
         timm_name="adamp",
         momentum="first beta",
+        slow_on_gpus=True,
     ),
     "adan": OptimizerRule(
         doc="adaptive Nesterov momentum (Xie et al. 2022); tolerates several times AdamW's learning rate",
@@ -108,24 +115,30 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
         momentum="first beta",
     ),
     "mars": OptimizerRule(
-        doc="AdamW with variance reduction (Yuan et al. 2024); up to three times AdamW's learning rate",
+        doc="AdamW with variance reduction (Yuan et al. 2024); up to three times AdamW's learning rate"
+        "; slow on GPUs: 14 kernel launches for each weight tensor",
         timm_name="mars",
         momentum="first beta",
         second_beta=0.99,
         usual_lr=2.0,
+        slow_on_gpus=True,
     ),
     "adafactor": OptimizerRule(
-        doc="Adam in little memory, steps in proportion to the weights (Shazeer & Stern 2018); five times AdamW's rate",
+        doc="Adam in little memory, steps in proportion to the weights (Shazeer & Stern 2018); five times AdamW's rate"
+        "; slow on GPUs: 18 kernel launches for each weight tensor",
         timm_name="adafactor",
         momentum="first beta",
         usual_lr=5.0,
+        slow_on_gpus=True,
     ),
     "novograd": OptimizerRule(
-        doc="Adam with one second moment a layer (Ginsburg et al. 2019); three times AdamW's learning rate",
+        doc="Adam with one second moment a layer (Ginsburg et al. 2019); three times AdamW's learning rate"
+        "; slow on GPUs: 11 kernel launches for each weight tensor, and it waits for the GPU in each step",
         timm_name="novograd",
         momentum="first beta",
         second_beta=0.98,
         usual_lr=3.0,
+        slow_on_gpus=True,
     ),
     "lars": OptimizerRule(
         doc="layer-wise scaled SGD (You et al. 2017), for large batches and CNNs; a learning rate of 1 and more",
@@ -134,17 +147,21 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
         usual_lr=1000.0,
     ),
     "madgrad": OptimizerRule(
-        doc="dual averaging (Defazio & Jelassi 2022), for long trainings; AdamW's learning rate, little weight decay",
+        doc="dual averaging (Defazio & Jelassi 2022), for long trainings; AdamW's learning rate, little weight decay"
+        "; slow on GPUs: 7 kernel launches for each weight tensor",
         timm_name="madgrad",
         momentum="momentum",
+        slow_on_gpus=True,
     ),
     "muon": OptimizerRule(
-        doc="orthogonal steps for matrices (Jordan et al. 2024), NAdamW for the rest; AdamW's rate or a few times that",
+        doc="orthogonal steps for matrices (Jordan et al. 2024), NAdamW for the rest; AdamW's rate or a few times that"
+        "; slow on GPUs: 8 kernel launches for each weight tensor",
         timm_name="nmuon",
         momentum="both",
         second_beta=0.95,
         usual_lr=2.0,
         fallback=True,
+        slow_on_gpus=True,
     ),
 }
 """Every optimizer by its name in a recipe."""

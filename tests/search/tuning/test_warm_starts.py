@@ -57,6 +57,14 @@ def test_a_fifth_of_the_budget_are_warm_starts(stores: Stores, begin: Begin, bud
     assert len(queued_params(stores, "colours")) == 1 + known
 
 
+def test_optimizers_that_are_slow_on_gpus_come_last(stores: Stores, begin: Begin) -> None:
+    names = ("adamp", "sgd", "mars", "lamb")
+    entries = [f'[[portfolio]]\nsource = "{name}"\n"optimizer.name" = "{name}"\n' for name in names]
+    text = STUDY.replace('["adamw", "sgd"]', f"{['adamw', *names]}") + "".join(entries)
+    stored = begin("slow", text=text, budget=25)
+    assert origins(stores, stored) == ["portfolio: sgd", "portfolio: lamb", "portfolio: adamp", "portfolio: mars"]
+
+
 def test_the_best_of_earlier_studies_comes_first(stores: Stores, begin: Begin) -> None:
     for name, metric, rate in (("old", "accuracy", 0.03), ("new", "accuracy", 0.06), ("other", "macro_f1", 0.09)):
         earlier = begin(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.training.support import shapes
 from trainer.common.errors import BackboneError
-from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
+from trainer.networks.optimizers import build_optimizer, learning_rate_factor, restore_optimizer, set_learning_rate
 from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 from trainer.recipe.recipe import Recipe
 
@@ -79,6 +79,21 @@ def test_each_optimizer_resumes_from_a_checkpoint(name: str) -> None:
     optimizer.load_state_dict(content["optimizer"])
     train(again, optimizer, 2)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_a_restored_nadam_does_not_wait_for_its_device() -> None:
+    model, recipe = tiny(), Recipe.from_flat({"optimizer.name": "nadam", "optimizer.lr": 1e-3})
+    optimizer = build_optimizer(model, recipe)
+    train(model, optimizer, 2)
+    # The device "meta" stands for a GPU: what torch moves there is no longer in host memory.
+    moved = tiny().to("meta")
+    other = build_optimizer(moved, recipe)
+    restore_optimizer(other, optimizer.state_dict())
+    state = [other.state[parameter] for group in other.param_groups for parameter in group["params"]]
+    assert {values["exp_avg"].device.type for values in state} == {"meta"}
+    assert {values["mu_product"].device.type for values in state} == {"cpu"}
+    before = next(iter(optimizer.state.values()))["mu_product"]
+    assert state[0]["mu_product"] == before and state[0]["mu_product"] is not before
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

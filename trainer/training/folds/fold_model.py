@@ -20,7 +20,7 @@ from trainer.inference.images import Normaliser
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.networks.freezing import freeze, train_mode
-from trainer.networks.optimizers import build_optimizer, learning_rate_factor, set_learning_rate
+from trainer.networks.optimizers import build_optimizer, learning_rate_factor, restore_optimizer, set_learning_rate
 from trainer.networks.weight_averaging import averaged_model
 from trainer.probing.frozen_backbone import install_head
 from trainer.probing.linear_head import LinearHead
@@ -112,7 +112,7 @@ class FoldModel:
             KeyError, RuntimeError, ValueError: the state belongs to another model; this one may be half restored.
         """
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self._optimizer, state["optimizer"])
         if self._average is not None:
             self._average.restore(state["average"])
         # Only training in float16 scales its gradients. Without the scale of an earlier epoch it begins at the highest.
