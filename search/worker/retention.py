@@ -38,6 +38,14 @@ def kept_trials(final: FinalSettings) -> int:
     return final.members if final.ensemble != "none" else 1
 
 
+def networks_may_be_kept(study: Study, recipe: Recipe) -> bool:
+    """Whether the best trials with this recipe keep their networks.
+
+    They need no refit, or may lack the time for one: before a deadline, the networks of a trial may be exported.
+    """
+    return study.deadline is not None or needs_no_refit(recipe, study.spec.final)
+
+
 def may_be_exported(stores: Stores, study: Study, recipe: Recipe, last: EpochReport, average: Average | None) -> bool:
     """Whether a trial that has just ended is among the best so far, and needs no refit or may lack the time for one.
 
@@ -45,8 +53,7 @@ def may_be_exported(stores: Stores, study: Study, recipe: Recipe, last: EpochRep
         last: report of its last epoch.
         average: expected quality of the average of its fold models; None: unknown, then the answer is False.
     """
-    # Before a deadline there may be no time for a refit; then the networks of the trial are exported.
-    if average is None or not (study.deadline is not None or needs_no_refit(recipe, study.spec.final)):
+    if average is None or not networks_may_be_kept(study, recipe):
         return False
     metric = study.metric
     ranking = candidates(stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)

@@ -1,9 +1,11 @@
 """Predictions after the last epoch of a cross-validation.
 
-1. All fold models predict the test images with the test-time views that the recipe averages.
+1. All fold models predict the test images, or a sample of them, with the test-time views that the recipe averages. A
+   sample ranks the training and is thrown away, so the precision of the training suffices.
 2. How much the models differ on these images gives the expected score of their average
    (`trainer.evaluation.ambiguity`).
-3. If the training is worth keeping, the models also predict every further view that was requested.
+3. If the training is worth keeping, the models predict all test images in full float32, and every further view that
+   was requested.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def predict_after_last_epoch(
     recipe_views: tuple[str, ...],
     views: tuple[str, ...],
     predict_test: PredictTest,
+    sample_precision: torch.dtype | None,
     keep_models: bool,
     worth_keeping: Callable[[Average | None], bool],
 ) -> FinalPredictions:
@@ -58,15 +61,19 @@ def predict_after_last_epoch(
         recipe_views: the test-time views that the recipe averages.
         views: further views to predict, each by itself. Nothing but ``"identity"`` means none.
         predict_test: whether to predict all test images. Otherwise a sample is predicted, for the expected average.
+        sample_precision: of the predictions of the sample; None: full float32, in which a sample that is all test
+            images needs no second prediction.
         keep_models: return the weights of the fold models.
         worth_keeping: given the expected average. Where it returns False, no models and no further views come back.
     """
     num_test = len(data.pixels.test)
     sample = ambiguity_sample(num_test)
     every_row = np.arange(num_test, dtype=np.int64)
-    at_once = predict_test is True
+    at_once = predict_test is True or (
+        predict_test == "if kept" and len(sample) == num_test and sample_precision is None
+    )
     first_rows, within = (every_row, sample) if at_once else (sample, slice(None))
-    first = _predict_views(folds, data, (), recipe_views, first_rows, within)
+    first = _predict_views(folds, data, (), recipe_views, first_rows, within, None if at_once else sample_precision)
     average = average_of_folds(data, oof, first.sample_by_fold if num_test else [])
 
     kept = worth_keeping(average)
@@ -110,10 +117,11 @@ def _predict_views(
     test_views: tuple[str, ...],
     test_rows: Indices,
     sample: Indices | slice,
+    precision: torch.dtype | None = None,
 ) -> _ViewPredictions:
     """Predict held-out images with ``held_out_views`` and the test images ``test_rows`` with ``test_views``.
 
-    ``sample`` selects from ``test_rows`` what is kept for each model alone.
+    ``sample`` selects from ``test_rows`` what is kept for each model alone. ``precision`` is that of the test images.
     """
     found = _ViewPredictions()
     if not held_out_views and not test_views:
@@ -122,7 +130,7 @@ def _predict_views(
     def predict(fold: int, model: FoldModel) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
         train, test = data.pixels.train, data.pixels.test
         held_out = folds.predict(model, train, data.held_out(fold), held_out_views) if held_out_views else {}
-        return held_out, folds.predict(model, test, test_rows, test_views) if test_views else {}
+        return held_out, folds.predict(model, test, test_rows, test_views, precision) if test_views else {}
 
     for view in held_out_views:
         found.held_out[view] = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)

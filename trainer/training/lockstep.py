@@ -238,6 +238,7 @@ class Lockstep:
             recipe_views=self._views,
             views=views,
             predict_test=predict_test,
+            sample_precision=self._precision_after(0),
             keep_models=keep_models,
             worth_keeping=lambda average: worth_keeping is None or worth_keeping(self.reports[-1], average),
         )
