@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from trainer.common.environment import usable_cores
 
 CPU_VARIABLE = "CUDA_VISIBLE_DEVICES= in front of the command trains on the CPU"
 MOST_CLAIMS = 64  # workers on one GPU that are told apart
+
+log = logging.getLogger(__name__)
 
 _TEMPORARY = ("initialization error", "unknown error", "busy or unavailable")
 
@@ -59,6 +62,7 @@ def claimed_gpu(home: Home) -> Iterator[int]:
     gpu, lock = _claim(candidates, folder)
     if not seated:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu.uuid
+    log.info("this worker computes on GPU %d, %s (%s)", gpu.index, gpu.name, gpu.uuid)
     try:
         yield len(gpus)
     finally:
