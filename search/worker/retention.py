@@ -18,12 +18,16 @@ from storage.artifacts import ArtifactFolder
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from studies.settings import FinalSettings
+from trainer.data.image_set import ImageSet
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.evaluation.ambiguity import Average
     from trainer.training.results import EpochReport
 
+
+TEST_PER_TRAIN = 5
+"""Test images for each training image; with more, no trial predicts them all where none keeps its networks."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,16 @@ def networks_may_be_kept(study: Study, recipe: Recipe) -> bool:
     They need no refit, or may lack the time for one: before a deadline, the networks of a trial may be exported.
     """
     return study.deadline is not None or needs_no_refit(recipe, study.spec.final)
+
+
+def only_best_predict(study: Study, recipe: Recipe, images: ImageSet) -> bool:
+    """Whether only trials that keep their networks have to predict all test images.
+
+    The best trial so far is one of them, and its predictions are the provisional submission. Where no trial keeps its
+    networks, every trial predicts all test images, unless there are too many of them.
+    """
+    many = len(images.test_ids) > TEST_PER_TRAIN * len(images.train_ids)
+    return many or networks_may_be_kept(study, recipe)
 
 
 def may_be_exported(stores: Stores, study: Study, recipe: Recipe, last: EpochReport, average: Average | None) -> bool:

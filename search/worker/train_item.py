@@ -12,7 +12,7 @@ import numpy as np
 
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.worker.pausing import RungKeeper
-from search.worker.retention import may_be_exported, networks_may_be_kept
+from search.worker.retention import may_be_exported, only_best_predict
 from search.worker.task import GpuWait, LeaseLost, Paused, Task
 from search.worker.time_limit import OutOfTime, TooSlow
 from storage.optuna_storage import stored_trial
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from search.worker.study_context import StudyContext
     from trainer.evaluation.ambiguity import Average
     from trainer.training.results import CVResult, EpochReport, Verdict
-
-TEST_PER_TRAIN = 5
-"""Test images for each training image; with more, no trial predicts them all where none keeps its networks."""
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +110,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         # The export chooses among these views, unless the recipe fixes them. A shortened trial has no time for them.
         views=FLIPS if recipe.tta == "none" and not task.limit.reason else ("identity",),
         worth_keeping=worth_keeping if in_search else None,
-        predict_test="if kept" if in_search and _best_suffice(context, recipe) else True,
+        predict_test="if kept" if in_search and only_best_predict(context.study, recipe, context.images) else True,
         loader=context.loader,
     )
     if lease.lost:
@@ -234,16 +231,6 @@ def _save_networks(context: StudyContext, task: Task, result: CVResult) -> dict[
 def weights_name(fold: int) -> str:
     """File name of one fold model."""
     return f"fold{fold}.safetensors"
-
-
-def _best_suffice(context: StudyContext, recipe: Recipe) -> bool:
-    """Whether only trials that keep their networks have to predict all test images.
-
-    The best trial so far is one of them, and its predictions are the provisional submission. Where no trial keeps its
-    networks, every trial predicts all test images, unless there are too many of them.
-    """
-    many = len(context.images.test_ids) > TEST_PER_TRAIN * len(context.images.train_ids)
-    return many or networks_may_be_kept(context.study, recipe)
 
 
 def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:

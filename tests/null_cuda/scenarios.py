@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds import fold_group
 from trainer.training.folds.device_memory import GpuOccupied, release_memory
+from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import FoldMemory, MemoryPlan, bytes_needed
 from trainer.training.folds.gpu_memory import _measured as measured
 from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
@@ -228,7 +230,47 @@ def one_pixel(*backbones: str) -> list[dict[str, Any]]:
     return ended
 
 
-SCENARIOS: tuple[Callable[..., object], ...] = (families, parked, offloaded, ladder, others, libraries, one_pixel)
+def waits(backbone: str) -> dict[str, list[str]]:
+    """Where the host waits for the GPU in a second epoch of six batches, by what is changed in the recipe."""
+    found = {}
+    for name, changes in {
+        "plain": {},
+        "mixup": {"augment.mix": "mixup", "augment.mix_prob": 1.0, "augment.mix_off": 0.0},
+        "cutmix": {"augment.mix": "cutmix", "augment.mix_prob": 1.0, "augment.mix_off": 0.0},
+        "average": {"ema": 0.9},
+        "clipped": {"optimizer.clip_grad": 1.0},
+        "nadam": {"optimizer.name": "nadam"},
+        "weighted": {"loss.class_weight": 1.0},
+        "adamp": {"optimizer.name": "adamp"},
+    }.items():
+        recipe = Recipe.from_flat({**SMALL, "backbone": backbone, "init": "scratch", "epochs": 3, **changes})
+        y = np.arange(96) % 3
+        model = FoldModel(recipe, fold=0, seed=0, train_y=y, num_classes=3, device=CUDA, weights_dir=None)
+        batches = [(np.zeros((16, 32, 32, 3), np.uint8), y[:16])] * 6
+        model.train_epoch(1, batches, 16)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            model.train_epoch(2, batches, 16)
+            torch.cuda.set_sync_debug_mode("default")
+        found[name] = [
+            f"{Path(warning.filename).name}:{warning.lineno}"
+            for warning in seen
+            if "called a synchronizing" in str(warning.message)
+        ]
+    return found
+
+
+SCENARIOS: tuple[Callable[..., object], ...] = (
+    families,
+    parked,
+    offloaded,
+    ladder,
+    others,
+    libraries,
+    one_pixel,
+    waits,
+)
 
 if __name__ == "__main__":
     torch.backends.cuda.enable_cudnn_sdp(False)  # it asks cuDNN for more than the driver pretends

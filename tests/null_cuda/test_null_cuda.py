@@ -89,3 +89,13 @@ def test_networks_that_need_two_images_say_what_they_lack(play: Play) -> None:
     (trial,) = play("one_pixel", "mobilenetv4_conv_small_035", capability=75)
     assert trial["ended"] == "out of memory"
     assert "2 images at a time" in trial["reason"]
+
+
+@pytest.mark.parametrize("capability", [90, 75], ids=["bfloat16", "float16"])
+def test_the_host_reads_the_losses_of_an_epoch_and_waits_for_nothing_else(play: Play, capability: int) -> None:
+    found = play("waits", "test_resnet", capability=capability)
+    assert len(found.pop("adamp")) > 6, "it waits in each step, as its documentation says"
+    if capability == 75:
+        # Before a step of an optimizer without a fused kernel, the gradient scaler asks whether gradients overflowed.
+        assert len(found.pop("nadam")) == 6 + 1
+    assert {name: len(places) for name, places in found.items()} == dict.fromkeys(found, 1), found

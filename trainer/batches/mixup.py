@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from trainer.batches.transfer import send
 from trainer.recipe.recipe import Augment
 
 
@@ -61,7 +62,7 @@ def apply_mix(images: torch.Tensor, targets: torch.Tensor, mix: Mix) -> tuple[to
     Returns:
         New tensors of the same shapes, dtypes and memory layout.
     """
-    partner = torch.tensor(mix.partner, device=images.device)
+    partner = send(torch.tensor(mix.partner), images.device)
     mixed_targets = targets * mix.share + targets[partner] * (1.0 - mix.share)
     if mix.box is None:
         return torch.lerp(images[partner], images, mix.share), mixed_targets

@@ -14,6 +14,7 @@ import torch
 
 from trainer.batches.batch_plan import batches_per_epoch
 from trainer.batches.mixup import apply_mix, draw_mix, mixing_epochs
+from trainer.batches.transfer import send
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.common.randomness import random_generator, random_key
 from trainer.inference.images import Normaliser
@@ -250,11 +251,9 @@ class FoldModel:
         self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Network input and targets on the device, normalised and blended: (b, 3, size, size) and (b, C), float32."""
-        host = torch.from_numpy(images)
-        if self._device.type == "cuda":
-            host = host.pin_memory()  # a copy from pageable memory would wait for all queued GPU work
-        pixels = self._normaliser(host.to(self._device, non_blocking=True))
-        targets = torch.nn.functional.one_hot(torch.from_numpy(y), self._num_classes).float().to(self._device)
+        pixels = self._normaliser(send(torch.from_numpy(images), self._device))
+        one_hot = torch.nn.functional.one_hot(torch.from_numpy(y), self._num_classes)
+        targets = send(one_hot.float(), self._device)
         if epoch <= mixing_epochs(self._recipe.augment, self._recipe.epochs):
             mix = draw_mix(
                 self._recipe.augment,
