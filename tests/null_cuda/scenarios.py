@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from search.runtime.gpus.torch_report import report
 from tests.null_cuda.gpu import gpu
 from tests.trainer.training.support import SMALL, ArrayPixels, go_on, run
 from trainer.common.memory_errors import is_out_of_memory
@@ -270,6 +271,7 @@ SCENARIOS: tuple[Callable[..., object], ...] = (
     libraries,
     one_pixel,
     waits,
+    report,
 )
 
 if __name__ == "__main__":

@@ -99,3 +99,9 @@ def test_the_host_reads_the_losses_of_an_epoch_and_waits_for_nothing_else(play: 
         # Before a step of an optimizer without a fused kernel, the gradient scaler asks whether gradients overflowed.
         assert len(found.pop("nadam")) == 6 + 1
     assert {name: len(places) for name, places in found.items()} == dict.fromkeys(found, 1), found
+
+
+def test_torch_says_which_gpus_it_can_use(play: Play) -> None:
+    assert play("report", capability=90) == {"cuda": "", "gpus": [""]}
+    (reason,) = play("report", capability=50)["gpus"]
+    assert "has no code for compute capability 5.0, only sm_" in reason
