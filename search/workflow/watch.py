@@ -17,6 +17,7 @@ from search.report.progress import ProgressView
 from search.report.summary import print_interrupted
 from search.runtime.console import say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
+from search.runtime.gpus.listing import DeviceError
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.weights_folder import weights_folder
@@ -158,13 +159,28 @@ def watch_with_local_workers(
             if over(read_snapshot(stores, study.name)):
                 return
             local = replace(workers, engine="local", workers=workers.workers or None)
-            fleet = make_fleet(plan_fleet(local), stores, study, data, local, home)
+            fleet = make_fleet(_planned_here(local, study.name), stores, study, data, local, home)
             assert fleet is not None, "there is at least one worker"
             stack.enter_context(fleet)
         signals = stop_signals(fleet, workers)
         watch(stores, study.name, over, fleet=fleet, signals=signals, console=console, shown=shown)
 
     return until
+
+
+def _planned_here(local: Workers, study: str) -> FleetPlan:
+    """Plan local workers long after the command began.
+
+    Raises:
+        DeviceError: as `plan_fleet`; names the command that goes on from here with the option for GPUs.
+    """
+    try:
+        return plan_fleet(local)
+    except DeviceError as problem:
+        raise DeviceError(
+            f"the work that is left needs workers on this machine: {problem}. Nothing is lost; "
+            f"`search export-best --study {study} --gpus none`, for instance, goes on from here"
+        ) from problem
 
 
 def either_holds(

@@ -39,7 +39,7 @@ def claimed_gpu(home: Home) -> Iterator[int]:
         Number of GPUs of this host; 0: none, or none that may be used here.
 
     Raises:
-        DeviceError: the driver fails, or other programs occupy all GPUs.
+        DeviceError: no GPU is named, and the driver fails or other programs occupy all GPUs.
         HomeNotWritable: the claim cannot be written.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -49,7 +49,10 @@ def claimed_gpu(home: Home) -> Iterator[int]:
     try:
         gpus = list_gpus()
     except DeviceError as problem:
-        raise DeviceError(f"{problem}. {CPU_VARIABLE}") from problem
+        if visible is None:
+            raise DeviceError(f"{problem}. {CPU_VARIABLE}") from problem
+        log.warning("%s", problem)  # a GPU is named: `check_cuda` decides
+        gpus = ()
     seen = visible_gpus(gpus, visible)
     if not seen:  # `check_cuda` decides
         yield len(gpus)

@@ -111,6 +111,21 @@ def test_a_host_without_gpus_changes_nothing(host: Host, tmp_path: Path) -> None
         assert gpus == 0 and "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+def test_a_driver_that_fails_ends_a_worker_unless_a_gpu_is_named(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing() -> Sequence[Gpu]:
+        raise DeviceError("the NVIDIA driver fails: Unknown Error")
+
+    monkeypatch.setattr(search.runtime.gpus.seat, "list_gpus", failing)
+    with pytest.raises(DeviceError, match=r"Unknown Error\. CUDA_VISIBLE_DEVICES= in front"):
+        claimed_gpu(Home(root=tmp_path)).__enter__()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-0")
+    with claimed_gpu(Home(root=tmp_path)) as gpus:
+        assert gpus == 0, "CUDA may still start; `check_cuda` decides"
+    assert "Unknown Error" in caplog.text
+
+
 @pytest.mark.slow
 def test_the_claim_of_a_killed_worker_ends(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host.gpus = (gpu(0), gpu(1, used=9))
