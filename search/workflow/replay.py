@@ -40,6 +40,7 @@ from trainer.common.environment import check_torch_pair, usable_cores
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.targets import Targets
 from trainer.inference.printable import excerpt
+from trainer.inference.resources import available_memory
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
     log.info("%s: %s on %s", name, _epochs(last) if is_fine_tuned(record) else "a linear probe", device)
     with (
         _torch_threads(record.machine.get("threads") if device.type == "cpu" else None),
-        BatchLoader(fitting_workers(device.type, usable_cores())) as loader,
+        BatchLoader(fitting_workers(device.type, usable_cores(), available_memory())) as loader,
     ):
 
         def on_epoch(report: EpochReport) -> Verdict:
