@@ -18,6 +18,7 @@ from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -198,8 +199,8 @@ def retable(task: WorkerTask, ready: Callable[[], None], watch: Stopwatch) -> No
         stores=stores,
         home=home,
         folders=(task.images,),
-        # Not used, because no training runs.
-        device=cast("torch.device", None),
+        # No training runs: neither torch nor a loader is needed.
+        device=cast("torch.device", SimpleNamespace(type="cpu")),
         loader=cast("BatchLoader", None),
     )
     train = partial(_sleep_instead, load=task.load, watch=watch)
