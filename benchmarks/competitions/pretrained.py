@@ -203,7 +203,7 @@ def summary(runs: Sequence[Run]) -> str:
                         "competitions": len(some),
                         "without": sum(run.private is None for run in some),
                         "private": f"{100 * np.mean([run.private or 0.0 for run in some]):.1f}",
-                        "to Retable": "" if not len(gaps) else f"{gaps.mean():+.1f} ± {_error(gaps):.1f}",
+                        "to Retable": _difference(gaps),
                     }
                 )
     return table(rows) + "\n\n" + table(means)
@@ -217,8 +217,11 @@ def _gaps(runs: Sequence[Run], limit: float, method: str) -> NDArray[np.float64]
     return np.array([100.0 * (theirs[key] - ours[key]) for key in common])
 
 
-def _error(values: NDArray[np.float64]) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+def _difference(gaps: NDArray[np.float64]) -> str:
+    """Mean and standard error of paired differences; one difference has no error."""
+    if len(gaps) < 2:
+        return "".join(f"{gap:+.1f}" for gap in gaps)
+    return f"{gaps.mean():+.1f} ± {gaps.std(ddof=1) / np.sqrt(len(gaps)):.1f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
