@@ -7,15 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from search.export.exported_model import TOLERANCE_ON_GPUS
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName, members_named
 from trainer.common.errors import first_lines
 from trainer.inference.printable import printable
-from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, PROBE_FIELDS, Scalar
+from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, USED_BY_PROBES, Scalar
 
 _SPECIAL = re.compile(r"[&<>\\`*\[\]|~$]|^[-+=#]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """Characters that Markdown, GitHub's extensions of it or HTML interpret. An entity also breaks addresses of pages."""
-LARGEST_ROUNDING = 1e-3  # of a probability, between devices; as `search.export.exported_model.TOLERANCE_ON_GPUS`
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;", ".": "&#46;"}
 
 
@@ -116,7 +116,7 @@ def _reproducibility(facts: CardFacts) -> str:
     return (
         "\n\nThe export checked a few images: the model's probabilities differ from those of its trainings by at most "
         f"{facts.tolerance:g}. Another device, and on a GPU another number of images at a time, may change a "
-        f"probability by {LARGEST_ROUNDING:g}, because the algorithms add in another order."
+        f"probability by {TOLERANCE_ON_GPUS:g}, because the algorithms add in another order."
     )
 
 
@@ -196,7 +196,7 @@ def _data(facts: CardFacts) -> str:
 
 def _recipe_table(recipe: Mapping[str, Scalar]) -> str:
     if recipe.get("method") == LINEAR_PROBE:
-        recipe = {name: value for name, value in recipe.items() if name in PROBE_FIELDS}
+        recipe = {name: value for name, value in recipe.items() if name in USED_BY_PROBES}
     changed = [name for name in recipe if recipe[name] != FIELDS[name].default]
     rest = [name for name in recipe if name not in changed]
     rows = [

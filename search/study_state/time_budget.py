@@ -125,7 +125,7 @@ def measure_costs(
             training can replace a refit.
         period: seconds from the begin of the study to its deadline.
         device: of the worker that would train (`training_costs.device_of`); None: any.
-        rehearsed: as `Costs.rehearsed`.
+        rehearsed: as `Costs.rehearsed`; None once a training has ended.
     """
     any_finished = any(record.status is TrialStatus.FINISHED for record in records)
     counted = sum(record.counts for record in records)
@@ -160,7 +160,7 @@ def measure_costs(
         trial=trial,
         final=final,
         shortest_trial=_shortest_trial(finished, device),
-        rehearsed=None if records else rehearsed,
+        rehearsed=rehearsed,
         epoch=max((record.seconds / record.epochs_done for record in records if record.epochs_done), default=0.0),
         mean_trial=fmean(record.cost for record in records) if records else None,
         finished=any_finished,

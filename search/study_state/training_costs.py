@@ -104,10 +104,10 @@ def longest(records: Sequence[TrialRecord]) -> float:
 def shortened(recipe: Recipe, cost: TrainingCost, seconds: float) -> Recipe | None:
     """A shorter recipe that fits into ``seconds``: at first with fewer epochs, then also with smaller images.
 
-    Of its own size and the multiples of 32 pixels below, it has the largest at which half of its epochs fit; then as
-    many epochs as fit. Six epochs on images of half the side took a pre-trained network further than one epoch on
-    whole ones in the same time. If half of the epochs fit at no size down to half of its side, it has that size and the
-    epochs that fit; if none fits, one epoch on still smaller images.
+    The sizes are its own and the multiples of 32 pixels below. The recipe takes the largest size, down to half of its
+    own, at which half of its epochs fit. If there is none, it takes the smallest of these sizes at which an epoch fits,
+    else the largest size below at which one fits. There it has as many epochs as fit. The order is a choice by
+    judgement: a few steps at the first learning rates change a pre-trained network without settling.
 
     Returns:
         None: no size of 32 pixels or more fits.

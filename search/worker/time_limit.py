@@ -198,13 +198,6 @@ class TimeLimit:
             cost = self._cost_of(recipe, epoch)
             self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs) - share * epoch)
 
-    def _cost_of(self, recipe: Recipe, epoch: float) -> TrainingCost:
-        """The cost of a training with epochs of ``epoch`` seconds."""
-        predictions = PLAIN_PREDICTIONS if self.reason else FINAL_PREDICTIONS
-        if recipe.method == LINEAR_PROBE:
-            predictions = PROBE_PREDICTIONS
-        return TrainingCost(epoch=epoch, overhead=predictions * epoch)
-
     def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
         from trainer.training.results import Verdict
 
@@ -270,6 +263,13 @@ class TimeLimit:
         changes += [smaller] * (shorter.image_size != whole.image_size)
         self.reason = f"shortened {' and '.join(changes)} for the deadline"
         raise TooSlow(shorter, self.reason)
+
+    def _cost_of(self, recipe: Recipe, epoch: float) -> TrainingCost:
+        """The cost of a training with epochs of ``epoch`` seconds."""
+        predictions = PLAIN_PREDICTIONS if self.reason else FINAL_PREDICTIONS
+        if recipe.method == LINEAR_PROBE:
+            predictions = PROBE_PREDICTIONS
+        return TrainingCost(epoch=epoch, overhead=predictions * epoch)
 
     def _least_length(self, state: StudyTime, recipe: Recipe) -> float:
         """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``."""

@@ -175,6 +175,8 @@ def _end_paused_trials(stores: Stores, study: Study, home: Home, console: Consol
         The study afterwards.
     """
     before = read_snapshot(stores, study.name)
+    if not before.trials_paused:
+        return before
     end_all(stores, study, home)
     after = read_snapshot(stores, study.name)
     for record in after.records[len(before.records) :]:

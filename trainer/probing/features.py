@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
@@ -109,15 +108,12 @@ def _batch_of(images: NDArray[np.uint8], device: torch.device) -> int:
     return forward_batch(images.shape[2], device.type, MOST_IMAGES[device.type])
 
 
-def _arithmetic(device: torch.device) -> tuple[object, ...]:
-    """What decides how a device computes: its kind and model, the precision of products, the libraries.
+def _arithmetic(device: torch.device) -> tuple[str, str]:
+    """What decides how a device computes: its kind and model. The libraries are part of `backbone_digest`.
 
     The number of threads of a CPU is left out: it changes last bits only, and hosts of one home share the files.
     """
-    kind = device.type
-    model = torch.cuda.get_device_name(device) if kind == "cuda" else ""
-    products = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) if kind == "cuda" else ()
-    return kind, model, products, torch.__version__, timm.__version__
+    return device.type, torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
 @contextmanager

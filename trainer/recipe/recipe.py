@@ -43,7 +43,9 @@ __all__ = [
 
 LINEAR_PROBE = "linear_probe"
 """The `Recipe.method` that trains only a linear classifier (`trainer.training.linear_probe`)."""
-PROBE_FIELDS = frozenset(("backbone", "init", "method", "image_size", "resize", "balance", "tta", "loss.class_weight"))
+USED_BY_PROBES = frozenset(
+    ("backbone", "init", "method", "image_size", "resize", "balance", "tta", "loss.class_weight")
+)
 """The fields of a flat recipe that a linear probe uses."""
 
 BIAS_NORM, LORA = "bias_norm", "lora"

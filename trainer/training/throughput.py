@@ -157,7 +157,7 @@ def rehearse_epoch(
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 seconds.append(clock() - before)
-        except Exception as error:
+        except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return None

@@ -20,7 +20,7 @@ from search.runtime.worker_environment import CORES_VARIABLE, DEVICE_VARIABLE, P
 from trainer.common.environment import usable_cores
 
 CPU_VARIABLE = "CUDA_VISIBLE_DEVICES= in front of the command trains on the CPU"
-MOST_CLAIMS = 64  # workers on one GPU that are told apart
+MOST_CLAIMS = 64  # locks of one GPU; a further worker shares the GPU without a claim
 
 log = logging.getLogger(__name__)
 

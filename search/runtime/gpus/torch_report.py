@@ -12,6 +12,8 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
+from trainer.common.memory_errors import is_out_of_memory
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,7 +88,7 @@ def fault(index: int) -> str:
         torch.ones(8, device=f"cuda:{index}").sum().item()
     except RuntimeError as error:
         # Memory that other programs hold may come back.
-        return "" if "out of memory" in str(error) else _first_line(error)
+        return "" if is_out_of_memory(error) else _first_line(error)
     return ""
 
 

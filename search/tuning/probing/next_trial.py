@@ -66,12 +66,12 @@ def begin_next_trial(
     trials = optuna_study.get_trials(deepcopy=False)
     probing = [trial for trial in trials if PROBE_ATTRIBUTE in trial.user_attrs]
     comparing = [trial for trial in probing if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs]
+    waiting = [trial for trial in probing if trial.state is TrialState.WAITING]
     unsettled = any(trial.number not in probes.settled for trial in comparing)
-    if unsettled or any(trial.state is TrialState.WAITING for trial in probing):
+    compared = all(trial.state.is_finished() for trial in comparing)
+    if unsettled or waiting:
         ended = probes.read()
-        waiting = [trial for trial in probing if trial.state is TrialState.WAITING]
-        compared = all(trial.state.is_finished() for trial in comparing)
-        wanted = _wanted_probes(waiting, probes, str(study.spec.default_recipe()["backbone"]))
+        wanted = _wanted_probes(study, waiting, probes)
         if compared:
             _cancel(stores, study, optuna_study, [trial for trial in waiting if trial not in wanted], NOT_ENLARGED)
         begun = _begin_probe(stores, study, optuna_study, wanted, ended)
@@ -81,25 +81,21 @@ def begin_next_trial(
         _forget_ended(stores, study.id, optuna_study)
         return None
     # Another worker may have begun a probe that waits in this copy of the trials.
-    if unsettled and all(trial.state.is_finished() for trial in comparing):
+    if unsettled and compared:
         _replace_failed_default(stores, study, optuna_study, probes.kept)
         _enqueue_best(stores, study, optuna_study, probes.kept)
         probes.settled = frozenset(trial.number for trial in comparing)
     return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
 
 
-def _wanted_probes(waiting: Sequence[FrozenTrial], probes: ProbeResults, backbone: str) -> list[FrozenTrial]:
-    """The waiting probes that may begin: first all that compare backbones, then the best ones on enlarged images.
-
-    Args:
-        backbone: of the trials that sample none.
-    """
+def _wanted_probes(study: Study, waiting: Sequence[FrozenTrial], probes: ProbeResults) -> list[FrozenTrial]:
+    """The waiting probes that may begin: first all that compare backbones, then the best ones on enlarged images."""
     comparing = [trial for trial in waiting if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs]
     if comparing:
         return comparing
     rank = {backbone.name: number for number, backbone in enumerate(probes.kept[:LEAST_KEPT])}
-    best = [trial for trial in waiting if (backbone_of(trial) or backbone) in rank]
-    return sorted(best, key=lambda trial: (rank[backbone_of(trial) or backbone], trial.number))
+    best = [trial for trial in waiting if _probed_backbone(study, trial) in rank]
+    return sorted(best, key=lambda trial: (rank[_probed_backbone(study, trial)], trial.number))
 
 
 def _begin_probe(
@@ -114,10 +110,11 @@ def _begin_probe(
     Args:
         ended: records of the probes that have ended.
     """
-    late = [trial for trial in waiting if not _is_time_for_probe(stores, study, ended, trial)]
+    now = stores.database.now()
+    late = [trial for trial in waiting if not _is_time_for_probe(study, ended, trial, now)]
     _cancel(stores, study, optuna_study, late, NO_TIME)
-    for trial in [trial for trial in waiting if trial not in late]:
-        if (begun := begin_waiting(optuna_study, trial.number)) is not None:
+    for trial in waiting:
+        if trial not in late and (begun := begin_waiting(optuna_study, trial.number)) is not None:
             return begun
     return None
 
@@ -212,20 +209,27 @@ def _default_with(spec: StudySpec, backbone: str) -> dict[str, object] | None:
     return None if found is None or found.misfits else dict(found.params)
 
 
-def _is_time_for_probe(stores: Stores, study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial) -> bool:
+def _probed_backbone(study: Study, trial: FrozenTrial) -> str:
+    """The backbone of a probe, which samples it or has that of the study."""
+    return backbone_of(trial) or str(study.spec.recipe["backbone"])
+
+
+def _is_time_for_probe(study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial, now: float) -> bool:
     """Whether another probe may begin: the time until the deadline is not past the share of the probes.
 
     On enlarged images it also has to end in time, at least if they are only one step larger: the worker reduces their
     size to the time. The first probe may always begin, and so may all where no trials follow.
+
+    Args:
+        now: Unix seconds on the database's clock.
     """
     if study.deadline is None or study.budget == 0 or not ended:
         return True
     seconds = 0.0
     if PROBE_SIZE_ATTRIBUTE in trial.user_attrs:
-        default = study.spec.default_recipe()
-        backbone = backbone_of(trial) or default["backbone"]
-        known = [r for r in ended if r.recipe and r.recipe["backbone"] == backbone]
-        size = max((int(r.recipe["image_size"]) for r in known if r.recipe), default=0) + SIZE_STEP
-        cost = predicted_cost(known, {**default, "backbone": backbone, "method": LINEAR_PROBE, "image_size": size})
+        backbone = _probed_backbone(study, trial)
+        sizes = [int(r.recipe["image_size"]) for r in ended if r.recipe and r.recipe["backbone"] == backbone]
+        least = {"backbone": backbone, "method": LINEAR_PROBE, "image_size": max(sizes, default=0) + SIZE_STEP}
+        cost = predicted_cost(ended, least)
         seconds = MARGIN * cost.total(1) if cost is not None else 0.0
-    return stores.database.now() + seconds < probes_end(study)
+    return now + seconds < probes_end(study)
