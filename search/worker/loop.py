@@ -17,11 +17,11 @@ from search.study_state.study import read_study
 from search.tuning.promotion import ALL, AT_END
 from search.tuning.restore_optuna import ForeignOptunaStudy
 from search.worker.dead_workers import SWEEP_INTERVAL, orphaned_trials, sweep_all
-from search.worker.deadline_guard import DeadlineGuard
+from search.worker.limits.deadline_guard import DeadlineGuard
+from search.worker.limits.gpu_wait import REST, GpuBusy
 from search.worker.pausing import end_when_over, is_last_phase
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
-from search.worker.task import REST, GpuBusy
 from storage.queue.items import WorkItem
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
@@ -60,8 +60,8 @@ def work(
         linger: wait for further work until a stop is requested.
         quota: GiB for checkpoints, see `search.runtime.disk.QUOTA`.
         on_study: called with the study's id before an item runs, and with None when there is no work.
-        device: model of the device (`search.worker.deadline_guard.device_name`), whose training times decide what still
-            fits before a deadline; None: those of the fastest device.
+        device: model of the device (`search.worker.limits.deadline_guard.device_name`), whose training times decide
+            what still fits before a deadline; None: those of the fastest device.
 
     Raises:
         WorkerLeaves: see `search.runtime.failures`.

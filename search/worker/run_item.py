@@ -18,11 +18,12 @@ from search.tuning.stagnation import stop_if_stagnant
 from search.tuning.suggest import sample
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LeaseKeeper
+from search.worker.limits.gpu_wait import GpuBusy
+from search.worker.limits.time_limit import Limit, NoLimit
 from search.worker.pausing import end_hopeless
 from search.worker.retention import remove_outranked_weights
 from search.worker.study_context import StudyContext
-from search.worker.task import GpuBusy, LeaseLost, Paused, Task, describe
-from search.worker.time_limit import Limit, NoLimit
+from search.worker.task import LeaseLost, Paused, Task, describe
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage import running_trial

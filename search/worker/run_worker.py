@@ -17,8 +17,8 @@ from search.runtime.home import Home
 from search.runtime.process_names import process_name
 from search.runtime.signals import GRACE, StopSignals
 from search.runtime.worker_environment import PARENT_VARIABLE, SHARE_VARIABLE
-from search.worker.deadline_guard import device_name
 from search.worker.lease import LEASE
+from search.worker.limits.deadline_guard import device_name
 from search.worker.loop import work
 from search.worker.study_cache import StudyCache, WorkerResources
 from storage.database.outages import OUTAGE_TIMEOUT, retry

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.worker.limits.gpu_wait import GpuWait
+from search.worker.limits.time_limit import OutOfTime, TooSlow
 from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported, only_best_predict
-from search.worker.task import GpuWait, LeaseLost, Paused, Task
-from search.worker.time_limit import OutOfTime, TooSlow
+from search.worker.task import LeaseLost, Paused, Task
 from storage.optuna_storage import stored_trial
 from storage.values import FULL_DATA_SPLIT, PREDICTED_NOTE, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import standard_error

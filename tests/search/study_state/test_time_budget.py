@@ -44,9 +44,9 @@ from search.study_state.training_costs import (
     upper_quantile,
     wall_seconds,
 )
-from search.worker.deadline_guard import DeadlineGuard, device_name
+from search.worker.limits.deadline_guard import DeadlineGuard, device_name
+from search.worker.limits.time_limit import TimeLimit
 from search.worker.study_context import StudyContext
-from search.worker.time_limit import TimeLimit
 from storage.queue.items import WorkItem
 from storage.records.trials import TrialStore
 from storage.stores import Stores

@@ -11,7 +11,7 @@ import pytest
 from search.study_state.study import Study
 from search.study_state.time_budget import EXPORT_SECONDS, MARGIN, PLAIN_OVERHEAD, Costs
 from search.study_state.time_left import EndedTrainings
-from search.worker.time_limit import NoLimit, OutOfTime, StudyTime, TimeLimit, TooSlow
+from search.worker.limits.time_limit import NoLimit, OutOfTime, StudyTime, TimeLimit, TooSlow
 from storage.records.studies import StoredStudy
 from storage.values import StudyState, WorkKind
 from studies.spec import load_study

@@ -13,7 +13,7 @@ from search.study_state.time_budget import (
     latest_end,
 )
 from search.study_state.time_left import EndedTrainings, read_costs, read_ended
-from search.worker.time_limit import Limit, NoLimit, StudyTime, TimeLimit
+from search.worker.limits.time_limit import Limit, NoLimit, StudyTime, TimeLimit
 from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import WorkKind
