@@ -67,9 +67,10 @@ def search(log: Path) -> Iterator[Line]:
     """The search ran on GPUs and exported."""
     text, where = _ended(log)
     yield text.endswith("exit code 0"), f"the search ended with {where}"
-    yield bool(re.search(r"workers? on \d+ GPU", _unwrapped(text))), "its workers ran on GPUs"
+    on_gpus = bool(re.search(r"workers? on \d+ GPU", _unwrapped(text)))
+    yield on_gpus, "its workers ran on GPUs"
     yield (log.parent / "retable" / "quickstart" / "submission.csv").is_file(), "it wrote a submission"
-    yield "the CPU checks the export" not in _unwrapped(text), "the export was checked on the GPU"
+    yield on_gpus and "the CPU checks the export" not in _unwrapped(text), "the export was checked on the GPU"
 
 
 def replay(log: Path) -> Iterator[Line]:

@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 
-from tests.trainer.training.support import SMALL, competition, run
+from tests.trainer.training.support import competition, first_fold, run
 from trainer.common.errors import BackboneError
 from trainer.networks.freezing import freeze, frozen_tensors, train_mode
 from trainer.networks.layers import classifier_tensors, layer_groups
@@ -28,22 +28,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def fold(changes: dict[str, Any]) -> FoldModel:
-    data = competition()
-    return FoldModel(
-        Recipe.from_flat({**SMALL, **changes}),
-        fold=0,
-        seed=0,
-        train_y=data.y[data.training_part(0)],
-        num_classes=3,
-        device=torch.device("cpu"),
-        weights_dir=None,
-    )
-
-
 def trained(changes: dict[str, Any]) -> tuple[FoldModel, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """A fold after an epoch, with its evaluated tensors before and after."""
-    model, data = fold(changes), competition()
+    model, data = first_fold(changes), competition()
     before = copy.deepcopy(model.evaluated.state_dict())
     rows = data.training_part(0)
     batches = [(data.pixels.train[part], data.y[part]) for part in np.array_split(rows, 3)]

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from trainer.recipe.recipe import Recipe
 from trainer.training import checkpoint as checkpoint_module
 from trainer.training.cross_validation import cross_validate
+from trainer.training.folds.fold_model import FoldModel
 from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
 SMALL: dict[str, Any] = {
@@ -54,6 +56,20 @@ def competition(n: int = 72, folds: int = 3, seed: int = 0, size: int = 32) -> T
     images, y = shapes(n + 12, size, seed)
     return TrainingData(
         pixels=ArrayPixels(images[:n], images[n:]), y=y[:n], folds=np.arange(n, dtype=np.int64) % folds, num_classes=3
+    )
+
+
+def first_fold(changes: dict[str, Any], weights_dir: Path | None = None) -> FoldModel:
+    """The first fold of the recipe `SMALL` with some changes, before its first epoch."""
+    data = competition()
+    return FoldModel(
+        Recipe.from_flat({**SMALL, **changes}),
+        fold=0,
+        seed=0,
+        train_y=data.y[data.training_part(0)],
+        num_classes=3,
+        device=torch.device("cpu"),
+        weights_dir=weights_dir,
     )
 
 

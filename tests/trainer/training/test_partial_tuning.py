@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 
-from tests.trainer.training.support import SMALL, after, competition, run
+from tests.trainer.training.support import after, competition, first_fold, run
 from tests.trainer.training.test_resume import assert_same
 from trainer.common.errors import BackboneError
 from trainer.inference.images import Normaliser
@@ -43,19 +43,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fold(weights: Path, changes: dict[str, Any]) -> FoldModel:
-    data = competition()
-    return FoldModel(
-        Recipe.from_flat({**SMALL, **changes}),
-        fold=0,
-        seed=0,
-        train_y=data.y[data.training_part(0)],
-        num_classes=3,
-        device=torch.device("cpu"),
-        weights_dir=weights,
-    )
-
-
 def moved(model: FoldModel) -> set[str]:
     """The tensors of the evaluated network, without adapters, that an epoch changes."""
     data, before = competition(), copy.deepcopy(merged_state(model.evaluated))
@@ -69,7 +56,9 @@ def moved(model: FoldModel) -> set[str]:
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("backbone", TINY)
 def test_biases_norms_and_the_classifier_learn(weights: Path, backbone: str, ema: float) -> None:
-    model = fold(weights, {"backbone": backbone, "init": backbone, "tune": "bias_norm", "norm": "frozen", "ema": ema})
+    model = first_fold(
+        {"backbone": backbone, "init": backbone, "tune": "bias_norm", "norm": "frozen", "ema": ema}, weights
+    )
     network = timm.create_model(backbone, num_classes=3)
     norms = {path for path, module in network.named_modules() if isinstance(module, NORMS)}
     classifier = timm.get_pretrained_cfg(backbone).classifier
@@ -86,13 +75,13 @@ def test_biases_norms_and_the_classifier_learn(weights: Path, backbone: str, ema
 def test_running_statistics_follow_the_setting_of_norms(weights: Path) -> None:
     changes = {"backbone": "test_resnet", "init": "test_resnet", "tune": "bias_norm"}
     statistics = {name for name, _ in timm.create_model("test_resnet", num_classes=3).named_buffers()}
-    assert statistics <= moved(fold(weights, changes))
-    assert not statistics & moved(fold(weights, {**changes, "norm": "frozen"}))
+    assert statistics <= moved(first_fold(changes, weights))
+    assert not statistics & moved(first_fold({**changes, "norm": "frozen"}, weights))
 
 
 @pytest.mark.parametrize("averaging", [{}, {"ema": 0.9}, {"swa": 0.5}], ids=str)
 def test_linear_layers_and_the_classifier_learn_with_adapters(weights: Path, averaging: dict[str, Any]) -> None:
-    model = fold(weights, {**LORA, **averaging, "epochs": 1})
+    model = first_fold({**LORA, **averaging, "epochs": 1}, weights)
     network = timm.create_model("test_vit", num_classes=3)
     linear = {f"{path}.weight" for path, module in network.named_modules() if isinstance(module, torch.nn.Linear)}
     assert moved(model) == linear | {"head.bias"}
@@ -100,8 +89,8 @@ def test_linear_layers_and_the_classifier_learn_with_adapters(weights: Path, ave
 
 def test_frozen_layers_stay_with_either(weights: Path) -> None:
     for tune in ("bias_norm", "lora"):
-        every = moved(fold(weights, {**LORA, "tune": tune}))
-        upper = moved(fold(weights, {**LORA, "tune": tune, "freeze": 0.5}))
+        every = moved(first_fold({**LORA, "tune": tune}, weights))
+        upper = moved(first_fold({**LORA, "tune": tune, "freeze": 0.5}, weights))
         assert upper < every
         assert {name for name in every if not name.startswith(("blocks.0.", "patch_embed."))} >= upper
 
@@ -109,7 +98,7 @@ def test_frozen_layers_stay_with_either(weights: Path) -> None:
 def test_adapters_need_less_optimizer_state_and_gradients(weights: Path) -> None:
     sizes = {}
     for tune in ("all", "bias_norm", "lora"):
-        model = fold(weights, {**LORA, "tune": tune, "lora_rank": 2})
+        model = first_fold({**LORA, "tune": tune, "lora_rank": 2}, weights)
         moved(model)
         learning = sum(weight.nbytes for weight in model.evaluated.parameters() if weight.requires_grad)
         sizes[tune] = (learning, tensor_bytes(model.state()["optimizer"]))
@@ -135,7 +124,7 @@ def test_kept_models_are_ordinary_networks_that_predict_the_same(weights: Path) 
 
 
 def test_adapters_are_merged_while_the_fold_is_offloaded(weights: Path) -> None:
-    model = fold(weights, {**LORA, "ema": 0.9})
+    model = first_fold({**LORA, "ema": 0.9}, weights)
     moved(model)
     before = copy.deepcopy(merged_state(model.evaluated))
     model.offload()

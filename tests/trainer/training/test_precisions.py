@@ -5,17 +5,14 @@ from __future__ import annotations
 import copy
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.trainer.training.support import SMALL, after, competition, run
-from trainer.recipe.recipe import Recipe
+from tests.trainer.training.support import after, first_fold, run
 from trainer.training import lockstep, machine
 from trainer.training.folds import fold_model
-from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import tensor_bytes
 from trainer.training.results import Verdict
 
@@ -30,19 +27,6 @@ def one_thread() -> None:
 def use(monkeypatch: pytest.MonkeyPatch, precision: torch.dtype) -> None:
     for module in (fold_model, lockstep, machine):
         monkeypatch.setattr(module, "training_precision", lambda device: precision)
-
-
-def first_fold(changes: dict[str, Any]) -> FoldModel:
-    data = competition()
-    return FoldModel(
-        Recipe.from_flat({**SMALL, **changes}),
-        fold=0,
-        seed=0,
-        train_y=data.y[data.training_part(0)],
-        num_classes=3,
-        device=torch.device("cpu"),
-        weights_dir=None,
-    )
 
 
 @pytest.mark.slow
