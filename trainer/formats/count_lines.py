@@ -28,7 +28,8 @@ def without_count(text: str) -> str:
         return text
     start = lines[1].start() if counted else 0
     blank = re.sub(r"[^\r\n]", "", text[:start])
-    return blank + ('"" ' if _lacks_first_name(cells, width, counted=counted) else "") + text[start:]
+    by_blanks = not any(mark in line[0] for line in lines for mark in _MARKS)
+    return blank + ('"" ' if by_blanks and _lacks_first_name(cells, width, counted=counted) else "") + text[start:]
 
 
 def _lacks_first_name(cells: list[list[str]], width: int, *, counted: bool) -> bool:
