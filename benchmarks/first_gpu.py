@@ -29,6 +29,7 @@ LARGEST_DIFFERENCE = 1e-3  # of a probability, between devices or batch sizes; a
 MOST_WAITS = 2  # of the host for the GPU, in an epoch of eight steps
 SPEED = 0.7  # of the bare network's images a second
 MEMORY = (0.8, 1.2)  # planned peak / measured peak
+IDLE = 0.25  # of a step, in which the GPU waits for launches; above it CUDA graphs may pay (benchmarks/README.md)
 PAYBACK = 500  # steps of all folds after which cuDNN's search must have paid for itself
 BACKBONES = ("resnet18", "tf_efficientnet_b0", "convnext_tiny")
 
@@ -124,11 +125,13 @@ def memory(file: Path) -> Iterator[Line]:
 
 
 def probe(device: str = "cuda", backbones: Sequence[str] = BACKBONES, size: int = 224) -> Iterator[Line]:
-    """Probabilities do not depend on device and batch size, steps do not wait, cuDNN's search pays."""
+    """Probabilities do not depend on device and batch size, the GPU is kept busy, cuDNN's search pays."""
     for backbone in backbones:
         yield from _exactness(backbone, device, size)
     if device != "cpu":
         yield _waits(backbones[0], device, size)
+        for backbone in backbones:
+            yield _idle(backbone, device, size)
     for backbone in backbones:
         yield _search_of_algorithms(backbone, device, size)
 
@@ -169,6 +172,17 @@ def _waits(backbone: str, device: str, size: int) -> Line:
             torch.cuda.set_sync_debug_mode("default")
     places = [f"{Path(w.filename).name}:{w.lineno}" for w in seen if "synchroniz" in str(w.message)]
     return len(places) <= MOST_WAITS, f"{backbone}: an epoch of 8 steps waits {len(places)} times {sorted(set(places))}"
+
+
+def _idle(backbone: str, device: str, size: int) -> Line:
+    from benchmarks.training.launches import step_times
+
+    (batch,) = _batches(1, size)
+    step = step_times(_model(backbone, device, size), batch)
+    return step.idle <= IDLE, (
+        f"{backbone}: the GPU waits for launches during {step.idle:.0%} of a step of 32 images, which takes "
+        f"{step.wall * 1e3:.1f} ms: kernels {step.kernels * 1e3:.1f} ms, work of the host {step.launches * 1e3:.1f} ms"
+    )
 
 
 def _search_of_algorithms(backbone: str, device: str, size: int) -> Line:

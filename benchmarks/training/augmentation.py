@@ -94,11 +94,11 @@ def measure(settings: Augment, size: int, source: Pixels, rounds: int) -> dict[s
         def ours(epoch: int) -> float:
             # Processor time of all threads, because the machine may be shared.
             begun = time.process_time()
-            for _ in loader.stream(source, settings, size, plan(epoch)):
+            for _ in loader.stream(source, settings, size, [plan(epoch)]):
                 pass
             return time.process_time() - begun
 
-        for batch, batch_plan in zip(loader.stream(source, settings, size, plan(0)), plan(0), strict=True):
+        for batch, batch_plan in zip(loader.stream(source, settings, size, [plan(0)]), plan(0), strict=True):
             assert np.array_equal(batch, alone.results(batch_plan)), "the two pipelines differ"
         for number in range(1, rounds + 1):
             turns: list[tuple[str, Callable[[int], float]]] = [

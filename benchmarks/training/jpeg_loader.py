@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,12 @@ class JpegLoader(BatchLoader):
         """Resize later batches as ``recipe`` says."""
         self._resize, self._interpolation = recipe.resize, preprocessing_of(recipe.backbone).interpolation
 
-    def stream(self, pixels: PixelSource, settings: Augment, size: int, plans: Sequence[BatchPlan]) -> BatchStream:
+    def stream(
+        self, pixels: PixelSource, settings: Augment, size: int, epochs: Iterable[Sequence[BatchPlan]]
+    ) -> BatchStream:
         """See `BatchLoader.stream`; ``pixels`` gives the side of the images only."""
-        side = pixels.train.shape[1]
-        return _JpegStream(_Batches(self._images, (side, self._resize, self._interpolation), settings, size, plans))
+        resizing = (pixels.train.shape[1], self._resize, self._interpolation)
+        return _JpegStream(_Batches(self._images, resizing, settings, size, plans) for plans in epochs)
 
 
 class _Batches(Dataset[Batch]):
@@ -63,22 +65,32 @@ class _Batches(Dataset[Batch]):
 
 
 class _JpegStream(BatchStream):
-    """DataLoader of one epoch, with its own processes."""
+    """A DataLoader for each epoch of each fold, with its own processes."""
 
-    def __init__(self, batches: _Batches) -> None:
-        loader: DataLoader[Batch] = DataLoader(
-            batches, batch_size=None, num_workers=LOADER_PROCESSES, collate_fn=_unchanged
-        )
-        self._batches: Iterator[Batch] | None = iter(loader)
+    def __init__(self, epochs: Iterable[_Batches]) -> None:
+        self._epochs = iter(epochs)
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self._left = 0
+        self._batches: Iterator[Batch] = iter(())
+        epoch = next(self._epochs, None)
+        if epoch is not None:
+            self._left = len(epoch)
+            self._batches = iter(
+                DataLoader(epoch, batch_size=None, num_workers=LOADER_PROCESSES, collate_fn=_unchanged)
+            )
 
     def __next__(self) -> Batch:
-        if self._batches is None:
-            raise StopIteration
-        return next(self._batches)
+        batch = next(self._batches)
+        self._left -= 1
+        if not self._left:
+            self._begin_epoch()
+        return batch
 
     def close(self) -> None:
         """End its processes."""
-        self._batches = None
+        self._epochs, self._batches = iter(()), iter(())
 
 
 def _unchanged(batch: Any) -> Any:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import benchmarks.first_gpu
-from benchmarks.first_gpu import CHECKS, main, probe
+from benchmarks.first_gpu import CHECKS, _idle, main, probe
+from benchmarks.training.launches import StepTimes
 from search.runtime.gpus.listing import Gpu
 
 SCRIPT = Path(benchmarks.first_gpu.__file__).with_suffix(".sh")
@@ -128,6 +129,17 @@ def test_the_probe_of_a_device_gives_its_numbers() -> None:
     lines = list(probe("cpu", ["test_resnet"], 32))
     assert [passed for passed, _ in lines[:2]] == [True, True]
     assert "a step of 32 images takes" in lines[2][1]
+
+
+@pytest.mark.parametrize(("wall", "kernels", "idle"), [(10.0, 8.0, 0.2), (10.0, 5.0, 0.5), (10.0, 11.0, 0.0)])
+def test_a_gpu_that_waits_for_launches_fails(
+    wall: float, kernels: float, idle: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = StepTimes(wall=wall, launches=1.0, kernels=kernels)
+    assert times.idle == pytest.approx(idle)
+    monkeypatch.setattr("benchmarks.training.launches.step_times", lambda model, batch: times)
+    passed, found = _idle("test_resnet", "cpu", 32)
+    assert passed is (idle < 0.25) and f"{idle:.0%} of a step" in found
 
 
 FAKE = """#!/bin/bash

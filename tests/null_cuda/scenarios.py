@@ -11,12 +11,15 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks import first_gpu
+from benchmarks.training.launches import step_times
 from search.runtime.gpus.torch_report import report
 from tests.null_cuda.gpu import gpu
 from tests.trainer.training.support import SMALL, ArrayPixels, go_on, run
@@ -262,6 +265,14 @@ def waits(backbone: str) -> dict[str, list[str]]:
     return found
 
 
+def launches(backbone: str) -> dict[str, Any]:
+    """A step as `benchmarks.first_gpu` measures it, and its verdict."""
+    passed, found = first_gpu._idle(backbone, "cuda", 32)
+    images = np.zeros((16, 32, 32, 3), np.uint8)
+    times = step_times(first_gpu._model(backbone, "cuda", 32), (images, np.arange(16) % 10))
+    return {**asdict(times), "idle": times.idle, "passed": passed, "found": found}
+
+
 SCENARIOS: tuple[Callable[..., object], ...] = (
     families,
     parked,
@@ -271,6 +282,7 @@ SCENARIOS: tuple[Callable[..., object], ...] = (
     libraries,
     one_pixel,
     waits,
+    launches,
     report,
 )
 

@@ -101,6 +101,16 @@ def test_the_host_reads_the_losses_of_an_epoch_and_waits_for_nothing_else(play: 
     assert {name: len(places) for name, places in found.items()} == dict.fromkeys(found, 1), found
 
 
+@pytest.mark.parametrize("capability", [90, 75], ids=["bfloat16", "float16"])
+def test_a_gpu_that_is_infinitely_fast_waits_for_launches_all_the_time(play: Play, capability: int) -> None:
+    step = play("launches", "test_resnet", capability=capability)
+    assert step["kernels"] == pytest.approx(1e-5), "what the driver says of any two events"
+    assert step["launches"] > 10 * step["kernels"] and step["wall"] > 10 * step["kernels"]
+    assert step["idle"] == pytest.approx(1.0 - step["kernels"] / step["wall"])
+    assert not step["passed"]
+    assert "test_resnet: the GPU waits for launches during" in step["found"]
+
+
 def test_torch_says_which_gpus_it_can_use(play: Play) -> None:
     assert play("report", capability=90) == {"cuda": "", "gpus": [""]}
     (reason,) = play("report", capability=50)["gpus"]

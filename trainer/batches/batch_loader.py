@@ -12,11 +12,13 @@ import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -81,16 +83,24 @@ class BatchLoader:
         self.slots = Slots()
         """Shared memory into which worker processes write batches."""
 
-    def stream(self, pixels: PixelSource, settings: Augment, size: int, plans: Sequence[BatchPlan]) -> BatchStream:
-        """Start preparing the batches of ``plans`` now, in their order and a few ahead of the reader.
+    def stream(
+        self, pixels: PixelSource, settings: Augment, size: int, epochs: Iterable[Sequence[BatchPlan]]
+    ) -> BatchStream:
+        """Start preparing batches now, in their order and a few ahead of the reader.
 
         Args:
             pixels: images of ``size`` x ``size`` pixels, or larger ones if ``settings`` crop.
             size: side of the network's input.
+            epochs: the plans of one epoch of one fold after another. Each is drawn when its first batch is due, which
+                is before the last batch of the one before is read.
+
+        Raises:
+            LoaderError: a worker process died.
         """
         # One pickle for the whole stream: workers recognise it and reuse the augmenter that they built from it.
         strengths = {name: strength for name, strength in settings.strengths.items() if strength > 0.0}
         job = pickle.dumps((pixels, replace(settings, strengths=strengths), size))
+        plans = chain.from_iterable(epochs)
         return BatchStream(self, job, plans, size=size, ahead=BATCHES_AHEAD * max(1, self._workers))
 
     def submit(self, job: bytes, plan: BatchPlan, size: int) -> tuple[Future[Batch | None], SharedMemory | None]:
@@ -99,14 +109,18 @@ class BatchLoader:
         Returns:
             A future, and a block of shared memory or None. With a block the future's result is None and the batch is
             written into the block; without one the future's result is the batch.
+
+        Raises:
+            BrokenProcessPool: a worker process died; the block is lost until `close`.
         """
         with self._lock:
             if self._executor is None:
                 self._executor = _make_executor(self._workers)
+            executor = self._executor
         slot = self.slots.take(len(plan.indices) * size * size * 3) if self._workers else None
         if slot is None:
-            return self._executor.submit(_make_batch, job, plan), None
-        return self._executor.submit(_fill_slot, job, plan, size, slot.name), slot
+            return executor.submit(_make_batch, job, plan), None
+        return executor.submit(_fill_slot, job, plan, size, slot.name), slot
 
     def close(self) -> None:
         """Stop the workers and drop the batches that they have not begun. A later `stream` starts new workers."""
@@ -140,17 +154,18 @@ def fitting_workers(device_type: str, cores: int, memory: int | None = None) -> 
 
 
 class BatchStream:
-    """An iterator over the batches of one epoch of one fold; made by `BatchLoader.stream`."""
+    """An iterator over batches, most often of several folds and epochs; made by `BatchLoader.stream`."""
 
-    def __init__(self, loader: BatchLoader, job: bytes, plans: Sequence[BatchPlan], size: int, ahead: int) -> None:
+    def __init__(self, loader: BatchLoader, job: bytes, plans: Iterable[BatchPlan], size: int, ahead: int) -> None:
         self._loader = loader
         self._job = job
         self._size = size
         self._left = iter(plans)
         self._pending: deque[tuple[BatchPlan, Future[Batch | None], SharedMemory | None]] = deque()
         self._read: SharedMemory | None = None
-        for _ in range(ahead):
-            self._submit_next()
+        with self._dead_workers_named():
+            for _ in range(ahead):
+                self._submit_next()
 
     def _submit_next(self) -> None:
         plan = next(self._left, None)
@@ -170,19 +185,25 @@ class BatchStream:
         if not self._pending:
             raise StopIteration
         plan, future, self._read = self._pending.popleft()
-        try:
+        with self._dead_workers_named():
             batch = future.result()
             self._submit_next()
+        if batch is not None:
+            return batch
+        assert self._read is not None, "a worker returns the batch or writes it into shared memory"
+        return _batch_in(self._read, len(plan.indices), self._size)
+
+    @contextmanager
+    def _dead_workers_named(self) -> Iterator[None]:
+        try:
+            yield
         except BrokenProcessPool as error:
+            self._left = iter(())
             self._pending.clear()
             self._loader.close()
             raise LoaderError(
                 "a process that reads and augments images was killed (often: out of memory); use fewer of them"
             ) from error
-        if batch is not None:
-            return batch
-        assert self._read is not None, "a worker returns the batch or writes it into shared memory"
-        return _batch_in(self._read, len(plan.indices), self._size)
 
     def _release(self) -> None:
         if self._read is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
-from trainer.batches.batch_plan import BatchPlan, plan_epoch
+from trainer.batches.batch_loader import Batch, BatchLoader
+from trainer.batches.batch_plan import batches_per_epoch
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import TrainerError
 from trainer.evaluation.ambiguity import Average
@@ -22,6 +22,7 @@ from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import FinalPredictions, PredictTest, predict_after_last_epoch
 from trainer.training.folds.devices import training_precision
+from trainer.training.folds.fold_batches import FoldBatches
 from trainer.training.folds.fold_group import FoldGroup
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.machine import machine_of
@@ -76,7 +77,7 @@ class Lockstep:
         on_batch: Callable[[float], None] | None,
     ) -> None:
         self._recipe, self._data, self._metric, self._seed = recipe, data, metric, seed
-        self._device, self._loader, self._clock, self._abandon = device, loader, clock, abandon
+        self._device, self._clock, self._abandon = device, clock, abandon
         self._on_batch = on_batch
         self._views = TTA[recipe.tta]
         self._folds = FoldGroup(
@@ -94,16 +95,14 @@ class Lockstep:
         # The recipe has only the name of a custom checkpoint; the digest records which content was used.
         self._init_digest = "" if recipe.init in BUILT_IN else custom_weights_digest(recipe.init, weights_dir)
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
-        self._streams: dict[tuple[int, int], tuple[tuple[BatchPlan, ...], BatchStream]] = {}  # by (epoch, fold)
+        self._batches = FoldBatches(recipe, data, seed=seed, loader=loader, width=self._folds.width)
         self._trained = [0.0] * len(self._folds)  # trained share of the epoch, by fold
         self.reports: list[EpochReport] = []
         """One for each complete epoch."""
 
     def close(self) -> None:
         """Drop the batches that were prepared but not trained on, and end all threads."""
-        for _, stream in self._streams.values():
-            stream.close()
-        self._streams.clear()
+        self._batches.close()
         self._folds.close()
 
     def train_epoch(self, epoch: int) -> str:
@@ -138,18 +137,14 @@ class Lockstep:
 
     def _train_fold(self, fold: int, model: FoldModel, epoch: int) -> _FoldEpoch:
         """Train one fold for an epoch and predict the images that it holds out."""
-        plans, stream = self._streams.get((epoch, fold)) or self._open_stream(fold, epoch)
-        outcome = model.train_epoch(epoch, self._batches(fold, plans, stream), self._micro_batch)
-        del self._streams[epoch, fold]
-        # While this fold is evaluated, the loader prepares the batches of the fold that trains next.
-        epochs_later, next_fold = divmod(fold + self._folds.width, len(self._folds))
-        if epoch + epochs_later <= self._recipe.epochs:
-            self._open_stream(next_fold, epoch + epochs_later)
+        count = batches_per_epoch(len(self._data.training_part(fold)), self._recipe.batch_size)
+        batches = self._observed(fold, count, self._batches.of(fold, epoch))
+        outcome = model.train_epoch(epoch, batches, self._micro_batch)
         where = f"fold {fold} (the first is 0), epoch {epoch} of {self._recipe.epochs}"
         broken = np.flatnonzero(~np.isfinite(outcome.losses))
         if len(broken):
             loss = outcome.losses[broken[0]]
-            return _FoldEpoch(problem=f"the loss became {loss} in {where}, batch {broken[0] + 1} of {len(plans)}")
+            return _FoldEpoch(problem=f"the loss became {loss} in {where}, batch {broken[0] + 1} of {count}")
         proba = average_views(
             self._folds.predict(
                 model, self._data.pixels.train, self._data.held_out(fold), self._views, self._precision_after(epoch)
@@ -169,29 +164,16 @@ class Lockstep:
         lower = training_precision(self._device)
         return None if epoch == self._recipe.epochs or lower is torch.float32 else lower
 
-    def _open_stream(self, fold: int, epoch: int) -> tuple[tuple[BatchPlan, ...], BatchStream]:
-        """Let the loader begin with the batches of one epoch of one fold."""
-        plans = plan_epoch(
-            self._data.training_part(fold),
-            self._data.y,
-            batch_size=self._recipe.batch_size,
-            balance=self._recipe.balance,
-            seed=self._seed,
-            fold=fold,
-            epoch=epoch,
-        )
-        source = self._data.training_source(self._recipe)
-        opened = plans, self._loader.stream(source, self._recipe.augment, self._recipe.image_size, plans)
-        self._streams[epoch, fold] = opened
-        return opened
-
-    def _batches(self, fold: int, plans: Sequence[BatchPlan], stream: BatchStream) -> Iterator[tuple[Batch, Labels]]:
-        for number, (plan, images) in enumerate(zip(plans, stream, strict=True)):
+    def _observed(
+        self, fold: int, count: int, batches: Iterable[tuple[Batch, Labels]]
+    ) -> Iterator[tuple[Batch, Labels]]:
+        """The ``count`` batches of one epoch of a fold; before each, the training may be left or observed."""
+        for number, batch in enumerate(batches):
             self._leave_if_abandoned()
-            self._trained[fold] = number / len(plans)
+            self._trained[fold] = number / count
             if self._on_batch is not None:
                 self._on_batch(sum(self._trained) / len(self._folds))
-            yield images, self._data.y[plan.indices]
+            yield batch
         self._trained[fold] = 1.0
 
     def _leave_if_abandoned(self) -> None:
@@ -229,6 +211,7 @@ class Lockstep:
 
         The arguments are those of `trainer.training.cross_validation.cross_validate`.
         """
+        self._batches.close()  # a training that ends early has prepared batches of its next epoch
         if len(self.reports) < self._recipe.epochs and self._precision_after(len(self.reports)) is not None:
             self._predict_held_out_again()
         final = predict_after_last_epoch(

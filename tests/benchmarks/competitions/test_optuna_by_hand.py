@@ -122,7 +122,7 @@ def test_by_hand_makes_the_same_batches_out_of_the_files(contest: Contest, crop:
     by_hand.resize_as(recipe)
     for loader in (BatchLoader(), by_hand):
         with loader:
-            stream = loader.stream(source, recipe.augment, recipe.image_size, plans)
+            stream = loader.stream(source, recipe.augment, recipe.image_size, [plans])
             made.append([batch.copy() for batch in stream])
             stream.close()
     assert len(made[0]) == len(plans)

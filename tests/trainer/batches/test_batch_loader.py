@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,8 +73,8 @@ def copied(stream: BatchStream) -> list[Batch]:
 def test_batches_are_the_planned_images_augmented_by_their_keys() -> None:
     source = pixels()
     with BatchLoader() as loader:
-        batches = list(loader.stream(source, SETTINGS, SIZE, plans()))
-        plain = list(loader.stream(source, PLAIN, SIZE, plans()))
+        batches = list(loader.stream(source, SETTINGS, SIZE, [plans()]))
+        plain = list(loader.stream(source, PLAIN, SIZE, [plans()]))
     assert len(batches) == len(plans())
     for batch, unchanged, plan in zip(batches, plain, plans(), strict=True):
         assert batch.dtype == np.uint8
@@ -90,9 +92,9 @@ def test_any_number_of_workers_makes_the_same_batches() -> None:
         (pixels(seed=1, size=32), replace(SETTINGS, strengths={"crop": 0.5, "hue": 0.1}), 16),
     ]
     with BatchLoader() as alone, BatchLoader(workers=2) as pool:
-        expected = [list(alone.stream(*job, plans())) for job in jobs]
-        first, second = (pool.stream(*job, plans()) for job in jobs[:2])
-        results = [copied(first), copied(second), copied(pool.stream(*jobs[2], plans()))]
+        expected = [list(alone.stream(*job, [plans()])) for job in jobs]
+        first, second = (pool.stream(*job, [plans()]) for job in jobs[:2])
+        results = [copied(first), copied(second), copied(pool.stream(*jobs[2], [plans()]))]
     for wanted, got in zip(expected, results, strict=True):
         assert len(wanted) == len(got)
         assert all(np.array_equal(a, b) for a, b in zip(wanted, got, strict=True))
@@ -100,17 +102,38 @@ def test_any_number_of_workers_makes_the_same_batches() -> None:
 
 def test_a_closed_stream_ends_and_the_loader_goes_on() -> None:
     with BatchLoader() as loader:
-        stream = loader.stream(pixels(), PLAIN, SIZE, plans())
+        stream = loader.stream(pixels(), PLAIN, SIZE, [plans()])
         next(stream)
         stream.close()
         assert list(stream) == []
-        assert len(list(loader.stream(pixels(), PLAIN, SIZE, plans(epoch=2)))) == len(plans(epoch=2))
+        assert len(list(loader.stream(pixels(), PLAIN, SIZE, [plans(epoch=2)]))) == len(plans(epoch=2))
+
+
+def test_a_stream_goes_on_from_one_epoch_to_the_next() -> None:
+    drawn: list[int] = []
+
+    def epochs() -> Iterator[tuple[BatchPlan, ...]]:
+        for epoch in (1, 2, 3):
+            drawn.append(epoch)
+            yield plans(epoch=epoch)
+
+    with BatchLoader() as loader:
+        stream = loader.stream(pixels(), SETTINGS, SIZE, epochs())
+        assert drawn == [1]
+        got = [next(stream).copy() for _ in plans()]
+        assert drawn == [1, 2], "no plan is drawn before its first batch is due"
+        got += copied(stream)
+        expected = [
+            batch for epoch in (1, 2, 3) for batch in loader.stream(pixels(), SETTINGS, SIZE, [plans(epoch=epoch)])
+        ]
+    assert len(got) == len(expected)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 def test_an_error_while_reading_reaches_the_reader() -> None:
     outside = (BatchPlan(indices=np.array([0, 99]), keys=(1, 2)),)
     with BatchLoader() as loader, pytest.raises(IndexError):
-        list(loader.stream(pixels(), PLAIN, SIZE, outside))
+        list(loader.stream(pixels(), PLAIN, SIZE, [outside]))
 
 
 def blocks() -> set[str]:
@@ -124,12 +147,12 @@ def test_processes_share_a_few_blocks_of_memory_and_leave_none() -> None:
     before = blocks()
     with BatchLoader(workers=1) as loader:
         for epoch in (1, 2, 3):
-            stream = loader.stream(pixels(), SETTINGS, SIZE, plans(epoch=epoch))
+            stream = loader.stream(pixels(), SETTINGS, SIZE, [plans(epoch=epoch)])
             next(stream)
             stream.close()
-            assert len(list(loader.stream(pixels(), SETTINGS, SIZE, plans(epoch=epoch)))) == len(plans())
+            assert len(list(loader.stream(pixels(), SETTINGS, SIZE, [plans(epoch=epoch)]))) == len(plans())
             assert len(blocks() - before) <= 2 * BATCHES_AHEAD + 1
-        held = next(loader.stream(pixels(), PLAIN, SIZE, plans()))
+        held = next(loader.stream(pixels(), PLAIN, SIZE, [plans()]))
         expected = held.copy()
     assert blocks() <= before
     assert np.array_equal(held, expected)  # an array that is still in use stays readable
@@ -145,8 +168,8 @@ def test_without_room_for_shared_memory_batches_go_through_pipes(
     monkeypatch.setattr(os, "posix_fallocate", full)
     before = blocks()
     with BatchLoader() as alone, BatchLoader(workers=1) as pool:
-        expected = list(alone.stream(pixels(), SETTINGS, SIZE, plans()))
-        got = list(pool.stream(pixels(), SETTINGS, SIZE, plans()))
+        expected = list(alone.stream(pixels(), SETTINGS, SIZE, [plans()]))
+        got = list(pool.stream(pixels(), SETTINGS, SIZE, [plans()]))
         assert blocks() <= before
     assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
     assert [record for record in caplog.messages if "Shared memory is short" in record] == caplog.messages[:1]
@@ -156,8 +179,19 @@ def test_without_room_for_shared_memory_batches_go_through_pipes(
 def test_a_killed_worker_is_an_error_and_the_next_stream_has_new_ones() -> None:
     with BatchLoader(workers=1) as loader:
         with pytest.raises(LoaderError, match="out of memory"):
-            list(loader.stream(DeadlyPixels(os.getpid()), PLAIN, SIZE, plans(4)))
-        assert len(list(loader.stream(pixels(), PLAIN, SIZE, plans()))) == len(plans())
+            list(loader.stream(DeadlyPixels(os.getpid()), PLAIN, SIZE, [plans(4)]))
+        assert len(list(loader.stream(pixels(), PLAIN, SIZE, [plans()]))) == len(plans())
+
+
+@pytest.mark.slow
+def test_a_worker_that_died_before_a_stream_begins_is_the_same_error() -> None:
+    with BatchLoader(workers=1) as loader:
+        dead = loader.stream(DeadlyPixels(os.getpid()), PLAIN, SIZE, [plans(4)])
+        assert isinstance(dead._pending[0][1].exception(), BrokenProcessPool)
+        with pytest.raises(LoaderError, match="out of memory"):
+            loader.stream(pixels(), PLAIN, SIZE, [plans()])
+        dead.close()
+        assert len(list(loader.stream(pixels(), PLAIN, SIZE, [plans()]))) == len(plans())
 
 
 @pytest.mark.slow

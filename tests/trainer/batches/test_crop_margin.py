@@ -75,7 +75,7 @@ def test_a_stream_cuts_the_networks_size_out_of_larger_images() -> None:
     plan = BatchPlan(indices=np.array([3, 1]), keys=(5, 6))
     settings = Augment(strengths={"crop": 0.6})
     with BatchLoader() as loader:
-        (batch,) = loader.stream(data.cropped, settings, 32, [plan])
+        (batch,) = loader.stream(data.cropped, settings, 32, [[plan]])
     assert batch.shape == (2, 32, 32, 3)
     assert np.array_equal(batch[1], Augmenter(settings, 32).apply(data.cropped.train[1], 6))
 
