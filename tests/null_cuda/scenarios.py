@@ -19,6 +19,7 @@ import torch
 
 from search.runtime.gpus.torch_report import report
 from tests.null_cuda.gpu import gpu
+from tests.null_cuda.shared_gpu import shared
 from tests.trainer.training.support import SMALL, ArrayPixels, go_on, run
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
@@ -271,6 +272,7 @@ SCENARIOS: tuple[Callable[..., object], ...] = (
     libraries,
     one_pixel,
     waits,
+    shared,
     report,
 )
 

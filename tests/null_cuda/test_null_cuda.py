@@ -101,6 +101,17 @@ def test_the_host_reads_the_losses_of_an_epoch_and_waits_for_nothing_else(play: 
     assert {name: len(places) for name, places in found.items()} == dict.fromkeys(found, 1), found
 
 
+def test_a_worker_says_how_many_workers_its_gpu_has_room_for(play: Play) -> None:
+    found = play("shared")
+    machine = found["machine"]
+    assert (machine["gpu_busy"], machine["gpu_workers"], machine["gpu_cores"]) == (0.3, 1, 8)
+    assert 0 < machine["memory_reserved"] < machine["memory_total"] == 8192
+    (line,) = found["logged"]
+    assert line.startswith("NULL GPU: 1 worker per GPU keeps it busy 30% of the time. `search start --study colours ")
+    assert "--workers-per-gpu 3`" in line
+    assert line in found["status"]
+
+
 def test_torch_says_which_gpus_it_can_use(play: Play) -> None:
     assert play("report", capability=90) == {"cuda": "", "gpus": [""]}
     (reason,) = play("report", capability=50)["gpus"]
