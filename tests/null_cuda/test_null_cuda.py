@@ -40,6 +40,17 @@ def test_a_trial_of_every_family_finishes_as_planned(
         assert_nothing_is_left(trial)
 
 
+@pytest.mark.parametrize(("capability", "precision"), [(90, "bfloat16"), (75, "float16")])
+def test_adapters_learn_under_autocast_and_become_weights_of_32_bits(
+    play: Play, capability: int, precision: str
+) -> None:
+    for trial in play("adapters", "test_vit", "test_convnext", capability=capability):
+        assert (trial["ended"], trial["precision"], trial["micro_batch"]) == ("finished", precision, 16), trial
+        assert trial["types"] == ["torch.float32"]
+        assert trial["memory_peak"] <= 1.1 * trial["memory_planned"] + 1
+        assert_nothing_is_left(trial)
+
+
 def test_folds_that_do_not_fit_together_wait_in_pinned_memory(play: Play) -> None:
     trial = play("parked", "test_resnet")
     assert (trial["ended"], trial["parked"], trial["micro_batch"]) == ("finished", True, 16)
