@@ -17,7 +17,7 @@ from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
 from search.report.probe_table import print_probes
 from search.report.progress import ScheduleView, print_trial
-from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
+from search.report.summary import SharingView, print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.heartbeat import Heartbeat
@@ -28,7 +28,6 @@ from search.study_setup.create_study import StudyPlan, create_study, resume
 from search.study_setup.deadline import set_deadline
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
-from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study
@@ -112,15 +111,12 @@ def start(request: StartRequest) -> None:
             folder = output_folder(Owner.of(stores, name), home, request.output)
             provisional = ProvisionalSubmission(stores, study, images, folder, console)
             schedule = ScheduleView(stores, console)
-            sharing: list[str] = []
+            sharing = SharingView(console)
 
             def look(snapshot: StudySnapshot) -> None:
                 provisional.update(snapshot)
                 schedule.update(snapshot)
-                if not sharing:
-                    sharing.extend(sharing_lines(name, snapshot.records))
-                    for line in sharing:
-                        say(console, f"{line}.")
+                sharing.update(snapshot)
 
             over = partial(either_holds, search_is_over, due)
             watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
