@@ -23,6 +23,7 @@ from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
 from search.runtime.console import PrintableFormatter, accept_any_encoding, safe, say_error, say_traceback
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
+from search.runtime.gpus.torch_devices import use_cuda_names
 from storage.errors import StorageError
 from studies.errors import StudyError
 from trainer.common.errors import TrainerError
@@ -127,6 +128,7 @@ def main() -> None:
     # Without this, Albumentations looks for a newer version of itself on the network.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_torch()
+    use_cuda_names()
     accept_any_encoding()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
     debug = "--debug" in sys.argv

@@ -22,6 +22,7 @@ from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
 from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
+from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmation_name, running_work, search_is_over
@@ -81,7 +82,8 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
     say_facts(console, status_line(snapshot, running_work(stores, snapshot) if snapshot.workers else ""))
     over = search_is_over(snapshot)
     schedule = "" if over else schedule_line(stores, snapshot)
-    for line in (schedule, *optimism_lines(stores, snapshot)):
+    sharing = [] if over else sharing_lines(study.name, snapshot.records)
+    for line in (schedule, *optimism_lines(stores, snapshot), *sharing):
         if line:
             say(console, line)
     if snapshot.confirms_done or snapshot.confirms_open:

@@ -17,6 +17,7 @@ from search.runtime.commands import completed
 from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
+from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
 from search.tuning.probing.plan import PROBE
@@ -269,3 +270,19 @@ def print_interrupted(console: Console, name: str) -> None:
     """Print that an interrupted study can be continued."""
     say(console)
     say(console, f"Study {name} is interrupted. Nothing is lost: the same command continues it.")
+
+
+class SharingView:
+    """Prints once whether another worker per GPU would pay: as soon as a trial has measured how busy it kept one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._is_printed = False
+
+    def update(self, snapshot: StudySnapshot) -> None:
+        """Print the advice for the snapshot's study, unless it is printed already or nothing is measured yet."""
+        if self._is_printed:
+            return
+        for line in sharing_lines(snapshot.study.name, snapshot.records):
+            say(self._console, f"{line}.")
+            self._is_printed = True

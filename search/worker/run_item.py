@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
+from search.runtime.gpus.usage import BUSY
+from search.study_state.gpu_sharing import is_first_measured, sharing_lines
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE
 from search.tuning.probing.next_trial import begin_next_trial
 from search.tuning.report_to_optuna import report_to_optuna
@@ -138,6 +140,16 @@ def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None
         end_hopeless(context)
         stop_if_stagnant(context.stores, context.study.name)
     log.info("%s: %s", describe(item), outcome.reason or outcome.status)
+    _log_sharing(context, outcome)
+
+
+def _log_sharing(context: StudyContext, outcome: TrialOutcome) -> None:
+    """After the first trial that was measured on a model of GPU, log whether another worker per GPU would pay."""
+    if BUSY in outcome.machine:
+        records = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
+        if is_first_measured(records, outcome.machine):
+            for line in sharing_lines(context.study.name, records):
+                log.info("%s", line)
 
 
 def _pause(context: StudyContext, item: WorkItem, paused: Paused) -> None:

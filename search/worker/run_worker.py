@@ -96,7 +96,7 @@ def run_worker(request: WorkerRequest) -> None:
 @contextmanager
 def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: str) -> Iterator[WorkerResources]:
     """Claim a GPU, set up torch's device, threads and memory limit, and start the batch loader."""
-    with claimed_gpu(home) as host_gpus, _open_loader(host_gpus) as (device, loader):
+    with claimed_gpu(home) as host_gpus, _open_loader(host_gpus) as (device, loader, cores):
         yield WorkerResources(
             worker=name,
             stores=stores,
@@ -104,14 +104,15 @@ def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: st
             folders=tuple(request.folders),
             device=device,
             loader=loader,
+            cores=cores,
             weights_dir=request.weights,
             lease=request.lease,
         )
 
 
 @contextmanager
-def _open_loader(host_gpus: int) -> Iterator[tuple[torch.device, BatchLoader]]:
-    """The device of this worker, and its batch loader.
+def _open_loader(host_gpus: int) -> Iterator[tuple[torch.device, BatchLoader, int]]:
+    """The device of this worker, its batch loader, and its CPU cores.
 
     Args:
         host_gpus: number of GPUs of this host.
@@ -137,4 +138,4 @@ def _open_loader(host_gpus: int) -> Iterator[tuple[torch.device, BatchLoader]]:
     available = available_memory()
     memory = None if available is None else available * cores // usable_cores()
     with BatchLoader(fitting_workers(device.type, cores, memory)) as loader:
-        yield device, loader
+        yield device, loader, cores

@@ -52,6 +52,8 @@ class WorkerResources:
     """Folders of images. A study is trained on the one with the study's fingerprint."""
     device: torch.device
     loader: BatchLoader
+    cores: int = 1
+    """CPU cores of the worker."""
     weights_dir: Path | None = None
     """Folder of pre-trained weights of all studies; None: of each study the one that it remembers."""
     lease: float = LEASE
@@ -113,6 +115,7 @@ class StudyCache:
             home=resources.home,
             device=resources.device,
             loader=resources.loader,
+            cores=resources.cores,
             train=train,
             weights_dir=weights_folder(stored, study.spec, resources.weights_dir),
             lease=resources.lease,

@@ -54,6 +54,8 @@ class StudyContext:
     loader: BatchLoader
     train: Callable[[StudyContext, Task], TrialOutcome | Paused | None]
     """Trains a work item: `search.worker.train_item.train`. Tests and benchmarks give another function."""
+    cores: int = 1
+    """CPU cores of the worker."""
     weights_dir: Path | None = None
     """Folder of pre-trained weights, see `trainer.networks.build.create_backbone`."""
     lease: float = LEASE

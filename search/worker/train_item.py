@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.runtime.gpus.seat import gpu_share
+from search.runtime.gpus.usage import UsageMeter
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.worker.limits.gpu_wait import GpuWait
 from search.worker.limits.time_limit import OutOfTime, TooSlow
@@ -85,6 +87,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     def on_epoch(report: EpochReport) -> Verdict:
         nonlocal in_epochs
         in_epochs += report.seconds
+        usage.mark()
         return epoch_callback(report)
 
     def on_resume(report: EpochReport) -> Verdict:
@@ -95,25 +98,27 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         return may_be_exported(context.stores, context.study, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
-    result = cross_validate(
-        recipe,
-        context.training_data(recipe, split),
-        metric=context.study.metric,
-        seed=item.seed,
-        device=context.device,
-        on_epoch=on_epoch,
-        on_batch=lambda share: task.limit.on_batch(recipe, share),
-        on_resume=on_resume,
-        abandon=lambda: lease.lost or task.overdue() or task.limit.passed(),
-        checkpoint=context.artifacts.checkpoint(context.study.name, item.id),
-        weights_dir=context.weights_dir,
-        keep_models=True,
-        # The export chooses among these views, unless the recipe fixes them. A shortened trial has no time for them.
-        views=FLIPS if recipe.tta == "none" and not task.limit.reason else ("identity",),
-        worth_keeping=worth_keeping if in_search else None,
-        predict_test="if kept" if in_search and only_best_predict(context.study, recipe, context.images) else True,
-        loader=context.loader,
-    )
+    with UsageMeter(context.device) as usage:
+        result = cross_validate(
+            recipe,
+            context.training_data(recipe, split),
+            metric=context.study.metric,
+            seed=item.seed,
+            device=context.device,
+            on_epoch=on_epoch,
+            on_batch=lambda share: task.limit.on_batch(recipe, share),
+            on_resume=on_resume,
+            abandon=lambda: lease.lost or task.overdue() or task.limit.passed(),
+            checkpoint=context.artifacts.checkpoint(context.study.name, item.id),
+            weights_dir=context.weights_dir,
+            keep_models=True,
+            # The export chooses among these, unless the recipe fixes them. A shortened trial has no time for them.
+            views=FLIPS if recipe.tta == "none" and not task.limit.reason else ("identity",),
+            worth_keeping=worth_keeping if in_search else None,
+            predict_test="if kept" if in_search and only_best_predict(context.study, recipe, context.images) else True,
+            loader=context.loader,
+        )
+    result = replace(result, machine={**result.machine, **usage.found(lambda: gpu_share(context.home, context.cores))})
     if lease.lost:
         raise LeaseLost
     if result.status == "stopped":

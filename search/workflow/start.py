@@ -17,7 +17,7 @@ from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
 from search.report.probe_table import print_probes
 from search.report.progress import ScheduleView, print_trial
-from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
+from search.report.summary import SharingView, print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.heartbeat import Heartbeat
@@ -111,10 +111,12 @@ def start(request: StartRequest) -> None:
             folder = output_folder(Owner.of(stores, name), home, request.output)
             provisional = ProvisionalSubmission(stores, study, images, folder, console)
             schedule = ScheduleView(stores, console)
+            sharing = SharingView(console)
 
             def look(snapshot: StudySnapshot) -> None:
                 provisional.update(snapshot)
                 schedule.update(snapshot)
+                sharing.update(snapshot)
 
             over = partial(either_holds, search_is_over, due)
             watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 
 from benchmarks import first_gpu
 from benchmarks.training.launches import step_times
 from search.runtime.gpus.torch_report import report
 from tests.null_cuda.gpu import gpu
+from tests.null_cuda.shared_gpu import shared
 from tests.trainer.training.support import SMALL, ArrayPixels, go_on, run
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
@@ -44,6 +46,7 @@ def train(
     *,
     on_epoch: Callable[[EpochReport], Verdict] = go_on,
     checkpoint: Path | None = None,
+    weights: Path | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """Cross-validate on black images; return how it ended, and what is left of it afterwards."""
@@ -60,8 +63,11 @@ def train(
             device="cuda",
             on_epoch=on_epoch,
             checkpoint=checkpoint,
+            weights_dir=weights,
+            keep_models=weights is not None,
         )
-        found = {"ended": result.status, "reason": result.reason, **result.machine}
+        types = sorted({str(tensor.dtype) for model in result.models for tensor in model.values()})
+        found = {"ended": result.status, "reason": result.reason, "types": types, **result.machine}
     except GpuOccupied as problem:
         found = {"ended": "occupied", "reason": str(problem), "need": problem.shortage.need}
     except RuntimeError as problem:
@@ -89,6 +95,18 @@ def memory_of(backbone: str, **changes: Any) -> FoldMemory:
 def families(*backbones: str) -> list[dict[str, Any]]:
     """One trial of each backbone."""
     return [{"backbone": backbone, **train(backbone)} for backbone in backbones]
+
+
+def adapters(*backbones: str) -> list[dict[str, Any]]:
+    """Trials of which low-rank adapters learn."""
+    trials = []
+    with tempfile.TemporaryDirectory() as folder:
+        for backbone in backbones:
+            size = {"img_size": 32} if "vit" in backbone else {}
+            network = timm.create_model(backbone, num_classes=0, **size)
+            torch.save(network.state_dict(), Path(folder) / f"{backbone}.pth")
+            trials.append(train(backbone, weights=Path(folder), init=backbone, tune="lora"))
+    return trials
 
 
 def parked(backbone: str) -> dict[str, Any]:
@@ -275,6 +293,7 @@ def launches(backbone: str) -> dict[str, Any]:
 
 SCENARIOS: tuple[Callable[..., object], ...] = (
     families,
+    adapters,
     parked,
     offloaded,
     ladder,
@@ -283,6 +302,7 @@ SCENARIOS: tuple[Callable[..., object], ...] = (
     one_pixel,
     waits,
     launches,
+    shared,
     report,
 )
 

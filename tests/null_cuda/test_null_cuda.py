@@ -40,6 +40,17 @@ def test_a_trial_of_every_family_finishes_as_planned(
         assert_nothing_is_left(trial)
 
 
+@pytest.mark.parametrize(("capability", "precision"), [(90, "bfloat16"), (75, "float16")])
+def test_adapters_learn_under_autocast_and_become_weights_of_32_bits(
+    play: Play, capability: int, precision: str
+) -> None:
+    for trial in play("adapters", "test_vit", "test_convnext", capability=capability):
+        assert (trial["ended"], trial["precision"], trial["micro_batch"]) == ("finished", precision, 16), trial
+        assert trial["types"] == ["torch.float32"]
+        assert trial["memory_peak"] <= 1.1 * trial["memory_planned"] + 1
+        assert_nothing_is_left(trial)
+
+
 def test_folds_that_do_not_fit_together_wait_in_pinned_memory(play: Play) -> None:
     trial = play("parked", "test_resnet")
     assert (trial["ended"], trial["parked"], trial["micro_batch"]) == ("finished", True, 16)
@@ -109,6 +120,17 @@ def test_a_gpu_that_is_infinitely_fast_waits_for_launches_all_the_time(play: Pla
     assert step["idle"] == pytest.approx(1.0 - step["kernels"] / step["wall"])
     assert not step["passed"]
     assert "test_resnet: the GPU waits for launches during" in step["found"]
+
+
+def test_a_worker_says_how_many_workers_its_gpu_has_room_for(play: Play) -> None:
+    found = play("shared")
+    machine = found["machine"]
+    assert (machine["gpu_busy"], machine["gpu_workers"], machine["gpu_cores"]) == (0.3, 1, 8)
+    assert 0 < machine["memory_reserved"] < machine["memory_total"] == 8192
+    (line,) = found["logged"]
+    assert line.startswith("NULL GPU: 1 worker per GPU keeps it busy 30% of the time. `search start --study colours ")
+    assert "--workers-per-gpu 3`" in line
+    assert line in found["status"]
 
 
 def test_torch_says_which_gpus_it_can_use(play: Play) -> None:

@@ -1,4 +1,4 @@
-"""The GPUs of this host, as the NVIDIA driver (NVML) lists them. Without torch."""
+"""The GPUs of this host, as the NVIDIA driver (NVML) lists them; without NVML, as torch does in another process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from search.runtime.errors import SearchError
+from search.runtime.gpus.torch_devices import NoAnswer, names_by_torch
 
 OCCUPIED_SHARE = 0.2
 """Share of a GPU's memory in use from which it counts as occupied. A desktop uses less, a training more."""
@@ -26,7 +27,7 @@ class Gpu:
     index: int
     """From 0, in PCI bus order, as in ``nvidia-smi``. An instance has the index of its GPU."""
     uuid: str
-    """Identifier for ``CUDA_VISIBLE_DEVICES``."""
+    """Identifier for ``CUDA_VISIBLE_DEVICES``; without NVML the index."""
     name: str
     """Product name, such as ``NVIDIA H200``."""
     memory_used: int
@@ -54,7 +55,10 @@ class Gpu:
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """All working NVIDIA GPUs of this host; empty without an NVIDIA driver or without nvidia-ml-py.
+    """All working GPUs of this host; empty without a driver.
+
+    Without NVML, as on ROCm or Jetson, torch lists them in a process of its own. Nothing is known of their memory then,
+    and the index stands for the UUID.
 
     A GPU that does not respond (off the bus, or in need of a reset) is logged and left out; the others keep their
     index. A divided GPU (MIG) is replaced by its instances.
@@ -65,13 +69,13 @@ def list_gpus() -> tuple[Gpu, ...]:
     try:
         import pynvml  # here and below: most commands need no GPU
     except ImportError:
-        log.warning("nvidia-ml-py is not installed: no GPU can be found")
-        return ()
+        log.warning("nvidia-ml-py is not installed: `pip install nvidia-ml-py` finds NVIDIA GPUs and their memory")
+        return _without_nvml()
     try:
         pynvml.nvmlInit()
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded) as error:
         log.debug("NVML is not available: %s", error)
-        return ()
+        return _without_nvml()
     except pynvml.NVMLError as error:
         raise DeviceError(f"the NVIDIA driver fails: {error} (`nvidia-smi` says more)") from error
     try:
@@ -86,6 +90,25 @@ def list_gpus() -> tuple[Gpu, ...]:
     if count and not found:
         raise DeviceError(f"the NVIDIA driver lists {count} GPU{'s' * (count > 1)}, and none can be used")
     return tuple(found)
+
+
+def _without_nvml() -> tuple[Gpu, ...]:
+    """The GPUs that torch lists.
+
+    Raises:
+        DeviceError: torch fails or hangs at its start.
+    """
+    try:
+        names = names_by_torch()
+    except NoAnswer as problem:
+        raise DeviceError(f"there is a driver for GPUs without NVML, and {problem}") from problem
+    if names:
+        log.warning(
+            "without NVML, torch lists the GPUs (%s); memory that other programs hold cannot be seen, so --gpus has to "
+            "name the free ones where others compute",
+            ", ".join(f"{index}: {name}" for index, name in enumerate(names)),
+        )
+    return tuple(Gpu(index=index, uuid=str(index), name=name, memory_used=0) for index, name in enumerate(names))
 
 
 def _gpus_at(index: int) -> list[Gpu]:

@@ -15,8 +15,9 @@ from search.runtime.failures import WorkerLeaves
 from search.runtime.gpus.listing import DeviceError, Gpu, list_gpus
 from search.runtime.gpus.placement import hides_all, visible_gpus
 from search.runtime.gpus.torch_report import no_architecture, no_cuda
+from search.runtime.gpus.usage import GpuShare
 from search.runtime.home import Home
-from search.runtime.worker_environment import CORES_VARIABLE, DEVICE_VARIABLE, PARENT_VARIABLE
+from search.runtime.worker_environment import CORES_VARIABLE, DEVICE_VARIABLE, PARENT_VARIABLE, SHARE_VARIABLE
 from trainer.common.environment import usable_cores
 
 CPU_VARIABLE = "CUDA_VISIBLE_DEVICES= in front of the command trains on the CPU"
@@ -58,7 +59,7 @@ def claimed_gpu(home: Home) -> Iterator[int]:
         yield len(gpus)
         return
     home.identity()  # raises if nothing can be written there
-    folder = home.root / ".cache" / "gpus"
+    folder = _claims(home)
     folder.mkdir(parents=True, exist_ok=True)
     seated = PARENT_VARIABLE in os.environ
     candidates = seen[:1] if seated else _unoccupied(seen, folder) if visible is None else seen
@@ -71,6 +72,10 @@ def claimed_gpu(home: Home) -> Iterator[int]:
     finally:
         if lock is not None:
             lock.release()
+
+
+def _claims(home: Home) -> Path:
+    return home.root / ".cache" / "gpus"
 
 
 def _unoccupied(gpus: Sequence[Gpu], folder: Path) -> list[Gpu]:
@@ -90,7 +95,10 @@ def _unoccupied(gpus: Sequence[Gpu], folder: Path) -> list[Gpu]:
 
 
 def _is_claimed(gpu: Gpu, folder: Path) -> bool:
-    lock = _lock(gpu, 0, folder)
+    return _is_held(_lock(gpu.uuid, 0, folder))
+
+
+def _is_held(lock: FileLock) -> bool:
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -107,7 +115,7 @@ def _claim(gpus: Sequence[Gpu], folder: Path) -> tuple[Gpu, FileLock | None]:
     emptiest = sorted(gpus, key=lambda gpu: gpu.memory_used / max(1, gpu.memory_total))
     for number in range(MOST_CLAIMS):
         for gpu in emptiest:
-            lock = _lock(gpu, number, folder)
+            lock = _lock(gpu.uuid, number, folder)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -116,8 +124,23 @@ def _claim(gpus: Sequence[Gpu], folder: Path) -> tuple[Gpu, FileLock | None]:
     return emptiest[0], None
 
 
-def _lock(gpu: Gpu, number: int, folder: Path) -> FileLock:
-    return FileLock(folder / f"{gpu.uuid.replace('/', '-')}.{number}.lock")
+def _lock(uuid: str, number: int, folder: Path) -> FileLock:
+    return FileLock(folder / f"{uuid.replace('/', '-')}.{number}.lock")
+
+
+def gpu_share(home: Home, cores: int) -> GpuShare:
+    """How the GPU of this worker, which has claimed it, is divided.
+
+    Args:
+        cores: of this worker, as `cores_here` returns them.
+    """
+    if PARENT_VARIABLE in os.environ:
+        workers = max(1, round(1 / float(os.environ.get(SHARE_VARIABLE, "1"))))
+        return GpuShare(workers=workers, cores=workers * cores)
+    uuid, folder = os.environ.get("CUDA_VISIBLE_DEVICES", ""), _claims(home)
+    locks = (_lock(uuid, number, folder) for number in range(MOST_CLAIMS))
+    held = sum(_is_held(lock) for lock in locks if Path(lock.lock_file).exists())
+    return GpuShare(workers=max(1, held), cores=cores)  # those that were started by hand share the cores of the GPU
 
 
 def check_cuda() -> None:

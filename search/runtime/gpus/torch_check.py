@@ -7,18 +7,11 @@ whose architecture torch has left behind appear only when CUDA starts.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.runtime.errors import SearchError
 from search.runtime.gpus.listing import Gpu
-
-TIMEOUT = 180.0  # seconds; the import of torch from a cold network disk, and the start of CUDA on eight GPUs
-
-_PROGRAM = ("-P", "-m", "search.runtime.gpus.torch_report")  # -P: as in `search.engines.process`
+from search.runtime.gpus.torch_devices import NoAnswer, ask_torch
 
 
 def unusable_gpus(gpus: Sequence[Gpu]) -> dict[str, str]:
@@ -41,7 +34,7 @@ def _ask(gpus: Sequence[Gpu]) -> dict[str, str]:
         return {}
     try:
         seen = _run([gpu.uuid for gpu in gpus])
-    except _NoAnswer as problem:
+    except NoAnswer as problem:
         if len(gpus) == 1:
             return {gpus[0].uuid: str(problem)}
     else:
@@ -55,10 +48,6 @@ def _ask(gpus: Sequence[Gpu]) -> dict[str, str]:
     return {uuid: reason for gpu in gpus for uuid, reason in _ask([gpu]).items()}
 
 
-class _NoAnswer(SearchError):
-    """The program did not end as it should; the message says how."""
-
-
 @dataclass(frozen=True)
 class _Report:
     """See `search.runtime.gpus.torch_report`."""
@@ -68,21 +57,4 @@ class _Report:
 
 
 def _run(uuids: Sequence[str]) -> _Report:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(uuids)}
-    try:
-        done = subprocess.run(
-            [sys.executable, *_PROGRAM],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _NoAnswer(f"torch has not started on it within {TIMEOUT:.0f} s") from error
-    if done.returncode:
-        last = next(reversed(done.stderr.strip().splitlines()), "") or f"exit code {done.returncode}"
-        raise _NoAnswer(f"torch fails at its start: {last}")
-    return _Report(**json.loads(done.stdout.splitlines()[-1]))
+    return _Report(**json.loads(ask_torch(",".join(uuids))))

@@ -2,13 +2,14 @@
 
 Run as a program, so that CUDA starts in a process of its own: ``python -m search.runtime.gpus.torch_report``. It
 prints a JSON object: ``cuda``, why torch can use no GPU at all, and ``gpus``, for each GPU why torch cannot use that
-one. Empty strings mean that it can.
+one. Empty strings mean that it can. With the argument ``list`` it prints a JSON list of the names of the GPUs.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
@@ -100,9 +101,16 @@ def report() -> dict[str, str | list[str]]:
     return {"cuda": reason, "gpus": [] if reason else [fault(index) for index in range(torch.cuda.device_count())]}
 
 
+def names() -> list[str]:
+    """The name of each GPU that torch sees, in its order; empty if it can use none."""
+    import torch
+
+    return [] if no_cuda() else [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 if __name__ == "__main__":
-    print(json.dumps(report()))
+    print(json.dumps(names() if sys.argv[1:] == ["list"] else report()))

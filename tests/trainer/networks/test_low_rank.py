@@ -88,6 +88,45 @@ def test_the_merged_network_predicts_the_same(backbone: str, rank: int) -> None:
     assert not torch.equal(before, plain(x))
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("backbone", ["test_vit", "test_convnext", "test_maxvit"])
+def test_under_autocast_the_merged_network_predicts_the_same(backbone: str, precision: torch.dtype) -> None:
+    """The layer rounds the sum of weight and adapter once, as it rounds the merged weight; so few digits differ."""
+    model = tiny(backbone)
+    plain = copy.deepcopy(model)
+    adapted(model, lora(backbone=backbone))
+    plain.load_state_dict(merged_state(model))
+    x = torch.randn(2, 3, 160, 160)
+    with torch.no_grad():
+        exact = plain(x)
+        with torch.autocast("cpu", dtype=precision):
+            rounded, merged = model(x), plain(x)
+    assert rounded.dtype is merged.dtype is precision
+    digit = torch.finfo(precision).eps * float(exact.abs().max())
+    assert torch.allclose(rounded.float(), merged.float(), rtol=0, atol=2 * digit)
+    assert torch.allclose(rounded.float(), exact, rtol=0, atol=8 * digit)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_weights_and_gradients_stay_float32_under_autocast(precision: torch.dtype) -> None:
+    model = tiny().train()
+    names = adapted(model, lora())
+    names += [name.replace(".up", ".down") for name in names]
+    x = torch.randn(2, 3, 160, 160)
+    with torch.autocast("cpu", dtype=precision):
+        model(x).float().square().mean().backward()
+        merged = merged_state(model)
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float32}
+    outside = merged_state(model)
+    assert all(torch.equal(merged[name], outside[name]) for name in merged)
+    found = [model.get_parameter(name) for name in names]
+    assert {parameter.dtype for parameter in found} == {torch.float32}
+    gradients = [parameter.grad for parameter in found if parameter.grad is not None]
+    assert len(gradients) == len(names)
+    assert all(gradient.dtype is torch.float32 and bool(gradient.isfinite().all()) for gradient in gradients)
+    assert all(bool(gradient.any()) for gradient in gradients)
+
+
 @settings(deadline=None, max_examples=20)
 @given(
     rank=st.integers(1, 80),

@@ -12,6 +12,7 @@ import timm
 import torch
 
 from tests.trainer.training.support import after, competition, first_fold, run
+from tests.trainer.training.test_precisions import PRECISIONS, use
 from tests.trainer.training.test_resume import assert_same
 from trainer.common.errors import BackboneError
 from trainer.inference.images import Normaliser
@@ -107,7 +108,13 @@ def test_adapters_need_less_optimizer_state_and_gradients(weights: Path) -> None
     assert all(state == pytest.approx(2 * learning, rel=0.05) for learning, state in sizes.values())  # AdamW
 
 
-def test_kept_models_are_ordinary_networks_that_predict_the_same(weights: Path) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_kept_models_are_ordinary_networks_that_predict_the_same(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype
+) -> None:
+    """Whatever the precision of the training: adapters, their sum with the weights, and the last predictions have 32
+    bits."""
+    use(monkeypatch, precision)
     data = competition()
     result = run({**LORA, "ema": 0.9}, data, weights_dir=weights, keep_models=True)
     assert result.test is not None
@@ -116,7 +123,9 @@ def test_kept_models_are_ordinary_networks_that_predict_the_same(weights: Path) 
         torch.from_numpy(data.pixels.test)
     )
     probabilities = []
+    assert (result.status, result.machine["precision"]) == ("finished", str(precision).removeprefix("torch."))
     for state in result.models:
+        assert {tensor.dtype for tensor in state.values()} == {torch.float32}
         network.load_state_dict(state, strict=True)
         with torch.no_grad():
             probabilities.append(network.eval()(pixels).softmax(1).numpy())

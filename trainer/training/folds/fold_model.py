@@ -30,6 +30,7 @@ from trainer.training.folds.algorithm_search import AlgorithmSearch
 from trainer.training.folds.batch_parts import Buffers, divided, needs_two_images
 from trainer.training.folds.devices import seed_generators, training_precision
 from trainer.training.folds.offloading import Offloader
+from trainer.training.folds.weight_update import FirstStep, renewed, update_weights
 from trainer.training.losses import compute_class_weights, image_losses
 from trainer.training.results import EpochOutcome
 
@@ -84,6 +85,7 @@ class FoldModel:
             torch.from_numpy(compute_class_weights(train_y, num_classes, power)).to(device) if power > 0.0 else None
         )
         self._buffers = Buffers(self._model)
+        self._first_step = FirstStep(self._optimizer)
         self._offloader = Offloader(device)
         self.least_part = 1
         """Images that a pass in training needs at least: 2 once batch normalisation has refused a single one."""
@@ -147,7 +149,7 @@ class FoldModel:
 
         When memory runs out, the other folds move to host memory (`park_others`). After that ``micro_batch`` is
         halved. Each time the batch is repeated. Gradients accumulate over the parts, so the optimizer step is the same
-        except for batch normalisation, which sees smaller batches.
+        except for batch normalisation, which sees smaller batches. Of the optimizer's steps only the first is repeated.
 
         Args:
             epoch: 1-based.
@@ -200,7 +202,9 @@ class FoldModel:
             self.least_part = 2
             self._optimizer.zero_grad(set_to_none=True)
             self._accumulate(*batch, micro_batch)
-        self._step(0, even_with_overflow=True)
+        self._update(even_with_overflow=True)
+        if self._average is not None:
+            self._average.update(0)
         self._optimizer.zero_grad(set_to_none=True)
 
     def _train_batch(
@@ -210,6 +214,23 @@ class FoldModel:
         step = (epoch - 1) * self._batches + batch
         factor = learning_rate_factor(recipe, step, recipe.epochs * self._batches)
         set_learning_rate(self._optimizer, recipe.optimizer.lr * factor)
+        loss, micro_batch = self._accumulate_in_parts(epoch, batch, images, y, micro_batch)
+        if self.park_others is None:
+            self._update()
+        elif not self._first_step.attempt(self._update):
+            self._scaler = renewed(self._scaler, self._device)
+            self._buffers.restore()
+            micro_batch = self._make_room(epoch, micro_batch, len(images))
+            loss, micro_batch = self._accumulate_in_parts(epoch, batch, images, y, micro_batch)
+            self._update()
+        if self._average is not None:
+            self._average.update(step)
+        return loss, micro_batch
+
+    def _accumulate_in_parts(
+        self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64], micro_batch: int
+    ) -> tuple[torch.Tensor, int]:
+        """The gradient of a batch, and its loss; where memory runs out, in smaller parts (`train_epoch`)."""
         # A forward pass updates the running statistics of batch normalisation; a repeated one must not do so twice.
         self._buffers.remember()
         while True:
@@ -217,8 +238,7 @@ class FoldModel:
             seed_generators(self._device, random_key(self._seed, "dropout", self._fold, epoch, batch))
             self._optimizer.zero_grad(set_to_none=True)
             try:
-                loss = self._accumulate(*self._prepare(epoch, batch, images, y), micro_batch)
-                break
+                return self._accumulate(*self._prepare(epoch, batch, images, y), micro_batch), micro_batch
             except (RuntimeError, ValueError) as error:
                 too_few = self.least_part == 1 and needs_two_images(error)
                 can_go_on = self.park_others is not None or micro_batch > self.least_part
@@ -231,8 +251,6 @@ class FoldModel:
                 self.least_part = micro_batch = 2
             else:
                 micro_batch = self._make_room(epoch, micro_batch, len(images))
-        self._step(step)
-        return loss, micro_batch
 
     def _make_room(self, epoch: int, micro_batch: int, images: int) -> int:
         """Free memory after a pass over a batch of ``images`` ran out of it; return the micro batch to go on with."""
@@ -276,22 +294,6 @@ class FoldModel:
             total += loss.detach()
         return total
 
-    def _step(self, step: int, *, even_with_overflow: bool = False) -> None:
-        """Change the weights by their gradients.
-
-        Args:
-            even_with_overflow: in float16 as well, where at the first scale gradients may overflow and the scaler would
-                skip the step, and with it the optimizer's state.
-        """
+    def _update(self, *, even_with_overflow: bool = False) -> None:
         limit = self._recipe.optimizer.clip_grad
-        if limit > 0.0:
-            if not even_with_overflow:
-                self._scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(self._model.parameters(), limit)
-        if even_with_overflow:
-            self._optimizer.step()
-        else:
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
-        if self._average is not None:
-            self._average.update(step)
+        update_weights(self._model.parameters(), self._optimizer, self._scaler, limit, even_with_overflow)

@@ -9,7 +9,15 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
+from search.runtime.gpus import torch_devices
 from search.runtime.gpus.listing import DeviceError, Gpu, list_gpus
+
+
+@pytest.fixture(autouse=True)
+def no_other_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without NVML there is no sign of a GPU; see `tests.search.runtime.gpus.test_torch_devices` for hosts with one."""
+    monkeypatch.setattr(torch_devices, "NVIDIA", ())
+    monkeypatch.setattr(torch_devices, "AMD", ())
 
 
 class FakeDriver:

@@ -15,10 +15,11 @@ import search.runtime.gpus.seat
 from search.runtime.errors import EXIT_DEVICE, EXIT_MISTAKE
 from search.runtime.failures import WorkerLeaves
 from search.runtime.gpus.listing import DeviceError, Gpu
-from search.runtime.gpus.seat import check_cuda, claimed_gpu, cores_here
+from search.runtime.gpus.seat import check_cuda, claimed_gpu, cores_here, gpu_share
+from search.runtime.gpus.usage import GpuShare
 from search.runtime.home import Home
 
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "RETABLE_PARENT", "RETABLE_DEVICE", "RETABLE_CORES")
+VARIABLES = ("CUDA_VISIBLE_DEVICES", "RETABLE_PARENT", "RETABLE_DEVICE", "RETABLE_CORES", "RETABLE_GPU_SHARE")
 
 
 def gpu(index: int, used: int = 0) -> Gpu:
@@ -220,3 +221,17 @@ def test_the_cores_of_a_host_are_divided_by_its_gpus(
     assert cores_here(host_gpus) == cores, "left from another program"
     monkeypatch.setenv("RETABLE_PARENT", "1")
     assert cores_here(host_gpus) == 5
+
+
+def test_a_worker_knows_how_many_share_its_gpu(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(root=tmp_path)
+    host.gpus = (gpu(0),)
+    with ExitStack() as stack:
+        for workers in (1, 2, 3):
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            stack.enter_context(claimed_gpu(home))
+            assert gpu_share(home, 8) == GpuShare(workers=workers, cores=8)
+    monkeypatch.setenv("RETABLE_PARENT", "1")
+    assert gpu_share(home, 8) == GpuShare(workers=1, cores=8)
+    monkeypatch.setenv("RETABLE_GPU_SHARE", "0.3333")
+    assert gpu_share(home, 8) == GpuShare(workers=3, cores=24)

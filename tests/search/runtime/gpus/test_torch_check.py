@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import search.runtime.gpus.torch_check
+import search.runtime.gpus.torch_devices
 from search.runtime.gpus.listing import Gpu
 from search.runtime.gpus.torch_check import unusable_gpus
 from search.runtime.gpus.torch_report import runs_on
@@ -137,7 +138,7 @@ def test_a_torch_that_never_starts_is_given_up(
     torch: FakeTorch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "torch.py").write_text("import threading; threading.Event().wait()")
-    monkeypatch.setattr(search.runtime.gpus.torch_check, "TIMEOUT", 1.0)
+    monkeypatch.setattr(search.runtime.gpus.torch_devices, "TIMEOUT", 1.0)
     assert unusable_gpus(gpus("GPU-a")) == {"GPU-a": "torch has not started on it within 1 s"}
 
 
