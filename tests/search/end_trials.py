@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from optuna.samplers import RandomSampler
+
 from search.study_state.study import Study
 from search.tuning.report_to_optuna import report_to_optuna
-from search.tuning.samplers import make_sampler, sampler_seed
 from search.tuning.suggest import sample
 from storage.stores import Stores
 from storage.values import TrialOutcome, TrialStatus
@@ -15,9 +16,8 @@ def end_next(stores: Stores, stored: Study, value: float, status: TrialStatus = 
     spec = stored.spec
     item = stores.queue.take(stored.id, "test", 60.0)
     assert item is not None, "the budget is used up"
-    settings, number = spec.search_settings, len(stores.optuna_study(stored.name).get_trials(deepcopy=False))
-    seed = sampler_seed(settings, "test", number)  # the same trials in every run of a test
-    study = stores.optuna_study(stored.name, make_sampler(settings, seed, settings.trials))
+    asked = len(stores.optuna_study(stored.name).get_trials(deepcopy=False))
+    study = stores.optuna_study(stored.name, RandomSampler(seed=asked))  # the same trials in every run of a test
     trial = study.ask()
     assigned = stores.queue.assign_trial(item, trial.number, sample(trial, spec).to_flat())
     assert assigned is not None
