@@ -11,6 +11,7 @@ import optuna
 
 from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE
+from search.tuning.probing.give_up import give_up_probe
 from search.tuning.probing.next_trial import begin_next_trial
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import is_replaced, optuna_study
@@ -52,8 +53,8 @@ def run_item(
 
     Afterwards one of these holds: the outcome is stored and reported to Optuna; the trial is paused; the item is
     released because ``stop_requested`` or because of its ``limit``; another worker has taken it over; the item is
-    discarded because the budget is used up and no probe waits. Errors in the training are handled by the policies of
-    `search.runtime.failures`.
+    discarded because the budget is used up and no probe waits, or because its probe would end too late. Errors in the
+    training are handled by the policies of `search.runtime.failures`.
 
     Args:
         stop_requested: whether to stop after the current epoch.
@@ -109,6 +110,8 @@ def run_item(
             _pause(context, item, outcome)
         elif outcome is not None:
             _store(context, item, outcome)
+        elif task.limit.missed is not None and item.note.get(PROBE_NOTE):
+            _give_up(context, item, lease, task.limit.missed)
         elif context.stores.queue.release(item):
             log.info("%s is released; the next worker continues it", describe(item))
         return True
@@ -156,6 +159,13 @@ def _pause(context: StudyContext, item: WorkItem, paused: Paused) -> None:
     log.info("%s: paused after epoch %d of %d", describe(item), paused.outcome.epochs_done, paused.reached.epochs)
     end_hopeless(context)
     stop_if_stagnant(context.stores, context.study.name)
+
+
+def _give_up(context: StudyContext, item: WorkItem, lease: LeaseKeeper, deadline: float) -> None:
+    """End a probe that would end too late for ``deadline``; other trials wait for more time with their checkpoints."""
+    if lease.check() and give_up_probe(context.stores, context.study, item, deadline):
+        context.artifacts.remove_checkpoint(context.study.name, item.id)
+        log.info("%s is given up: it would end too late", describe(item))
 
 
 def _report(context: StudyContext, item: WorkItem) -> None:
