@@ -192,9 +192,10 @@ def _handle_error(context: StudyContext, item: WorkItem, lease: LeaseKeeper, err
     if lease.lost:
         log.info("%s was taken over by another worker; its error here is dropped: %s", describe(item), error)
         return
-    policy, reason = policy_for(error), _reason(error)
-    # The message alone explains trouble with a disk or file; other errors need the traceback.
+    policy = policy_for(error)
+    # The message alone explains trouble with a disk or file; other errors need their type and the traceback.
     is_explained = policy.failure in (Failure.DISK, Failure.DATA, Failure.WEIGHTS)
+    reason = _message(error) if is_explained and str(error).strip() else _reason(error)
     log.error("%s failed:\n%s", describe(item), reason if is_explained else traceback.format_exc())
     _apply(policy, context, item, reason)
 
@@ -260,5 +261,9 @@ def _assign_recipe(context: StudyContext, item: WorkItem, trial: optuna.Trial) -
 def _reason(error: Exception) -> str:
     """Type, message and place of an error, on one line."""
     where = traceback.extract_tb(error.__traceback__)[-1]
-    message = excerpt(" ".join(str(error).split()), MAX_REASON)
-    return f"{type(error).__name__}: {message} ({where.name}, line {where.lineno})"
+    return f"{type(error).__name__}: {_message(error)} ({where.name}, line {where.lineno})"
+
+
+def _message(error: Exception) -> str:
+    """The message of an error on one line."""
+    return excerpt(" ".join(str(error).split()), MAX_REASON)
