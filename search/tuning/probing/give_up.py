@@ -12,7 +12,7 @@ from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import PROBE_NOTE, WorkKind
 
-TOO_LATE = "the probe was given up, because it would have ended after its share of the time until the deadline"
+TOO_LATE = "the probe was given up, because it would have ended too late for the deadline"
 """Reason of a probe that began and was given up."""
 
 
